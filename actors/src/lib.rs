@@ -1,0 +1,1 @@
+//! Supervised actors of one run.

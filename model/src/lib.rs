@@ -1,0 +1,1 @@
+//! Audio features, audio-language models, sampling, losses, checkpoints.
