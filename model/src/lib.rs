@@ -1,1 +1,4 @@
 //! Audio features, audio-language models, sampling, losses, checkpoints.
+
+pub mod loss;
+pub mod optim;
