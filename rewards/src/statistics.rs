@@ -1,0 +1,109 @@
+//! What several rewards need to know of the batch: how many completions thought, and how well.
+//!
+//! The one place where λ of adaptive think (Eq. 3-5) and the mean R_t of the think reward are computed (REWARD-2).
+//! The paper says "in the batch" and leaves open which: [`Scope`] tells.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{RewardBatch, RewardItem};
+
+/// Over which completions a quantity of the batch is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All completions of the optimizer step.
+    #[default]
+    Step,
+    /// The completions of one prompt.
+    Group,
+    /// The completions of one micro-batch of the optimizer.
+    #[serde(rename = "microbatch")]
+    MicroBatch,
+}
+
+/// The quantities of the batch, for each part of it that a [`Scope`] makes.
+#[derive(Clone, Debug)]
+pub struct BatchStatistics {
+    scope: Scope,
+    microbatch: usize,
+    parts: BTreeMap<usize, PartStatistics>,
+}
+
+/// The quantities of one part of the batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PartStatistics {
+    /// Completions.
+    pub completions: usize,
+    /// Completions that thought, malformed ones included.
+    pub think: usize,
+    /// Completions that thought and whose thinking has a quality.
+    pub scored: usize,
+    /// The sum of these qualities.
+    pub quality_sum: f64,
+}
+
+impl PartStatistics {
+    /// λ: the fraction of completions that thought.
+    pub fn think_fraction(&self) -> f64 {
+        if self.completions == 0 {
+            0.0
+        } else {
+            self.think as f64 / self.completions as f64
+        }
+    }
+
+    /// The mean quality of the thinking; `None` if not one quality is known.
+    pub fn mean_quality(&self) -> Option<f64> {
+        (self.scored > 0).then(|| self.quality_sum / self.scored as f64)
+    }
+}
+
+impl BatchStatistics {
+    /// Goes through the batch once.
+    pub fn of(batch: &RewardBatch, scope: Scope) -> Self {
+        let mut statistics = Self {
+            scope,
+            microbatch: batch.microbatch,
+            parts: BTreeMap::new(),
+        };
+        for item in &batch.items {
+            let part = statistics.parts.entry(statistics.part_of(item)).or_default();
+            part.completions += 1;
+            part.think += usize::from(item.thinks());
+            if let Some(quality) = think_quality(item) {
+                part.scored += 1;
+                part.quality_sum += quality;
+            }
+        }
+        statistics
+    }
+
+    /// The quantities of the part this item lies in.
+    pub fn around(&self, item: &RewardItem) -> PartStatistics {
+        self.parts.get(&self.part_of(item)).copied().unwrap_or_default()
+    }
+
+    fn part_of(&self, item: &RewardItem) -> usize {
+        match self.scope {
+            Scope::Step => 0,
+            Scope::Group => item.group,
+            Scope::MicroBatch => item.group.checked_div(self.microbatch).unwrap_or(0),
+        }
+    }
+}
+
+/// The quality of an item's thinking: 0 if it thought but is malformed, for there is no thinking in the form asked for;
+/// `None` if it did not think or the judge could not say.
+pub fn think_quality(item: &RewardItem) -> Option<f64> {
+    match (item.thinks(), item.parsed.well_formed) {
+        (false, _) => None,
+        (true, false) => Some(0.0),
+        (true, true) => item
+            .verdict
+            .as_ref()?
+            .think_quality
+            .filter(|quality| quality.is_finite()),
+    }
+}
