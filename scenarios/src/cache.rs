@@ -1,0 +1,95 @@
+//! The cache folder: what is made once on a machine and kept outside the checkout.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The cache folder: `$AUDIO_THINKER_CACHE`, else `$XDG_CACHE_HOME/audio-thinker`, else `~/.cache/audio-thinker`.
+/// Without a home directory it lies in the system's folder for temporary files. It need not exist yet.
+pub fn cache_dir() -> PathBuf {
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    variable("AUDIO_THINKER_CACHE")
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("audio-thinker")))
+        .or_else(|| Some(variable("HOME")?.join(".cache/audio-thinker")))
+        .unwrap_or_else(|| std::env::temp_dir().join("audio-thinker"))
+}
+
+/// The 64-bit FNV-1a hash: the same on every machine and with every compiler, so fit to name a cache folder.
+pub(crate) fn stable_hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+/// Makes the folder `target` at once or not at all: `fill` writes into a folder beside it, which is then renamed.
+/// A folder that is there already is left as it is; of two processes that fill it together the first to finish wins.
+///
+/// # Errors
+/// Those of `fill`, and those of making or renaming folders, given to `failed` with the path.
+pub(crate) fn make_once<E>(
+    target: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+    failed: impl Fn(&Path, io::Error) -> E,
+) -> Result<(), E> {
+    if target.is_dir() {
+        return Ok(());
+    }
+    let parent = target.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+    let unfinished = tempfile::Builder::new()
+        .prefix("unfinished-")
+        .tempdir_in(parent)
+        .map_err(|error| failed(parent, error))?;
+    fill(unfinished.path())?;
+    match std::fs::rename(unfinished.path(), target) {
+        Err(error) if !target.is_dir() => Err(failed(target, error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        // The published test vectors for the empty string, "a" and "foobar".
+        assert_eq!(stable_hash(b""), 0xcbf29ce484222325);
+        assert_eq!(stable_hash(b"a"), 0xaf63dc4c8601ec8c);
+        assert_eq!(stable_hash(b"foobar"), 0x85944171f73967e8);
+    }
+
+    #[test]
+    fn a_folder_is_made_whole_or_not_at_all() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("deep/folder");
+        let failed = |_: &Path, error: io::Error| error;
+        let broken = make_once(&target, |_| Err(io::Error::other("half way")), failed);
+        assert!(broken.is_err() && !target.exists());
+        assert_eq!(std::fs::read_dir(home.path().join("deep")).unwrap().count(), 0);
+
+        make_once(&target, |folder| std::fs::write(folder.join("a"), "1"), failed).unwrap();
+        make_once(&target, |_| panic!("it is there already"), failed).unwrap();
+        assert_eq!(std::fs::read_to_string(target.join("a")).unwrap(), "1");
+    }
+
+    #[test]
+    fn the_slower_of_two_makers_accepts_the_other_s_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("folder");
+        let failed = |_: &Path, error: io::Error| error;
+        let slow = |folder: &Path| {
+            std::fs::write(folder.join("a"), "slow")?;
+            make_once(
+                &target,
+                |folder| std::fs::write(folder.join("a"), "quick"),
+                failed,
+            )
+        };
+        make_once(&target, slow, failed).unwrap();
+        assert_eq!(std::fs::read_to_string(target.join("a")).unwrap(), "quick");
+    }
+}

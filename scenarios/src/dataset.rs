@@ -1,0 +1,276 @@
+//! Where questions come from: a file in one of the public formats, or the soundscape world.
+//!
+//! Stands between the scenario file (`[data]`, `[eval] suites`) and the loaders: [`open_dataset`] turns a [`DataSource`]
+//! into [`Question`]s in the order of the file.
+//!
+//! - DATA-1 the order of the questions is the order of the rows, on every machine.
+//! - DATA-2 no two questions of a dataset have the same id.
+//! - DATA-3 a row that cannot be used is an error that names the file, the line and what to write instead; rows are
+//!   never skipped silently.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rewards::Question;
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::formats;
+use crate::scorers::OfficialScorer;
+use crate::soundscape::{self, WorldConfig};
+
+pub use crate::soundscape::{TargetKind, sft_target};
+
+/// What can go wrong between a [`DataSource`] and its questions.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file or folder could not be read.
+    #[error("{}: cannot be read: {source}; {advice}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to write instead.
+        advice: &'static str,
+    },
+    /// A row of a data file is not what its format says.
+    #[error("{}:{line}: {what}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The row's first line, from 1.
+        line: usize,
+        /// What is wrong, and what to write instead.
+        what: String,
+    },
+    /// A data file as a whole is not usable.
+    #[error("{}: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to write instead.
+        what: String,
+    },
+    /// A setting of the soundscape world is out of its range.
+    #[error("[data.soundscapes] {0}")]
+    World(String),
+    /// Something could not be written into the cache folder.
+    #[error("{}: cannot be written: {source}; set AUDIO_THINKER_CACHE to a folder that can", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// The part of a dataset that is asked for. Files have one part only and give it for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Questions to train on.
+    Train,
+    /// Questions about clips that training never hears.
+    Heldout,
+}
+
+impl Split {
+    /// The split's name, as in its files' names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Heldout => "heldout",
+        }
+    }
+}
+
+/// The layout of a data file's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataFormat {
+    /// AVQA as R1-AQA writes it: one JSON object a line, the answer an index.
+    Avqa,
+    /// MMAU: a JSON array, the answer the text of a choice.
+    Mmau,
+    /// MMAR: one JSON object a line, the answer the text of a choice.
+    Mmar,
+    /// AIR-Bench's foundation part: a JSON array, one key per choice.
+    AirBench,
+}
+
+impl DataFormat {
+    /// The format's name, as written in a scenario.
+    pub fn name(self) -> &'static str {
+        match self {
+            DataFormat::Avqa => "avqa",
+            DataFormat::Mmau => "mmau",
+            DataFormat::Mmar => "mmar",
+            DataFormat::AirBench => "air-bench",
+        }
+    }
+}
+
+/// A data file on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileSource {
+    /// The layout of the file's rows.
+    pub format: DataFormat,
+    /// The file.
+    pub path: PathBuf,
+    /// The folder that the audio paths in the file start from. Default: the file's own folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_root: Option<PathBuf>,
+    /// What reports call it. Default: the file's name without its ending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Where questions come from: `"builtin:soundscapes"`, or a table with `format`, `path` and, where needed, `audio_root`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DataSource {
+    /// The soundscape world, made on the spot; written `"builtin:soundscapes"`.
+    #[default]
+    Soundscapes,
+    /// A data file.
+    File(FileSource),
+}
+
+const SOUNDSCAPES: &str = "builtin:soundscapes";
+
+impl DataSource {
+    /// What reports call this source.
+    pub fn name(&self) -> String {
+        match self {
+            DataSource::Soundscapes => SOUNDSCAPES.into(),
+            DataSource::File(FileSource { name: Some(name), .. }) => name.clone(),
+            DataSource::File(file) => file
+                .path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+        }
+    }
+
+    /// The scorer that the benchmark's own script applies to this source's predictions.
+    pub fn official_scorer(&self) -> OfficialScorer {
+        match self {
+            DataSource::File(FileSource {
+                format: DataFormat::AirBench,
+                ..
+            }) => OfficialScorer::AirBenchLetter,
+            DataSource::File(_) | DataSource::Soundscapes => OfficialScorer::StringMatch,
+        }
+    }
+}
+
+impl Serialize for DataSource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            DataSource::Soundscapes => serializer.serialize_str(SOUNDSCAPES),
+            DataSource::File(file) => file.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DataSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SourceVisitor)
+    }
+}
+
+/// Unlike serde's untagged enums, which only say that nothing matched, this keeps the message about the wrong key.
+struct SourceVisitor;
+
+impl<'de> de::Visitor<'de> for SourceVisitor {
+    type Value = DataSource;
+
+    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "\"{SOUNDSCAPES}\" or a table such as {{ format = \"avqa\", path = \"train.jsonl\" }}"
+        )
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<DataSource, E> {
+        if text == SOUNDSCAPES {
+            return Ok(DataSource::Soundscapes);
+        }
+        Err(E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<DataSource, A::Error> {
+        FileSource::deserialize(MapAccessDeserializer::new(map)).map(DataSource::File)
+    }
+}
+
+impl JsonSchema for DataSource {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DataSource".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let file = generator.subschema_for::<FileSource>();
+        schemars::json_schema!({
+            "description": "Where questions come from: \"builtin:soundscapes\", or a data file.",
+            "anyOf": [{ "type": "string", "const": SOUNDSCAPES }, file],
+        })
+    }
+}
+
+/// Which of a source's rows are used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowFilter {
+    /// Use at most this many questions, the first ones. Default: all.
+    pub limit: Option<usize>,
+    /// Leave out AVQA rows whose `question_relation` is `View`: what they ask can only be seen.
+    pub drop_view: bool,
+    /// Leave out questions that speak of colour.
+    pub drop_color: bool,
+}
+
+/// All questions of `source`, in order. Makes the soundscape world's files on first use.
+///
+/// # Errors
+/// When a file cannot be read, a row is not what the format says, or the world's settings are out of range.
+pub fn open_dataset(
+    source: &DataSource,
+    world: &WorldConfig,
+    split: Split,
+) -> Result<Vec<Arc<Question>>, DataError> {
+    open_dataset_filtered(source, world, split, &RowFilter::default())
+}
+
+/// As [`open_dataset`], with only the rows that `filter` lets through. Reading stops at its limit.
+///
+/// # Errors
+/// As [`open_dataset`], and when the filter leaves nothing.
+pub fn open_dataset_filtered(
+    source: &DataSource,
+    world: &WorldConfig,
+    split: Split,
+    filter: &RowFilter,
+) -> Result<Vec<Arc<Question>>, DataError> {
+    match source {
+        DataSource::File(file) => {
+            let root = file
+                .audio_root
+                .as_deref()
+                .or(file.path.parent())
+                .unwrap_or(Path::new(""));
+            formats::read(file.format, &file.path, root, filter)
+        }
+        DataSource::Soundscapes => {
+            let folder = soundscape::prepare(world)?;
+            formats::read(
+                DataFormat::Avqa,
+                &folder.join(split.name()).with_extension("jsonl"),
+                &folder,
+                filter,
+            )
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! AIR-Bench, foundation part: `path, question, choice_a, choice_b, choice_c?, choice_d?, answer_gt` (a choice's
+//! text)`, task_name, dataset_name, uniq_id`; the audio is at `{task_name}_{dataset_name}/{path}`.
+
+use std::path::Path;
+
+use rewards::Question;
+
+use super::row::Row;
+
+pub(super) fn question(mut row: Row) -> Result<Question, String> {
+    let mut choices = vec![row.text("choice_a")?, row.text("choice_b")?];
+    for key in ["choice_c", "choice_d"] {
+        choices.extend(row.optional_text(key)?);
+    }
+    let (task, dataset) = (row.text("task_name")?, row.text("dataset_name")?);
+    let folder = format!("{task}_{dataset}");
+    let id = row.text("uniq_id")?;
+    let (text, answer, path) = (
+        row.text("question")?,
+        row.answer("answer_gt", &choices)?,
+        row.text("path")?,
+    );
+    let mut metadata = row.rest();
+    metadata.insert("task_name".into(), task.clone().into());
+    metadata.insert("dataset_name".into(), dataset.into());
+    Ok(Question {
+        // The numbers count anew in each of the benchmark's tasks.
+        id: format!("{folder}_{id}"),
+        text,
+        answer,
+        choices,
+        audio_path: Path::new(&folder).join(path),
+        difficulty: None,
+        kind: Some(task),
+        steps: None,
+        reasoning: None,
+        metadata,
+    })
+}

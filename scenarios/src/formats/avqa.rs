@@ -1,0 +1,25 @@
+//! AVQA, as R1-AQA writes it: `id, video_name, video_id, question_text, multi_choice, answer` (index from 0)`,
+//! question_relation, question_type, dataset_name, audio_path`. The soundscape world writes the same rows with
+//! `difficulty, kind, steps` added; `reasoning` is a written-out chain of thought for SFT.
+
+use rewards::Question;
+
+use super::row::Row;
+
+pub(super) fn question(mut row: Row) -> Result<Question, String> {
+    let choices = row.choices("multi_choice")?;
+    let answer = row.index("answer", choices.len())?;
+    Ok(Question {
+        id: row.text("id")?,
+        // The questions were asked about videos; only their audio is heard here.
+        text: row.text("question_text")?.replace("video", "audio"),
+        answer: choices[answer].clone(),
+        choices,
+        audio_path: row.text("audio_path")?.into(),
+        difficulty: row.difficulty()?,
+        kind: row.optional_text("kind")?,
+        steps: row.texts("steps")?,
+        reasoning: row.optional_text("reasoning")?,
+        metadata: row.rest(),
+    })
+}

@@ -1,0 +1,22 @@
+//! MMAR: `id, audio_path, question, choices, answer` (a choice's text)`, modality, category, sub-category, language,
+//! source, url, timestamp`; newer rows have `thinking, cue, rubric`, of which the first is a chain of thought.
+
+use rewards::Question;
+
+use super::row::Row;
+
+pub(super) fn question(mut row: Row) -> Result<Question, String> {
+    let choices = row.choices("choices")?;
+    Ok(Question {
+        id: row.text("id")?,
+        text: row.text("question")?,
+        answer: row.answer("answer", &choices)?,
+        choices,
+        audio_path: row.text("audio_path")?.into(),
+        difficulty: None,
+        kind: row.peek("modality").map(str::to_owned),
+        steps: None,
+        reasoning: row.optional_text("thinking")?,
+        metadata: row.rest(),
+    })
+}

@@ -1,0 +1,22 @@
+//! MMAU: `id, audio_id` (a path)`, question, choices, answer` (a choice's text)`, dataset, task, split, category,
+//! sub-category, difficulty`.
+
+use rewards::Question;
+
+use super::row::Row;
+
+pub(super) fn question(mut row: Row) -> Result<Question, String> {
+    let choices = row.choices("choices")?;
+    Ok(Question {
+        id: row.text("id")?,
+        text: row.text("question")?,
+        answer: row.answer("answer", &choices)?,
+        choices,
+        audio_path: row.text("audio_id")?.into(),
+        difficulty: row.difficulty()?,
+        kind: row.peek("task").map(str::to_owned),
+        steps: None,
+        reasoning: None,
+        metadata: row.rest(),
+    })
+}

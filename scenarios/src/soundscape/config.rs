@@ -1,0 +1,268 @@
+//! The settings of the soundscape world.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::Split;
+
+/// A kind of question. How hard it is depends on the clip too: see `Kind::difficulty`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Which sound comes first. Easy.
+    First,
+    /// Whether the first sound is a tone, a sweep or noise. Easy.
+    Opening,
+    /// Which sound comes last. Medium, with up to three events easy.
+    Last,
+    /// How many sounds there are. Medium, with up to three events easy.
+    Count,
+    /// The sum modulo 5 of the sounds' values. Hard, with two events medium.
+    Walk,
+    /// Where a dial from 0 to 4 ends that each sound turns up or down. Hard, with two events medium.
+    Dial,
+}
+
+/// How a clip is written to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AudioFormat {
+    /// WAV, 16-bit.
+    Wav,
+    /// WAV, 24-bit.
+    Wav24,
+    /// WAV, 32-bit floating point.
+    WavFloat,
+    /// FLAC, 16-bit.
+    Flac,
+}
+
+/// The soundscape world. Proportions are weights: only their ratios count, and what is not named has none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorldConfig {
+    /// Everything in the world is drawn from this seed. Default 7.
+    pub seed: u64,
+    /// Clips to train on. Default 1500.
+    pub train_clips: usize,
+    /// Clips that training never hears. Default 200.
+    pub heldout_clips: usize,
+    /// Questions about each clip of the training split. Default 6.
+    pub train_questions_per_clip: usize,
+    /// Questions about each held-out clip. Default 3.
+    pub heldout_questions_per_clip: usize,
+    /// Proportions of the kinds of questions in training. Default: half of the questions are hard.
+    pub train_kinds: BTreeMap<Kind, f64>,
+    /// Proportions of the kinds of questions that are held out. Default: a third each is easy, medium and hard.
+    pub eval_kinds: BTreeMap<Kind, f64>,
+    /// How often the `world` target of SFT thinks, by kind; kinds that are not named think half of the time. Default: the
+    /// kinds differ, so that the base has something to go by, but easy, medium and hard average to the same.
+    pub think_rates: BTreeMap<Kind, f64>,
+    /// The share of the thinking `world` targets that have a wrong step or conclude with another answer than they
+    /// give. Default 0.35.
+    pub flaw_rate: f64,
+    /// Proportions of the audio formats. Default: `wav` 4, `flac` 4, `wav24` 1, `wav_float` 1.
+    pub formats: BTreeMap<AudioFormat, f64>,
+}
+
+impl Default for WorldConfig {
+    fn default() -> Self {
+        use Kind::{Count, Dial, First, Last, Opening, Walk};
+        Self {
+            seed: 7,
+            train_clips: 1500,
+            heldout_clips: 200,
+            train_questions_per_clip: 6,
+            heldout_questions_per_clip: 3,
+            // A walk or dial over two events is not hard: 0.6 · 5/6 = 1/2 of the questions are.
+            train_kinds: [
+                (First, 0.1),
+                (Opening, 0.1),
+                (Last, 0.1),
+                (Count, 0.1),
+                (Walk, 0.3),
+                (Dial, 0.3),
+            ]
+            .into(),
+            // Easy 0.2 + 0.4 · 2/6, medium 0.4 · 4/6 + 0.4 · 1/6, hard 0.4 · 5/6: a third each.
+            eval_kinds: [
+                (First, 0.1),
+                (Opening, 0.1),
+                (Last, 0.2),
+                (Count, 0.2),
+                (Walk, 0.2),
+                (Dial, 0.2),
+            ]
+            .into(),
+            think_rates: [
+                (First, 0.35),
+                (Opening, 0.65),
+                (Last, 0.6),
+                (Count, 0.4),
+                (Walk, 0.4),
+                (Dial, 0.6),
+            ]
+            .into(),
+            flaw_rate: 0.35,
+            formats: [
+                (AudioFormat::Wav, 4.0),
+                (AudioFormat::Flac, 4.0),
+                (AudioFormat::Wav24, 1.0),
+                (AudioFormat::WavFloat, 1.0),
+            ]
+            .into(),
+        }
+    }
+}
+
+impl WorldConfig {
+    /// How often the `world` target thinks about questions of this kind.
+    pub fn think_rate(&self, kind: Kind) -> f64 {
+        self.think_rates.get(&kind).copied().unwrap_or(0.5)
+    }
+
+    /// Checks that the settings are within their ranges.
+    ///
+    /// # Errors
+    /// The first setting that is not, and what to write instead.
+    pub fn validate(&self) -> Result<(), String> {
+        let counts = [
+            ("train_clips", self.train_clips),
+            ("heldout_clips", self.heldout_clips),
+            ("train_questions_per_clip", self.train_questions_per_clip),
+            ("heldout_questions_per_clip", self.heldout_questions_per_clip),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(format!("{name} is 0; write at least 1"));
+        }
+        weights("train_kinds", self.train_kinds.values())?;
+        weights("eval_kinds", self.eval_kinds.values())?;
+        weights("formats", self.formats.values())?;
+        let rates = self.think_rates.values().map(|rate| ("think_rates", rate));
+        for (name, rate) in rates.chain([("flaw_rate", &self.flaw_rate)]) {
+            if !(0.0..=1.0).contains(rate) {
+                return Err(format!("{name} has {rate}; write a probability, from 0 to 1"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn clips(&self, split: Split) -> usize {
+        match split {
+            Split::Train => self.train_clips,
+            Split::Heldout => self.heldout_clips,
+        }
+    }
+
+    pub(super) fn questions_per_clip(&self, split: Split) -> usize {
+        match split {
+            Split::Train => self.train_questions_per_clip,
+            Split::Heldout => self.heldout_questions_per_clip,
+        }
+    }
+
+    pub(super) fn kinds(&self, split: Split) -> &BTreeMap<Kind, f64> {
+        match split {
+            Split::Train => &self.train_kinds,
+            Split::Heldout => &self.eval_kinds,
+        }
+    }
+}
+
+fn weights<'a>(name: &str, mut weights: impl Iterator<Item = &'a f64> + Clone) -> Result<(), String> {
+    if let Some(weight) = weights
+        .clone()
+        .find(|weight| !weight.is_finite() || **weight < 0.0)
+    {
+        return Err(format!("{name} has the weight {weight}; write 0 or more"));
+    }
+    if !weights.any(|weight| *weight > 0.0) {
+        return Err(format!("{name} has no weight above 0; give at least one"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_their_ranges() {
+        assert_eq!(WorldConfig::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn naming_kinds_replaces_all_of_the_defaults() {
+        let world: WorldConfig = toml::from_str("[train_kinds]\nwalk = 1").unwrap();
+        assert_eq!(world.train_kinds, [(Kind::Walk, 1.0)].into());
+        assert_eq!(world.eval_kinds, WorldConfig::default().eval_kinds);
+    }
+
+    #[test]
+    fn unknown_keys_and_kinds_are_errors() {
+        let message = |text| toml::from_str::<WorldConfig>(text).unwrap_err().to_string();
+        assert!(
+            message("clips = 3").contains("unknown field `clips`"),
+            "{}",
+            message("clips = 3")
+        );
+        assert!(message("[train_kinds]\nwalks = 1").contains("unknown variant `walks`"));
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let problem = |text| {
+            toml::from_str::<WorldConfig>(text)
+                .unwrap()
+                .validate()
+                .unwrap_err()
+        };
+        assert_eq!(problem("train_clips = 0"), "train_clips is 0; write at least 1");
+        assert_eq!(
+            problem("flaw_rate = 1.5"),
+            "flaw_rate has 1.5; write a probability, from 0 to 1"
+        );
+        assert_eq!(
+            problem("[train_kinds]\nwalk = -1"),
+            "train_kinds has the weight -1; write 0 or more"
+        );
+        assert_eq!(
+            problem("[formats]\nwav = 0"),
+            "formats has no weight above 0; give at least one"
+        );
+    }
+
+    #[test]
+    fn think_rates_are_flat_over_difficulty() {
+        // Over two to seven events: `last` and `count` are easy in 2 cases of 6, `walk` and `dial` medium in 1 of 6.
+        let world = WorldConfig::default();
+        let part = |kind| world.eval_kinds[&kind];
+        let mean = |parts: &[(Kind, f64)]| {
+            let total: f64 = parts.iter().map(|(kind, share)| part(*kind) * share).sum();
+            parts
+                .iter()
+                .map(|(kind, share)| part(*kind) * share * world.think_rate(*kind))
+                .sum::<f64>()
+                / total
+        };
+        let third = 2.0 / 6.0;
+        let easy = mean(&[
+            (Kind::First, 1.0),
+            (Kind::Opening, 1.0),
+            (Kind::Last, third),
+            (Kind::Count, third),
+        ]);
+        let medium = [
+            (Kind::Last, 1.0 - third),
+            (Kind::Count, 1.0 - third),
+            (Kind::Walk, 0.5 * third),
+            (Kind::Dial, 0.5 * third),
+        ];
+        let hard = mean(&[(Kind::Walk, 1.0), (Kind::Dial, 1.0)]);
+        for rate in [easy, mean(&medium), hard] {
+            assert!((rate - 0.5).abs() < 1e-12, "{rate}");
+        }
+    }
+}
