@@ -1,0 +1,77 @@
+//! Resampling to 16 kHz.
+//!
+//! Synchronous FFT resampling (rubato): both rates are known and fixed, so each block is transformed, filtered and cut
+//! or stretched in frequency exactly. The filter passes everything up to 98 % of the lower Nyquist frequency and its
+//! aliases lie below -100 dB.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use rubato::audioadapter_buffers::direct::InterleavedSlice;
+use rubato::{Fft, FixedSync, Resampler, WindowFunction};
+
+use super::SAMPLE_RATE;
+
+/// Rates beyond these are a corrupt header: no recorder makes them, and a filter for them would take gigabytes.
+const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+
+/// Points of the filter at the lower of both rates: sets how near the Nyquist frequency the passband ends.
+const FILTER_POINTS: u32 = 640;
+
+/// Resamplers kept per thread: a data set has few rates, but a hostile one could have thousands.
+const MAX_KEPT: usize = 16;
+
+thread_local! {
+    static RESAMPLERS: RefCell<HashMap<u32, Fft<f32>>> = RefCell::new(HashMap::new());
+}
+
+/// Brings samples @ `rate` Hz to 16 kHz: `round(n · 16000 / rate)` of them, without delay, untouched if already there.
+/// `None` if no recording has this rate.
+///
+/// # Shapes
+/// `samples`: f32, mono, any number.
+pub fn resample(samples: Vec<f32>, rate: u32) -> Option<Vec<f32>> {
+    if rate == SAMPLE_RATE {
+        return Some(samples);
+    }
+    if !RATES.contains(&rate) {
+        return None;
+    }
+    RESAMPLERS.with_borrow_mut(|kept| {
+        if kept.len() >= MAX_KEPT && !kept.contains_key(&rate) {
+            kept.clear();
+        }
+        if !kept.contains_key(&rate) {
+            kept.insert(rate, resampler(rate)?);
+        }
+        run(kept.get_mut(&rate)?, &samples, rate)
+    })
+}
+
+fn resampler(rate: u32) -> Option<Fft<f32>> {
+    // Blocks hold a whole number of periods of both rates: 441 samples become 160 at 44.1 kHz.
+    let common = gcd(rate, SAMPLE_RATE);
+    let periods = FILTER_POINTS.div_ceil(rate.min(SAMPLE_RATE) / common);
+    let block = (periods * (rate / common)) as usize;
+    let window = WindowFunction::BlackmanHarris2;
+    Fft::new_custom(rate as usize, SAMPLE_RATE as usize, block, 1, 1, window, FixedSync::Both).ok()
+}
+
+fn run(resampler: &mut Fft<f32>, samples: &[f32], rate: u32) -> Option<Vec<f32>> {
+    let length = (samples.len() as u64 * u64::from(SAMPLE_RATE) + u64::from(rate) / 2) / u64::from(rate);
+    let room = resampler.process_all_needed_output_len(samples.len());
+    let mut output = vec![0.0; room];
+    resampler.reset();
+    let input = InterleavedSlice::new(samples, 1, samples.len()).ok()?;
+    let mut target = InterleavedSlice::new_mut(&mut output, 1, room).ok()?;
+    resampler.process_all_into_buffer(&input, &mut target, samples.len(), None).ok()?;
+    output.truncate(length as usize);
+    Some(output)
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests;
