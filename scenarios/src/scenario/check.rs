@@ -1,0 +1,126 @@
+//! What a scenario refers to: rewards, formulas, models and data on disk.
+
+use std::path::Path;
+
+use rewards::{Formula, FormulaError, RewardError, RewardRegistry};
+
+use super::tree::Node;
+use super::{ArmConfig, Experiment, Method, PolicyPath};
+use crate::dataset::DataSource;
+use crate::error::ScenarioError;
+
+/// Looks at everything the chosen arms refer to.
+///
+/// # Errors
+/// The first thing that is not there or cannot be used, at the line that names it.
+pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), ScenarioError> {
+    for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
+        check_rewards(arm, places, registry)?;
+        if arm.method == Method::Grpo {
+            check_formula(arm, places)?;
+        }
+        check_policy(arm, places)?;
+        if arm.method != Method::None {
+            check_source(&arm.data.train, &["data", "train"], places)?;
+        }
+        for (index, suite) in arm.eval.suites.iter().enumerate() {
+            check_source(suite, &["eval", "suites", &index.to_string()], places)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_rewards(arm: &ArmConfig, places: &Node, registry: &RewardRegistry) -> Result<(), ScenarioError> {
+    for (name, spec) in &arm.rewards {
+        let Err(error) = registry.build(&spec.kind, &spec.options) else { continue };
+        let at = |key: &str, problem: String, instead: String| {
+            Err(ScenarioError::at(places.place_of(&["rewards", name, key]), problem, instead))
+        };
+        // The hints start with `; did you mean` or ` (known: …)`.
+        let advice = |hint: String| match hint.strip_prefix("; ") {
+            Some(meant) => meant.to_owned(),
+            None => format!("write one of {}", hint.trim_start_matches(" (known: ").trim_end_matches(')')),
+        };
+        return match error {
+            RewardError::UnknownKind { kind, hint } => {
+                at("kind", format!("`kind` in [rewards.{name}] is \"{kind}\", no such reward"), advice(hint))
+            }
+            RewardError::UnknownOption { kind, option, hint } => {
+                let key_place = match places.entry(&["rewards", name, &option]) {
+                    Some(entry) => &entry.key_place,
+                    None => places.place_of(&["rewards", name]),
+                };
+                let problem = format!("unknown key `{option}` in [rewards.{name}] (kind \"{kind}\")");
+                Err(ScenarioError::at(key_place, problem, advice(hint)))
+            }
+            RewardError::BadOption { option, value, problem, .. } => {
+                at(&option, format!("`{option}` in [rewards.{name}] is {value}"), problem)
+            }
+            RewardError::Failed(problem) => at(
+                "kind",
+                format!("[rewards.{name}] cannot be set up: {problem}"),
+                format!("see the options of the reward \"{}\"", spec.kind),
+            ),
+        };
+    }
+    Ok(())
+}
+
+fn check_formula(arm: &ArmConfig, places: &Node) -> Result<(), ScenarioError> {
+    let components = arm.rewards.keys().map(String::as_str);
+    let weights = arm.shaping.weights.keys().map(String::as_str);
+    let place = places.place_of(&["shaping", "formula"]);
+    match Formula::parse(&arm.shaping.formula, components, weights) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(formula_error(place, arm, &error)),
+    }
+}
+
+fn formula_error(place: &crate::error::Place, arm: &ArmConfig, error: &FormulaError) -> ScenarioError {
+    let message = error.to_string();
+    let (problem, instead) = match message.split_once("; ") {
+        Some((problem, instead)) => (problem.to_owned(), instead.to_owned()),
+        None => {
+            let names = arm.rewards.keys().cloned();
+            let weights = arm.shaping.weights.keys().map(|weight| format!("w_{weight}"));
+            let names: Vec<String> = names.chain(weights).collect();
+            (message, format!("the arm \"{}\" has {}", arm.name, names.join(", ")))
+        }
+    };
+    ScenarioError::at(place, problem, instead)
+}
+
+fn check_policy(arm: &ArmConfig, places: &Node) -> Result<(), ScenarioError> {
+    let PolicyPath::Directory(folder) = &arm.policy.path else { return Ok(()) };
+    let place = places.place_of(&["policy", "path"]);
+    let instead = "write the folder of a Hugging Face model, or \"builtin:tiny\"";
+    if !folder.is_dir() {
+        let problem = format!("`path` in [policy]: there is no folder {}", folder.display());
+        return Err(ScenarioError::at(place, problem, instead));
+    }
+    if !folder.join("config.json").is_file() {
+        let problem = format!("`path` in [policy]: {} has no config.json", folder.display());
+        return Err(ScenarioError::at(place, problem, instead));
+    }
+    Ok(())
+}
+
+fn check_source(source: &DataSource, keys: &[&str], places: &Node) -> Result<(), ScenarioError> {
+    let DataSource::File(file) = source else { return Ok(()) };
+    let missing = |key: &str, path: &Path, what: &str, instead: &str| {
+        let place = places.place_of(&[keys, &[key]].concat());
+        let problem =
+            format!("`{key}` in {}: there is no {what} {}", super::de::section_name(keys), path.display());
+        Err(ScenarioError::at(place, problem, instead))
+    };
+    if !file.path.is_file() {
+        let instead = format!("write the path of a file in the {} format", file.format.name());
+        return missing("path", &file.path, "file", &instead);
+    }
+    match &file.audio_root {
+        Some(root) if !root.is_dir() => {
+            missing("audio_root", root, "folder", "write the folder that the file's audio paths start from")
+        }
+        Some(_) | None => Ok(()),
+    }
+}

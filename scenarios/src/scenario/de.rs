@@ -1,0 +1,282 @@
+//! Reads configuration structs out of a [`Node`] tree with serde, and says where and how that failed.
+
+use std::fmt;
+
+use serde::de::value::{StrDeserializer, StringDeserializer};
+use serde::de::{self, DeserializeSeed, Expected, IntoDeserializer, Unexpected, Visitor};
+use serde::{Deserialize, forward_to_deserialize_any};
+use toml::Value;
+
+use super::schema;
+use super::tree::{Content, Entry, Node};
+use super::words::{name_advice, quoted_list};
+use crate::error::{Place, ScenarioError};
+
+/// Reads a `T`; `section` names the tree's root in messages and is empty for an arm.
+///
+/// # Errors
+/// The first key or value that does not fit, at its own line.
+pub(crate) fn read<'a, T: Deserialize<'a>>(node: &'a Node, section: &[&str]) -> Result<T, ScenarioError> {
+    T::deserialize(node).map_err(|mut problem| {
+        problem.path.extend(section.iter().rev().map(|key| (*key).to_owned()));
+        problem.path.reverse();
+        problem.into_error(&node.place)
+    })
+}
+
+/// Why a node could not be read, while it climbs out of the tree.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    place: Option<Place>,
+    /// Keys from the leaf up while it climbs, from the root down once [`read`] has it.
+    path: Vec<String>,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    UnknownKey { key: String, known: &'static [&'static str] },
+    MissingKey(&'static str),
+    Unfit { found: String, instead: String },
+    UnknownChoice { found: String, choices: &'static [&'static str] },
+    Other(String),
+}
+
+impl Problem {
+    fn new(what: What) -> Self {
+        Self { place: None, path: Vec::new(), what }
+    }
+
+    fn at(mut self, place: &Place) -> Self {
+        self.place.get_or_insert_with(|| place.clone());
+        self
+    }
+
+    fn into_error(self, root: &Place) -> ScenarioError {
+        let place = self.place.unwrap_or_else(|| root.clone());
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let (problem, instead) = match self.what {
+            What::UnknownKey { key, known } => (
+                format!("unknown key `{key}` in {}", section_name(&path)),
+                unknown_key_advice(&key, known, &path),
+            ),
+            What::MissingKey(key) => {
+                let section = section_name(&path);
+                (format!("{section} has no `{key}`"), format!("add a line `{key} = …`"))
+            }
+            What::Unfit { found, instead } => {
+                (format!("{} is {found}", leaf_name(&path)), format!("write {instead}"))
+            }
+            What::UnknownChoice { found, choices } => {
+                let bare = found.trim_matches('"');
+                let advice = match rewards::nearest(bare, choices.iter().copied()) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => format!("write one of {}", quoted_list(choices.iter().copied())),
+                };
+                (format!("{} is {found}", leaf_name(&path)), advice)
+            }
+            What::Other(message) => match message.split_once("; ") {
+                Some((problem, instead)) => (problem.to_owned(), instead.to_owned()),
+                None => (message, "see scenarios/scenario.schema.json for what can stand there".to_owned()),
+            },
+        };
+        ScenarioError::at(&place, problem, instead)
+    }
+}
+
+/// What to write instead of a key that is not known in a section.
+pub(crate) fn unknown_key_advice(key: &str, known: &[&str], path: &[&str]) -> String {
+    let elsewhere = schema::sections_with(key).into_iter().filter(|section| section != &path.join("."));
+    let elsewhere: Vec<String> = elsewhere.map(|section| format!("[{section}]")).collect();
+    if !elsewhere.is_empty() {
+        return format!("`{key}` belongs in {}", elsewhere.join(" or "));
+    }
+    name_advice(key, known.iter().copied(), "the keys there are")
+}
+
+/// `[grpo]`, or `[[arm]]` for an arm's own keys. Positions in lists are left out.
+pub(crate) fn section_name(path: &[&str]) -> String {
+    let keys: Vec<&str> = path.iter().copied().filter(|key| key.parse::<usize>().is_err()).collect();
+    if keys.is_empty() { "[[arm]]".to_owned() } else { format!("[{}]", keys.join(".")) }
+}
+
+/// `` `lr` in [grpo] ``; a section by itself is just `` `grpo` ``.
+pub(crate) fn leaf_name(path: &[&str]) -> String {
+    let keys: Vec<&str> = path.iter().copied().filter(|key| key.parse::<usize>().is_err()).collect();
+    match keys.split_last() {
+        None => "this".to_owned(),
+        Some((leaf, [])) if !["name", "method", "steps"].contains(leaf) => format!("`{leaf}`"),
+        Some((leaf, section)) => format!("`{leaf}` in {}", section_name(section)),
+    }
+}
+
+fn found(unexpected: Unexpected<'_>) -> String {
+    match unexpected {
+        Unexpected::Bool(flag) => flag.to_string(),
+        Unexpected::Unsigned(number) => number.to_string(),
+        Unexpected::Signed(number) => number.to_string(),
+        Unexpected::Float(number) => format!("{number:?}"),
+        Unexpected::Str(text) => format!("{text:?}"),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a table".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// serde's word for a type, as advice to somebody who writes TOML.
+fn instead(expected: &dyn Expected) -> String {
+    let expected = expected.to_string();
+    match expected.as_str() {
+        "f64" | "f32" => "a number such as 0.5".to_owned(),
+        "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number of 0 or more".to_owned(),
+        "i64" | "i32" => "a whole number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "a text in quotes".to_owned(),
+        "path string" => "a path in quotes".to_owned(),
+        "a sequence" => "a list in [ ]".to_owned(),
+        "a map" => "a table".to_owned(),
+        other => match (other.strip_prefix("struct "), other.strip_prefix("an array of length ")) {
+            (Some(_), _) => "a table".to_owned(),
+            (_, Some(length)) => format!("a list of {length} values"),
+            _ => other.to_owned(),
+        },
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.what)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl de::Error for Problem {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(What::Other(message.to_string()))
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(What::Unfit { found: found(unexpected), instead: instead(expected) })
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(unexpected, expected)
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self::new(What::Unfit { found: format!("a list of {length} values"), instead: instead(expected) })
+    }
+
+    fn unknown_variant(variant: &str, choices: &'static [&'static str]) -> Self {
+        Self::new(What::UnknownChoice { found: format!("{variant:?}"), choices })
+    }
+
+    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
+        Self::new(What::UnknownKey { key: field.to_owned(), known })
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(What::MissingKey(field))
+    }
+}
+
+impl<'de> de::Deserializer<'de> for &'de Node {
+    type Error = Problem;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        let read = match &self.content {
+            Content::Table(table) => visitor.visit_map(Entries { rest: table.iter(), value: None }),
+            Content::Array(items) => visitor.visit_seq(Items { rest: items.iter().enumerate() }),
+            Content::Scalar(Value::String(text)) => visitor.visit_borrowed_str(text),
+            Content::Scalar(Value::Integer(number)) => visitor.visit_i64(*number),
+            Content::Scalar(Value::Float(number)) => visitor.visit_f64(*number),
+            Content::Scalar(Value::Boolean(flag)) => visitor.visit_bool(*flag),
+            Content::Scalar(other) => visitor.visit_string(other.to_string()),
+        };
+        read.map_err(|problem| problem.at(&self.place))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        choices: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        let read = match &self.content {
+            Content::Scalar(Value::String(text)) => {
+                let choice: StrDeserializer<'_, Problem> = text.as_str().into_deserializer();
+                visitor.visit_enum(choice)
+            }
+            Content::Scalar(other) => {
+                Err(Problem::new(What::UnknownChoice { found: other.to_string(), choices }))
+            }
+            Content::Array(_) => {
+                Err(Problem::new(What::UnknownChoice { found: "a list".to_owned(), choices }))
+            }
+            Content::Table(_) => {
+                Err(Problem::new(What::UnknownChoice { found: "a table".to_owned(), choices }))
+            }
+        };
+        read.map_err(|problem| problem.at(&self.place))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+struct Entries<'de> {
+    rest: std::collections::btree_map::Iter<'de, String, Entry>,
+    value: Option<(&'de String, &'de Entry)>,
+}
+
+impl<'de> de::MapAccess<'de> for Entries<'de> {
+    type Error = Problem;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Problem> {
+        let Some((key, entry)) = self.rest.next() else { return Ok(None) };
+        self.value = Some((key, entry));
+        let name: StringDeserializer<Problem> = key.clone().into_deserializer();
+        seed.deserialize(name).map(Some).map_err(|problem| problem.at(&entry.key_place))
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Problem> {
+        let Some((key, entry)) = self.value.take() else {
+            return Err(de::Error::custom("a value was read before its key"));
+        };
+        seed.deserialize(&entry.node).map_err(|mut problem| {
+            problem.path.push(key.clone());
+            problem.at(&entry.node.place)
+        })
+    }
+}
+
+struct Items<'de> {
+    rest: std::iter::Enumerate<std::slice::Iter<'de, Node>>,
+}
+
+impl<'de> de::SeqAccess<'de> for Items<'de> {
+    type Error = Problem;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Problem> {
+        let Some((index, node)) = self.rest.next() else { return Ok(None) };
+        seed.deserialize(node).map(Some).map_err(|mut problem| {
+            problem.path.push(index.to_string());
+            problem.at(&node.place)
+        })
+    }
+}

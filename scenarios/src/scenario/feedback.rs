@@ -1,0 +1,105 @@
+//! `[judge]`, `[rewards.NAME]` and `[shaping]`: what is scored, by whom, and how the scores add up.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+/// `[judge]`: who says whether the thinking supports the answer, and how good it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct JudgeConfig {
+    /// `rules` compares the thinking with the reasoning steps the data knows.
+    pub kind: JudgeKind,
+    /// Longest wait for one verdict, in seconds; after that the score is missing, not 0.
+    pub timeout_seconds: f64,
+    /// Verdicts asked for at once.
+    pub concurrency: usize,
+}
+
+impl Default for JudgeConfig {
+    fn default() -> Self {
+        Self { kind: JudgeKind::Rules, timeout_seconds: 60.0, concurrency: 8 }
+    }
+}
+
+/// The judges there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JudgeKind {
+    /// Rules over the known reasoning steps; no model.
+    #[default]
+    Rules,
+}
+
+/// `[rewards.NAME]`: one reward component. NAME is what the formula calls it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RewardSpec {
+    /// Which reward, by the name it is registered under.
+    pub kind: String,
+    /// The reward's own options: every other key of the table.
+    #[serde(flatten)]
+    pub options: toml::Table,
+}
+
+impl<'de> Deserialize<'de> for RewardSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Spec;
+        impl<'de> de::Visitor<'de> for Spec {
+            type Value = RewardSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#"a table such as { kind = "accuracy" }"#)
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<RewardSpec, A::Error> {
+                let (mut kind, mut options) = (None, toml::Table::new());
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == "kind" {
+                        kind = Some(map.next_value()?);
+                    } else {
+                        options.insert(key, map.next_value()?);
+                    }
+                }
+                Ok(RewardSpec { kind: kind.ok_or_else(|| de::Error::missing_field("kind"))?, options })
+            }
+        }
+        deserializer.deserialize_map(Spec)
+    }
+}
+
+impl JsonSchema for RewardSpec {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RewardSpec".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "One reward component: its kind and that reward's own options. In an arm, `false` removes it.",
+            "anyOf": [
+                { "const": false },
+                {
+                    "type": "object",
+                    "properties": {
+                        "kind": {
+                            "description": "Which reward, by the name it is registered under.",
+                            "type": "string",
+                            "examples": ["format", "accuracy", "adaptive-think", "consistency", "think"]
+                        }
+                    }
+                }
+            ]
+        })
+    }
+}
+
+/// `[shaping]`: the formula that turns the components of a completion into its reward.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShapingConfig {
+    /// Arithmetic over the rewards' names and `w_NAME` for each weight, such as `accuracy + w_format * format`.
+    pub formula: String,
+    /// `[shaping.weights]`: the numbers the formula calls `w_NAME`; they can be turned while the run goes on.
+    pub weights: BTreeMap<String, f64>,
+}

@@ -1,0 +1,124 @@
+//! `--set a.b=c`: one key of the scenario, from the command line.
+
+use toml::Value;
+
+use super::tree::{Content, Entry, Node, Table};
+use crate::error::{Place, ScenarioError};
+
+/// One `--set`, read.
+#[derive(Debug)]
+pub(crate) struct Override {
+    /// The one arm it is for; all of them where there is none.
+    pub(crate) arm: Option<String>,
+    /// A tree with this one value in it.
+    pub(crate) tree: Node,
+}
+
+/// Reads `a.b=c` or `arm.NAME.a.b=c`. The value is TOML if it can be, else a text.
+///
+/// # Errors
+/// There is no `=`, no key, or no such arm.
+pub(crate) fn parse(argument: &str, arms: &[String]) -> Result<Override, ScenarioError> {
+    let place = Place::Argument(format!("--set {argument}"));
+    let Some((path, value)) = argument.split_once('=') else {
+        return Err(ScenarioError::at(&place, "there is no `=`", "write --set section.key=value"));
+    };
+    let (arm, path) = split_arm(path.trim(), arms, &place)?;
+    let keys: Vec<&str> = path.split('.').map(str::trim).collect();
+    if keys.iter().any(|key| key.is_empty()) {
+        return Err(ScenarioError::at(&place, "a key is empty", "write --set section.key=value"));
+    }
+    let leaf = Node::from_value(parse_value(value.trim()), &place);
+    let tree = keys.iter().rev().fold(leaf, |node, key| {
+        let entry = Entry { key_place: place.clone(), node };
+        Node { place: place.clone(), content: Content::Table(Table::from([((*key).to_owned(), entry)])) }
+    });
+    Ok(Override { arm, tree })
+}
+
+/// Takes `arm.NAME.` off a path. Names may hold dots, so the longest name that fits is the one.
+fn split_arm<'a>(
+    path: &'a str,
+    arms: &[String],
+    place: &Place,
+) -> Result<(Option<String>, &'a str), ScenarioError> {
+    let Some(rest) = path.strip_prefix("arm.") else { return Ok((None, path)) };
+    let fits = |name: &&String| rest.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
+    match arms.iter().filter(fits).max_by_key(|name| name.len()) {
+        Some(name) => Ok((Some(name.clone()), &rest[name.len() + 1..])),
+        None => {
+            let named = rest.split('.').next().unwrap_or_default();
+            Err(unknown_arm(place, named, arms))
+        }
+    }
+}
+
+/// The error for an arm that the scenario does not have.
+pub(crate) fn unknown_arm(place: &Place, name: &str, arms: &[String]) -> ScenarioError {
+    let list = arms.join(", ");
+    let instead = match rewards::nearest(name, arms.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`? The arms are {list}"),
+        None => format!("the arms are {list}"),
+    };
+    ScenarioError::at(place, format!("there is no arm `{name}`"), instead)
+}
+
+fn parse_value(text: &str) -> Value {
+    let as_text = || Value::String(text.to_owned());
+    match format!("value = {text}").parse::<toml::Table>() {
+        // Nothing in a scenario is a date: what looks like one is a name.
+        Ok(table) if table.len() == 1 => table
+            .into_iter()
+            .next()
+            .map(|(_, value)| value)
+            .filter(|v| !v.is_datetime())
+            .unwrap_or_else(as_text),
+        _ => as_text(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(argument: &str) -> Value {
+        parse(argument, &[]).unwrap().tree.to_value()
+    }
+
+    #[test]
+    fn values_are_toml_where_they_can_be() {
+        let value = |text: &str| parse_value(text);
+        assert_eq!(value("3"), Value::Integer(3));
+        assert_eq!(value("1e-4"), Value::Float(1e-4));
+        assert_eq!(value("true"), Value::Boolean(true));
+        assert_eq!(value("[1, 2]"), Value::Array(vec![Value::Integer(1), Value::Integer(2)]));
+        assert_eq!(value("cuda:0"), Value::String("cuda:0".to_owned()));
+        assert_eq!(value("a = b"), Value::String("a = b".to_owned()));
+        assert_eq!(value("2025-01-01"), Value::String("2025-01-01".to_owned()));
+        assert_eq!(value(""), Value::String(String::new()));
+    }
+
+    #[test]
+    fn a_path_becomes_nested_tables() {
+        assert_eq!(read("grpo.lr=1").to_string(), "{ grpo = { lr = 1 } }");
+    }
+
+    #[test]
+    fn an_arm_is_found_though_its_name_holds_dots_and_signs() {
+        let arms = ["grpo".to_owned(), "grpo+x.5".to_owned(), "grpo+x".to_owned()];
+        let read = parse("arm.grpo+x.5.grpo.lr=1", &arms).unwrap();
+        assert_eq!(read.arm.as_deref(), Some("grpo+x.5"));
+        assert_eq!(read.tree.to_value().to_string(), "{ grpo = { lr = 1 } }");
+        assert_eq!(
+            parse("arm.grop.grpo.lr=1", &arms).unwrap_err().to_string(),
+            "--set arm.grop.grpo.lr=1: there is no arm `grop`; did you mean `grpo`? The arms are grpo, grpo+x.5, grpo+x"
+        );
+    }
+
+    #[test]
+    fn what_is_not_an_assignment_is_refused() {
+        let error = |argument: &str| parse(argument, &[]).unwrap_err().to_string();
+        assert_eq!(error("grpo.lr"), "--set grpo.lr: there is no `=`; write --set section.key=value");
+        assert_eq!(error("grpo.=1"), "--set grpo.=1: a key is empty; write --set section.key=value");
+    }
+}

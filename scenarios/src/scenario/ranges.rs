@@ -1,0 +1,279 @@
+//! Values within their ranges, each judged at the line it was written on.
+
+use std::fmt::Display;
+
+use super::de::leaf_name;
+use super::tree::Node;
+use super::{ArmConfig, ControlConfig, Method, RunConfig, TrainMode};
+use crate::error::ScenarioError;
+
+type Checked = Result<(), ScenarioError>;
+
+/// Complains about the value at a path unless it is good.
+struct Ranges<'a>(&'a Node);
+
+impl Ranges<'_> {
+    /// `path` is the whole path of the key, `within` what of it lies above the tree.
+    fn need(&self, good: bool, path: &str, value: impl Display, instead: &str) -> Checked {
+        self.need_below("", good, path, value, instead)
+    }
+
+    fn need_below(
+        &self,
+        within: &str,
+        good: bool,
+        path: &str,
+        value: impl Display,
+        instead: &str,
+    ) -> Checked {
+        if good {
+            return Ok(());
+        }
+        let keys: Vec<&str> = path.split('.').collect();
+        let full: Vec<&str> =
+            within.split('.').filter(|key| !key.is_empty()).chain(keys.iter().copied()).collect();
+        let problem = format!("{} is {value}", leaf_name(&full));
+        Err(ScenarioError::at(self.0.place_of(&keys), problem, format!("write {instead}")))
+    }
+
+    fn at_least_one(&self, value: usize, path: &str) -> Checked {
+        self.need(value >= 1, path, value, "1 or more")
+    }
+
+    fn positive(&self, value: f64, path: &str) -> Checked {
+        self.need(value > 0.0 && value.is_finite(), path, number(value), "a number above 0")
+    }
+
+    fn not_negative(&self, value: f64, path: &str) -> Checked {
+        self.need(value >= 0.0 && value.is_finite(), path, number(value), "0 or more")
+    }
+
+    fn fraction(&self, value: f64, path: &str) -> Checked {
+        self.need((0.0..=1.0).contains(&value), path, number(value), "a number from 0 to 1")
+    }
+}
+
+/// As one would write it: `0.5`, `1e-7`, `2`.
+fn number(value: f64) -> String {
+    format!("{value:?}").trim_end_matches(".0").to_owned()
+}
+
+/// A text in quotes, for messages.
+fn text(value: &str) -> String {
+    format!("{value:?}")
+}
+
+/// Whether a text can be the name of a folder on every system.
+fn is_folder_name(name: &str) -> bool {
+    let good = |c: char| c.is_alphanumeric() || "+-_.".contains(c);
+    !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && name.chars().all(good)
+}
+
+const FOLDER_NAME: &str = "letters, digits and + - _ . only, since it names a folder";
+
+/// `[run]`.
+pub(crate) fn check_run(run: &RunConfig, section: &Node) -> Checked {
+    let ranges = Ranges(section);
+    let need =
+        |good, path, value: &dyn Display, instead| ranges.need_below("run", good, path, value, instead);
+    need(is_folder_name(&run.name), "name", &text(&run.name), FOLDER_NAME)?;
+    need(!run.seeds.is_empty(), "seeds", &"an empty list", "at least one seed")?;
+    let mut sorted = run.seeds.clone();
+    sorted.sort_unstable();
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        let problem = format!("`seeds` in [run] has {} twice", twice[0]);
+        return Err(ScenarioError::at(section.place_of(&["seeds"]), problem, "give each seed once"));
+    }
+    let largest = sorted.last().copied().unwrap_or_default();
+    need(i64::try_from(largest).is_ok(), "seeds", &largest, "seeds up to 9223372036854775807")?;
+    need(run.steps >= 1, "steps", &run.steps, "1 or more")?;
+    need(!run.out.as_os_str().is_empty(), "out", &"\"\"", "a folder such as \"runs\"")
+}
+
+/// `[control]`.
+pub(crate) fn check_control(control: &ControlConfig, section: &Node) -> Checked {
+    let listen = &control.listen;
+    let good = listen.parse::<std::net::SocketAddr>().is_ok();
+    Ranges(section).need_below(
+        "control",
+        good,
+        "listen",
+        text(listen),
+        "an address and a port such as \"127.0.0.1:0\"",
+    )
+}
+
+/// Everything of an arm that can be judged by itself.
+pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
+    let ranges = Ranges(tree);
+    ranges.need(is_folder_name(&arm.name), "name", text(&arm.name), FOLDER_NAME)?;
+    ranges.need(
+        arm.steps >= 1,
+        "steps",
+        arm.steps,
+        "1 or more (an arm that does not learn has method = \"none\")",
+    )?;
+    check_policy(arm, &ranges)?;
+    check_data(arm, &ranges)?;
+    check_sampling(arm, &ranges)?;
+    check_learning(arm, &ranges)?;
+    check_feedback(arm, &ranges)?;
+    ranges.not_negative(arm.eval.temperature, "eval.temperature")?;
+    ranges.at_least_one(arm.eval.batch_prompts, "eval.batch_prompts")?;
+    ranges.need(
+        arm.eval.limit != Some(0),
+        "eval.limit",
+        0,
+        "1 or more, or leave it out for all questions",
+    )?;
+    let seed = arm.eval.seed;
+    ranges.need(i64::try_from(seed).is_ok(), "eval.seed", seed, "a seed up to 9223372036854775807")?;
+    ranges.at_least_one(arm.checkpoint.keep, "checkpoint.keep")?;
+    ranges.positive(arm.supervision.window_seconds, "supervision.window_seconds")?;
+    ranges.positive(arm.supervision.call_timeout_seconds, "supervision.call_timeout_seconds")?;
+    ranges.fraction(arm.supervision.max_missing_fraction, "supervision.max_missing_fraction")
+}
+
+fn check_policy(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    let policy = &arm.policy;
+    let lora = policy.train == TrainMode::Lora;
+    let instead = "false with train = \"lora\": adapters are put on the decoder alone";
+    ranges.need(!(lora && policy.train_audio_tower), "policy.train_audio_tower", true, instead)?;
+    let instead = "false with train = \"lora\": adapters on random weights learn nothing";
+    ranges.need(!(lora && policy.from_scratch), "policy.from_scratch", true, instead)?;
+    ranges.at_least_one(policy.lora.rank, "policy.lora.rank")?;
+    ranges.positive(policy.lora.alpha, "policy.lora.alpha")?;
+    let dropout = policy.lora.dropout;
+    ranges.need(
+        (0.0..1.0).contains(&dropout),
+        "policy.lora.dropout",
+        number(dropout),
+        "a number from 0, below 1",
+    )?;
+    let empty = matches!(&policy.lora.target_modules, super::TargetModules::Named(names) if names.is_empty());
+    ranges.need(
+        !empty,
+        "policy.lora.target_modules",
+        "an empty list",
+        "\"all-linear\" or at least one layer name",
+    )
+}
+
+fn check_data(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    ranges.need(
+        arm.data.limit != Some(0),
+        "data.limit",
+        0,
+        "1 or more, or leave it out for all questions",
+    )?;
+    if let Err(message) = arm.data.soundscapes.validate() {
+        let key = message.split(' ').next().unwrap_or_default();
+        let place = ranges.0.place_of(&["data", "soundscapes", key]);
+        let rest = message.strip_prefix(key).unwrap_or(&message);
+        let (problem, instead) = rest.split_once("; ").unwrap_or((rest, "write a value within its range"));
+        return Err(ScenarioError::at(place, format!("`{key}` in [data.soundscapes]{problem}"), instead));
+    }
+    ranges.at_least_one(arm.loader.workers, "loader.workers")?;
+    ranges.fraction(arm.loader.max_failed_fraction, "loader.max_failed_fraction")
+}
+
+fn check_sampling(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    let sampling = &arm.sampling;
+    let instead = "2 or more: a completion is compared with the others of its group";
+    ranges.need(sampling.group_size >= 2, "sampling.group_size", sampling.group_size, instead)?;
+    ranges.at_least_one(sampling.prompts_per_step, "sampling.prompts_per_step")?;
+    ranges.positive(sampling.temperature, "sampling.temperature")?;
+    let top_p = sampling.top_p;
+    ranges.need(top_p > 0.0 && top_p <= 1.0, "sampling.top_p", number(top_p), "a number above 0, up to 1")?;
+    ranges.at_least_one(sampling.max_new_tokens, "sampling.max_new_tokens")
+}
+
+fn check_learning(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    let grpo = &arm.grpo;
+    ranges.positive(grpo.lr, "grpo.lr")?;
+    ranges.not_negative(grpo.kl_coef, "grpo.kl_coef")?;
+    let clip = grpo.clip;
+    ranges.need(clip > 0.0 && clip < 1.0, "grpo.clip", number(clip), "a number above 0, below 1")?;
+    ranges.positive(grpo.clip_high(), "grpo.clip_high")?;
+    if let Some(delta) = grpo.delta {
+        let least = 1.0 + grpo.clip_high();
+        let instead = format!("a number above 1 + clip_high = {}", number(least));
+        ranges.need(delta > least && delta.is_finite(), "grpo.delta", number(delta), &instead)?;
+    }
+    ranges.at_least_one(grpo.iterations, "grpo.iterations")?;
+    let (micro, prompts) = (grpo.micro_batch_prompts, arm.sampling.prompts_per_step);
+    let instead = format!("up to prompts_per_step = {prompts}, or 0 for all of them");
+    ranges.need(micro <= prompts, "grpo.micro_batch_prompts", micro, &instead)?;
+
+    ranges.positive(arm.sft.lr, "sft.lr")?;
+    ranges.at_least_one(arm.sft.rows_per_step, "sft.rows_per_step")?;
+    ranges.at_least_one(arm.sft.targets_per_row, "sft.targets_per_row")?;
+
+    let optimizer = &arm.optimizer;
+    ranges.not_negative(optimizer.weight_decay, "optimizer.weight_decay")?;
+    for (index, beta) in optimizer.betas.iter().enumerate() {
+        let good = (0.0..1.0).contains(beta);
+        ranges.need(good, &format!("optimizer.betas.{index}"), number(*beta), "numbers from 0, below 1")?;
+    }
+    ranges.positive(optimizer.eps, "optimizer.eps")?;
+    ranges.not_negative(optimizer.max_grad_norm, "optimizer.max_grad_norm")?;
+    let instead = format!("fewer steps than the arm has, {}", arm.steps);
+    ranges.need(
+        optimizer.warmup_steps < arm.steps,
+        "optimizer.warmup_steps",
+        optimizer.warmup_steps,
+        &instead,
+    )?;
+    ranges.fraction(optimizer.final_lr_fraction, "optimizer.final_lr_fraction")
+}
+
+fn check_feedback(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    ranges.positive(arm.judge.timeout_seconds, "judge.timeout_seconds")?;
+    ranges.at_least_one(arm.judge.concurrency, "judge.concurrency")?;
+    for (name, weight) in &arm.shaping.weights {
+        let path = format!("shaping.weights.{name}");
+        ranges.need(weight.is_finite(), &path, number(*weight), "a number such as 0.5")?;
+    }
+    if arm.method == Method::Grpo && arm.shaping.formula.trim().is_empty() {
+        let names: Vec<&str> = arm.rewards.keys().map(String::as_str).collect();
+        let place = ranges.0.place_of(&["shaping", "formula"]);
+        let problem = format!("the arm \"{}\" has no formula", arm.name);
+        let instead = match names.is_empty() {
+            true => "define rewards in [rewards.NAME] and add them up in [shaping] formula".to_owned(),
+            false => format!(
+                "say in [shaping] how its rewards add up, such as formula = \"{}\"",
+                names.join(" + ")
+            ),
+        };
+        return Err(ScenarioError::at(place, problem, instead));
+    }
+    Ok(())
+}
+
+/// Whether a formula names this component or weight. A name ends where no letter, digit or underscore follows.
+pub(crate) fn formula_names(formula: &str, name: &str) -> bool {
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    formula.match_indices(name).any(|(start, _)| {
+        let before = formula[..start].chars().next_back();
+        let after = formula[start + name.len()..].chars().next();
+        !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_formula_names_whole_names_only() {
+        assert!(formula_names("a * (1 + w_think*think)", "w_think"));
+        assert!(!formula_names("w_thinking * think", "w_think"));
+        assert!(!formula_names("my_w_think", "w_think"));
+        assert!(formula_names("{w_my-reward} + 1", "w_my-reward"));
+    }
+
+    #[test]
+    fn numbers_are_shown_as_one_writes_them() {
+        assert_eq!([number(2.0), number(-0.5), number(1e-7)], ["2", "-0.5", "1e-7"]);
+    }
+}

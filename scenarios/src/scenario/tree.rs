@@ -1,0 +1,215 @@
+//! A parsed TOML document in which every key and value knows where it was written.
+//!
+//! Files and `--set` overrides become [`Node`]s; [`super::merge`] lays them over each other and [`super::de`] reads the
+//! configuration structs out of the result, so that a mistake is reported at the line that made it, whichever layer
+//! that was in.
+//!
+//! - TREE-1 a node keeps its place through every merge.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::Value;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Place, ScenarioError};
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) content: Content,
+}
+
+/// The shape of a [`Node`].
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    Table(Table),
+    Array(Vec<Node>),
+    /// A string, number, boolean or date; never a table or an array.
+    Scalar(Value),
+}
+
+/// A table's entries, by key.
+pub(crate) type Table = BTreeMap<String, Entry>;
+
+/// A key's place and its value.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) key_place: Place,
+    pub(crate) node: Node,
+}
+
+impl Node {
+    /// A table that was not written anywhere.
+    pub(crate) fn empty(place: Place) -> Self {
+        Self { place, content: Content::Table(Table::new()) }
+    }
+
+    pub(crate) fn as_table(&self) -> Option<&Table> {
+        match &self.content {
+            Content::Table(table) => Some(table),
+            Content::Array(_) | Content::Scalar(_) => None,
+        }
+    }
+
+    /// The entry at a path of keys.
+    pub(crate) fn entry(&self, path: &[&str]) -> Option<&Entry> {
+        let (first, rest) = path.split_first()?;
+        let entry = self.as_table()?.get(*first)?;
+        if rest.is_empty() { Some(entry) } else { entry.node.entry(rest) }
+    }
+
+    /// The place of the value at a path; of the nearest table above it where the value was not written.
+    pub(crate) fn place_of(&self, path: &[&str]) -> &Place {
+        let Some((first, rest)) = path.split_first() else { return &self.place };
+        let below = match &self.content {
+            Content::Table(table) => table.get(*first).map(|entry| &entry.node),
+            Content::Array(items) => first.parse::<usize>().ok().and_then(|index| items.get(index)),
+            Content::Scalar(_) => None,
+        };
+        below.map_or(&self.place, |node| node.place_of(rest))
+    }
+
+    /// The plain value.
+    pub(crate) fn to_value(&self) -> Value {
+        match &self.content {
+            Content::Table(table) => {
+                Value::Table(table.iter().map(|(key, entry)| (key.clone(), entry.node.to_value())).collect())
+            }
+            Content::Array(items) => Value::Array(items.iter().map(Self::to_value).collect()),
+            Content::Scalar(value) => value.clone(),
+        }
+    }
+
+    /// A plain value, every part of it at one place.
+    pub(crate) fn from_value(value: Value, place: &Place) -> Self {
+        let content = match value {
+            Value::Table(table) => Content::Table(
+                table
+                    .into_iter()
+                    .map(|(key, value)| {
+                        (key, Entry { key_place: place.clone(), node: Self::from_value(value, place) })
+                    })
+                    .collect(),
+            ),
+            Value::Array(items) => {
+                Content::Array(items.into_iter().map(|value| Self::from_value(value, place)).collect())
+            }
+            scalar => Content::Scalar(scalar),
+        };
+        Self { place: place.clone(), content }
+    }
+}
+
+/// Parses a document; `path` is only named in places.
+///
+/// # Errors
+/// What is not TOML, with its line and column.
+pub(crate) fn parse(text: &str, path: &Path) -> Result<Node, ScenarioError> {
+    let lines = Lines { text, path };
+    let document = DeTable::parse(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let problem = format!("this is not TOML: {}", error.message().replace('\n', ", "));
+        ScenarioError::at(&lines.place(offset), problem, "see https://toml.io for the notation")
+    })?;
+    lines
+        .table(document.get_ref())
+        .map(|table| Node { place: lines.place(0), content: Content::Table(table) })
+}
+
+/// Turns byte offsets of a text into places.
+struct Lines<'a> {
+    text: &'a str,
+    path: &'a Path,
+}
+
+impl Lines<'_> {
+    fn place(&self, offset: usize) -> Place {
+        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place::File {
+            path: self.path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+
+    fn table(&self, table: &DeTable<'_>) -> Result<Table, ScenarioError> {
+        let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+            let key: &toml::Spanned<std::borrow::Cow<'_, str>> = key;
+            let key_place = self.place(key.span().start);
+            let node = self.node(value.get_ref(), value.span().start)?;
+            Ok((key.get_ref().to_string(), Entry { key_place, node }))
+        };
+        table.iter().map(entry).collect()
+    }
+
+    fn node(&self, value: &DeValue<'_>, offset: usize) -> Result<Node, ScenarioError> {
+        let place = self.place(offset);
+        let content = match value {
+            DeValue::Table(table) => Content::Table(self.table(table)?),
+            DeValue::Array(items) => Content::Array(
+                items
+                    .iter()
+                    .map(|item| self.node(item.get_ref(), item.span().start))
+                    .collect::<Result<_, _>>()?,
+            ),
+            DeValue::String(text) => Content::Scalar(Value::String(text.to_string())),
+            DeValue::Boolean(flag) => Content::Scalar(Value::Boolean(*flag)),
+            DeValue::Datetime(moment) => Content::Scalar(Value::Datetime(*moment)),
+            DeValue::Integer(integer) => {
+                let parsed = i64::from_str_radix(integer.as_str(), integer.radix());
+                Content::Scalar(Value::Integer(parsed.map_err(|_| {
+                    let problem = format!("the number {integer} is too large");
+                    ScenarioError::at(&place, problem, format!("write a whole number up to {}", i64::MAX))
+                })?))
+            }
+            DeValue::Float(float) => {
+                let parsed = float.as_str().parse::<f64>();
+                Content::Scalar(Value::Float(parsed.map_err(|_| {
+                    ScenarioError::at(
+                        &place,
+                        format!("{float} is not a number"),
+                        "write one such as 0.5 or 1e-4",
+                    )
+                })?))
+            }
+        };
+        Ok(Node { place, content })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_knows_its_line_and_column() {
+        let tree = parse("[run]\nname = \"ü\" # é\n[grpo]\n  lr = 1e-3\n", Path::new("x.toml")).unwrap();
+        assert_eq!(tree.place_of(&["run", "name"]).to_string(), "x.toml:2:8");
+        assert_eq!(tree.place_of(&["grpo", "lr"]).to_string(), "x.toml:4:8");
+        assert_eq!(tree.entry(&["grpo", "lr"]).unwrap().key_place.to_string(), "x.toml:4:3");
+    }
+
+    #[test]
+    fn a_value_that_was_not_written_is_placed_at_its_section() {
+        let tree = parse("a = 1\n[grpo]\nlr = 1\n", Path::new("x.toml")).unwrap();
+        assert_eq!(tree.place_of(&["grpo", "clip"]).to_string(), "x.toml:2:1");
+    }
+
+    #[test]
+    fn columns_count_characters_not_bytes() {
+        let tree = parse("a = { \"ü\" = \"é\", b = 1 }", Path::new("x.toml")).unwrap();
+        assert_eq!(tree.place_of(&["a", "b"]).to_string(), "x.toml:1:22");
+    }
+
+    #[test]
+    fn what_is_not_toml_is_one_line() {
+        let error = parse("[run]\nname = \n", Path::new("x.toml")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "x.toml:2:8: this is not TOML: string values must be quoted, expected literal string; see https://toml.io for the notation"
+        );
+    }
+}
