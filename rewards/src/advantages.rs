@@ -38,10 +38,7 @@ pub struct AdvantageOptions {
 
 impl Default for AdvantageOptions {
     fn default() -> Self {
-        Self {
-            scale: Scale::Group,
-            epsilon: 1e-4,
-        }
+        Self { scale: Scale::Group, epsilon: 1e-4 }
     }
 }
 
@@ -58,14 +55,8 @@ pub struct Advantages {
 
 /// Computes the advantages of groups of `group_size` that lie side by side; a shorter rest is a group of its own.
 pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &AdvantageOptions) -> Advantages {
-    let mut result = Advantages {
-        values: vec![None; rewards.len()],
-        ..Advantages::default()
-    };
-    let scored: Vec<Option<f64>> = rewards
-        .iter()
-        .map(|reward| reward.filter(|r| r.is_finite()))
-        .collect();
+    let mut result = Advantages { values: vec![None; rewards.len()], ..Advantages::default() };
+    let scored: Vec<Option<f64>> = rewards.iter().map(|reward| reward.filter(|r| r.is_finite())).collect();
     let mut taking_part = Vec::new();
     for (index, group) in scored.chunks(group_size.max(1)).enumerate() {
         match Moments::of(group.iter().flatten()) {
@@ -77,11 +68,8 @@ pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &Advantag
         let start = index * group_size.max(1);
         start..(start + group_size.max(1)).min(scored.len())
     };
-    let batch = Moments::of(
-        taking_part
-            .iter()
-            .flat_map(|(index, _)| scored[group_of(*index)].iter().flatten()),
-    );
+    let batch =
+        Moments::of(taking_part.iter().flat_map(|(index, _)| scored[group_of(*index)].iter().flatten()));
     for (index, moments) in taking_part {
         let alike = moments.std < ZERO_STD;
         result.zero_std_groups += usize::from(alike);
@@ -91,13 +79,8 @@ pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &Advantag
             Scale::None => 1.0,
         };
         for row in group_of(index) {
-            result.values[row] = scored[row].map(|reward| {
-                if alike {
-                    0.0
-                } else {
-                    (reward - moments.mean) / divisor
-                }
-            });
+            result.values[row] =
+                scored[row].map(|reward| if alike { 0.0 } else { (reward - moments.mean) / divisor });
         }
     }
     result
@@ -118,9 +101,6 @@ impl Moments {
         }
         let mean = numbers.clone().sum::<f64>() / count as f64;
         let variance = numbers.map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1) as f64;
-        Some(Self {
-            mean,
-            std: variance.sqrt(),
-        })
+        Some(Self { mean, std: variance.sqrt() })
     }
 }

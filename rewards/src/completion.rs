@@ -43,9 +43,7 @@ pub struct ParserOptions {
 
 impl Default for ParserOptions {
     fn default() -> Self {
-        Self {
-            empty_think_is_no_think: true,
-        }
+        Self { empty_think_is_no_think: true }
     }
 }
 
@@ -80,11 +78,7 @@ pub fn parse_completion(text: &str, options: &ParserOptions) -> ParsedCompletion
     };
     let think = think.filter(|think| !(think.is_empty() && options.empty_think_is_no_think));
     ParsedCompletion {
-        mode: if think.is_some() {
-            Mode::Think
-        } else {
-            Mode::NoThink
-        },
+        mode: if think.is_some() { Mode::Think } else { Mode::NoThink },
         well_formed: true,
         think: think.map(str::to_owned),
         answer: Some(answer.to_owned()),
@@ -102,9 +96,7 @@ fn valid_form(text: &str) -> Option<(Option<&str>, &str)> {
     };
     let answer = rest.strip_prefix(ANSWER_OPEN)?.strip_suffix(ANSWER_CLOSE)?;
     let clean = |text: &str| {
-        [THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE]
-            .into_iter()
-            .all(|tag| !text.contains(tag))
+        [THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE].into_iter().all(|tag| !text.contains(tag))
     };
     let valid = clean(answer) && think.is_none_or(clean) && !answer.trim().is_empty();
     valid.then(|| (think.map(str::trim), answer.trim()))
@@ -113,18 +105,11 @@ fn valid_form(text: &str) -> Option<(Option<&str>, &str)> {
 /// What can still be told of a text that has neither form.
 fn malformed(text: &str) -> ParsedCompletion {
     let think = text.split_once(THINK_OPEN).map(|(_, opened)| {
-        let end = [THINK_CLOSE, ANSWER_OPEN]
-            .into_iter()
-            .filter_map(|tag| opened.find(tag))
-            .min();
+        let end = [THINK_CLOSE, ANSWER_OPEN].into_iter().filter_map(|tag| opened.find(tag)).min();
         opened[..end.unwrap_or(opened.len())].trim().to_owned()
     });
     ParsedCompletion {
-        mode: if think.is_some() {
-            Mode::Think
-        } else {
-            Mode::NoThink
-        },
+        mode: if think.is_some() { Mode::Think } else { Mode::NoThink },
         well_formed: false,
         think,
         answer: last_answer(text),

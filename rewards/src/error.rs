@@ -67,11 +67,7 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
 
 /// Case and the choice of dash or underscore are no reason to call two names unlike.
 fn fold(name: &str) -> String {
-    name.chars()
-        .take(100)
-        .flat_map(char::to_lowercase)
-        .map(|c| if c == '-' { '_' } else { c })
-        .collect()
+    name.chars().take(100).flat_map(char::to_lowercase).map(|c| if c == '-' { '_' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -92,10 +88,7 @@ mod tests {
             did_you_mean("forma", ["format", "think"]),
             "; did you mean `format`? (known: format, think)"
         );
-        assert_eq!(
-            did_you_mean("xyzzy", ["format", "think"]),
-            " (known: format, think)"
-        );
+        assert_eq!(did_you_mean("xyzzy", ["format", "think"]), " (known: format, think)");
         assert_eq!(did_you_mean("x", []), "; there is none to name");
     }
 }

@@ -131,11 +131,7 @@ impl Formula {
             column: 1,
             problem: problem.msg().split_whitespace().collect::<Vec<_>>().join(" "),
         })?;
-        Ok(Self {
-            text: text.to_owned(),
-            expression,
-            slots,
-        })
+        Ok(Self { text: text.to_owned(), expression, slots })
     }
 
     /// The text it was parsed from.
@@ -162,10 +158,8 @@ impl Formula {
     /// Its value for one completion; `None` if a component or weight it uses is missing or the value is not finite.
     pub fn eval(&self, components: &BTreeMap<String, f64>, weights: &Weights) -> Option<f64> {
         let mut bound = self.bind(weights)?;
-        let row: Vec<Option<f64>> = self
-            .component_names()
-            .map(|name| components.get(name).copied())
-            .collect();
+        let row: Vec<Option<f64>> =
+            self.component_names().map(|name| components.get(name).copied()).collect();
         bound.eval_with(|column| row[column])
     }
 
@@ -179,11 +173,7 @@ impl Formula {
         let values = self.slots.iter().map(value_of).collect::<Option<Vec<f64>>>()?;
         let is_component = |slot: &usize| matches!(self.slots[*slot], Slot::Component(_));
         let columns = (0..self.slots.len()).filter(is_component).collect();
-        Some(Bound {
-            expression: &self.expression,
-            values,
-            columns,
-        })
+        Some(Bound { expression: &self.expression, values, columns })
     }
 }
 
@@ -201,9 +191,6 @@ impl Bound<'_> {
         for (column, slot) in self.columns.iter().enumerate() {
             self.values[*slot] = score(column)?;
         }
-        self.expression
-            .eval(&self.values)
-            .ok()
-            .filter(|value| value.is_finite())
+        self.expression.eval(&self.values).ok().filter(|value| value.is_finite())
     }
 }

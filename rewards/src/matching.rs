@@ -1,17 +1,293 @@
-//! Which choice does an answer name?
+//! Which choice does an answer name? Training's exact choice match.
+//!
+//! The content of `<answer>` names a choice if, in this order,
+//! 1. it is the choice's text, case and white space aside;
+//! 2. it is the choice's text, punctuation aside too, and no other choice's;
+//! 3. it is the choice's letter, `B`, `b.` or `(B)`, alone or before the choice's text: `B. dog`, `(b) dog`, `B: dog`.
+//!    A letter that contradicts the text after it names nothing.
+//!
+//! Letters are not read where a choice is itself a single letter, as keys of music are. Choices that bring letters of
+//! their own (`A. cat`, `B. dog`) are taken with and without them. Only the whole answer counts: `a dog` is not `dog`,
+//! and `dog and cat` is neither.
+//!
+//! Stricter than the official MMAU and MMAR string match, which takes sets of words and so cannot tell `from near to
+//! far` from `from far to near`; evaluation reports both.
 
 use crate::{ParsedCompletion, Question};
 
 /// Whether the content of `<answer>` names the right choice.
 pub fn answer_matches(answer: &str, question: &Question) -> bool {
-    answer.trim().to_lowercase() == question.answer.trim().to_lowercase()
+    same_answer(answer, &question.answer, question)
 }
 
 /// Whether a completion counts as correct: well-formed, and its answer names the right choice.
 pub fn is_correct(parsed: &ParsedCompletion, question: &Question) -> bool {
-    parsed.well_formed
-        && parsed
-            .answer
-            .as_deref()
-            .is_some_and(|answer| answer_matches(answer, question))
+    parsed.well_formed && parsed.answer.as_deref().is_some_and(|answer| answer_matches(answer, question))
+}
+
+/// Whether two answers to a question name the same choice or, where neither names one, say the same words.
+pub fn same_answer(one: &str, other: &str, question: &Question) -> bool {
+    match (named_choice(one, question), named_choice(other, question)) {
+        (Some(one), Some(other)) => plain(&question.choices[one]) == plain(&question.choices[other]),
+        (None, None) => !plain(one).is_empty() && (plain(one) == plain(other) || same_words(one, other)),
+        _ => false,
+    }
+}
+
+/// The index of the choice an answer names, see the module's rules.
+pub fn named_choice(answer: &str, question: &Question) -> Option<usize> {
+    if answer.trim().is_empty() {
+        return None;
+    }
+    let choices = Choices::of(question);
+    choices.by_text(answer).or_else(|| choices.by_letter(answer))
+}
+
+/// Whether `A`, `B`, … stand for the choices of this question: not if a choice is itself a single letter.
+pub(crate) fn letters_name_choices(question: &Question) -> bool {
+    Choices::of(question).letters_name_choices()
+}
+
+/// Choices of a question without the letters they may bring.
+pub(crate) fn bare_choices(question: &Question) -> Vec<&str> {
+    Choices::of(question).bare
+}
+
+struct Choices<'a> {
+    full: &'a [String],
+    /// The same without the letters they bring.
+    bare: Vec<&'a str>,
+}
+
+impl<'a> Choices<'a> {
+    fn of(question: &'a Question) -> Self {
+        let full = question.choices.as_slice();
+        let stripped = full.iter().enumerate().map(|(index, choice)| match letter_prefix(choice) {
+            Some(Letter { index: own, delimited: true, rest }) if own == index && !rest.is_empty() => {
+                Some(rest)
+            }
+            _ => None,
+        });
+        let bare = stripped.collect::<Option<Vec<&str>>>();
+        Self { full, bare: bare.unwrap_or_else(|| full.iter().map(String::as_str).collect()) }
+    }
+
+    fn by_text(&self, answer: &str) -> Option<usize> {
+        let answer_plain = plain(answer);
+        let texts = || self.full.iter().map(String::as_str).zip(self.bare.iter().copied()).enumerate();
+        let exact =
+            texts().find(|(_, (full, bare))| plain(full) == answer_plain || plain(bare) == answer_plain);
+        if let Some((index, _)) = exact {
+            return Some(index);
+        }
+        let mut alike =
+            texts().filter(|(_, (full, bare))| same_words(full, answer) || same_words(bare, answer));
+        let (index, _) = alike.next()?;
+        // The same choice listed twice is no ambiguity; two that differ in punctuation only are.
+        alike.all(|(other, _)| plain(&self.full[other]) == plain(&self.full[index])).then_some(index)
+    }
+
+    fn by_letter(&self, answer: &str) -> Option<usize> {
+        if !self.letters_name_choices() {
+            return None;
+        }
+        let Letter { index, delimited, rest } = letter_prefix(answer)?;
+        let text = self.bare.get(index)?;
+        // `a dog` begins with an article.
+        if index == 0 && !delimited && !rest.is_empty() {
+            return None;
+        }
+        let agrees = rest.is_empty() || plain(rest) == plain(text) || same_words(rest, text);
+        agrees.then_some(index)
+    }
+
+    fn letters_name_choices(&self) -> bool {
+        let single_letter = |text: &str| match words(text).as_slice() {
+            [word] => word.len() == 1 && word.bytes().all(|byte| byte.is_ascii_alphabetic()),
+            _ => false,
+        };
+        !self.bare.iter().any(|text| single_letter(text))
+    }
+}
+
+/// The letter a text begins with, as in `B`, `b.`, `(B)`, `B: dog`, `B dog`.
+struct Letter<'a> {
+    /// 0 for A.
+    index: usize,
+    /// Whether more than white space stands around the letter.
+    delimited: bool,
+    rest: &'a str,
+}
+
+fn letter_prefix(text: &str) -> Option<Letter<'_>> {
+    let text = text.trim();
+    let opened = text.trim_start_matches(['(', '[', '*', '"', '\'', '`']);
+    let letter = opened.chars().next().filter(char::is_ascii_alphabetic)?;
+    let after = &opened[1..];
+    let rest = after.trim_start_matches([')', ']', '.', ':', '-', '*', '"', '\'', '`', ',']);
+    let delimited = rest.len() < after.len();
+    // `Bdog` and `I'm` begin with a word, not with a letter of their own.
+    let apart =
+        rest.is_empty() || rest.starts_with(char::is_whitespace) || (delimited && !after.starts_with('\''));
+    apart.then(|| Letter {
+        index: usize::from(letter.to_ascii_lowercase() as u8 - b'a'),
+        delimited,
+        rest: rest.trim(),
+    })
+}
+
+/// Whether two texts have words, and the same.
+fn same_words(one: &str, other: &str) -> bool {
+    let one = words(one);
+    !one.is_empty() && one == words(other)
+}
+
+/// The text in lower case, with single spaces.
+fn plain(text: &str) -> String {
+    text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The words of a text in lower case, without punctuation. Signs that carry meaning stay: `f#`, `c++`, `50%`, `-5`,
+/// `3.5`, `1/2`; apostrophes go without parting the word.
+pub(crate) fn words(text: &str) -> Vec<String> {
+    let chars: Vec<char> = text.to_lowercase().chars().collect();
+    let digit = |index: Option<usize>| index.and_then(|i| chars.get(i)).is_some_and(|c| c.is_numeric());
+    let mut spaced = String::with_capacity(text.len());
+    for (index, c) in chars.iter().copied().enumerate() {
+        let (before, after) = (index.checked_sub(1), Some(index + 1));
+        let starts_word = before.is_none_or(|i| chars[i].is_whitespace() || chars[i] == '(');
+        match c {
+            '\'' | '’' | '‘' | '`' => {}
+            '.' | ',' | ':' | '/' if digit(before) && digit(after) => spaced.push(c),
+            '-' | '−' if starts_word && digit(after) => spaced.push('-'),
+            '.' if starts_word && digit(after) => spaced.push(c),
+            '.' | ',' | ':' | ';' | '!' | '?' | '/' | '\\' | '|' | '-' | '–' | '—' | '_' | '*' | '…' => {
+                spaced.push(' ')
+            }
+            '(' | ')' | '[' | ']' | '{' | '}' | '"' | '“' | '”' | '„' | '«' | '»' => spaced.push(' '),
+            '。' | '，' | '、' | '：' | '；' | '！' | '？' | '（' | '）' => spaced.push(' '),
+            c => spaced.push(c),
+        }
+    }
+    spaced.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ParserOptions, parse_completion};
+
+    fn question(choices: &[&str], answer: &str) -> Question {
+        Question {
+            choices: choices.iter().map(|choice| (*choice).to_owned()).collect(),
+            answer: answer.to_owned(),
+            ..Question::default()
+        }
+    }
+
+    #[test]
+    fn case_space_and_punctuation_do_not_matter() {
+        let animals = question(&["cat", "A small dog", "cow"], "A small dog");
+        for answer in
+            ["a small dog", " A  Small\nDog ", "a small dog.", "**A small dog**", "\"a small-dog\"!"]
+        {
+            assert!(answer_matches(answer, &animals), "{answer}");
+        }
+        for answer in ["", " ", ".", "cat", "small dog", "a small dog and cat", "dog small a", "a small dogs"]
+        {
+            assert!(!answer_matches(answer, &animals), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_letter_names_its_choice_alone_or_before_the_same_text() {
+        let animals = question(&["cat", "dog", "cow"], "dog");
+        for answer in [
+            "B", "b", "(b)", "B.", "[B]", "B. dog", "(b) dog", "B) Dog.", "B: dog", "b - dog", "B dog",
+            "**B**",
+        ] {
+            assert!(answer_matches(answer, &animals), "{answer}");
+        }
+        // C. dog contradicts itself; there is no E; Bdog and B.. are no letters of a choice's own.
+        for answer in ["A", "C. dog", "A. dog", "E", "Bdog", "B. cat", "BB", "b dog cat", "z"] {
+            assert!(!answer_matches(answer, &animals), "{answer}");
+        }
+    }
+
+    #[test]
+    fn letters_are_not_read_where_choices_are_letters() {
+        let keys = question(&["C", "A", "F#", "B"], "A");
+        assert!(answer_matches("a", &keys));
+        assert!(answer_matches("A.", &keys));
+        assert!(!answer_matches("B", &keys), "the second choice, but also the text of the fourth");
+        assert!(!answer_matches("F", &keys), "not F#");
+    }
+
+    #[test]
+    fn choices_that_bring_their_letters_match_with_and_without() {
+        let animals = question(&["A. cat", "B. dog"], "B. dog");
+        for answer in ["B. dog", "dog", "B", "(B) dog"] {
+            assert!(answer_matches(answer, &animals), "{answer}");
+        }
+        assert!(!answer_matches("cat", &animals));
+        let gold_without = question(&["(A) cat", "(B) dog"], "dog");
+        assert!(answer_matches("(B) dog", &gold_without));
+        // Not every choice brings its letter: here `A` is an article or a name, and stays.
+        let articles = question(&["A cat", "A dog"], "A dog");
+        assert!(!answer_matches("dog", &articles));
+    }
+
+    #[test]
+    fn signs_that_carry_meaning_stay() {
+        let numbers = question(&["5", "-5", "3.5", "35", "1/2", "12"], "-5");
+        assert!(answer_matches("-5", &numbers));
+        assert!(!answer_matches("5", &numbers));
+        let halves = question(&["35", "3.5", "3,5"], "3.5");
+        assert!(answer_matches("3.5.", &halves));
+        assert!(!answer_matches("35", &halves));
+        let keys = question(&["F minor", "F# minor"], "F# minor");
+        assert!(!answer_matches("F minor", &keys));
+    }
+
+    #[test]
+    fn choices_that_differ_in_punctuation_only_need_it() {
+        let tricky = question(&["re-sign", "re sign"], "re-sign");
+        assert!(answer_matches("Re-Sign", &tricky));
+        assert!(!answer_matches("re sign", &tricky));
+        assert!(!answer_matches("re, sign", &tricky), "either could be meant");
+    }
+
+    #[test]
+    fn an_open_question_compares_the_words() {
+        let open = question(&[], "Two dogs");
+        assert!(answer_matches("two dogs.", &open));
+        assert!(!answer_matches("dogs two", &open));
+        let gold_is_no_choice = question(&["cat", "cow"], "dog");
+        assert!(answer_matches("Dog", &gold_is_no_choice));
+        assert!(!answer_matches("cat", &gold_is_no_choice));
+        assert!(!answer_matches("", &question(&[], "")), "nothing is never right");
+    }
+
+    #[test]
+    fn order_matters_unlike_in_the_official_match() {
+        let direction = question(&["from near to far", "from far to near"], "from far to near");
+        assert!(!answer_matches("from near to far", &direction));
+    }
+
+    #[test]
+    fn other_scripts_match_as_they_are() {
+        let birds = question(&["Möwe", "Ö", "鸟"], "鸟");
+        assert!(answer_matches("鸟。", &birds));
+        assert!(answer_matches("C", &birds));
+        assert!(answer_matches("MÖWE", &question(&["Möwe"], "Möwe")));
+    }
+
+    #[test]
+    fn a_malformed_completion_is_never_correct() {
+        let animals = question(&["cat", "dog"], "dog");
+        let options = ParserOptions::default();
+        assert!(is_correct(&parse_completion("<answer>dog</answer>", &options), &animals));
+        assert!(!is_correct(&parse_completion("<answer>dog</answer>.", &options), &animals));
+        assert!(!is_correct(&parse_completion("dog", &options), &animals));
+    }
 }

@@ -88,10 +88,7 @@ mod tests {
     #[test]
     fn difficulty_is_written_in_lower_case() {
         for difficulty in Difficulty::ALL {
-            assert_eq!(
-                serde_json::to_string(&difficulty).unwrap(),
-                format!("\"{difficulty}\"")
-            );
+            assert_eq!(serde_json::to_string(&difficulty).unwrap(), format!("\"{difficulty}\""));
         }
     }
 }

@@ -26,21 +26,15 @@ impl RewardRegistry {
     /// A registry that knows the rewards of the paper: `format`, `accuracy`, `adaptive-think`, `consistency`, `think`.
     pub fn standard() -> Self {
         let mut registry = Self::new();
-        registry.register(format::KIND, |options| {
-            Ok(Box::new(format::Format::from_options(options)?))
-        });
-        registry.register(accuracy::KIND, |options| {
-            Ok(Box::new(accuracy::Accuracy::from_options(options)?))
-        });
+        registry.register(format::KIND, |options| Ok(Box::new(format::Format::from_options(options)?)));
+        registry.register(accuracy::KIND, |options| Ok(Box::new(accuracy::Accuracy::from_options(options)?)));
         registry.register(adaptive_think::KIND, |options| {
             Ok(Box::new(adaptive_think::AdaptiveThink::from_options(options)?))
         });
         registry.register(consistency::KIND, |options| {
             Ok(Box::new(consistency::Consistency::from_options(options)?))
         });
-        registry.register(think::KIND, |options| {
-            Ok(Box::new(think::Think::from_options(options)?))
-        });
+        registry.register(think::KIND, |options| Ok(Box::new(think::Think::from_options(options)?)));
         registry
     }
 
@@ -105,11 +99,7 @@ where
             } else {
                 did_you_mean(option, known.keys().map(String::as_str))
             };
-            return Err(RewardError::UnknownOption {
-                kind: kind.to_owned(),
-                option: option.clone(),
-                hint,
-            });
+            return Err(RewardError::UnknownOption { kind: kind.to_owned(), option: option.clone(), hint });
         }
         // Each key is read by itself first, so that the message can name it.
         let alone = toml::Table::from_iter([(option.clone(), value.clone())]);

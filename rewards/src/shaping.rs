@@ -37,7 +37,5 @@ pub fn shape(
         .component_names()
         .map(|name| components.get(name).map(Vec::as_slice).unwrap_or_default())
         .collect();
-    (0..rows)
-        .map(|row| bound.eval_with(|column| columns[column].get(row).copied().flatten()))
-        .collect()
+    (0..rows).map(|row| bound.eval_with(|column| columns[column].get(row).copied().flatten())).collect()
 }

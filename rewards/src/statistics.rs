@@ -47,11 +47,7 @@ pub struct PartStatistics {
 impl PartStatistics {
     /// λ: the fraction of completions that thought.
     pub fn think_fraction(&self) -> f64 {
-        if self.completions == 0 {
-            0.0
-        } else {
-            self.think as f64 / self.completions as f64
-        }
+        if self.completions == 0 { 0.0 } else { self.think as f64 / self.completions as f64 }
     }
 
     /// The mean quality of the thinking; `None` if not one quality is known.
@@ -63,11 +59,7 @@ impl PartStatistics {
 impl BatchStatistics {
     /// Goes through the batch once.
     pub fn of(batch: &RewardBatch, scope: Scope) -> Self {
-        let mut statistics = Self {
-            scope,
-            microbatch: batch.microbatch,
-            parts: BTreeMap::new(),
-        };
+        let mut statistics = Self { scope, microbatch: batch.microbatch, parts: BTreeMap::new() };
         for item in &batch.items {
             let part = statistics.parts.entry(statistics.part_of(item)).or_default();
             part.completions += 1;
@@ -100,10 +92,6 @@ pub fn think_quality(item: &RewardItem) -> Option<f64> {
     match (item.thinks(), item.parsed.well_formed) {
         (false, _) => None,
         (true, false) => Some(0.0),
-        (true, true) => item
-            .verdict
-            .as_ref()?
-            .think_quality
-            .filter(|quality| quality.is_finite()),
+        (true, true) => item.verdict.as_ref()?.think_quality.filter(|quality| quality.is_finite()),
     }
 }

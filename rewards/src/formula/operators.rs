@@ -12,11 +12,7 @@ pub(crate) struct Operators;
 
 impl MakeOperators<f64> for Operators {
     fn make<'a>() -> Vec<Operator<'a, f64>> {
-        let binary = |apply, prio| BinOp {
-            apply,
-            prio,
-            is_commutative: false,
-        };
+        let binary = |apply, prio| BinOp { apply, prio, is_commutative: false };
         vec![
             Operator::make_bin("+", binary(|a, b| a + b, 0)),
             Operator::make_bin_unary("-", binary(|a, b| a - b, 0), |a| -a),

@@ -24,24 +24,16 @@ impl Names {
         W: IntoIterator<Item: AsRef<str>>,
     {
         Self {
-            components: components
-                .into_iter()
-                .map(|name| name.as_ref().to_owned())
-                .collect(),
+            components: components.into_iter().map(|name| name.as_ref().to_owned()).collect(),
             weights: weights.into_iter().map(|name| name.as_ref().to_owned()).collect(),
         }
     }
 
     fn slot(&self, name: &str, column: usize) -> Result<Slot, FormulaError> {
         let component = self.components.iter().any(|known| known == name);
-        let weight = name
-            .strip_prefix(WEIGHT_PREFIX)
-            .filter(|name| self.weights.iter().any(|w| w == name));
+        let weight = name.strip_prefix(WEIGHT_PREFIX).filter(|name| self.weights.iter().any(|w| w == name));
         match (component, weight) {
-            (true, Some(_)) => Err(FormulaError::Ambiguous {
-                column,
-                name: name.to_owned(),
-            }),
+            (true, Some(_)) => Err(FormulaError::Ambiguous { column, name: name.to_owned() }),
             (true, None) => Ok(Slot::Component(name.to_owned())),
             (false, Some(weight)) => Ok(Slot::Weight(weight.to_owned())),
             (false, None) => Err(self.unknown(name, column)),
@@ -51,23 +43,12 @@ impl Names {
     fn unknown(&self, name: &str, column: usize) -> FormulaError {
         if is_function(name) {
             let arguments = if N_ARY.contains(&name) { "a, b" } else { "a" };
-            return syntax(
-                column,
-                format!("`{name}` is a function; write `{name}({arguments})`"),
-            );
+            return syntax(column, format!("`{name}` is a function; write `{name}({arguments})`"));
         }
-        let weights = self
-            .weights
-            .iter()
-            .map(|weight| format!("{WEIGHT_PREFIX}{weight}"));
+        let weights = self.weights.iter().map(|weight| format!("{WEIGHT_PREFIX}{weight}"));
         let known: Vec<String> = self.components.iter().cloned().chain(weights).collect();
         let hint = did_you_mean(name, known.iter().map(String::as_str));
-        FormulaError::UnknownName {
-            column,
-            what: "name",
-            name: shown(name),
-            hint,
-        }
+        FormulaError::UnknownName { column, what: "name", name: shown(name), hint }
     }
 }
 
@@ -97,11 +78,7 @@ pub(super) fn scan(text: &str, names: &Names) -> Result<Scanned, FormulaError> {
     };
     let mut operand_expected = true;
     while let Some(c) = scanner.peek() {
-        operand_expected = if operand_expected {
-            scanner.operand(c)?
-        } else {
-            scanner.operator(c)?
-        };
+        operand_expected = if operand_expected { scanner.operand(c)? } else { scanner.operator(c)? };
     }
     scanner.finish(operand_expected)
 }
@@ -127,13 +104,7 @@ enum Call {
 
 impl Frame {
     fn new(call: Call, column: usize) -> Self {
-        Self {
-            call,
-            column,
-            arguments: 1,
-            negated: false,
-            powered: false,
-        }
+        Self { call, column, arguments: 1, negated: false, powered: false }
     }
 }
 
@@ -171,14 +142,10 @@ impl Scanner<'_> {
     }
 
     fn emit_slot(&mut self, slot: Slot) {
-        let place = self
-            .slots
-            .iter()
-            .position(|known| *known == slot)
-            .unwrap_or_else(|| {
-                self.slots.push(slot);
-                self.slots.len() - 1
-            });
+        let place = self.slots.iter().position(|known| *known == slot).unwrap_or_else(|| {
+            self.slots.push(slot);
+            self.slots.len() - 1
+        });
         self.emit(&format!("v{place:03}"));
     }
 
@@ -228,32 +195,21 @@ impl Scanner<'_> {
             _ if is_name_start(c) || c.is_ascii_digit() || matches!(c, '(' | '{' | '.') => {
                 Err(self.syntax(format!("expected an operator before {}, such as `*`", quoted(c))))
             }
-            _ => Err(self.syntax(format!(
-                "{} has no meaning here; the operators are + - * / ^",
-                quoted(c)
-            ))),
+            _ => Err(self.syntax(format!("{} has no meaning here; the operators are + - * / ^", quoted(c)))),
         }
     }
 
     fn number(&mut self) -> Result<(), FormulaError> {
         let start = self.at;
         let digits = |scanner: &mut Self| {
-            while scanner
-                .chars
-                .get(scanner.at)
-                .is_some_and(|c| c.is_ascii_digit() || *c == '.')
-            {
+            while scanner.chars.get(scanner.at).is_some_and(|c| c.is_ascii_digit() || *c == '.') {
                 scanner.at += 1;
             }
         };
         digits(self);
         if matches!(self.chars.get(self.at), Some('e' | 'E')) {
             let signed = usize::from(matches!(self.chars.get(self.at + 1), Some('+' | '-')));
-            if self
-                .chars
-                .get(self.at + 1 + signed)
-                .is_some_and(char::is_ascii_digit)
-            {
+            if self.chars.get(self.at + 1 + signed).is_some_and(char::is_ascii_digit) {
                 self.at += 1 + signed;
                 digits(self);
             }
@@ -282,11 +238,7 @@ impl Scanner<'_> {
 
     fn name_or_call(&mut self) -> Result<bool, FormulaError> {
         let start = self.at;
-        while self
-            .chars
-            .get(self.at)
-            .is_some_and(|c| is_name_start(*c) || c.is_numeric())
-        {
+        while self.chars.get(self.at).is_some_and(|c| is_name_start(*c) || c.is_numeric()) {
             self.at += 1;
         }
         let name: String = self.chars[start..self.at].iter().collect();
@@ -295,22 +247,14 @@ impl Scanner<'_> {
             self.emit_slot(slot);
             return Ok(false);
         }
-        let unary = UNARY
-            .into_iter()
-            .find(|function| *function == name)
-            .map(Call::Unary);
-        let call = unary.or_else(|| {
-            N_ARY
-                .into_iter()
-                .find(|function| *function == name)
-                .map(Call::NAry)
-        });
+        let unary = UNARY.into_iter().find(|function| *function == name).map(Call::Unary);
+        let call = unary.or_else(|| N_ARY.into_iter().find(|function| *function == name).map(Call::NAry));
         match call {
             Some(call) => self.enter(call).map(|()| true),
-            None if self.names.slot(&name, start + 1).is_ok() => Err(self.syntax(format!(
-                "expected an operator between `{}` and `(`, such as `*`",
-                shown(&name)
-            ))),
+            None if self.names.slot(&name, start + 1).is_ok() => {
+                Err(self
+                    .syntax(format!("expected an operator between `{}` and `(`, such as `*`", shown(&name))))
+            }
             None => {
                 let hint = did_you_mean(&name, UNARY.into_iter().chain(N_ARY));
                 Err(FormulaError::UnknownName {
@@ -358,20 +302,11 @@ impl Scanner<'_> {
             return Err(self.syntax("`)` closes nothing".to_owned()));
         }
         match *self.frame() {
-            Frame {
-                call: Call::NAry(function),
-                arguments: 1,
-                ..
-            } => {
+            Frame { call: Call::NAry(function), arguments: 1, .. } => {
                 return Err(self.syntax(format!("`{function}` takes at least two arguments")));
             }
-            Frame {
-                call: Call::NAry(_), ..
-            } => self.emit(") )"),
-            Frame {
-                call: Call::None | Call::Unary(_),
-                ..
-            } => self.emit(")"),
+            Frame { call: Call::NAry(_), .. } => self.emit(") )"),
+            Frame { call: Call::None | Call::Unary(_), .. } => self.emit(")"),
         }
         self.open.pop();
         self.at += 1;
@@ -385,10 +320,7 @@ impl Scanner<'_> {
         if self.open.len() > 1 {
             return Err(syntax(self.frame().column, "`(` is not closed by `)`".to_owned()));
         }
-        Ok(Scanned {
-            expression: self.expression,
-            slots: self.slots,
-        })
+        Ok(Scanned { expression: self.expression, slots: self.slots })
     }
 
     fn syntax(&self, problem: String) -> FormulaError {
@@ -410,20 +342,12 @@ fn is_function(name: &str) -> bool {
 
 /// A character as it can be shown within one line.
 fn quoted(c: char) -> String {
-    if c.is_control() {
-        format!("{c:?}")
-    } else {
-        format!("`{c}`")
-    }
+    if c.is_control() { format!("{c:?}") } else { format!("`{c}`") }
 }
 
 /// A name as it can be shown within one line, whatever was written.
 fn shown(name: &str) -> String {
-    let mut shown: String = name
-        .chars()
-        .take(40)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut shown: String = name.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if name.chars().count() > 40 {
         shown.push('…');
     }

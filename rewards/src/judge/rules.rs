@@ -1,13 +1,168 @@
-//! The judge that goes by rules.
+//! The judge that goes by rules: exact on soundscapes, cautious on anything else.
+//!
+//! **Soundscapes**, whose questions know the steps that lead to the answer ([`Question::steps`]). Thinking reads
+//! `beep 1 buzz 3 so 3`: steps, then the conclusion after the last `so`.
+//! - consistency: 1 if the conclusion names the same choice as the answer given, else 0; no conclusion supports nothing.
+//! - quality: right steps in place, over the steps needed or the steps written, whichever is more, rounded to 0.1. So a
+//!   step left out, a wrong step and a step too many each cost the same.
+//!
+//! **Anything else**: consistency as far as the wording tells, see [`conclusion`]; quality `None`, for rules cannot
+//! tell good thinking from bad in free text.
+//!
+//! It stands where the paper asks Qwen3-8B-Base; that judge reads the same request and returns the same verdict.
 
-use crate::{Judge, JudgeRequest, Verdict};
+use crate::matching::{same_answer, words};
+use crate::{Judge, JudgeRequest, Question, Verdict};
 
-/// Judges by rules alone.
+pub mod conclusion;
+
+/// The word between the steps and the conclusion.
+const CONCLUSION_WORD: &str = "so";
+
+/// Judges by rules alone; see the module's text for what it can tell.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RulesJudge;
 
 impl Judge for RulesJudge {
-    fn judge(&self, _request: &JudgeRequest) -> Verdict {
-        Verdict::default()
+    fn judge(&self, request: &JudgeRequest) -> Verdict {
+        match &request.question.steps {
+            Some(steps) => judge_steps(request, steps),
+            None => judge_free_text(request),
+        }
+    }
+}
+
+fn judge_steps(request: &JudgeRequest, needed: &[String]) -> Verdict {
+    let thought = words(&request.think);
+    let so = thought.iter().rposition(|word| word == CONCLUSION_WORD);
+    let written = &thought[..so.unwrap_or(thought.len())];
+    let conclusion = so.map(|so| thought[so + 1..].join(" ")).unwrap_or_default();
+    let supports = same_answer(&conclusion, &request.answer, &request.question);
+    Verdict {
+        consistency: Some(f64::from(u8::from(supports))),
+        think_quality: Some(step_quality(written, needed)),
+        note: None,
+    }
+}
+
+/// Right steps in place over max(needed, written), rounded to 0.1. Written words are cut into steps as long as the
+/// needed ones in their places; words past the last needed step, into steps as long as that one.
+fn step_quality(written: &[String], needed: &[String]) -> f64 {
+    let needed: Vec<Vec<String>> =
+        needed.iter().map(|step| words(step)).filter(|step| !step.is_empty()).collect();
+    let mut rest = written;
+    let (mut steps, mut right) = (0_usize, 0_usize);
+    while !rest.is_empty() {
+        let here = needed.get(steps);
+        let length = here.or(needed.last()).map_or(1, Vec::len);
+        let (step, after) = rest.split_at(length.min(rest.len()));
+        right += usize::from(here.is_some_and(|here| here == step));
+        steps += 1;
+        rest = after;
+    }
+    match steps.max(needed.len()) {
+        // Nothing to work out, and nothing written.
+        0 => 1.0,
+        most => (right as f64 / most as f64 * 10.0).round() / 10.0,
+    }
+}
+
+fn judge_free_text(request: &JudgeRequest) -> Verdict {
+    let concluded = conclusion::concluded_choice(&request.think, &request.question);
+    let consistency = concluded.map(|choice| {
+        let text = &request.question.choices[choice];
+        f64::from(u8::from(same_answer(text, &request.answer, &request.question)))
+    });
+    let untold = if consistency.is_none() { "which choice the thinking concludes, and " } else { "" };
+    let note = Some(format!("rules cannot tell {untold}how good free text is; a model as judge can"));
+    Verdict { consistency, think_quality: None, note }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn soundscape(steps: &[&str]) -> Question {
+        Question {
+            choices: ["1", "2", "3", "4"].map(str::to_owned).to_vec(),
+            answer: "3".to_owned(),
+            steps: Some(steps.iter().map(|step| (*step).to_owned()).collect()),
+            ..Question::default()
+        }
+    }
+
+    fn judge(question: &Question, think: &str, answer: &str) -> (Option<f64>, Option<f64>) {
+        let request = JudgeRequest {
+            question: Arc::new(question.clone()),
+            think: think.to_owned(),
+            answer: answer.to_owned(),
+        };
+        let verdict = RulesJudge.judge(&request);
+        (verdict.consistency, verdict.think_quality)
+    }
+
+    #[test]
+    fn a_perfect_soundscape_thinking_gets_full_marks() {
+        let walk = soundscape(&["beep 1", "buzz 3"]);
+        assert_eq!(judge(&walk, "beep 1 buzz 3 so 3", "3"), (Some(1.0), Some(1.0)));
+        assert_eq!(judge(&walk, "Beep 1, buzz 3. So 3.", "3"), (Some(1.0), Some(1.0)));
+    }
+
+    #[test]
+    fn consistency_compares_the_conclusion_with_the_answer_given_not_with_the_right_one() {
+        let walk = soundscape(&["beep 1", "buzz 3"]);
+        assert_eq!(judge(&walk, "beep 1 buzz 3 so 2", "2").0, Some(1.0));
+        assert_eq!(judge(&walk, "beep 1 buzz 3 so 2", "3").0, Some(0.0));
+        assert_eq!(judge(&walk, "beep 1 buzz 3", "3").0, Some(0.0), "no conclusion");
+        assert_eq!(judge(&walk, "beep 1 buzz 3 so", "3").0, Some(0.0), "an empty conclusion");
+        assert_eq!(judge(&walk, "so 2 so 3", "3").0, Some(1.0), "the last one counts");
+        assert_eq!(judge(&walk, "", "3").0, Some(0.0));
+    }
+
+    #[test]
+    fn quality_counts_right_steps_in_place_over_the_longer_of_needed_and_written() {
+        let walk = soundscape(&["beep 1", "buzz 3", "drop 2"]);
+        let quality = |think| judge(&walk, think, "3").1;
+        // 2 of 3 = 0.667
+        assert_eq!(quality("beep 1 buzz 4 drop 2 so 3"), Some(0.7));
+        // left out: buzz 3 stands where beep 1 should; 0 of 3
+        assert_eq!(quality("buzz 3 drop 2 so 3"), Some(0.0));
+        // 2 of max(3, 2)
+        assert_eq!(quality("beep 1 buzz 3 so 3"), Some(0.7));
+        // one too many: 3 of max(3, 4) = 0.75, to 0.8
+        assert_eq!(quality("beep 1 buzz 3 drop 2 hiss 2 so 3"), Some(0.8));
+        // an unfinished step counts as written: 3 of max(3, 4)
+        assert_eq!(quality("beep 1 buzz 3 drop 2 hiss so 3"), Some(0.8));
+        assert_eq!(quality("so 3"), Some(0.0));
+        assert_eq!(quality(""), Some(0.0));
+        // writing the right steps over and over does not pay: 3 of 9
+        assert_eq!(quality("beep 1 buzz 3 drop 2 beep 1 buzz 3 drop 2 beep 1 buzz 3 drop 2 so 3"), Some(0.3));
+        // a `so` before the last is a word like any other: beep 1, so buzz, 3 drop, 2: 1 of max(3, 4) = 0.25
+        assert_eq!(quality("beep 1 so buzz 3 drop 2 so 3"), Some(0.3));
+    }
+
+    #[test]
+    fn steps_may_differ_in_length() {
+        let last = soundscape(&["beep", "buzz 3"]);
+        assert_eq!(judge(&last, "beep buzz 3 so 3", "3").1, Some(1.0));
+        assert_eq!(judge(&last, "beep buzz 3 drop 1 so 3", "3").1, Some(0.7));
+        let nothing_needed = soundscape(&[]);
+        assert_eq!(judge(&nothing_needed, "so 3", "3"), (Some(1.0), Some(1.0)));
+        assert_eq!(judge(&nothing_needed, "beep so 3", "3").1, Some(0.0));
+    }
+
+    #[test]
+    fn free_text_has_a_consistency_where_it_concludes_and_never_a_quality() {
+        let question = Question {
+            choices: vec!["cat".to_owned(), "dog".to_owned()],
+            answer: "dog".to_owned(),
+            ..Question::default()
+        };
+        assert_eq!(judge(&question, "There is barking, so it is a dog.", "dog"), (Some(1.0), None));
+        assert_eq!(judge(&question, "There is barking, so it is a dog.", "B"), (Some(1.0), None));
+        assert_eq!(judge(&question, "There is barking, so it is a dog.", "cat"), (Some(0.0), None));
+        assert_eq!(judge(&question, "I hear something.", "dog"), (None, None));
     }
 }

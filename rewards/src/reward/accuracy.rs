@@ -29,10 +29,6 @@ impl Accuracy {
 
 impl Reward for Accuracy {
     fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
-        Ok(batch
-            .items
-            .iter()
-            .map(|item| Some(f64::from(u8::from(item.correct))))
-            .collect())
+        Ok(batch.items.iter().map(|item| Some(f64::from(u8::from(item.correct)))).collect())
     }
 }

@@ -64,11 +64,7 @@ impl Consistency {
         match (item.thinks(), item.parsed.well_formed) {
             (false, _) => Some(1.0),
             (true, false) => Some(0.0),
-            (true, true) => item
-                .verdict
-                .as_ref()?
-                .consistency
-                .filter(|score| score.is_finite()),
+            (true, true) => item.verdict.as_ref()?.consistency.filter(|score| score.is_finite()),
         }
     }
 }

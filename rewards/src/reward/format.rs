@@ -29,10 +29,6 @@ impl Format {
 
 impl Reward for Format {
     fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
-        Ok(batch
-            .items
-            .iter()
-            .map(|item| Some(f64::from(u8::from(item.parsed.well_formed))))
-            .collect())
+        Ok(batch.items.iter().map(|item| Some(f64::from(u8::from(item.parsed.well_formed)))).collect())
     }
 }

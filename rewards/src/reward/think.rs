@@ -46,12 +46,7 @@ impl Think {
         let read: ThinkOptions = read_options(KIND, options)?;
         if !read.all_no_think.is_finite() {
             let value = toml::Value::Float(read.all_no_think);
-            return Err(bad_option(
-                KIND,
-                "all_no_think",
-                &value,
-                "expected a finite number, such as 0.5",
-            ));
+            return Err(bad_option(KIND, "all_no_think", &value, "expected a finite number, such as 0.5"));
         }
         Ok(Self::new(read))
     }
@@ -61,11 +56,7 @@ impl Think {
             return think_quality(item);
         }
         let around = statistics.around(item);
-        if around.think == 0 {
-            Some(self.options.all_no_think)
-        } else {
-            around.mean_quality()
-        }
+        if around.think == 0 { Some(self.options.all_no_think) } else { around.mean_quality() }
     }
 }
 
@@ -76,10 +67,6 @@ impl Reward for Think {
 
     fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
         let statistics = BatchStatistics::of(batch, self.options.scope);
-        Ok(batch
-            .items
-            .iter()
-            .map(|item| self.score_item(item, &statistics))
-            .collect())
+        Ok(batch.items.iter().map(|item| self.score_item(item, &statistics)).collect())
     }
 }

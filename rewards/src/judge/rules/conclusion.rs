@@ -1,0 +1,188 @@
+//! Which choice does a piece of free thinking conclude?
+//!
+//! The concluding clause is what follows the last `therefore`, `the answer is`, `so it`, … of the text, to the end of
+//! that sentence. The last choice named in it counts, unless it is denied (`not a dog`, `rather than a dog`, `the dog
+//! can be ruled out`); a reason that follows it (`because the cat is silent`) does not. Where no such clause names a
+//! choice, the last sentence that names any counts, provided it names just one.
+//!
+//! `None` wherever that leaves a doubt, as `a dog or a cat` does: a judge that guesses is worse than one that passes.
+
+use crate::Question;
+use crate::matching::{bare_choices, letters_name_choices, words};
+
+mod sentence;
+
+use sentence::{Mention, Sentence};
+
+/// The index of the choice that the thinking concludes, if it can be told.
+pub fn concluded_choice(think: &str, question: &Question) -> Option<usize> {
+    let names = ChoiceNames::of(question)?;
+    let sentences: Vec<Sentence> =
+        split_sentences(think).into_iter().map(|text| Sentence::read(text, &names)).collect();
+    let clause = sentences.iter().rev().find_map(|sentence| Some((sentence, sentence.conclusion_start()?)));
+    if let Some((sentence, start)) = clause {
+        let mentions = sentence.affirmed_from(start);
+        if !mentions.is_empty() {
+            return sentence.concluded(mentions);
+        }
+    }
+    let mentions =
+        sentences.iter().rev().map(|s| s.affirmed_from(0)).find(|mentions| !mentions.is_empty())?;
+    only_choice(&mentions)
+}
+
+/// The choice, if all mentions are of the same.
+fn only_choice(mentions: &[Mention]) -> Option<usize> {
+    let first = mentions.first()?.choice;
+    mentions.iter().all(|mention| mention.choice == first).then_some(first)
+}
+
+/// What the choices are called in running text.
+struct ChoiceNames {
+    /// The words of each choice.
+    texts: Vec<Vec<String>>,
+    letters: bool,
+}
+
+impl ChoiceNames {
+    /// `None` where the choices cannot be told from common words or from each other.
+    fn of(question: &Question) -> Option<Self> {
+        let texts: Vec<Vec<String>> = bare_choices(question).into_iter().map(words).collect();
+        let article = |text: &Vec<String>| matches!(text.as_slice(), [word] if word == "a" || word == "i");
+        let twice = (1..texts.len()).any(|index| texts[..index].contains(&texts[index]));
+        let unusable = texts.is_empty() || twice || texts.iter().any(|text| text.is_empty() || article(text));
+        (!unusable).then(|| Self { letters: letters_name_choices(question), texts })
+    }
+
+    /// The choice whose text stands at the head of these words, the longest if several do, and its length.
+    fn text_at(&self, words: &[String]) -> Option<(usize, usize)> {
+        let fitting = self.texts.iter().enumerate().filter(|(_, text)| words.starts_with(text));
+        fitting.map(|(choice, text)| (choice, text.len())).max_by_key(|(_, length)| *length)
+    }
+
+    /// The choice a single letter stands for.
+    fn letter(&self, word: &str) -> Option<usize> {
+        let [byte @ b'a'..=b'z'] = word.as_bytes() else { return None };
+        let choice = usize::from(byte - b'a');
+        (self.letters && choice < self.texts.len()).then_some(choice)
+    }
+}
+
+/// Cuts at line ends and at full stops that white space follows, so that `3.5` stays whole.
+fn split_sentences(text: &str) -> Vec<&str> {
+    let mut sentences = Vec::new();
+    let mut start = 0;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let ends = match c {
+            '\n' | '。' | '！' | '？' => true,
+            '.' | '!' | '?' => chars.peek().is_none_or(|(_, next)| next.is_whitespace()),
+            _ => false,
+        };
+        if ends {
+            let end = at + c.len_utf8();
+            sentences.push(&text[start..end]);
+            start = end;
+        }
+    }
+    sentences.push(&text[start..]);
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn concluded(think: &str, choices: &[&str]) -> Option<usize> {
+        let question = Question {
+            choices: choices.iter().map(|choice| (*choice).to_owned()).collect(),
+            ..Question::default()
+        };
+        concluded_choice(think, &question)
+    }
+
+    const ANIMALS: [&str; 3] = ["dog", "cat", "a cow"];
+    const DOG: Option<usize> = Some(0);
+    const CAT: Option<usize> = Some(1);
+    const COW: Option<usize> = Some(2);
+
+    #[test]
+    fn the_concluding_clause_counts_whatever_was_weighed_before() {
+        for (think, expected) in [
+            ("I hear a dog and a cat. The bark is louder. So it is the dog.", DOG),
+            ("It could be a dog. Therefore, the answer is cat.", CAT),
+            ("The dog is loud, the cat is soft, so the answer must be a cow!", COW),
+            ("There is barking, so dog", DOG),
+            ("Final answer: cat", CAT),
+            ("Thus I conclude that the sound is of a cow.\nThat is all.", COW),
+            ("The dog is so loud that I think of a cat", None),
+        ] {
+            assert_eq!(concluded(think, &ANIMALS), expected, "{think}");
+        }
+    }
+
+    #[test]
+    fn without_a_conclusion_word_the_last_sentence_that_names_just_one_choice_counts() {
+        assert_eq!(concluded("First a cat. Then I am sure of the dog. Yes.", &ANIMALS), DOG);
+        assert_eq!(concluded("A cat, then a dog.", &ANIMALS), None);
+        assert_eq!(concluded("So that settles it. The dog barks. Or rather the cat purrs.", &ANIMALS), CAT);
+    }
+
+    #[test]
+    fn what_is_denied_is_not_concluded() {
+        for (think, expected) in [
+            ("So it is not a dog but a cat.", CAT),
+            ("So it is the cat, not the dog.", CAT),
+            ("Therefore it is a cat rather than a dog.", CAT),
+            ("Hence the cat instead of the dog", CAT),
+            ("Thus neither dog nor cat, it is a cow.", COW),
+            ("So it isn't the sound of a dog, it's the cat", CAT),
+            ("So the cat; the dog can be ruled out.", CAT),
+            ("Thus the cat, since the dog is silent.", CAT),
+            ("Thus, since the dog is silent, it must be the cat.", CAT),
+            ("It is a cat. So it is not the dog.", CAT),
+            ("So it is not the dog.", None),
+        ] {
+            assert_eq!(concluded(think, &ANIMALS), expected, "{think}");
+        }
+    }
+
+    #[test]
+    fn two_choices_left_open_are_no_conclusion() {
+        assert_eq!(concluded("So it is a dog or a cat.", &ANIMALS), None);
+        assert_eq!(concluded("Therefore either the dog and the cat", &ANIMALS), None);
+    }
+
+    #[test]
+    fn letters_count_where_they_are_spoken_of_as_such() {
+        assert_eq!(concluded("It barks. So the answer is B.", &ANIMALS), CAT);
+        assert_eq!(concluded("It barks. The answer is (a)", &ANIMALS), DOG);
+        assert_eq!(concluded("Therefore option C is right.", &ANIMALS), COW);
+        assert_eq!(concluded("So the answer is B. cat", &ANIMALS), CAT);
+        assert_eq!(concluded("So the answer is a bird.", &ANIMALS), None, "an article");
+    }
+
+    #[test]
+    fn the_longer_choice_wins_where_two_begin_alike() {
+        let choices = ["rain", "rain and thunder", "no"];
+        assert_eq!(concluded("So it is rain and thunder.", &choices), Some(1));
+        assert_eq!(concluded("So it is rain.", &choices), Some(0));
+        assert_eq!(concluded("There is no bell, so the answer is no.", &choices), Some(2));
+    }
+
+    #[test]
+    fn numbers_are_found_whole() {
+        let choices = ["3", "3.5", "35"];
+        assert_eq!(concluded("1.5 and 2 make 3.5. So 3.5.", &choices), Some(1));
+        assert_eq!(concluded("So it is 35", &choices), Some(2));
+    }
+
+    #[test]
+    fn nothing_to_go_by_is_none() {
+        assert_eq!(concluded("", &ANIMALS), None);
+        assert_eq!(concluded("So it is.", &ANIMALS), None);
+        assert_eq!(concluded("So it is a dog.", &[]), None);
+        assert_eq!(concluded("So a dog", &["a", "dog"]), None, "`a` cannot be told from an article");
+        assert_eq!(concluded("So a dog", &["dog", "Dog."]), None, "two choices alike");
+    }
+}
