@@ -23,11 +23,9 @@ impl OfficialScorer {
     /// denominator. The strict figure counts those as wrong.
     pub fn score(self, prediction: &str, question: &Question) -> Option<bool> {
         match self {
-            OfficialScorer::StringMatch => Some(official_string_match(
-                prediction,
-                &question.answer,
-                &question.choices,
-            )),
+            OfficialScorer::StringMatch => {
+                Some(official_string_match(prediction, &question.answer, &question.choices))
+            }
             OfficialScorer::AirBenchLetter => {
                 air_bench_letter(prediction, &question.answer, &question.choices)
             }
@@ -46,11 +44,7 @@ pub fn official_string_match(prediction: &str, answer: &str, choices: &[String])
         return false;
     }
     let mut incorrect = BTreeSet::new();
-    for choice in choices
-        .iter()
-        .map(|choice| words(choice))
-        .filter(|choice| *choice != answer)
-    {
+    for choice in choices.iter().map(|choice| words(choice)).filter(|choice| *choice != answer) {
         incorrect.extend(choice);
     }
     incorrect.retain(|word| !answer.contains(word));
@@ -67,16 +61,14 @@ fn words(text: &str) -> BTreeSet<String> {
 }
 
 /// AIR-Bench's reading of a prediction: the first character if it is one of A-D, else the second-to-last ("… is (B)."
-/// does not parse, "… is B." does). `None`: no letter there, or none that a choice stands for, and the question leaves
-/// the denominator.
+/// does not parse, "… is B." does). `None`: no letter there, and the question leaves the denominator. A letter that no
+/// choice has is wrong.
 pub fn air_bench_letter(prediction: &str, answer: &str, choices: &[String]) -> Option<bool> {
     let characters: Vec<char> = prediction.trim().chars().filter(|&c| c != '\n').collect();
-    let letter = |c: &char| ('A'..='D').contains(c).then_some(*c as usize - 'A' as usize);
-    let chosen = characters
-        .first()
-        .and_then(letter)
-        .or_else(|| characters.iter().rev().nth(1).and_then(letter))?;
-    choices.get(chosen).map(|choice| choice == answer)
+    let letter = |c: &&char| ('A'..='D').contains(*c);
+    let second_to_last = || characters.iter().rev().nth(1).filter(letter);
+    let chosen = characters.first().filter(letter).or_else(second_to_last)?;
+    Some(choices.get(*chosen as usize - 'A' as usize).is_some_and(|choice| choice == answer))
 }
 
 /// AIR-Bench's figure in both readings.
@@ -131,11 +123,7 @@ mod tests {
     #[test]
     fn string_match_is_blind_to_order() {
         let options = choices(&["from near to far", "from far to near", "staying"]);
-        assert!(official_string_match(
-            "from near to far",
-            "from far to near",
-            &options
-        ));
+        assert!(official_string_match("from near to far", "from far to near", &options));
     }
 
     #[test]
@@ -149,11 +137,7 @@ mod tests {
     fn string_match_forgives_an_incorrect_word_that_the_answer_shares() {
         // "dog" is in the answer, so only "cat" and "bird" are incorrect.
         let options = choices(&["dog barking", "dog cat", "bird"]);
-        assert!(official_string_match(
-            "the dog is barking",
-            "dog barking",
-            &options
-        ));
+        assert!(official_string_match("the dog is barking", "dog barking", &options));
         assert!(!official_string_match("dog barking cat", "dog barking", &options));
     }
 
@@ -175,38 +159,22 @@ mod tests {
     #[test]
     fn air_bench_takes_any_word_in_a_to_d_for_a_letter() {
         // "Cat" begins with C, which stands for "bird".
-        assert_eq!(
-            air_bench_letter("Cat", "cat", &choices(&["dog", "cat", "bird"])),
-            Some(false)
-        );
+        assert_eq!(air_bench_letter("Cat", "cat", &choices(&["dog", "cat", "bird"])), Some(false));
     }
 
     #[test]
     fn air_bench_leaves_out_what_it_cannot_read() {
         let options = choices(&["dog", "cat"]);
-        for prediction in ["", "cat", "the answer is B", "It is (B)..", "D"] {
-            assert_eq!(
-                air_bench_letter(prediction, "cat", &options),
-                None,
-                "{prediction:?}"
-            );
+        for prediction in ["", "cat", "the answer is B", "It is (B).."] {
+            assert_eq!(air_bench_letter(prediction, "cat", &options), None, "{prediction:?}");
         }
     }
 
     #[test]
     fn the_strict_figure_keeps_what_the_official_one_leaves_out() {
         let mut tally = AirBenchTally::default();
-        [Some(true), Some(false), None, Some(true)]
-            .into_iter()
-            .for_each(|outcome| tally.add(outcome));
-        assert_eq!(
-            tally,
-            AirBenchTally {
-                asked: 4,
-                parsed: 3,
-                correct: 2
-            }
-        );
+        [Some(true), Some(false), None, Some(true)].into_iter().for_each(|outcome| tally.add(outcome));
+        assert_eq!(tally, AirBenchTally { asked: 4, parsed: 3, correct: 2 });
         assert_eq!((tally.official(), tally.strict()), (Some(2.0 / 3.0), Some(0.5)));
         assert_eq!(AirBenchTally::default().official(), None);
     }

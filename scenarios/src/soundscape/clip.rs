@@ -61,9 +61,7 @@ impl Sound {
 
 /// The samples of a clip with these events in this order: f32, mono, [`SAMPLE_RATE`], within [-1, 1].
 pub(super) fn render(events: &[Sound], rng: &mut Rng) -> Vec<f32> {
-    let mut clip: Vec<f64> = (0..SAMPLE_RATE * CLIP_SECONDS)
-        .map(|_| NOISE_FLOOR * rng.normal())
-        .collect();
+    let mut clip: Vec<f64> = (0..SAMPLE_RATE * CLIP_SECONDS).map(|_| NOISE_FLOOR * rng.normal()).collect();
     let mut start = (RATE * rng.between(0.0, LEAD)) as usize;
     for &sound in events {
         let event = render_event(sound, rng);
@@ -72,9 +70,7 @@ pub(super) fn render(events: &[Sound], rng: &mut Rng) -> Vec<f32> {
         }
         start += event.len() + (RATE * rng.between(GAP.0, GAP.1)) as usize;
     }
-    clip.into_iter()
-        .map(|sample| sample.clamp(-1.0, 1.0) as f32)
-        .collect()
+    clip.into_iter().map(|sample| sample.clamp(-1.0, 1.0) as f32).collect()
 }
 
 /// One event, with its own length, pitch and loudness.
@@ -128,10 +124,7 @@ mod tests {
     fn sweeps_end_at_their_other_pitch() {
         // Zero crossings per second are twice the frequency; of the first and the last 30 ms.
         let pitch = |samples: &[f64]| {
-            let crossings = samples
-                .windows(2)
-                .filter(|pair| (pair[0] < 0.0) != (pair[1] < 0.0))
-                .count();
+            let crossings = samples.windows(2).filter(|pair| (pair[0] < 0.0) != (pair[1] < 0.0)).count();
             crossings as f64 / 2.0 / 0.03
         };
         let ends = |sound| {

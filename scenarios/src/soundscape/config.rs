@@ -77,25 +77,11 @@ impl Default for WorldConfig {
             train_questions_per_clip: 6,
             heldout_questions_per_clip: 3,
             // A walk or dial over two events is not hard: 0.6 · 5/6 = 1/2 of the questions are.
-            train_kinds: [
-                (First, 0.1),
-                (Opening, 0.1),
-                (Last, 0.1),
-                (Count, 0.1),
-                (Walk, 0.3),
-                (Dial, 0.3),
-            ]
-            .into(),
+            train_kinds: [(First, 0.1), (Opening, 0.1), (Last, 0.1), (Count, 0.1), (Walk, 0.3), (Dial, 0.3)]
+                .into(),
             // Easy 0.2 + 0.4 · 2/6, medium 0.4 · 4/6 + 0.4 · 1/6, hard 0.4 · 5/6: a third each.
-            eval_kinds: [
-                (First, 0.1),
-                (Opening, 0.1),
-                (Last, 0.2),
-                (Count, 0.2),
-                (Walk, 0.2),
-                (Dial, 0.2),
-            ]
-            .into(),
+            eval_kinds: [(First, 0.1), (Opening, 0.1), (Last, 0.2), (Count, 0.2), (Walk, 0.2), (Dial, 0.2)]
+                .into(),
             think_rates: [
                 (First, 0.35),
                 (Opening, 0.65),
@@ -172,10 +158,7 @@ impl WorldConfig {
 }
 
 fn weights<'a>(name: &str, mut weights: impl Iterator<Item = &'a f64> + Clone) -> Result<(), String> {
-    if let Some(weight) = weights
-        .clone()
-        .find(|weight| !weight.is_finite() || **weight < 0.0)
-    {
+    if let Some(weight) = weights.clone().find(|weight| !weight.is_finite() || **weight < 0.0) {
         return Err(format!("{name} has the weight {weight}; write 0 or more"));
     }
     if !weights.any(|weight| *weight > 0.0) {
@@ -203,35 +186,17 @@ mod tests {
     #[test]
     fn unknown_keys_and_kinds_are_errors() {
         let message = |text| toml::from_str::<WorldConfig>(text).unwrap_err().to_string();
-        assert!(
-            message("clips = 3").contains("unknown field `clips`"),
-            "{}",
-            message("clips = 3")
-        );
+        assert!(message("clips = 3").contains("unknown field `clips`"), "{}", message("clips = 3"));
         assert!(message("[train_kinds]\nwalks = 1").contains("unknown variant `walks`"));
     }
 
     #[test]
     fn settings_out_of_range_are_named() {
-        let problem = |text| {
-            toml::from_str::<WorldConfig>(text)
-                .unwrap()
-                .validate()
-                .unwrap_err()
-        };
+        let problem = |text| toml::from_str::<WorldConfig>(text).unwrap().validate().unwrap_err();
         assert_eq!(problem("train_clips = 0"), "train_clips is 0; write at least 1");
-        assert_eq!(
-            problem("flaw_rate = 1.5"),
-            "flaw_rate has 1.5; write a probability, from 0 to 1"
-        );
-        assert_eq!(
-            problem("[train_kinds]\nwalk = -1"),
-            "train_kinds has the weight -1; write 0 or more"
-        );
-        assert_eq!(
-            problem("[formats]\nwav = 0"),
-            "formats has no weight above 0; give at least one"
-        );
+        assert_eq!(problem("flaw_rate = 1.5"), "flaw_rate has 1.5; write a probability, from 0 to 1");
+        assert_eq!(problem("[train_kinds]\nwalk = -1"), "train_kinds has the weight -1; write 0 or more");
+        assert_eq!(problem("[formats]\nwav = 0"), "formats has no weight above 0; give at least one");
     }
 
     #[test]
@@ -241,19 +206,12 @@ mod tests {
         let part = |kind| world.eval_kinds[&kind];
         let mean = |parts: &[(Kind, f64)]| {
             let total: f64 = parts.iter().map(|(kind, share)| part(*kind) * share).sum();
-            parts
-                .iter()
-                .map(|(kind, share)| part(*kind) * share * world.think_rate(*kind))
-                .sum::<f64>()
+            parts.iter().map(|(kind, share)| part(*kind) * share * world.think_rate(*kind)).sum::<f64>()
                 / total
         };
         let third = 2.0 / 6.0;
-        let easy = mean(&[
-            (Kind::First, 1.0),
-            (Kind::Opening, 1.0),
-            (Kind::Last, third),
-            (Kind::Count, third),
-        ]);
+        let easy =
+            mean(&[(Kind::First, 1.0), (Kind::Opening, 1.0), (Kind::Last, third), (Kind::Count, third)]);
         let medium = [
             (Kind::Last, 1.0 - third),
             (Kind::Count, 1.0 - third),

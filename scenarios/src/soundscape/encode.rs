@@ -19,19 +19,10 @@ pub(super) fn encode(samples: &[f32], format: AudioFormat) -> Vec<u8> {
     let integer =
         |bits: u32, sample: f32| (f64::from(sample) * f64::from((1u32 << (bits - 1)) - 1)).round() as i32;
     match format {
-        AudioFormat::Wav => wav(1, 16, samples, |sample| {
-            integer(16, sample).to_le_bytes()[..2].to_vec()
-        }),
-        AudioFormat::Wav24 => wav(1, 24, samples, |sample| {
-            integer(24, sample).to_le_bytes()[..3].to_vec()
-        }),
+        AudioFormat::Wav => wav(1, 16, samples, |sample| integer(16, sample).to_le_bytes()[..2].to_vec()),
+        AudioFormat::Wav24 => wav(1, 24, samples, |sample| integer(24, sample).to_le_bytes()[..3].to_vec()),
         AudioFormat::WavFloat => wav(3, 32, samples, |sample| sample.to_le_bytes().to_vec()),
-        AudioFormat::Flac => flac(
-            &samples
-                .iter()
-                .map(|&sample| integer(16, sample))
-                .collect::<Vec<_>>(),
-        ),
+        AudioFormat::Flac => flac(&samples.iter().map(|&sample| integer(16, sample)).collect::<Vec<_>>()),
     }
 }
 
@@ -58,9 +49,8 @@ fn wav(tag: u16, bits: u16, samples: &[f32], bytes: impl Fn(f32) -> Vec<u8>) -> 
 
 /// 16-bit FLAC.
 fn flac(samples: &[i32]) -> Vec<u8> {
-    let settings = flacenc::config::Encoder::default()
-        .into_verified()
-        .expect("the default settings are valid");
+    let settings =
+        flacenc::config::Encoder::default().into_verified().expect("the default settings are valid");
     let source = flacenc::source::MemSource::from_samples(samples, 1, 16, SAMPLE_RATE as usize);
     let block = settings.block_size;
     let stream =

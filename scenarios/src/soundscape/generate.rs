@@ -35,22 +35,13 @@ pub fn prepare(world: &WorldConfig) -> Result<PathBuf, DataError> {
 /// As [`prepare`].
 pub fn prepare_in(cache: &Path, world: &WorldConfig) -> Result<PathBuf, DataError> {
     world.validate().map_err(DataError::World)?;
-    let folder = cache
-        .join("soundscapes")
-        .join(format!("{:016x}", fingerprint(world)));
-    make_once(
-        &folder,
-        |unfinished| write_world(unfinished, world),
-        failed_to_write,
-    )?;
+    let folder = cache.join("soundscapes").join(format!("{:016x}", fingerprint(world)));
+    make_once(&folder, |unfinished| write_world(unfinished, world), failed_to_write)?;
     Ok(folder)
 }
 
 fn failed_to_write(path: &Path, source: std::io::Error) -> DataError {
-    DataError::Write {
-        path: path.into(),
-        source,
-    }
+    DataError::Write { path: path.into(), source }
 }
 
 /// Names the folder by what shapes its files; think rates and flaws are drawn when they are asked for.
@@ -97,10 +88,7 @@ fn write_clips(folder: &Path, world: &WorldConfig, split: Split) -> Result<(), D
                 return Ok(());
             }
             let clip = Clip::draw(world, split, number);
-            let samples = render(
-                &clip.events,
-                &mut Rng::new(world.seed, &format!("{} audio", clip.name)),
-            );
+            let samples = render(&clip.events, &mut Rng::new(world.seed, &format!("{} audio", clip.name)));
             let path = folder.join(&clip.audio_path);
             std::fs::write(&path, encode::encode(&samples, clip.format))
                 .map_err(|error| failed_to_write(&path, error))?;
@@ -132,9 +120,7 @@ impl Clip {
         let mut rng = Rng::new(world.seed, &format!("{name} plan"));
         let length = FEWEST_EVENTS + rng.below(MOST_EVENTS - FEWEST_EVENTS + 1);
         let events = loop {
-            let events: Vec<Sound> = (0..length)
-                .map(|_| Sound::ALL[rng.below(Sound::ALL.len())])
-                .collect();
+            let events: Vec<Sound> = (0..length).map(|_| Sound::ALL[rng.below(Sound::ALL.len())]).collect();
             if length < SPLIT_FROM || is_held_out(&events) == (split == Split::Heldout) {
                 break events;
             }
@@ -142,23 +128,13 @@ impl Clip {
         let formats = world.formats.iter().map(|(format, weight)| (*format, *weight));
         let format = rng.weighted(formats).unwrap_or(AudioFormat::Wav);
         let audio_path = format!("audio/{name}.{}", encode::extension(format));
-        Self {
-            split,
-            number,
-            name,
-            events,
-            format,
-            audio_path,
-        }
+        Self { split, number, name, events, format, audio_path }
     }
 
     /// The rows about this clip, in the AVQA layout.
     fn rows(&self, world: &WorldConfig) -> Vec<Value> {
         let mut rng = Rng::new(world.seed, &format!("{} questions", self.name));
-        let kinds = world
-            .kinds(self.split)
-            .iter()
-            .map(|(kind, weight)| (*kind, *weight));
+        let kinds = world.kinds(self.split).iter().map(|(kind, weight)| (*kind, *weight));
         let count = world.questions_per_clip(self.split);
         let mut row = |at: usize| {
             let kind = rng.weighted(kinds.clone()).unwrap_or(Kind::First);

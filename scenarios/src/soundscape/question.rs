@@ -25,14 +25,7 @@ pub(super) struct Asked {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 6] = [
-        Kind::First,
-        Kind::Opening,
-        Kind::Last,
-        Kind::Count,
-        Kind::Walk,
-        Kind::Dial,
-    ];
+    pub const ALL: [Kind; 6] = [Kind::First, Kind::Opening, Kind::Last, Kind::Count, Kind::Walk, Kind::Dial];
 
     /// The kind's name, as in scenarios and data rows.
     pub fn name(self) -> &'static str {
@@ -59,9 +52,7 @@ impl Kind {
             Kind::Last => "Which sound comes last?",
             Kind::Count => "How many sounds are there?",
             Kind::Walk => "Add beep 1, buzz 2, chirp 3, drop 4, hiss 0. What is the sum modulo 5?",
-            Kind::Dial => {
-                "A dial from 0 to 4 starts at 2. Turn it: beep up 1, buzz up 3, chirp up 4, drop up 2. Where does it end?"
-            }
+            Kind::Dial => "Turn a 0-4 dial up from 2: beep 1, buzz 3, chirp 4, drop 2. Where does it end?",
         }
     }
 
@@ -157,11 +148,7 @@ pub(super) fn ask(kind: Kind, events: &[Sound], rng: &mut Rng) -> Asked {
         Kind::Last | Kind::Count | Kind::Walk | Kind::Dial => events,
     };
     let values = kind.running_values(heard);
-    let steps = heard
-        .iter()
-        .zip(&values)
-        .map(|(sound, value)| format!("{} {value}", sound.name()))
-        .collect();
+    let steps = heard.iter().zip(&values).map(|(sound, value)| format!("{} {value}", sound.name())).collect();
     let right = match kind {
         Kind::First | Kind::Last => heard[heard.len() - 1].name().to_owned(),
         Kind::Opening | Kind::Count | Kind::Walk | Kind::Dial => values[values.len() - 1].clone(),
@@ -172,13 +159,7 @@ pub(super) fn ask(kind: Kind, events: &[Sound], rng: &mut Rng) -> Asked {
     choices.truncate(CHOICES - 1);
     let answer = rng.below(choices.len() + 1);
     choices.insert(answer, right);
-    Asked {
-        kind,
-        choices,
-        answer,
-        difficulty: kind.difficulty(events.len()),
-        steps,
-    }
+    Asked { kind, choices, answer, difficulty: kind.difficulty(events.len()), steps }
 }
 
 #[cfg(test)]
@@ -200,40 +181,16 @@ mod tests {
         let expected = [
             (Kind::First, "drop", Difficulty::Easy, vec!["drop 1"]),
             (Kind::Opening, "sweep", Difficulty::Easy, vec!["drop sweep"]),
-            (
-                Kind::Last,
-                "drop",
-                Difficulty::Medium,
-                vec!["drop 1", "hiss 2", "buzz 3", "drop 4"],
-            ),
-            (
-                Kind::Count,
-                "4",
-                Difficulty::Medium,
-                vec!["drop 1", "hiss 2", "buzz 3", "drop 4"],
-            ),
+            (Kind::Last, "drop", Difficulty::Medium, vec!["drop 1", "hiss 2", "buzz 3", "drop 4"]),
+            (Kind::Count, "4", Difficulty::Medium, vec!["drop 1", "hiss 2", "buzz 3", "drop 4"]),
             // 4, 4 + 0, 4 + 2 = 6 = 1, 1 + 4 = 5 = 0 modulo 5.
-            (
-                Kind::Walk,
-                "0",
-                Difficulty::Hard,
-                vec!["drop 4", "hiss 4", "buzz 1", "drop 0"],
-            ),
+            (Kind::Walk, "0", Difficulty::Hard, vec!["drop 4", "hiss 4", "buzz 1", "drop 0"]),
             // From 2: 2 + 2 = 4, 4, 4 + 3 = 7 = 2, 2 + 2 = 4 modulo 5.
-            (
-                Kind::Dial,
-                "4",
-                Difficulty::Hard,
-                vec!["drop 4", "hiss 4", "buzz 2", "drop 4"],
-            ),
+            (Kind::Dial, "4", Difficulty::Hard, vec!["drop 4", "hiss 4", "buzz 2", "drop 4"]),
         ];
         for (kind, answer, difficulty, steps) in expected {
             let asked = asked(kind, &events);
-            assert_eq!(
-                (right(&asked), asked.difficulty),
-                (answer, difficulty),
-                "{kind:?}"
-            );
+            assert_eq!((right(&asked), asked.difficulty), (answer, difficulty), "{kind:?}");
             assert_eq!(asked.steps, steps, "{kind:?}");
         }
     }
@@ -248,11 +205,7 @@ mod tests {
             (Kind::Walk, [Medium, Hard, Hard]),
             (Kind::Dial, [Medium, Hard, Hard]),
         ] {
-            assert_eq!(
-                [2, 3, 4].map(|events| kind.difficulty(events)),
-                by_events,
-                "{kind:?}"
-            );
+            assert_eq!([2, 3, 4].map(|events| kind.difficulty(events)), by_events, "{kind:?}");
         }
     }
 
@@ -267,19 +220,12 @@ mod tests {
                 distinct.sort();
                 distinct.dedup();
                 let expected = if kind == Kind::Opening { 3 } else { 4 };
-                assert_eq!(
-                    (asked.choices.len(), distinct.len()),
-                    (expected, expected),
-                    "{kind:?}"
-                );
+                assert_eq!((asked.choices.len(), distinct.len()), (expected, expected), "{kind:?}");
                 places[asked.answer] += 1;
             }
             // At least 100 expected at each place, with standard deviation √(400·¼·¾) = 9.
             let used = if kind == Kind::Opening { 3 } else { 4 };
-            assert!(
-                places[..used].iter().all(|&count| count > 60),
-                "{kind:?} {places:?}"
-            );
+            assert!(places[..used].iter().all(|&count| count > 60), "{kind:?} {places:?}");
         }
     }
 
@@ -295,6 +241,43 @@ mod tests {
             assert_eq!(named(Kind::Walk.wording(), sound), Some(walk_value(sound)));
             // A hiss does not turn the dial, so the wording does not speak of it.
             assert_eq!(named(Kind::Dial.wording(), sound).unwrap_or(0), dial_value(sound));
+        }
+    }
+
+    /// What the tiny policy's tokenizer is made from: a wording a line, then all answers, then all steps.
+    fn corpus() -> String {
+        let mut lines = Vec::new();
+        for kind in Kind::ALL {
+            lines.push(kind.wording().to_owned());
+            lines.push(kind.answers().join(", "));
+            for sound in Sound::ALL {
+                let steps: Vec<_> =
+                    kind.values().iter().map(|value| format!("{} {value}", sound.name())).collect();
+                lines.push(format!("{} so {}", steps.join(" "), kind.answers().join(" ")));
+            }
+        }
+        lines.join("\n") + "\n"
+    }
+
+    #[test]
+    fn the_tokenizer_is_made_from_the_world_s_own_words() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tiny/corpus.txt");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, corpus()).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(written, corpus(), "set BLESS=1, run again, then run scenarios/tiny/make_tokenizer.py");
+    }
+
+    #[test]
+    fn every_word_of_the_world_is_one_token() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tiny/tokenizer.json");
+        let tokenizer: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let vocabulary = tokenizer["model"]["vocab"].as_object().unwrap();
+        for word in corpus().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+            for token in [word.to_owned(), format!("Ġ{word}")] {
+                assert!(vocabulary.contains_key(&token), "{token}: run scenarios/tiny/make_tokenizer.py");
+            }
         }
     }
 }

@@ -49,11 +49,7 @@ impl Rng {
 
     /// One of `items`, each as likely; `None` if there are none.
     pub(super) fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
-        if items.is_empty() {
-            None
-        } else {
-            items.get(self.below(items.len()))
-        }
+        if items.is_empty() { None } else { items.get(self.below(items.len())) }
     }
 
     /// One of the keys, as likely as its weight; `None` if no weight is positive.
@@ -96,10 +92,7 @@ mod tests {
     #[test]
     fn it_is_splitmix64() {
         // The reference implementation's first outputs from state 1234567.
-        let mut rng = Rng {
-            state: 1234567,
-            spare_normal: None,
-        };
+        let mut rng = Rng { state: 1234567, spare_normal: None };
         assert_eq!(rng.next(), 6457827717110365317);
         assert_eq!(rng.next(), 3203168211198807973);
     }
@@ -116,9 +109,7 @@ mod tests {
     fn weights_are_kept_and_zero_weights_never_drawn() {
         let mut rng = Rng::new(3, "weights");
         let weights = [("never", 0.0), ("once", 1.0), ("thrice", 3.0)];
-        let drawn: Vec<_> = (0..4000)
-            .filter_map(|_| rng.weighted(weights.into_iter()))
-            .collect();
+        let drawn: Vec<_> = (0..4000).filter_map(|_| rng.weighted(weights.into_iter())).collect();
         let thrice = drawn.iter().filter(|&&name| name == "thrice").count();
         // 3000 expected, standard deviation √(4000·¾·¼) = 27: four of them.
         assert!(thrice.abs_diff(3000) < 110, "{thrice}");
@@ -133,9 +124,6 @@ mod tests {
         let mean = values.iter().sum::<f64>() / 20_000.0;
         let variance = values.iter().map(|value| value * value).sum::<f64>() / 20_000.0;
         // Standard errors 0.007 and 0.01.
-        assert!(
-            mean.abs() < 0.03 && (variance - 1.0).abs() < 0.04,
-            "{mean} {variance}"
-        );
+        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.04, "{mean} {variance}");
     }
 }

@@ -49,10 +49,7 @@ pub fn sft_target(
             Some(completion(Some(&think), answer))
         }
         TargetKind::World => {
-            let (kind, steps) = (
-                Kind::from_name(question.kind.as_deref()?)?,
-                question.steps.clone()?,
-            );
+            let (kind, steps) = (Kind::from_name(question.kind.as_deref()?)?, question.steps.clone()?);
             let mut rng = Rng::new(seed, &question.id);
             let thinks = match style {
                 PromptStyle::Adaptive => rng.chance(world.think_rate(kind)),
@@ -66,9 +63,7 @@ pub fn sft_target(
 }
 
 fn completion(think: Option<&str>, answer: &str) -> String {
-    let think = think
-        .map(|think| format!("<think>{think}</think>"))
-        .unwrap_or_default();
+    let think = think.map(|think| format!("<think>{think}</think>")).unwrap_or_default();
     format!("{think}<answer>{answer}</answer>")
 }
 
@@ -108,8 +103,7 @@ fn wrong_step(kind: Kind, step: &str, rng: &mut Rng) -> String {
 /// One of `words` that is not `word`; `word` itself where there is no other.
 fn other(words: &[String], word: &str, rng: &mut Rng) -> String {
     let others: Vec<&String> = words.iter().filter(|other| *other != word).collect();
-    rng.pick(&others)
-        .map_or_else(|| word.to_owned(), |other| other.to_string())
+    rng.pick(&others).map_or_else(|| word.to_owned(), |other| other.to_string())
 }
 
 #[cfg(test)]
@@ -140,31 +134,17 @@ mod tests {
         let question = question(0, Kind::Walk);
         let text = |kind| target(&question, kind, PromptStyle::Adaptive).unwrap();
         assert_eq!(text(TargetKind::Answer), "<answer>3</answer>");
-        assert_eq!(
-            text(TargetKind::Reasoning),
-            "<think>beep 1 buzz 3 so 3</think><answer>3</answer>"
-        );
+        assert_eq!(text(TargetKind::Reasoning), "<think>beep 1 buzz 3 so 3</think><answer>3</answer>");
     }
 
     #[test]
     fn reasoning_of_other_data_is_what_its_rows_say() {
-        let mut question = Question {
-            steps: None,
-            kind: None,
-            ..question(0, Kind::Walk)
-        };
+        let mut question = Question { steps: None, kind: None, ..question(0, Kind::Walk) };
         assert_eq!(target(&question, TargetKind::Reasoning, PromptStyle::Think), None);
         question.reasoning = Some("A dog barks.\n".into());
         let text = target(&question, TargetKind::Reasoning, PromptStyle::Think);
-        assert_eq!(
-            text.as_deref(),
-            Some("<think>A dog barks.</think><answer>3</answer>")
-        );
-        assert_eq!(
-            target(&question, TargetKind::World, PromptStyle::Think),
-            None,
-            "no steps to spoil"
-        );
+        assert_eq!(text.as_deref(), Some("<think>A dog barks.</think><answer>3</answer>"));
+        assert_eq!(target(&question, TargetKind::World, PromptStyle::Think), None, "no steps to spoil");
     }
 
     #[test]
@@ -185,11 +165,8 @@ mod tests {
         let (mut wrong_steps, mut wrong_conclusions) = (0usize, 0usize);
         for id in 0..2000 {
             let text = target(&question(id, Kind::Walk), TargetKind::World, PromptStyle::Think).unwrap();
-            let think = text
-                .strip_prefix("<think>")
-                .unwrap()
-                .strip_suffix("</think><answer>3</answer>")
-                .unwrap();
+            let think =
+                text.strip_prefix("<think>").unwrap().strip_suffix("</think><answer>3</answer>").unwrap();
             let right = ["beep", "1", "buzz", "3", "so", "3"];
             let words: Vec<&str> = think.split(' ').collect();
             assert_eq!(words.len(), right.len());
@@ -210,13 +187,7 @@ mod tests {
         let texts = |seed| -> Vec<_> {
             let world = WorldConfig::default();
             let text = |id| {
-                sft_target(
-                    &question(id, Kind::Walk),
-                    TargetKind::World,
-                    &world,
-                    PromptStyle::Adaptive,
-                    seed,
-                )
+                sft_target(&question(id, Kind::Walk), TargetKind::World, &world, PromptStyle::Adaptive, seed)
             };
             (0..40).map(text).collect()
         };
