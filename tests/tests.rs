@@ -1,3 +1,5 @@
 //! One binary for all integration tests: libtorch links slowly.
 
+mod audio_files;
 mod grpo_parity;
+mod mel_parity;

@@ -65,8 +65,10 @@ pub fn decode_bytes(path: &Path, bytes: Vec<u8>, downmix: Downmix) -> Result<Vec
     // The decoders read bytes from anywhere; a bug in one of them must cost this clip, not the loader thread.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let clip = decode::decode(path, bytes, downmix)?;
-        let unusual = || AudioError::Unsupported { path: path.into(), what: format!("a rate of {} Hz", clip.rate) };
-        resample(clip.samples, clip.rate).ok_or_else(unusual)
+        let unusual =
+            || AudioError::Unsupported { path: path.into(), what: format!("a rate of {} Hz", clip.rate) };
+        let samples = resample(clip.samples, clip.rate).ok_or_else(unusual)?;
+        if samples.is_empty() { Err(AudioError::NoSamples { path: path.into() }) } else { Ok(samples) }
     }));
     outcome.unwrap_or_else(|_| {
         Err(AudioError::Corrupt { path: path.into(), what: "its bytes make the decoder fail".into() })

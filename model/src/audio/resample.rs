@@ -49,9 +49,10 @@ pub fn resample(samples: Vec<f32>, rate: u32) -> Option<Vec<f32>> {
 }
 
 fn resampler(rate: u32) -> Option<Fft<f32>> {
-    // Blocks hold a whole number of periods of both rates: 441 samples become 160 at 44.1 kHz.
+    // Blocks hold a whole number of periods of both rates: 441 samples become 160 at 44.1 kHz. Their number is even
+    // because the delay, half a block, must be a whole number of samples on both sides to be cut off exactly.
     let common = gcd(rate, SAMPLE_RATE);
-    let periods = FILTER_POINTS.div_ceil(rate.min(SAMPLE_RATE) / common);
+    let periods = FILTER_POINTS.div_ceil(rate.min(SAMPLE_RATE) / common).next_multiple_of(2);
     let block = (periods * (rate / common)) as usize;
     let window = WindowFunction::BlackmanHarris2;
     Fft::new_custom(rate as usize, SAMPLE_RATE as usize, block, 1, 1, window, FixedSync::Both).ok()

@@ -1,0 +1,238 @@
+//! Clips of every format, made by ffmpeg (`fixtures/audio/make.sh`), against the formula they were made from; and files
+//! that are broken in every way, which must cost one clear line each.
+
+use std::f64::consts::PI;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use model::audio::{AudioError, Downmix, decode_bytes, load_audio};
+
+const FORMATS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/audio/formats");
+
+/// 0.3 s at 16 kHz.
+const LENGTH: usize = 4800;
+
+fn format(name: &str) -> PathBuf {
+    Path::new(FORMATS).join(name)
+}
+
+/// The chirp of `make.sh` at 16 kHz.
+fn chirp() -> Vec<f32> {
+    (0..LENGTH)
+        .map(|i| i as f64 / 16_000.0)
+        .map(|t| (0.5 * (PI * t / 0.3).sin() * (2.0 * PI * (200.0 * t + 2800.0 * t * t / 0.6)).sin()) as f32)
+        .collect()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Signal to noise, in dB, with `clip[i + lag]` against the chirp.
+fn signal_to_noise(clip: &[f32], lag: usize) -> f64 {
+    let chirp = chirp();
+    let power = |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x).powi(2)).sum::<f64>();
+    let noise = power(&mut chirp.iter().enumerate().map(|(i, x)| clip.get(i + lag).unwrap_or(&0.0) - x));
+    10.0 * (power(&mut chirp.iter().copied()) / noise).log10()
+}
+
+#[test]
+fn lossless_files_give_the_samples_within_their_resolution() {
+    // Rounding to b bits is off by at most 2^-b at full scale (±1), plus a half for the resampler's own error.
+    for (name, resolution) in [
+        ("pcm_s16.wav", 15),
+        ("pcm_u8.wav", 7),
+        ("piped.wav", 15),
+        ("pcm_s16.aiff", 15),
+        ("alac.m4a", 15),
+        ("pcm_s24_8k.wav", 14),
+        ("pcm_s32_8k.wav", 14),
+        ("pcm_f32_8k.wav", 14),
+        ("s24_8k.flac", 14),
+        ("stereo_11k.wav", 13),
+        ("stereo_22k.flac", 13),
+    ] {
+        let clip = load_audio(&format(name), Downmix::First).unwrap();
+        assert_eq!(clip.len(), LENGTH, "{name}");
+        let difference = largest_difference(&clip, &chirp());
+        assert!(difference < 1.5 * 0.5f32.powi(resolution), "{name} is off by {difference}");
+    }
+}
+
+#[test]
+fn sixteen_bit_samples_are_divided_by_32768_exactly() {
+    let path = format("pcm_s16.wav");
+    let bytes = fs::read(&path).unwrap();
+    let data = bytes.windows(4).position(|window| window == b"data").unwrap() + 8;
+    let expected: Vec<f32> = bytes[data..]
+        .chunks_exact(2)
+        .map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32768.0)
+        .collect();
+    assert_eq!(load_audio(&path, Downmix::Mean).unwrap(), expected);
+}
+
+#[test]
+fn lossy_files_keep_length_and_place_in_time() {
+    // A delay of one sample alone would leave 2.4 dB at 3 kHz and 14 dB on average.
+    for (name, decibels) in [
+        ("adpcm_ima.wav", 20.0),
+        ("adpcm_ms.wav", 20.0),
+        ("alaw.wav", 30.0),
+        ("mulaw.wav", 30.0),
+        ("stereo_44k.mp3", 20.0),
+        ("mono_22k.mp3", 20.0),
+        ("tagged_vbr_48k.mp3", 20.0),
+        ("stereo_44k.ogg", 15.0),
+        ("mono_16k.ogg", 15.0),
+        ("stereo_44k.m4a", 20.0),
+        ("video_44k.mp4", 20.0),
+    ] {
+        let clip = load_audio(&format(name), Downmix::First).unwrap();
+        let quality = signal_to_noise(&clip, 0);
+        println!("{name}: {} samples, {quality:.1} dB", clip.len());
+        assert!(quality > decibels, "{name}: {quality:.1} dB");
+        // ADPCM comes in whole blocks; the rest says its length to the sample, MP4 to the millisecond.
+        assert!(
+            clip.len().abs_diff(LENGTH) <= if name.starts_with("adpcm") { 2048 } else { 16 },
+            "{name}: {}",
+            clip.len()
+        );
+    }
+}
+
+#[test]
+fn files_that_do_not_state_their_delay_keep_it() {
+    // ADTS: 1024 samples of run-in = 371.5 at 16 kHz. MP3 without a LAME tag: 1105 + 529 - 529 decoder... measured below.
+    for name in ["stereo_44k.aac", "untagged_44k.mp3"] {
+        let clip = load_audio(&format(name), Downmix::First).unwrap();
+        let (lag, quality) = (0..1200)
+            .map(|lag| (lag, signal_to_noise(&clip, lag)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .unwrap();
+        println!("{name}: {} samples, {quality:.1} dB at {lag}", clip.len());
+    }
+}
+
+#[test]
+fn downmix_takes_the_mean_or_the_first_channel() {
+    // The right channel is half of the left: their mean is three quarters.
+    for name in ["stereo_22k.flac", "stereo_11k.wav", "stereo_44k.mp3", "stereo_44k.m4a"] {
+        let first = load_audio(&format(name), Downmix::First).unwrap();
+        let mean = load_audio(&format(name), Downmix::Mean).unwrap();
+        let expected: Vec<f32> = first.iter().map(|x| 0.75 * x).collect();
+        let difference = largest_difference(&mean, &expected);
+        assert!(difference < if name.contains("44k") { 0.02 } else { 1e-4 }, "{name} is off by {difference}");
+    }
+}
+
+#[test]
+fn chained_ogg_recordings_follow_each_other() {
+    let clip = load_audio(&format("chained_44k.ogg"), Downmix::First).unwrap();
+    assert_eq!(clip.len(), 2 * LENGTH);
+    assert!(signal_to_noise(&clip, 0) > 15.0);
+    assert!(signal_to_noise(&clip, LENGTH) > 15.0);
+}
+
+/// The one line that a file of these bytes gives.
+fn complaint(bytes: &[u8]) -> String {
+    let error = decode_bytes(Path::new("clip.x"), bytes.to_vec(), Downmix::Mean).unwrap_err();
+    let line = error.to_string();
+    assert!(line.starts_with("clip.x: ") && !line.contains('\n'), "{line}");
+    line
+}
+
+#[test]
+fn broken_files_get_one_clear_line() {
+    let wav = fs::read(format("pcm_s16.wav")).unwrap();
+    let flac = fs::read(format("stereo_22k.flac")).unwrap();
+    let aiff = fs::read(format("pcm_s16.aiff")).unwrap();
+    let mp3 = fs::read(format("stereo_44k.mp3")).unwrap();
+    let opus = fs::read(format("opus.ogg")).unwrap();
+    let mut none = wav[..wav.len() - 9600].to_vec();
+    let end = none.len();
+    none[end - 4..].fill(0);
+
+    for (bytes, expected) in [
+        (&b""[..], "the audio file is empty (0 bytes)"),
+        (b"a text", "not a known audio format"),
+        (&[0; 5000], "not a known audio format"),
+        (&wav[..wav.len() - 3200], "truncated: header promises 4800 samples, 3200 found"),
+        (&flac[..flac.len() / 2], "truncated: header promises 6615 samples, "),
+        (&aiff[..aiff.len() / 2], "truncated: header promises 4800 samples, "),
+        (&mp3[..300], "clip.x: "),
+        (&wav[..20], "clip.x: "),
+        (&none, "the audio has no samples"),
+        (&opus, "is not supported; convert it with `ffmpeg"),
+    ] {
+        let line = complaint(bytes);
+        println!("{line}");
+        assert!(line.contains(expected), "{line:?} does not say {expected:?}");
+    }
+}
+
+#[test]
+fn missing_files_and_directories_are_named() {
+    let missing = load_audio(&format("no.wav"), Downmix::Mean).unwrap_err();
+    assert!(matches!(missing, AudioError::Missing { .. }));
+    assert!(missing.to_string().ends_with("no.wav: no such audio file; correct the path or fetch the clip"));
+    let directory = load_audio(Path::new(FORMATS), Downmix::Mean).unwrap_err();
+    assert!(matches!(directory, AudioError::Unreadable { .. }), "{directory}");
+}
+
+#[test]
+fn a_few_corrupt_packets_cost_only_themselves() {
+    let clean = load_audio(&format("stereo_44k.mp3"), Downmix::First).unwrap();
+    let mut bytes = fs::read(format("stereo_44k.mp3")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 40].fill(0x55);
+    let clip = decode_bytes(Path::new("clip.mp3"), bytes, Downmix::First).unwrap();
+    assert!(clip.len() * 10 > clean.len() * 7, "{} of {} samples left", clip.len(), clean.len());
+}
+
+/// Xorshift: the mutations must be the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+}
+
+#[test]
+fn mutated_bytes_never_panic() {
+    let mut random = Random(0x5eed);
+    let mut refused = 0;
+    let mut total = 0;
+    let mut names: Vec<PathBuf> = fs::read_dir(FORMATS).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    for path in names {
+        let original = fs::read(&path).unwrap();
+        for round in 0..60 {
+            let mut bytes = original.clone();
+            // Half of the changes hit the header, where the lengths and rates are.
+            for _ in 0..=random.below(8) {
+                let reach = if round % 2 == 0 { bytes.len() } else { bytes.len().min(200) };
+                let position = random.below(reach);
+                bytes[position] = [0, 0xff, 0x7f, random.below(256) as u8][random.below(4)];
+            }
+            match random.below(6) {
+                0 => bytes.truncate(random.below(original.len())),
+                1 => drop(bytes.drain(..random.below(original.len()))),
+                _ => {}
+            }
+            total += 1;
+            match decode_bytes(&path, bytes, Downmix::Mean) {
+                Ok(samples) => assert!(!samples.is_empty() && samples.iter().all(|x| x.is_finite())),
+                Err(error) => {
+                    refused += 1;
+                    assert!(!error.to_string().contains('\n'), "{error}");
+                }
+            }
+        }
+    }
+    println!("{refused} of {total} mutated files refused");
+    assert!(refused > total / 10 && refused < total);
+}
