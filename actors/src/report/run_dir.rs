@@ -1,0 +1,276 @@
+//! Finds the arms and seeds of a run directory and reads their files.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    ReportError,
+    completions::RolloutDigest,
+    jsonl::for_each_line,
+    records::{EvalRow, MetricsRow, StatusRow},
+};
+
+/// Everything the report reads from a run directory.
+#[derive(Debug)]
+pub(super) struct RunDir {
+    /// The directory's own name.
+    pub name: String,
+    /// Arms in the scenario's order; then those it does not name.
+    pub arms: Vec<ArmDir>,
+    /// Evaluation suites in the order they were first met.
+    pub suites: Vec<String>,
+    /// `environment.json` flattened to one value per dotted name.
+    pub environment: Vec<(String, String)>,
+}
+
+/// One arm: what the scenario says of it, and its seeds.
+#[derive(Debug, Default)]
+pub(super) struct ArmDir {
+    pub name: String,
+    pub method: Option<String>,
+    pub formula: Option<String>,
+    pub weights: Vec<(String, f64)>,
+    /// Whether one of its rewards is the adaptive-think reward.
+    pub adaptive: bool,
+    pub seeds: Vec<SeedDir>,
+}
+
+/// The files of one arm and seed.
+#[derive(Debug)]
+pub(super) struct SeedDir {
+    pub seed: u64,
+    pub status: StatusRow,
+    /// By step; where a resumed run wrote a step twice, the later line counts.
+    pub metrics: BTreeMap<u64, MetricsRow>,
+    /// By suite, then step.
+    pub evals: BTreeMap<String, BTreeMap<u64, EvalRow>>,
+    pub rollouts: RolloutDigest,
+    /// Whole lines of any of the files that could not be read.
+    pub unreadable: u64,
+}
+
+impl RunDir {
+    /// Reads the directory.
+    pub(super) fn read(path: &Path) -> Result<Self, ReportError> {
+        let entries = subdirectories(path).map_err(|source| ReportError::Read {
+            path: path.into(),
+            source,
+        })?;
+        let mut arms = scenario_arms(&path.join("scenario.toml"));
+        let mut suites = Vec::new();
+        for dir in entries {
+            let seeds = read_seeds(&dir, &mut suites)?;
+            if seeds.is_empty() {
+                continue;
+            }
+            let recorded = seeds.iter().find_map(|seed| seed.status.arm.clone());
+            let name = recorded.unwrap_or_else(|| file_name(&dir));
+            let at = arms.iter().position(|arm| arm.name == name).unwrap_or_else(|| {
+                arms.push(ArmDir {
+                    name,
+                    ..ArmDir::default()
+                });
+                arms.len() - 1
+            });
+            let arm = &mut arms[at];
+            arm.method = arm
+                .method
+                .take()
+                .or_else(|| seeds.iter().find_map(|seed| seed.status.method.clone()));
+            arm.seeds.extend(seeds);
+        }
+        if arms.is_empty() {
+            return Err(ReportError::NotARun { path: path.into() });
+        }
+        let name = path
+            .canonicalize()
+            .map_or_else(|_| file_name(path), |whole| file_name(&whole));
+        let environment = environment(&path.join("environment.json"));
+        Ok(Self {
+            name,
+            arms,
+            suites,
+            environment,
+        })
+    }
+}
+
+fn read_seeds(arm: &Path, suites: &mut Vec<String>) -> Result<Vec<SeedDir>, ReportError> {
+    let mut seeds = Vec::new();
+    for dir in subdirectories(arm).map_err(|source| ReportError::Read {
+        path: arm.into(),
+        source,
+    })? {
+        let seed = file_name(&dir)
+            .strip_prefix("seed-")
+            .and_then(|seed| seed.parse().ok());
+        if let Some(seed) = seed {
+            seeds.push(SeedDir::read(&dir, seed, suites)?);
+        }
+    }
+    seeds.sort_by_key(|seed| seed.seed);
+    Ok(seeds)
+}
+
+impl SeedDir {
+    fn read(dir: &Path, seed: u64, suites: &mut Vec<String>) -> Result<Self, ReportError> {
+        let at = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| ReportError::Read { path, source }
+        };
+        let mut unreadable = 0;
+        let mut metrics = BTreeMap::new();
+        let path = dir.join("metrics.jsonl");
+        unreadable += for_each_line(&path, |line| {
+            let row: MetricsRow = serde_json::from_slice(line)?;
+            metrics.insert(row.step, row);
+            Ok(())
+        })
+        .map_err(at(&path))?;
+        let mut evals: BTreeMap<String, BTreeMap<u64, EvalRow>> = BTreeMap::new();
+        let path = dir.join("eval.jsonl");
+        unreadable += for_each_line(&path, |line| {
+            let row: EvalRow = serde_json::from_slice(line)?;
+            if !suites.contains(&row.suite) {
+                suites.push(row.suite.clone());
+            }
+            evals.entry(row.suite.clone()).or_default().insert(row.step, row);
+            Ok(())
+        })
+        .map_err(at(&path))?;
+        let path = dir.join("rollouts.jsonl");
+        let rollouts = RolloutDigest::read(&path).map_err(at(&path))?;
+        unreadable += rollouts.unreadable;
+        // Written atomically; where it is missing or not to be read, the run did not get that far.
+        let status = fs::read(dir.join("status.json")).ok();
+        let status = status
+            .and_then(|text| serde_json::from_slice::<StatusRow>(&text).ok())
+            .unwrap_or_default();
+        let seed = status.seed.unwrap_or(seed);
+        Ok(Self {
+            seed,
+            status,
+            metrics,
+            evals,
+            rollouts,
+            unreadable,
+        })
+    }
+
+    /// The last step this seed is known to have reached.
+    pub(super) fn step(&self) -> u64 {
+        let trained = self.metrics.keys().next_back().copied();
+        self.status.step.or(trained).unwrap_or(0)
+    }
+
+    /// How many steps it was to take, if known.
+    pub(super) fn total_steps(&self) -> Option<u64> {
+        let told = self.metrics.values().next_back().and_then(|row| row.total_steps);
+        self.status.total_steps.or(told)
+    }
+}
+
+/// The arms that `scenario.toml` names, in its order. The report stands on its own feet: a scenario that this
+/// version no longer reads costs the formulas, not the report.
+fn scenario_arms(path: &Path) -> Vec<ArmDir> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let scenario: toml::Table = text.parse().unwrap_or_default();
+    let Some(arms) = scenario.get("arm").and_then(toml::Value::as_array) else {
+        return Vec::new();
+    };
+    let section = |table: &toml::Table, name: &str| table.get(name).and_then(toml::Value::as_table).cloned();
+    let base = section(&scenario, "shaping").unwrap_or_default();
+    arms.iter()
+        .filter_map(toml::Value::as_table)
+        .filter_map(|arm| {
+            let text = |key: &str| arm.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+            let own = section(arm, "shaping").unwrap_or_default();
+            let shaping = |key: &str| own.get(key).or_else(|| base.get(key));
+            let method = text("method");
+            let trained = method.as_deref() == Some("grpo");
+            let formula = shaping("formula")
+                .and_then(toml::Value::as_str)
+                .filter(|_| trained);
+            let weights = shaping("weights")
+                .and_then(toml::Value::as_table)
+                .filter(|_| trained);
+            let rewards = section(arm, "rewards")
+                .or_else(|| section(&scenario, "rewards"))
+                .unwrap_or_default();
+            let kind = |reward: &toml::Value| {
+                reward.get("kind").and_then(toml::Value::as_str) == Some("adaptive-think")
+            };
+            let number =
+                |value: &toml::Value| value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
+            Some(ArmDir {
+                name: text("name")?,
+                method,
+                formula: formula.map(str::to_owned),
+                weights: weights
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(name, value)| Some((name.clone(), number(value)?)))
+                    .collect(),
+                adaptive: trained && rewards.values().any(kind),
+                seeds: Vec::new(),
+            })
+        })
+        .collect()
+}
+
+fn environment(path: &Path) -> Vec<(String, String)> {
+    let value = fs::read(path)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok());
+    let mut out = Vec::new();
+    flatten("", &value.unwrap_or_default(), &mut out);
+    out
+}
+
+fn flatten(name: &str, value: &serde_json::Value, out: &mut Vec<(String, String)>) {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let name = if name.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{name}.{key}")
+                };
+                flatten(&name, value, out);
+            }
+        }
+        Value::Array(items) => {
+            let words = items
+                .iter()
+                .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+            out.push((name.to_owned(), words.collect::<Vec<_>>().join(" ")));
+        }
+        Value::String(text) => out.push((name.to_owned(), text.clone())),
+        Value::Null => {}
+        Value::Bool(_) | Value::Number(_) => out.push((name.to_owned(), value.to_string())),
+    }
+}
+
+/// The directories within one, sorted by name.
+fn subdirectories(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut dirs = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            dirs.push(path);
+        }
+    }
+    dirs.sort();
+    Ok(dirs)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(
+        || path.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
