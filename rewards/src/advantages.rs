@@ -104,3 +104,98 @@ impl Moments {
         Some(Self { mean, std: variance.sqrt() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXACT: AdvantageOptions = AdvantageOptions { scale: Scale::Group, epsilon: 0.0 };
+
+    fn close(found: Option<f64>, expected: f64) {
+        let found = found.unwrap();
+        assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+    }
+
+    #[test]
+    fn rewards_are_centred_and_divided_by_the_std_of_their_group() {
+        // mean 2, deviations -1 -1 1 1, variance 4/3, std 1.1547005383792515
+        let result = advantages(&[1.0, 1.0, 3.0, 3.0].map(Some), 4, &AdvantageOptions::default());
+        for (value, sign) in result.values.iter().zip([-1.0, -1.0, 1.0, 1.0]) {
+            close(*value, sign / (1.154_700_538_379_251_5 + 1e-4));
+        }
+        assert_eq!((result.zero_std_groups, result.excluded_groups), (0, vec![]));
+    }
+
+    #[test]
+    fn every_group_has_its_own_mean_and_std() {
+        // first: mean 1, std of (0, 2) = sqrt(2); second: mean 15, std of (10, 20) = sqrt(50)
+        let result = advantages(&[0.0, 2.0, 10.0, 20.0].map(Some), 2, &EXACT);
+        close(result.values[0], -1.0 / 2_f64.sqrt());
+        close(result.values[1], 1.0 / 2_f64.sqrt());
+        close(result.values[2], -5.0 / 50_f64.sqrt());
+        close(result.values[3], 5.0 / 50_f64.sqrt());
+    }
+
+    #[test]
+    fn a_missing_reward_leaves_mean_and_std_of_the_others_alone() {
+        // (1, 3): mean 2, std sqrt(2). With the missing one as 0 the mean would be 4/3.
+        let result = advantages(&[Some(1.0), None, Some(3.0)], 3, &EXACT);
+        close(result.values[0], -1.0 / 2_f64.sqrt());
+        assert_eq!(result.values[1], None);
+        close(result.values[2], 1.0 / 2_f64.sqrt());
+        let with_nan = advantages(&[Some(1.0), Some(f64::NAN), Some(3.0)], 3, &EXACT);
+        assert_eq!(with_nan, result);
+    }
+
+    #[test]
+    fn a_group_with_fewer_than_two_scores_is_excluded() {
+        let rewards = [Some(1.0), None, None, None, Some(0.0), Some(2.0)];
+        let result = advantages(&rewards, 2, &EXACT);
+        assert_eq!(result.excluded_groups, [0, 1]);
+        assert_eq!(result.values[..4], [None; 4]);
+        close(result.values[5], 1.0 / 2_f64.sqrt());
+        assert_eq!(advantages(&[Some(1.0)], 1, &EXACT).excluded_groups, [0]);
+        assert_eq!(advantages(&[], 8, &EXACT), Advantages::default());
+    }
+
+    #[test]
+    fn rewards_all_alike_have_advantage_zero_and_are_counted() {
+        for scale in [Scale::Group, Scale::Batch, Scale::None] {
+            // Three times 0.1 has a mean that is not exactly 0.1.
+            let rewards = [0.1, 0.1, 0.1, 0.0, 3.0, 3.0].map(Some);
+            let result = advantages(&rewards, 3, &AdvantageOptions { scale, epsilon: 0.0 });
+            assert_eq!(result.values[..3], [Some(0.0); 3]);
+            assert_eq!(result.zero_std_groups, 1);
+            assert!(result.values[3].unwrap() < 0.0);
+        }
+    }
+
+    #[test]
+    fn batch_scale_divides_by_the_std_of_all_that_take_part() {
+        // Group means 1 and 3; all four: mean 2, deviations -2 0 0 2, variance 8/3. The third group is excluded, and
+        // its reward of 100 has no part in the std.
+        let rewards = [Some(0.0), Some(2.0), Some(2.0), Some(4.0), Some(100.0), None];
+        let options = AdvantageOptions { scale: Scale::Batch, epsilon: 0.0 };
+        let result = advantages(&rewards, 2, &options);
+        let std = (8.0 / 3.0_f64).sqrt();
+        for (value, centred) in result.values.iter().zip([-1.0, 1.0, -1.0, 1.0]) {
+            close(*value, centred / std);
+        }
+        assert_eq!(result.excluded_groups, [2]);
+    }
+
+    #[test]
+    fn scale_none_only_centres() {
+        let options = AdvantageOptions { scale: Scale::None, epsilon: 1e-4 };
+        let result = advantages(&[0.0, 1.0, 5.0].map(Some), 3, &options);
+        assert_eq!(result.values, [-2.0, -1.0, 3.0].map(Some));
+    }
+
+    #[test]
+    fn options_are_read_from_toml_with_trl_defaults() {
+        let defaults: AdvantageOptions = toml::from_str("").unwrap();
+        assert_eq!(defaults, AdvantageOptions { scale: Scale::Group, epsilon: 1e-4 });
+        let batch: AdvantageOptions = toml::from_str("scale = \"batch\"").unwrap();
+        assert_eq!(batch.scale, Scale::Batch);
+    }
+}

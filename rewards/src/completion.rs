@@ -121,11 +121,194 @@ fn last_answer(text: &str) -> Option<String> {
     let mut end = text.len();
     while let Some(close) = text[..end].rfind(ANSWER_CLOSE) {
         let open = text[..close].rfind(ANSWER_OPEN)?;
-        let answer = text[open + ANSWER_OPEN.len()..close].trim();
+        let opened = &text[open + ANSWER_OPEN.len()..end];
+        let answer = opened.split(ANSWER_CLOSE).next().unwrap_or_default().trim();
         if !answer.is_empty() {
             return Some(answer.to_owned());
         }
         end = open;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> ParsedCompletion {
+        parse_completion(text, &ParserOptions::default())
+    }
+
+    fn well_formed(think: Option<&str>, answer: &str) -> ParsedCompletion {
+        ParsedCompletion {
+            mode: if think.is_some() { Mode::Think } else { Mode::NoThink },
+            well_formed: true,
+            think: think.map(str::to_owned),
+            answer: Some(answer.to_owned()),
+        }
+    }
+
+    #[test]
+    fn both_forms_are_read() {
+        assert_eq!(parse("<think>a bark</think><answer>dog</answer>"), well_formed(Some("a bark"), "dog"));
+        assert_eq!(parse("<answer>dog</answer>"), well_formed(None, "dog"));
+    }
+
+    #[test]
+    fn white_space_around_and_between_does_not_matter() {
+        let spaced = " \n<think>\n a bark \n\n so dog\t</think>\r\n\n <answer> dog\u{a0}</answer>\u{3000}\n";
+        assert_eq!(parse(spaced), well_formed(Some("a bark \n\n so dog"), "dog"));
+    }
+
+    #[test]
+    fn an_empty_think_is_no_think_unless_told_otherwise() {
+        let text = "<think> \n </think><answer>dog</answer>";
+        assert_eq!(parse(text), well_formed(None, "dog"));
+        let strict = ParserOptions { empty_think_is_no_think: false };
+        assert_eq!(parse_completion(text, &strict), well_formed(Some(""), "dog"));
+        assert_eq!(parse_completion("<answer>dog</answer>", &strict), well_formed(None, "dog"));
+    }
+
+    #[test]
+    fn every_other_form_is_malformed_and_its_mode_tells_whether_a_think_was_opened() {
+        use Mode::{NoThink, Think};
+        for (text, mode, think, answer) in [
+            ("", NoThink, None, None),
+            ("dog", NoThink, None, None),
+            ("<answer>dog", NoThink, None, None),
+            ("dog</answer>", NoThink, None, None),
+            ("<answer></answer>", NoThink, None, None),
+            ("<answer> \n </answer>", NoThink, None, None),
+            ("</answer>dog<answer>", NoThink, None, None),
+            ("<Answer>dog</Answer>", NoThink, None, None),
+            ("<answer>dog</answer>.", NoThink, None, Some("dog")),
+            ("It is <answer>dog</answer>", NoThink, None, Some("dog")),
+            ("<answer>cat</answer><answer>dog</answer>", NoThink, None, Some("dog")),
+            ("<answer>dog</answer><answer></answer>", NoThink, None, Some("dog")),
+            ("<answer>a <answer>dog</answer></answer>", NoThink, None, Some("dog")),
+            ("a bark</think><answer>dog</answer>", NoThink, None, Some("dog")),
+            ("<think>a bark", Think, Some("a bark"), None),
+            ("<think>a bark</think>", Think, Some("a bark"), None),
+            ("<think>a bark</think>dog", Think, Some("a bark"), None),
+            ("<think>a bark</think><answer>dog", Think, Some("a bark"), None),
+            ("<think>a bark<answer>dog</answer>", Think, Some("a bark"), Some("dog")),
+            ("<think>a bark<answer>dog</answer></think>", Think, Some("a bark"), Some("dog")),
+            (
+                "<think>a bark</think><think>more</think><answer>dog</answer>",
+                Think,
+                Some("a bark"),
+                Some("dog"),
+            ),
+            ("<think>a <think>bark</think><answer>dog</answer>", Think, Some("a <think>bark"), Some("dog")),
+            ("<think>no <answer> yet</think><answer>dog</answer>", Think, Some("no"), Some("dog")),
+            ("<answer>dog</answer><think>a bark</think>", Think, Some("a bark"), Some("dog")),
+            ("<think></think>dog", Think, Some(""), None),
+            ("Hm.<think>a bark</think><answer>dog</answer>", Think, Some("a bark"), Some("dog")),
+        ] {
+            let expected = ParsedCompletion {
+                mode,
+                well_formed: false,
+                think: think.map(str::to_owned),
+                answer: answer.map(str::to_owned),
+            };
+            assert_eq!(parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn unicode_and_other_tags_inside_the_text_are_text() {
+        let text = "<think>ein Hund 🐕 <b>bellt</b> <thinking></think><answer>狗 & <i>x</i></answer>";
+        assert_eq!(parse(text), well_formed(Some("ein Hund 🐕 <b>bellt</b> <thinking>"), "狗 & <i>x</i>"));
+    }
+
+    /// A small generator of reproducible noise.
+    struct Noise(u64);
+
+    impl Noise {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % bound
+        }
+
+        fn text(&mut self, pieces: &[&str], most: usize) -> String {
+            (0..self.below(most)).map(|_| pieces[self.below(pieces.len())]).collect()
+        }
+    }
+
+    #[test]
+    fn any_text_is_parsed_and_parts_of_the_tags_do_not_panic() {
+        let pieces = [
+            THINK_OPEN,
+            THINK_CLOSE,
+            ANSWER_OPEN,
+            ANSWER_CLOSE,
+            "<",
+            ">",
+            "/",
+            "think",
+            "answer",
+            "<thin",
+            "k>",
+            " ",
+            "\n",
+            "dog",
+            "é",
+            "狗",
+            "🐕",
+            "\u{0}",
+            "\u{301}",
+            "\u{feff}",
+            "</",
+            "<|im_end|>",
+        ];
+        let mut noise = Noise(7);
+        for _ in 0..20_000 {
+            let text = noise.text(&pieces, 12);
+            let parsed = parse(&text);
+            let opened = text.contains(THINK_OPEN);
+            if parsed.well_formed {
+                // PARSE-1: put together again, it is the text, white space aside.
+                let again = match &parsed.think {
+                    Some(think) => {
+                        format!("<think>{think}</think><answer>{}</answer>", parsed.answer.clone().unwrap())
+                    }
+                    None if opened => {
+                        format!("<think></think><answer>{}</answer>", parsed.answer.clone().unwrap())
+                    }
+                    None => format!("<answer>{}</answer>", parsed.answer.clone().unwrap()),
+                };
+                let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+                assert_eq!(squeezed(&again), squeezed(&text), "{text:?}");
+            } else {
+                assert_eq!(parsed.mode == Mode::Think, opened, "PARSE-2: {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_a_valid_form_is_read_back() {
+        let pieces = ["dog", " ", "\n", "<", ">", "é", "狗", "🐕", "<b>", "/think>", "1.5", ","];
+        let mut noise = Noise(11);
+        for _ in 0..5_000 {
+            let think = noise.text(&pieces, 10).trim().to_owned();
+            let answer = format!("x{}", noise.text(&pieces, 6)).trim().to_owned();
+            let tags = [THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE];
+            if tags.iter().any(|tag| think.contains(tag) || answer.contains(tag)) {
+                continue;
+            }
+            let options = ParserOptions { empty_think_is_no_think: false };
+            let parsed =
+                parse_completion(&format!("<think>{think}</think> <answer>{answer}</answer>"), &options);
+            assert_eq!(parsed, well_formed(Some(&think), &answer));
+            assert_eq!(parse(&format!("<answer>{answer}</answer>")), well_formed(None, &answer));
+        }
+    }
+
+    #[test]
+    fn a_long_run_of_tags_takes_no_time_to_speak_of() {
+        let text = "<answer></answer>".repeat(100_000);
+        assert!(!parse(&text).well_formed);
+        assert!(!parse(&"<answer>".repeat(100_000)).well_formed);
+        assert!(!parse(&"</answer>".repeat(100_000)).well_formed);
+    }
 }

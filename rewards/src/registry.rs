@@ -126,3 +126,65 @@ pub fn bad_option(kind: &str, option: &str, value: &toml::Value, problem: &str) 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RewardBatch;
+
+    #[test]
+    fn the_standard_rewards_are_known_and_build_without_options() {
+        let registry = RewardRegistry::standard();
+        let names: Vec<&str> = registry.names().collect();
+        assert_eq!(names, ["accuracy", "adaptive-think", "consistency", "format", "think"]);
+        for name in names {
+            let mut reward = registry.build(name, &toml::Table::new()).unwrap();
+            assert_eq!(reward.score(&RewardBatch::default()).unwrap(), [], "no items, no scores");
+            assert_eq!(reward.needs_verdict(), matches!(name, "consistency" | "think"));
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_nearest() {
+        let error = RewardRegistry::standard().build("adaptive_thnk", &toml::Table::new()).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "no reward kind is called `adaptive_thnk`; did you mean `adaptive-think`? \
+             (known: accuracy, adaptive-think, consistency, format, think)",
+        );
+        let error = RewardRegistry::new().build("think", &toml::Table::new()).err().unwrap();
+        assert_eq!(error.to_string(), "no reward kind is called `think`; there is none to name");
+    }
+
+    #[test]
+    fn option_errors_name_the_key() {
+        let registry = RewardRegistry::standard();
+        let error =
+            |kind: &str, options: toml::Table| registry.build(kind, &options).err().unwrap().to_string();
+        assert_eq!(
+            error("consistency", toml::toml! { when_wrng = "always" }),
+            "reward kind `consistency` has no option `when_wrng`; did you mean `when_wrong`? (known: when_wrong)",
+        );
+        assert_eq!(
+            error("consistency", toml::toml! { when_wrong = "allways" }),
+            "reward kind `consistency`: `when_wrong = \"allways\"` cannot be used: \
+             unknown variant `allways`, expected `correct_only` or `always`",
+        );
+        assert_eq!(
+            error("format", toml::toml! { weight = 1 }),
+            "reward kind `format` has no option `weight`; it takes none"
+        );
+        assert_eq!(
+            error("accuracy", toml::toml! { x = 1 }),
+            "reward kind `accuracy` has no option `x`; it takes none"
+        );
+    }
+
+    #[test]
+    fn a_name_registered_again_means_the_new_reward() {
+        let mut registry = RewardRegistry::standard();
+        registry.register("format", |_| Err(RewardError::Failed("replaced".to_owned())));
+        let error = registry.build("format", &toml::Table::new()).err().unwrap();
+        assert_eq!(error, RewardError::Failed("replaced".to_owned()));
+    }
+}

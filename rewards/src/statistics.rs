@@ -95,3 +95,63 @@ pub fn think_quality(item: &RewardItem) -> Option<f64> {
         (true, true) => item.verdict.as_ref()?.think_quality.filter(|quality| quality.is_finite()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{batch, broken_thought, direct, thought};
+
+    #[test]
+    fn the_scope_tells_which_completions_count() {
+        // Groups 0 to 3 of one think and one no-think completion, but for group 3 of two no-think ones; two groups
+        // are a micro-batch.
+        let items = vec![
+            thought(0, "dog", None, Some(0.2)),
+            direct(0, "dog"),
+            thought(1, "dog", None, Some(0.4)),
+            direct(1, "dog"),
+            thought(2, "dog", None, Some(0.9)),
+            direct(2, "dog"),
+            direct(3, "dog"),
+            direct(3, "dog"),
+        ];
+        let batch = batch(1, items);
+        let around = |scope, index: usize| {
+            let part = BatchStatistics::of(&batch, scope).around(&batch.items[index]);
+            (part.think_fraction(), part.mean_quality())
+        };
+        assert_eq!(around(Scope::Step, 0), (3.0 / 8.0, Some((0.2 + 0.4 + 0.9) / 3.0)));
+        assert_eq!(around(Scope::Step, 7), around(Scope::Step, 0));
+        assert_eq!(around(Scope::Group, 3), (0.5, Some(0.4)));
+        assert_eq!(around(Scope::Group, 7), (0.0, None));
+        assert_eq!(around(Scope::MicroBatch, 1), (0.5, Some((0.2 + 0.4) / 2.0)));
+        assert_eq!(around(Scope::MicroBatch, 7), (0.25, Some(0.9)));
+        let whole = RewardBatch { microbatch: 0, ..batch.clone() };
+        let part = BatchStatistics::of(&whole, Scope::MicroBatch).around(&whole.items[7]);
+        assert_eq!(part.think_fraction(), 3.0 / 8.0, "0 prompts per micro-batch: the step is one");
+    }
+
+    #[test]
+    fn a_missing_quality_leaves_the_mean_and_a_malformed_one_counts_as_zero() {
+        let items = vec![
+            thought(0, "dog", None, Some(0.8)),
+            thought(0, "dog", None, None),
+            thought(0, "dog", None, Some(f64::NAN)),
+            broken_thought(0),
+            direct(0, "dog"),
+        ];
+        let batch = batch(1, items);
+        let part = BatchStatistics::of(&batch, Scope::Step).around(&batch.items[0]);
+        // (0.8 + 0) / 2; four of five thought
+        assert_eq!((part.mean_quality(), part.think_fraction()), (Some(0.4), 0.8));
+    }
+
+    #[test]
+    fn the_scope_is_written_in_one_word() {
+        for (scope, word) in
+            [(Scope::Step, "step"), (Scope::Group, "group"), (Scope::MicroBatch, "microbatch")]
+        {
+            assert_eq!(serde_json::to_value(scope).unwrap(), word);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The judge that goes by rules: exact on soundscapes, cautious on anything else.
 //!
-//! **Soundscapes**, whose questions know the steps that lead to the answer ([`Question::steps`]). Thinking reads
+//! **Soundscapes**, whose questions know the steps that lead to the answer
+//! ([`Question::steps`](crate::Question::steps)). Thinking reads
 //! `beep 1 buzz 3 so 3`: steps, then the conclusion after the last `so`.
 //! - consistency: 1 if the conclusion names the same choice as the answer given, else 0; no conclusion supports nothing.
 //! - quality: right steps in place, over the steps needed or the steps written, whichever is more, rounded to 0.1. So a
@@ -12,7 +13,7 @@
 //! It stands where the paper asks Qwen3-8B-Base; that judge reads the same request and returns the same verdict.
 
 use crate::matching::{same_answer, words};
-use crate::{Judge, JudgeRequest, Question, Verdict};
+use crate::{Judge, JudgeRequest, Verdict};
 
 pub mod conclusion;
 
@@ -83,6 +84,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::Question;
 
     fn soundscape(steps: &[&str]) -> Question {
         Question {

@@ -32,3 +32,21 @@ impl Reward for Accuracy {
         Ok(batch.items.iter().map(|item| Some(f64::from(u8::from(item.correct)))).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{batch, direct, item, thought};
+
+    #[test]
+    fn the_right_answer_scores_one_in_a_valid_form_only() {
+        let items = vec![
+            thought(0, "dog", None, None),
+            direct(0, "B"),
+            direct(1, "cat"),
+            item(1, "<answer>dog</answer> I think"),
+        ];
+        let scores = Accuracy.score(&batch(1, items)).unwrap();
+        assert_eq!(scores, [1.0, 1.0, 0.0, 0.0].map(Some));
+    }
+}

@@ -73,3 +73,98 @@ fn adaptive_accuracy(thinks: bool, correct: bool, lambda: f64, remaining: f64) -
         (false, false) => -gamma_no_think - 2.0 * (1.0 - gamma_no_think),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{assert_scores, batch, broken_thought, direct, item, thought};
+
+    fn scores(options: AdaptiveThinkOptions, batch: &RewardBatch) -> Vec<Option<f64>> {
+        AdaptiveThink::new(options).score(batch).unwrap()
+    }
+
+    fn four_cases(group: usize) -> Vec<RewardItem> {
+        vec![
+            thought(group, "dog", None, None),
+            thought(group, "cat", None, None),
+            direct(group, "dog"),
+            direct(group, "cat"),
+        ]
+    }
+
+    #[test]
+    fn all_four_cases_at_half_thinking_halfway_through() {
+        // λ = 1/2, 1 - s/T = 1/2: both γ = exp(-1/4) = 0.7788007830714049
+        // think: γ; -(1 - γ) = -0.2211992169285951
+        // no-think: 2γ = 1.5576015661428098; -γ - 2(1 - γ) = γ - 2 = -1.2211992169285951
+        let expected = [0.7788007830714049, -0.2211992169285951, 1.5576015661428098, -1.2211992169285951];
+        assert_scores(
+            &scores(AdaptiveThinkOptions::default(), &batch(50, four_cases(0))),
+            &expected.map(Some),
+        );
+    }
+
+    #[test]
+    fn the_mode_that_fills_the_batch_is_paid_less() {
+        // Three of four think, at 1 - s/T = 4/5: λ = 3/4,
+        // γ_think = exp(-0.6) = 0.5488116360940264, γ_nothink = exp(-0.2) = 0.8187307530779818
+        // case 1: 0.5488116360940264; case 2: -0.4511883639059736; case 4: γ_nothink - 2 = -1.1812692469220182
+        let items = vec![
+            thought(0, "dog", None, None),
+            thought(0, "cat", None, None),
+            thought(0, "cat", None, None),
+            direct(0, "cat"),
+        ];
+        let expected = [0.5488116360940264, -0.4511883639059736, -0.4511883639059736, -1.1812692469220182];
+        assert_scores(&scores(AdaptiveThinkOptions::default(), &batch(20, items)), &expected.map(Some));
+    }
+
+    #[test]
+    fn one_mode_alone_in_the_batch() {
+        // λ = 0 at 1 - s/T = 1/2: γ_nothink = exp(-1/2) = 0.6065306597126334
+        // case 3: 1.2130613194252668; case 4: γ - 2 = -1.3934693402873666
+        let no_think =
+            scores(AdaptiveThinkOptions::default(), &batch(50, vec![direct(0, "dog"), direct(0, "cat")]));
+        assert_scores(&no_think, &[Some(1.2130613194252668), Some(-1.3934693402873666)]);
+        // λ = 1: γ_think = exp(-1/2); case 1: 0.6065306597126334; case 2: -0.3934693402873666
+        let items = vec![thought(0, "dog", None, None), thought(0, "cat", None, None)];
+        let think = scores(AdaptiveThinkOptions::default(), &batch(50, items));
+        assert_scores(&think, &[Some(0.6065306597126334), Some(-0.3934693402873666)]);
+    }
+
+    #[test]
+    fn at_the_last_step_the_base_values_stand() {
+        let expected = [1.0, 0.0, 2.0, -1.0].map(Some);
+        assert_scores(&scores(AdaptiveThinkOptions::default(), &batch(100, four_cases(0))), &expected);
+        // A step past the end, and a run whose length is not known, count as the end.
+        assert_scores(&scores(AdaptiveThinkOptions::default(), &batch(101, four_cases(0))), &expected);
+        let endless = RewardBatch { total_steps: 0, ..batch(7, four_cases(0)) };
+        assert_scores(&scores(AdaptiveThinkOptions::default(), &endless), &expected);
+    }
+
+    #[test]
+    fn malformed_completions_are_incorrect_and_count_in_lambda_by_whether_they_opened_a_think() {
+        // λ = 1/2 at s = T/2: as in all_four_cases
+        let items = vec![broken_thought(0), item(0, "dog")];
+        let expected = [-0.2211992169285951, -1.2211992169285951].map(Some);
+        assert_scores(&scores(AdaptiveThinkOptions::default(), &batch(50, items)), &expected);
+    }
+
+    #[test]
+    fn with_scope_group_each_prompt_has_its_own_lambda() {
+        // Group 0 thinks (λ = 1), group 1 does not (λ = 0); at s = T/2 each γ is exp(-1/2), see above.
+        let items = vec![
+            thought(0, "dog", None, None),
+            thought(0, "dog", None, None),
+            direct(1, "dog"),
+            direct(1, "dog"),
+        ];
+        let by_group = scores(AdaptiveThinkOptions { scope: Scope::Group }, &batch(50, items.clone()));
+        let (think, no_think) = (Some(0.6065306597126334), Some(1.2130613194252668));
+        assert_scores(&by_group, &[think, think, no_think, no_think]);
+        // Over the step, λ = 1/2: γ = exp(-1/4).
+        let by_step = scores(AdaptiveThinkOptions::default(), &batch(50, items));
+        let (think, no_think) = (Some(0.7788007830714049), Some(1.5576015661428098));
+        assert_scores(&by_step, &[think, think, no_think, no_think]);
+    }
+}

@@ -78,3 +78,57 @@ impl Reward for Consistency {
         Ok(batch.items.iter().map(|item| self.score_item(item)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{batch, broken_thought, direct, item, thought};
+
+    fn scores(when_wrong: WhenWrong, items: Vec<RewardItem>) -> Vec<Option<f64>> {
+        Consistency::new(ConsistencyOptions { when_wrong }).score(&batch(1, items)).unwrap()
+    }
+
+    fn all_cases() -> Vec<RewardItem> {
+        vec![
+            thought(0, "dog", Some(1.0), None),
+            thought(0, "dog", Some(0.0), None),
+            direct(0, "dog"),
+            thought(1, "cat", Some(1.0), None),
+            thought(1, "cat", Some(0.0), None),
+            direct(1, "cat"),
+            broken_thought(2),
+            item(2, "dog"),
+        ]
+    }
+
+    #[test]
+    fn correct_only_leaves_wrong_answers_alone() {
+        let expected = [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0].map(Some);
+        assert_eq!(scores(WhenWrong::CorrectOnly, all_cases()), expected);
+    }
+
+    #[test]
+    fn always_is_the_equation_to_the_letter() {
+        let expected = [1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0].map(Some);
+        assert_eq!(scores(WhenWrong::Always, all_cases()), expected);
+    }
+
+    #[test]
+    fn a_verdict_that_could_not_be_had_is_none_and_never_zero() {
+        let failed = || vec![thought(0, "dog", None, Some(0.5)), thought(0, "cat", None, None)];
+        assert_eq!(scores(WhenWrong::Always, failed()), [None, None]);
+        assert_eq!(
+            scores(WhenWrong::CorrectOnly, failed()),
+            [None, Some(0.0)],
+            "not needed where the answer is wrong"
+        );
+        let unasked = RewardItem { verdict: None, ..thought(0, "dog", None, None) };
+        let not_a_number = thought(0, "dog", Some(f64::NAN), None);
+        assert_eq!(scores(WhenWrong::CorrectOnly, vec![unasked, not_a_number]), [None, None]);
+    }
+
+    #[test]
+    fn it_needs_the_judge() {
+        assert!(Consistency::default().needs_verdict());
+    }
+}

@@ -32,3 +32,22 @@ impl Reward for Format {
         Ok(batch.items.iter().map(|item| Some(f64::from(u8::from(item.parsed.well_formed)))).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{batch, broken_thought, direct, item, thought};
+
+    #[test]
+    fn either_valid_form_scores_one_and_anything_else_zero() {
+        let items = vec![
+            thought(0, "cat", None, None),
+            direct(0, "dog"),
+            broken_thought(1),
+            item(1, "dog"),
+            item(2, ""),
+        ];
+        let scores = Format.score(&batch(1, items)).unwrap();
+        assert_eq!(scores, [1.0, 1.0, 0.0, 0.0, 0.0].map(Some));
+    }
+}

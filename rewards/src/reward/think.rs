@@ -70,3 +70,91 @@ impl Reward for Think {
         Ok(batch.items.iter().map(|item| self.score_item(item, &statistics)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{assert_scores, batch, broken_thought, direct, item, thought};
+
+    fn scores(options: ThinkOptions, items: Vec<RewardItem>) -> Vec<Option<f64>> {
+        Think::new(options).score(&batch(1, items)).unwrap()
+    }
+
+    #[test]
+    fn no_think_completions_get_the_mean_of_those_that_thought() {
+        // (0.9 + 0.4 + 0.2) / 3 = 0.5, whatever the answers
+        let items = vec![
+            thought(0, "dog", None, Some(0.9)),
+            thought(0, "cat", None, Some(0.4)),
+            direct(1, "dog"),
+            thought(1, "dog", None, Some(0.2)),
+            direct(2, "cat"),
+            item(2, "dog"),
+        ];
+        assert_scores(&scores(ThinkOptions::default(), items), &[0.9, 0.4, 0.5, 0.2, 0.5, 0.5].map(Some));
+    }
+
+    #[test]
+    fn with_scope_group_the_mean_is_that_of_the_prompt() {
+        let items = vec![
+            thought(0, "dog", None, Some(0.9)),
+            direct(0, "dog"),
+            thought(1, "dog", None, Some(0.3)),
+            direct(1, "dog"),
+            direct(2, "dog"),
+        ];
+        let options = ThinkOptions { scope: Scope::Group, all_no_think: 0.25 };
+        assert_scores(&scores(options, items), &[0.9, 0.9, 0.3, 0.3, 0.25].map(Some));
+    }
+
+    #[test]
+    fn where_none_thought_the_constant_stands() {
+        let none_thought = || vec![direct(0, "dog"), direct(0, "cat")];
+        assert_eq!(scores(ThinkOptions::default(), none_thought()), [Some(0.0); 2]);
+        let options = ThinkOptions { all_no_think: 0.5, ..ThinkOptions::default() };
+        assert_eq!(scores(options, none_thought()), [Some(0.5); 2]);
+    }
+
+    #[test]
+    fn malformed_thinking_scores_zero_and_counts_in_the_mean() {
+        // (0.8 + 0) / 2 = 0.4
+        let items = vec![thought(0, "dog", None, Some(0.8)), broken_thought(0), direct(0, "dog")];
+        assert_scores(&scores(ThinkOptions::default(), items), &[0.8, 0.0, 0.4].map(Some));
+    }
+
+    #[test]
+    fn a_verdict_that_could_not_be_had_is_none_and_left_out_of_the_mean() {
+        let items = vec![thought(0, "dog", None, Some(0.6)), thought(0, "dog", None, None), direct(0, "dog")];
+        assert_scores(&scores(ThinkOptions::default(), items), &[Some(0.6), None, Some(0.6)]);
+        let judge_is_down = vec![thought(0, "dog", None, None), direct(0, "dog")];
+        assert_eq!(
+            scores(ThinkOptions::default(), judge_is_down),
+            [None, None],
+            "the mean is not 0, it is unknown"
+        );
+    }
+
+    #[test]
+    fn options_are_read_and_refused_by_name() {
+        assert!(Think::from_options(&toml::toml! { all_no_think = 1 scope = "group" }).is_ok());
+        let error = |options: toml::Table| Think::from_options(&options).unwrap_err().to_string();
+        assert_eq!(
+            error(toml::toml! { scop = "step" }),
+            "reward kind `think` has no option `scop`; did you mean `scope`? (known: all_no_think, scope)",
+        );
+        assert_eq!(
+            error(toml::toml! { scope = "batch" }),
+            "reward kind `think`: `scope = \"batch\"` cannot be used: \
+             unknown variant `batch`, expected one of `step`, `group`, `microbatch`",
+        );
+        assert_eq!(
+            error(toml::toml! { all_no_think = "half" }),
+            "reward kind `think`: `all_no_think = \"half\"` cannot be used: \
+             invalid type: string \"half\", expected f64",
+        );
+        assert_eq!(
+            error(toml::toml! { all_no_think = nan }),
+            "reward kind `think`: `all_no_think = nan` cannot be used: expected a finite number, such as 0.5",
+        );
+    }
+}
