@@ -1,4 +1,37 @@
-//! Scenario files, datasets, the soundscape world, official scorers. Pure: no tensors, no async runtime.
+//! What an experiment is made of, in files: scenarios, datasets, the soundscape world, the official scorers.
+//! Pure: no tensors, no async runtime.
+//!
+//! A *scenario* is a TOML file: settings that all *arms* share, then the arms that are compared. [`load`] resolves it to
+//! an [`Experiment`], in which every [`ArmConfig`] has all its settings; [`check`] looks at the rewards, formulas and
+//! files it refers to. A *dataset* ([`DataSource`]) is a list of questions about audio clips ([`open_dataset`]); the
+//! *soundscape world* is the built-in one. The *scorers* judge answers as the benchmarks' own scripts do.
+//!
+//! ```
+//! use std::path::Path;
+//! use rewards::RewardRegistry;
+//!
+//! let text = r#"
+//!     [rewards]
+//!     accuracy = { kind = "accuracy" }
+//!     format = { kind = "format" }
+//!     [shaping]
+//!     formula = "accuracy + w_format * format"
+//!     weights = { format = 0.5 }
+//!     [[arm]]
+//!     name = "slow"
+//!     [[arm]]
+//!     name = "fast"
+//!     grpo.lr = 3e-4
+//! "#;
+//! let experiment = scenarios::scenario::parse(text, Path::new("mine.toml"), &[], &[], None)?;
+//! scenarios::check(&experiment, &RewardRegistry::standard())?;
+//! assert_eq!(experiment.arms[1].grpo.lr, 3e-4);
+//!
+//! let overrides = ["grpo.clpi=0.3".to_owned()];
+//! let error = scenarios::scenario::parse(text, Path::new("mine.toml"), &overrides, &[], None).unwrap_err();
+//! assert_eq!(error.to_string(), "--set grpo.clpi=0.3: unknown key `clpi` in [grpo]; did you mean `clip`?");
+//! # Ok::<(), scenarios::ScenarioError>(())
+//! ```
 
 pub mod builtin;
 mod cache;

@@ -20,6 +20,8 @@ mod prompt;
 mod ranges;
 mod run;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod training;
 mod tree;
 mod words;

@@ -101,16 +101,20 @@ impl Experiment {
                 head.filter(|(key, value)| key != "steps" || *value != steps(self.run.steps)).collect(),
             );
         }
-        let mut document = Values::new();
-        document.insert("run".to_owned(), Value::Table(values(Value::try_from(&self.run))));
-        document.insert("control".to_owned(), Value::Table(values(Value::try_from(&self.control))));
-        document.extend(merge::factor(&mut arms));
+        let shared = merge::factor(&mut arms);
         let arms = heads.into_iter().zip(arms).map(|(mut head, rest)| {
             head.extend(rest);
             Value::Table(head)
         });
-        document.insert("arm".to_owned(), Value::Array(arms.collect()));
-        document.to_string()
+        // Written part by part, so that the run comes first and the arms last.
+        let part = |key: &str, value: Value| Values::from_iter([(key.to_owned(), value)]).to_string();
+        [
+            part("run", Value::Table(values(Value::try_from(&self.run)))),
+            part("control", Value::Table(values(Value::try_from(&self.control)))),
+            shared.to_string(),
+            part("arm", Value::Array(arms.collect())),
+        ]
+        .join("\n")
     }
 }
 

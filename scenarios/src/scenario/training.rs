@@ -123,6 +123,16 @@ pub enum ScaleRewards {
     None,
 }
 
+impl From<ScaleRewards> for rewards::Scale {
+    fn from(scale: ScaleRewards) -> Self {
+        match scale {
+            ScaleRewards::Group => Self::Group,
+            ScaleRewards::Batch => Self::Batch,
+            ScaleRewards::None => Self::None,
+        }
+    }
+}
+
 /// `[optimizer]`: AdamW and its learning-rate schedule, for every method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
