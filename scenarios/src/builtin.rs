@@ -9,23 +9,11 @@ use crate::dataset::DataError;
 /// The files of the directory. `model.safetensors` is made by `scenarios/pretrain.toml`.
 const TINY: &[(&str, &[u8])] = &[
     ("config.json", include_bytes!("../tiny/config.json")),
-    (
-        "generation_config.json",
-        include_bytes!("../tiny/generation_config.json"),
-    ),
-    (
-        "preprocessor_config.json",
-        include_bytes!("../tiny/preprocessor_config.json"),
-    ),
+    ("generation_config.json", include_bytes!("../tiny/generation_config.json")),
+    ("preprocessor_config.json", include_bytes!("../tiny/preprocessor_config.json")),
     ("tokenizer.json", include_bytes!("../tiny/tokenizer.json")),
-    (
-        "tokenizer_config.json",
-        include_bytes!("../tiny/tokenizer_config.json"),
-    ),
-    (
-        "chat_template.jinja",
-        include_bytes!("../tiny/chat_template.jinja"),
-    ),
+    ("tokenizer_config.json", include_bytes!("../tiny/tokenizer_config.json")),
+    ("chat_template.jinja", include_bytes!("../tiny/chat_template.jinja")),
 ];
 
 /// The directory of the tiny policy, unpacked now if it is not in the cache. Its name changes with its content, so a
@@ -44,10 +32,7 @@ fn unpack(cache: &Path) -> Result<PathBuf, DataError> {
         .flat_map(u64::to_le_bytes)
         .collect();
     let folder = cache.join("tiny").join(format!("{:016x}", stable_hash(&hashes)));
-    let failed = |path: &Path, source| DataError::Write {
-        path: path.into(),
-        source,
-    };
+    let failed = |path: &Path, source| DataError::Write { path: path.into(), source };
     let write = |unfinished: &Path| {
         TINY.iter().try_for_each(|(name, content)| {
             let path = unfinished.join(name);

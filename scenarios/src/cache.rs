@@ -6,11 +6,7 @@ use std::path::{Path, PathBuf};
 /// The cache folder: `$AUDIO_THINKER_CACHE`, else `$XDG_CACHE_HOME/audio-thinker`, else `~/.cache/audio-thinker`.
 /// Without a home directory it lies in the system's folder for temporary files. It need not exist yet.
 pub fn cache_dir() -> PathBuf {
-    let variable = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("AUDIO_THINKER_CACHE")
         .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("audio-thinker")))
         .or_else(|| Some(variable("HOME")?.join(".cache/audio-thinker")))
@@ -19,9 +15,9 @@ pub fn cache_dir() -> PathBuf {
 
 /// The 64-bit FNV-1a hash: the same on every machine and with every compiler, so fit to name a cache folder.
 pub(crate) fn stable_hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Makes the folder `target` at once or not at all: `fill` writes into a folder beside it, which is then renamed.
@@ -83,11 +79,7 @@ mod tests {
         let failed = |_: &Path, error: io::Error| error;
         let slow = |folder: &Path| {
             std::fs::write(folder.join("a"), "slow")?;
-            make_once(
-                &target,
-                |folder| std::fs::write(folder.join("a"), "quick"),
-                failed,
-            )
+            make_once(&target, |folder| std::fs::write(folder.join("a"), "quick"), failed)
         };
         make_once(&target, slow, failed).unwrap();
         assert_eq!(std::fs::read_to_string(target.join("a")).unwrap(), "quick");

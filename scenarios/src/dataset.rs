@@ -146,22 +146,18 @@ impl DataSource {
         match self {
             DataSource::Soundscapes => SOUNDSCAPES.into(),
             DataSource::File(FileSource { name: Some(name), .. }) => name.clone(),
-            DataSource::File(file) => file
-                .path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            DataSource::File(file) => {
+                file.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+            }
         }
     }
 
     /// The scorer that the benchmark's own script applies to this source's predictions.
     pub fn official_scorer(&self) -> OfficialScorer {
         match self {
-            DataSource::File(FileSource {
-                format: DataFormat::AirBench,
-                ..
-            }) => OfficialScorer::AirBenchLetter,
+            DataSource::File(FileSource { format: DataFormat::AirBench, .. }) => {
+                OfficialScorer::AirBenchLetter
+            }
             DataSource::File(_) | DataSource::Soundscapes => OfficialScorer::StringMatch,
         }
     }
@@ -189,10 +185,7 @@ impl<'de> de::Visitor<'de> for SourceVisitor {
     type Value = DataSource;
 
     fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            out,
-            "\"{SOUNDSCAPES}\" or a table such as {{ format = \"avqa\", path = \"train.jsonl\" }}"
-        )
+        write!(out, "\"{SOUNDSCAPES}\" or a table such as {{ format = \"avqa\", path = \"train.jsonl\" }}")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<DataSource, E> {
@@ -256,11 +249,7 @@ pub fn open_dataset_filtered(
 ) -> Result<Vec<Arc<Question>>, DataError> {
     match source {
         DataSource::File(file) => {
-            let root = file
-                .audio_root
-                .as_deref()
-                .or(file.path.parent())
-                .unwrap_or(Path::new(""));
+            let root = file.audio_root.as_deref().or(file.path.parent()).unwrap_or(Path::new(""));
             formats::read(file.format, &file.path, root, filter)
         }
         DataSource::Soundscapes => {
@@ -272,5 +261,72 @@ pub fn open_dataset_filtered(
                 filter,
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Section {
+        train: DataSource,
+    }
+
+    fn parse(text: &str) -> Result<DataSource, String> {
+        toml::from_str::<Section>(text)
+            .map(|section| section.train)
+            .map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn a_source_is_the_builtin_world_or_a_file() {
+        assert_eq!(parse(r#"train = "builtin:soundscapes""#), Ok(DataSource::Soundscapes));
+        let file = FileSource {
+            format: DataFormat::AirBench,
+            path: "a/b.json".into(),
+            audio_root: None,
+            name: None,
+        };
+        assert_eq!(
+            parse(r#"train = { format = "air-bench", path = "a/b.json" }"#),
+            Ok(DataSource::File(file))
+        );
+    }
+
+    #[test]
+    fn a_wrong_source_is_told_what_to_write() {
+        let message = parse(r#"train = "soundscapes""#).unwrap_err();
+        assert!(message.contains(r#"expected "builtin:soundscapes" or a table such as"#), "{message}");
+        let message = parse(r#"train = { format = "avqa", pth = "a" }"#).unwrap_err();
+        assert!(message.contains("unknown field `pth`, expected one of"), "{message}");
+    }
+
+    #[test]
+    fn sources_survive_being_written_and_read() {
+        for text in [
+            r#"train = "builtin:soundscapes""#,
+            r#"train = { format = "mmau", path = "m.json", audio_root = "audio", name = "mini" }"#,
+        ] {
+            let section: Section = toml::from_str(text).unwrap();
+            assert_eq!(toml::from_str::<Section>(&toml::to_string(&section).unwrap()).unwrap(), section);
+        }
+    }
+
+    #[test]
+    fn sources_have_names_and_scorers() {
+        let file = |format, name: Option<&str>| {
+            DataSource::File(FileSource {
+                format,
+                path: "x/mmau-mini.json".into(),
+                audio_root: None,
+                name: name.map(str::to_owned),
+            })
+        };
+        assert_eq!(file(DataFormat::Mmau, None).name(), "mmau-mini");
+        assert_eq!(file(DataFormat::Mmau, Some("mini")).name(), "mini");
+        assert_eq!(DataSource::Soundscapes.name(), "builtin:soundscapes");
+        assert_eq!(file(DataFormat::Mmar, None).official_scorer(), OfficialScorer::StringMatch);
+        assert_eq!(file(DataFormat::AirBench, None).official_scorer(), OfficialScorer::AirBenchLetter);
     }
 }

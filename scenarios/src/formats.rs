@@ -46,11 +46,7 @@ pub(crate) fn read(
         }
         let row = row?;
         let line = row.line;
-        let fail = |what| DataError::Row {
-            path: path.into(),
-            line,
-            what,
-        };
+        let fail = |what| DataError::Row { path: path.into(), line, what };
         let mut question: Question = question(row).map_err(fail)?;
         if let Some(earlier) = lines.insert(question.id.clone(), line) {
             let what = format!(
@@ -71,10 +67,7 @@ pub(crate) fn read(
 
 /// Whether one of the filter's rules leaves the question out.
 fn is_left_out(question: &Question, filter: &RowFilter) -> bool {
-    let relation = question
-        .metadata
-        .get("question_relation")
-        .and_then(|value| value.as_str());
+    let relation = question.metadata.get("question_relation").and_then(|value| value.as_str());
     let text = question.text.to_lowercase();
     filter.drop_view && relation.is_some_and(|relation| relation.eq_ignore_ascii_case("view"))
         || filter.drop_color && (text.contains("color") || text.contains("colour"))
@@ -83,20 +76,11 @@ fn is_left_out(question: &Question, filter: &RowFilter) -> bool {
 /// Sees to it that there are questions and that the audio is where the paths say. A missing clip is the loader's
 /// business; that all are missing means that the root is wrong.
 fn check(path: &Path, questions: &[Arc<Question>]) -> Result<(), DataError> {
-    let fail = |what| {
-        Err(DataError::File {
-            path: path.into(),
-            what,
-        })
-    };
+    let fail = |what| Err(DataError::File { path: path.into(), what });
     let Some(first) = questions.first() else {
         return fail("no questions in it, or none that the filters let through; change [data]".into());
     };
-    if questions
-        .iter()
-        .take(AUDIO_CHECKED)
-        .any(|question| question.audio_path.is_file())
-    {
+    if questions.iter().take(AUDIO_CHECKED).any(|question| question.audio_path.is_file()) {
         return Ok(());
     }
     fail(format!(

@@ -15,11 +15,7 @@ pub(super) fn question(mut row: Row) -> Result<Question, String> {
     let (task, dataset) = (row.text("task_name")?, row.text("dataset_name")?);
     let folder = format!("{task}_{dataset}");
     let id = row.text("uniq_id")?;
-    let (text, answer, path) = (
-        row.text("question")?,
-        row.answer("answer_gt", &choices)?,
-        row.text("path")?,
-    );
+    let (text, answer, path) = (row.text("question")?, row.answer("answer_gt", &choices)?, row.text("path")?);
     let mut metadata = row.rest();
     metadata.insert("task_name".into(), task.clone().into());
     metadata.insert("dataset_name".into(), dataset.into());

@@ -28,11 +28,8 @@ impl Rows {
     /// # Errors
     /// When the file cannot be read or is an array that is not JSON.
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        let unreadable = |source| DataError::Read {
-            path: path.into(),
-            source,
-            advice: "write the path of a data file",
-        };
+        let unreadable =
+            |source| DataError::Read { path: path.into(), source, advice: "write the path of a data file" };
         let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
         let first = loop {
             match reader.fill_buf().map_err(unreadable)?.first() {
@@ -43,18 +40,12 @@ impl Rows {
         let source = if first == Some(b'[') {
             // White space before the array is gone; put its lines back by reading the file anew.
             let mut text = String::new();
-            File::open(path)
-                .and_then(|mut file| file.read_to_string(&mut text))
-                .map_err(unreadable)?;
+            File::open(path).and_then(|mut file| file.read_to_string(&mut text)).map_err(unreadable)?;
             Source::Array(array(path, &text)?)
         } else {
             Source::Lines(BufReader::new(File::open(path).map_err(unreadable)?).lines())
         };
-        Ok(Self {
-            path: path.into(),
-            line: 0,
-            source,
-        })
+        Ok(Self { path: path.into(), line: 0, source })
     }
 }
 
@@ -62,11 +53,7 @@ impl Iterator for Rows {
     type Item = Result<Row, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let fail = |path: &Path, line, what| DataError::Row {
-            path: path.into(),
-            line,
-            what,
-        };
+        let fail = |path: &Path, line, what| DataError::Row { path: path.into(), line, what };
         match &mut self.source {
             Source::Array(rows) => {
                 let row = rows.pop_front()?;
@@ -102,10 +89,7 @@ fn array(path: &Path, text: &str) -> Result<VecDeque<Result<Row, (usize, String)
     let (mut line, mut seen) = (1, 0);
     let rows = elements.into_iter().map(|element| {
         let start = element.get().as_ptr() as usize - text.as_ptr() as usize;
-        line += text.as_bytes()[seen..start]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count();
+        line += text.as_bytes()[seen..start].iter().filter(|&&byte| byte == b'\n').count();
         seen = start;
         Row::parse(element.get(), line)
     });
@@ -129,17 +113,13 @@ impl Row {
         })?;
         match value {
             Value::Object(columns) => Ok(Self { line, columns }),
-            other => Err((
-                line,
-                format!("found {}; write an object such as {{\"id\": …}}", brief(&other)),
-            )),
+            other => Err((line, format!("found {}; write an object such as {{\"id\": …}}", brief(&other)))),
         }
     }
 
     /// A column that must be there and is a text.
     pub(super) fn text(&mut self, key: &str) -> Result<String, String> {
-        self.optional_text(key)?
-            .ok_or_else(|| format!("`{key}` is missing or empty; write \"{key}\": \"…\""))
+        self.optional_text(key)?.ok_or_else(|| format!("`{key}` is missing or empty; write \"{key}\": \"…\""))
     }
 
     /// A column that may be missing, null or empty and is a text otherwise. Numbers count as their digits.
@@ -155,10 +135,7 @@ impl Row {
     /// A column that is a list of texts. Numbers count as their digits.
     pub(super) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, String> {
         let wrong = |value: &Value| {
-            format!(
-                "`{key}` is {}; write a list of texts such as [\"dog\", \"cat\"]",
-                brief(value)
-            )
+            format!("`{key}` is {}; write a list of texts such as [\"dog\", \"cat\"]", brief(value))
         };
         let items = match self.columns.shift_remove(key) {
             None | Some(Value::Null) => return Ok(None),
@@ -175,14 +152,9 @@ impl Row {
 
     /// The choices: a list of at least two texts.
     pub(super) fn choices(&mut self, key: &str) -> Result<Vec<String>, String> {
-        let choices = self
-            .texts(key)?
-            .ok_or_else(|| format!("`{key}` is missing; write a list of texts"))?;
+        let choices = self.texts(key)?.ok_or_else(|| format!("`{key}` is missing; write a list of texts"))?;
         if choices.len() < 2 {
-            return Err(format!(
-                "`{key}` has {} entries; write at least two",
-                choices.len()
-            ));
+            return Err(format!("`{key}` has {} entries; write at least two", choices.len()));
         }
         Ok(choices)
     }
@@ -192,27 +164,18 @@ impl Row {
         let answer = self.text(key)?;
         let plain = |text: &str| text.trim().to_lowercase();
         let exact = choices.iter().find(|choice| **choice == answer);
-        exact
-            .or_else(|| choices.iter().find(|choice| plain(choice) == plain(&answer)))
-            .cloned()
-            .ok_or_else(|| {
-                format!("`{key}` is \"{answer}\"; write the text of one of the choices {choices:?}")
-            })
+        exact.or_else(|| choices.iter().find(|choice| plain(choice) == plain(&answer))).cloned().ok_or_else(
+            || format!("`{key}` is \"{answer}\"; write the text of one of the choices {choices:?}"),
+        )
     }
 
     /// A column that is an index into a list of `count` entries.
     pub(super) fn index(&mut self, key: &str, count: usize) -> Result<usize, String> {
         let value = self.columns.shift_remove(key).unwrap_or(Value::Null);
-        let index = value
-            .as_u64()
-            .and_then(|index| usize::try_from(index).ok())
-            .filter(|&index| index < count);
+        let index =
+            value.as_u64().and_then(|index| usize::try_from(index).ok()).filter(|&index| index < count);
         index.ok_or_else(|| {
-            format!(
-                "`{key}` is {}; write the index of a choice, from 0 to {}",
-                brief(&value),
-                count - 1
-            )
+            format!("`{key}` is {}; write the index of a choice, from 0 to {}", brief(&value), count - 1)
         })
     }
 
@@ -222,9 +185,7 @@ impl Row {
             return Ok(None);
         };
         let parsed = serde_json::from_value(Value::String(text.to_lowercase()));
-        parsed
-            .map(Some)
-            .map_err(|_| format!("`difficulty` is \"{text}\"; write easy, medium or hard"))
+        parsed.map(Some).map_err(|_| format!("`difficulty` is \"{text}\"; write easy, medium or hard"))
     }
 
     /// What nobody took.

@@ -1,1 +1,186 @@
+use std::fs;
 
+use rewards::Difficulty;
+
+use super::*;
+
+/// Reads `text` as a file of this format beside `a.wav`.
+fn read_text(format: DataFormat, text: &str, filter: &RowFilter) -> Result<Vec<Arc<Question>>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows");
+    fs::write(&path, text).unwrap();
+    for audio in ["a.wav", "Sound_AQA_clotho/a.wav"] {
+        let audio = folder.path().join(audio);
+        fs::create_dir_all(audio.parent().unwrap()).unwrap();
+        fs::write(audio, "").unwrap();
+    }
+    let result = read(format, &path, folder.path(), filter);
+    result.map_err(|error| error.to_string().replace(&folder.path().display().to_string(), ""))
+}
+
+fn questions(format: DataFormat, text: &str) -> Vec<Arc<Question>> {
+    read_text(format, text, &RowFilter::default()).unwrap()
+}
+
+fn problem(format: DataFormat, text: &str) -> String {
+    read_text(format, text, &RowFilter::default()).unwrap_err()
+}
+
+const AVQA: &str = r#"{"id": 183, "video_name": "-HG3_30", "video_id": 341, "question_text": "What is in the video?", "multi_choice": ["dog", "cat", "bird", "car"], "answer": 1, "question_relation": "View", "question_type": "Which", "dataset_name": "AVQA", "audio_path": "a.wav"}
+
+{"id": 184, "question_text": "What color is heard?", "multi_choice": ["red", "blue"], "answer": 0, "question_relation": "Sound", "audio_path": "a.wav"}
+{"id": 185, "question_text": "Which is first?", "multi_choice": ["beep", "buzz"], "answer": 0, "audio_path": "b.wav", "difficulty": "hard", "kind": "first", "steps": ["beep 1"], "reasoning": "It beeps."}
+"#;
+
+#[test]
+fn avqa_rows_answer_by_index_and_speak_of_audio() {
+    let rows = questions(DataFormat::Avqa, AVQA);
+    assert_eq!(rows.len(), 3);
+    let first = &rows[0];
+    assert_eq!((first.id.as_str(), first.text.as_str()), ("183", "What is in the audio?"));
+    assert_eq!((first.answer.as_str(), first.choices.len()), ("cat", 4));
+    assert!(first.audio_path.ends_with("a.wav") && first.audio_path.is_absolute());
+    assert_eq!((first.difficulty, &first.kind, &first.steps), (None, &None, &None));
+    // What the reader does not know stays; what it took is not said twice.
+    assert_eq!(first.metadata["video_name"], "-HG3_30");
+    assert!(!first.metadata.contains_key("multi_choice"));
+    let last = &rows[2];
+    assert_eq!((last.difficulty, last.kind.as_deref()), (Some(Difficulty::Hard), Some("first")));
+    assert_eq!(last.steps.as_deref(), Some(&["beep 1".to_owned()][..]));
+    assert_eq!(last.reasoning.as_deref(), Some("It beeps."));
+}
+
+#[test]
+fn filters_leave_out_what_can_only_be_seen_and_stop_at_the_limit() {
+    let ids = |filter| -> Vec<String> {
+        read_text(DataFormat::Avqa, AVQA, &filter)
+            .unwrap()
+            .iter()
+            .map(|question| question.id.clone())
+            .collect()
+    };
+    assert_eq!(ids(RowFilter { drop_view: true, ..RowFilter::default() }), ["184", "185"]);
+    assert_eq!(ids(RowFilter { drop_color: true, ..RowFilter::default() }), ["183", "185"]);
+    assert_eq!(ids(RowFilter { limit: Some(1), ..RowFilter::default() }), ["183"]);
+    // The limit counts what is used, and what comes after it is not read.
+    let broken_after = AVQA.to_owned() + "{";
+    let filter = RowFilter { drop_view: true, limit: Some(2), ..RowFilter::default() };
+    assert_eq!(read_text(DataFormat::Avqa, &broken_after, &filter).unwrap().len(), 2);
+}
+
+const MMAU: &str = r#"
+[
+  {
+    "id": "3fe6", "audio_id": "./a.wav", "question": "Who speaks?",
+    "choices": ["Man", "Woman", "Man"], "answer": "Man",
+    "dataset": "AudioSet", "task": "sound", "split": "test-mini",
+    "category": "Reasoning", "sub-category": "Acoustic Source Inference", "difficulty": "medium"
+  },
+  {
+    "id": "72fb", "audio_id": "./a.wav", "question": "And now?",
+    "choices": ["A child", "A woman"], "answer": " a Woman"
+  }
+]
+"#;
+
+#[test]
+fn mmau_rows_answer_by_text() {
+    let rows = questions(DataFormat::Mmau, MMAU);
+    assert_eq!((rows[0].id.as_str(), rows[0].answer.as_str(), rows[0].choices.len()), ("3fe6", "Man", 3));
+    assert_eq!((rows[0].difficulty, rows[0].kind.as_deref()), (Some(Difficulty::Medium), Some("sound")));
+    assert_eq!(rows[0].metadata["sub-category"], "Acoustic Source Inference");
+    assert_eq!(rows[1].answer, "A woman", "spelt as the choice is");
+}
+
+#[test]
+fn mmar_rows_may_bring_their_thinking() {
+    let rows = questions(
+        DataFormat::Mmar,
+        r#"{"id": "m1", "audio_path": "./a.wav", "question": "Who?", "choices": ["he", "she"], "answer": "she", "modality": "mix-speech", "thinking": "A high voice.", "timestamp": null}
+{"id": "m2", "audio_path": "./a.wav", "question": "How many?", "choices": [1, 2], "answer": 2}"#,
+    );
+    assert_eq!(
+        (rows[0].reasoning.as_deref(), rows[0].kind.as_deref()),
+        (Some("A high voice."), Some("mix-speech"))
+    );
+    assert_eq!((rows[1].choices.as_slice(), rows[1].answer.as_str()), (&["1".into(), "2".into()][..], "2"));
+}
+
+#[test]
+fn air_bench_rows_have_a_key_per_choice_and_a_folder_per_task() {
+    let rows = questions(
+        DataFormat::AirBench,
+        r#"[{"path": "a.wav", "question": "What is it?", "choice_a": "dog", "choice_b": "cat", "choice_c": "bird", "choice_d": "", "answer_gt": "cat", "task_name": "Sound_AQA", "dataset_name": "clotho", "uniq_id": 17}]"#,
+    );
+    assert_eq!(rows[0].choices, ["dog", "cat", "bird"]);
+    assert_eq!((rows[0].id.as_str(), rows[0].answer.as_str()), ("Sound_AQA_clotho_17", "cat"));
+    assert!(rows[0].audio_path.ends_with("Sound_AQA_clotho/a.wav"));
+    assert_eq!(
+        (rows[0].kind.as_deref(), &rows[0].metadata["dataset_name"]),
+        (Some("Sound_AQA"), &"clotho".into())
+    );
+}
+
+#[test]
+fn a_wrong_row_is_named_with_what_to_write_instead() {
+    let row = |change: (&str, &str)| AVQA.replacen(change.0, change.1, 1);
+    for (change, expected) in [
+        (
+            (r#""answer": 1"#, r#""answer": 4"#),
+            "/rows:1: `answer` is 4; write the index of a choice, from 0 to 3",
+        ),
+        (
+            (r#""answer": 1"#, r#""answer": "cat""#),
+            "/rows:1: `answer` is \"cat\"; write the index of a choice, from 0 to 3",
+        ),
+        (
+            (r#""id": 184"#, r#""id": 183"#),
+            "/rows:3: id `183` is also that of line 1; give each row an id of its own",
+        ),
+        ((r#""id": 184, "#, ""), "/rows:3: `id` is missing or empty; write \"id\": \"…\""),
+        ((r#"["red", "blue"]"#, r#"["red"]"#), "/rows:3: `multi_choice` has 1 entries; write at least two"),
+        (
+            (r#"["red", "blue"]"#, r#""red""#),
+            "/rows:3: `multi_choice` is \"red\"; write a list of texts such as [\"dog\", \"cat\"]",
+        ),
+        (("\"hard\"", "\"tough\""), "/rows:4: `difficulty` is \"tough\"; write easy, medium or hard"),
+        (("\"kind\": \"first\"", "\"kind\": {}"), "/rows:4: `kind` is an object; write a text"),
+    ] {
+        assert_eq!(problem(DataFormat::Avqa, &row(change)), expected);
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_choice_is_named_with_the_line_its_row_starts_on() {
+    let text = MMAU.replace("\" a Woman\"", "\"nobody\"");
+    assert_eq!(
+        problem(DataFormat::Mmau, &text),
+        "/rows:9: `answer` is \"nobody\"; write the text of one of the choices [\"A child\", \"A woman\"]"
+    );
+}
+
+#[test]
+fn text_that_is_not_json_is_named_with_its_line() {
+    let message = problem(DataFormat::Avqa, "{\"id\": 1,\n");
+    assert!(message.starts_with("/rows:1: not a JSON object: EOF"), "{message}");
+    let message =
+        problem(DataFormat::Mmau, &MMAU.replace("\"choices\": [\"A child\"", "\"choices\" [\"A child\""));
+    assert!(message.starts_with("/rows:11: not JSON: expected `:`"), "{message}");
+    assert_eq!(problem(DataFormat::Avqa, "7"), "/rows:1: found 7; write an object such as {\"id\": …}");
+    assert_eq!(problem(DataFormat::Mmau, "[7]"), "/rows:1: found 7; write an object such as {\"id\": …}");
+}
+
+#[test]
+fn a_file_without_questions_or_without_its_audio_is_refused() {
+    assert_eq!(
+        problem(DataFormat::Avqa, " \n"),
+        "/rows: no questions in it, or none that the filters let through; change [data]"
+    );
+    assert_eq!(
+        problem(DataFormat::Avqa, &AVQA.replace("a.wav", "c.wav")),
+        "/rows: the audio is not where its rows say: there is no /c.wav; set audio_root to the folder that the paths start from"
+    );
+    let missing = read(DataFormat::Avqa, Path::new("/nowhere.jsonl"), Path::new(""), &RowFilter::default());
+    let message = missing.unwrap_err().to_string();
+    assert!(message.starts_with("/nowhere.jsonl: cannot be read: No such file"), "{message}");
+}

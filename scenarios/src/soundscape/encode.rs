@@ -59,3 +59,47 @@ fn flac(samples: &[i32]) -> Vec<u8> {
     stream.write(&mut sink).expect("memory takes all bytes");
     sink.into_inner()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLES: [f32; 3] = [0.0, 0.5, -1.0];
+
+    #[test]
+    fn wav_has_the_44_byte_header_and_little_endian_samples() {
+        let file = encode(&SAMPLES, AudioFormat::Wav);
+        let number = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+        assert_eq!((&file[..4], &file[8..16], &file[36..40]), (&b"RIFF"[..], &b"WAVEfmt "[..], &b"data"[..]));
+        // 3 samples of 2 bytes, 36 bytes of header after the first length; PCM, mono; 16 kHz, 32,000 bytes a second.
+        assert_eq!(
+            [number(4), number(20), number(24), number(28), number(40)],
+            [42, 0x10001, 16_000, 32_000, 6]
+        );
+        // 0.5 · 32767 = 16383.5, rounded to 0x4000; -1 is -32767 = 0x8001.
+        assert_eq!(file[44..], [0, 0, 0x00, 0x40, 0x01, 0x80]);
+    }
+
+    #[test]
+    fn the_other_wav_formats_differ_in_tag_and_width() {
+        let file = encode(&SAMPLES, AudioFormat::Wav24);
+        assert_eq!((file[20], file[32], file[34]), (1, 3, 24));
+        // 0.5 · 8388607 = 4194303.5, rounded to 0x400000; -1 is -8388607 = 0x800001.
+        assert_eq!(file[44..], [0, 0, 0, 0x00, 0x00, 0x40, 0x01, 0x00, 0x80]);
+        let file = encode(&SAMPLES, AudioFormat::WavFloat);
+        assert_eq!((file[20], file[32], file[34]), (3, 4, 32));
+        assert_eq!(file[48..52], 0.5f32.to_le_bytes());
+    }
+
+    #[test]
+    fn flac_declares_what_it_holds() {
+        let samples: Vec<f32> = (0..48_000).map(|at| (at as f32 * 0.1).sin() * 0.5).collect();
+        let file = encode(&samples, AudioFormat::Flac);
+        assert_eq!(&file[..4], b"fLaC");
+        // In STREAMINFO, from byte 18: 20 bits of rate, 3 of channels - 1, 5 of bits - 1, 36 of samples.
+        let packed = u64::from_be_bytes(file[18..26].try_into().unwrap());
+        let fields = [packed >> 44, (packed >> 41) & 7, (packed >> 36) & 31, packed & 0xf_ffff_ffff];
+        assert_eq!(fields, [16_000, 0, 15, 48_000]);
+        assert!(file.len() < 48_000, "a sine is packed to less than half: {}", file.len());
+    }
+}

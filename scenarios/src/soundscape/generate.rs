@@ -169,3 +169,135 @@ fn is_held_out(events: &[Sound]) -> bool {
     // The low bits of FNV-1a are poor; the high ones are not.
     (stable_hash(&names) >> 32) % 5 == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::dataset::{DataFormat, RowFilter};
+    use crate::formats;
+
+    fn small() -> WorldConfig {
+        WorldConfig { train_clips: 24, heldout_clips: 6, ..WorldConfig::default() }
+    }
+
+    fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut all = BTreeMap::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                all.extend(contents(&path));
+            } else {
+                all.insert(path.file_name().unwrap().into(), std::fs::read(path).unwrap());
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn the_same_settings_give_the_same_bytes() {
+        let made = |world: &WorldConfig| {
+            let cache = tempfile::tempdir().unwrap();
+            contents(&prepare_in(cache.path(), world).unwrap())
+        };
+        let files = made(&small());
+        assert_eq!(files.len(), 24 + 6 + 2);
+        assert!(files == made(&small()));
+        assert!(files != made(&WorldConfig { seed: 8, ..small() }));
+    }
+
+    #[test]
+    fn a_folder_is_shared_by_settings_that_give_the_same_files() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = |world: WorldConfig| prepare_in(cache.path(), &world).unwrap();
+        let first = folder(small());
+        assert_eq!(folder(WorldConfig { flaw_rate: 0.0, think_rates: [].into(), ..small() }), first);
+        assert_ne!(folder(WorldConfig { train_clips: 25, ..small() }), first);
+        assert_ne!(folder(WorldConfig { formats: [(AudioFormat::Wav, 1.0)].into(), ..small() }), first);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused_before_anything_is_written() {
+        let cache = tempfile::tempdir().unwrap();
+        let error = prepare_in(cache.path(), &WorldConfig { heldout_clips: 0, ..small() }).unwrap_err();
+        assert_eq!(error.to_string(), "[data.soundscapes] heldout_clips is 0; write at least 1");
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn held_out_clips_have_sequences_that_training_never_has() {
+        let world = WorldConfig::default();
+        let sequences = |split, world: &WorldConfig| -> BTreeSet<Vec<Sound>> {
+            let clips = (0..world.clips(split)).map(|number| Clip::draw(world, split, number).events);
+            clips.filter(|events| events.len() >= SPLIT_FROM).collect()
+        };
+        let heldout = sequences(Split::Heldout, &world);
+        assert!(heldout.len() > 100, "{}", heldout.len());
+        // Nor has training in a world with another seed.
+        for seed in [world.seed, world.seed + 1] {
+            let train = sequences(Split::Train, &WorldConfig { seed, ..world.clone() });
+            assert!(heldout.is_disjoint(&train));
+        }
+    }
+
+    #[test]
+    fn clips_have_two_to_seven_events_of_all_sounds_evenly() {
+        let world = WorldConfig { train_clips: 3000, ..WorldConfig::default() };
+        let (mut lengths, mut sounds) = (BTreeMap::new(), BTreeMap::new());
+        for number in 0..3000 {
+            let clip = Clip::draw(&world, Split::Train, number);
+            *lengths.entry(clip.events.len()).or_insert(0usize) += 1;
+            clip.events.iter().for_each(|sound| *sounds.entry(*sound).or_insert(0usize) += 1);
+        }
+        assert_eq!(lengths.keys().copied().collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7]);
+        // 500 of each length (standard deviation 20), 2700 of each sound (46, more for the short ones kept back).
+        assert!(lengths.values().all(|count| count.abs_diff(500) < 90), "{lengths:?}");
+        assert!(sounds.len() == 5 && sounds.values().all(|count| count.abs_diff(2700) < 250), "{sounds:?}");
+    }
+
+    #[test]
+    fn the_rows_are_read_back_by_the_avqa_reader() {
+        let cache = tempfile::tempdir().unwrap();
+        let world = small();
+        let folder = prepare_in(cache.path(), &world).unwrap();
+        let read = |split: Split| {
+            let path = folder.join(split.name()).with_extension("jsonl");
+            formats::read(DataFormat::Avqa, &path, &folder, &RowFilter::default()).unwrap()
+        };
+        let (train, heldout) = (read(Split::Train), read(Split::Heldout));
+        assert_eq!((train.len(), heldout.len()), (24 * 6, 6 * 3));
+        for question in train.iter().chain(&heldout) {
+            assert!(question.audio_path.is_file() && question.choices.contains(&question.answer));
+            let kind = Kind::from_name(question.kind.as_deref().unwrap()).unwrap();
+            assert_eq!(question.text, kind.wording());
+            let steps = question.steps.as_ref().unwrap();
+            if !matches!(kind, Kind::First | Kind::Opening) {
+                assert_eq!(question.difficulty, Some(kind.difficulty(steps.len())), "{}", question.id);
+            }
+            assert_eq!(question.metadata["dataset_name"], "soundscapes");
+        }
+    }
+
+    #[test]
+    fn half_of_training_is_hard_and_a_third_of_what_is_held_out() {
+        let world = WorldConfig { heldout_clips: 1500, ..WorldConfig::default() };
+        let shares = |split| {
+            let rows =
+                (0..world.clips(split)).flat_map(|number| Clip::draw(&world, split, number).rows(&world));
+            let mut counts: BTreeMap<String, f64> = BTreeMap::new();
+            let rows: Vec<Value> = rows.collect();
+            for row in &rows {
+                *counts.entry(row["difficulty"].as_str().unwrap().to_owned()).or_default() +=
+                    1.0 / rows.len() as f64;
+            }
+            ["easy", "medium", "hard"].map(|difficulty| counts[difficulty])
+        };
+        // Easy 0.2 + 0.2 · 2/6, medium 0.2 · 4/6 + 0.6 · 1/6, hard 0.6 · 5/6.
+        let near =
+            |shares: [f64; 3], wanted: [f64; 3]| shares.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 0.03);
+        let (train, heldout) = (shares(Split::Train), shares(Split::Heldout));
+        assert!(near(train, [0.267, 0.233, 0.5]), "{train:?}");
+        assert!(near(heldout, [1.0 / 3.0; 3]), "{heldout:?}");
+    }
+}
