@@ -1,0 +1,175 @@
+//! The language model: a Qwen2 decoder over a flat list of tokens.
+//!
+//! The decoder itself knows no batch and no cache. It maps rows to rows, and each layer hands its queries, keys and
+//! values to an attention it is given: [`attention::PromptAttention`] to fill a cache, [`attention::GroupAttention`] for
+//! log-probabilities, [`crate::kv_cache::KvCache`] for the next token. So every caller runs the same layers, on exactly
+//! the rows it needs.
+//!
+//! - DECODER-1 RMS norms and rotary angles are computed in f32 whatever the weights' format.
+
+pub(crate) mod attention;
+pub(crate) mod rope;
+
+use tch::{Kind, Tensor};
+
+use crate::config::TextConfig;
+use crate::error::ModelError;
+use crate::nn::{Builder, JoinedLinear, Linear, RmsNorm};
+use crate::params::Init;
+use rope::{Angles, Rope};
+
+/// How many heads of what width.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadSizes {
+    pub(crate) queries: i64,
+    pub(crate) keys: i64,
+    pub(crate) width: i64,
+}
+
+/// One layer's rotated queries and keys, and its values.
+pub(crate) struct Heads {
+    /// `[rows, query heads + key heads, head width]`: queries first.
+    pub(crate) queries_keys: Tensor,
+    /// `[rows, key heads, head width]`
+    pub(crate) values: Tensor,
+}
+
+/// What a layer does with its heads: returns `[rows, query heads × head width]`.
+pub(crate) trait Attention {
+    fn attend(&mut self, layer: usize, heads: &Heads) -> Tensor;
+}
+
+/// The decoder.
+pub(crate) struct Decoder {
+    embedding: Tensor,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    head: Linear,
+    rope: Rope,
+    pub(crate) sizes: HeadSizes,
+}
+
+struct Layer {
+    attention_norm: RmsNorm,
+    qkv: JoinedLinear,
+    out: Linear,
+    ffn_norm: RmsNorm,
+    gate_up: JoinedLinear,
+    down: Linear,
+    sizes: HeadSizes,
+}
+
+impl Decoder {
+    /// Builds the decoder from tensors below `model.` and `lm_head.`.
+    pub(crate) fn new(builder: &mut Builder<'_>, config: &TextConfig) -> Result<Decoder, ModelError> {
+        let (vocab, hidden) = (config.vocab_size, config.hidden_size);
+        let mut model = builder.below("model");
+        let embedding = model.tensor("embed_tokens.weight", &[vocab, hidden], Init::Normal)?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|index| Layer::new(&mut model.below("layers").below(index), config))
+            .collect::<Result<_, _>>()?;
+        let norm = RmsNorm::new(&mut model.below("norm"), hidden, config.rms_norm_eps)?;
+        let head = match config.tie_word_embeddings {
+            true => Linear::tied(&embedding),
+            false => Linear::new(&mut builder.below("lm_head"), hidden, vocab, false)?,
+        };
+        let rope = Rope::new(config.head_dim, config.rope_theta, embedding.device(), embedding.kind());
+        Ok(Decoder { embedding, layers, norm, head, rope, sizes: HeadSizes::of(config) })
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.embedding.kind()
+    }
+
+    /// # Shapes
+    /// `ids: [rows]` → `[rows, hidden]`
+    pub(crate) fn embed(&self, ids: &Tensor) -> Tensor {
+        Tensor::embedding(&self.embedding, ids, -1, false, false)
+    }
+
+    pub(crate) fn angles(&self, positions: &Tensor) -> Angles {
+        self.rope.angles(positions)
+    }
+
+    /// Runs the layers; the last norm is left to [`Decoder::project`], which is asked for fewer rows.
+    ///
+    /// # Shapes
+    /// `x: [rows, hidden]` → `[rows, hidden]`
+    pub(crate) fn run(&self, mut x: Tensor, angles: &Angles, attention: &mut dyn Attention) -> Tensor {
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, angles, index, attention);
+        }
+        x
+    }
+
+    /// Logits in f32, divided by the temperature.
+    ///
+    /// # Shapes
+    /// `x: [rows, hidden]` → `[rows, vocabulary]`
+    pub(crate) fn project(&self, x: &Tensor, temperature: f64) -> Tensor {
+        let normal = self.norm.forward(x);
+        // The temperature divides the few hidden values, not the many logits; in 16 bits that would round.
+        if temperature != 1.0 && self.kind() == Kind::Float {
+            return self.head.forward(&(normal * (1.0 / temperature)));
+        }
+        let logits = self.head.forward(&normal).to_kind(Kind::Float);
+        if temperature == 1.0 { logits } else { logits / temperature }
+    }
+}
+
+impl HeadSizes {
+    fn of(config: &TextConfig) -> HeadSizes {
+        HeadSizes {
+            queries: config.num_attention_heads,
+            keys: config.num_key_value_heads,
+            width: config.head_dim,
+        }
+    }
+
+    /// Query heads per key head.
+    pub(crate) fn repeat(&self) -> i64 {
+        self.queries / self.keys
+    }
+
+    pub(crate) fn scale(&self) -> f64 {
+        1.0 / (self.width as f64).sqrt()
+    }
+}
+
+impl Layer {
+    fn new(builder: &mut Builder<'_>, config: &TextConfig) -> Result<Layer, ModelError> {
+        let (hidden, ffn, eps) = (config.hidden_size, config.intermediate_size, config.rms_norm_eps);
+        let sizes = HeadSizes::of(config);
+        let (queries, keys) = (sizes.queries * sizes.width, sizes.keys * sizes.width);
+        let projections = [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)];
+        Ok(Layer {
+            attention_norm: RmsNorm::new(&mut builder.below("input_layernorm"), hidden, eps)?,
+            qkv: JoinedLinear::new(&mut builder.below("self_attn"), hidden, &projections, true)?,
+            out: Linear::new(&mut builder.below("self_attn.o_proj"), queries, hidden, false)?,
+            ffn_norm: RmsNorm::new(&mut builder.below("post_attention_layernorm"), hidden, eps)?,
+            gate_up: JoinedLinear::new(
+                &mut builder.below("mlp"),
+                hidden,
+                &[("gate_proj", ffn), ("up_proj", ffn)],
+                false,
+            )?,
+            down: Linear::new(&mut builder.below("mlp.down_proj"), ffn, hidden, false)?,
+            sizes,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, angles: &Angles, index: usize, attention: &mut dyn Attention) -> Tensor {
+        let HeadSizes { queries, keys, width } = self.sizes;
+        let rows = x.size()[0];
+        let qkv = self.qkv.forward(&self.attention_norm.forward(x)).view([rows, queries + 2 * keys, width]);
+        let heads = Heads {
+            queries_keys: angles.rotate(&qkv.narrow(1, 0, queries + keys)),
+            values: qkv.narrow(1, queries + keys, keys),
+        };
+        let x = self.out.forward_onto(x, &attention.attend(index, &heads));
+        let gate_up = self.gate_up.forward(&self.ffn_norm.forward(&x));
+        let ffn = gate_up.size()[1] / 2;
+        let hidden = gate_up.narrow(1, 0, ffn).silu() * gate_up.narrow(1, ffn, ffn);
+        self.down.forward_onto(&x, &hidden)
+    }
+}

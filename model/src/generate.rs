@@ -1,0 +1,199 @@
+//! Writing completions: one prefill per prompt, then one token of every unfinished completion at a time.
+//!
+//! - GEN-1 a prompt is run once, whatever the number of its completions (CACHE-1).
+//! - GEN-2 one wait for the device per token: for the ids, which say who has finished.
+//! - GEN-3 finished completions leave the batch once that makes it at least a quarter smaller.
+
+use tch::{Kind, Tensor};
+
+use crate::decoder::Attention;
+use crate::decoder::attention::PromptAttention;
+use crate::decoder::rope::Angles;
+use crate::error::ModelError;
+use crate::kv_cache::KvCache;
+use crate::processor::{Processor, Prompt};
+use crate::qwen2_audio::{PromptBatch, Qwen2Audio};
+use crate::sampling::{Completion, Finish, Sampler, SamplingParams, uniforms};
+
+/// Writes `group` completions of each prompt; `seeds` has one per completion, a prompt's together.
+pub(crate) fn generate(
+    model: &Qwen2Audio,
+    processor: &Processor,
+    prompts: &[Prompt],
+    group: usize,
+    params: &SamplingParams,
+    seeds: &[u64],
+) -> Result<Vec<Completion>, ModelError> {
+    params.check()?;
+    if seeds.len() != prompts.len() * group {
+        let (prompts, seeds) = (prompts.len(), seeds.len());
+        return Err(ModelError::input(format!(
+            "{prompts} prompts × {group} completions need as many seeds, not {seeds}"
+        )));
+    }
+    if seeds.is_empty() {
+        return Ok(Vec::new());
+    }
+    let _guard = tch::no_grad_guard();
+    let batch = model.batch(&prompts.iter().collect::<Vec<_>>())?;
+    model.check_length(batch.rows.length + params.max_new_tokens as i64)?;
+
+    let device = model.device();
+    let sampler = Sampler::new(*params, model.config.text.vocab_size, processor.suppressed_ids(), device);
+    let uniforms = uniforms(seeds, params.max_new_tokens, device);
+    let (mut cache, logits) = prefill(model, &batch, group as i64, params);
+    let mut rows = Rows::new(model, &batch, group, params, processor.eos_ids());
+    let mut logits = logits.repeat_interleave_self_int(group as i64, 0, None);
+    for step in 0..params.max_new_tokens {
+        let uniform = uniforms.get(step as i64);
+        let uniform =
+            rows.columns.as_ref().map(|columns| uniform.index_select(0, columns)).unwrap_or(uniform);
+        let (ids, logprobs) = sampler.draw(&logits, &uniform);
+        let ids = rows.record(ids, logprobs)?;
+        if rows.live() == 0 || step + 1 == params.max_new_tokens {
+            break;
+        }
+        let ids = rows.shrink(&mut cache, ids);
+        cache.grow();
+        let x = model.decoder.run(model.decoder.embed(&ids), &rows.next_angles(), &mut cache);
+        logits = model.decoder.project(&x, params.scale());
+    }
+    rows.finish()
+}
+
+/// Runs the prompts; returns their cache and the logits after each, `[prompts, vocabulary]`.
+fn prefill(
+    model: &Qwen2Audio,
+    batch: &PromptBatch,
+    group: i64,
+    params: &SamplingParams,
+) -> (KvCache, Tensor) {
+    let decoder = &model.decoder;
+    let (count, length) = (batch.rows.batch, batch.rows.length);
+    let limit = params.max_new_tokens as i64;
+    let options = (model.kind(), model.device());
+    let mut cache = KvCache::new(batch.rows.key_bias(), count, group, limit, decoder.sizes, options);
+    let keep = |keys: Tensor, values: Tensor| cache.push_layer(&keys, &values);
+    let mut attention = PromptAttention::new(&batch.rows, decoder.sizes, keep);
+    let angles = decoder.angles(&model.upload(&batch.positions));
+    let x = decoder.run(model.embed(&batch.ids, batch), &angles, &mut attention as &mut dyn Attention);
+    drop(attention);
+    let last = x.view([count, length, -1]).select(1, length - 1);
+    (cache, decoder.project(&last, params.scale()))
+}
+
+/// Which completion each row of the batch writes, and what has been written.
+struct Rows<'a> {
+    model: &'a Qwen2Audio,
+    eos_ids: &'a [i64],
+    completions: Vec<Completion>,
+    finished: Vec<bool>,
+    /// The completion of each row, `group` rows per prompt; finished ones may be among them.
+    rows: Vec<usize>,
+    group: usize,
+    /// The same on the device, once rows have left.
+    columns: Option<Tensor>,
+    /// Log-probabilities of each step, and the rows they belong to; fetched at the end.
+    logprobs: Vec<(Tensor, Vec<usize>)>,
+    /// Angles of all positions, and each row's position.
+    angles: Angles,
+    positions: Tensor,
+}
+
+impl<'a> Rows<'a> {
+    fn new(
+        model: &'a Qwen2Audio,
+        batch: &PromptBatch,
+        group: usize,
+        params: &SamplingParams,
+        eos_ids: &'a [i64],
+    ) -> Rows<'a> {
+        let count = batch.lengths.len() * group;
+        let blank = Completion { ids: Vec::new(), logprobs: Vec::new(), finish: Finish::Length };
+        let positions: Vec<i64> =
+            batch.lengths.iter().flat_map(|&length| std::iter::repeat_n(length, group)).collect();
+        let last = batch.rows.length + params.max_new_tokens as i64;
+        Rows {
+            model,
+            eos_ids,
+            completions: vec![blank; count],
+            finished: vec![false; count],
+            rows: (0..count).collect(),
+            group,
+            columns: None,
+            logprobs: Vec::new(),
+            angles: model.decoder.angles(&Tensor::arange(last, (Kind::Int64, model.device()))),
+            positions: model.upload(&positions),
+        }
+    }
+
+    fn live(&self) -> usize {
+        self.finished.iter().filter(|finished| !**finished).count()
+    }
+
+    /// Appends the drawn tokens to the unfinished completions, and hands the ids back.
+    fn record(&mut self, ids: Tensor, logprobs: Tensor) -> Result<Tensor, ModelError> {
+        let drawn = Vec::<i64>::try_from(&ids)?;
+        for (&row, &id) in self.rows.iter().zip(&drawn) {
+            if self.finished[row] {
+                continue;
+            }
+            let completion = &mut self.completions[row];
+            completion.ids.push(id);
+            if self.eos_ids.contains(&id) {
+                completion.finish = Finish::Eos;
+                self.finished[row] = true;
+            }
+        }
+        self.logprobs.push((logprobs, self.rows.clone()));
+        Ok(ids)
+    }
+
+    /// Lets finished rows go if that pays. Every prompt keeps as many rows as the one with most unfinished ones; what it
+    /// lacks is made up with finished rows, whose tokens nobody reads.
+    fn shrink(&mut self, cache: &mut KvCache, ids: Tensor) -> Tensor {
+        let live = |rows: &[usize]| rows.iter().filter(|row| !self.finished[**row]).count();
+        let counts: Vec<usize> = self.rows.chunks(self.group).map(live).collect();
+        let group = counts.iter().copied().max().unwrap_or(0);
+        let prompts: Vec<i64> =
+            (0i64..).zip(&counts).filter(|(_, count)| **count > 0).map(|(index, _)| index).collect();
+        if 4 * group * prompts.len() > 3 * self.rows.len() {
+            return ids;
+        }
+        let mut kept = Vec::with_capacity(group * prompts.len());
+        for &prompt in &prompts {
+            let first = prompt as usize * self.group;
+            let mut rows: Vec<usize> = (first..first + self.group).collect();
+            rows.sort_by_key(|&row| self.finished[self.rows[row]]);
+            kept.extend(rows[..group].iter().map(|&row| row as i64));
+        }
+        cache.keep(&prompts, &kept);
+        self.rows = kept.iter().map(|&row| self.rows[row as usize]).collect();
+        self.group = group;
+        let columns: Vec<i64> = self.rows.iter().map(|&row| row as i64).collect();
+        self.columns = Some(self.model.upload(&columns));
+        let kept = self.model.upload(&kept);
+        self.positions = self.positions.index_select(0, &kept);
+        ids.index_select(0, &kept)
+    }
+
+    /// The angles at which the next token of each row stands.
+    fn next_angles(&mut self) -> Angles {
+        let angles = self.angles.select(&self.positions);
+        self.positions += 1;
+        angles
+    }
+
+    fn finish(mut self) -> Result<Vec<Completion>, ModelError> {
+        let steps: Vec<&Tensor> = self.logprobs.iter().map(|(logprobs, _)| logprobs).collect();
+        let drawn = Vec::<f32>::try_from(Tensor::cat(&steps, 0))?;
+        let rows = self.logprobs.iter().flat_map(|(_, rows)| rows);
+        for (&row, logprob) in rows.zip(drawn) {
+            let completion = &mut self.completions[row];
+            if completion.logprobs.len() < completion.ids.len() {
+                completion.logprobs.push(logprob);
+            }
+        }
+        Ok(self.completions)
+    }
+}

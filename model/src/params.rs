@@ -1,0 +1,284 @@
+//! The named tensors of a model: where they come from, which of them train, and which are shared.
+//!
+//! A model is built by asking a [`Params`] for each tensor by its hub name and shape. The same building code thereby
+//! serves a checkpoint, a random start and a replica:
+//!
+//! - PARAM-1 a replica shares the storage of every frozen tensor, and has its own copy of every trainable one.
+//! - PARAM-2 where several projections of the same input do not train, they lie in one tensor and their hub names are
+//!   views into it: one multiplication instead of three, without a second copy of the weights.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::checkpoint::Checkpoint;
+use crate::error::ModelError;
+use crate::rng;
+
+/// How a tensor starts when there is no checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Init {
+    /// Normal with mean 0 and deviation 0.02.
+    Normal,
+    Zeros,
+    Ones,
+    /// Uniform within ±1/√fan_in, as PyTorch's convolutions start.
+    Conv,
+    /// Whisper's sines and cosines of each row's position.
+    Sinusoids,
+}
+
+/// Where tensors come from.
+pub(crate) enum Source<'a> {
+    Checkpoint(&'a Checkpoint),
+    Random(u64),
+    /// A replica of another model.
+    Replica(&'a Params),
+}
+
+/// The tensors of one model, by hub name.
+pub(crate) struct Params {
+    pub(crate) device: Device,
+    pub(crate) kind: Kind,
+    /// The tensors take gradients: this model is a learner's, not a sampler's.
+    learns: bool,
+    train_audio_tower: bool,
+    tensors: BTreeMap<String, Tensor>,
+    /// Projections that lie in one tensor (PARAM-2), by the first part's name.
+    joined: BTreeMap<String, Tensor>,
+}
+
+impl Params {
+    /// An empty set, to be filled while the model is built.
+    pub(crate) fn new(device: Device, kind: Kind, learns: bool, train_audio_tower: bool) -> Params {
+        let (tensors, joined) = (BTreeMap::new(), BTreeMap::new());
+        Params { device, kind, learns, train_audio_tower, tensors, joined }
+    }
+
+    /// An empty set for a replica of this one.
+    pub(crate) fn for_replica(&self, learns: bool) -> Params {
+        Params::new(self.device, self.kind, learns, self.train_audio_tower)
+    }
+
+    /// Whether a tensor changes during training. The positions of the audio tower are constants.
+    pub(crate) fn is_trainable(&self, name: &str) -> bool {
+        let decoder = name.starts_with("language_model.");
+        decoder || (self.train_audio_tower && name != "audio_tower.embed_positions.weight")
+    }
+
+    pub(crate) fn tower_trains(&self) -> bool {
+        self.train_audio_tower
+    }
+
+    /// The tower takes gradients here.
+    pub(crate) fn tower_learns(&self) -> bool {
+        self.learns && self.train_audio_tower
+    }
+
+    /// All tensors, by name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &Tensor)> {
+        self.tensors.iter()
+    }
+
+    /// The trainable tensors, by name.
+    pub(crate) fn trainable(&self) -> impl Iterator<Item = (&String, &Tensor)> {
+        self.tensors.iter().filter(|(name, _)| self.is_trainable(name))
+    }
+
+    /// Takes one tensor into the model.
+    pub(crate) fn tensor(
+        &mut self,
+        source: &Source<'_>,
+        name: &str,
+        shape: &[i64],
+        init: Init,
+    ) -> Result<Tensor, ModelError> {
+        let _guard = tch::no_grad_guard();
+        let trainable = self.is_trainable(name);
+        let tensor = match source {
+            Source::Checkpoint(checkpoint) => self.place(&checkpoint.tensor(name, shape)?)?,
+            Source::Random(seed) => self.place(&random(rng::named(*seed, name), shape, init)?)?,
+            Source::Replica(base) => {
+                let original = base.tensors.get(name).ok_or_else(|| {
+                    ModelError::input(format!("the model to replicate has no tensor `{name}`"))
+                })?;
+                if trainable { original.detach().copy() } else { original.shallow_clone() }
+            }
+        };
+        let tensor = tensor.set_requires_grad(self.learns && trainable);
+        self.tensors.insert(name.to_owned(), tensor.shallow_clone());
+        Ok(tensor)
+    }
+
+    /// Takes several tensors that share their trailing dimensions into the model; if they do not learn, they are laid
+    /// into one (PARAM-2), which is returned first.
+    pub(crate) fn joined(
+        &mut self,
+        source: &Source<'_>,
+        parts: &[(String, Vec<i64>)],
+        init: Init,
+    ) -> Result<(Option<Tensor>, Vec<Tensor>), ModelError> {
+        let first = parts[0].0.as_str();
+        let learns = self.learns && self.is_trainable(first);
+        let shared = match source {
+            Source::Replica(base) if !self.is_trainable(first) => {
+                base.joined.get(first).map(Tensor::shallow_clone)
+            }
+            _ => None,
+        };
+        let mut tensors = Vec::with_capacity(parts.len());
+        for (name, shape) in parts {
+            tensors.push(self.tensor(source, name, shape, init)?);
+        }
+        if learns {
+            return Ok((None, tensors));
+        }
+        let _guard = tch::no_grad_guard();
+        let whole = match shared {
+            Some(whole) => whole,
+            None => Tensor::f_cat(&tensors, 0)?,
+        };
+        let mut row = 0;
+        for ((name, shape), tensor) in parts.iter().zip(&mut tensors) {
+            *tensor = whole.f_narrow(0, row, shape[0])?;
+            self.tensors.insert(name.clone(), tensor.shallow_clone());
+            row += shape[0];
+        }
+        self.joined.insert(first.to_owned(), whole.shallow_clone());
+        Ok((Some(whole), tensors))
+    }
+
+    /// Overwrites trainable tensors.
+    ///
+    /// # Errors
+    /// A name is not one of the trainable tensors, or its shape differs; nothing is written then.
+    pub(crate) fn load_trainable(&self, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
+        let _guard = tch::no_grad_guard();
+        let mut pairs = Vec::with_capacity(tensors.len());
+        for (name, new) in tensors {
+            let Some(current) = self.tensors.get(name).filter(|_| self.is_trainable(name)) else {
+                return Err(ModelError::input(format!("`{name}` is not a trainable tensor of this model")));
+            };
+            if current.size() != new.size() {
+                let (found, expected) = (new.size(), current.size());
+                let message = format!("tensor `{name}` has shape {found:?}; this model's has {expected:?}");
+                return Err(ModelError::input(message));
+            }
+            pairs.push((current.shallow_clone(), new));
+        }
+        for (mut current, new) in pairs {
+            current.f_copy_(new)?;
+        }
+        Ok(())
+    }
+
+    /// Onto the model's device, in its number format, in memory of its own.
+    fn place(&self, tensor: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(tensor.f_to_device(self.device)?.f_to_kind(self.kind)?)
+    }
+}
+
+fn random(seed: u64, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
+    let count = shape.iter().product::<i64>() as u64;
+    let values: Vec<f32> = match init {
+        Init::Zeros => vec![0.0; count as usize],
+        Init::Ones => vec![1.0; count as usize],
+        Init::Normal => (0..count).map(|index| 0.02 * rng::normal(seed, index)).collect(),
+        Init::Conv => {
+            let bound = 1.0 / (shape[1..].iter().product::<i64>() as f32).sqrt();
+            (0..count).map(|index| bound * (2.0 * rng::uniform(seed, index) - 1.0)).collect()
+        }
+        Init::Sinusoids => sinusoids(shape[0], shape[1]),
+    };
+    Ok(Tensor::f_from_slice(&values)?.f_reshape(shape)?)
+}
+
+/// Rows of `[sin(p·f_0) … sin(p·f_{w/2-1}), cos(p·f_0) …]` with frequencies falling from 1 to 1/10000.
+fn sinusoids(positions: i64, width: i64) -> Vec<f32> {
+    let half = width / 2;
+    let step = 10_000f64.ln() / (half - 1).max(1) as f64;
+    let mut rows = Vec::with_capacity((positions * width) as usize);
+    for position in 0..positions {
+        let angle = |index: i64| position as f64 * (-step * index as f64).exp();
+        rows.extend((0..half).map(|index| angle(index).sin() as f32));
+        rows.extend((0..width - half).map(|index| angle(index).cos() as f32));
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts() -> Vec<(String, Vec<i64>)> {
+        vec![("language_model.q".to_owned(), vec![2, 3]), ("language_model.k".to_owned(), vec![1, 3])]
+    }
+
+    fn learner() -> (Params, Tensor, Vec<Tensor>) {
+        let mut params = Params::new(Device::Cpu, Kind::Float, true, false);
+        let source = Source::Random(5);
+        let frozen = params.tensor(&source, "audio_tower.conv1.weight", &[2, 3, 3], Init::Conv).unwrap();
+        let (whole, tensors) = params.joined(&source, &parts(), Init::Normal).unwrap();
+        assert!(whole.is_none(), "what learns stays apart");
+        (params, frozen, tensors)
+    }
+
+    #[test]
+    fn replica_shares_frozen_storage_and_copies_the_rest() {
+        let (params, frozen, tensors) = learner();
+        assert!(tensors[0].requires_grad() && !frozen.requires_grad());
+        let mut replica = params.for_replica(false);
+        let source = Source::Replica(&params);
+        let shared = replica.tensor(&source, "audio_tower.conv1.weight", &[2, 3, 3], Init::Conv).unwrap();
+        assert_eq!(shared.data_ptr(), frozen.data_ptr());
+        let (whole, copies) = replica.joined(&source, &parts(), Init::Normal).unwrap();
+        let whole = whole.unwrap();
+        assert_eq!(copies[0], tensors[0].detach());
+        assert_ne!(copies[0].data_ptr(), tensors[0].data_ptr());
+        assert!(!whole.requires_grad());
+
+        // Loading reaches the joined tensor through its views: row 2 is the part `k`.
+        replica
+            .load_trainable(&[(
+                "language_model.k".to_owned(),
+                Tensor::from_slice(&[7.0f32, 8.0, 9.0]).reshape([1, 3]),
+            )])
+            .unwrap();
+        assert_eq!(Vec::<f32>::try_from(whole.get(2)).unwrap(), [7.0, 8.0, 9.0]);
+    }
+
+    #[test]
+    fn loading_refuses_unknown_names_and_shapes_and_then_writes_nothing() {
+        let (params, _, tensors) = learner();
+        let before = tensors[0].detach().copy();
+        let good = ("language_model.q".to_owned(), Tensor::ones([2, 3], (Kind::Float, Device::Cpu)));
+        let wrong_shape = ("language_model.k".to_owned(), Tensor::ones([3], (Kind::Float, Device::Cpu)));
+        let message = params.load_trainable(&[good, wrong_shape]).unwrap_err().to_string();
+        assert_eq!(message, "tensor `language_model.k` has shape [3]; this model's has [1, 3]");
+        assert_eq!(tensors[0].detach(), before);
+        let frozen =
+            ("audio_tower.conv1.weight".to_owned(), Tensor::ones([2, 3, 3], (Kind::Float, Device::Cpu)));
+        assert!(params.load_trainable(&[frozen]).is_err());
+    }
+
+    #[test]
+    fn random_start_is_a_function_of_seed_and_name() {
+        let (first, _, tensors) = learner();
+        let (second, _, _) = learner();
+        for ((name, one), (_, two)) in first.all().zip(second.all()) {
+            assert_eq!(one, two, "{name}");
+        }
+        assert_ne!(tensors[0].get(0), tensors[0].get(1));
+    }
+
+    #[test]
+    fn positions_are_whispers_sinusoids() {
+        // Width 4: frequencies 1 and 1/10000; row 1 is sin 1, sin 0.0001, cos 1, cos 0.0001.
+        let rows = sinusoids(2, 4);
+        assert_eq!(&rows[..4], [0.0, 0.0, 1.0, 1.0]);
+        let expected = [1f64.sin() as f32, 1e-4f64.sin() as f32, 1f64.cos() as f32, 1e-4f64.cos() as f32];
+        for (value, expected) in rows[4..].iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-7);
+        }
+    }
+}

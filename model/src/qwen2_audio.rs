@@ -1,0 +1,178 @@
+//! Qwen2-Audio put together: audio tower, projector and language model.
+
+use std::sync::Arc;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::audio::LogMel;
+use crate::audio_tower::{AudioTower, ClipFeatures};
+use crate::clip_cache::ClipCache;
+use crate::config::ModelConfig;
+use crate::decoder::Decoder;
+use crate::decoder::attention::PromptRows;
+use crate::error::ModelError;
+use crate::nn::Builder;
+use crate::params::{Params, Source};
+use crate::processor::Prompt;
+
+/// A model with its tensors.
+pub(crate) struct Qwen2Audio {
+    pub(crate) config: Arc<ModelConfig>,
+    pub(crate) params: Params,
+    pub(crate) decoder: Decoder,
+    tower: AudioTower,
+    clips: Arc<ClipCache>,
+}
+
+/// Prompts laid side by side, padded on the left.
+pub(crate) struct PromptBatch {
+    pub(crate) rows: PromptRows,
+    /// Tokens of each prompt.
+    pub(crate) lengths: Vec<i64>,
+    /// `batch × length` ids, padding included.
+    pub(crate) ids: Vec<i64>,
+    /// The position of each of `ids`, counted from the prompt's first token.
+    pub(crate) positions: Vec<i64>,
+    /// Where the clips' features go.
+    placeholders: Vec<i64>,
+    /// `[placeholders, hidden]`, in their order; none if there are none.
+    features: Option<Tensor>,
+}
+
+impl Qwen2Audio {
+    pub(crate) fn build(
+        config: Arc<ModelConfig>,
+        mut params: Params,
+        source: &Source<'_>,
+        clips: Arc<ClipCache>,
+    ) -> Result<Qwen2Audio, ModelError> {
+        let mut root = Builder { source, params: &mut params, prefix: String::new() };
+        let tower = AudioTower::new(&mut root, &config)?;
+        let decoder = Decoder::new(&mut root.below("language_model"), &config.text)?;
+        Ok(Qwen2Audio { config, params, decoder, tower, clips })
+    }
+
+    /// A copy for another actor (PARAM-1). A tower that trains has features of its own.
+    pub(crate) fn replica(&self, learns: bool) -> Result<Qwen2Audio, ModelError> {
+        let clips = if self.params.tower_trains() { Arc::default() } else { self.clips.clone() };
+        let params = self.params.for_replica(learns);
+        Qwen2Audio::build(self.config.clone(), params, &Source::Replica(&self.params), clips)
+    }
+
+    pub(crate) fn load_trainable(&self, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
+        self.params.load_trainable(tensors)?;
+        if self.params.tower_trains() {
+            self.clips.clear();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.params.device
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.params.kind
+    }
+
+    pub(crate) fn encode_clip(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
+        self.tower.forward(clip)
+    }
+
+    /// Lays prompts out and gets their clips' features: with gradients if the tower learns here, else as constants.
+    pub(crate) fn batch(&self, prompts: &[&Prompt]) -> Result<PromptBatch, ModelError> {
+        let lengths: Vec<i64> = prompts.iter().map(|prompt| prompt.ids.len() as i64).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let mut batch = PromptBatch {
+            rows: PromptRows::new(&lengths, self.kind(), self.device()),
+            lengths,
+            ids: Vec::new(),
+            positions: Vec::new(),
+            placeholders: Vec::new(),
+            features: None,
+        };
+        let mut features = Vec::new();
+        for (index, prompt) in prompts.iter().enumerate() {
+            let own = self.features_of(prompt, index)?;
+            let padding = longest as usize - prompt.ids.len();
+            batch.ids.extend(std::iter::repeat_n(0, padding));
+            batch.positions.extend(std::iter::repeat_n(0, padding));
+            let start = batch.ids.len() as i64;
+            batch.ids.extend(&prompt.ids);
+            batch.positions.extend(0..prompt.ids.len() as i64);
+            let placeholders =
+                (start..).zip(&prompt.ids).filter(|(_, id)| **id == self.config.audio_token_id);
+            batch.placeholders.extend(placeholders.map(|(row, _)| row));
+            features.extend(own);
+        }
+        if !batch.placeholders.is_empty() {
+            batch.features = Some(Tensor::f_cat(&features, 0)?);
+        }
+        Ok(batch)
+    }
+
+    /// Features of a prompt's clips, checked against its placeholders.
+    fn features_of(&self, prompt: &Prompt, index: usize) -> Result<Vec<Tensor>, ModelError> {
+        if prompt.ids.is_empty() {
+            return Err(ModelError::input(format!("prompt {index} has no tokens")));
+        }
+        self.check_ids(&prompt.ids, || format!("prompt {index}"))?;
+        let mut features = Vec::with_capacity(prompt.clips.len());
+        for clip in &prompt.clips {
+            features.push(self.clip_features(clip)?);
+        }
+        let placeholders = prompt.ids.iter().filter(|id| **id == self.config.audio_token_id).count() as i64;
+        let rows: i64 = features.iter().map(|features| features.size()[0]).sum();
+        if placeholders != rows {
+            return Err(ModelError::input(format!(
+                "prompt {index} has {placeholders} `<|AUDIO|>` placeholders; its {} clip(s) give {rows} rows",
+                prompt.clips.len()
+            )));
+        }
+        Ok(features)
+    }
+
+    fn clip_features(&self, clip: &Arc<LogMel>) -> Result<Tensor, ModelError> {
+        if self.params.tower_learns() {
+            return Ok(self.tower.forward(clip)?.projected);
+        }
+        let _guard = tch::no_grad_guard();
+        self.clips.get(clip, |clip| Ok(self.tower.forward(clip)?.projected))
+    }
+
+    pub(crate) fn check_ids(&self, ids: &[i64], what: impl Fn() -> String) -> Result<(), ModelError> {
+        let vocab = self.config.text.vocab_size;
+        match ids.iter().find(|id| !(0..vocab).contains(*id)) {
+            Some(id) => {
+                Err(ModelError::input(format!("{} has the id {id}; the vocabulary ends at {vocab}", what())))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_length(&self, tokens: i64) -> Result<(), ModelError> {
+        let limit = self.config.text.max_position_embeddings;
+        if tokens <= limit {
+            return Ok(());
+        }
+        Err(ModelError::input(format!(
+            "a prompt with its completion has {tokens} tokens; this model takes {limit}"
+        )))
+    }
+
+    pub(crate) fn upload(&self, ids: &[i64]) -> Tensor {
+        Tensor::from_slice(ids).to_device(self.device())
+    }
+
+    /// Embeds ids of which the first are the batch's.
+    ///
+    /// # Shapes
+    /// → `[ids, hidden]`
+    pub(crate) fn embed(&self, ids: &[i64], batch: &PromptBatch) -> Tensor {
+        let embedded = self.decoder.embed(&self.upload(ids));
+        match &batch.features {
+            Some(features) => embedded.index_copy(0, &self.upload(&batch.placeholders), features),
+            None => embedded,
+        }
+    }
+}
