@@ -194,3 +194,6 @@ impl Bound<'_> {
         self.expression.eval(&self.values).ok().filter(|value| value.is_finite())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 //! - a [`Reward`] scores every [`RewardItem`] of a [`RewardBatch`], one component of the whole; [`RewardRegistry`]
 //!   knows rewards by name;
 //! - a [`Formula`] combines the components under [`Weights`] into one number per completion: [`shape`];
-//! - [`advantages`] compares it with the rest of its group.
+//! - [`advantages()`] compares it with the rest of its group.
 //!
 //! A score that could not be had is `None` all the way, never 0 (REWARD-1): it leaves the group instead of spoiling it.
 //!

@@ -96,8 +96,8 @@ mod tests {
     fn all_four_cases_at_half_thinking_halfway_through() {
         // λ = 1/2, 1 - s/T = 1/2: both γ = exp(-1/4) = 0.7788007830714049
         // think: γ; -(1 - γ) = -0.2211992169285951
-        // no-think: 2γ = 1.5576015661428098; -γ - 2(1 - γ) = γ - 2 = -1.2211992169285951
-        let expected = [0.7788007830714049, -0.2211992169285951, 1.5576015661428098, -1.2211992169285951];
+        // no-think: 2γ = 1.5576015661428098; -γ - 2(1 - γ) = γ - 2 = -1.221199216928595
+        let expected = [0.7788007830714049, -0.2211992169285951, 1.5576015661428098, -1.221199216928595];
         assert_scores(
             &scores(AdaptiveThinkOptions::default(), &batch(50, four_cases(0))),
             &expected.map(Some),
@@ -146,7 +146,7 @@ mod tests {
     fn malformed_completions_are_incorrect_and_count_in_lambda_by_whether_they_opened_a_think() {
         // λ = 1/2 at s = T/2: as in all_four_cases
         let items = vec![broken_thought(0), item(0, "dog")];
-        let expected = [-0.2211992169285951, -1.2211992169285951].map(Some);
+        let expected = [-0.2211992169285951, -1.221199216928595].map(Some);
         assert_scores(&scores(AdaptiveThinkOptions::default(), &batch(50, items)), &expected);
     }
 
