@@ -167,4 +167,51 @@ mod tests {
         assert_eq!(judge(&question, "There is barking, so it is a dog.", "cat"), (Some(0.0), None));
         assert_eq!(judge(&question, "I hear something.", "dog"), (None, None));
     }
+
+    #[test]
+    fn any_thinking_is_judged_without_a_panic_and_in_no_time() {
+        let pieces = [
+            "so",
+            " ",
+            "dog",
+            "cat",
+            ".",
+            ",",
+            "not",
+            "answer is",
+            "B",
+            "(b)",
+            "3.5",
+            "\n",
+            "or",
+            "é",
+            "狗",
+            "🐕",
+            "İ",
+            "-",
+            "'",
+            "\u{301}",
+            "option",
+            "beep 1",
+            ":",
+            "a",
+            "\u{0}",
+        ];
+        let mut noise = 9_u64;
+        let mut next = || {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            pieces[(noise >> 33) as usize % pieces.len()]
+        };
+        let free = Question { choices: vec!["dog".to_owned(), "a cat".to_owned()], ..Question::default() };
+        let walk = soundscape(&["beep 1"]);
+        for length in (0..3_000).map(|round| round % 25).chain([100_000]) {
+            let text: String = (0..length).map(|_| next()).collect();
+            let answer: String = (0..length % 7).map(|_| next()).collect();
+            for question in [&free, &walk] {
+                let (consistency, quality) = judge(question, &text, &answer);
+                assert!(consistency.is_none_or(|score| score == 0.0 || score == 1.0));
+                assert!(quality.is_none_or(|score| (0.0..=1.0).contains(&score)));
+            }
+        }
+    }
 }

@@ -90,12 +90,15 @@ pub(super) struct Sentence {
     words: Vec<String>,
     /// Whether the clauses part before each word.
     parted: Vec<bool>,
+    /// Whether each word is part of a choice's name, and so means nothing by itself.
+    named: Vec<bool>,
     mentions: Vec<Mention>,
 }
 
 impl Sentence {
     pub(super) fn read(text: &str, names: &ChoiceNames) -> Self {
-        let mut sentence = Self { words: Vec::new(), parted: Vec::new(), mentions: Vec::new() };
+        let mut sentence =
+            Self { words: Vec::new(), parted: Vec::new(), named: Vec::new(), mentions: Vec::new() };
         for clause in split_clauses(text) {
             let clause = words(clause);
             sentence
@@ -103,12 +106,14 @@ impl Sentence {
                 .extend((0..clause.len()).map(|at| at == 0 || PARTING.contains(&clause[at].as_str())));
             sentence.words.extend(clause);
         }
+        sentence.named = vec![false; sentence.words.len()];
         let mut at = 0;
         while at < sentence.words.len() {
             let named = names.text_at(&sentence.words[at..]);
             match named.or_else(|| sentence.spoken_letter(at, names).map(|choice| (choice, 1))) {
                 Some((choice, length)) => {
                     sentence.mentions.push(Mention { choice, start: at, end: at + length });
+                    sentence.named[at..at + length].fill(true);
                     at += length;
                 }
                 None => at += 1,
@@ -139,7 +144,7 @@ impl Sentence {
 
     /// Where the conclusion begins that the word at this place opens.
     fn opens_conclusion(&self, at: usize) -> Option<usize> {
-        if self.mentions.iter().any(|mention| (mention.start..mention.end).contains(&at)) {
+        if self.named[at] {
             return None;
         }
         let next = self.words.get(at + 1).map_or("", String::as_str);
@@ -168,12 +173,11 @@ impl Sentence {
     }
 
     fn denied_before(&self, mention: &Mention) -> bool {
-        let in_mention = |at: usize| self.mentions.iter().any(|other| (other.start..other.end).contains(&at));
         for distance in 0..=DENIAL_REACH {
             let Some(at) = mention.start.checked_sub(distance) else { return false };
             if distance > 0 {
                 let denial = DENIALS.into_iter().any(|denial| phrase_at(&self.words, at, denial));
-                if denial && !in_mention(at) {
+                if denial && !self.named[at] {
                     return true;
                 }
                 if NEW_STATEMENT.contains(&self.words[at].as_str()) {
