@@ -1,0 +1,22 @@
+# `make run` and `make test` do everything on a fresh Debian machine with Rust, a C++ compiler and Python 3.
+# Plain cargo does too: see .cargo/config.toml for how libtorch is found.
+SCENARIO ?= scenarios/ablation.toml
+ARGS ?=
+
+.PHONY: run test check docs
+
+run:
+	cargo run --release --bin sandbox -- $(SCENARIO) $(ARGS)
+
+test:
+	@cargo nextest --version >/dev/null 2>&1 && exec cargo nextest run --workspace || \
+		{ echo "cargo-nextest is missing; running the tests with cargo test"; cargo test --workspace --all-targets; }
+	cargo test --workspace --doc
+
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(MAKE) docs
+
+docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

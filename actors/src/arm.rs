@@ -1,0 +1,494 @@
+//! An arm under one seed: the supervisor of the actors that train it.
+//!
+//! - `RESTART-1` an actor that fails is started again within its restart budget, and the request in hand goes to its
+//!   successor. Budget spent: its slot is closed with the reason, the steps end there, a checkpoint is written.
+//! - `ARM-1` whatever happens to its actors, the arm reports to the run exactly once how it ended.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::{Processor, SamplingParams};
+use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use rewards::{ParserOptions, Question, RewardRegistry};
+use scenarios::{ArmConfig, Method, PromptStyle};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use crate::conductor::rows::Rows;
+use crate::conductor::{Conductor, ConductorArgs, ConductorMsg, Ended, Progress};
+use crate::evaluator::{Evaluator, EvaluatorMsg};
+use crate::judge::{JudgeArgs, JudgeMsg, JudgePool};
+use crate::loader::{Loader, LoaderArgs, LoaderMsg};
+use crate::optimizer::{Optimizer, OptimizerArgs, OptimizerMsg};
+use crate::recorder::{Lines, RecorderMsg};
+use crate::records::Status;
+use crate::reward::{RewardActor, RewardMsg};
+use crate::run::{ArmStatus, RunEvent, RunMsg};
+use crate::sampler::{Sampler, SamplerArgs, SamplerMsg};
+use crate::shaper::{Shaper, ShaperArgs, ShaperMsg};
+use crate::slot::Slot;
+use crate::supervision::RestartBudget;
+
+mod prepare;
+mod tree;
+
+pub use prepare::{PrepareArgs, Prepared, prepare};
+pub use tree::actor_tree;
+
+/// The slots of an arm: how its actors reach each other.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "each is the slot of the actor of that name")]
+pub struct Slots {
+    pub loader: Slot<LoaderMsg>,
+    pub sampler: Slot<SamplerMsg>,
+    pub judge: Slot<JudgeMsg>,
+    /// By component name.
+    pub rewards: BTreeMap<String, Slot<RewardMsg>>,
+    pub shaper: Slot<ShaperMsg>,
+    pub optimizer: Slot<OptimizerMsg>,
+    pub evaluator: Slot<EvaluatorMsg>,
+    pub recorder: Slot<RecorderMsg>,
+}
+
+/// A set of held-out questions.
+pub struct Suite {
+    /// What tables call it.
+    pub name: String,
+    /// The questions, in order.
+    pub questions: Vec<Arc<Question>>,
+}
+
+/// What all actors of an arm know.
+pub struct ArmContext {
+    /// Its name.
+    pub name: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Its settings.
+    pub config: ArmConfig,
+    /// Steps it will take.
+    pub total_steps: u64,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// The same, relative to the run directory.
+    pub folder: PathBuf,
+    /// What it trains on.
+    pub rows: Rows,
+    /// What it is evaluated on.
+    pub suites: Vec<Suite>,
+    /// Text to tokens and back.
+    pub processor: Processor,
+    /// How completions are read.
+    pub parser: ParserOptions,
+    /// Whether the judge is asked in training: a reward needs it, or it costs nothing.
+    pub ask_judge: bool,
+    /// How to reach the actors.
+    pub slots: Slots,
+    /// Who watches the run.
+    pub events: mpsc::UnboundedSender<RunEvent>,
+}
+
+impl ArmContext {
+    /// The user's turn for a question, in `style` or in the arm's own.
+    pub fn user_text(&self, question: &Question, style: Option<PromptStyle>) -> String {
+        style.map_or_else(|| self.config.prompt.render(question), |style| style.render(question))
+    }
+
+    /// How training completions are drawn.
+    pub fn sampling_params(&self) -> SamplingParams {
+        let sampling = &self.config.sampling;
+        SamplingParams {
+            temperature: sampling.temperature,
+            top_p: sampling.top_p,
+            top_k: sampling.top_k,
+            max_new_tokens: sampling.max_new_tokens,
+        }
+    }
+
+    /// How evaluated completions are drawn: from the whole distribution, at the evaluation's temperature.
+    pub fn evaluation_params(&self) -> SamplingParams {
+        SamplingParams {
+            temperature: self.config.eval.temperature,
+            top_p: 1.0,
+            top_k: 0,
+            ..self.sampling_params()
+        }
+    }
+
+    /// The prompt styles that supervised targets are asked in.
+    pub fn target_styles(&self) -> Vec<PromptStyle> {
+        let styles = &self.config.sft.styles;
+        if styles.is_empty() { vec![self.config.prompt.style] } else { styles.clone() }
+    }
+
+    /// A supervised target drawn for a row; `None` if the data has none.
+    pub fn sft_target(&self, row: &Question, style: PromptStyle, seed: u64) -> Option<String> {
+        scenarios::sft_target(row, self.config.sft.target, &self.config.data.soundscapes, style, seed)
+    }
+
+    /// Token ids of a target, with the end token.
+    pub fn target_ids(&self, target: &str) -> Vec<i64> {
+        let mut ids = self.processor.encode(target);
+        ids.extend(self.processor.eos_ids().first());
+        ids
+    }
+
+    /// Says something a person should know.
+    pub fn warn(&self, message: &str) {
+        tracing::warn!(arm = %self.name, seed = self.seed, "{message}");
+        self.tell(RunEvent::Warning { arm: self.name.clone(), seed: self.seed, message: message.to_owned() });
+    }
+
+    /// Tells whoever watches the run; nobody has to.
+    pub fn tell(&self, event: RunEvent) {
+        let _ = self.events.send(event);
+    }
+
+    /// Appends lines to files of the arm.
+    ///
+    /// # Errors
+    /// One line: what could not be written, and what to do.
+    pub async fn record(&self, files: &[(&str, Vec<String>)]) -> Result<(), String> {
+        let lines = files
+            .iter()
+            .map(|(file, lines)| Lines { file: self.folder.join(file), lines: lines.clone() })
+            .collect();
+        self.slots.recorder.call(lines, RecorderMsg::Append).await.map_err(|error| error.to_string())?
+    }
+}
+
+/// JSON, a value a line.
+pub fn json_lines<T: Serialize>(values: impl IntoIterator<Item = T>) -> Vec<String> {
+    values
+        .into_iter()
+        .map(|value| {
+            serde_json::to_string(&value).expect("records have string keys and no failing serializer")
+        })
+        .collect()
+}
+
+/// What an arm is made of.
+pub struct ArmArgs {
+    /// What all its actors know.
+    pub context: Arc<ArmContext>,
+    /// How its actors are made.
+    pub blueprints: Blueprints,
+    /// Where it begins.
+    pub progress: Progress,
+    /// Turns true when the run is asked to stop.
+    pub stop: watch::Receiver<bool>,
+    /// The run it belongs to.
+    pub run: ActorRef<RunMsg>,
+}
+
+/// How the actors of an arm are made, the first time and every time after.
+pub struct Blueprints {
+    /// The loader pool.
+    pub loader: LoaderArgs,
+    /// The sampler.
+    pub sampler: SamplerArgs,
+    /// The judge pool.
+    pub judge: JudgeArgs,
+    /// Where rewards are built from.
+    pub registry: Arc<RewardRegistry>,
+    /// The shaper, in arms with rewards.
+    pub shaper: Option<ShaperArgs>,
+    /// The optimizer, in arms that train.
+    pub optimizer: Option<OptimizerArgs>,
+}
+
+/// Messages to an arm.
+pub enum ArmMsg {
+    /// Its steps have ended.
+    StepsEnded {
+        /// How.
+        ended: Box<Ended>,
+    },
+}
+
+/// The supervisor.
+pub struct Arm;
+
+/// Which actor of the arm a child is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Role {
+    Loader,
+    Sampler,
+    Judge,
+    Reward(String),
+    Shaper,
+    Optimizer,
+    Evaluator,
+    Conductor,
+}
+
+impl Role {
+    fn name(&self) -> String {
+        match self {
+            Role::Loader => "loader".into(),
+            Role::Sampler => "sampler".into(),
+            Role::Judge => "judge".into(),
+            Role::Reward(name) => format!("reward/{name}"),
+            Role::Shaper => "shaper".into(),
+            Role::Optimizer => "optimizer".into(),
+            Role::Evaluator => "evaluator".into(),
+            Role::Conductor => "conductor".into(),
+        }
+    }
+}
+
+/// The arm's children and what it needs to replace them.
+pub struct ArmState {
+    args: ArmArgs,
+    children: HashMap<ActorId, Role>,
+    budgets: HashMap<Role, RestartBudget>,
+    /// Times each role was started.
+    generations: HashMap<Role, u64>,
+    started: Instant,
+    reported: bool,
+}
+
+impl Actor for Arm {
+    type Msg = ArmMsg;
+    type State = ArmState;
+    type Arguments = ArmArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ArmMsg>,
+        args: ArmArgs,
+    ) -> Result<ArmState, ActorProcessingErr> {
+        let mut state = ArmState {
+            args,
+            children: HashMap::new(),
+            budgets: HashMap::new(),
+            generations: HashMap::new(),
+            started: Instant::now(),
+            reported: false,
+        };
+        for role in state.roles() {
+            state.spawn(&myself, role).await?;
+        }
+        tracing::debug!(
+            "actors of {}:\n{}",
+            state.args.context.folder.display(),
+            actor_tree(&myself.get_cell())
+        );
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<ArmMsg>,
+        message: ArmMsg,
+        state: &mut ArmState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ArmMsg::StepsEnded { ended } => state.end(&myself, *ended).await,
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<ArmMsg>,
+        event: SupervisionEvent,
+        state: &mut ArmState,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(child, error) = event {
+            state.child_failed(&myself, &child, &error.to_string()).await;
+        }
+        Ok(())
+    }
+}
+
+impl ArmState {
+    /// The actors this arm needs, in the order in which they start.
+    fn roles(&self) -> Vec<Role> {
+        let mut roles = vec![Role::Loader, Role::Sampler, Role::Judge];
+        if self.args.blueprints.shaper.is_some() {
+            roles.extend(self.args.context.config.rewards.keys().cloned().map(Role::Reward));
+            roles.push(Role::Shaper);
+        }
+        if self.args.blueprints.optimizer.is_some() {
+            roles.push(Role::Optimizer);
+        }
+        roles.extend([Role::Evaluator, Role::Conductor]);
+        roles
+    }
+
+    async fn spawn(&mut self, myself: &ActorRef<ArmMsg>, role: Role) -> Result<(), SpawnErr> {
+        let context = self.args.context.clone();
+        let generation = self.generations.entry(role.clone()).or_default();
+        *generation += 1;
+        let name = Some(format!("{}/{}#{generation}", context.folder.display(), role.name()));
+        let parent = myself.get_cell();
+        let slots = &context.slots;
+        let plans = &self.args.blueprints;
+        let id = match &role {
+            Role::Loader => {
+                let (actor, _) = Actor::spawn_linked(name, Loader, plans.loader.clone(), parent).await?;
+                install(&slots.loader, actor)
+            }
+            Role::Sampler => {
+                let thread = ThreadLocalActorSpawner::new();
+                let (actor, _) =
+                    <Sampler as ThreadLocalActor>::spawn_linked(name, plans.sampler.clone(), parent, thread)
+                        .await?;
+                install(&slots.sampler, actor)
+            }
+            Role::Judge => {
+                let (actor, _) = Actor::spawn_linked(name, JudgePool, plans.judge.clone(), parent).await?;
+                install(&slots.judge, actor)
+            }
+            Role::Reward(component) => {
+                let spec = &context.config.rewards[component];
+                let reward = plans
+                    .registry
+                    .build(&spec.kind, &spec.options)
+                    .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
+                let (actor, _) = Actor::spawn_linked(name, RewardActor, reward, parent).await?;
+                install(&slots.rewards[component], actor)
+            }
+            Role::Shaper => {
+                let Some(args) = plans.shaper.clone() else { return Ok(()) };
+                let (actor, _) = Actor::spawn_linked(name, Shaper, args, parent).await?;
+                install(&slots.shaper, actor)
+            }
+            Role::Optimizer => {
+                let Some(args) = plans.optimizer.clone() else { return Ok(()) };
+                let thread = ThreadLocalActorSpawner::new();
+                let (actor, _) =
+                    <Optimizer as ThreadLocalActor>::spawn_linked(name, args, parent, thread).await?;
+                install(&slots.optimizer, actor)
+            }
+            Role::Evaluator => {
+                let (actor, _) = Actor::spawn_linked(name, Evaluator, context.clone(), parent).await?;
+                install(&slots.evaluator, actor)
+            }
+            Role::Conductor => {
+                let args = ConductorArgs {
+                    context: context.clone(),
+                    progress: self.args.progress.clone(),
+                    stop: self.args.stop.clone(),
+                    arm: myself.clone(),
+                };
+                let (actor, _) = Actor::spawn_linked(name, Conductor, args, parent).await?;
+                actor.cast(ConductorMsg::TakeSteps).map_err(|error| SpawnErr::StartupFailed(error.into()))?;
+                actor.get_id()
+            }
+        };
+        self.children.insert(id, role);
+        Ok(())
+    }
+
+    async fn child_failed(&mut self, myself: &ActorRef<ArmMsg>, child: &ActorCell, error: &str) {
+        let Some(role) = self.children.remove(&child.get_id()) else { return };
+        let context = self.args.context.clone();
+        if role == Role::Conductor {
+            // It alone knows where the steps stood, so there is nothing to go on from but the last checkpoint.
+            let reason = format!("the conductor failed: {error}");
+            let ended = Ended {
+                status: ArmStatus::Failed { reason },
+                progress: self.args.progress.clone(),
+                checkpoint: crate::checkpoint::newest(&context.dir),
+            };
+            self.end(myself, ended).await;
+            return;
+        }
+        let supervision = &context.config.supervision;
+        let window = Duration::from_secs_f64(supervision.window_seconds);
+        let budget = self
+            .budgets
+            .entry(role.clone())
+            .or_insert_with(|| RestartBudget::new(supervision.restarts, window));
+        let name = role.name();
+        if !budget.spend(Instant::now()) {
+            let reason = format!(
+                "`{name}` failed more than {} times within {} s, the last time with: {error}",
+                supervision.restarts, supervision.window_seconds
+            );
+            self.close(&role, &reason);
+            return;
+        }
+        context.warn(&format!("`{name}` failed and is started again (restart {}): {error}", budget.total()));
+        if let Err(error) = self.spawn(myself, role.clone()).await {
+            self.close(&role, &format!("`{name}` could not be started again: {error}"));
+        }
+    }
+
+    fn close(&self, role: &Role, reason: &str) {
+        let slots = &self.args.context.slots;
+        match role {
+            Role::Loader => slots.loader.close(reason),
+            Role::Sampler => slots.sampler.close(reason),
+            Role::Judge => slots.judge.close(reason),
+            Role::Reward(component) => slots.rewards[component].close(reason),
+            Role::Shaper => slots.shaper.close(reason),
+            Role::Optimizer => slots.optimizer.close(reason),
+            Role::Evaluator => slots.evaluator.close(reason),
+            // It has no slot: nobody calls it.
+            Role::Conductor => {}
+        }
+    }
+
+    /// Writes down how the arm ended, tells the run, and retires.
+    async fn end(&mut self, myself: &ActorRef<ArmMsg>, ended: Ended) {
+        if std::mem::replace(&mut self.reported, true) {
+            return;
+        }
+        let context = &self.args.context;
+        if let Err(error) = write_status(context, &ended, self.started.elapsed()).await {
+            context.warn(&error);
+        }
+        let outcome = crate::run::ArmOutcome {
+            arm: context.name.clone(),
+            seed: context.seed,
+            status: ended.status,
+            step: ended.progress.step,
+            checkpoint: ended.checkpoint,
+        };
+        // A run that has gone needs no report.
+        let _ = self.args.run.cast(RunMsg::ArmEnded { outcome });
+        myself.drain_children();
+        myself.stop(None);
+    }
+}
+
+fn install<M: ractor::Message>(slot: &Slot<M>, actor: ActorRef<M>) -> ActorId {
+    let id = actor.get_id();
+    slot.install(actor);
+    id
+}
+
+async fn write_status(context: &ArmContext, ended: &Ended, wall: Duration) -> Result<(), String> {
+    let (status, reason) = match &ended.status {
+        ArmStatus::Done => ("done", None),
+        ArmStatus::Stopped => ("stopped", None),
+        ArmStatus::Failed { reason } => ("failed", Some(reason.clone())),
+    };
+    let total_steps = if context.config.method == Method::None { 0 } else { context.total_steps };
+    let status = Status {
+        arm: context.name.clone(),
+        seed: context.seed,
+        method: context.config.method,
+        status,
+        reason,
+        step: ended.progress.step,
+        total_steps,
+        checkpoint: ended.checkpoint.clone(),
+        groups: ended.progress.groups.clone(),
+        wall_seconds: wall.as_secs_f64(),
+    };
+    let json = serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?;
+    let file = context.folder.join("status.json");
+    context
+        .slots
+        .recorder
+        .call((file, json), RecorderMsg::Replace)
+        .await
+        .map_err(|error| error.to_string())?
+}

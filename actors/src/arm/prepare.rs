@@ -1,0 +1,313 @@
+//! What an arm needs before its first actor starts: its data, its policy, its checkpoint if it resumes.
+//!
+//! Everything that can be wrong with what the user gave shows here, as one line, before any step is taken.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::audio::{Downmix, load_audio};
+use model::loss::{GrpoConfig, Importance, LossKind};
+use model::optim::{AdamWConfig, LrSchedule, LrShape};
+use model::{Policy, PolicyOptions, Processor};
+use rewards::{
+    AdvantageOptions, Formula, ParserOptions, Question, RewardRegistry, RulesJudge, Scale, Weights,
+};
+use scenarios::{ArmConfig, DType, Method, PolicyPath, RowFilter, Split, TrainMode};
+use tokio::sync::mpsc;
+
+use super::{ArmContext, Blueprints, Slots, Suite};
+use crate::checkpoint;
+use crate::conductor::Progress;
+use crate::conductor::rows::Rows;
+use crate::judge::JudgeArgs;
+use crate::loader::{AudioSource, LoaderArgs};
+use crate::optimizer::OptimizerArgs;
+use crate::recorder::RecorderMsg;
+use crate::run::RunEvent;
+use crate::sampler::SamplerArgs;
+use crate::seed::{Purpose, derive};
+use crate::shaper::ShaperArgs;
+use crate::shelf::{Published, Shelf};
+use crate::slot::Slot;
+
+/// What preparing an arm takes.
+#[derive(Clone)]
+pub struct PrepareArgs {
+    /// The arm's settings.
+    pub config: ArmConfig,
+    /// Its seed.
+    pub seed: u64,
+    /// Where tensors live.
+    pub device: tch::Device,
+    /// Torch threads of each of its model actors; 0 leaves libtorch's own choice.
+    pub threads: usize,
+    /// The run directory.
+    pub run_dir: PathBuf,
+    /// The run's recorder.
+    pub recorder: Slot<RecorderMsg>,
+    /// Where rewards are built from.
+    pub registry: Arc<RewardRegistry>,
+    /// Go on from the newest checkpoint.
+    pub resume: bool,
+    /// How audio files are read; `None` for the policy's own features of the decoded file.
+    pub audio_source: Option<AudioSource>,
+    /// Who watches the run.
+    pub events: mpsc::UnboundedSender<RunEvent>,
+}
+
+/// An arm ready to start.
+pub struct Prepared {
+    /// What all its actors know.
+    pub context: Arc<ArmContext>,
+    /// How its actors are made.
+    pub blueprints: Blueprints,
+    /// Where it begins.
+    pub progress: Progress,
+}
+
+/// Reads the data, opens the policy, restores a checkpoint. Blocks.
+///
+/// # Errors
+/// One line that names what can't be used.
+pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
+    let PrepareArgs { config, seed, .. } = &args;
+    let folder = PathBuf::from(&config.name).join(format!("seed-{seed}"));
+    let dir = args.run_dir.join(&folder);
+    let training = if config.method == Method::None { Vec::new() } else { training_rows(config)? };
+    let suites = suites(config)?;
+
+    let policy = open_policy(&args)?;
+    let processor = policy.processor().clone();
+    let source = args.audio_source.clone().unwrap_or_else(|| audio_source(config, &processor));
+    for questions in std::iter::once(&training).chain(suites.iter().map(|suite| &suite.questions)) {
+        some_clip_loads(questions, &source)?;
+    }
+
+    let (progress, published) = begin(&args, &dir, &policy)?;
+    let shelf = Shelf::new(policy, published);
+    let blueprints = blueprints(&args, shelf, source)?;
+    let ask_judge = needs_verdict(config, &args.registry)? || judging_is_free(config);
+    let context = ArmContext {
+        name: config.name.clone(),
+        seed: *seed,
+        total_steps: config.steps,
+        rows: Rows::new(training, *seed),
+        suites,
+        processor,
+        parser: ParserOptions::default(),
+        ask_judge,
+        slots: slots(config, args.recorder.clone()),
+        events: args.events.clone(),
+        config: args.config,
+        dir,
+        folder,
+    };
+    Ok(Prepared { context: Arc::new(context), blueprints, progress })
+}
+
+fn training_rows(config: &ArmConfig) -> Result<Vec<Arc<Question>>, String> {
+    let data = &config.data;
+    let filter = RowFilter { limit: data.limit, drop_view: data.drop_view, drop_color: data.drop_color };
+    scenarios::open_dataset_filtered(&data.train, &data.soundscapes, Split::Train, &filter)
+        .map_err(|error| error.to_string())
+}
+
+fn suites(config: &ArmConfig) -> Result<Vec<Suite>, String> {
+    let filter = RowFilter { limit: config.eval.limit, ..RowFilter::default() };
+    config
+        .eval
+        .suites
+        .iter()
+        .map(|source| {
+            let world = &config.data.soundscapes;
+            let questions = scenarios::open_dataset_filtered(source, world, Split::Heldout, &filter)
+                .map_err(|error| error.to_string())?;
+            Ok(Suite { name: source.name(), questions })
+        })
+        .collect()
+}
+
+fn open_policy(args: &PrepareArgs) -> Result<Policy, String> {
+    let config = &args.config.policy;
+    if config.train == TrainMode::Lora {
+        return Err("policy.train = \"lora\" is not available yet; write \"full\"".into());
+    }
+    let folder = match &config.path {
+        PolicyPath::BuiltinTiny => scenarios::builtin_tiny_policy().map_err(|error| error.to_string())?,
+        PolicyPath::Directory(folder) => folder.clone(),
+    };
+    let options = PolicyOptions {
+        device: args.device,
+        dtype: match config.dtype {
+            DType::Auto => None,
+            DType::F32 => Some(tch::Kind::Float),
+            DType::Bf16 => Some(tch::Kind::BFloat16),
+        },
+        train_audio_tower: config.train_audio_tower,
+        from_scratch: config.from_scratch.then(|| derive(args.seed, Purpose::Weights, &[])),
+    };
+    Policy::open(&folder, &options).map_err(|error| error.to_string())
+}
+
+/// Where the arm begins: at its newest checkpoint if it resumes and has one, else at the policy as it was opened.
+fn begin(args: &PrepareArgs, dir: &Path, policy: &Policy) -> Result<(Progress, Published), String> {
+    if args.resume {
+        if let Some((_, state, published)) =
+            checkpoint::resume(dir, policy).map_err(|error| error.to_string())?
+        {
+            return Ok((state.progress, published));
+        }
+        checkpoint::forget(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    }
+    let fresh = Published { policy_version: 0, trainable: policy.publish(), optimizer: Vec::new() };
+    Ok((Progress::default(), fresh))
+}
+
+fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSource {
+    let features = processor.features().clone();
+    let downmix = match config.loader.downmix {
+        scenarios::Downmix::First => Downmix::First,
+        scenarios::Downmix::Mean => Downmix::Mean,
+    };
+    Arc::new(move |path: &Path| {
+        let samples = load_audio(path, downmix).map_err(|error| error.to_string())?;
+        Ok(features.extract(&samples))
+    })
+}
+
+/// Training skips clips that can't be read, but there must be one that can.
+fn some_clip_loads(questions: &[Arc<Question>], source: &AudioSource) -> Result<(), String> {
+    let mut first_error = None;
+    for question in questions {
+        match source(&question.audio_path) {
+            Ok(_) => return Ok(()),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    match first_error {
+        Some(error) => Err(format!(
+            "none of the {} questions has audio that can be read; the first: {error}",
+            questions.len()
+        )),
+        None => Ok(()),
+    }
+}
+
+fn slots(config: &ArmConfig, recorder: Slot<RecorderMsg>) -> Slots {
+    let timeout = Duration::from_secs_f64(config.supervision.call_timeout_seconds);
+    // Steps collected ahead and an evaluation may ask at the same time.
+    let capacity = config.grpo.max_staleness as usize + 2;
+    Slots {
+        loader: Slot::new("loader", capacity, timeout),
+        sampler: Slot::new("sampler", capacity, timeout),
+        judge: Slot::new("judge", capacity, timeout),
+        rewards: config
+            .rewards
+            .keys()
+            .map(|name| (name.clone(), Slot::new(&format!("reward/{name}"), capacity, timeout)))
+            .collect(),
+        shaper: Slot::new("shaper", capacity, timeout),
+        optimizer: Slot::new("optimizer", 1, timeout),
+        // It asks the others, each within the time allowed, so it may take longer than any of them.
+        evaluator: Slot::new("evaluator", 1, timeout.saturating_mul(100)),
+        recorder,
+    }
+}
+
+fn needs_verdict(config: &ArmConfig, registry: &RewardRegistry) -> Result<bool, String> {
+    let mut needed = false;
+    for (name, spec) in &config.rewards {
+        let reward = registry
+            .build(&spec.kind, &spec.options)
+            .map_err(|error| format!("arm `{}`, [rewards.{name}]: {error}", config.name))?;
+        needed |= reward.needs_verdict();
+    }
+    Ok(needed)
+}
+
+/// Verdicts of a judge that costs nothing are had for every arm, so that arms can be compared by them.
+fn judging_is_free(config: &ArmConfig) -> bool {
+    match config.judge.kind {
+        scenarios::JudgeKind::Rules => true,
+    }
+}
+
+fn blueprints(args: &PrepareArgs, shelf: Shelf, source: AudioSource) -> Result<Blueprints, String> {
+    let config = &args.config;
+    let judge = match config.judge.kind {
+        scenarios::JudgeKind::Rules => Arc::new(RulesJudge::default()),
+    };
+    Ok(Blueprints {
+        loader: LoaderArgs { source, workers: config.loader.workers, cache_clips: config.loader.cache_clips },
+        sampler: SamplerArgs { shelf: shelf.clone(), threads: args.threads },
+        judge: JudgeArgs { judge },
+        registry: args.registry.clone(),
+        shaper: if config.method == Method::Grpo { Some(shaper(config)?) } else { None },
+        optimizer: (config.method != Method::None).then(|| optimizer(args, shelf)),
+    })
+}
+
+fn shaper(config: &ArmConfig) -> Result<ShaperArgs, String> {
+    let shaping = &config.shaping;
+    let formula = Formula::parse(&shaping.formula, config.rewards.keys(), shaping.weights.keys())
+        .map_err(|error| format!("arm `{}`, shaping.formula: {error}", config.name))?;
+    let scale = match config.grpo.scale_rewards {
+        scenarios::ScaleRewards::Group => Scale::Group,
+        scenarios::ScaleRewards::Batch => Scale::Batch,
+        scenarios::ScaleRewards::None => Scale::None,
+    };
+    Ok(ShaperArgs {
+        formula: Arc::new(formula),
+        weights: Weights { version: 0, values: shaping.weights.clone() },
+        advantages: AdvantageOptions { scale, ..AdvantageOptions::default() },
+    })
+}
+
+fn optimizer(args: &PrepareArgs, shelf: Shelf) -> OptimizerArgs {
+    let config = &args.config;
+    let (grpo, settings) = (&config.grpo, &config.optimizer);
+    let lr = if config.method == Method::Sft { config.sft.lr } else { grpo.lr };
+    OptimizerArgs {
+        shelf,
+        grpo: GrpoConfig {
+            loss: match grpo.loss {
+                scenarios::LossKind::Grpo => LossKind::Grpo,
+                scenarios::LossKind::Bnpo => LossKind::Bnpo,
+                scenarios::LossKind::DrGrpo => LossKind::DrGrpo,
+                scenarios::LossKind::Dapo => LossKind::Dapo,
+                scenarios::LossKind::Gspo => LossKind::Gspo,
+            },
+            importance: Importance::Token,
+            clip_low: grpo.clip,
+            clip_high: grpo.clip_high(),
+            delta: grpo.delta,
+            kl_coef: grpo.kl_coef,
+            kl_importance_corrected: false,
+        },
+        iterations: grpo.iterations,
+        micro_batch_prompts: grpo.micro_batch_prompts,
+        max_new_tokens: config.sampling.max_new_tokens,
+        mask_truncated: grpo.mask_truncated,
+        temperature: config.sampling.temperature,
+        reference: config.method == Method::Grpo && grpo.kl_coef > 0.0,
+        adamw: AdamWConfig {
+            betas: (settings.betas[0], settings.betas[1]),
+            eps: settings.eps,
+            weight_decay: settings.weight_decay,
+            max_grad_norm: (settings.max_grad_norm > 0.0).then_some(settings.max_grad_norm),
+        },
+        schedule: LrSchedule {
+            lr,
+            warmup_steps: settings.warmup_steps,
+            total_steps: config.steps,
+            shape: match settings.schedule {
+                scenarios::Schedule::Constant => LrShape::Constant,
+                scenarios::Schedule::Linear => LrShape::Linear,
+                scenarios::Schedule::Cosine => LrShape::Cosine,
+            },
+            final_fraction: settings.final_lr_fraction,
+        },
+        threads: args.threads,
+    }
+}

@@ -1,0 +1,276 @@
+//! The conductor: drives an arm's steps through the other actors.
+//!
+//! - `CONDUCT-1` every dispatched group ends exactly once: trained on, or excluded with a reason; the counts add up.
+//! - `CONDUCT-2` completions of step `s` are sampled from a version no older than `s − max_staleness`. With 0, all is
+//!   synchronous, and a run on the CPU is the same bit for bit under the same seed.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use scenarios::Method;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::arm::{ArmContext, ArmMsg};
+use crate::checkpoint;
+use crate::evaluator::{EvaluateQuery, EvaluatorMsg};
+use crate::optimizer::{CheckpointQuery, OptimizerMsg};
+use crate::records::GroupCounts;
+use crate::run::{ArmStatus, RunEvent};
+
+pub mod collect;
+mod grpo;
+pub mod rows;
+mod sft;
+
+/// How far an arm has come; kept in every checkpoint.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps taken.
+    pub step: u64,
+    /// Where all groups so far ended.
+    pub groups: GroupCounts,
+}
+
+/// How an arm's steps ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Done, stopped, or failed with a reason.
+    pub status: ArmStatus,
+    /// How far it came.
+    pub progress: Progress,
+    /// The last checkpoint.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// What a conductor is made of.
+pub struct ConductorArgs {
+    /// What all actors of the arm know.
+    pub context: Arc<ArmContext>,
+    /// Where it begins.
+    pub progress: Progress,
+    /// Turns true when the run is asked to stop.
+    pub stop: watch::Receiver<bool>,
+    /// Told once how the steps ended.
+    pub arm: ActorRef<ArmMsg>,
+}
+
+/// Messages to the conductor.
+pub enum ConductorMsg {
+    /// Take all steps; what steers them meanwhile is the stop switch.
+    TakeSteps,
+}
+
+/// The actor.
+pub struct Conductor;
+
+impl Actor for Conductor {
+    type Msg = ConductorMsg;
+    type State = ConductorArgs;
+    type Arguments = ConductorArgs;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<ConductorMsg>,
+        args: ConductorArgs,
+    ) -> Result<ConductorArgs, ActorProcessingErr> {
+        Ok(args)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<ConductorMsg>,
+        message: ConductorMsg,
+        state: &mut ConductorArgs,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ConductorMsg::TakeSteps => {
+                let drive = Drive {
+                    arm: state.context.clone(),
+                    progress: state.progress.clone(),
+                    stop: state.stop.clone(),
+                    checkpoint: checkpoint::newest(&state.context.dir),
+                    missing: VecDeque::new(),
+                };
+                let ended = Box::new(drive.to_the_end().await);
+                // If the arm has gone, nobody is left to hear of it.
+                let _ = state.arm.cast(ArmMsg::StepsEnded { ended });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why the steps end early.
+enum Halt {
+    Stopped,
+    Failed(String),
+}
+
+impl From<String> for Halt {
+    fn from(reason: String) -> Self {
+        Halt::Failed(reason)
+    }
+}
+
+struct Drive {
+    arm: Arc<ArmContext>,
+    progress: Progress,
+    stop: watch::Receiver<bool>,
+    checkpoint: Option<PathBuf>,
+    /// Missing and wanted scores of the last steps.
+    missing: VecDeque<(u64, u64)>,
+}
+
+impl Drive {
+    async fn to_the_end(mut self) -> Ended {
+        let status = match self.steps().await {
+            Ok(()) => ArmStatus::Done,
+            Err(halt) => {
+                // What was learned so far is kept, whatever the reason.
+                if let Err(unwritten) = self.write_checkpoint().await {
+                    tracing::warn!(arm = %self.arm.name, "no checkpoint at the end: {unwritten}");
+                }
+                match halt {
+                    Halt::Stopped => ArmStatus::Stopped,
+                    Halt::Failed(reason) => ArmStatus::Failed { reason },
+                }
+            }
+        };
+        Ended { status, progress: self.progress, checkpoint: self.checkpoint }
+    }
+
+    async fn steps(&mut self) -> Result<(), Halt> {
+        let arm = self.arm.clone();
+        if self.progress.step == 0 && (arm.config.eval.at_start || arm.config.method == Method::None) {
+            self.evaluate().await?;
+        }
+        match arm.config.method {
+            Method::None => return Ok(()),
+            Method::Grpo => self.grpo_steps().await?,
+            Method::Sft => self.sft_steps().await?,
+        }
+        self.write_checkpoint().await?;
+        Ok(())
+    }
+
+    /// Takes GRPO steps, collecting up to `max_staleness` of them ahead.
+    async fn grpo_steps(&mut self) -> Result<(), Halt> {
+        let arm = self.arm.clone();
+        let mut ahead = Ahead(VecDeque::new());
+        let mut next = self.progress.step;
+        while self.progress.step < arm.total_steps {
+            let started = Instant::now();
+            let furthest =
+                (self.progress.step + arm.config.grpo.max_staleness as u64).min(arm.total_steps - 1);
+            while next <= furthest {
+                ahead.0.push_back(tokio::spawn(collect::collect(arm.clone(), next)));
+                next += 1;
+            }
+            let Some(collecting) = ahead.0.pop_front() else { break };
+            let collected = self
+                .unless_stopped(collecting)
+                .await?
+                .map_err(|error| format!("collecting step {}: {error}", self.progress.step + 1))??;
+            let missing = self.grpo_step(collected, started).await?;
+            self.check_missing(missing)?;
+            self.after_step().await?;
+        }
+        Ok(())
+    }
+
+    async fn sft_steps(&mut self) -> Result<(), Halt> {
+        while self.progress.step < self.arm.total_steps {
+            let arm = self.arm.clone();
+            let prepared = self.unless_stopped(sft::prepare(&arm, self.progress.step)).await??;
+            self.sft_step(prepared).await?;
+            self.after_step().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for `work`, but no longer than until the run is asked to stop.
+    async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Halt> {
+        tokio::select! {
+            biased;
+            // A run whose stop switch has gone is never asked to stop.
+            Ok(_) = self.stop.wait_for(|stop| *stop) => Err(Halt::Stopped),
+            done = work => Ok(done),
+        }
+    }
+
+    async fn after_step(&mut self) -> Result<(), Halt> {
+        let (step, total) = (self.progress.step, self.arm.total_steps);
+        let every = |period: u64| period > 0 && step.is_multiple_of(period);
+        if step == total || every(self.arm.config.eval.every) {
+            self.evaluate().await?;
+        }
+        if step < total && every(self.arm.config.checkpoint.every) {
+            self.write_checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    async fn evaluate(&mut self) -> Result<(), Halt> {
+        let query = EvaluateQuery { step: self.progress.step };
+        let slot = self.arm.slots.evaluator.clone();
+        let evaluated = self.unless_stopped(slot.call(query, EvaluatorMsg::Evaluate)).await?;
+        Ok(evaluated.map_err(|error| error.to_string())??)
+    }
+
+    async fn write_checkpoint(&mut self) -> Result<(), String> {
+        if self.arm.config.method == Method::None {
+            return Ok(());
+        }
+        let folder = checkpoint::folder(&self.arm.dir, self.progress.step);
+        if self.checkpoint.as_ref() == Some(&folder) {
+            return Ok(());
+        }
+        let query = CheckpointQuery { folder: folder.clone(), progress: self.progress.clone() };
+        self.arm
+            .slots
+            .optimizer
+            .call(query, OptimizerMsg::Checkpoint)
+            .await
+            .map_err(|error| error.to_string())??;
+        self.checkpoint = Some(folder);
+        checkpoint::keep_newest(&self.arm.dir, self.arm.config.checkpoint.keep)
+            .map_err(|error| format!("{}: {error}", self.arm.dir.display()))
+    }
+
+    /// Ends the arm when too many scores could not be had for too long (REWARD-1).
+    fn check_missing(&mut self, step: (u64, u64)) -> Result<(), Halt> {
+        const WINDOW: usize = 10;
+        self.missing.push_back(step);
+        if self.missing.len() > WINDOW {
+            self.missing.pop_front();
+        }
+        let (missing, wanted) =
+            self.missing.iter().fold((0, 0), |(missing, wanted), step| (missing + step.0, wanted + step.1));
+        let most = self.arm.config.supervision.max_missing_fraction;
+        if self.missing.len() == WINDOW && missing as f64 > most * wanted as f64 {
+            return Err(Halt::Failed(format!(
+                "{missing} of {wanted} scores could not be had in the last {WINDOW} steps, more than \
+                 supervision.max_missing_fraction = {most} allows; see run.log for what the rewards said"
+            )));
+        }
+        Ok(())
+    }
+
+    fn tell(&self, event: RunEvent) {
+        self.arm.tell(event);
+    }
+}
+
+/// Steps being collected ahead; dropped, they are given up.
+struct Ahead(VecDeque<JoinHandle<Result<collect::Collected, String>>>);
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}

@@ -1,0 +1,251 @@
+//! The way of one step's completions: rows → clips → prompts → completions → verdicts → scores → advantages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use model::{Completion, Finish, Prompt};
+use rewards::{JudgeRequest, Mode, Question, RewardBatch, RewardItem, Verdict, is_correct, parse_completion};
+use scenarios::PromptStyle;
+
+use crate::arm::ArmContext;
+use crate::judge::JudgeMsg;
+use crate::loader::{Clip, LoaderMsg};
+use crate::records::GroupCounts;
+use crate::reward::RewardMsg;
+use crate::sampler::{GenerateQuery, SamplerMsg};
+use crate::seed::{Purpose, derive};
+use crate::shaper::{Components, ShapeQuery, Shaped, ShaperMsg};
+
+/// Time spent inside the actors that do the work, in seconds.
+#[derive(Clone, Copy, Default)]
+pub struct Timings {
+    /// Loading audio.
+    pub load: f64,
+    /// Sampling.
+    pub sample: f64,
+    /// Judging and scoring; rewards run side by side, so the slowest counts.
+    pub reward: f64,
+    /// From the first request to the last answer.
+    pub wall: f64,
+}
+
+/// A prompt that could be made.
+pub struct Prompted {
+    /// Its place among the step's rows.
+    pub group: usize,
+    /// The row.
+    pub question: Arc<Question>,
+    /// The prompt.
+    pub prompt: Prompt,
+}
+
+/// A step's completions with all that is known of them before training.
+pub struct Collected {
+    /// One per group that was sampled.
+    pub prompts: Vec<Prompted>,
+    /// Group-major, `group_size` per prompt.
+    pub completions: Vec<Completion>,
+    /// What the rewards saw, in the order of the completions.
+    pub items: Vec<RewardItem>,
+    /// What they said.
+    pub components: Arc<Components>,
+    /// What came of it.
+    pub shaped: Shaped,
+    /// Version of the weights that sampled.
+    pub policy_version: u64,
+    /// Groups so far: dispatched, and excluded with a reason.
+    pub groups: GroupCounts,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// Makes prompts of rows, in the style that `style_of` gives a place (`None`: the arm's own); a row whose clip can't be
+/// read, or whose prompt can't be made, is `Err` in its place. Also returns the loader's time.
+pub async fn prompts_of(
+    arm: &ArmContext,
+    rows: &[Arc<Question>],
+    style_of: impl Fn(usize) -> Option<PromptStyle>,
+) -> Result<(Vec<Result<Prompt, Unusable>>, f64), String> {
+    let paths = rows.iter().map(|row| row.audio_path.clone()).collect();
+    let loaded = arm.slots.loader.call(paths, LoaderMsg::Load).await.map_err(|error| error.to_string())?;
+    let clips = rows.iter().zip(loaded.clips).enumerate();
+    let prompts = clips.map(|(place, (row, clip))| prompt_of(arm, row, clip, style_of(place))).collect();
+    Ok((prompts, loaded.seconds))
+}
+
+/// Why a row could not be used.
+pub struct Unusable {
+    /// The name it is counted under.
+    pub reason: &'static str,
+    /// One line for people.
+    pub message: String,
+}
+
+fn prompt_of(
+    arm: &ArmContext,
+    row: &Question,
+    clip: Clip,
+    style: Option<PromptStyle>,
+) -> Result<Prompt, Unusable> {
+    let clip = clip.map_err(|message| Unusable { reason: "audio_unreadable", message })?;
+    arm.processor
+        .prompt(&arm.user_text(row, style), &[clip])
+        .map_err(|error| Unusable { reason: "prompt_unusable", message: format!("{}: {error}", row.id) })
+}
+
+/// Samples, judges, scores and shapes the completions of `step`.
+///
+/// # Errors
+/// One line, when an actor it needs is out of service for good.
+pub async fn collect(arm: Arc<ArmContext>, step: u64) -> Result<Collected, String> {
+    let started = Instant::now();
+    let sampling = &arm.config.sampling;
+    let rows = arm.rows.of_step(step, sampling.prompts_per_step);
+    let (made, load) = prompts_of(&arm, &rows, |_| None).await?;
+    let mut groups = GroupCounts { dispatched: rows.len() as u64, ..GroupCounts::default() };
+    let mut prompts = Vec::with_capacity(rows.len());
+    for (group, (question, made)) in rows.into_iter().zip(made).enumerate() {
+        match made {
+            Ok(prompt) => prompts.push(Prompted { group, question, prompt }),
+            Err(unusable) => {
+                groups.exclude(unusable.reason);
+                arm.warn(&unusable.message);
+            }
+        }
+    }
+
+    let (completions, policy_version, sample) = generate(&arm, step, &prompts).await?;
+    let mut items = items_of(&arm, &prompts, &completions);
+    let judge = judge(&arm, &mut items).await?;
+    let batch = Arc::new(RewardBatch {
+        step: step + 1,
+        total_steps: arm.total_steps,
+        group_size: sampling.group_size,
+        microbatch: arm.config.grpo.micro_batch_prompts * sampling.group_size,
+        items,
+    });
+    let (components, score) = score(&arm, &batch).await?;
+    let query = ShapeQuery { components: components.clone(), group_size: sampling.group_size };
+    let shaped = arm.slots.shaper.call(query, ShaperMsg::Shape).await.map_err(|error| error.to_string())?;
+
+    let timings = Timings { load, sample, reward: judge + score, wall: started.elapsed().as_secs_f64() };
+    let items = Arc::unwrap_or_clone(batch).items;
+    Ok(Collected { prompts, completions, items, components, shaped, policy_version, groups, timings })
+}
+
+async fn generate(
+    arm: &ArmContext,
+    step: u64,
+    prompts: &[Prompted],
+) -> Result<(Vec<Completion>, u64, f64), String> {
+    if prompts.is_empty() {
+        return Ok((Vec::new(), step, 0.0));
+    }
+    let group_size = arm.config.sampling.group_size;
+    let seeds = prompts
+        .iter()
+        .flat_map(|prompted| {
+            let group = prompted.group as u64;
+            (0..group_size as u64)
+                .map(move |index| derive(arm.seed, Purpose::Completion, &[step, group, index]))
+        })
+        .collect();
+    let query = GenerateQuery {
+        prompts: prompts.iter().map(|prompted| prompted.prompt.clone()).collect(),
+        group_size,
+        params: arm.sampling_params(),
+        seeds,
+    };
+    let generated =
+        arm.slots.sampler.call(query, SamplerMsg::Generate).await.map_err(|error| error.to_string())??;
+    Ok((generated.completions, generated.policy_version, generated.seconds))
+}
+
+fn items_of(arm: &ArmContext, prompts: &[Prompted], completions: &[Completion]) -> Vec<RewardItem> {
+    let group_size = arm.config.sampling.group_size;
+    completions
+        .iter()
+        .enumerate()
+        .map(|(place, completion)| {
+            item_of(arm, &prompts[place / group_size].question, place / group_size, completion)
+        })
+        .collect()
+}
+
+/// Reads one completion.
+pub fn item_of(
+    arm: &ArmContext,
+    question: &Arc<Question>,
+    group: usize,
+    completion: &Completion,
+) -> RewardItem {
+    let text = arm.processor.decode(&completion.ids);
+    let parsed = parse_completion(&text, &arm.parser);
+    let correct = is_correct(&parsed, question);
+    RewardItem {
+        question: question.clone(),
+        group,
+        completion: text,
+        parsed,
+        correct,
+        completion_tokens: completion.ids.len(),
+        truncated: completion.finish == Finish::Length,
+        verdict: None,
+    }
+}
+
+/// Fills in the verdicts of the completions that think; returns the judge's time.
+pub async fn judge(arm: &ArmContext, items: &mut [RewardItem]) -> Result<f64, String> {
+    if !arm.ask_judge {
+        return Ok(0.0);
+    }
+    let mut places = Vec::new();
+    let mut requests = Vec::new();
+    for (place, item) in items.iter().enumerate() {
+        if let (Mode::Think, Some(think)) = (item.parsed.mode, &item.parsed.think) {
+            places.push(place);
+            requests.push(JudgeRequest {
+                question: item.question.clone(),
+                think: think.clone(),
+                answer: item.parsed.answer.clone().unwrap_or_default(),
+            });
+        }
+    }
+    if requests.is_empty() {
+        return Ok(0.0);
+    }
+    let judged = arm.slots.judge.call(requests, JudgeMsg::Judge).await.map_err(|error| error.to_string())?;
+    for (place, verdict) in places.into_iter().zip(judged.verdicts) {
+        items[place].verdict = Some(verdict);
+    }
+    Ok(judged.seconds)
+}
+
+/// Asks every reward, side by side.
+async fn score(arm: &ArmContext, batch: &Arc<RewardBatch>) -> Result<(Arc<Components>, f64), String> {
+    let mut asked = Vec::new();
+    for (name, slot) in &arm.slots.rewards {
+        let (slot, batch) = (slot.clone(), batch.clone());
+        asked.push((name, tokio::spawn(async move { slot.call(batch, RewardMsg::Score).await })));
+    }
+    let mut components = BTreeMap::new();
+    let mut slowest: f64 = 0.0;
+    for (name, answer) in asked {
+        let scored = answer
+            .await
+            .map_err(|error| format!("reward `{name}`: {error}"))?
+            .map_err(|error| format!("reward `{name}`: {error}"))?;
+        if let Some(failure) = &scored.failure {
+            arm.warn(&format!("reward `{name}` at step {}: {failure}", batch.step));
+        }
+        slowest = slowest.max(scored.seconds);
+        components.insert(name.clone(), scored.scores);
+    }
+    Ok((Arc::new(components), slowest))
+}
+
+/// The verdict's two figures of a completion, if it has them.
+pub fn figures(verdict: &Option<Verdict>) -> (Option<f64>, Option<f64>) {
+    verdict.as_ref().map_or((None, None), |verdict| (verdict.consistency, verdict.think_quality))
+}

@@ -1,0 +1,184 @@
+//! What a run writes down, line by line. `docs/metrics.md` defines every field.
+//!
+//! Every time and rate is in a field ending in `_seconds` or `_per_second`; all else is the same in two runs with
+//! one seed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rewards::{Difficulty, Mode};
+use serde::Serialize;
+
+/// A line of `metrics.jsonl` of a GRPO arm: one step.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "docs/metrics.md defines the fields")]
+pub struct GrpoMetrics {
+    pub step: u64,
+    pub total_steps: u64,
+    pub policy_version: u64,
+    pub weights_version: u64,
+    pub staleness: u64,
+    pub reward: Option<f64>,
+    pub reward_std: Option<f64>,
+    pub components: BTreeMap<String, Option<f64>>,
+    pub missing: BTreeMap<String, u64>,
+    pub accuracy: f64,
+    pub think_rate: f64,
+    pub think_rate_by_difficulty: BTreeMap<String, f64>,
+    pub format_rate: f64,
+    pub consistency: Option<f64>,
+    pub think_quality: Option<f64>,
+    pub completion_tokens_mean: f64,
+    pub truncated_rate: f64,
+    pub groups_dispatched: u64,
+    pub groups_trained: u64,
+    pub groups_excluded: BTreeMap<String, u64>,
+    pub frac_zero_std: f64,
+    pub loss: Option<f64>,
+    pub kl: Option<f64>,
+    pub clip_frac_low: Option<f64>,
+    pub clip_frac_high: Option<f64>,
+    pub grad_norm: Option<f64>,
+    pub lr: Option<f64>,
+    pub load_seconds: f64,
+    pub sample_seconds: f64,
+    pub reward_seconds: f64,
+    pub optimize_seconds: f64,
+    pub actor_seconds: f64,
+    pub step_seconds: f64,
+    pub tokens_per_second: f64,
+}
+
+/// A line of `metrics.jsonl` of an SFT arm: one step.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "docs/metrics.md defines the fields")]
+pub struct SftMetrics {
+    pub step: u64,
+    pub total_steps: u64,
+    pub policy_version: u64,
+    pub groups_dispatched: u64,
+    pub groups_trained: u64,
+    pub groups_excluded: BTreeMap<String, u64>,
+    pub loss: Option<f64>,
+    pub grad_norm: Option<f64>,
+    pub lr: Option<f64>,
+    pub target_tokens: u64,
+    pub load_seconds: f64,
+    pub optimize_seconds: f64,
+    pub actor_seconds: f64,
+    pub step_seconds: f64,
+    pub tokens_per_second: f64,
+}
+
+/// Whether a completion was sampled to train on or to evaluate.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// To train on.
+    Train,
+    /// To evaluate.
+    Eval,
+}
+
+/// A line of `rollouts.jsonl`: one completion.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "docs/metrics.md defines the fields")]
+pub struct Rollout {
+    pub phase: Phase,
+    pub step: u64,
+    pub group: u64,
+    pub index: u64,
+    pub id: String,
+    pub question: String,
+    pub choices: Vec<String>,
+    pub answer_gold: String,
+    pub audio_path: PathBuf,
+    pub difficulty: Option<Difficulty>,
+    pub kind: Option<String>,
+    pub completion: String,
+    pub mode: Mode,
+    pub think: Option<String>,
+    pub answer: Option<String>,
+    pub correct: bool,
+    pub well_formed: bool,
+    pub components: BTreeMap<String, Option<f64>>,
+    pub reward: Option<f64>,
+    pub advantage: Option<f64>,
+    pub weights_version: Option<u64>,
+    pub policy_version: u64,
+    pub tokens: u64,
+    pub truncated: bool,
+}
+
+/// Counts and sums over completions, so that they pool over seeds.
+#[derive(Clone, Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "docs/metrics.md defines the fields")]
+pub struct Tally {
+    pub n: u64,
+    pub correct: u64,
+    pub correct_official: u64,
+    pub think: u64,
+    pub well_formed: u64,
+    pub consistency_sum: f64,
+    pub consistency_n: u64,
+    pub think_quality_sum: f64,
+    pub think_quality_n: u64,
+    pub completion_tokens: u64,
+}
+
+/// A line of `eval.jsonl`: one evaluation of one suite.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "docs/metrics.md defines the fields")]
+pub struct Evaluation {
+    pub step: u64,
+    pub suite: String,
+    pub policy_version: u64,
+    pub overall: Tally,
+    pub by_difficulty: BTreeMap<String, Tally>,
+    pub by_kind: BTreeMap<String, Tally>,
+    pub unreadable_clips: u64,
+    pub eval_seconds: f64,
+}
+
+/// `status.json` of an arm under a seed.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "docs/metrics.md defines the fields")]
+pub struct Status {
+    pub arm: String,
+    pub seed: u64,
+    pub method: scenarios::Method,
+    pub status: &'static str,
+    pub reason: Option<String>,
+    pub step: u64,
+    pub total_steps: u64,
+    pub checkpoint: Option<PathBuf>,
+    pub groups: GroupCounts,
+    pub wall_seconds: f64,
+}
+
+/// Where groups ended (CONDUCT-1): `dispatched = trained + Σ excluded`.
+#[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
+pub struct GroupCounts {
+    /// Groups sent out to be sampled.
+    pub dispatched: u64,
+    /// Groups trained on.
+    pub trained: u64,
+    /// Groups not trained on, by reason.
+    pub excluded: BTreeMap<String, u64>,
+}
+
+impl GroupCounts {
+    /// Counts one group out.
+    pub fn exclude(&mut self, reason: &str) {
+        *self.excluded.entry(reason.to_owned()).or_default() += 1;
+    }
+
+    /// Adds the counts of a step.
+    pub fn add(&mut self, step: &GroupCounts) {
+        self.dispatched += step.dispatched;
+        self.trained += step.trained;
+        for (reason, count) in &step.excluded {
+            *self.excluded.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
