@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! - ADV-1 a completion whose reward is `None` (or not finite) has no advantage and no part in mean and std.
-//! - ADV-2 a group with fewer than 2 scored completions is excluded: none of its completions has an advantage.
+//! - ADV-2 a group with fewer than 2 scored completions is excluded: none of its completions has an
+//!   advantage.
 //! - ADV-3 a group whose rewards are all alike has advantage 0, under every scale, and is counted.
 
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,8 @@ pub struct Advantages {
     pub excluded_groups: Vec<usize>,
 }
 
-/// Computes the advantages of groups of `group_size` that lie side by side; a shorter rest is a group of its own.
+/// Computes the advantages of groups of `group_size` that lie side by side; a shorter rest is a group of its
+/// own.
 pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &AdvantageOptions) -> Advantages {
     let mut result = Advantages { values: vec![None; rewards.len()], ..Advantages::default() };
     let scored: Vec<Option<f64>> = rewards.iter().map(|reward| reward.filter(|r| r.is_finite())).collect();
@@ -172,8 +174,8 @@ mod tests {
 
     #[test]
     fn batch_scale_divides_by_the_std_of_all_that_take_part() {
-        // Group means 1 and 3; all four: mean 2, deviations -2 0 0 2, variance 8/3. The third group is excluded, and
-        // its reward of 100 has no part in the std.
+        // Group means 1 and 3; all four: mean 2, deviations -2 0 0 2, variance 8/3. The third group is
+        // excluded, and its reward of 100 has no part in the std.
         let rewards = [Some(0.0), Some(2.0), Some(2.0), Some(4.0), Some(100.0), None];
         let options = AdvantageOptions { scale: Scale::Batch, epsilon: 0.0 };
         let result = advantages(&rewards, 2, &options);

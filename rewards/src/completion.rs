@@ -1,19 +1,20 @@
 //! Reads a completion: did it think, what did it think, what did it answer, is the form valid?
 //!
-//! Text comes from the sampler (special tokens already taken out); the result goes to every reward, the judge, the
-//! evaluator and the rollout file. The two valid forms (paper, section on the adaptive prompt):
+//! Text comes from the sampler (special tokens already taken out); the result goes to every reward, the
+//! judge, the evaluator and the rollout file. The two valid forms (paper, section on the adaptive prompt):
 //!
 //! - think:    `<think> … </think><answer> … </answer>`
 //! - no-think: `<answer> … </answer>`
 //!
 //! Invariants:
-//! - PARSE-1 `well_formed` iff each tag of the form occurs exactly once, in order, with nothing but white space around
-//!   and between the two elements, and the answer is not blank. A tag quoted inside the text is a second tag.
+//! - PARSE-1 `well_formed` iff each tag of the form occurs exactly once, in order, with nothing but white
+//!   space around and between the two elements, and the answer is not blank. A tag quoted inside the text is
+//!   a second tag.
 //! - PARSE-2 a malformed completion is `Think` iff a `<think>` was opened anywhere.
 //! - PARSE-3 any text is parsed; nothing panics.
 //!
-//! Deviation: other work marks no-think by an empty `<think></think>`; by default that is read as a well-formed
-//! no-think completion, see [`ParserOptions`].
+//! Deviation: other work marks no-think by an empty `<think></think>`; by default that is read as a
+//! well-formed no-think completion, see [`ParserOptions`].
 
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +37,8 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ParserOptions {
-    /// `<think></think><answer>…</answer>` is a well-formed no-think completion (default). If not, it is a think
-    /// completion with nothing in its thinking.
+    /// `<think></think><answer>…</answer>` is a well-formed no-think completion (default). If not, it is a
+    /// think completion with nothing in its thinking.
     pub empty_think_is_no_think: bool,
 }
 
@@ -54,10 +55,11 @@ pub struct ParsedCompletion {
     pub mode: Mode,
     /// Whether it has one of the two valid forms.
     pub well_formed: bool,
-    /// The thinking, trimmed. Of a malformed completion: what follows its first `<think>`, as far as can be told.
+    /// The thinking, trimmed. Of a malformed completion: what follows its first `<think>`, as far as can be
+    /// told.
     pub think: Option<String>,
-    /// The answer, trimmed. Of a malformed completion: the last closed `<answer>` that is not blank, for the record
-    /// only, since a malformed completion counts as wrong whatever it says.
+    /// The answer, trimmed. Of a malformed completion: the last closed `<answer>` that is not blank, for the
+    /// record only, since a malformed completion counts as wrong whatever it says.
     pub answer: Option<String>,
 }
 
@@ -66,7 +68,8 @@ pub struct ParsedCompletion {
 /// ```
 /// use rewards::{Mode, ParserOptions, parse_completion};
 ///
-/// let parsed = parse_completion("<think> a bark </think>\n<answer> dog </answer>", &ParserOptions::default());
+/// let text = "<think> a bark </think>\n<answer> dog </answer>";
+/// let parsed = parse_completion(text, &ParserOptions::default());
 /// assert!(parsed.well_formed);
 /// assert_eq!(parsed.mode, Mode::Think);
 /// assert_eq!(parsed.think.as_deref(), Some("a bark"));

@@ -1,20 +1,21 @@
 //! The shaping formula: how components and weights become one reward.
 //!
-//! A scenario writes it as text, a researcher may change it while a run goes on; [`shape`](crate::shape) evaluates it
-//! for every completion of a step. What may stand in it:
+//! A scenario writes it as text, a researcher may change it while a run goes on; [`shape`](crate::shape)
+//! evaluates it for every completion of a step. What may stand in it:
 //!
-//! - the names of components, and `w_NAME` for the weight of NAME; in braces if a name has other characters than
-//!   letters, digits and underscores: `{my-reward}`, `{w_my-reward}`;
+//! - the names of components, and `w_NAME` for the weight of NAME; in braces if a name has other characters
+//!   than letters, digits and underscores: `{my-reward}`, `{w_my-reward}`;
 //! - numbers: `2`, `0.5`, `1e-3`; `+ - * / ^` with their usual precedence; parentheses;
 //! - `min(a, b, …)`, `max(a, b, …)`, `abs`, `exp`, `ln`, `sqrt`, `tanh`, `floor`, `ceil`, `round`.
 //!
-//! `scan` checks the text and says in one line, with the column, what is wrong; the expression itself is parsed and
-//! evaluated by the `exmex` crate.
+//! `scan` checks the text and says in one line, with the column, what is wrong; the expression itself is
+//! parsed and evaluated by the `exmex` crate.
 //!
 //! Invariants:
-//! - FORMULA-1 any text is either refused in one line or evaluates as it reads: `-x^2` and `a^b^c`, on which readers
-//!   and programs disagree, are refused.
-//! - FORMULA-2 text length and nesting are bounded, so that no formula exhausts the stack or the time of a step.
+//! - FORMULA-1 any text is either refused in one line or evaluates as it reads: `-x^2` and `a^b^c`, on which
+//!   readers and programs disagree, are refused.
+//! - FORMULA-2 text length and nesting are bounded, so that no formula exhausts the stack or the time of a
+//!   step.
 //! - FORMULA-3 a result that is not finite is no result.
 
 use std::collections::BTreeMap;
@@ -110,10 +111,11 @@ impl Formula {
     /// ```
     /// use rewards::Formula;
     ///
-    /// let error = Formula::parse("accuracy + w_fromat * format", ["accuracy", "format"], ["format"]).unwrap_err();
+    /// let error = Formula::parse("0.5 * accuracy + w_fromat * format", ["accuracy", "format"], ["format"]);
     /// assert_eq!(
-    ///     error.to_string(),
-    ///     "formula, column 12: unknown name `w_fromat`; did you mean `w_format`? (known: accuracy, format, w_format)",
+    ///     error.unwrap_err().to_string(),
+    ///     "formula, column 18: unknown name `w_fromat`; did you mean `w_format`? \
+    ///      (known: accuracy, format, w_format)",
     /// );
     /// ```
     ///
@@ -155,7 +157,8 @@ impl Formula {
         })
     }
 
-    /// Its value for one completion; `None` if a component or weight it uses is missing or the value is not finite.
+    /// Its value for one completion; `None` if a component or weight it uses is missing or the value is not
+    /// finite.
     pub fn eval(&self, components: &BTreeMap<String, f64>, weights: &Weights) -> Option<f64> {
         let mut bound = self.bind(weights)?;
         let row: Vec<Option<f64>> =
@@ -163,7 +166,8 @@ impl Formula {
         bound.eval_with(|column| row[column])
     }
 
-    /// The formula with its weights filled in, to be evaluated for many completions; `None` if a weight is missing.
+    /// The formula with its weights filled in, to be evaluated for many completions; `None` if a weight is
+    /// missing.
     pub(crate) fn bind(&self, weights: &Weights) -> Option<Bound<'_>> {
         let value_of = |slot: &Slot| match slot {
             Slot::Component(_) => Some(0.0),

@@ -1,8 +1,9 @@
 //! What a judge is asked and what it says.
 //!
-//! A judge reads one well-formed think completion and says whether the thinking supports the answer given (R_c of the
-//! paper) and how good the thinking is in itself (R_t). The slots of `consistency` and `think` ask it; its verdict is
-//! put into [`RewardItem::verdict`](crate::RewardItem::verdict) before the rewards are computed.
+//! A judge reads one well-formed think completion and says whether the thinking supports the answer given
+//! (R_c of the paper) and how good the thinking is in itself (R_t). The slots of `consistency` and `think`
+//! ask it; its verdict is put into [`RewardItem::verdict`](crate::RewardItem::verdict) before the rewards are
+//! computed.
 //!
 //! Invariant: JUDGE-1 a score that could not be had is `None`, never 0; `note` says why.
 

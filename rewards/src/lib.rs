@@ -1,15 +1,17 @@
-//! The rewards of Audio-Thinker (arXiv 2508.08039v3), and a place for your own. Pure: no tensors, no async runtime.
+//! The rewards of Audio-Thinker (arXiv 2508.08039v3), and a place for your own. Pure: no tensors, no async
+//! runtime.
 //!
 //! The nouns, in the order in which a completion meets them:
-//! - a [`Question`] about a clip, and the completion's text, which [`parse_completion`] takes apart into thinking and
-//!   answer; [`is_correct`] says whether the answer is the right choice;
+//! - a [`Question`] about a clip, and the completion's text, which [`parse_completion`] takes apart into
+//!   thinking and answer; [`is_correct`] says whether the answer is the right choice;
 //! - a [`Judge`] that reads the thinking and returns a [`Verdict`]; [`RulesJudge`] needs no model;
-//! - a [`Reward`] scores every [`RewardItem`] of a [`RewardBatch`], one component of the whole; [`RewardRegistry`]
-//!   knows rewards by name;
+//! - a [`Reward`] scores every [`RewardItem`] of a [`RewardBatch`], one component of the whole;
+//!   [`RewardRegistry`] knows rewards by name;
 //! - a [`Formula`] combines the components under [`Weights`] into one number per completion: [`shape`];
 //! - [`advantages()`] compares it with the rest of its group.
 //!
-//! A score that could not be had is `None` all the way, never 0 (REWARD-1): it leaves the group instead of spoiling it.
+//! A score that could not be had is `None` all the way, never 0 (REWARD-1): it leaves the group instead of
+//! spoiling it.
 //!
 //! # The standard rewards
 //!
@@ -23,7 +25,7 @@
 //!
 //! # Writing a reward
 //!
-//! Implement [`Reward`], register it under a name, and a scenario can use it: `[rewards.brevity] kind = "brevity"`.
+//! Implement [`Reward`] and register it under a name; `[rewards.brevity] kind = "brevity"` then uses it.
 //!
 //! ```
 //! use rewards::{Reward, RewardBatch, RewardError, RewardRegistry, read_options};

@@ -3,15 +3,15 @@
 //! The content of `<answer>` names a choice if, in this order,
 //! 1. it is the choice's text, case and white space aside;
 //! 2. it is the choice's text, punctuation aside too, and no other choice's;
-//! 3. it is the choice's letter, `B`, `b.` or `(B)`, alone or before the choice's text: `B. dog`, `(b) dog`, `B: dog`.
-//!    A letter that contradicts the text after it names nothing.
+//! 3. it is the choice's letter, `B`, `b.` or `(B)`, alone or before the choice's text: `B. dog`, `(b) dog`,
+//!    `B: dog`. A letter that contradicts the text after it names nothing.
 //!
-//! Letters are not read where a choice is itself a single letter, as keys of music are. Choices that bring letters of
-//! their own (`A. cat`, `B. dog`) are taken with and without them. Only the whole answer counts: `a dog` is not `dog`,
-//! and `dog and cat` is neither.
+//! Letters are not read where a choice is itself a single letter, as keys of music are. Choices that bring
+//! letters of their own (`A. cat`, `B. dog`) are taken with and without them. Only the whole answer counts:
+//! `a dog` is not `dog`, and `dog and cat` is neither.
 //!
-//! Stricter than the official MMAU and MMAR string match, which takes sets of words and so cannot tell `from near to
-//! far` from `from far to near`; evaluation reports both.
+//! Stricter than the official MMAU and MMAR string match, which takes sets of words and so cannot tell `from
+//! near to far` from `from far to near`; evaluation reports both.
 
 use crate::{ParsedCompletion, Question};
 
@@ -147,8 +147,8 @@ fn plain(text: &str) -> String {
     text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The words of a text in lower case, without punctuation. Signs that carry meaning stay: `f#`, `c++`, `50%`, `-5`,
-/// `3.5`, `1/2`; apostrophes go without parting the word.
+/// The words of a text in lower case, without punctuation. Signs that carry meaning stay: `f#`, `c++`, `50%`,
+/// `-5`, `3.5`, `1/2`; apostrophes go without parting the word.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.to_lowercase().chars().collect();
     let digit = |index: Option<usize>| index.and_then(|i| chars.get(i)).is_some_and(|c| c.is_numeric());

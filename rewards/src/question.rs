@@ -1,7 +1,7 @@
 //! The question a completion answers, as every room of the house sees it.
 //!
-//! A dataset makes [`Question`]s, the sampler answers them, the rewards and the judge read them. Nothing in here is
-//! known to the policy but `text`, `choices` and the clip at `audio_path`.
+//! A dataset makes [`Question`]s, the sampler answers them, the rewards and the judge read them. Nothing in
+//! here is known to the policy but `text`, `choices` and the clip at `audio_path`.
 
 use std::path::PathBuf;
 

@@ -23,7 +23,8 @@ impl RewardRegistry {
         Self::default()
     }
 
-    /// A registry that knows the rewards of the paper: `format`, `accuracy`, `adaptive-think`, `consistency`, `think`.
+    /// A registry that knows the rewards of the paper: `format`, `accuracy`, `adaptive-think`, `consistency`,
+    /// `think`.
     pub fn standard() -> Self {
         let mut registry = Self::new();
         registry.register(format::KIND, |options| Ok(Box::new(format::Format::from_options(options)?)));
@@ -38,8 +39,8 @@ impl RewardRegistry {
         registry
     }
 
-    /// Makes a reward known under a name. The options are its `[rewards.NAME]` table without `kind`. A name that is
-    /// known already now means the new reward.
+    /// Makes a reward known under a name. The options are its `[rewards.NAME]` table without `kind`. A name
+    /// that is known already now means the new reward.
     pub fn register<F>(&mut self, kind: impl Into<String>, factory: F)
     where
         F: Fn(&toml::Table) -> Result<Box<dyn Reward>, RewardError> + Send + Sync + 'static,
@@ -73,7 +74,8 @@ impl std::fmt::Debug for RewardRegistry {
     }
 }
 
-/// Reads the options of a reward into its options struct (`serde(default)`, every field present in its TOML form).
+/// Reads the options of a reward into its options struct (`serde(default)`, every field present in its TOML
+/// form).
 ///
 /// ```
 /// #[derive(Default, serde::Serialize, serde::Deserialize)]
@@ -81,12 +83,16 @@ impl std::fmt::Debug for RewardRegistry {
 /// struct BrevityOptions { per_token: f64 }
 ///
 /// let typo = toml::toml! { per_tokn = 0.01 };
-/// let error = rewards::read_options::<BrevityOptions>("brevity", &typo).map(|_| ()).unwrap_err().to_string();
-/// assert_eq!(error, "reward kind `brevity` has no option `per_tokn`; did you mean `per_token`? (known: per_token)");
+/// let error = rewards::read_options::<BrevityOptions>("brevity", &typo).err().unwrap();
+/// assert_eq!(
+///     error.to_string(),
+///     "reward kind `brevity` has no option `per_tokn`; did you mean `per_token`? (known: per_token)",
+/// );
 /// ```
 ///
 /// # Errors
-/// A key is unknown (the nearest is named) or its value is unusable (key, value and what is expected are named).
+/// A key is unknown (the nearest is named) or its value is unusable (key, value and what is expected are
+/// named).
 pub fn read_options<T>(kind: &str, options: &toml::Table) -> Result<T, RewardError>
 where
     T: Default + Serialize + DeserializeOwned,

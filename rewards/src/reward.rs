@@ -1,7 +1,8 @@
 //! The one trait a reward implements, and the batch it sees.
 //!
-//! Each optimizer step the conductor puts all completions of the step into one [`RewardBatch`]; every slot scores it
-//! with its [`Reward`]; the shaper combines the scores ([`shape`](crate::shape)) into one reward per completion.
+//! Each optimizer step the conductor puts all completions of the step into one [`RewardBatch`]; every slot
+//! scores it with its [`Reward`]; the shaper combines the scores ([`shape`](crate::shape)) into one reward
+//! per completion.
 //!
 //! Invariants:
 //! - REWARD-1 a score that could not be had is `None`, never 0.
@@ -48,8 +49,8 @@ impl RewardItem {
         self.parsed.mode == Mode::Think
     }
 
-    /// What to ask the judge about this completion; `None` where there is nothing to judge: it did not think, or it
-    /// is malformed.
+    /// What to ask the judge about this completion; `None` where there is nothing to judge: it did not think,
+    /// or it is malformed.
     pub fn judge_request(&self) -> Option<JudgeRequest> {
         match (self.parsed.well_formed, &self.parsed.think, &self.parsed.answer) {
             (true, Some(think), Some(answer)) => Some(JudgeRequest {

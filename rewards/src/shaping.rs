@@ -1,8 +1,8 @@
 //! From components to one reward per completion: the formula, under the weights of the moment.
 //!
-//! Slots give one column of scores per component, the formula combines a row into the shaped reward, the advantages
-//! are taken of it. Weights change while a run goes on (LIVE-1), so they carry a version, and whoever records a
-//! shaped reward records that version beside it.
+//! Slots give one column of scores per component, the formula combines a row into the shaped reward, the
+//! advantages are taken of it. Weights change while a run goes on (LIVE-1), so they carry a version, and
+//! whoever records a shaped reward records that version beside it.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ pub struct Weights {
 
 /// The shaped reward of every completion.
 ///
-/// A row is `None` if any component the formula uses is missing there (REWARD-1), if a weight it uses is not in
-/// `weights`, or if the result is not a finite number: one infinite reward would otherwise spoil its whole group. A
-/// component the formula does not use may be missing.
+/// A row is `None` if any component the formula uses is missing there (REWARD-1), if a weight it uses is not
+/// in `weights`, or if the result is not a finite number: one infinite reward would otherwise spoil its whole
+/// group. A component the formula does not use may be missing.
 pub fn shape(
     formula: &Formula,
     components: &BTreeMap<String, Vec<Option<f64>>>,

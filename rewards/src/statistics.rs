@@ -1,7 +1,7 @@
 //! What several rewards need to know of the batch: how many completions thought, and how well.
 //!
-//! The one place where λ of adaptive think (Eq. 3-5) and the mean R_t of the think reward are computed (REWARD-2).
-//! The paper says "in the batch" and leaves open which: [`Scope`] tells.
+//! The one place where λ of adaptive think (Eq. 3-5) and the mean R_t of the think reward are computed
+//! (REWARD-2). The paper says "in the batch" and leaves open which: [`Scope`] tells.
 
 use std::collections::BTreeMap;
 
@@ -86,8 +86,8 @@ impl BatchStatistics {
     }
 }
 
-/// The quality of an item's thinking: 0 if it thought but is malformed, for there is no thinking in the form asked for;
-/// `None` if it did not think or the judge could not say.
+/// The quality of an item's thinking: 0 if it thought but is malformed, for there is no thinking in the form
+/// asked for; `None` if it did not think or the judge could not say.
 pub fn think_quality(item: &RewardItem) -> Option<f64> {
     match (item.thinks(), item.parsed.well_formed) {
         (false, _) => None,
@@ -103,8 +103,8 @@ mod tests {
 
     #[test]
     fn the_scope_tells_which_completions_count() {
-        // Groups 0 to 3 of one think and one no-think completion, but for group 3 of two no-think ones; two groups
-        // are a micro-batch.
+        // Groups 0 to 3 of one think and one no-think completion, but for group 3 of two no-think ones; two
+        // groups are a micro-batch.
         let items = vec![
             thought(0, "dog", None, Some(0.2)),
             direct(0, "dog"),

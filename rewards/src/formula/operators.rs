@@ -1,8 +1,8 @@
 //! The operators a formula may use.
 //!
-//! exmex's own set gives `-` a higher precedence than `+` and `/` a higher one than `*`, and evaluates sums and
-//! products of numbers first, after which a function can be applied to the wrong operation: its `exp(x + 1 + 2)` is
-//! `x + exp(1 + 2)`. Here every binary operator is evaluated left to right within its precedence.
+//! exmex's own set gives `-` a higher precedence than `+` and `/` a higher one than `*`, and evaluates sums
+//! and products of numbers first, after which a function can be applied to the wrong operation: its `exp(x +
+//! 1 + 2)` is `x + exp(1 + 2)`. Here every binary operator is evaluated left to right within its precedence.
 
 use exmex::{BinOp, MakeOperators, Operator};
 
@@ -19,8 +19,9 @@ impl MakeOperators<f64> for Operators {
             Operator::make_bin("*", binary(|a, b| a * b, 1)),
             Operator::make_bin("/", binary(|a, b| a / b, 1)),
             Operator::make_bin("^", binary(f64::powf, 2)),
-            // These two stand alone within their parentheses, so their precedence does not matter. Unlike f64::min
-            // and f64::max they pass NaN on: a value that cannot be had must not look like one that can.
+            // These two stand alone within their parentheses, so their precedence does not matter. Unlike
+            // f64::min and f64::max they pass NaN on: a value that cannot be had must not look like one that
+            // can.
             Operator::make_bin("min", binary(|a, b| if a.is_nan() || a < b { a } else { b }, 0)),
             Operator::make_bin("max", binary(|a, b| if a.is_nan() || a > b { a } else { b }, 0)),
             Operator::make_unary("abs", f64::abs),

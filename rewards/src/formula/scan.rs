@@ -1,8 +1,9 @@
 //! Checks a formula's text and rewrites it for the expression crate.
 //!
-//! One pass over the text, no recursion. Every name and number becomes a variable `v000`, `v001`, …, so that a name
-//! that starts like a function (`max_pitch`) or is a constant elsewhere (`e`) stays a name; the variables sort in the
-//! order of the slots. `min(a, b, c)` becomes `((a) min (b) min (c))`: calls nest, and take any number of arguments.
+//! One pass over the text, no recursion. Every name and number becomes a variable `v000`, `v001`, …, so that
+//! a name that starts like a function (`max_pitch`) or is a constant elsewhere (`e`) stays a name; the
+//! variables sort in the order of the slots. `min(a, b, c)` becomes `((a) min (b) min (c))`: calls nest, and
+//! take any number of arguments.
 
 use super::{FormulaError, MAX_LENGTH, MAX_NESTING, Slot, WEIGHT_PREFIX};
 use crate::did_you_mean;

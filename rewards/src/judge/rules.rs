@@ -3,14 +3,16 @@
 //! **Soundscapes**, whose questions know the steps that lead to the answer
 //! ([`Question::steps`](crate::Question::steps)). Thinking reads
 //! `beep 1 buzz 3 so 3`: steps, then the conclusion after the last `so`.
-//! - consistency: 1 if the conclusion names the same choice as the answer given, else 0; no conclusion supports nothing.
-//! - quality: right steps in place, over the steps needed or the steps written, whichever is more, rounded to 0.1. So a
-//!   step left out, a wrong step and a step too many each cost the same.
+//! - consistency: 1 if the conclusion names the same choice as the answer given, else 0; no conclusion
+//!   supports nothing.
+//! - quality: right steps in place, over the steps needed or the steps written, whichever is more, rounded to
+//!   0.1. So a step left out, a wrong step and a step too many each cost the same.
 //!
-//! **Anything else**: consistency as far as the wording tells, see [`conclusion`]; quality `None`, for rules cannot
-//! tell good thinking from bad in free text.
+//! **Anything else**: consistency as far as the wording tells, see [`conclusion`]; quality `None`, for rules
+//! cannot tell good thinking from bad in free text.
 //!
-//! It stands where the paper asks Qwen3-8B-Base; that judge reads the same request and returns the same verdict.
+//! It stands where the paper asks Qwen3-8B-Base; that judge reads the same request and returns the same
+//! verdict.
 
 use crate::matching::{same_answer, words};
 use crate::{Judge, JudgeRequest, Verdict};
@@ -46,8 +48,8 @@ fn judge_steps(request: &JudgeRequest, needed: &[String]) -> Verdict {
     }
 }
 
-/// Right steps in place over max(needed, written), rounded to 0.1. Written words are cut into steps as long as the
-/// needed ones in their places; words past the last needed step, into steps as long as that one.
+/// Right steps in place over max(needed, written), rounded to 0.1. Written words are cut into steps as long
+/// as the needed ones in their places; words past the last needed step, into steps as long as that one.
 fn step_quality(written: &[String], needed: &[String]) -> f64 {
     let needed: Vec<Vec<String>> =
         needed.iter().map(|step| words(step)).filter(|step| !step.is_empty()).collect();

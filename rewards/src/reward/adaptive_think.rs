@@ -10,10 +10,11 @@
 //! case 4  no-think, incorrect : -γ_nothink - 2·(1 - γ_nothink)
 //! ```
 //!
-//! The mode that fills the batch is paid less, so that neither dies out early; at s = T both γ are 1 and the base
-//! values +1, 0, +2, -1 stand. A malformed completion is incorrect, its mode that of PARSE-2.
+//! The mode that fills the batch is paid less, so that neither dies out early; at s = T both γ are 1 and the
+//! base values +1, 0, +2, -1 stand. A malformed completion is incorrect, its mode that of PARSE-2.
 //!
-//! Option: `scope = "step" | "group" | "microbatch"`, the completions over which λ is taken (the paper does not say).
+//! Option: `scope = "step" | "group" | "microbatch"`, the completions over which λ is taken (the paper does
+//! not say).
 
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +109,8 @@ mod tests {
     fn the_mode_that_fills_the_batch_is_paid_less() {
         // Three of four think, at 1 - s/T = 4/5: λ = 3/4,
         // γ_think = exp(-0.6) = 0.5488116360940264, γ_nothink = exp(-0.2) = 0.8187307530779818
-        // case 1: 0.5488116360940264; case 2: -0.4511883639059736; case 4: γ_nothink - 2 = -1.1812692469220182
+        // case 1: 0.5488116360940264; case 2: -0.4511883639059736; case 4:
+        // γ_nothink - 2 = -1.1812692469220182
         let items = vec![
             thought(0, "dog", None, None),
             thought(0, "cat", None, None),

@@ -1,17 +1,17 @@
 //! Consistency R_c in {0, 1} (arXiv 2508.08039v3, Eq. 6): does the thinking support the answer given?
 //!
-//! The judge says, for well-formed think completions; a no-think completion has nothing to contradict and gets 1; a
-//! malformed think completion gives no answer in the form asked for and gets 0. A verdict that could not be had is
-//! `None` (REWARD-1).
+//! The judge says, for well-formed think completions; a no-think completion has nothing to contradict and
+//! gets 1; a malformed think completion gives no answer in the form asked for and gets 0. A verdict that
+//! could not be had is `None` (REWARD-1).
 //!
-//! The score stands in the shaping formula as `adaptive_think * (1 + w_consistency * consistency)`, so 0 means that
-//! the multiplier is 1 and the accuracy stays as it is.
+//! The score stands in the shaping formula as `adaptive_think * (1 + w_consistency * consistency)`, so 0
+//! means that the multiplier is 1 and the accuracy stays as it is.
 //!
 //! Option: `when_wrong`, for the paper contradicts itself about completions whose answer is wrong:
-//! - `"correct_only"` (default, the text: "only when the final answer is correct"): 0, that is a multiplier of 1. The
-//!   verdict does not matter there, so a judge that fails costs nothing.
-//! - `"always"` (Eq. 7 to the letter): R_c multiplies whatever the answer, so that a wrong answer that follows from
-//!   its thinking is punished harder than one that does not.
+//! - `"correct_only"` (default, the text: "only when the final answer is correct"): 0, that is a multiplier
+//!   of 1. The verdict does not matter there, so a judge that fails costs nothing.
+//! - `"always"` (Eq. 7 to the letter): R_c multiplies whatever the answer, so that a wrong answer that
+//!   follows from its thinking is punished harder than one that does not.
 
 use serde::{Deserialize, Serialize};
 

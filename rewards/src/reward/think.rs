@@ -1,12 +1,14 @@
 //! Think R_t in {0, 0.1, …, 1} (arXiv 2508.08039v3): how good is the thinking in itself?
 //!
-//! The judge says, for well-formed think completions, whatever their answer; a malformed think completion gets 0. A
-//! no-think completion gets the mean R_t of the think completions around it, so that it neither gains nor loses by
-//! not thinking. A verdict that could not be had is `None` (REWARD-1) and left out of the mean; if completions around
-//! it thought but not one verdict could be had, the no-think completion's score is `None` too.
+//! The judge says, for well-formed think completions, whatever their answer; a malformed think completion
+//! gets 0. A no-think completion gets the mean R_t of the think completions around it, so that it neither
+//! gains nor loses by not thinking. A verdict that could not be had is `None` (REWARD-1) and left out of the
+//! mean; if completions around it thought but not one verdict could be had, the no-think completion's score
+//! is `None` too.
 //!
 //! Options:
-//! - `scope = "step" | "group" | "microbatch"` (default `step`): the completions over which the mean is taken.
+//! - `scope = "step" | "group" | "microbatch"` (default `step`): the completions over which the mean is
+//!   taken.
 //! - `all_no_think = 0.0` (default; any number): R_t where none of them thought, which the paper leaves open.
 
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,12 @@
 //! Which choice does a piece of free thinking conclude?
 //!
-//! The concluding clause is what follows the last `therefore`, `the answer is`, `so it`, … of the text, to the end of
-//! that sentence. The last choice named in it counts, unless it is denied (`not a dog`, `rather than a dog`, `the dog
-//! can be ruled out`); a reason that follows it (`because the cat is silent`) does not. Where no such clause names a
-//! choice, the last sentence that names any counts, provided it names just one.
+//! The concluding clause is what follows the last `therefore`, `the answer is`, `so it`, … of the text, to
+//! the end of that sentence. The last choice named in it counts, unless it is denied (`not a dog`, `rather
+//! than a dog`, `the dog can be ruled out`); a reason that follows it (`because the cat is silent`) does not.
+//! Where no such clause names a choice, the last sentence that names any counts, provided it names just one.
 //!
-//! `None` wherever that leaves a doubt, as `a dog or a cat` does: a judge that guesses is worse than one that passes.
+//! `None` wherever that leaves a doubt, as `a dog or a cat` does: a judge that guesses is worse than one that
+//! passes.
 
 use crate::Question;
 use crate::matching::{bare_choices, letters_name_choices, words};

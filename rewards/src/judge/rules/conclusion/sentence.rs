@@ -122,7 +122,8 @@ impl Sentence {
         sentence
     }
 
-    /// The choice a letter stands for, where it is spoken of as one: `option B`, or `answer is B` with nothing after.
+    /// The choice a letter stands for, where it is spoken of as one: `option B`, or `answer is B` with
+    /// nothing after.
     fn spoken_letter(&self, at: usize, names: &ChoiceNames) -> Option<usize> {
         let choice = names.letter(&self.words[at])?;
         let named = matches!(self.word_before(at, 1), "option" | "choice" | "letter");
