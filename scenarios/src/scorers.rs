@@ -62,13 +62,14 @@ fn words(text: &str) -> BTreeSet<String> {
 
 /// AIR-Bench's reading of a prediction: the first character if it is one of A-D, else the second-to-last ("… is (B)."
 /// does not parse, "… is B." does). `None`: no letter there, and the question leaves the denominator. A letter that no
-/// choice has is wrong.
+/// choice has is wrong, and so is the second of two choices with the same text.
 pub fn air_bench_letter(prediction: &str, answer: &str, choices: &[String]) -> Option<bool> {
     let characters: Vec<char> = prediction.trim().chars().filter(|&c| c != '\n').collect();
     let letter = |c: &&char| ('A'..='D').contains(*c);
     let second_to_last = || characters.iter().rev().nth(1).filter(letter);
     let chosen = characters.first().filter(letter).or_else(second_to_last)?;
-    Some(choices.get(*chosen as usize - 'A' as usize).is_some_and(|choice| choice == answer))
+    let gold = choices.iter().position(|choice| choice == answer);
+    Some(gold == Some(*chosen as usize - 'A' as usize))
 }
 
 /// AIR-Bench's figure in both readings.
@@ -154,6 +155,7 @@ mod tests {
         assert_eq!(air_bench_letter(" B. cat\n", "cat", &options), Some(true));
         assert_eq!(air_bench_letter("The answer is B.", "cat", &options), Some(true));
         assert_eq!(air_bench_letter("The answer is A.", "cat", &options), Some(false));
+        assert_eq!(air_bench_letter("B", "dog", &choices(&["dog", "dog"])), Some(false));
     }
 
     #[test]

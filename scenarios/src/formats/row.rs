@@ -19,9 +19,12 @@ pub(super) struct Rows {
     source: Source,
 }
 
+/// A row, or the line and what is wrong there.
+type Parsed = Result<Row, (usize, String)>;
+
 enum Source {
     Lines(std::io::Lines<BufReader<File>>),
-    Array(VecDeque<Result<Row, (usize, String)>>),
+    Array(VecDeque<Parsed>),
 }
 
 impl Rows {
@@ -80,7 +83,7 @@ impl Iterator for Rows {
 }
 
 /// The rows of an array, each with the line it starts on.
-fn array(path: &Path, text: &str) -> Result<VecDeque<Result<Row, (usize, String)>>, DataError> {
+fn array(path: &Path, text: &str) -> Result<VecDeque<Parsed>, DataError> {
     let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| DataError::Row {
         path: path.into(),
         line: error.line(),
@@ -104,7 +107,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn parse(text: &str, line: usize) -> Result<Self, (usize, String)> {
+    fn parse(text: &str, line: usize) -> Parsed {
         let value = serde_json::from_str(text).map_err(|error| {
             (
                 line + error.line() - 1,

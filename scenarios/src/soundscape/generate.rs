@@ -167,7 +167,7 @@ impl Clip {
 fn is_held_out(events: &[Sound]) -> bool {
     let names: Vec<u8> = events.iter().map(|&sound| sound as u8).collect();
     // The low bits of FNV-1a are poor; the high ones are not.
-    (stable_hash(&names) >> 32) % 5 == 0
+    (stable_hash(&names) >> 32).is_multiple_of(5)
 }
 
 #[cfg(test)]
