@@ -22,11 +22,7 @@ struct Batch {
 impl Batch {
     fn get(&self, name: &str) -> Tensor {
         let tensor = self.tensors[name].shallow_clone();
-        if tensor.kind() == Kind::Float {
-            tensor.to_kind(self.kind)
-        } else {
-            tensor
-        }
+        if tensor.kind() == Kind::Float { tensor.to_kind(self.kind) } else { tensor }
     }
 }
 
@@ -42,11 +38,7 @@ impl Case {
     fn parse(name: &str, clip: (f64, f64)) -> Case {
         if name == "r1aqa" {
             // On-policy GRPO, advantages from a standard deviation of its own.
-            return Case {
-                config: GrpoConfig::default(),
-                off_policy: false,
-                advantages: "advantages_r1aqa",
-            };
+            return Case { config: GrpoConfig::default(), off_policy: false, advantages: "advantages_r1aqa" };
         }
         let words: Vec<&str> = name.split('.').collect();
         let config = GrpoConfig {
@@ -57,22 +49,14 @@ impl Case {
                 "dapo" => LossKind::Dapo,
                 other => panic!("unknown loss {other}"),
             },
-            importance: if words[1] == "sequence" {
-                Importance::Sequence
-            } else {
-                Importance::Token
-            },
+            importance: if words[1] == "sequence" { Importance::Sequence } else { Importance::Token },
             clip_low: clip.0,
             clip_high: clip.1,
             delta: None,
             kl_coef: if name.contains(".beta0.04.") { 0.04 } else { 0.0 },
             kl_importance_corrected: words.contains(&"klcorr"),
         };
-        Case {
-            config,
-            off_policy: words.contains(&"old"),
-            advantages: "advantages_group",
-        }
+        Case { config, off_policy: words.contains(&"old"), advantages: "advantages_group" }
     }
 }
 
@@ -92,10 +76,7 @@ fn run(batch: &Batch, case: &Case, parts: i64, totals: Totals) -> (f64, Tensor, 
     let mask = batch.get("mask").to_kind(Kind::Bool);
     let rows = logprobs.size()[0] / parts;
     let totals_of = |mask: &Tensor| {
-        let lengths: Vec<i64> = mask
-            .sum_dim_intlist([-1].as_slice(), false, Kind::Int64)
-            .try_into()
-            .unwrap();
+        let lengths: Vec<i64> = mask.sum_dim_intlist([-1].as_slice(), false, Kind::Int64).try_into().unwrap();
         Normalizer::of_lengths(lengths.iter().map(|&n| n as usize), batch.max_completion_tokens)
     };
     let mut loss = 0.0;
@@ -130,10 +111,7 @@ fn fixtures() -> PathBuf {
 }
 
 fn tensors(file: &str) -> BTreeMap<String, Tensor> {
-    Tensor::read_safetensors(fixtures().join(file))
-        .unwrap()
-        .into_iter()
-        .collect()
+    Tensor::read_safetensors(fixtures().join(file)).unwrap().into_iter().collect()
 }
 
 fn load() -> (Batch, serde_json::Map<String, Value>, BTreeMap<String, Tensor>) {
@@ -142,24 +120,14 @@ fn load() -> (Batch, serde_json::Map<String, Value>, BTreeMap<String, Tensor>) {
     let batch = Batch {
         tensors: tensors("inputs.safetensors"),
         max_completion_tokens: document["max_completion_length"].as_u64().unwrap() as usize,
-        clip: (
-            document["eps_low"].as_f64().unwrap(),
-            document["eps_high"].as_f64().unwrap(),
-        ),
+        clip: (document["eps_low"].as_f64().unwrap(), document["eps_high"].as_f64().unwrap()),
         kind: Kind::Double,
     };
-    (
-        batch,
-        document["cases"].as_object().unwrap().clone(),
-        tensors("grads_f64.safetensors"),
-    )
+    (batch, document["cases"].as_object().unwrap().clone(), tensors("grads_f64.safetensors"))
 }
 
 fn assert_close(what: &str, ours: f64, golden: f64) {
-    assert!(
-        (ours - golden).abs() <= TOLERANCE,
-        "{what}: {ours} instead of {golden}"
-    );
+    assert!((ours - golden).abs() <= TOLERANCE, "{what}: {ours} instead of {golden}");
 }
 
 #[test]
@@ -176,14 +144,8 @@ fn every_case_equals_trl_in_value_gradient_and_metrics() {
         };
         let (loss, gradient, metrics) = run(&batch, &case, parts, totals);
         assert_close(name, loss, golden["loss"].as_f64().unwrap());
-        let difference = (gradient - &gradients[&format!("{name}.dloss_dnew")])
-            .abs()
-            .max()
-            .double_value(&[]);
-        assert!(
-            difference <= TOLERANCE,
-            "gradient of {name} differs by {difference}"
-        );
+        let difference = (gradient - &gradients[&format!("{name}.dloss_dnew")]).abs().max().double_value(&[]);
+        assert!(difference <= TOLERANCE, "gradient of {name} differs by {difference}");
 
         let Some(golden) = golden.get("metrics") else {
             continue;
@@ -207,10 +169,7 @@ fn every_case_equals_trl_in_value_gradient_and_metrics() {
 #[test]
 fn losses_in_f32_equal_trl_in_f32() {
     let (batch, cases, _) = load();
-    let batch = Batch {
-        kind: Kind::Float,
-        ..batch
-    };
+    let batch = Batch { kind: Kind::Float, ..batch };
     for (name, golden) in &cases {
         let Some(golden) = golden.get("loss_f32") else {
             continue;
@@ -228,39 +187,23 @@ fn gspo_is_grpo_with_one_ratio_per_completion() {
     case.config.loss = LossKind::Gspo;
     case.config.importance = Importance::Token;
     let (_, gradient, _) = run(&batch, &case, 1, Totals::WholeBatch);
-    let difference = (gradient - &gradients[&format!("{name}.dloss_dnew")])
-        .abs()
-        .max()
-        .double_value(&[]);
+    let difference = (gradient - &gradients[&format!("{name}.dloss_dnew")]).abs().max().double_value(&[]);
     assert!(difference <= TOLERANCE);
 }
 
 #[test]
 fn micro_batches_add_up_to_the_whole_batch_for_every_loss() {
     let (batch, ..) = load();
-    for loss in [
-        LossKind::Grpo,
-        LossKind::Bnpo,
-        LossKind::DrGrpo,
-        LossKind::Dapo,
-        LossKind::Gspo,
-    ] {
+    for loss in [LossKind::Grpo, LossKind::Bnpo, LossKind::DrGrpo, LossKind::Dapo, LossKind::Gspo] {
         for importance in [Importance::Token, Importance::Sequence] {
             let mut case = Case::parse("grpo.token.beta0.04.klcorr.old", batch.clip);
-            case.config = GrpoConfig {
-                loss,
-                importance,
-                ..case.config
-            };
+            case.config = GrpoConfig { loss, importance, ..case.config };
             let (whole_loss, whole_gradient, whole_metrics) = run(&batch, &case, 1, Totals::WholeBatch);
             for parts in [2, 3, 12] {
                 let (loss_sum, gradient, metrics) = run(&batch, &case, parts, Totals::WholeBatch);
                 assert!((loss_sum - whole_loss).abs() < 1e-12, "{loss:?} in {parts} parts");
                 let difference = (gradient - &whole_gradient).abs().max().double_value(&[]);
-                assert!(
-                    difference < 1e-12,
-                    "gradient of {loss:?} in {parts} parts differs by {difference}"
-                );
+                assert!(difference < 1e-12, "gradient of {loss:?} in {parts} parts differs by {difference}");
                 assert!((metrics.loss - whole_metrics.loss).abs() < 1e-12);
                 assert!((metrics.kl_sum - whole_metrics.kl_sum).abs() < 1e-12);
                 let counts = |m: &LossMetrics| (m.kl_tokens, m.clipped_low, m.clipped_high, m.ratios);

@@ -97,11 +97,7 @@ impl Default for GrpoConfig {
 
 impl GrpoConfig {
     fn importance(&self) -> Importance {
-        if self.loss == LossKind::Gspo {
-            Importance::Sequence
-        } else {
-            self.importance
-        }
+        if self.loss == LossKind::Gspo { Importance::Sequence } else { self.importance }
     }
 }
 
@@ -137,15 +133,8 @@ impl LossInputs<'_> {
                 assert_eq!(tensor.size(), shape, "{name} must have the shape of logprobs");
             }
         }
-        assert_eq!(
-            self.advantages.size(),
-            shape[..1],
-            "advantages must be [N], one per row of logprobs"
-        );
-        assert!(
-            config.kl_coef == 0.0 || self.ref_logprobs.is_some(),
-            "kl_coef > 0 needs ref_logprobs"
-        );
+        assert_eq!(self.advantages.size(), shape[..1], "advantages must be [N], one per row of logprobs");
+        assert!(config.kl_coef == 0.0 || self.ref_logprobs.is_some(), "kl_coef > 0 needs ref_logprobs");
     }
 }
 
@@ -170,11 +159,8 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
     let logprobs = inputs.logprobs;
     let padding = inputs.mask.to_kind(Kind::Bool).logical_not();
     // At least 1: an empty row contributes 0, not 0/0.
-    let lengths = inputs
-        .mask
-        .to_kind(logprobs.kind())
-        .sum_dim_intlist([-1].as_slice(), false, None)
-        .clamp_min(1.0);
+    let lengths =
+        inputs.mask.to_kind(logprobs.kind()).sum_dim_intlist([-1].as_slice(), false, None).clamp_min(1.0);
     let advantages = inputs.advantages.to_kind(logprobs.kind()).unsqueeze(-1);
 
     let on_policy = logprobs.detach();
@@ -192,11 +178,7 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
     let kl = inputs.ref_logprobs.map(|ref_logprobs| {
         let gap = (ref_logprobs.detach() - logprobs).masked_fill(&padding, 0.0);
         let k3 = gap.exp() - gap - 1.0;
-        if config.kl_importance_corrected {
-            k3 * &ratio
-        } else {
-            k3
-        }
+        if config.kl_importance_corrected { k3 * &ratio } else { k3 }
     });
 
     let clipped = ratio.clamp(1.0 - config.clip_low, 1.0 + config.clip_high);

@@ -14,11 +14,7 @@ pub struct Normalizer {
 impl Normalizer {
     /// Totals of a batch from its completions' lengths in tokens (0 for a completion that is masked out).
     pub fn of_lengths(lengths: impl IntoIterator<Item = usize>, max_completion_tokens: usize) -> Self {
-        let mut totals = Normalizer {
-            completions: 0,
-            tokens: 0,
-            max_completion_tokens,
-        };
+        let mut totals = Normalizer { completions: 0, tokens: 0, max_completion_tokens };
         for length in lengths {
             totals.completions += 1;
             totals.tokens += length;
@@ -34,13 +30,6 @@ mod tests {
     #[test]
     fn masked_out_completions_count_as_completions() {
         let totals = Normalizer::of_lengths([3, 0, 5], 8);
-        assert_eq!(
-            totals,
-            Normalizer {
-                completions: 3,
-                tokens: 8,
-                max_completion_tokens: 8
-            }
-        );
+        assert_eq!(totals, Normalizer { completions: 3, tokens: 8, max_completion_tokens: 8 });
     }
 }

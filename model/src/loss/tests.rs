@@ -12,27 +12,13 @@ fn inputs<'a>(
     advantages: &'a Tensor,
     mask: &'a Tensor,
 ) -> LossInputs<'a> {
-    let lengths: Vec<i64> = mask
-        .sum_dim_intlist([-1].as_slice(), false, Kind::Int64)
-        .try_into()
-        .unwrap();
+    let lengths: Vec<i64> = mask.sum_dim_intlist([-1].as_slice(), false, Kind::Int64).try_into().unwrap();
     let normalizer = Normalizer::of_lengths(lengths.iter().map(|&n| n as usize), 8);
-    LossInputs {
-        logprobs,
-        old_logprobs: old,
-        ref_logprobs: None,
-        advantages,
-        mask,
-        normalizer,
-    }
+    LossInputs { logprobs, old_logprobs: old, ref_logprobs: None, advantages, mask, normalizer }
 }
 
 fn no_kl(loss: LossKind) -> GrpoConfig {
-    GrpoConfig {
-        loss,
-        kl_coef: 0.0,
-        ..GrpoConfig::default()
-    }
+    GrpoConfig { loss, kl_coef: 0.0, ..GrpoConfig::default() }
 }
 
 /// Loss of one completion whose tokens have the given ratios.
@@ -53,30 +39,17 @@ fn the_clip_binds_only_where_it_lowers_the_objective() {
     // Â = 2: min(ρ, clamp(ρ, 0.8, 1.2))·2 over 1.5 0.5 1.1 3.0 is 1.2 0.5 1.1 1.2, sum 4.0, mean 1.0, times 2.
     let up = loss_of_ratios(&RATIOS, 2.0, &no_kl(LossKind::Grpo));
     assert!((value(&up) + 2.0).abs() < 1e-12);
-    assert_eq!(
-        (up.metrics.clipped_low, up.metrics.clipped_high, up.metrics.ratios),
-        (0, 2, 4)
-    );
+    assert_eq!((up.metrics.clipped_low, up.metrics.clipped_high, up.metrics.ratios), (0, 2, 4));
     // Â = −2: the lower objective takes max(ρ, clamp ρ): 1.5 0.8 1.1 3.0, sum 6.4, mean 1.6, times 2.
     let down = loss_of_ratios(&RATIOS, -2.0, &no_kl(LossKind::Grpo));
     assert!((value(&down) - 3.2).abs() < 1e-12);
-    assert_eq!(
-        (
-            down.metrics.clipped_low,
-            down.metrics.clipped_high,
-            down.metrics.ratios
-        ),
-        (1, 0, 4)
-    );
+    assert_eq!((down.metrics.clipped_low, down.metrics.clipped_high, down.metrics.ratios), (1, 0, 4));
 }
 
 #[test]
 fn delta_bounds_large_ratios_of_bad_completions() {
     // As above with 3.0 cut to 2.0: sum 5.4, mean 1.35, times 2.
-    let config = GrpoConfig {
-        delta: Some(2.0),
-        ..no_kl(LossKind::Grpo)
-    };
+    let config = GrpoConfig { delta: Some(2.0), ..no_kl(LossKind::Grpo) };
     assert!((value(&loss_of_ratios(&RATIOS, -2.0, &config)) - 2.7).abs() < 1e-12);
 }
 
@@ -91,10 +64,7 @@ fn gspo_has_one_geometric_mean_ratio_per_completion() {
 #[test]
 fn asymmetric_clip_uses_its_own_bound_on_each_side() {
     // Upper bound 1.28: 1.28 0.5 1.1 1.28, sum 4.16, mean 1.04.
-    let config = GrpoConfig {
-        clip_high: 0.28,
-        ..no_kl(LossKind::Dapo)
-    };
+    let config = GrpoConfig { clip_high: 0.28, ..no_kl(LossKind::Dapo) };
     assert!((value(&loss_of_ratios(&RATIOS, 1.0, &config)) + 1.04).abs() < 1e-12);
 }
 
@@ -111,10 +81,7 @@ fn each_loss_averages_its_own_way() {
     assert_eq!(loss(LossKind::Bnpo), (-3.0 + 3.0) / 4.0);
     assert_eq!(loss(LossKind::Dapo), (-3.0 + 3.0) / 4.0);
     let weighted = Tensor::from_slice(&[3.0, 1.0]);
-    let batch = LossInputs {
-        advantages: &weighted,
-        ..batch
-    };
+    let batch = LossInputs { advantages: &weighted, ..batch };
     // Sum −3 − 3 over 2 completions × at most 8 tokens.
     assert_eq!(value(&grpo_loss(&batch, &no_kl(LossKind::DrGrpo))), -6.0 / 16.0);
 }
@@ -125,21 +92,13 @@ fn kl_is_k3_and_can_be_weighted_by_the_ratio() {
     let logprobs = row(&[1.1f64.ln()]);
     let old = row(&[0.0]);
     let reference = row(&[2.2f64.ln()]);
-    let (advantages, mask) = (
-        Tensor::from_slice(&[0.0]),
-        Tensor::from_slice(&[true]).view([1, 1]),
-    );
-    let batch = LossInputs {
-        ref_logprobs: Some(&reference),
-        ..inputs(&logprobs, Some(&old), &advantages, &mask)
-    };
+    let (advantages, mask) = (Tensor::from_slice(&[0.0]), Tensor::from_slice(&[true]).view([1, 1]));
+    let batch =
+        LossInputs { ref_logprobs: Some(&reference), ..inputs(&logprobs, Some(&old), &advantages, &mask) };
     let k3 = 1.0 - 2.0f64.ln();
     let plain = grpo_loss(&batch, &GrpoConfig::default());
     assert!((value(&plain) - 0.04 * k3).abs() < 1e-12);
-    let corrected = GrpoConfig {
-        kl_importance_corrected: true,
-        ..GrpoConfig::default()
-    };
+    let corrected = GrpoConfig { kl_importance_corrected: true, ..GrpoConfig::default() };
     let corrected = grpo_loss(&batch, &corrected);
     assert!((value(&corrected) - 0.04 * 1.1 * k3).abs() < 1e-12);
     assert!((corrected.metrics.kl().unwrap() - 1.1 * k3).abs() < 1e-12);
@@ -157,27 +116,12 @@ fn padding_has_no_influence_even_if_it_is_not_a_number() {
     let mask = Tensor::from_slice(&[true, true, false, false, false, false]).view([2, 3]);
     let advantages = Tensor::from_slice(&[1.0, 5.0]);
     let reference = logprobs.detach();
-    for kind in [
-        LossKind::Grpo,
-        LossKind::Bnpo,
-        LossKind::DrGrpo,
-        LossKind::Dapo,
-        LossKind::Gspo,
-    ] {
+    for kind in [LossKind::Grpo, LossKind::Bnpo, LossKind::DrGrpo, LossKind::Dapo, LossKind::Gspo] {
         let mut logprobs = logprobs.shallow_clone();
         logprobs.zero_grad();
         let batch = inputs(&logprobs, None, &advantages, &mask);
-        let batch = LossInputs {
-            ref_logprobs: Some(&reference),
-            ..batch
-        };
-        let outputs = grpo_loss(
-            &batch,
-            &GrpoConfig {
-                loss: kind,
-                ..GrpoConfig::default()
-            },
-        );
+        let batch = LossInputs { ref_logprobs: Some(&reference), ..batch };
+        let outputs = grpo_loss(&batch, &GrpoConfig { loss: kind, ..GrpoConfig::default() });
         outputs.loss.backward();
         assert!(value(&outputs).is_finite(), "{kind:?}");
         let gradient: Vec<f64> = logprobs.grad().view(-1).try_into().unwrap();

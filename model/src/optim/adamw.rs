@@ -13,8 +13,11 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
-/// Elements per bucket: large enough to fill a GPU, small enough that temporary copies stay out of the way.
-const BUCKET_ELEMENTS: i64 = 64 << 20;
+/// Elements per bucket: on a GPU large enough to fill it and small enough that temporary copies stay out of the way,
+/// on a CPU what stays in the cache between two passes.
+fn bucket_elements(device: Device) -> i64 {
+    if device == Device::Cpu { 1 << 17 } else { 64 << 20 }
+}
 
 /// What can be wrong with an optimizer's parameters or saved state.
 #[derive(Debug, thiserror::Error)]
@@ -80,12 +83,7 @@ pub struct AdamWConfig {
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        AdamWConfig {
-            betas: (0.9, 0.999),
-            eps: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: Some(1.0),
-        }
+        AdamWConfig { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, max_grad_norm: Some(1.0) }
     }
 }
 
@@ -134,21 +132,10 @@ impl AdamW {
             if !names.insert(name.clone()) {
                 return Err(OptimError::Duplicate { name });
             }
-            by_kind
-                .entry((kind, format!("{:?}", tensor.device())))
-                .or_default()
-                .push((name, tensor));
+            by_kind.entry((kind, format!("{:?}", tensor.device()))).or_default().push((name, tensor));
         }
-        let buckets = by_kind
-            .into_values()
-            .flat_map(split_into_buckets)
-            .map(Bucket::new)
-            .collect();
-        Ok(AdamW {
-            config,
-            buckets,
-            steps: 0,
-        })
+        let buckets = by_kind.into_values().flat_map(split_into_buckets).map(Bucket::new).collect();
+        Ok(AdamW { config, buckets, steps: 0 })
     }
 
     /// Clips the gradients, updates the parameters and says what the norm was. Gradients stay as they are: call
@@ -157,24 +144,15 @@ impl AdamW {
         tch::no_grad(|| {
             let grad_norm = self.grad_norm();
             if !grad_norm.is_finite() {
-                return Step {
-                    grad_norm,
-                    applied: false,
-                };
+                return Step { grad_norm, applied: false };
             }
             self.steps += 1;
             // PyTorch's clip_grad_norm_, its 1e-6 included.
-            let scale = self
-                .config
-                .max_grad_norm
-                .map_or(1.0, |max| (max / (grad_norm + 1e-6)).min(1.0));
+            let scale = self.config.max_grad_norm.map_or(1.0, |max| (max / (grad_norm + 1e-6)).min(1.0));
             for bucket in &mut self.buckets {
                 bucket.update(&self.config, self.steps, lr, scale);
             }
-            Step {
-                grad_norm,
-                applied: true,
-            }
+            Step { grad_norm, applied: true }
         })
     }
 
@@ -195,10 +173,7 @@ impl AdamW {
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let step = Tensor::from(self.steps as i64);
         let mut state = vec![("step".to_owned(), step)];
-        state.extend(
-            self.slots()
-                .map(|slot| (slot.name, slot.flat.view(slot.shape.as_slice()).copy())),
-        );
+        state.extend(self.slots().map(|slot| (slot.name, slot.flat.view(slot.shape.as_slice()).copy())));
         state
     }
 
@@ -210,42 +185,26 @@ impl AdamW {
     pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), OptimError> {
         let mut by_name: BTreeMap<&str, &Tensor> = state.iter().map(|(name, t)| (name.as_str(), t)).collect();
         let mut take = |name: &str, expected: &[i64]| {
-            let tensor = by_name.remove(name).ok_or_else(|| OptimError::Missing {
-                name: name.to_owned(),
-            })?;
+            let tensor = by_name.remove(name).ok_or_else(|| OptimError::Missing { name: name.to_owned() })?;
             let found = tensor.size();
             if found != expected {
-                return Err(OptimError::Shape {
-                    name: name.to_owned(),
-                    expected: expected.to_vec(),
-                    found,
-                });
+                return Err(OptimError::Shape { name: name.to_owned(), expected: expected.to_vec(), found });
             }
             Ok(tensor)
         };
         let step = take("step", &[])?;
-        let steps = step.f_int64_value(&[]).map_err(|source| OptimError::Torch {
-            name: "step".into(),
-            source,
-        })?;
+        let steps =
+            step.f_int64_value(&[]).map_err(|source| OptimError::Torch { name: "step".into(), source })?;
         let slots: Vec<Slot> = self.slots().collect();
-        let saved = slots
-            .iter()
-            .map(|slot| take(&slot.name, &slot.shape))
-            .collect::<Result<Vec<_>, _>>()?;
+        let saved = slots.iter().map(|slot| take(&slot.name, &slot.shape)).collect::<Result<Vec<_>, _>>()?;
         if let Some(name) = by_name.keys().next() {
-            return Err(OptimError::Unexpected {
-                name: (*name).to_owned(),
-            });
+            return Err(OptimError::Unexpected { name: (*name).to_owned() });
         }
         tch::no_grad(|| {
             for (mut slot, saved) in slots.into_iter().zip(saved) {
                 slot.flat
                     .f_copy_(&saved.reshape([-1]))
-                    .map_err(|source| OptimError::Torch {
-                        name: slot.name,
-                        source,
-                    })?;
+                    .map_err(|source| OptimError::Torch { name: slot.name, source })?;
             }
             for bucket in &mut self.buckets {
                 bucket.publish_master();
@@ -257,17 +216,9 @@ impl AdamW {
     }
 
     fn grad_norm(&self) -> f64 {
-        let norms: Vec<Tensor> = self
-            .buckets
-            .iter()
-            .map(|bucket| bucket.gradient().norm())
-            .collect();
-        // One transfer per device and bucket; buckets are few.
-        norms
-            .iter()
-            .map(|norm| norm.double_value(&[]).powi(2))
-            .sum::<f64>()
-            .sqrt()
+        let norms: Vec<Tensor> = self.buckets.iter().map(|bucket| bucket.gradient().norm()).collect();
+        // On a GPU each is a transfer, but there buckets are few.
+        norms.iter().map(|norm| norm.double_value(&[]).powi(2)).sum::<f64>().sqrt()
     }
 
     /// Every named piece of state, as a view into the buckets.
@@ -278,16 +229,15 @@ impl AdamW {
                 ("exp_avg_sq", Some(&bucket.exp_avg_sq)),
                 ("master", bucket.master.as_ref()),
             ];
-            states
-                .into_iter()
-                .filter_map(|(prefix, flat)| Some((prefix, flat?)))
-                .flat_map(|(prefix, flat)| {
+            states.into_iter().filter_map(|(prefix, flat)| Some((prefix, flat?))).flat_map(
+                |(prefix, flat)| {
                     bucket.slices(flat).map(move |(name, shape, flat)| Slot {
                         name: format!("{prefix}.{name}"),
                         shape,
                         flat,
                     })
-                })
+                },
+            )
         })
     }
 }
@@ -307,7 +257,7 @@ fn split_into_buckets(params: Vec<(String, Tensor)>) -> Vec<Vec<(String, Tensor)
         let elements = tensor.numel() as i64;
         if buckets.is_empty() || elements > room {
             buckets.push(Vec::new());
-            room = BUCKET_ELEMENTS;
+            room = bucket_elements(tensor.device());
         }
         room -= elements;
         if let Some(bucket) = buckets.last_mut() {
@@ -322,33 +272,20 @@ impl Bucket {
         let device = params.first().map_or(Device::Cpu, |(_, tensor)| tensor.device());
         let elements: i64 = params.iter().map(|(_, tensor)| tensor.numel() as i64).sum();
         let zeros = || Tensor::zeros([elements], (Kind::Float, device));
-        let reduced = params
-            .first()
-            .is_some_and(|(_, tensor)| tensor.kind() != Kind::Float);
+        let reduced = params.first().is_some_and(|(_, tensor)| tensor.kind() != Kind::Float);
         let master = reduced.then(|| {
-            let values: Vec<Tensor> = params
-                .iter()
-                .map(|(_, tensor)| tensor.detach().reshape([-1]))
-                .collect();
+            let values: Vec<Tensor> =
+                params.iter().map(|(_, tensor)| tensor.detach().reshape([-1])).collect();
             Tensor::cat(&values, 0).to_kind(Kind::Float)
         });
-        Bucket {
-            exp_avg: zeros(),
-            exp_avg_sq: zeros(),
-            master,
-            params,
-        }
+        Bucket { exp_avg: zeros(), exp_avg_sq: zeros(), master, params }
     }
 
     /// A fresh flat f32 copy of all gradients.
     fn gradient(&self) -> Tensor {
         let flat = |(_, tensor): &(String, Tensor)| {
             let gradient = tensor.grad();
-            if gradient.defined() {
-                gradient.reshape([-1])
-            } else {
-                tensor.zeros_like().reshape([-1])
-            }
+            if gradient.defined() { gradient.reshape([-1]) } else { tensor.zeros_like().reshape([-1]) }
         };
         Tensor::cat(&self.params.iter().map(flat).collect::<Vec<_>>(), 0).to_kind(Kind::Float)
     }
@@ -377,14 +314,8 @@ impl Bucket {
         // The gradient's memory becomes the denominator's, and then the update's.
         let mut update = gradient;
         update.copy_(&self.exp_avg_sq);
-        let _ = update
-            .sqrt_()
-            .g_mul_scalar_(1.0 / correction2.sqrt())
-            .g_add_scalar_(config.eps);
-        let _ = update
-            .reciprocal_()
-            .g_mul_(&self.exp_avg)
-            .g_mul_scalar_(-lr / correction1);
+        let _ = update.sqrt_().g_mul_scalar_(1.0 / correction2.sqrt()).g_add_scalar_(config.eps);
+        let _ = update.reciprocal_().g_mul_(&self.exp_avg).g_mul_scalar_(-lr / correction1);
 
         let decay = 1.0 - lr * config.weight_decay;
         if let Some(master) = &mut self.master {
@@ -392,10 +323,8 @@ impl Bucket {
             self.publish_master();
             return;
         }
-        let slices: Vec<Tensor> = self
-            .slices(&update)
-            .map(|(_, shape, slice)| slice.view(shape.as_slice()))
-            .collect();
+        let slices: Vec<Tensor> =
+            self.slices(&update).map(|(_, shape, slice)| slice.view(shape.as_slice())).collect();
         for ((_, tensor), slice) in self.params.iter_mut().zip(slices) {
             if decay != 1.0 {
                 let _ = tensor.g_mul_scalar_(decay);
@@ -407,10 +336,8 @@ impl Bucket {
     /// Rounds the master copy, if there is one, into the parameters.
     fn publish_master(&mut self) {
         let Some(master) = &self.master else { return };
-        let slices: Vec<Tensor> = self
-            .slices(master)
-            .map(|(_, shape, slice)| slice.view(shape.as_slice()))
-            .collect();
+        let slices: Vec<Tensor> =
+            self.slices(master).map(|(_, shape, slice)| slice.view(shape.as_slice())).collect();
         for ((_, tensor), slice) in self.params.iter_mut().zip(slices) {
             tensor.copy_(&slice);
         }

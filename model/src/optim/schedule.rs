@@ -30,13 +30,7 @@ pub struct LrSchedule {
 impl LrSchedule {
     /// The same learning rate for all steps.
     pub fn constant(lr: f64) -> Self {
-        LrSchedule {
-            lr,
-            warmup_steps: 0,
-            total_steps: 0,
-            shape: LrShape::Constant,
-            final_fraction: 1.0,
-        }
+        LrSchedule { lr, warmup_steps: 0, total_steps: 0, shape: LrShape::Constant, final_fraction: 1.0 }
     }
 
     /// Learning rate of a step, counted from 0.
@@ -62,13 +56,7 @@ mod tests {
     use super::*;
 
     fn schedule(shape: LrShape) -> LrSchedule {
-        LrSchedule {
-            lr: 8.0,
-            warmup_steps: 3,
-            total_steps: 7,
-            shape,
-            final_fraction: 0.5,
-        }
+        LrSchedule { lr: 8.0, warmup_steps: 3, total_steps: 7, shape, final_fraction: 0.5 }
     }
 
     fn rates(shape: LrShape) -> Vec<f64> {

@@ -1,4 +1,5 @@
 use super::*;
+use tch::nn::{self, OptimizerConfig as _};
 
 fn parameter(values: &[f32]) -> Tensor {
     Tensor::from_slice(values).set_requires_grad(true)
@@ -12,26 +13,16 @@ fn named(name: &str, tensor: &Tensor) -> (String, Tensor) {
 fn set_gradient(tensor: &Tensor, gradient: &[f32]) {
     let mut tensor = tensor.shallow_clone();
     tensor.zero_grad();
-    let gradient = Tensor::from_slice(gradient)
-        .to_kind(tensor.kind())
-        .view(tensor.size().as_slice());
+    let gradient = Tensor::from_slice(gradient).to_kind(tensor.kind()).view(tensor.size().as_slice());
     (&tensor * gradient).sum(None).backward();
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {
-    tensor
-        .detach()
-        .to_kind(Kind::Float)
-        .reshape([-1])
-        .try_into()
-        .unwrap()
+    tensor.detach().to_kind(Kind::Float).reshape([-1]).try_into().unwrap()
 }
 
 fn unclipped() -> AdamWConfig {
-    AdamWConfig {
-        max_grad_norm: None,
-        ..AdamWConfig::default()
-    }
+    AdamWConfig { max_grad_norm: None, ..AdamWConfig::default() }
 }
 
 #[test]
@@ -42,24 +33,48 @@ fn two_steps_equal_hand_computed_adamw() {
     //   m/(1 − 0.81) = 0.105263158, √(v/(1 − 0.998001)) = √0.156203102 = 0.395225381;
     //   p = 0.89·0.99 − 0.1·0.105263158/0.395225381 = 0.8811 − 0.026633704 = 0.854466296.
     let p = parameter(&[1.0]);
-    let config = AdamWConfig {
-        weight_decay: 0.1,
-        ..unclipped()
-    };
+    let config = AdamWConfig { weight_decay: 0.1, ..unclipped() };
     let mut optimizer = AdamW::new(vec![named("p", &p)], config).unwrap();
     set_gradient(&p, &[0.5]);
-    assert_eq!(
-        optimizer.step(0.1),
-        Step {
-            grad_norm: 0.5,
-            applied: true
-        }
-    );
+    assert_eq!(optimizer.step(0.1), Step { grad_norm: 0.5, applied: true });
     assert!((values(&p)[0] - 0.89).abs() < 1e-6);
     set_gradient(&p, &[-0.25]);
     optimizer.step(0.1);
     assert!((values(&p)[0] - 0.854_466_3).abs() < 1e-6);
     assert_eq!(optimizer.steps(), 2);
+}
+
+#[test]
+fn many_steps_equal_libtorchs_adamw_and_its_clipping() {
+    let store = nn::VarStore::new(Device::Cpu);
+    let shapes: [&[i64]; 3] = [&[5, 3], &[7], &[1]];
+    let start: Vec<Tensor> = shapes.iter().map(|s| Tensor::randn(*s, (Kind::Float, Device::Cpu))).collect();
+    let theirs: Vec<Tensor> =
+        start.iter().enumerate().map(|(i, t)| store.root().var_copy(&format!("p{i}"), t)).collect();
+    let ours: Vec<Tensor> = start.iter().map(|t| t.copy().set_requires_grad(true)).collect();
+    let config = AdamWConfig { betas: (0.8, 0.95), eps: 1e-6, weight_decay: 0.1, max_grad_norm: Some(2.0) };
+    let params = ours.iter().enumerate().map(|(i, tensor)| named(&format!("p{i}"), tensor)).collect();
+    let mut optimizer = AdamW::new(params, config).unwrap();
+    let mut reference = nn::AdamW { beta1: 0.8, beta2: 0.95, wd: 0.1, eps: 1e-6, amsgrad: false }
+        .build(&store, 0.01)
+        .unwrap();
+    for step in 0..20 {
+        optimizer.zero_grad();
+        reference.zero_grad();
+        for (a, b) in ours.iter().zip(&theirs) {
+            // Norms on both sides of the bound.
+            let gradient = a.randn_like().detach() * if step % 2 == 0 { 5.0 } else { 0.1 };
+            (a * &gradient).sum(None).backward();
+            (b * &gradient).sum(None).backward();
+        }
+        optimizer.step(0.01);
+        reference.clip_grad_norm(2.0);
+        reference.step();
+    }
+    for ((a, b), start) in ours.iter().zip(&theirs).zip(&start) {
+        assert!((a - b).abs().max().double_value(&[]) < 1e-6);
+        assert!((a - start).abs().max().double_value(&[]) > 0.01);
+    }
 }
 
 #[test]
@@ -85,25 +100,15 @@ fn a_gradient_that_is_not_finite_changes_nothing() {
         set_gradient(&b, &[1.0]);
         let step = optimizer.step(0.1);
         assert!(!step.applied && !step.grad_norm.is_finite());
-        assert_eq!(
-            (values(&a), values(&b), optimizer.steps()),
-            (vec![1.0, 2.0], vec![3.0], 0)
-        );
-        assert!(
-            optimizer.state()[1..]
-                .iter()
-                .all(|(_, tensor)| values(tensor).iter().all(|&v| v == 0.0))
-        );
+        assert_eq!((values(&a), values(&b), optimizer.steps()), (vec![1.0, 2.0], vec![3.0], 0));
+        assert!(optimizer.state()[1..].iter().all(|(_, tensor)| values(tensor).iter().all(|&v| v == 0.0)));
     }
 }
 
 #[test]
 fn a_parameter_without_a_gradient_only_decays() {
     let (a, b) = (parameter(&[1.0]), parameter(&[2.0]));
-    let config = AdamWConfig {
-        weight_decay: 0.5,
-        ..unclipped()
-    };
+    let config = AdamWConfig { weight_decay: 0.5, ..unclipped() };
     let mut optimizer = AdamW::new(vec![named("a", &a), named("b", &b)], config).unwrap();
     set_gradient(&a, &[1.0]);
     optimizer.step(0.1);
@@ -114,9 +119,7 @@ fn a_parameter_without_a_gradient_only_decays() {
 fn bf16_parameters_accumulate_updates_below_their_resolution() {
     // bf16 steps near 1 are 2⁻⁷ ≈ 0.0078: single updates of 0.001 would all be lost, but eight of them are 0.008,
     // and 0.992 rounds to 0.9922 (steps below 1 are 2⁻⁸).
-    let p = Tensor::from_slice(&[1.0f32])
-        .to_kind(Kind::BFloat16)
-        .set_requires_grad(true);
+    let p = Tensor::from_slice(&[1.0f32]).to_kind(Kind::BFloat16).set_requires_grad(true);
     let mut optimizer = AdamW::new(vec![named("p", &p)], unclipped()).unwrap();
     for _ in 0..8 {
         set_gradient(&p, &[1.0]);
@@ -131,18 +134,9 @@ fn bf16_parameters_accumulate_updates_below_their_resolution() {
 #[test]
 fn restored_state_continues_bit_identically() {
     for kind in [Kind::Float, Kind::BFloat16] {
-        let start = Tensor::from_slice(&[0.3f32, -1.7, 2.0, 0.01])
-            .view([2, 2])
-            .to_kind(kind);
-        let gradients = [
-            [0.1f32, -0.3, 7.0, 1e-3],
-            [0.2, 0.5, -0.1, 3.0],
-            [1.0, -1.0, 0.7, 0.9],
-        ];
-        let config = AdamWConfig {
-            weight_decay: 0.01,
-            ..AdamWConfig::default()
-        };
+        let start = Tensor::from_slice(&[0.3f32, -1.7, 2.0, 0.01]).view([2, 2]).to_kind(kind);
+        let gradients = [[0.1f32, -0.3, 7.0, 1e-3], [0.2, 0.5, -0.1, 3.0], [1.0, -1.0, 0.7, 0.9]];
+        let config = AdamWConfig { weight_decay: 0.01, ..AdamWConfig::default() };
         let original = start.copy().set_requires_grad(true);
         let mut optimizer = AdamW::new(vec![named("p", &original)], config.clone()).unwrap();
         for gradient in &gradients[..2] {
@@ -167,16 +161,10 @@ fn restored_state_continues_bit_identically() {
 fn buckets_split_by_kind_and_size() {
     let small = || Tensor::zeros([1], (Kind::Float, Device::Cpu));
     // Expanded from one element, so that it takes no memory.
-    let large = small().expand([BUCKET_ELEMENTS], false);
-    let split = split_into_buckets(vec![
-        named("a", &small()),
-        named("b", &large),
-        named("c", &small()),
-    ]);
-    let names: Vec<Vec<&str>> = split
-        .iter()
-        .map(|b| b.iter().map(|(name, _)| name.as_str()).collect())
-        .collect();
+    let large = small().expand([bucket_elements(Device::Cpu)], false);
+    let split = split_into_buckets(vec![named("a", &small()), named("b", &large), named("c", &small())]);
+    let names: Vec<Vec<&str>> =
+        split.iter().map(|b| b.iter().map(|(name, _)| name.as_str()).collect()).collect();
     assert_eq!(names, [["a"], ["b"], ["c"]]);
     let reduced = small().to_kind(Kind::BFloat16);
     let optimizer = AdamW::new(vec![named("a", &small()), named("b", &reduced)], unclipped()).unwrap();
@@ -212,10 +200,7 @@ fn a_state_of_other_parameters_is_refused_and_leaves_the_optimizer_alone() {
 fn unusable_parameters_are_named() {
     let double = Tensor::from_slice(&[1.0f64]);
     let error = AdamW::new(vec![named("p", &double)], AdamWConfig::default()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "parameter `p` is Double; train it in Float, BFloat16 or Half"
-    );
+    assert_eq!(error.to_string(), "parameter `p` is Double; train it in Float, BFloat16 or Half");
     let p = parameter(&[1.0]);
     let error = AdamW::new(vec![named("p", &p), named("p", &p)], AdamWConfig::default()).unwrap_err();
     assert!(error.to_string().starts_with("two parameters are called `p`"));
