@@ -147,7 +147,7 @@ fn invert(weights: &Tensor, uniform: &Tensor) -> Tensor {
     let last = weights.size()[1] - 1;
     let cumulative = weights.cumsum(-1, Kind::Float);
     let target = cumulative.narrow(1, last, 1) * uniform.unsqueeze(1);
-    cumulative.searchsorted(&target, false, true, "right", None::<&Tensor>).clamp_max(last)
+    target.searchsorted(&cumulative, false, true, "right", None::<&Tensor>).clamp_max(last)
 }
 
 #[cfg(test)]
