@@ -6,6 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rewards::Formula;
+use scenarios::{ArmConfig, Method};
+
 use super::{
     ReportError,
     completions::RolloutDigest,
@@ -33,7 +36,9 @@ pub(super) struct ArmDir {
     pub method: Option<String>,
     pub formula: Option<String>,
     pub weights: Vec<(String, f64)>,
-    /// Whether one of its rewards is the adaptive-think reward.
+    /// The reward components in its formula; it may log others.
+    pub used: Vec<String>,
+    /// Whether one of those is the adaptive-think reward.
     pub adaptive: bool,
     pub seeds: Vec<SeedDir>,
 }
@@ -55,10 +60,8 @@ pub(super) struct SeedDir {
 impl RunDir {
     /// Reads the directory.
     pub(super) fn read(path: &Path) -> Result<Self, ReportError> {
-        let entries = subdirectories(path).map_err(|source| ReportError::Read {
-            path: path.into(),
-            source,
-        })?;
+        let entries =
+            subdirectories(path).map_err(|source| ReportError::Read { path: path.into(), source })?;
         let mut arms = scenario_arms(&path.join("scenario.toml"));
         let mut suites = Vec::new();
         for dir in entries {
@@ -69,44 +72,27 @@ impl RunDir {
             let recorded = seeds.iter().find_map(|seed| seed.status.arm.clone());
             let name = recorded.unwrap_or_else(|| file_name(&dir));
             let at = arms.iter().position(|arm| arm.name == name).unwrap_or_else(|| {
-                arms.push(ArmDir {
-                    name,
-                    ..ArmDir::default()
-                });
+                arms.push(ArmDir { name, ..ArmDir::default() });
                 arms.len() - 1
             });
             let arm = &mut arms[at];
-            arm.method = arm
-                .method
-                .take()
-                .or_else(|| seeds.iter().find_map(|seed| seed.status.method.clone()));
+            arm.method =
+                arm.method.take().or_else(|| seeds.iter().find_map(|seed| seed.status.method.clone()));
             arm.seeds.extend(seeds);
         }
         if arms.is_empty() {
             return Err(ReportError::NotARun { path: path.into() });
         }
-        let name = path
-            .canonicalize()
-            .map_or_else(|_| file_name(path), |whole| file_name(&whole));
+        let name = path.canonicalize().map_or_else(|_| file_name(path), |whole| file_name(&whole));
         let environment = environment(&path.join("environment.json"));
-        Ok(Self {
-            name,
-            arms,
-            suites,
-            environment,
-        })
+        Ok(Self { name, arms, suites, environment })
     }
 }
 
 fn read_seeds(arm: &Path, suites: &mut Vec<String>) -> Result<Vec<SeedDir>, ReportError> {
     let mut seeds = Vec::new();
-    for dir in subdirectories(arm).map_err(|source| ReportError::Read {
-        path: arm.into(),
-        source,
-    })? {
-        let seed = file_name(&dir)
-            .strip_prefix("seed-")
-            .and_then(|seed| seed.parse().ok());
+    for dir in subdirectories(arm).map_err(|source| ReportError::Read { path: arm.into(), source })? {
+        let seed = file_name(&dir).strip_prefix("seed-").and_then(|seed| seed.parse().ok());
         if let Some(seed) = seed {
             seeds.push(SeedDir::read(&dir, seed, suites)?);
         }
@@ -146,18 +132,10 @@ impl SeedDir {
         unreadable += rollouts.unreadable;
         // Written atomically; where it is missing or not to be read, the run did not get that far.
         let status = fs::read(dir.join("status.json")).ok();
-        let status = status
-            .and_then(|text| serde_json::from_slice::<StatusRow>(&text).ok())
-            .unwrap_or_default();
+        let status =
+            status.and_then(|text| serde_json::from_slice::<StatusRow>(&text).ok()).unwrap_or_default();
         let seed = status.seed.unwrap_or(seed);
-        Ok(Self {
-            seed,
-            status,
-            metrics,
-            evals,
-            rollouts,
-            unreadable,
-        })
+        Ok(Self { seed, status, metrics, evals, rollouts, unreadable })
     }
 
     /// The last step this seed is known to have reached.
@@ -173,58 +151,49 @@ impl SeedDir {
     }
 }
 
-/// The arms that `scenario.toml` names, in its order. The report stands on its own feet: a scenario that this
-/// version no longer reads costs the formulas, not the report.
+/// The arms that `scenario.toml` names, in its order. A scenario that this version no longer reads costs the
+/// formulas, not the report.
 fn scenario_arms(path: &Path) -> Vec<ArmDir> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let scenario: toml::Table = text.parse().unwrap_or_default();
-    let Some(arms) = scenario.get("arm").and_then(toml::Value::as_array) else {
-        return Vec::new();
-    };
-    let section = |table: &toml::Table, name: &str| table.get(name).and_then(toml::Value::as_table).cloned();
-    let base = section(&scenario, "shaping").unwrap_or_default();
-    arms.iter()
-        .filter_map(toml::Value::as_table)
-        .filter_map(|arm| {
-            let text = |key: &str| arm.get(key).and_then(toml::Value::as_str).map(str::to_owned);
-            let own = section(arm, "shaping").unwrap_or_default();
-            let shaping = |key: &str| own.get(key).or_else(|| base.get(key));
-            let method = text("method");
-            let trained = method.as_deref() == Some("grpo");
-            let formula = shaping("formula")
-                .and_then(toml::Value::as_str)
-                .filter(|_| trained);
-            let weights = shaping("weights")
-                .and_then(toml::Value::as_table)
-                .filter(|_| trained);
-            let rewards = section(arm, "rewards")
-                .or_else(|| section(&scenario, "rewards"))
-                .unwrap_or_default();
-            let kind = |reward: &toml::Value| {
-                reward.get("kind").and_then(toml::Value::as_str) == Some("adaptive-think")
-            };
-            let number =
-                |value: &toml::Value| value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
-            Some(ArmDir {
-                name: text("name")?,
-                method,
-                formula: formula.map(str::to_owned),
-                weights: weights
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|(name, value)| Some((name.clone(), number(value)?)))
-                    .collect(),
-                adaptive: trained && rewards.values().any(kind),
-                seeds: Vec::new(),
-            })
-        })
-        .collect()
+    let Ok(experiment) = scenarios::load(path, &[], &[], None) else { return Vec::new() };
+    experiment.arms.into_iter().map(ArmDir::of).collect()
+}
+
+impl ArmDir {
+    fn of(arm: ArmConfig) -> Self {
+        let method = match arm.method {
+            Method::Grpo => "grpo",
+            Method::Sft => "sft",
+            Method::None => "none",
+        };
+        let shaping = Some(arm.shaping).filter(|_| arm.method == Method::Grpo);
+        let formula = shaping.as_ref().and_then(|shaping| {
+            let rewards = arm.rewards.keys().map(String::as_str);
+            Formula::parse(&shaping.formula, rewards, shaping.weights.keys().map(String::as_str)).ok()
+        });
+        let used: Vec<String> =
+            formula.iter().flat_map(Formula::component_names).map(str::to_owned).collect();
+        let adaptive =
+            |name: &String| arm.rewards.get(name).is_some_and(|spec| spec.kind == "adaptive-think");
+        let weighs =
+            |name: &String| formula.as_ref().is_some_and(|found| found.weight_names().any(|w| w == name));
+        Self {
+            name: arm.name,
+            method: Some(method.to_owned()),
+            adaptive: used.iter().any(adaptive),
+            weights: shaping
+                .into_iter()
+                .flat_map(|shaping| shaping.weights)
+                .filter(|(name, _)| weighs(name))
+                .collect(),
+            formula: formula.as_ref().map(|found| found.text().to_owned()),
+            used,
+            seeds: Vec::new(),
+        }
+    }
 }
 
 fn environment(path: &Path) -> Vec<(String, String)> {
-    let value = fs::read(path)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok());
+    let value = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let mut out = Vec::new();
     flatten("", &value.unwrap_or_default(), &mut out);
     out
@@ -235,18 +204,13 @@ fn flatten(name: &str, value: &serde_json::Value, out: &mut Vec<(String, String)
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                let name = if name.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{name}.{key}")
-                };
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
                 flatten(&name, value, out);
             }
         }
         Value::Array(items) => {
-            let words = items
-                .iter()
-                .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+            let words =
+                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
             out.push((name.to_owned(), words.collect::<Vec<_>>().join(" ")));
         }
         Value::String(text) => out.push((name.to_owned(), text.clone())),
@@ -269,8 +233,5 @@ fn subdirectories(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map_or_else(
-        || path.display().to_string(),
-        |name| name.to_string_lossy().into_owned(),
-    )
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }

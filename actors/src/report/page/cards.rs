@@ -58,29 +58,24 @@ pub(super) struct Bar {
     start: f64,
     length: f64,
     negative: bool,
+    /// Whether the arm's formula names it.
+    used: bool,
 }
 
 impl ArmCompletions {
     pub(super) fn of(at: usize, arm: &ArmDir) -> Self {
         let digests: Vec<_> = arm.seeds.iter().map(|seed| (seed.seed, &seed.rollouts)).collect();
         let picks = pick(&digests, SHOWN);
-        let values = picks
-            .iter()
-            .flat_map(|pick| pick.rollout.components.values().flatten().copied());
-        let (low, high) = values.fold((0.0f64, 1.0f64), |(low, high), value| {
-            (low.min(value), high.max(value))
-        });
-        let cards = picks.iter().map(|pick| Card::of(pick, (low, high))).collect();
-        Self {
-            arm: arm.name.clone(),
-            style: style(at),
-            cards,
-        }
+        let values = picks.iter().flat_map(|pick| pick.rollout.components.values().flatten().copied());
+        let (low, high) =
+            values.fold((0.0f64, 1.0f64), |(low, high), value| (low.min(value), high.max(value)));
+        let cards = picks.iter().map(|pick| Card::of(pick, arm, (low, high))).collect();
+        Self { arm: arm.name.clone(), style: style(at), cards }
     }
 }
 
 impl Card {
-    fn of(pick: &Pick<'_>, (low, high): (f64, f64)) -> Self {
+    fn of(pick: &Pick<'_>, arm: &ArmDir, (low, high): (f64, f64)) -> Self {
         let rollout = pick.rollout;
         let place = |value: f64| (value - low) / (high - low) * 100.0;
         let bar = |(name, value): (&String, &Option<f64>)| {
@@ -91,6 +86,7 @@ impl Card {
                 start: start.min(end),
                 length: (end - start).abs(),
                 negative: value.is_some_and(|value| value < 0.0),
+                used: arm.used.is_empty() || arm.used.contains(name),
             }
         };
         let same = |a: &str, b: &str| a.trim().eq_ignore_ascii_case(b.trim());

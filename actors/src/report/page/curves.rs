@@ -45,27 +45,9 @@ pub(super) fn training(run: &RunDir) -> Vec<Figure> {
             |row| row.reward,
             grpo,
         ),
-        (
-            "Accuracy",
-            "Of the completions sampled to train on.",
-            whole,
-            |row| row.accuracy,
-            grpo,
-        ),
-        (
-            "Think rate",
-            "Completions that think.",
-            whole,
-            |row| row.think_rate,
-            grpo,
-        ),
-        (
-            "KL to the reference",
-            "Per token, k3 estimate.",
-            None,
-            |row| row.kl,
-            grpo,
-        ),
+        ("Accuracy", "Of the completions sampled to train on.", whole, |row| row.accuracy, grpo),
+        ("Think rate", "Completions that think.", whole, |row| row.think_rate, grpo),
+        ("KL to the reference", "Per token, k3 estimate.", None, |row| row.kl, grpo),
         (
             "Consistency",
             "Of completions that think, where it was judged.",
@@ -80,32 +62,13 @@ pub(super) fn training(run: &RunDir) -> Vec<Figure> {
             |row| row.think_quality,
             grpo,
         ),
-        (
-            "Completion length",
-            "Tokens.",
-            None,
-            |row| row.completion_tokens_mean,
-            grpo,
-        ),
-        (
-            "Well formed",
-            "Completions in one of the two valid forms.",
-            whole,
-            |row| row.format_rate,
-            grpo,
-        ),
-        (
-            "Loss of supervised arms",
-            "Cross-entropy per target token.",
-            None,
-            |row| row.loss,
-            sft,
-        ),
+        ("Completion length", "Tokens.", None, |row| row.completion_tokens_mean, grpo),
+        ("Well formed", "Completions in one of the two valid forms.", whole, |row| row.format_rate, grpo),
+        ("Loss of supervised arms", "Cross-entropy per target token.", None, |row| row.loss, sft),
     ];
     let curve = |get: Get, seed: &SeedDir| -> Vec<(f64, f64)> {
         let rows = seed.metrics.values();
-        rows.filter_map(|row| Some((row.step as f64, get(row).filter(|value| value.is_finite())?)))
-            .collect()
+        rows.filter_map(|row| Some((row.step as f64, get(row).filter(|value| value.is_finite())?))).collect()
     };
     let figures = plots.into_iter().filter_map(|(title, note, range, get, which)| {
         let arms = run.arms.iter().enumerate().filter(|(_, arm)| which(arm));
@@ -114,17 +77,8 @@ pub(super) fn training(run: &RunDir) -> Vec<Figure> {
             style: style(at),
             seeds: arm.seeds.iter().map(|seed| curve(get, seed)).collect(),
         });
-        let plot = LinePlot {
-            title: title.to_owned(),
-            range,
-            smoothed: true,
-            lines: lines.collect(),
-        };
-        Some(Figure {
-            title: title.to_owned(),
-            note: note.to_owned(),
-            svg: plot.draw()?,
-        })
+        let plot = LinePlot { title: title.to_owned(), range, smoothed: true, lines: lines.collect() };
+        Some(Figure { title: title.to_owned(), note: note.to_owned(), svg: plot.draw()? })
     });
     figures.collect()
 }
@@ -150,57 +104,39 @@ pub(super) fn held_out(run: &RunDir) -> Vec<Figure> {
             smoothed: false,
             lines: lines.collect(),
         };
-        Some(Figure {
-            title,
-            note: "At each evaluation, mean of the seeds.".to_owned(),
-            svg: plot.draw()?,
-        })
+        Some(Figure { title, note: "At each evaluation, mean of the seeds.".to_owned(), svg: plot.draw()? })
     });
     figures.collect()
 }
 
-/// One figure for each arm that has such values, its lines being the named parts of a row.
-fn small_multiples(run: &RunDir, range: Option<(f64, f64)>, parts: fn(&MetricsRow) -> Parts) -> Vec<Panel> {
+/// One figure for each arm that has such values, its lines being the named parts of a row; those that `aside`
+/// points out are dashed.
+fn small_multiples(
+    run: &RunDir,
+    range: Option<(f64, f64)>,
+    parts: fn(&MetricsRow) -> Parts,
+    aside: fn(&ArmDir, &str) -> bool,
+) -> Vec<Panel> {
     let mut panels = Vec::new();
     for (at, arm) in run.arms.iter().enumerate() {
         let rows: Vec<Vec<(f64, Parts)>> = arm
             .seeds
             .iter()
-            .map(|seed| {
-                seed.metrics
-                    .values()
-                    .map(|row| (row.step as f64, parts(row)))
-                    .collect()
-            })
+            .map(|seed| seed.metrics.values().map(|row| (row.step as f64, parts(row))).collect())
             .collect();
-        let names: BTreeSet<&String> = rows
-            .iter()
-            .flatten()
-            .flat_map(|(_, parts)| parts.keys())
-            .collect();
+        let names: BTreeSet<&String> = rows.iter().flatten().flat_map(|(_, parts)| parts.keys()).collect();
         let curve = |rows: &[(f64, Parts)], name: &String| -> Vec<(f64, f64)> {
-            let found = rows
-                .iter()
-                .filter_map(|(step, parts)| Some((*step, (*parts.get(name)?)?)));
+            let found = rows.iter().filter_map(|(step, parts)| Some((*step, (*parts.get(name)?)?)));
             found.filter(|point| point.1.is_finite()).collect()
         };
         let lines = names.iter().enumerate().map(|(place, name)| Line {
             label: (*name).clone(),
-            style: style(place + 1),
+            style: style(place + 1) + if aside(arm, name) { " dashed" } else { "" },
             seeds: rows.iter().map(|rows| curve(rows, name)).collect(),
         });
-        let plot = LinePlot {
-            title: arm.name.clone(),
-            range,
-            smoothed: true,
-            lines: lines.collect(),
-        };
+        let plot = LinePlot { title: arm.name.clone(), range, smoothed: true, lines: lines.collect() };
         if let Some(svg) = plot.draw() {
-            panels.push(Panel {
-                arm: arm.name.clone(),
-                style: style(at),
-                svg,
-            });
+            panels.push(Panel { arm: arm.name.clone(), style: style(at), svg });
         }
     }
     panels
@@ -208,15 +144,15 @@ fn small_multiples(run: &RunDir, range: Option<(f64, f64)>, parts: fn(&MetricsRo
 
 /// The reward components of every arm that has them.
 pub(super) fn components(run: &RunDir) -> Vec<Panel> {
-    small_multiples(run, None, |row| row.components.clone())
+    let unused = |arm: &ArmDir, name: &str| !arm.used.is_empty() && !arm.used.iter().any(|used| used == name);
+    small_multiples(run, None, |row| row.components.clone(), unused)
 }
 
 /// The no-think rate at each difficulty during training.
 pub(super) fn no_think_by_difficulty(run: &RunDir) -> Vec<Panel> {
-    small_multiples(run, Some((0.0, 1.0)), |row| {
+    let rates = |row: &MetricsRow| -> Parts {
         let rates = row.think_rate_by_difficulty.iter();
-        rates
-            .map(|(name, rate)| (name.clone(), rate.map(|rate| 1.0 - rate)))
-            .collect()
-    })
+        rates.map(|(name, rate)| (name.clone(), rate.map(|rate| 1.0 - rate))).collect()
+    };
+    small_multiples(run, Some((0.0, 1.0)), rates, |_, _| false)
 }
