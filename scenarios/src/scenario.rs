@@ -12,12 +12,15 @@ mod check;
 mod data;
 mod de;
 mod feedback;
+mod layers;
 mod load;
 mod merge;
 mod overrides;
+mod paths;
 mod policy;
 mod prompt;
 mod ranges;
+mod resolved;
 mod run;
 mod schema;
 #[cfg(test)]

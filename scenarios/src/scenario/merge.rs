@@ -101,12 +101,14 @@ fn factor_at(tables: &mut [Values], path: &mut Vec<String>) -> Values {
                 .iter_mut()
                 .filter_map(|table| table.remove(&key).and_then(|value| value.try_into().ok()))
                 .collect();
+            let was_empty: Vec<bool> = below.iter().map(Values::is_empty).collect();
             let common = factor_at(&mut below, path);
             if !common.is_empty() {
                 shared.insert(key.clone(), Value::Table(common));
             }
-            for (table, rest) in tables.iter_mut().zip(below) {
-                if !rest.is_empty() {
+            // A table that says nothing is not the same as none: it stands for no default either.
+            for ((table, rest), was_empty) in tables.iter_mut().zip(below).zip(was_empty) {
+                if was_empty || !rest.is_empty() {
                     table.insert(key.clone(), Value::Table(rest));
                 }
             }

@@ -46,6 +46,11 @@ fn split_arm<'a>(
     let fits = |name: &&String| rest.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
     match arms.iter().filter(fits).max_by_key(|name| name.len()) {
         Some(name) => Ok((Some(name.clone()), &rest[name.len() + 1..])),
+        None if arms.iter().any(|name| name == rest) => Err(ScenarioError::at(
+            place,
+            format!("no key of the arm `{rest}` is named"),
+            format!("write --set arm.{rest}.section.key=value"),
+        )),
         None => {
             let named = rest.split('.').next().unwrap_or_default();
             Err(unknown_arm(place, named, arms))
@@ -119,6 +124,11 @@ mod tests {
     fn what_is_not_an_assignment_is_refused() {
         let error = |argument: &str| parse(argument, &[]).unwrap_err().to_string();
         assert_eq!(error("grpo.lr"), "--set grpo.lr: there is no `=`; write --set section.key=value");
+        let no_key = parse("arm.grpo=1", &["grpo".to_owned()]).unwrap_err().to_string();
+        assert_eq!(
+            no_key,
+            "--set arm.grpo=1: no key of the arm `grpo` is named; write --set arm.grpo.section.key=value"
+        );
         assert_eq!(error("grpo.=1"), "--set grpo.=1: a key is empty; write --set section.key=value");
     }
 }

@@ -126,6 +126,13 @@ pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
         0,
         "1 or more, or leave it out for all questions",
     )?;
+    for (index, suite) in arm.eval.suites.iter().enumerate() {
+        if arm.eval.suites[..index].iter().any(|other| other.name() == suite.name()) {
+            let problem = format!("there are two suites named \"{}\" in [eval]", suite.name());
+            let place = tree.place_of(&["eval", "suites", &index.to_string()]);
+            return Err(ScenarioError::at(place, problem, "give one another `name`"));
+        }
+    }
     let seed = arm.eval.seed;
     ranges.need(i64::try_from(seed).is_ok(), "eval.seed", seed, "a seed up to 9223372036854775807")?;
     ranges.at_least_one(arm.checkpoint.keep, "checkpoint.keep")?;

@@ -123,16 +123,6 @@ pub enum ScaleRewards {
     None,
 }
 
-impl From<ScaleRewards> for rewards::Scale {
-    fn from(scale: ScaleRewards) -> Self {
-        match scale {
-            ScaleRewards::Group => Self::Group,
-            ScaleRewards::Batch => Self::Batch,
-            ScaleRewards::None => Self::None,
-        }
-    }
-}
-
 /// `[optimizer]`: AdamW and its learning-rate schedule, for every method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -126,7 +126,7 @@ struct Lines<'a> {
 
 impl Lines<'_> {
     fn place(&self, offset: usize) -> Place {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let before = self.text.get(..offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Place::File {
             path: self.path.to_owned(),

@@ -1,0 +1,234 @@
+//! The parts of a scenario file, laid over each other: base, arms, command line.
+
+use std::path::PathBuf;
+
+use toml::Value;
+
+use super::overrides::{self, Override};
+use super::schema::{self, ARM_KEYS};
+use super::tree::{self, Content, Entry, Node, Table};
+use super::{de, merge, words};
+use crate::error::{Place, ScenarioError};
+
+/// The rewards and the formula of a scenario that names none: the paper's (Eq. 7).
+const PAPER_REWARDS: &str = r#"
+[rewards]
+adaptive_think = { kind = "adaptive-think" }
+consistency = { kind = "consistency" }
+format = { kind = "format" }
+think = { kind = "think" }
+[shaping]
+formula = "adaptive_think * (1 + w_consistency * consistency) + w_format * format + w_think * think"
+weights = { consistency = 0.5, format = 0.5, think = 1.0 }
+"#;
+
+/// The parts of a scenario file, before they are read into structs.
+pub(crate) struct Layers {
+    pub(crate) run: Node,
+    pub(crate) control: Node,
+    /// The arms, each already laid over what all share.
+    pub(crate) arms: Vec<Node>,
+}
+
+impl Layers {
+    pub(crate) fn of(root: Node) -> Result<Self, ScenarioError> {
+        let place = root.place.clone();
+        let Content::Table(mut sections) = root.content else { return Ok(Self::nothing(place)) };
+        check_section_names(&sections)?;
+        let mut take = |key: &str| sections.remove(key).map(|entry| entry.node);
+        let (run, control, arms) = (take("run"), take("control"), take("arm"));
+        let run = one_seed(run.unwrap_or_else(|| Node::empty(place.clone())))?;
+        let control = control.unwrap_or_else(|| Node::empty(place.clone()));
+
+        let overlays = arm_overlays(arms, &run, &place)?;
+        let mut base = Node::empty(place.clone());
+        let names_rewards =
+            |node: &Node| ["rewards", "shaping"].iter().any(|key| node.entry(&[key]).is_some());
+        let written = Node { place: place.clone(), content: Content::Table(sections) };
+        if !names_rewards(&written) && !overlays.iter().any(names_rewards) {
+            let path = match &place {
+                Place::File { path, .. } => path.clone(),
+                Place::Argument(_) | Place::Default(_) => PathBuf::new(),
+            };
+            let paper = tree::parse(PAPER_REWARDS, &path)?.to_value();
+            base = Node::from_value(paper, &Place::Default(path));
+        }
+        merge::overlay(&mut base, &written)?;
+        let mut arms = Vec::new();
+        for over in overlays {
+            let mut arm = base.clone();
+            arm.place = over.place.clone();
+            merge::overlay(&mut arm, &over)?;
+            arms.push(arm);
+        }
+        Ok(Self { run, control, arms })
+    }
+
+    fn nothing(place: Place) -> Self {
+        Self { run: Node::empty(place.clone()), control: Node::empty(place), arms: Vec::new() }
+    }
+
+    /// Lays `--set` over everything; what is for one arm comes last.
+    pub(crate) fn apply(&mut self, arguments: &[String]) -> Result<(), ScenarioError> {
+        let names: Vec<String> = self.arms.iter().filter_map(arm_name).collect();
+        let read: Vec<Override> =
+            arguments.iter().map(|argument| overrides::parse(argument, &names)).collect::<Result<_, _>>()?;
+        for over in read.iter().filter(|over| over.arm.is_none()) {
+            self.apply_to_all(&over.tree)?;
+        }
+        for over in &read {
+            let Some(name) = &over.arm else { continue };
+            for arm in self.arms.iter_mut().filter(|arm| arm_name(arm).as_ref() == Some(name)) {
+                check_arm_keys(&over.tree)?;
+                merge::overlay(arm, &over.tree)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_to_all(&mut self, over: &Node) -> Result<(), ScenarioError> {
+        let Some(table) = over.as_table() else { return Ok(()) };
+        check_section_names(table)?;
+        for (key, entry) in table {
+            match key.as_str() {
+                "run" => merge::overlay(&mut self.run, &one_seed(entry.node.clone())?)?,
+                "control" => merge::overlay(&mut self.control, &entry.node)?,
+                "arm" => {
+                    let instead = "name the arm: --set arm.NAME.section.key=value";
+                    return Err(ScenarioError::at(&entry.key_place, "`arm` is a list", instead));
+                }
+                _ => {
+                    let laid: Vec<_> = self.arms.iter_mut().map(|arm| merge::overlay(arm, over)).collect();
+                    // What is taken out need not have been in every arm.
+                    if laid.iter().all(Result::is_err) {
+                        laid.into_iter().collect::<Result<(), _>>()?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn arm_name(arm: &Node) -> Option<String> {
+    arm.entry(&["name"])?.node.to_value().as_str().map(str::to_owned)
+}
+
+/// The arms as they are written; a scenario without any has one, named after the run.
+fn arm_overlays(arms: Option<Node>, run: &Node, root: &Place) -> Result<Vec<Node>, ScenarioError> {
+    let Some(arms) = arms else {
+        let name =
+            run.entry(&["name"]).map_or(Value::String("main".to_owned()), |entry| entry.node.to_value());
+        return Ok(vec![with_entry(Node::empty(root.clone()), "name", Node::from_value(name, root))]);
+    };
+    let instead = "write [[arm]], in double brackets, above each arm";
+    let Content::Array(arms) = arms.content else {
+        return Err(ScenarioError::at(&arms.place, "`arm` is not a list", instead));
+    };
+    for arm in &arms {
+        if arm.as_table().is_none() {
+            return Err(ScenarioError::at(&arm.place, "an arm is a table", instead));
+        }
+        check_arm_keys(arm)?;
+        if arm.entry(&["name"]).is_none() {
+            return Err(ScenarioError::at(&arm.place, "[[arm]] has no `name`", "add a line `name = …`"));
+        }
+    }
+    Ok(arms)
+}
+
+fn arm_section_names() -> Vec<&'static str> {
+    static NAMES: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    let names = NAMES.get_or_init(|| {
+        let schema = schema::json_schema();
+        let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+        properties
+            .into_iter()
+            .map(|(name, _)| name)
+            .filter(|n| !["run", "control", "arm"].contains(&n.as_str()))
+            .collect()
+    });
+    names.iter().map(String::as_str).collect()
+}
+
+/// Looks at the keys at the top of a file (or of a `--set`).
+fn check_section_names(sections: &Table) -> Result<(), ScenarioError> {
+    let mut known = arm_section_names();
+    known.extend(["run", "control", "arm"]);
+    for (key, entry) in sections {
+        if known.contains(&key.as_str()) {
+            continue;
+        }
+        let (problem, instead) = if entry.node.as_table().is_some() {
+            (format!("unknown section [{key}]"), section_advice(key, &known))
+        } else if ARM_KEYS.contains(&key.as_str()) && key != "steps" {
+            (format!("`{key}` stands in no section"), format!("write `{key}` in an [[arm]]"))
+        } else {
+            (format!("`{key}` stands in no section"), de::unknown_key_advice(key, &known, &[]))
+        };
+        return Err(ScenarioError::at(&entry.key_place, problem, instead));
+    }
+    Ok(())
+}
+
+fn section_advice(key: &str, known: &[&str]) -> String {
+    match rewards::nearest(key, known.iter().copied()) {
+        Some(near) => format!("did you mean [{near}]?"),
+        None => format!("the sections are {}", known.join(", ")),
+    }
+}
+
+/// Looks at the keys of an arm.
+fn check_arm_keys(arm: &Node) -> Result<(), ScenarioError> {
+    let mut known = ARM_KEYS.to_vec();
+    known.extend(arm_section_names());
+    for (key, entry) in arm.as_table().into_iter().flatten() {
+        let key = key.as_str();
+        if ["run", "control"].contains(&key) {
+            let problem = format!("[{key}] is for all arms together");
+            let instead = format!(
+                "move it out of the arm to the top (an arm may have its own `steps`, without [{key}])"
+            );
+            return Err(ScenarioError::at(&entry.key_place, problem, instead));
+        }
+        if !known.contains(&key) {
+            let instead = if entry.node.as_table().is_some() {
+                words::name_advice(key, known, "an arm may have")
+            } else {
+                de::unknown_key_advice(key, &known, &[])
+            };
+            return Err(ScenarioError::at(
+                &entry.key_place,
+                format!("unknown key `{key}` in [[arm]]"),
+                instead,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `seed = 7` as `seeds = [7]`.
+fn one_seed(mut run: Node) -> Result<Node, ScenarioError> {
+    let Content::Table(table) = &mut run.content else { return Ok(run) };
+    let Some(mut entry) = table.remove("seed") else { return Ok(run) };
+    if table.contains_key("seeds") {
+        return Err(ScenarioError::at(
+            &entry.key_place,
+            "[run] has both `seed` and `seeds`",
+            "leave one out",
+        ));
+    }
+    if !matches!(entry.node.content, Content::Array(_)) {
+        entry.node = Node { place: entry.node.place.clone(), content: Content::Array(vec![entry.node]) };
+    }
+    table.insert("seeds".to_owned(), entry);
+    Ok(run)
+}
+
+/// The node with one more entry, or another in its place.
+pub(crate) fn with_entry(mut node: Node, key: &str, value: Node) -> Node {
+    if let Content::Table(table) = &mut node.content {
+        table.insert(key.to_owned(), Entry { key_place: value.place.clone(), node: value });
+    }
+    node
+}

@@ -1,0 +1,61 @@
+//! What a scenario's paths start from, and the prompt file, which is read along with it.
+
+use std::path::{Path, PathBuf};
+
+use super::prompt::template_problem;
+use super::tree::Node;
+use super::{ArmConfig, PolicyPath};
+use crate::dataset::DataSource;
+use crate::error::{Place, ScenarioError};
+
+/// Puts the content of `[prompt] file` into `text`, so that the resolved scenario stands by itself.
+pub(crate) fn read_prompt_file(arm: &mut ArmConfig, layer: &Node, path: &Path) -> Result<(), ScenarioError> {
+    let prompt = &mut arm.prompt;
+    if let (Some(_), Some(_)) = (&prompt.file, &prompt.text) {
+        let place = layer.place_of(&["prompt", "file"]);
+        return Err(ScenarioError::at(place, "[prompt] has both `file` and `text`", "leave one out"));
+    }
+    let mut place = layer.place_of(&["prompt", "text"]);
+    if let Some(file) = prompt.file.take() {
+        place = layer.place_of(&["prompt", "file"]);
+        let file = anchored(&file, place, path);
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            let problem = format!("the prompt file {} cannot be read ({error})", file.display());
+            ScenarioError::at(place, problem, "write the path of a text file, from the scenario's folder")
+        })?;
+        prompt.text = Some(text.trim_end().to_owned());
+    }
+    match prompt.text.as_deref().and_then(template_problem) {
+        Some((problem, instead)) => Err(ScenarioError::at(place, problem, instead)),
+        None => Ok(()),
+    }
+}
+
+/// Makes every path absolute: one written in the file starts from the file's folder, one from the command line from
+/// the current folder.
+pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
+    if let PolicyPath::Directory(folder) = &mut arm.policy.path {
+        *folder = anchored(folder, layer.place_of(&["policy", "path"]), path);
+    }
+    anchor_source(&mut arm.data.train, &["data", "train"], layer, path);
+    for (index, suite) in arm.eval.suites.iter_mut().enumerate() {
+        anchor_source(suite, &["eval", "suites", &index.to_string()], layer, path);
+    }
+}
+
+fn anchor_source(source: &mut DataSource, keys: &[&str], layer: &Node, path: &Path) {
+    if let DataSource::File(file) = source {
+        let place = |key| layer.place_of(&[keys, &[key]].concat()).clone();
+        file.path = anchored(&file.path, &place("path"), path);
+        if let Some(root) = &mut file.audio_root {
+            *root = anchored(root, &place("audio_root"), path);
+        }
+    }
+}
+
+fn anchored(relative: &Path, place: &Place, scenario: &Path) -> PathBuf {
+    let from_file = matches!(place, Place::File { .. } | Place::Default(_));
+    let folder = scenario.parent().filter(|_| from_file).unwrap_or(Path::new(""));
+    let joined = folder.join(relative);
+    std::path::absolute(&joined).unwrap_or(joined)
+}

@@ -1,0 +1,42 @@
+//! An [`Experiment`] as a scenario file that says everything.
+
+use serde::Serialize;
+use toml::{Table as Values, Value};
+
+use super::load::steps;
+use super::schema::ARM_KEYS;
+use super::{Experiment, merge};
+
+impl Experiment {
+    /// The scenario with every setting written out; what all arms share stands above the arms.
+    pub fn to_toml(&self) -> String {
+        let mut arms: Vec<Values> = self.arms.iter().map(values).collect();
+        let mut heads: Vec<String> = Vec::new();
+        for arm in &mut arms {
+            let keys = ARM_KEYS.iter().filter_map(|key| Some((*key, arm.remove(*key)?)));
+            let said = keys.filter(|(key, value)| *key != "steps" || *value != steps(self.run.steps));
+            heads.push(said.map(|(key, value)| part(key, value)).collect());
+        }
+        let run = part("run", Value::Table(values(&self.run)));
+        let control = part("control", Value::Table(values(&self.control)));
+        let shared = merge::factor(&mut arms).to_string();
+        let mut parts = vec![run, control, shared];
+        for (head, rest) in heads.into_iter().zip(arms) {
+            parts.push(format!("[[arm]]\n{head}"));
+            // What is left of an arm are sections only, so this writes [arm.SECTION] and no [arm].
+            if !rest.is_empty() {
+                parts.push(part("arm", Value::Table(rest)));
+            }
+        }
+        parts.join("\n")
+    }
+}
+
+/// A configuration struct as a table. All are made of tables, lists, numbers, texts and flags, which TOML has.
+fn values(config: &impl Serialize) -> Values {
+    Values::try_from(config).unwrap_or_default()
+}
+
+fn part(key: &str, value: Value) -> String {
+    Values::from_iter([(key.to_owned(), value)]).to_string()
+}

@@ -1,0 +1,283 @@
+//! The message for each mistake, in full.
+
+use super::*;
+
+#[test]
+fn misspelt_keys() {
+    assert_eq!(
+        message("[run]\nstpes = 3"),
+        "x.toml:2:1: unknown key `stpes` in [run]; did you mean `steps`?"
+    );
+    assert_eq!(
+        message("[policy.lora]\nrnak = 3"),
+        "x.toml:2:1: unknown key `rnak` in [policy.lora]; did you mean `rank`?"
+    );
+    assert_eq!(
+        message("[checkpoint]\nfoo = 3"),
+        "x.toml:2:1: unknown key `foo` in [checkpoint]; the keys there are every, keep"
+    );
+    assert_eq!(
+        message("[grpo]\ntemperature = 0.5"),
+        "x.toml:2:1: unknown key `temperature` in [grpo]; `temperature` belongs in [eval] or [sampling]"
+    );
+    assert_eq!(
+        message("[[arm]]\nname = \"a\"\n[arm.grpo]\nlrr = 1"),
+        "x.toml:4:1: unknown key `lrr` in [grpo]; did you mean `lr`?"
+    );
+    assert_eq!(
+        message("[[arm]]\nname = \"a\"\nmethdo = \"sft\""),
+        "x.toml:3:1: unknown key `methdo` in [[arm]]; did you mean `method`?"
+    );
+    assert_eq!(
+        message("[data.soundscapes.train_kinds]\nwalks = 1"),
+        "x.toml:2:1: `train_kinds` in [data.soundscapes] is \"walks\"; did you mean \"walk\"?"
+    );
+}
+
+#[test]
+fn misspelt_sections() {
+    assert_eq!(message("[grop]\nlr = 1"), "x.toml:1:2: unknown section [grop]; did you mean [grpo]?");
+    assert_eq!(message("lr = 1"), "x.toml:1:1: `lr` stands in no section; `lr` belongs in [grpo] or [sft]");
+    assert_eq!(
+        message("method = 1"),
+        "x.toml:1:1: `method` stands in no section; write `method` in an [[arm]]"
+    );
+    assert_eq!(
+        message("[arm]\nname = \"a\""),
+        "x.toml:1:1: `arm` is not a list; write [[arm]], in double brackets, above each arm"
+    );
+    assert_eq!(
+        message("[[arm]]\nname = \"a\"\nrun.steps = 3"),
+        "x.toml:3:1: [run] is for all arms together; move it out of the arm to the top (an arm may have its own `steps`, without [run])"
+    );
+}
+
+#[test]
+fn wrong_types() {
+    assert_eq!(
+        message("[grpo]\nlr = \"fast\""),
+        "x.toml:2:6: `lr` in [grpo] is \"fast\"; write a number such as 0.5"
+    );
+    assert_eq!(
+        message("[run]\nsteps = 1.5"),
+        "x.toml:2:9: `steps` in [run] is 1.5; write a whole number of 0 or more"
+    );
+    assert_eq!(
+        message("[run]\nsteps = -5"),
+        "x.toml:2:9: `steps` in [run] is -5; write a whole number of 0 or more"
+    );
+    assert_eq!(
+        message("[eval]\nat_start = 1"),
+        "x.toml:2:12: `at_start` in [eval] is 1; write true or false"
+    );
+    assert_eq!(
+        message("[optimizer]\nbetas = [0.9]"),
+        "x.toml:2:9: `betas` in [optimizer] is a list of 1 values; write a list of 2 values"
+    );
+    assert_eq!(message("grpo = 3"), "x.toml:1:8: `grpo` is 3; write a table");
+    assert_eq!(message("[run]\nname = 3"), "x.toml:2:8: `name` in [run] is 3; write a text in quotes");
+    assert_eq!(
+        message("[rewards]\nformat = true"),
+        "x.toml:2:10: `format` in [rewards] is true; write a table such as { kind = \"accuracy\" }"
+    );
+    assert_eq!(
+        message("[rewards.format]\nscope = \"step\""),
+        "x.toml:1:1: [rewards.format] has no `kind`; add a line `kind = …`"
+    );
+}
+
+#[test]
+fn values_out_of_range() {
+    assert_eq!(
+        message("[sampling]\ngroup_size = 1"),
+        "x.toml:2:14: `group_size` in [sampling] is 1; write 2 or more: a completion is compared with the others of its group"
+    );
+    assert_eq!(
+        message("[sampling]\ntemperature = -0.5"),
+        "x.toml:2:15: `temperature` in [sampling] is -0.5; write a number above 0"
+    );
+    assert_eq!(
+        message("[eval]\ntemperature = nan"),
+        "x.toml:2:15: `temperature` in [eval] is NaN; write 0 or more"
+    );
+    assert_eq!(
+        message("[optimizer]\nbetas = [0.9, 1.0]"),
+        "x.toml:2:15: `betas` in [optimizer] is 1; write numbers from 0, below 1"
+    );
+    assert_eq!(
+        message("[grpo]\nclip_high = 0.3\ndelta = 1.2"),
+        "x.toml:3:9: `delta` in [grpo] is 1.2; write a number above 1 + clip_high = 1.3"
+    );
+    assert_eq!(
+        message("[data.soundscapes]\ntrain_clips = 0"),
+        "x.toml:2:15: `train_clips` in [data.soundscapes] is 0; write at least 1"
+    );
+    assert_eq!(
+        message("[run]\nseeds = [1, 1]"),
+        "x.toml:2:9: `seeds` in [run] has 1 twice; give each seed once"
+    );
+    assert_eq!(
+        message("[run]\nname = \"a/b\""),
+        "x.toml:2:8: `name` in [run] is \"a/b\"; write letters, digits and + - _ . only, since it names a folder"
+    );
+    assert_eq!(
+        message("[control]\nlisten = \"here\""),
+        "x.toml:2:10: `listen` in [control] is \"here\"; write an address and a port such as \"127.0.0.1:0\""
+    );
+    assert_eq!(
+        message("[eval]\nsuites = [\"builtin:soundscapes\", \"builtin:soundscapes\"]"),
+        "x.toml:2:34: there are two suites named \"builtin:soundscapes\" in [eval]; give one another `name`"
+    );
+    assert_eq!(
+        message("[policy]\ntrain = \"lora\"\ntrain_audio_tower = true"),
+        "x.toml:3:21: `train_audio_tower` in [policy] is true; write false with train = \"lora\": adapters are put on the decoder alone"
+    );
+}
+
+#[test]
+fn unknown_choices() {
+    assert_eq!(
+        message("[grpo]\nloss = \"grop\""),
+        "x.toml:2:8: `loss` in [grpo] is \"grop\"; did you mean \"grpo\"?"
+    );
+    assert_eq!(
+        message("[grpo]\nloss = \"reinforce\""),
+        "x.toml:2:8: `loss` in [grpo] is \"reinforce\"; write one of \"grpo\", \"bnpo\", \"dr_grpo\", \"dapo\" or \"gspo\""
+    );
+    assert_eq!(
+        message("[[arm]]\nname = \"a\"\nmethod = \"ppo\""),
+        "x.toml:3:10: `method` in [[arm]] is \"ppo\"; did you mean \"grpo\"?"
+    );
+    assert_eq!(
+        message("[run]\ndevice = \"gpu\""),
+        "x.toml:2:10: `device` in [run] is \"gpu\"; write \"auto\", \"cpu\" or \"cuda:0\""
+    );
+    assert_eq!(
+        message("[policy]\npath = \"builtin:tny\""),
+        "x.toml:2:8: `path` in [policy] is \"builtin:tny\"; write \"builtin:tiny\" or the folder of a Hugging Face model"
+    );
+}
+
+#[test]
+fn arms() {
+    assert_eq!(
+        message("[[arm]]\nname = \"a\"\n[[arm]]\nname = \"a\""),
+        "x.toml:4:8: there are two arms named \"a\"; give each arm a name of its own"
+    );
+    assert_eq!(
+        message_with(TWO_ARMS, &["arm.high.name=low"], &[]),
+        "--set arm.high.name=low: there are two arms named \"low\"; give each arm a name of its own"
+    );
+    assert_eq!(
+        message("[[arm]]\nmethod = \"sft\""),
+        "x.toml:1:1: [[arm]] has no `name`; add a line `name = …`"
+    );
+    assert_eq!(
+        message_with(TWO_ARMS, &[], &["hihg"]),
+        "--arm hihg: there is no arm `hihg`; did you mean `high`? The arms are low, high"
+    );
+    assert_eq!(
+        message_with(TWO_ARMS, &[], &["xyz"]),
+        "--arm xyz: there is no arm `xyz`; the arms are low, high"
+    );
+}
+
+#[test]
+fn the_command_line() {
+    assert_eq!(
+        message_with(TWO_ARMS, &["grpo.lrr=1"], &[]),
+        "--set grpo.lrr=1: unknown key `lrr` in [grpo]; did you mean `lr`?"
+    );
+    assert_eq!(
+        message_with(TWO_ARMS, &["sampling.group_size=1"], &[]),
+        "--set sampling.group_size=1: `group_size` in [sampling] is 1; write 2 or more: a completion is compared with the others of its group"
+    );
+    assert_eq!(
+        message_with(TWO_ARMS, &["lr=1"], &[]),
+        "--set lr=1: `lr` stands in no section; `lr` belongs in [grpo] or [sft]"
+    );
+    assert_eq!(
+        message_with(TWO_ARMS, &["arm.low.methd=sft"], &[]),
+        "--set arm.low.methd=sft: unknown key `methd` in [[arm]]; did you mean `method`?"
+    );
+    assert_eq!(
+        message_with(TWO_ARMS, &["rewards.formt=false"], &[]),
+        "--set rewards.formt=false: there is no reward `formt` to take out; did you mean `format`?"
+    );
+    assert_eq!(
+        message_with(TWO_ARMS, &["rewards.format=false"], &[]),
+        "x.toml:8:11: formula, column 23: unknown name `format`; did you mean `w_format`? (known: accuracy, w_format)"
+    );
+}
+
+#[test]
+fn rewards_and_formulas() {
+    let base = "[rewards.think]\nkind = \"think\"\n[shaping]\n";
+    assert_eq!(
+        message(&format!("{base}formula = \"thnk\"")),
+        "x.toml:4:11: formula, column 1: unknown name `thnk`; did you mean `think`? (known: think)"
+    );
+    assert_eq!(
+        message(&format!("{base}formula = \"w_think * think\"")),
+        "x.toml:4:11: formula, column 1: unknown name `w_think`; did you mean `think`? (known: think)"
+    );
+    assert_eq!(
+        message(&format!("{base}formula = \"think\"\nweights = {{ think = 1 }}")),
+        "x.toml:5:13: no formula uses the weight `think`; write `w_think` in a formula, or leave the weight out"
+    );
+    assert_eq!(
+        message("[rewards.think]\nkind = \"think\""),
+        "x.toml:1:1: the arm \"main\" has no formula; say in [shaping] how its rewards add up, such as formula = \"think\""
+    );
+    assert_eq!(
+        message("[rewards.r]\nkind = \"thinks\"\n[shaping]\nformula = \"r\""),
+        "x.toml:2:8: `kind` in [rewards.r] is \"thinks\", no such reward; did you mean `think`? (known: accuracy, adaptive-think, consistency, format, think)"
+    );
+    assert_eq!(
+        message("[rewards.r]\nkind = \"adaptive-think\"\nscop = \"step\"\n[shaping]\nformula = \"r\""),
+        "x.toml:3:1: unknown key `scop` in [rewards.r] (kind \"adaptive-think\"); did you mean `scope`? (known: scope)"
+    );
+}
+
+#[test]
+fn paths() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.toml");
+    let message = |text: &str| {
+        let experiment = parse(text, &path, &[], &[], None).unwrap();
+        check(&experiment, &RewardRegistry::standard()).unwrap_err().to_string()
+    };
+    let here = folder.path().display();
+    assert_eq!(
+        message("[data.train]\nformat = \"avqa\"\npath = \"train.jsonl\""),
+        format!(
+            "{here}/x.toml:3:8: `path` in [data.train]: there is no file {here}/train.jsonl; write the path of a file in the avqa format"
+        )
+    );
+    std::fs::write(folder.path().join("m.json"), "[]").unwrap();
+    assert_eq!(
+        message("[eval]\nsuites = [{ format = \"mmau\", path = \"m.json\", audio_root = \"wav\" }]"),
+        format!(
+            "{here}/x.toml:2:60: `audio_root` in [eval.suites]: there is no folder {here}/wav; write the folder that the file's audio paths start from"
+        )
+    );
+    assert_eq!(
+        message("policy.path = \"model\""),
+        format!(
+            "{here}/x.toml:1:15: `path` in [policy]: there is no folder {here}/model; write the folder of a Hugging Face model, or \"builtin:tiny\""
+        )
+    );
+    std::fs::create_dir(folder.path().join("model")).unwrap();
+    assert_eq!(
+        message("policy.path = \"model\""),
+        format!(
+            "{here}/x.toml:1:15: `path` in [policy]: {here}/model has no config.json; write the folder of a Hugging Face model, or \"builtin:tiny\""
+        )
+    );
+    assert_eq!(
+        parse("prompt.file = \"p.txt\"", &path, &[], &[], None).unwrap_err().to_string(),
+        format!(
+            "{here}/x.toml:1:15: the prompt file {here}/p.txt cannot be read (No such file or directory (os error 2)); write the path of a text file, from the scenario's folder"
+        )
+    );
+}
