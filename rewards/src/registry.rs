@@ -103,7 +103,10 @@ where
             let hint = if known.is_empty() {
                 "; it takes none".to_owned()
             } else {
-                did_you_mean(option, known.keys().map(String::as_str))
+                // Sorted, for the order of a table depends on the features `toml` is built with.
+                let mut keys: Vec<&str> = known.keys().map(String::as_str).collect();
+                keys.sort_unstable();
+                did_you_mean(option, keys)
             };
             return Err(RewardError::UnknownOption { kind: kind.to_owned(), option: option.clone(), hint });
         }
