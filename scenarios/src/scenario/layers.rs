@@ -125,6 +125,9 @@ fn arm_overlays(arms: Option<Node>, run: &Node, root: &Place) -> Result<Vec<Node
     let Content::Array(arms) = arms.content else {
         return Err(ScenarioError::at(&arms.place, "`arm` is not a list", instead));
     };
+    if arms.is_empty() {
+        return Err(ScenarioError::at(root, "the list of arms is empty", instead));
+    }
     for arm in &arms {
         if arm.as_table().is_none() {
             return Err(ScenarioError::at(&arm.place, "an arm is a table", instead));

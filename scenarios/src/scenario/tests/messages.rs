@@ -173,6 +173,10 @@ fn arms() {
         "x.toml:1:1: [[arm]] has no `name`; add a line `name = …`"
     );
     assert_eq!(
+        message("arm = []"),
+        "x.toml:1:1: the list of arms is empty; write [[arm]], in double brackets, above each arm"
+    );
+    assert_eq!(
         message_with(TWO_ARMS, &[], &["hihg"]),
         "--arm hihg: there is no arm `hihg`; did you mean `high`? The arms are low, high"
     );
