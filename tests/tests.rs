@@ -1,6 +1,7 @@
 //! One binary for all integration tests: libtorch links slowly.
 
 mod audio_files;
+mod cli;
 mod grpo_parity;
 mod mel_parity;
 mod policy;

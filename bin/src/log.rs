@@ -1,0 +1,78 @@
+//! The log: everything `RUST_LOG` asks for goes to `run.log` in the run directory, warnings to the terminal too,
+//! above the progress bars.
+
+use std::{
+    fmt::{Debug, Write as _},
+    fs::OpenOptions,
+    path::Path,
+    sync::Mutex,
+};
+
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::LevelFilter,
+    layer::{Context, SubscriberExt as _},
+    util::SubscriberInitExt as _,
+};
+
+use crate::{failure::Failure, progress::Screen};
+
+/// Starts logging; a run directory is resumed into the log it has.
+pub fn start(run_dir: &Path, screen: Screen) -> Result<(), Failure> {
+    let path = run_dir.join("run.log");
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    let file =
+        file.map_err(|error| Failure::Input(format!("{}: cannot be written: {error}", path.display())))?;
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env();
+    let filter = filter.map_err(|error| {
+        Failure::Input(format!("RUST_LOG: {error}; write a level such as debug or actors=debug,info"))
+    })?;
+    let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Mutex::new(file));
+    tracing_subscriber::registry()
+        .with(to_file.with_filter(filter))
+        .with(Warnings { screen }.with_filter(LevelFilter::WARN))
+        .try_init()
+        .map_err(|error| Failure::Running(format!("logging could not start: {error}")))
+}
+
+/// Shows warnings and errors as lines for people.
+struct Warnings {
+    screen: Screen,
+}
+
+impl<S: Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let word = if *event.metadata().level() == Level::ERROR { "error" } else { "warning" };
+        let mut line = Line::default();
+        event.record(&mut line);
+        let about = if line.about.is_empty() { String::new() } else { format!(" ({})", line.about) };
+        self.screen.line(&format!("{word}: {}{about}", line.message));
+    }
+}
+
+/// An event's message, and its other fields as `arm grpo, seed 1`.
+#[derive(Default)]
+struct Line {
+    message: String,
+    about: String,
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // Writing to a String cannot fail.
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            let comma = if self.about.is_empty() { "" } else { ", " };
+            write!(self.about, "{comma}{} {value:?}", field.name())
+        };
+    }
+}

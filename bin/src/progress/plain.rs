@@ -1,0 +1,87 @@
+//! Progress for files and pipes: a line when an arm begins and ends, at every tenth of the way and at each
+//! evaluation.
+
+use actors::{ArmStatus, RunEvent};
+
+use super::pulse::{Figures, Pulse, Pulses, duration};
+
+/// Remembers how far the arms are.
+#[derive(Debug, Default)]
+pub struct Plain {
+    pulses: Pulses,
+}
+
+impl Plain {
+    /// The line an event is worth, if any.
+    pub fn line(&mut self, event: &RunEvent) -> Option<String> {
+        match event {
+            RunEvent::ArmStarted { arm, seed, total_steps, .. } => {
+                self.pulses.insert((arm.clone(), *seed), Pulse::new(*total_steps));
+                Some(format!("{arm} (seed {seed}): begins, {total_steps} steps"))
+            }
+            RunEvent::StepDone { arm, seed, step, reward, accuracy, think_rate, loss, tokens_per_second } => {
+                let pulse = self.pulses.get_mut(&(arm.clone(), *seed))?;
+                pulse.step(&Figures {
+                    step: *step,
+                    reward: *reward,
+                    accuracy: *accuracy,
+                    think_rate: *think_rate,
+                    loss: *loss,
+                    tokens_per_second: *tokens_per_second,
+                });
+                if !is_tenth(*step, pulse.total_steps) {
+                    return None;
+                }
+                let left = pulse.left().map_or_else(String::new, |left| format!("  {} left", duration(left)));
+                Some(format!(
+                    "{arm} (seed {seed}): step {step}/{}  {}{left}",
+                    pulse.total_steps,
+                    pulse.text()
+                ))
+            }
+            RunEvent::EvalDone { arm, seed, step, suite, accuracy, think_rate } => {
+                Some(evaluated(&format!("{arm} (seed {seed}): step {step}"), suite, *accuracy, *think_rate))
+            }
+            // Every warning is logged, and the log shows it.
+            RunEvent::Warning { .. } => None,
+            RunEvent::ArmEnded { arm, seed, status, step, .. } => {
+                self.pulses.remove(&(arm.clone(), *seed));
+                Some(ended(arm, *seed, status, *step))
+            }
+        }
+    }
+}
+
+/// `…: held out on builtin:soundscapes: accuracy 81.2 %, think 45 %`.
+pub fn evaluated(whose: &str, suite: &str, accuracy: f64, think_rate: f64) -> String {
+    let (accuracy, think) = (accuracy * 100.0, think_rate * 100.0);
+    format!("{whose}: {suite}: accuracy {accuracy:.1} %, think {think:.0} %")
+}
+
+/// How an arm ended, in a line.
+pub fn ended(arm: &str, seed: u64, status: &ArmStatus, step: u64) -> String {
+    match status {
+        ArmStatus::Done => format!("{arm} (seed {seed}): done"),
+        ArmStatus::Failed { reason } => format!("{arm} (seed {seed}): failed at step {step}: {reason}"),
+        ArmStatus::Stopped => format!("{arm} (seed {seed}): stopped at step {step}"),
+    }
+}
+
+/// Whether a tenth of the way was completed by this step.
+fn is_tenth(step: u64, total: u64) -> bool {
+    let tenth = |step: u64| (step * 10).checked_div(total);
+    step > 0 && tenth(step) != tenth(step - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_lines_whatever_the_length() {
+        for total in [10, 23, 300, 1001] {
+            assert_eq!((1..=total).filter(|step| is_tenth(*step, total)).count(), 10, "of {total}");
+        }
+        assert_eq!((1..=4).filter(|step| is_tenth(*step, 4)).count(), 4);
+    }
+}

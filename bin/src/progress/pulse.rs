@@ -1,0 +1,150 @@
+//! The figures of an arm that is running, steadied so that they can be read.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+/// Weight of the latest step in a shown figure.
+const LATEST: f64 = 0.2;
+
+/// An arm and its seed.
+pub type Key = (String, u64);
+
+/// Figures by arm and seed.
+pub type Pulses = HashMap<Key, Pulse>;
+
+/// How an arm is doing.
+#[derive(Debug)]
+pub struct Pulse {
+    /// Steps it will take.
+    pub total_steps: u64,
+    /// Steps taken.
+    pub step: u64,
+    reward: Option<f64>,
+    accuracy: Option<f64>,
+    think_rate: Option<f64>,
+    loss: Option<f64>,
+    tokens_per_second: Option<f64>,
+    started: Instant,
+    /// Steps taken before the first that was seen: a resumed arm did not take them now.
+    before: Option<u64>,
+}
+
+/// The figures of one step.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    pub step: u64,
+    pub reward: Option<f64>,
+    pub accuracy: Option<f64>,
+    pub think_rate: Option<f64>,
+    pub loss: Option<f64>,
+    pub tokens_per_second: f64,
+}
+
+impl Pulse {
+    /// An arm that begins.
+    pub fn new(total_steps: u64) -> Self {
+        Self {
+            total_steps,
+            step: 0,
+            reward: None,
+            accuracy: None,
+            think_rate: None,
+            loss: None,
+            tokens_per_second: None,
+            started: Instant::now(),
+            before: None,
+        }
+    }
+
+    /// Takes a step in.
+    pub fn step(&mut self, figures: &Figures) {
+        let steady = |shown: &mut Option<f64>, new: Option<f64>| {
+            if let Some(new) = new {
+                *shown = Some(shown.map_or(new, |old| old + LATEST * (new - old)));
+            }
+        };
+        self.step = figures.step;
+        self.before.get_or_insert(figures.step.saturating_sub(1));
+        steady(&mut self.reward, figures.reward);
+        steady(&mut self.accuracy, figures.accuracy);
+        steady(&mut self.think_rate, figures.think_rate);
+        steady(&mut self.loss, figures.loss);
+        steady(&mut self.tokens_per_second, Some(figures.tokens_per_second));
+    }
+
+    /// Time left at the pace so far.
+    pub fn left(&self) -> Option<Duration> {
+        self.left_after(self.started.elapsed())
+    }
+
+    fn left_after(&self, elapsed: Duration) -> Option<Duration> {
+        let taken = self.step.checked_sub(self.before?).filter(|taken| *taken > 0)?;
+        let left = self.total_steps.saturating_sub(self.step);
+        Some(elapsed.mul_f64(left as f64 / taken as f64))
+    }
+
+    /// `reward 1.23  accuracy 81 %  think 45 %  2400 tokens/s`; the loss for an arm without rewards.
+    pub fn text(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(reward) = self.reward {
+            parts.push(format!("reward {reward:>5.2}"));
+        } else if let Some(loss) = self.loss {
+            parts.push(format!("loss {loss:>6.3}"));
+        }
+        if let Some(accuracy) = self.accuracy {
+            parts.push(format!("accuracy {:>3.0} %", accuracy * 100.0));
+        }
+        if let Some(rate) = self.think_rate {
+            parts.push(format!("think {:>3.0} %", rate * 100.0));
+        }
+        if let Some(speed) = self.tokens_per_second {
+            parts.push(format!("{speed:>5.0} tokens/s"));
+        }
+        parts.join("  ")
+    }
+}
+
+/// `75` → `1 min 15 s`.
+pub fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(step: u64, reward: f64) -> Figures {
+        let (accuracy, think_rate, loss) = (Some(0.5), Some(0.25), Some(0.01));
+        Figures { step, reward: Some(reward), accuracy, think_rate, loss, tokens_per_second: 2000.0 }
+    }
+
+    #[test]
+    fn figures_are_steadied() {
+        let mut pulse = Pulse::new(10);
+        pulse.step(&figures(1, 1.0));
+        pulse.step(&figures(2, 2.0));
+        // 1 + 0.2 · (2 − 1) = 1.2
+        assert_eq!(pulse.text(), "reward  1.20  accuracy  50 %  think  25 %   2000 tokens/s");
+    }
+
+    #[test]
+    fn a_resumed_arm_does_not_count_the_steps_it_did_not_take() {
+        let mut pulse = Pulse::new(300);
+        pulse.step(&figures(201, 1.0));
+        pulse.step(&figures(202, 1.0));
+        // 2 steps in 4 s; 98 left.
+        assert_eq!(pulse.left_after(Duration::from_secs(4)), Some(Duration::from_secs(196)));
+    }
+
+    #[test]
+    fn durations_read_like_durations() {
+        assert_eq!(duration(Duration::from_secs(75)), "1 min 15 s");
+        assert_eq!(duration(Duration::from_secs(7261)), "2 h 1 min");
+    }
+}

@@ -1,0 +1,156 @@
+//! The command line, as a shell meets it: the built `sandbox`, its exit codes and what it says.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The built `sandbox`. A binary of another crate is not built along with a test, so it is asked for here, once, in
+/// the folder this test was built into; where it is current that takes no time.
+fn sandbox() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        // TARGET/PROFILE/deps/tests-…
+        let test = std::env::current_exe().unwrap();
+        let profile_dir = test.parent().and_then(Path::parent).unwrap();
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "--package", "sandbox", "--target-dir"]).arg(profile_dir.parent().unwrap());
+        if profile_dir.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.current_dir(root()).status().unwrap().success(), "cargo build of sandbox");
+        profile_dir.join("sandbox")
+    })
+}
+
+/// Runs it in a folder.
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(sandbox()).args(arguments).current_dir(dir).env_remove("RUST_LOG").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// That the input is refused in one line, which is returned, and that nothing was made of it.
+fn refused(dir: &Path, arguments: &[&str]) -> String {
+    let output = run(dir, arguments);
+    let (said, printed) = (text(&output.stderr), text(&output.stdout));
+    assert_eq!(output.status.code(), Some(2), "{said}{printed}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    assert_eq!(printed, "");
+    assert!(!dir.join("runs").exists(), "no run directory is made of unusable input");
+    said
+}
+
+/// The scenario with one line changed.
+fn changed(dir: &Path, line: &str, by: &str) -> String {
+    let scenario = fs::read_to_string(root().join("scenarios/smoke.toml")).unwrap();
+    assert!(scenario.contains(line), "smoke.toml has the line {line}");
+    fs::write(dir.join("mine.toml"), scenario.replacen(line, by, 1)).unwrap();
+    "mine.toml".to_owned()
+}
+
+#[test]
+fn a_scenario_that_is_not_there_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = refused(dir.path(), &["scenarios/ablatoin.toml"]);
+    assert!(said.contains("scenarios/ablatoin.toml"), "{said}");
+}
+
+#[test]
+fn a_misspelt_key_is_refused_with_its_line_and_the_nearest_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = changed(dir.path(), "steps = 4", "stpes = 4");
+    let said = refused(dir.path(), &[&mine]);
+    assert!(said.contains("mine.toml:7:1"), "{said}");
+    assert!(said.contains("`stpes`") && said.contains("did you mean `steps`?"), "{said}");
+}
+
+#[test]
+fn a_formula_that_names_no_reward_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = changed(dir.path(), "\"accuracy + w_format * format\"", "\"acuracy + w_format * format\"");
+    let said = refused(dir.path(), &[&mine]);
+    assert!(said.contains("mine.toml:") && said.contains("acuracy") && said.contains("accuracy"), "{said}");
+}
+
+#[test]
+fn a_misspelt_set_or_arm_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let smoke = root().join("scenarios/smoke.toml").display().to_string();
+    let said = refused(dir.path(), &[&smoke, "--set", "grpo.clpi=0.3"]);
+    assert!(said.contains("--set grpo.clpi=0.3") && said.contains("clip"), "{said}");
+    let said = refused(dir.path(), &[&smoke, "--arm", "gpro"]);
+    assert!(said.contains("gpro") && said.contains("grpo"), "{said}");
+}
+
+#[test]
+fn a_dry_run_prints_a_scenario_that_is_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let smoke = root().join("scenarios/smoke.toml").display().to_string();
+    let output = run(dir.path(), &[&smoke, "--dry-run", "--set", "grpo.lr=3e-4", "--arm", "grpo", "--seeds", "4,5"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    fs::write(dir.path().join("resolved.toml"), &output.stdout).unwrap();
+    assert!(text(&output.stdout).contains("0.0003"));
+    let output = run(dir.path(), &["check", "resolved.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "resolved.toml: sound; arms grpo\n");
+    assert!(!dir.path().join("runs").exists());
+}
+
+#[test]
+fn check_names_every_scenario_and_fails_for_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = changed(dir.path(), "steps = 4", "steps = 0");
+    let smoke = root().join("scenarios/smoke.toml").display().to_string();
+    let output = run(dir.path(), &["check", &smoke, &mine]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stdout).contains("smoke.toml: sound"));
+    assert!(text(&output.stderr).contains("mine.toml:7"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_folder_without_a_run_is_neither_reported_on_nor_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(refused(dir.path(), &["report", "."]).contains("not a run directory"));
+    assert!(refused(dir.path(), &["report", "gone"]).contains("gone"));
+    assert!(refused(dir.path(), &["--resume", "gone"]).contains("gone"));
+}
+
+#[test]
+fn a_run_ends_in_the_table_and_its_report_can_be_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let smoke = root().join("scenarios/smoke.toml").display().to_string();
+    let output = run(dir.path(), &[&smoke, "--arm", "base", "--arm", "grpo", "--set", "run.steps=2"]);
+    let (printed, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(printed.contains("Accuracy") && printed.contains("report.html"), "{printed}");
+    // No terminal: lines, not bars.
+    assert!(said.contains("grpo (seed 7): step 2/2") && !said.contains('\u{1b}'), "{said}");
+    let run_dir = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    for file in ["scenario.toml", "environment.json", "run.log", "summary.json", "summary.md", "report.html"] {
+        assert!(run_dir.join(file).is_file(), "{file}");
+    }
+    fs::remove_file(run_dir.join("report.html")).unwrap();
+    let output = run(dir.path(), &["report", &run_dir.display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(run_dir.join("report.html").is_file());
+}
+
+#[test]
+fn a_quiet_run_says_nothing_but_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let smoke = root().join("scenarios/smoke.toml").display().to_string();
+    let output = run(dir.path(), &[&smoke, "--arm", "base", "--quiet", "--out", "elsewhere"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "");
+    assert!(text(&output.stdout).contains("elsewhere/smoke-"));
+}
