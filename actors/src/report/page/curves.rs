@@ -30,6 +30,14 @@ pub(super) struct Figure {
 }
 
 type Parts = BTreeMap<String, Option<f64>>;
+/// Title, note, range, value, and which arms have it.
+type Curve = (
+    &'static str,
+    &'static str,
+    Option<(f64, f64)>,
+    Get,
+    fn(&ArmDir) -> bool,
+);
 type Get = fn(&MetricsRow) -> Option<f64>;
 
 /// Curves of training, all arms in each.
@@ -37,7 +45,7 @@ pub(super) fn training(run: &RunDir) -> Vec<Figure> {
     let whole = Some((0.0, 1.0));
     let grpo = |arm: &ArmDir| arm.method.as_deref() != Some("sft");
     let sft = |arm: &ArmDir| arm.method.as_deref() == Some("sft");
-    let plots: [(&str, &str, Option<(f64, f64)>, Get, fn(&ArmDir) -> bool); 9] = [
+    let plots: [Curve; 9] = [
         (
             "Reward",
             "Shaped reward. Arms with different formulas are not on one scale.",
@@ -45,9 +53,27 @@ pub(super) fn training(run: &RunDir) -> Vec<Figure> {
             |row| row.reward,
             grpo,
         ),
-        ("Accuracy", "Of the completions sampled to train on.", whole, |row| row.accuracy, grpo),
-        ("Think rate", "Completions that think.", whole, |row| row.think_rate, grpo),
-        ("KL to the reference", "Per token, k3 estimate.", None, |row| row.kl, grpo),
+        (
+            "Accuracy",
+            "Of the completions sampled to train on.",
+            whole,
+            |row| row.accuracy,
+            grpo,
+        ),
+        (
+            "Think rate",
+            "Completions that think.",
+            whole,
+            |row| row.think_rate,
+            grpo,
+        ),
+        (
+            "KL to the reference",
+            "Per token, k3 estimate.",
+            None,
+            |row| row.kl,
+            grpo,
+        ),
         (
             "Consistency",
             "Of completions that think, where it was judged.",
@@ -62,13 +88,32 @@ pub(super) fn training(run: &RunDir) -> Vec<Figure> {
             |row| row.think_quality,
             grpo,
         ),
-        ("Completion length", "Tokens.", None, |row| row.completion_tokens_mean, grpo),
-        ("Well formed", "Completions in one of the two valid forms.", whole, |row| row.format_rate, grpo),
-        ("Loss of supervised arms", "Cross-entropy per target token.", None, |row| row.loss, sft),
+        (
+            "Completion length",
+            "Tokens.",
+            None,
+            |row| row.completion_tokens_mean,
+            grpo,
+        ),
+        (
+            "Well formed",
+            "Completions in one of the two valid forms.",
+            whole,
+            |row| row.format_rate,
+            grpo,
+        ),
+        (
+            "Loss of supervised arms",
+            "Cross-entropy per target token.",
+            None,
+            |row| row.loss,
+            sft,
+        ),
     ];
     let curve = |get: Get, seed: &SeedDir| -> Vec<(f64, f64)> {
         let rows = seed.metrics.values();
-        rows.filter_map(|row| Some((row.step as f64, get(row).filter(|value| value.is_finite())?))).collect()
+        rows.filter_map(|row| Some((row.step as f64, get(row).filter(|value| value.is_finite())?)))
+            .collect()
     };
     let figures = plots.into_iter().filter_map(|(title, note, range, get, which)| {
         let arms = run.arms.iter().enumerate().filter(|(_, arm)| which(arm));
@@ -77,8 +122,17 @@ pub(super) fn training(run: &RunDir) -> Vec<Figure> {
             style: style(at),
             seeds: arm.seeds.iter().map(|seed| curve(get, seed)).collect(),
         });
-        let plot = LinePlot { title: title.to_owned(), range, smoothed: true, lines: lines.collect() };
-        Some(Figure { title: title.to_owned(), note: note.to_owned(), svg: plot.draw()? })
+        let plot = LinePlot {
+            title: title.to_owned(),
+            range,
+            smoothed: true,
+            lines: lines.collect(),
+        };
+        Some(Figure {
+            title: title.to_owned(),
+            note: note.to_owned(),
+            svg: plot.draw()?,
+        })
     });
     figures.collect()
 }
@@ -104,7 +158,11 @@ pub(super) fn held_out(run: &RunDir) -> Vec<Figure> {
             smoothed: false,
             lines: lines.collect(),
         };
-        Some(Figure { title, note: "At each evaluation, mean of the seeds.".to_owned(), svg: plot.draw()? })
+        Some(Figure {
+            title,
+            note: "At each evaluation, mean of the seeds.".to_owned(),
+            svg: plot.draw()?,
+        })
     });
     figures.collect()
 }
@@ -122,11 +180,22 @@ fn small_multiples(
         let rows: Vec<Vec<(f64, Parts)>> = arm
             .seeds
             .iter()
-            .map(|seed| seed.metrics.values().map(|row| (row.step as f64, parts(row))).collect())
+            .map(|seed| {
+                seed.metrics
+                    .values()
+                    .map(|row| (row.step as f64, parts(row)))
+                    .collect()
+            })
             .collect();
-        let names: BTreeSet<&String> = rows.iter().flatten().flat_map(|(_, parts)| parts.keys()).collect();
+        let names: BTreeSet<&String> = rows
+            .iter()
+            .flatten()
+            .flat_map(|(_, parts)| parts.keys())
+            .collect();
         let curve = |rows: &[(f64, Parts)], name: &String| -> Vec<(f64, f64)> {
-            let found = rows.iter().filter_map(|(step, parts)| Some((*step, (*parts.get(name)?)?)));
+            let found = rows
+                .iter()
+                .filter_map(|(step, parts)| Some((*step, (*parts.get(name)?)?)));
             found.filter(|point| point.1.is_finite()).collect()
         };
         let lines = names.iter().enumerate().map(|(place, name)| Line {
@@ -134,9 +203,18 @@ fn small_multiples(
             style: style(place + 1) + if aside(arm, name) { " dashed" } else { "" },
             seeds: rows.iter().map(|rows| curve(rows, name)).collect(),
         });
-        let plot = LinePlot { title: arm.name.clone(), range, smoothed: true, lines: lines.collect() };
+        let plot = LinePlot {
+            title: arm.name.clone(),
+            range,
+            smoothed: true,
+            lines: lines.collect(),
+        };
         if let Some(svg) = plot.draw() {
-            panels.push(Panel { arm: arm.name.clone(), style: style(at), svg });
+            panels.push(Panel {
+                arm: arm.name.clone(),
+                style: style(at),
+                svg,
+            });
         }
     }
     panels
@@ -152,7 +230,9 @@ pub(super) fn components(run: &RunDir) -> Vec<Panel> {
 pub(super) fn no_think_by_difficulty(run: &RunDir) -> Vec<Panel> {
     let rates = |row: &MetricsRow| -> Parts {
         let rates = row.think_rate_by_difficulty.iter();
-        rates.map(|(name, rate)| (name.clone(), rate.map(|rate| 1.0 - rate))).collect()
+        rates
+            .map(|(name, rate)| (name.clone(), rate.map(|rate| 1.0 - rate)))
+            .collect()
     };
     small_multiples(run, Some((0.0, 1.0)), rates, |_, _| false)
 }

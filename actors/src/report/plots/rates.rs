@@ -23,12 +23,18 @@ pub(crate) type Rates = [(String, Option<Estimate>)];
 /// whether the paper's trained models are a fair thing to show beside it.
 pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rates>, trained: bool) -> String {
     let x = |at: usize| {
-        let inset = 18.0;
-        let scale =
-            Scale { from: (0.0, (rates.len().max(2) - 1) as f64), to: (LEFT + inset, WIDTH - RIGHT - inset) };
+        // Room for the figures beside the outer points.
+        let inset = 24.0;
+        let scale = Scale {
+            from: (0.0, (rates.len().max(2) - 1) as f64),
+            to: (LEFT + inset, WIDTH - RIGHT - inset),
+        };
         scale.at(at as f64)
     };
-    let y = Scale { from: (0.0, 1.0), to: (HEIGHT - BOTTOM, TOP) };
+    let y = Scale {
+        from: (0.0, 1.0),
+        to: (HEIGHT - BOTTOM, TOP),
+    };
     let spoken: Vec<String> = rates
         .iter()
         .filter_map(|(difficulty, rate)| Some(format!("{difficulty} {:.0} %", rate.as_ref()?.value * 100.0)))
@@ -57,7 +63,10 @@ pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rate
         let _ = write!(svg, r#"<path class="paper" d="{around}Z"/>"#);
     }
     let points = |rates: &Rates| -> Vec<(f64, f64, Estimate)> {
-        let placed = rates.iter().enumerate().filter_map(|(at, (_, rate))| Some((x(at), (*rate)?)));
+        let placed = rates
+            .iter()
+            .enumerate()
+            .filter_map(|(at, (_, rate))| Some((x(at), (*rate)?)));
         placed.map(|(x, rate)| (x, y.at(rate.value), rate)).collect()
     };
     if let Some(behind) = behind {
@@ -66,14 +75,22 @@ pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rate
     }
     let points = points(rates);
     let line = path(points.iter().map(|point| (point.0, point.1)));
-    let _ = write!(svg, r#"<g class="series {style}"><path class="main" d="{line}"/>"#);
-    for (x, at, rate) in &points {
+    let _ = write!(
+        svg,
+        r#"<g class="series {style}"><path class="main" d="{line}"/>"#
+    );
+    for (place, (x, at, rate)) in points.iter().enumerate() {
         let (low, high) = (y.at(rate.low), y.at(rate.high));
-        // The figure stands clear of its error bar, on the side with room.
-        let text = if high - 6.0 > TOP - 4.0 { high - 5.0 } else { low + 12.0 };
+        // Beside the outer points, where no line is; above or below the inner ones, where there is room.
+        let (left, down, anchor) = match place {
+            0 => (x - 7.0, at + 4.0, "end"),
+            _ if place + 1 == points.len() => (x + 7.0, at + 4.0, "start"),
+            _ if high > TOP + 2.0 => (*x, high - 5.0, "middle"),
+            _ => (*x, low + 13.0, "middle"),
+        };
         let _ = write!(
             svg,
-            r#"<path class="whisker" d="M{x:.1} {low:.1}V{high:.1}M{a:.1} {low:.1}h6M{a:.1} {high:.1}h6"/><circle class="dot" cx="{x:.1}" cy="{at:.1}" r="3.2"/><text class="value" x="{x:.1}" y="{text:.1}" text-anchor="middle">{:.0}</text>"#,
+            r#"<path class="whisker" d="M{x:.1} {low:.1}V{high:.1}M{a:.1} {low:.1}h6M{a:.1} {high:.1}h6"/><circle class="dot" cx="{x:.1}" cy="{at:.1}" r="3.2"/><text class="value" x="{left:.1}" y="{down:.1}" text-anchor="{anchor}">{:.0}</text>"#,
             rate.value * 100.0,
             a = x - 3.0,
         );
