@@ -223,6 +223,7 @@ impl RawText {
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", num_key_value_heads),
             ("max_position_embeddings", self.max_position_embeddings),

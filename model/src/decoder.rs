@@ -39,6 +39,12 @@ pub(crate) trait Attention {
     fn attend(&mut self, layer: usize, heads: &Heads) -> Tensor;
 }
 
+/// Two parts of a tensor along one dimension.
+fn split(x: &Tensor, sizes: [i64; 2], dim: i64) -> [Tensor; 2] {
+    let parts: Result<[Tensor; 2], _> = x.split_with_sizes(sizes, dim).try_into();
+    parts.expect("as many parts as sizes")
+}
+
 /// The decoder.
 pub(crate) struct Decoder {
     embedding: Tensor,
@@ -91,13 +97,21 @@ impl Decoder {
         self.rope.angles(positions)
     }
 
-    /// Runs the layers; the last norm is left to [`Decoder::project`], which is asked for fewer rows.
+    /// Runs the layers. With `keep`, only those rows come out: the last layer computes nothing for the others but what
+    /// is attended to. The last norm is left to [`Decoder::project`].
     ///
     /// # Shapes
-    /// `x: [rows, hidden]` → `[rows, hidden]`
-    pub(crate) fn run(&self, mut x: Tensor, angles: &Angles, attention: &mut dyn Attention) -> Tensor {
+    /// `x: [rows, hidden]`, `keep: [kept]` → `[rows or kept, hidden]`
+    pub(crate) fn run(
+        &self,
+        mut x: Tensor,
+        angles: &Angles,
+        attention: &mut dyn Attention,
+        keep: Option<&Tensor>,
+    ) -> Tensor {
+        let last = self.layers.len().saturating_sub(1);
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, angles, index, attention);
+            x = layer.forward(&x, angles, index, attention, keep.filter(|_| index == last));
         }
         x
     }
@@ -158,18 +172,28 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, angles: &Angles, index: usize, attention: &mut dyn Attention) -> Tensor {
+    fn forward(
+        &self,
+        x: &Tensor,
+        angles: &Angles,
+        index: usize,
+        attention: &mut dyn Attention,
+        keep: Option<&Tensor>,
+    ) -> Tensor {
         let HeadSizes { queries, keys, width } = self.sizes;
         let rows = x.size()[0];
         let qkv = self.qkv.forward(&self.attention_norm.forward(x)).view([rows, queries + 2 * keys, width]);
-        let heads = Heads {
-            queries_keys: angles.rotate(&qkv.narrow(1, 0, queries + keys)),
-            values: qkv.narrow(1, queries + keys, keys),
+        // Splitting, unlike narrowing twice, has one gradient to assemble instead of two to pad and add.
+        let [queries_keys, values] = split(&qkv, [queries + keys, keys], 1);
+        let heads = Heads { queries_keys: angles.rotate(&queries_keys), values };
+        let attended = attention.attend(index, &heads);
+        let x = match keep {
+            Some(rows) => self.out.forward_onto(&x.index_select(0, rows), &attended.index_select(0, rows)),
+            None => self.out.forward_onto(x, &attended),
         };
-        let x = self.out.forward_onto(x, &attention.attend(index, &heads));
         let gate_up = self.gate_up.forward(&self.ffn_norm.forward(&x));
-        let ffn = gate_up.size()[1] / 2;
-        let hidden = gate_up.narrow(1, 0, ffn).silu() * gate_up.narrow(1, ffn, ffn);
+        let [gate, up] = split(&gate_up, [gate_up.size()[1] / 2; 2], 1);
+        let hidden = gate.silu() * up;
         self.down.forward_onto(&x, &hidden)
     }
 }

@@ -6,7 +6,6 @@
 
 use tch::{Kind, Tensor};
 
-use crate::decoder::Attention;
 use crate::decoder::attention::PromptAttention;
 use crate::decoder::rope::Angles;
 use crate::error::ModelError;
@@ -55,7 +54,7 @@ pub(crate) fn generate(
         }
         let ids = rows.shrink(&mut cache, ids);
         cache.grow();
-        let x = model.decoder.run(model.decoder.embed(&ids), &rows.next_angles(), &mut cache);
+        let x = model.decoder.run(model.decoder.embed(&ids), &rows.next_angles(), &mut cache, None);
         logits = model.decoder.project(&x, params.scale());
     }
     rows.finish()
@@ -76,10 +75,11 @@ fn prefill(
     let keep = |keys: Tensor, values: Tensor| cache.push_layer(&keys, &values);
     let mut attention = PromptAttention::new(&batch.rows, decoder.sizes, keep);
     let angles = decoder.angles(&model.upload(&batch.positions));
-    let x = decoder.run(model.embed(&batch.ids, batch), &angles, &mut attention as &mut dyn Attention);
+    // Padding is on the left, so that every prompt ends in its last row.
+    let last: Vec<i64> = (1..=count).map(|prompt| prompt * length - 1).collect();
+    let x = decoder.run(model.embed(&batch.ids, batch), &angles, &mut attention, Some(&model.upload(&last)));
     drop(attention);
-    let last = x.view([count, length, -1]).select(1, length - 1);
-    (cache, decoder.project(&last, params.scale()))
+    (cache, decoder.project(&x, params.scale()))
 }
 
 /// Which completion each row of the batch writes, and what has been written.

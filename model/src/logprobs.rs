@@ -6,7 +6,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::decoder::attention::GroupAttention;
+use crate::decoder::attention::{CompletionRows, GroupAttention};
 use crate::error::ModelError;
 use crate::processor::Prompt;
 use crate::qwen2_audio::{PromptBatch, Qwen2Audio};
@@ -32,60 +32,102 @@ pub struct GroupLogprobs {
     pub mask: Tensor,
 }
 
-/// Rows of the packed sequences, and what each predicts.
+/// The decoder's rows, and what each predicts.
+///
+/// First the prompts, padded on the left, then rows of completions. A completion's last token predicts nothing and is
+/// left out. Short completions of a prompt share a row, each with positions that start behind the prompt.
 struct Layout {
     ids: Vec<i64>,
     positions: Vec<i64>,
+    /// The prompt of each row of completions.
+    prompts: Vec<i64>,
+    /// The completion in each place of these rows; 0 is padding.
+    segments: Vec<i64>,
+    /// Places in each of these rows.
+    places: i64,
     /// Rows whose hidden state predicts a token.
     sources: Vec<i64>,
     /// The token it predicts.
     targets: Vec<i64>,
     /// Where its log-probability goes in `[N, T]`, flat.
-    places: Vec<i64>,
+    destinations: Vec<i64>,
     completions: i64,
     longest: i64,
-    group: i64,
 }
 
 impl Layout {
-    /// Rows: the prompts of the batch, then `group` completions of each without their last token, padded on the right.
     fn new(batch: &PromptBatch, groups: &[Group<'_>]) -> Layout {
         let lengths =
             || groups.iter().flat_map(|group| &group.completions).map(|completion| completion.len() as i64);
         let longest = lengths().max().unwrap_or(0);
-        let group = groups.iter().map(|group| group.completions.len() as i64).max().unwrap_or(0);
-        let (prompt, own) = (batch.rows.length, (longest - 1).max(0));
         let mut layout = Layout {
             ids: batch.ids.clone(),
             positions: batch.positions.clone(),
+            prompts: Vec::new(),
+            segments: Vec::new(),
+            places: (longest - 1).max(0),
             sources: Vec::new(),
             targets: Vec::new(),
-            places: Vec::new(),
+            destinations: Vec::new(),
             completions: lengths().count() as i64,
             longest,
-            group,
         };
-        let mut place = 0;
-        for (index, each) in (0i64..).zip(groups) {
-            for slot in 0..group {
-                let completion = each.completions.get(slot as usize).copied().unwrap_or_default();
-                let first = layout.ids.len() as i64;
-                let read = &completion[..completion.len().saturating_sub(1)];
-                layout.ids.extend(read);
-                layout.ids.extend(std::iter::repeat_n(0, own as usize - read.len()));
-                layout.positions.extend((0..own).map(|offset| batch.lengths[index as usize] + offset));
-                for (offset, &target) in (0i64..).zip(completion) {
-                    // The first token is predicted by the prompt's last row, which is never padding.
-                    let last_of_prompt = (index + 1) * prompt - 1;
-                    layout.sources.push(if offset == 0 { last_of_prompt } else { first + offset - 1 });
-                    layout.targets.push(target);
-                    layout.places.push(place * longest + offset);
+        let mut number = 0;
+        for (prompt, group) in (0i64..).zip(groups) {
+            let rows = pack(&group.completions, layout.places as usize);
+            for row in rows {
+                for &index in &row {
+                    layout.push(batch, prompt, group.completions[index], number + index as i64);
                 }
-                place += i64::from((slot as usize) < each.completions.len());
+                layout.end_row(prompt);
             }
+            number += group.completions.len() as i64;
         }
         layout
     }
+
+    /// Adds a completion to the row that is being filled.
+    fn push(&mut self, batch: &PromptBatch, prompt: i64, completion: &[i64], number: i64) {
+        let first = self.ids.len() as i64;
+        let read = &completion[..completion.len().saturating_sub(1)];
+        self.ids.extend(read);
+        self.positions.extend((batch.lengths[prompt as usize]..).take(read.len()));
+        self.segments.extend(std::iter::repeat_n(number + 1, read.len()));
+        for (offset, &target) in (0i64..).zip(completion) {
+            // The first token is predicted by the prompt's last row, which is never padding.
+            let last_of_prompt = (prompt + 1) * batch.rows.length - 1;
+            self.sources.push(if offset == 0 { last_of_prompt } else { first + offset - 1 });
+            self.targets.push(target);
+            self.destinations.push(number * self.longest + offset);
+        }
+    }
+
+    fn end_row(&mut self, prompt: i64) {
+        self.prompts.push(prompt);
+        let end = self.prompts.len() * self.places as usize;
+        let padding = end - self.segments.len();
+        self.segments.resize(end, 0);
+        self.ids.extend(std::iter::repeat_n(0, padding));
+        self.positions.extend(std::iter::repeat_n(0, padding));
+    }
+}
+
+/// Shares out completions to rows of so many places, the longest first, each to the first row with room.
+fn pack(completions: &[&[i64]], places: usize) -> Vec<Vec<usize>> {
+    let needed = |index: usize| completions[index].len().saturating_sub(1);
+    let mut order: Vec<usize> = (0..completions.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(needed(index)));
+    let mut rows: Vec<(usize, Vec<usize>)> = Vec::new();
+    for index in order {
+        match rows.iter_mut().find(|(room, _)| *room >= needed(index)) {
+            Some((room, row)) => {
+                *room -= needed(index);
+                row.push(index);
+            }
+            None => rows.push((places - needed(index), vec![index])),
+        }
+    }
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// Log-probabilities under the temperature-scaled distribution.
@@ -110,11 +152,11 @@ pub(crate) fn logprobs(
     let hidden = hidden_states(model, &batch, &layout);
     let logprobs = token_logprobs(model, &hidden, &layout, temperature);
     let shape = [layout.completions, layout.longest];
-    let places = model.upload(&layout.places);
+    let destinations = model.upload(&layout.destinations);
     let blank = Tensor::zeros([layout.completions * layout.longest], (Kind::Float, model.device()));
-    let mask = blank.index_fill(0, &places, 1.0).to_kind(Kind::Bool);
+    let mask = blank.index_fill(0, &destinations, 1.0).to_kind(Kind::Bool);
     Ok(GroupLogprobs {
-        logprobs: blank.index_copy(0, &places, &logprobs).view(shape),
+        logprobs: blank.index_copy(0, &destinations, &logprobs).view(shape),
         mask: mask.view(shape),
     })
 }
@@ -122,12 +164,16 @@ pub(crate) fn logprobs(
 /// Hidden states that predict a token, `[tokens, hidden]`.
 fn hidden_states(model: &Qwen2Audio, batch: &PromptBatch, layout: &Layout) -> Tensor {
     let decoder = &model.decoder;
-    let own = (layout.longest - 1).max(0);
-    let mut attention =
-        GroupAttention::new(&batch.rows, layout.group, own, decoder.sizes, model.kind(), model.device());
+    let shape = [layout.prompts.len() as i64, layout.places];
+    let completions = CompletionRows {
+        prompts: model.upload(&layout.prompts),
+        segments: model.upload(&layout.segments).view(shape),
+    };
+    let options = (model.kind(), model.device());
+    let mut attention = GroupAttention::new(&batch.rows, &completions, decoder.sizes, options);
     let angles = decoder.angles(&model.upload(&layout.positions));
-    let x = decoder.run(model.embed(&layout.ids, batch), &angles, &mut attention);
-    x.index_select(0, &model.upload(&layout.sources))
+    let x = model.embed(&layout.ids, batch);
+    decoder.run(x, &angles, &mut attention, Some(&model.upload(&layout.sources)))
 }
 
 /// `[tokens]`
@@ -143,4 +189,18 @@ fn token_logprobs(model: &Qwen2Audio, hidden: &Tensor, layout: &Layout, temperat
         parts.push(-logits.cross_entropy_loss(&targets, None::<&Tensor>, tch::Reduction::None, -100, 0.0));
     }
     Tensor::cat(&parts, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_completions_share_a_row() {
+        // What is read is one token less: 5, 2, 3, 0 and 1 places of 5.
+        let completions: [&[i64]; 5] = [&[0; 6], &[0; 3], &[0; 4], &[0; 1], &[0; 2]];
+        assert_eq!(pack(&completions, 5), [vec![0, 3], vec![2, 1], vec![4]]);
+        assert_eq!(pack(&[&[], &[7]], 0), [[0, 1]], "nothing to read needs no place");
+        assert!(pack(&[], 5).is_empty());
+    }
 }

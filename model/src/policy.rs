@@ -144,7 +144,7 @@ impl Policy {
         let decoder = &self.model.decoder;
         let mut attention = PromptAttention::new(&batch.rows, decoder.sizes, |_, _| ());
         let angles = decoder.angles(&self.model.upload(&batch.positions));
-        let x = decoder.run(self.model.embed(&batch.ids, &batch), &angles, &mut attention);
+        let x = decoder.run(self.model.embed(&batch.ids, &batch), &angles, &mut attention, None);
         Ok(decoder.project(&x, 1.0).view([batch.rows.batch, batch.rows.length, -1]))
     }
 

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Attention, HeadSizes, Heads};
+use super::{Attention, HeadSizes, Heads, split};
 
 /// Which rows of a left-padded batch of prompts are real.
 pub(crate) struct PromptRows {
@@ -75,18 +75,10 @@ fn dims(x: &Tensor) -> [i64; 4] {
 }
 
 /// Queries, keys and values of a batch, `[batch, heads, length, head width]` each.
-fn batched(heads: &Heads, sizes: HeadSizes, from: i64, batch: i64, length: i64) -> [Tensor; 3] {
-    let rows = |x: &Tensor, first: i64, count: i64| {
-        x.narrow(0, from, batch * length)
-            .unflatten(0, [batch, length])
-            .narrow(2, first, count)
-            .transpose(1, 2)
-    };
-    [
-        rows(&heads.queries_keys, 0, sizes.queries),
-        rows(&heads.queries_keys, sizes.queries, sizes.keys),
-        rows(&heads.values, 0, sizes.keys),
-    ]
+fn batched(queries_keys: &Tensor, values: &Tensor, sizes: HeadSizes, batch: i64, length: i64) -> [Tensor; 3] {
+    let by_row = |x: &Tensor| x.unflatten(0, [batch, length]).transpose(1, 2);
+    let [query, key] = split(&by_row(queries_keys), [sizes.queries, sizes.keys], 1);
+    [query, key, by_row(values)]
 }
 
 /// Attends and lays the result out as rows again, `[batch × length, query heads × head width]`.
@@ -113,7 +105,8 @@ impl<'a> PromptAttention<'a> {
 
 impl Attention for PromptAttention<'_> {
     fn attend(&mut self, _layer: usize, heads: &Heads) -> Tensor {
-        let [query, key, value] = batched(heads, self.sizes, 0, self.rows.batch, self.rows.length);
+        let [query, key, value] =
+            batched(&heads.queries_keys, &heads.values, self.sizes, self.rows.batch, self.rows.length);
         let (keys, values) = (repeat_heads(&key, self.sizes), repeat_heads(&value, self.sizes));
         let attended = attend(&query, &keys, &values, self.bias.as_ref(), self.bias.is_none());
         (self.keep)(key, value);
@@ -121,67 +114,68 @@ impl Attention for PromptAttention<'_> {
     }
 }
 
-/// Prompts, each followed by `group` completions of it. A completion's row sees its prompt and what is before it in its
-/// own completion. The rows are those of the prompts, then those of the completions: a prompt is computed once for its
-/// whole group, forward and backward.
+/// Rows of completions: which prompt each belongs to, and which completion each of its places belongs to.
+pub(crate) struct CompletionRows {
+    /// `[rows]`, indices of prompts.
+    pub(crate) prompts: Tensor,
+    /// `[rows, places]`, a number for each completion that is another within its row; any for padding.
+    pub(crate) segments: Tensor,
+}
+
+/// Prompts, and rows of completions of them. A completion's token sees its prompt and what is before it in its own
+/// completion. The decoder's rows are the prompts', then the completions': a prompt is computed once for its whole group,
+/// forward and backward.
 pub(crate) struct GroupAttention<'a> {
     prompts: &'a PromptRows,
     prompt_bias: Option<Tensor>,
-    /// `[batch × group or 1, 1, completion, prompt + completion]`
+    completions: &'a CompletionRows,
+    /// `[rows, 1, places, prompt + places]`
     completion_bias: Tensor,
-    group: i64,
-    /// Rows per completion, padding (on the right) included.
-    completion: i64,
     sizes: HeadSizes,
 }
 
 impl<'a> GroupAttention<'a> {
     pub(crate) fn new(
         prompts: &'a PromptRows,
-        group: i64,
-        completion: i64,
+        completions: &'a CompletionRows,
         sizes: HeadSizes,
-        kind: Kind,
-        device: Device,
+        (kind, device): (Kind, Device),
     ) -> Self {
-        let own = causal(completion, kind, device);
-        let completion_bias = match prompts.key_bias() {
-            None => {
-                let prompt = Tensor::zeros([completion, prompts.length], (kind, device));
-                Tensor::cat(&[prompt, own], 1).view([1, 1, completion, prompts.length + completion])
-            }
-            Some(bias) => {
-                let batch = prompts.batch;
-                let prompt = bias.view([batch, 1, 1, -1]).expand([batch, group, completion, -1], false);
-                let own = own.view([1, 1, completion, -1]).expand([batch, group, completion, -1], false);
-                Tensor::cat(&[prompt, own], 3).view([batch * group, 1, completion, -1])
-            }
+        let segments = &completions.segments;
+        let [rows, places]: [i64; 2] = segments.size().try_into().expect("two dimensions");
+        let same = segments.unsqueeze(1).eq_tensor(&segments.unsqueeze(2));
+        let own = masked(&same.tril(0), kind);
+        let prompt = match prompts.key_bias() {
+            Some(bias) => bias.index_select(0, &completions.prompts),
+            None => Tensor::zeros([rows, prompts.length], (kind, device)),
         };
-        GroupAttention { prompts, prompt_bias: prompts.own_bias(), completion_bias, group, completion, sizes }
+        let prompt = prompt.unsqueeze(1).expand([rows, places, prompts.length], false);
+        let completion_bias = Tensor::cat(&[prompt, own], 2).unsqueeze(1);
+        GroupAttention { prompts, prompt_bias: prompts.own_bias(), completions, completion_bias, sizes }
     }
 
-    /// A prompt's keys (or values) before those of each of its completions.
+    /// A prompt's keys (or values) before those of each of its rows of completions.
     fn behind_prompt(&self, prompt: &Tensor, completion: &Tensor) -> Tensor {
-        let [batch, keys, length, width] = dims(prompt);
-        let (group, own) = (self.group, self.completion);
-        let prompt = prompt.unsqueeze(1).expand([batch, group, keys, length, width], false);
-        let completion = completion.unflatten(0, [batch, group]);
-        let both = Tensor::cat(&[prompt, completion], 3).view([batch * group, keys, length + own, width]);
-        repeat_heads(&both, self.sizes)
+        let prompt = prompt.index_select(0, &self.completions.prompts);
+        repeat_heads(&Tensor::cat(&[&prompt, completion], 2), self.sizes)
     }
 }
 
 impl Attention for GroupAttention<'_> {
     fn attend(&mut self, _layer: usize, heads: &Heads) -> Tensor {
         let PromptRows { batch, length, .. } = *self.prompts;
-        let [query, key, value] = batched(heads, self.sizes, 0, batch, length);
+        let [rows, places]: [i64; 2] = self.completions.segments.size().try_into().expect("two dimensions");
+        let parts = [batch * length, rows * places];
+        let [queries_keys, own_queries_keys] = split(&heads.queries_keys, parts, 0);
+        let [values, own_values] = split(&heads.values, parts, 0);
+
+        let [query, key, value] = batched(&queries_keys, &values, self.sizes, batch, length);
         let (keys, values) = (repeat_heads(&key, self.sizes), repeat_heads(&value, self.sizes));
         let bias = self.prompt_bias.as_ref();
         let of_prompts = attend(&query, &keys, &values, bias, bias.is_none());
 
-        let rows = batch * self.group;
         let [own_query, own_key, own_value] =
-            batched(heads, self.sizes, batch * length, rows, self.completion);
+            batched(&own_queries_keys, &own_values, self.sizes, rows, places);
         let of_completions = attend(
             &own_query,
             &self.behind_prompt(&key, &own_key),
