@@ -34,7 +34,7 @@ use std::{
 pub use paper::{Benchmarks, PaperRow};
 pub use records::{Counts, Groups};
 pub use stats::Estimate;
-pub use summary::{ArmSummary, Evaluation, Score, SeedSummary, Summary, Timing};
+pub use summary::{ArmSummary, Evaluation, Score, SeedScores, SeedSummary, Summary, Timing};
 pub use worth::{Comparison, Difference};
 
 /// Why a report could not be written.

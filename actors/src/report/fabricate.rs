@@ -169,31 +169,24 @@ impl Made {
         let adaptive = self.arm.contains("atar");
         let mut components = serde_json::Map::new();
         components.insert("format".into(), json!(noise.near(0.985, 0.02).min(1.0)));
-        if adaptive {
-            components.insert(
-                "adaptive_think".into(),
-                json!(noise.near(1.5 * accuracy - 0.4, 0.2)),
-            );
-        } else {
-            components.insert("accuracy".into(), json!(accuracy));
-        }
-        if self.arm.contains("cr") {
-            components.insert(
-                "consistency".into(),
-                json!(noise.near(0.9 + 0.06 * self.progress(step), 0.03)),
-            );
-        }
-        if self.arm.contains("tr") {
-            let missing = step % 40 == 7;
-            components.insert(
-                "think".into(),
-                if missing {
-                    Value::Null
-                } else {
-                    json!(noise.near(0.86, 0.04))
-                },
-            );
-        }
+        components.insert(
+            "adaptive_think".into(),
+            json!(noise.near(1.5 * accuracy - 0.4, 0.2)),
+        );
+        components.insert("accuracy".into(), json!(accuracy));
+        components.insert(
+            "consistency".into(),
+            json!(noise.near(0.9 + 0.06 * self.progress(step), 0.03)),
+        );
+        let missing = step % 40 == 7;
+        components.insert(
+            "think".into(),
+            if missing {
+                Value::Null
+            } else {
+                json!(noise.near(0.86, 0.04))
+            },
+        );
         json!({"step": step, "total_steps": self.steps, "policy_version": step, "weights_version": 0, "staleness": 0,
             "reward": noise.near(accuracy * if adaptive { 2.4 } else { 1.0 } + 0.4, 0.2), "components": components,
             "accuracy": accuracy, "think_rate": think,
@@ -240,7 +233,11 @@ impl Made {
 
     fn rollouts(&self, last: u64, noise: &mut Noise) -> String {
         let mut text = String::new();
-        let first = if self.method == "grpo" { last.saturating_sub(3).max(1) } else { last + 1 };
+        let first = if self.method == "grpo" {
+            last.saturating_sub(3).max(1)
+        } else {
+            last + 1
+        };
         for step in first..=last {
             for index in 0..64 {
                 text += &(self.rollout("train", step, index, noise).to_string() + "\n");

@@ -1,12 +1,12 @@
 //! The figures of a run: what `summary.json` holds and the table, the page and the comparisons are made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::{
     paper::{self, PaperRow},
-    records::{Counts, Groups},
+    records::{Counts, EvalRow, Groups},
     run_dir::{ArmDir, RunDir, SeedDir},
     stats::{Estimate, share},
     worth::{self, Comparison},
@@ -91,9 +91,18 @@ pub struct Evaluation {
     pub accuracy_by_seed: BTreeMap<u64, f64>,
     /// Completion length in tokens, with the interval of the mean where the completions are recorded.
     pub length: Option<Estimate>,
-    /// Counts and sums by seed, for comparisons of one seed with its like.
+    /// Scores by seed, for comparisons of one seed with its like.
     #[serde(skip)]
-    pub counts_by_seed: BTreeMap<u64, Counts>,
+    pub by_seed: BTreeMap<u64, SeedScores>,
+}
+
+/// One seed's evaluation.
+#[derive(Clone, Debug)]
+pub struct SeedScores {
+    /// All questions.
+    pub overall: Score,
+    /// By difficulty.
+    pub by_difficulty: BTreeMap<String, Score>,
 }
 
 /// Rates with their 95 % Wilson intervals, and the counts they come from.
@@ -117,9 +126,21 @@ pub struct Score {
     pub counts: Counts,
 }
 
+impl SeedScores {
+    fn of(row: &EvalRow) -> Self {
+        let levels = row.by_difficulty.iter();
+        Self {
+            overall: Score::new(row.overall.clone()),
+            by_difficulty: levels
+                .map(|(name, counts)| (name.clone(), Score::new(counts.clone())))
+                .collect(),
+        }
+    }
+}
+
 impl Score {
     /// Works the rates out.
-    pub(super) fn new(counts: Counts) -> Self {
+    fn new(counts: Counts) -> Self {
         let n = counts.n;
         Self {
             accuracy: share(counts.correct as f64, n),
@@ -227,7 +248,7 @@ impl Evaluation {
         let mut by_difficulty: BTreeMap<String, Counts> = BTreeMap::new();
         let mut by_kind: BTreeMap<String, Counts> = BTreeMap::new();
         let mut steps = BTreeMap::new();
-        let mut counts_by_seed = BTreeMap::new();
+        let mut by_seed = BTreeMap::new();
         let mut lengths = super::stats::Moments::default();
         for seed in &arm.seeds {
             let Some((&step, row)) = seed.evals.get(suite).and_then(|rows| rows.last_key_value()) else {
@@ -241,16 +262,15 @@ impl Evaluation {
                 by_kind.entry(name.clone()).or_default().merge(counts);
             }
             steps.insert(seed.seed, step);
-            counts_by_seed.insert(seed.seed, row.overall.clone());
+            by_seed.insert(seed.seed, SeedScores::of(row));
             lengths.merge(&seed.rollouts.eval_lengths);
         }
         if steps.is_empty() {
             return None;
         }
-        let accuracy_by_seed = counts_by_seed
+        let accuracy_by_seed = by_seed
             .iter()
-            .filter(|(_, counts)| counts.n > 0)
-            .map(|(&seed, counts)| (seed, counts.correct as f64 / counts.n as f64))
+            .filter_map(|(&seed, scores)| Some((seed, scores.overall.accuracy?.value)))
             .collect();
         let scored = |counts: BTreeMap<String, Counts>| -> Vec<(String, Score)> {
             counts
@@ -273,7 +293,7 @@ impl Evaluation {
             accuracy_by_seed,
             // A rollout does not name its suite: with several, one suite's lengths cannot be told from another's.
             length: lengths.estimate().filter(|_| suites == 1),
-            counts_by_seed,
+            by_seed,
         })
     }
 
@@ -365,6 +385,15 @@ fn notes(run: &RunDir, arms: &[ArmSummary]) -> Vec<String> {
         }
         for (suite, eval) in &arm.evals {
             let evaluated = eval.steps.len();
+            let steps: BTreeSet<u64> = eval.steps.values().copied().collect();
+            if steps.len() > 1 {
+                let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
+                let steps = steps.join(", ");
+                notes.push(format!(
+                    "{} on {suite} pools evaluations at different steps: {steps}.",
+                    arm.name
+                ));
+            }
             if evaluated < arm.seeds.len() {
                 let of = arm.seeds.len();
                 notes.push(format!(

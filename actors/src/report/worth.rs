@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     paper,
     stats::{self, Estimate},
-    summary::{ArmSummary, Evaluation, Score},
+    summary::{ArmSummary, Evaluation, Score, SeedScores},
 };
 
 /// An arm set against the arm it builds on.
@@ -83,23 +83,26 @@ fn differences(new: &Evaluation, old: &Evaluation) -> Vec<Difference> {
         let estimate = get(&new.overall)
             .zip(get(&old.overall))
             .map(|(new, old)| points(new, old));
-        let by_seed = by_seed(new, old, |score| Some(get(score)?.value));
+        let by_seed = by_seed(new, old, |scores| Some(get(&scores.overall)?.value));
         difference(figure, "points", estimate, &by_seed, ["higher", "lower"])
     };
     let hard = new.at("hard").zip(old.at("hard"));
     let hard = hard.and_then(|(new, old)| Some(points(new.accuracy?, old.accuracy?)));
+    let hard_by_seed = by_seed(new, old, |scores| {
+        Some(scores.by_difficulty.get("hard")?.accuracy?.value)
+    });
     let length = new
         .length
         .zip(old.length)
         .map(|(new, old)| stats::mean_difference(new, old));
-    let lengths = by_seed(new, old, |score| score.completion_tokens);
+    let lengths = by_seed(new, old, |scores| scores.overall.completion_tokens);
     let mut all = vec![share("accuracy", |score| score.accuracy)];
     if hard.is_some() {
         all.push(difference(
             "accuracy (hard)",
             "points",
             hard,
-            &[],
+            &hard_by_seed,
             ["higher", "lower"],
         ));
     }
@@ -128,13 +131,13 @@ fn points(new: Estimate, old: Estimate) -> Estimate {
 }
 
 /// The differences within each seed that both arms were evaluated with.
-fn by_seed(new: &Evaluation, old: &Evaluation, get: impl Fn(&Score) -> Option<f64>) -> Vec<f64> {
+fn by_seed(new: &Evaluation, old: &Evaluation, get: impl Fn(&SeedScores) -> Option<f64>) -> Vec<f64> {
     let pairs = new
-        .counts_by_seed
+        .by_seed
         .iter()
-        .filter_map(|(seed, counts)| Some((counts, old.counts_by_seed.get(seed)?)));
+        .filter_map(|(seed, scores)| Some((scores, old.by_seed.get(seed)?)));
     pairs
-        .filter_map(|(new, old)| Some(get(&Score::new(new.clone()))? - get(&Score::new(old.clone()))?))
+        .filter_map(|(new, old)| Some(get(new)? - get(old)?))
         .collect()
 }
 
