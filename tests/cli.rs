@@ -7,6 +7,9 @@ use std::{
     sync::OnceLock,
 };
 
+/// The command line is tested, not the policy: any weights will do.
+const UNTRAINED: &str = "policy.from_scratch=true";
+
 /// The repository.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -21,7 +24,9 @@ fn sandbox() -> &'static Path {
         let test = std::env::current_exe().unwrap();
         let profile_dir = test.parent().and_then(Path::parent).unwrap();
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "sandbox", "--target-dir"]).arg(profile_dir.parent().unwrap());
+        cargo
+            .args(["build", "--quiet", "--package", "sandbox", "--target-dir"])
+            .arg(profile_dir.parent().unwrap());
         if profile_dir.ends_with("release") {
             cargo.arg("--release");
         }
@@ -96,7 +101,8 @@ fn a_misspelt_set_or_arm_is_refused() {
 fn a_dry_run_prints_a_scenario_that_is_sound() {
     let dir = tempfile::tempdir().unwrap();
     let smoke = root().join("scenarios/smoke.toml").display().to_string();
-    let output = run(dir.path(), &[&smoke, "--dry-run", "--set", "grpo.lr=3e-4", "--arm", "grpo", "--seeds", "4,5"]);
+    let output =
+        run(dir.path(), &[&smoke, "--dry-run", "--set", "grpo.lr=3e-4", "--arm", "grpo", "--seeds", "4,5"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     fs::write(dir.path().join("resolved.toml"), &output.stdout).unwrap();
     assert!(text(&output.stdout).contains("0.0003"));
@@ -129,14 +135,18 @@ fn a_folder_without_a_run_is_neither_reported_on_nor_resumed() {
 fn a_run_ends_in_the_table_and_its_report_can_be_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let smoke = root().join("scenarios/smoke.toml").display().to_string();
-    let output = run(dir.path(), &[&smoke, "--arm", "base", "--arm", "grpo", "--set", "run.steps=2"]);
+    let output = run(
+        dir.path(),
+        &[&smoke, "--arm", "base", "--arm", "grpo", "--set", "run.steps=2", "--set", UNTRAINED],
+    );
     let (printed, said) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(printed.contains("Accuracy") && printed.contains("report.html"), "{printed}");
     // No terminal: lines, not bars.
     assert!(said.contains("grpo (seed 7): step 2/2") && !said.contains('\u{1b}'), "{said}");
     let run_dir = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
-    for file in ["scenario.toml", "environment.json", "run.log", "summary.json", "summary.md", "report.html"] {
+    for file in ["scenario.toml", "environment.json", "run.log", "summary.json", "summary.md", "report.html"]
+    {
         assert!(run_dir.join(file).is_file(), "{file}");
     }
     fs::remove_file(run_dir.join("report.html")).unwrap();
@@ -149,7 +159,8 @@ fn a_run_ends_in_the_table_and_its_report_can_be_made_again() {
 fn a_quiet_run_says_nothing_but_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let smoke = root().join("scenarios/smoke.toml").display().to_string();
-    let output = run(dir.path(), &[&smoke, "--arm", "base", "--quiet", "--out", "elsewhere"]);
+    let output =
+        run(dir.path(), &[&smoke, "--arm", "base", "--quiet", "--out", "elsewhere", "--set", UNTRAINED]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(text(&output.stderr), "");
     assert!(text(&output.stdout).contains("elsewhere/smoke-"));

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 
 use actors::RunEvent;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use scenarios::Method;
 
 use super::{
     plain::{ended, evaluated},
@@ -38,7 +39,11 @@ impl Bars {
     /// Shows an event.
     pub fn show(&mut self, event: &RunEvent) {
         match event {
-            RunEvent::ArmStarted { arm, seed, total_steps, .. } => self.start(arm, *seed, *total_steps),
+            RunEvent::ArmStarted { arm, seed, total_steps, method } => {
+                // An arm that is only evaluated takes no steps.
+                let steps = if *method == Method::None { 0 } else { *total_steps };
+                self.start(arm, *seed, steps);
+            }
             RunEvent::StepDone { arm, seed, step, reward, accuracy, think_rate, loss, tokens_per_second } => {
                 let Some(running) = self.running.get_mut(&(arm.clone(), *seed)) else { return };
                 running.pulse.step(&Figures {
@@ -118,7 +123,7 @@ mod tests {
     fn an_arm_that_ends_leaves_no_bar_behind() {
         let screen = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
         let mut bars = Bars::new(screen, 2);
-        let method = scenarios::Method::Grpo;
+        let method = Method::Grpo;
         bars.show(&RunEvent::ArmStarted { arm: "a".into(), seed: 1, total_steps: 5, method });
         assert_eq!(bars.running.len(), 1);
         let status = ArmStatus::Done;

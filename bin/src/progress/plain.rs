@@ -2,6 +2,7 @@
 //! evaluation.
 
 use actors::{ArmStatus, RunEvent};
+use scenarios::Method;
 
 use super::pulse::{Figures, Pulse, Pulses, duration};
 
@@ -15,9 +16,13 @@ impl Plain {
     /// The line an event is worth, if any.
     pub fn line(&mut self, event: &RunEvent) -> Option<String> {
         match event {
-            RunEvent::ArmStarted { arm, seed, total_steps, .. } => {
+            RunEvent::ArmStarted { arm, seed, total_steps, method } => {
                 self.pulses.insert((arm.clone(), *seed), Pulse::new(*total_steps));
-                Some(format!("{arm} (seed {seed}): begins, {total_steps} steps"))
+                let what = match method {
+                    Method::Grpo | Method::Sft => format!("{total_steps} steps"),
+                    Method::None => "evaluation only".to_owned(),
+                };
+                Some(format!("{arm} (seed {seed}): begins, {what}"))
             }
             RunEvent::StepDone { arm, seed, step, reward, accuracy, think_rate, loss, tokens_per_second } => {
                 let pulse = self.pulses.get_mut(&(arm.clone(), *seed))?;
@@ -52,7 +57,7 @@ impl Plain {
     }
 }
 
-/// `…: held out on builtin:soundscapes: accuracy 81.2 %, think 45 %`.
+/// `…: builtin:soundscapes: accuracy 81.2 %, think 45 %`.
 pub fn evaluated(whose: &str, suite: &str, accuracy: f64, think_rate: f64) -> String {
     let (accuracy, think) = (accuracy * 100.0, think_rate * 100.0);
     format!("{whose}: {suite}: accuracy {accuracy:.1} %, think {think:.0} %")
