@@ -272,11 +272,9 @@ impl Actor for Arm {
         for role in state.roles() {
             state.spawn(&myself, role).await?;
         }
-        tracing::debug!(
-            "actors of {}:\n{}",
-            state.args.context.folder.display(),
-            actor_tree(&myself.get_cell())
-        );
+        let context = &state.args.context;
+        write_status(context, None, &state.args.progress, None, Duration::ZERO).await?;
+        tracing::debug!("actors of {}:\n{}", context.folder.display(), actor_tree(&myself.get_cell()));
         Ok(state)
     }
 
@@ -440,8 +438,15 @@ impl ArmState {
         if std::mem::replace(&mut self.reported, true) {
             return;
         }
-        let context = &self.args.context;
-        if let Err(error) = write_status(context, &ended, self.started.elapsed()).await {
+        let context = self.args.context.clone();
+        let written = write_status(
+            &context,
+            Some(&ended.status),
+            &ended.progress,
+            ended.checkpoint.clone(),
+            self.started.elapsed(),
+        );
+        if let Err(error) = written.await {
             context.warn(&error);
         }
         let outcome = crate::run::ArmOutcome {
@@ -451,6 +456,10 @@ impl ArmState {
             step: ended.progress.step,
             checkpoint: ended.checkpoint,
         };
+        // Whoever still waits for an actor of this arm must not wait for one that never comes.
+        for role in self.roles() {
+            self.close(&role, "the arm has ended");
+        }
         // A run that has gone needs no report.
         let _ = self.args.run.cast(RunMsg::ArmEnded { outcome });
         myself.drain_children();
@@ -464,11 +473,19 @@ fn install<M: ractor::Message>(slot: &Slot<M>, actor: ActorRef<M>) -> ActorId {
     id
 }
 
-async fn write_status(context: &ArmContext, ended: &Ended, wall: Duration) -> Result<(), String> {
-    let (status, reason) = match &ended.status {
-        ArmStatus::Done => ("done", None),
-        ArmStatus::Stopped => ("stopped", None),
-        ArmStatus::Failed { reason } => ("failed", Some(reason.clone())),
+/// Replaces `status.json`; an arm that has not ended is `running`.
+async fn write_status(
+    context: &ArmContext,
+    status: Option<&ArmStatus>,
+    progress: &Progress,
+    checkpoint: Option<PathBuf>,
+    wall: Duration,
+) -> Result<(), String> {
+    let (status, reason) = match status {
+        None => ("running", None),
+        Some(ArmStatus::Done) => ("done", None),
+        Some(ArmStatus::Stopped) => ("stopped", None),
+        Some(ArmStatus::Failed { reason }) => ("failed", Some(reason.clone())),
     };
     let total_steps = if context.config.method == Method::None { 0 } else { context.total_steps };
     let status = Status {
@@ -477,18 +494,13 @@ async fn write_status(context: &ArmContext, ended: &Ended, wall: Duration) -> Re
         method: context.config.method,
         status,
         reason,
-        step: ended.progress.step,
+        step: progress.step,
         total_steps,
-        checkpoint: ended.checkpoint.clone(),
-        groups: ended.progress.groups.clone(),
+        checkpoint,
+        groups: progress.groups.clone(),
         wall_seconds: wall.as_secs_f64(),
     };
     let json = serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?;
     let file = context.folder.join("status.json");
-    context
-        .slots
-        .recorder
-        .call((file, json), RecorderMsg::Replace)
-        .await
-        .map_err(|error| error.to_string())?
+    context.slots.recorder.call((file, json), RecorderMsg::Replace).await.map_err(|error| error.to_string())?
 }

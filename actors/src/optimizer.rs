@@ -169,9 +169,10 @@ impl OptimizerState {
     fn restore(args: OptimizerArgs) -> Result<Self, ActorProcessingErr> {
         let policy = args.shelf.learner()?;
         let reference = if args.reference { Some(args.shelf.replica()?) } else { None };
-        let mut adamw = AdamW::new(policy.trainable(), args.adamw.clone())?;
         let newest = args.shelf.newest();
+        // Before the optimizer is made: it takes f32 copies of weights stored in fewer bits.
         policy.load_trainable(&newest.trainable)?;
+        let mut adamw = AdamW::new(policy.trainable(), args.adamw.clone())?;
         if !newest.optimizer.is_empty() {
             adamw.load_state(&newest.optimizer)?;
         }

@@ -13,7 +13,7 @@ use model::{Policy, PolicyOptions, Processor};
 use rewards::{
     AdvantageOptions, Formula, ParserOptions, Question, RewardRegistry, RulesJudge, Scale, Weights,
 };
-use scenarios::{ArmConfig, DType, Method, PolicyPath, RowFilter, Split, TrainMode};
+use scenarios::{ArmConfig, DType, Method, PolicyPath, Split, TrainMode};
 use tokio::sync::mpsc;
 
 use super::{ArmContext, Blueprints, Slots, Suite};
@@ -108,13 +108,12 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
 
 fn training_rows(config: &ArmConfig) -> Result<Vec<Arc<Question>>, String> {
     let data = &config.data;
-    let filter = RowFilter { limit: data.limit, drop_view: data.drop_view, drop_color: data.drop_color };
-    scenarios::open_dataset_filtered(&data.train, &data.soundscapes, Split::Train, &filter)
+    scenarios::open_dataset_filtered(&data.train, &data.soundscapes, Split::Train, &data.row_filter())
         .map_err(|error| error.to_string())
 }
 
 fn suites(config: &ArmConfig) -> Result<Vec<Suite>, String> {
-    let filter = RowFilter { limit: config.eval.limit, ..RowFilter::default() };
+    let filter = config.eval.row_filter();
     config
         .eval
         .suites

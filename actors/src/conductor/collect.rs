@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use model::{Completion, Finish, Prompt};
-use rewards::{JudgeRequest, Mode, Question, RewardBatch, RewardItem, Verdict, is_correct, parse_completion};
+use rewards::{Question, RewardBatch, RewardItem, Verdict, is_correct, parse_completion};
 use scenarios::PromptStyle;
 
 use crate::arm::ArmContext;
@@ -122,7 +122,7 @@ pub async fn collect(arm: Arc<ArmContext>, step: u64) -> Result<Collected, Strin
         step: step + 1,
         total_steps: arm.total_steps,
         group_size: sampling.group_size,
-        microbatch: arm.config.grpo.micro_batch_prompts * sampling.group_size,
+        microbatch: arm.config.grpo.micro_batch_prompts,
         items,
     });
     let (components, score) = score(&arm, &batch).await?;
@@ -203,13 +203,9 @@ pub async fn judge(arm: &ArmContext, items: &mut [RewardItem]) -> Result<f64, St
     let mut places = Vec::new();
     let mut requests = Vec::new();
     for (place, item) in items.iter().enumerate() {
-        if let (Mode::Think, Some(think)) = (item.parsed.mode, &item.parsed.think) {
+        if let Some(request) = item.judge_request() {
             places.push(place);
-            requests.push(JudgeRequest {
-                question: item.question.clone(),
-                think: think.clone(),
-                answer: item.parsed.answer.clone().unwrap_or_default(),
-            });
+            requests.push(request);
         }
     }
     if requests.is_empty() {

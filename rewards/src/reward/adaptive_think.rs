@@ -13,8 +13,8 @@
 //! The mode that fills the batch is paid less, so that neither dies out early; at s = T both γ are 1 and the
 //! base values +1, 0, +2, -1 stand. A malformed completion is incorrect, its mode that of PARSE-2.
 //!
-//! Option: `scope = "step" | "group" | "microbatch"`, the completions over which λ is taken (the paper does
-//! not say).
+//! Options: `scope = "step" | "group" | "microbatch"`, the completions over which λ is taken (the paper does
+//! not say); `balance = false` leaves the balancing out: both γ are 1 from the first step.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,11 +25,19 @@ use crate::{Reward, RewardBatch, RewardError, RewardItem, read_options};
 pub const KIND: &str = "adaptive-think";
 
 /// The options of `adaptive-think`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdaptiveThinkOptions {
     /// The completions over which λ is taken.
     pub scope: Scope,
+    /// Whether the mode that fills the batch is paid less.
+    pub balance: bool,
+}
+
+impl Default for AdaptiveThinkOptions {
+    fn default() -> Self {
+        Self { scope: Scope::default(), balance: true }
+    }
 }
 
 /// R_a.
@@ -54,7 +62,7 @@ impl AdaptiveThink {
 impl Reward for AdaptiveThink {
     fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
         let statistics = BatchStatistics::of(batch, self.options.scope);
-        let remaining = batch.remaining();
+        let remaining = if self.options.balance { batch.remaining() } else { 0.0 };
         let score = |item: &RewardItem| {
             let lambda = statistics.around(item).think_fraction();
             adaptive_accuracy(item.thinks(), item.correct, lambda, remaining)
@@ -103,6 +111,12 @@ mod tests {
             &scores(AdaptiveThinkOptions::default(), &batch(50, four_cases(0))),
             &expected.map(Some),
         );
+    }
+
+    #[test]
+    fn without_balance_the_base_values_stand_from_the_first_step() {
+        let options = AdaptiveThinkOptions { balance: false, ..AdaptiveThinkOptions::default() };
+        assert_scores(&scores(options, &batch(1, four_cases(0))), &[1.0, 0.0, 2.0, -1.0].map(Some));
     }
 
     #[test]

@@ -1,0 +1,297 @@
+//! Whole runs of a tiny random policy: what is recorded, what failures cost, what a seed fixes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actors::loader::AudioSource;
+use actors::{ArmStatus, RunArgs, RunError, RunEvent, RunOutcome};
+use model::audio::{Downmix, FeatureExtractor, load_audio};
+use rewards::{Reward, RewardBatch, RewardError, RewardRegistry};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+
+/// A GRPO arm of a random policy with groups of 3, two prompts a step, and a world of a few clips.
+const SCENARIO: &str = r#"
+[run]
+name = "test"
+seeds = [3]
+steps = 6
+device = "cpu"
+threads = 1
+
+[policy]
+from_scratch = true
+
+[data.soundscapes]
+train_clips = 6
+heldout_clips = 3
+
+[sampling]
+group_size = 3
+prompts_per_step = 2
+max_new_tokens = 6
+
+[rewards]
+format = { kind = "format" }
+noise = { kind = "by-length" }
+
+[shaping]
+formula = "format + noise"
+
+[eval]
+every = 3
+limit = 4
+
+[checkpoint]
+every = 2
+
+[[arm]]
+name = "a"
+"#;
+
+/// Scores by length, so that the rewards of a group differ.
+struct ByLength;
+
+impl Reward for ByLength {
+    fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+        Ok(batch.items.iter().map(|item| Some(item.completion.len() as f64)).collect())
+    }
+}
+
+fn registry() -> RewardRegistry {
+    let mut registry = RewardRegistry::standard();
+    registry.register("by-length", |_| Ok(Box::new(ByLength)));
+    registry
+}
+
+struct Ran {
+    outcome: Result<RunOutcome, RunError>,
+    warnings: Vec<String>,
+    folder: tempfile::TempDir,
+}
+
+impl Ran {
+    fn arm_dir(&self) -> PathBuf {
+        self.folder.path().join("run/a/seed-3")
+    }
+
+    fn lines(&self, file: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.arm_dir().join(file)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The lines of a file without what the clock made.
+    fn timeless(&self, file: &str) -> Vec<Value> {
+        let mut lines = self.lines(file);
+        for line in &mut lines {
+            line.as_object_mut()
+                .unwrap()
+                .retain(|name, _| !name.ends_with("_seconds") && !name.ends_with("_per_second"));
+        }
+        lines
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.arm_dir().join("status.json")).unwrap()).unwrap()
+    }
+
+    fn only_arm(&self) -> &ArmStatus {
+        &self.outcome.as_ref().unwrap().arms[0].status
+    }
+}
+
+/// Starts a run and lets `watch` see every event; it may stop the run.
+async fn run_in(
+    folder: tempfile::TempDir,
+    scenario: &str,
+    registry: RewardRegistry,
+    audio_source: Option<AudioSource>,
+    resume: bool,
+    mut on_event: impl FnMut(&RunEvent, &watch::Sender<bool>),
+) -> Ran {
+    let path = folder.path().join("test.toml");
+    std::fs::write(&path, scenario).unwrap();
+    let experiment = scenarios::load(&path, &[], &[], None).unwrap();
+    let run_dir = folder.path().join("run");
+    std::fs::create_dir_all(&run_dir).unwrap();
+    let (events, mut heard) = mpsc::unbounded_channel();
+    let (stop, stopping) = watch::channel(false);
+    let args = RunArgs { experiment, run_dir, registry, resume, audio_source };
+    let running = tokio::spawn(actors::run(args, events, stopping));
+    let mut warnings = Vec::new();
+    while let Some(event) = heard.recv().await {
+        on_event(&event, &stop);
+        if let RunEvent::Warning { message, .. } = event {
+            warnings.push(message);
+        }
+    }
+    Ran { outcome: running.await.unwrap(), warnings, folder }
+}
+
+async fn run(scenario: &str, registry: RewardRegistry, audio_source: Option<AudioSource>) -> Ran {
+    run_in(tempfile::tempdir().unwrap(), scenario, registry, audio_source, false, |_, _| {}).await
+}
+
+fn counts(groups: &Value) -> (u64, u64, BTreeMap<String, u64>) {
+    let excluded = serde_json::from_value(groups["excluded"].clone()).unwrap();
+    (groups["dispatched"].as_u64().unwrap(), groups["trained"].as_u64().unwrap(), excluded)
+}
+
+fn decode(path: &Path) -> Result<model::audio::LogMel, String> {
+    let folder = scenarios::builtin_tiny_policy().unwrap();
+    let features = FeatureExtractor::open(&folder).unwrap();
+    Ok(features.extract(&load_audio(path, Downmix::First).map_err(|error| error.to_string())?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_with_one_seed_record_the_same_but_for_the_clock() {
+    let (first, second) = (run(SCENARIO, registry(), None).await, run(SCENARIO, registry(), None).await);
+    assert_eq!(first.only_arm(), &ArmStatus::Done);
+    assert_eq!(first.lines("metrics.jsonl").len(), 6);
+    assert_eq!(first.timeless("metrics.jsonl"), second.timeless("metrics.jsonl"));
+    assert_eq!(first.timeless("eval.jsonl"), second.timeless("eval.jsonl"));
+    assert_eq!(first.lines("rollouts.jsonl"), second.lines("rollouts.jsonl"));
+    // 6 steps of 2 × 3 completions, and evaluations of 4 questions at steps 0, 3 and 6.
+    assert_eq!(first.lines("rollouts.jsonl").len(), 36 + 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panicking_reward_and_a_panicking_decoder_cost_no_group() {
+    /// Panics the first time it sees step 5.
+    struct PanicsOnce(Arc<AtomicUsize>);
+    impl Reward for PanicsOnce {
+        fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+            if batch.step == 5 && self.0.fetch_add(1, Ordering::SeqCst) == 0 {
+                panic!("on purpose at step 5");
+            }
+            ByLength.score(batch)
+        }
+    }
+    let panics = Arc::new(AtomicUsize::new(0));
+    let mut registry = registry();
+    registry.register("by-length", {
+        let panics = panics.clone();
+        move |_| Ok(Box::new(PanicsOnce(panics.clone())))
+    });
+    let decodings = Arc::new(AtomicUsize::new(0));
+    let source: AudioSource = Arc::new({
+        let decodings = decodings.clone();
+        move |path| {
+            // The first decodings are those that look whether there is any readable clip.
+            if decodings.fetch_add(1, Ordering::SeqCst) == 4 {
+                panic!("on purpose, once");
+            }
+            decode(path)
+        }
+    });
+    let ran = run(SCENARIO, registry, Some(source)).await;
+    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    assert!(panics.load(Ordering::SeqCst) >= 2, "the batch was scored again");
+    assert!(decodings.load(Ordering::SeqCst) > 4);
+    assert!(ran.warnings.iter().any(|warning| warning.contains("`reward/noise` failed and is started again")));
+    assert_eq!(counts(&ran.status()["groups"]), (12, 12, BTreeMap::new()));
+    // Nothing of it shows in what was learned.
+    assert_eq!(ran.timeless("metrics.jsonl"), run(SCENARIO, self::registry(), None).await.timeless("metrics.jsonl"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reward_that_always_panics_ends_its_arm_with_the_reason_and_a_checkpoint() {
+    struct Panics;
+    impl Reward for Panics {
+        fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+            if batch.step == 3 { panic!("always at step 3") } else { ByLength.score(batch) }
+        }
+    }
+    let mut registry = registry();
+    registry.register("by-length", |_| Ok(Box::new(Panics)));
+    let ran = run(SCENARIO, registry, None).await;
+    let ArmStatus::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
+    assert!(reason.contains("`reward/noise` failed more than 5 times") && reason.contains("always at step 3"), "{reason}");
+    let status = ran.status();
+    assert_eq!((status["status"].as_str(), status["step"].as_u64()), (Some("failed"), Some(2)));
+    assert!(Path::new(status["checkpoint"].as_str().unwrap()).join("model.safetensors").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
+    // Which clips are bad hangs on their names, so that it is the same for every split and step.
+    let bad = |path: &Path| path.file_stem().unwrap().to_string_lossy().ends_with(['0', '2', '4']);
+    let source: AudioSource = Arc::new(move |path| {
+        if bad(path) { Err(format!("{}: cut short", path.display())) } else { decode(path) }
+    });
+    let ran = run(SCENARIO, registry(), Some(source)).await;
+    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    let (dispatched, trained, excluded) = counts(&ran.status()["groups"]);
+    assert!(excluded["audio_unreadable"] > 0 && trained > 0);
+    assert_eq!(dispatched, trained + excluded.values().sum::<u64>());
+    assert!(ran.warnings.iter().any(|warning| warning.contains("cut short")));
+
+    let none: AudioSource = Arc::new(|path| Err(format!("{}: empty", path.display())));
+    let ran = run(SCENARIO, registry(), Some(none)).await;
+    let Err(RunError::Input(message)) = ran.outcome else { panic!("nothing to train on") };
+    assert!(message.contains("none of the") && message.contains("empty"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_scores_leave_their_group_and_too_few_exclude_it() {
+    /// The second completion of every group has no score; the first group of even steps has one score only.
+    struct Gaps;
+    impl Reward for Gaps {
+        fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+            let score = |(place, item): (usize, &rewards::RewardItem)| {
+                let alone = batch.step % 2 == 0 && item.group == 0 && place % 3 == 2;
+                (place % 3 != 1 && !alone).then_some(place as f64)
+            };
+            Ok(batch.items.iter().enumerate().map(score).collect())
+        }
+    }
+    let mut registry = registry();
+    registry.register("by-length", |_| Ok(Box::new(Gaps)));
+    let ran = run(SCENARIO, registry, None).await;
+    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    // One group of the two is excluded in steps 2, 4 and 6.
+    let excluded = [("too_few_scored".to_owned(), 3)].into();
+    assert_eq!(counts(&ran.status()["groups"]), (12, 9, excluded));
+    for rollout in ran.lines("rollouts.jsonl").iter().filter(|rollout| rollout["phase"] == "train") {
+        let missing = rollout["index"] == 1;
+        if missing {
+            assert!(rollout["reward"].is_null() && rollout["advantage"].is_null(), "{rollout}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_resumes_to_the_same_end() {
+    let whole = run(SCENARIO, registry(), None).await;
+    let stopped = run_in(tempfile::tempdir().unwrap(), SCENARIO, registry(), None, false, |event, stop| {
+        if matches!(event, RunEvent::StepDone { step: 3, .. }) {
+            stop.send(true).unwrap();
+        }
+    })
+    .await;
+    assert_eq!(stopped.only_arm(), &ArmStatus::Stopped);
+    let taken = stopped.lines("metrics.jsonl").len();
+    assert!((3..6).contains(&taken), "{taken}");
+    // A kill in the middle of a line.
+    let metrics = stopped.arm_dir().join("metrics.jsonl");
+    let cut = std::fs::read_to_string(&metrics).unwrap() + "{\"step\": 99, \"lo";
+    std::fs::write(&metrics, cut).unwrap();
+
+    let resumed = run_in(stopped.folder, SCENARIO, registry(), None, true, |_, _| {}).await;
+    assert_eq!(resumed.only_arm(), &ArmStatus::Done);
+    assert_eq!(resumed.timeless("metrics.jsonl"), whole.timeless("metrics.jsonl"));
+    assert_eq!(resumed.lines("rollouts.jsonl"), whole.lines("rollouts.jsonl"));
+    assert_eq!(resumed.status()["groups"], whole.status()["groups"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staleness_stays_within_its_bound() {
+    let ran = run(&SCENARIO.replace("[rewards]", "[grpo]\nmax_staleness = 2\n\n[rewards]"), registry(), None).await;
+    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    let staleness: Vec<u64> =
+        ran.lines("metrics.jsonl").iter().map(|line| line["staleness"].as_u64().unwrap()).collect();
+    assert_eq!(staleness.len(), 6);
+    assert!(staleness.iter().all(|&lag| lag <= 2), "{staleness:?}");
+}
