@@ -11,7 +11,7 @@ use tch::Tensor;
 use crate::audio::LogMel;
 use crate::error::ModelError;
 
-/// Numbers kept before the oldest clips go: 256 MB of f32, 36 whole minutes for a 7B model, or a whole tiny data set.
+/// Numbers kept before the oldest clips go (those nobody holds any more go first): 256 MB of f32, 36 whole minutes for a 7B model, or a whole tiny data set.
 const LIMIT: usize = 1 << 26;
 
 /// Features by clip; a clip is known by its allocation.
@@ -62,11 +62,15 @@ impl Entries {
         } else {
             self.oldest_first.push_back(address);
         }
-        while self.numbers > LIMIT {
-            let Some(oldest) = self.oldest_first.pop_front() else { break };
-            if let Some((_, features)) = self.by_address.remove(&oldest) {
+        while let Some(oldest) = self.oldest_first.front() {
+            let gone = self.by_address.get(oldest).is_none_or(|(clip, _)| clip.strong_count() == 0);
+            if !gone && self.numbers <= LIMIT {
+                break;
+            }
+            if let Some((_, features)) = self.by_address.remove(oldest) {
                 self.numbers -= features.numel();
             }
+            self.oldest_first.pop_front();
         }
     }
 }
@@ -88,12 +92,23 @@ mod tests {
                 encoded += 1;
                 Ok(Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)))
             };
-            cache.get(&clip, encode).unwrap();
+            let _ = cache.get(&clip, encode).unwrap();
             encoded
         };
         assert_eq!((get(&cache), get(&cache)), (1, 1));
         cache.clear();
         assert_eq!(get(&cache), 2);
+    }
+
+    #[test]
+    fn clips_nobody_holds_leave() {
+        let cache = ClipCache::default();
+        let features = || Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+        let _ = cache.get(&clip(), |_| Ok(features())).unwrap();
+        let held = clip();
+        let _ = cache.get(&held, |_| Ok(features())).unwrap();
+        assert_eq!(cache.lock().by_address.len(), 1);
+        assert_eq!(cache.lock().numbers, 6);
     }
 
     #[test]
@@ -104,7 +119,7 @@ mod tests {
             // Expanded: the numbers count, the memory does not exist.
             let features =
                 Tensor::zeros([1, 1], (Kind::Float, Device::Cpu)).expand([1, LIMIT as i64 / 2], false);
-            cache.get(clip, |_| Ok(features)).unwrap();
+            let _ = cache.get(clip, |_| Ok(features)).unwrap();
         }
         let held = cache.lock().by_address.keys().copied().collect::<Vec<_>>();
         assert_eq!(held.len(), 2);

@@ -1,4 +1,33 @@
 //! Audio features, audio-language models, sampling, losses, checkpoints.
+//!
+//! A [`Policy`] is a model with its [`Processor`]. The processor turns a question and its clips ([`audio::LogMel`]) into
+//! a [`Prompt`]; [`Policy::generate`] writes [`Completion`]s of prompts; [`Policy::logprobs`] gives the log-probabilities of
+//! completions, in [`Group`]s of the same prompt, to a [`loss`]; [`optim::AdamW`] changes what is
+//! [`trainable`](Policy::trainable). A [`replica`](Policy::replica) shares the frozen weights: that is what samples, and what
+//! a policy is compared with.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use model::audio::{Downmix, load_audio};
+//! use model::{Group, Policy, PolicyOptions, SamplingParams};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = model::device::resolve("auto")?.device;
+//! let policy = Policy::open(Path::new("Qwen2-Audio-7B-Instruct"), &PolicyOptions { device, ..Default::default() })?;
+//! let processor = policy.processor();
+//! let clip = Arc::new(processor.features().extract(&load_audio(Path::new("dog.wav"), Downmix::First)?));
+//! let prompts = [processor.prompt("What animal is it?", &[clip])?];
+//!
+//! let completions = policy.replica()?.generate(&prompts, 2, &SamplingParams::default(), &[1, 2])?;
+//! println!("{}", processor.decode(&completions[0].ids));
+//!
+//! let group = Group { prompt: &prompts[0], completions: completions.iter().map(|each| &each.ids[..]).collect() };
+//! let logprobs = policy.logprobs(&[group], 1.0)?.logprobs; // [2, longest], with gradients
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod audio;
 mod audio_tower;

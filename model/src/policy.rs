@@ -38,7 +38,7 @@ const SIDE_FILES: [&str; 12] = [
 ];
 
 /// How a policy is opened.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PolicyOptions {
     /// Where it runs; see [`crate::device::resolve`].
     pub device: Device,

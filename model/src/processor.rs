@@ -7,7 +7,6 @@
 
 mod template;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,7 +63,7 @@ impl Processor {
             return Err(ModelError::processor(&path, message));
         }
         let eos_ids = eos_ids(dir, config, &tokenizer)?;
-        let suppressed_ids = suppressed_ids(&tokenizer, config.audio_token_id, &eos_ids);
+        let suppressed_ids = suppressed_ids(&tokenizer, config, &eos_ids);
         let shared = Shared {
             template: ChatTemplate::open(dir)?,
             features: FeatureExtractor::open(dir)?,
@@ -135,8 +134,8 @@ impl Processor {
         self.shared.audio_token_id
     }
 
-    /// The ids that are never drawn: special tokens that do not end a completion. One of them in a completion would
-    /// break its next reading.
+    /// The ids that are never drawn: special tokens that do not end a completion, one of which would break the
+    /// completion's next reading, and rows of the vocabulary that stand for no token.
     pub fn suppressed_ids(&self) -> &[i64] {
         &self.shared.suppressed_ids
     }
@@ -173,11 +172,14 @@ fn eos_ids(dir: &Path, config: &ModelConfig, tokenizer: &Tokenizer) -> Result<Ve
     Ok(vec![i64::from(id)])
 }
 
-fn suppressed_ids(tokenizer: &Tokenizer, audio_token_id: i64, eos_ids: &[i64]) -> Vec<i64> {
-    let special = tokenizer.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
-    let mut ids: BTreeSet<i64> = special.map(|(id, _)| i64::from(id)).collect();
-    ids.insert(audio_token_id);
-    ids.into_iter().filter(|id| !eos_ids.contains(id)).collect()
+fn suppressed_ids(tokenizer: &Tokenizer, config: &ModelConfig, eos_ids: &[i64]) -> Vec<i64> {
+    let added = tokenizer.get_added_tokens_decoder();
+    let written = |id: i64| {
+        let id = id as u32;
+        tokenizer.id_to_token(id).is_some() && added.get(&id).is_none_or(|token| !token.special)
+    };
+    let suppressed = |id: &i64| *id == config.audio_token_id || !(written(*id) || eos_ids.contains(id));
+    (0..config.text.vocab_size).filter(suppressed).collect()
 }
 
 fn read_if_present(path: &Path) -> Result<Option<String>, ModelError> {
