@@ -68,6 +68,7 @@ pub fn decode_bytes(path: &Path, bytes: Vec<u8>, downmix: Downmix) -> Result<Vec
         let unusual =
             || AudioError::Unsupported { path: path.into(), what: format!("a rate of {} Hz", clip.rate) };
         let samples = resample(clip.samples, clip.rate).ok_or_else(unusual)?;
+        // A handful at a high rate can round to none.
         if samples.is_empty() { Err(AudioError::NoSamples { path: path.into() }) } else { Ok(samples) }
     }));
     outcome.unwrap_or_else(|_| {

@@ -15,10 +15,13 @@ use symphonia::core::meta::MetadataOptions;
 
 use super::{AudioError, Downmix, mp4, riff};
 
-/// Corrupt packets that any file may have, and their largest share in a longer one. Beyond it the samples left say
-/// little about the clip: or, as random bytes contain MP3 headers, it never was one.
-const CORRUPT_PACKETS: usize = 3;
-const CORRUPT_SHARE: f64 = 0.25;
+/// Corrupt packets per good one, beyond which the samples left say little about the clip. One scratch costs a short MP3
+/// several packets, as they share bits; and random bytes contain MP3 headers, most of which lead nowhere.
+const CORRUPT_PER_GOOD: f64 = 0.25;
+
+/// The same for clips so short that a single scratch is a large share: corrupt packets must be the minority and
+/// fewer than this.
+const CORRUPT_PACKETS: usize = 8;
 
 /// Louder samples than this (full scale is 1) come from a corrupt float file, and would overflow the features. Files
 /// of floats that hold 16-bit values pass.
@@ -50,6 +53,9 @@ pub(super) fn decode(path: &Path, mut bytes: Vec<u8>, downmix: Downmix) -> Resul
         let length = edit.length.map_or(usize::MAX, frames);
         clip.samples.truncate(start.saturating_add(length));
         clip.samples.drain(..start);
+    }
+    if clip.samples.is_empty() {
+        return Err(AudioError::NoSamples { path: path.into() });
     }
     if !clip.samples.iter().all(|sample| sample.abs() <= LOUDEST) {
         return Err(AudioError::Corrupt {
@@ -148,8 +154,9 @@ impl<'a> Source<'a> {
 
     fn judge(&self, clip: &Clip) -> Result<(), AudioError> {
         if let Some(fault) = &self.first_fault {
-            let allowed = (self.good_packets as f64 * CORRUPT_SHARE) as usize;
-            if self.good_packets == 0 || self.corrupt_packets > allowed.max(CORRUPT_PACKETS) {
+            let share = (self.good_packets as f64 * CORRUPT_PER_GOOD) as usize;
+            let limit = share.max(CORRUPT_PACKETS).min(self.good_packets);
+            if self.corrupt_packets >= limit {
                 return Err(corrupt(self.path, fault));
             }
         }

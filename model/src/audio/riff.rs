@@ -1,4 +1,4 @@
-//! What a WAV file's header says about its length, read before decoding.
+//! What the header of a WAV or AIFF file says about its length, read before decoding.
 //!
 //! Symphonia believes the header: a file cut short would lose its end without a word, and one written to a pipe, whose
 //! lengths are placeholders, would lose its last packet.
@@ -10,41 +10,38 @@ use std::path::Path;
 /// thereabouts. No audio clip is 2 GiB long.
 const PLACEHOLDER: u32 = 0x7fff_0000;
 
-/// Checks that the data chunk is all there, and replaces placeholder lengths by the real ones.
+/// Checks that the samples are all there, and replaces placeholder lengths by the real ones.
 ///
-/// Leaves alone what is not a WAV file, or not well-formed enough to say: decoding will.
+/// Leaves alone what is neither WAV nor AIFF, or not well-formed enough to say: decoding will.
 ///
 /// # Errors
-/// [`AudioError::Truncated`] when the data chunk is longer than the rest of the file.
+/// [`AudioError::Truncated`] when the chunk of samples is longer than the rest of the file.
 pub(super) fn check_length(path: &Path, bytes: &mut [u8]) -> Result<(), AudioError> {
-    if bytes.len() < 12 || &bytes[..4] != b"RIFF" || &bytes[8..12] != b"WAVE" {
-        return Ok(());
-    }
-    let unfinished = matches!(u32_at(bytes, 4), Some(0 | PLACEHOLDER..));
-    let mut frame_bytes = 1;
-    let mut frames_per_block = 1;
+    let order = match (bytes.get(..4), bytes.get(8..12)) {
+        (Some(b"RIFF"), Some(b"WAVE")) => Order::Little,
+        (Some(b"FORM"), Some(b"AIFF" | b"AIFC")) => Order::Big,
+        _ => return Ok(()),
+    };
+    let unfinished = matches!(order.u32_at(bytes, 4), Some(0 | PLACEHOLDER..));
+    let mut layout = Layout { frames: 1, bytes: 1, preamble: 0 };
     let mut position = 12usize;
-    while let (Some(id), Some(length)) = (bytes.get(position..position + 4), u32_at(bytes, position + 4)) {
+    while let (Some(id), Some(length)) =
+        (bytes.get(position..position + 4), order.u32_at(bytes, position + 4))
+    {
         let body = position + 8;
         let rest = bytes.len() - body;
         match id {
-            b"fmt " => {
-                frame_bytes = u64::from(u16_at(bytes, body + 12).unwrap_or(1).max(1));
-                // ADPCM packs many samples into a block and says how many after the common fields.
-                if matches!(u16_at(bytes, body), Some(0x0002 | 0x0011)) {
-                    frames_per_block = u64::from(u16_at(bytes, body + 18).unwrap_or(1).max(1));
-                }
-            }
-            b"data" => {
+            b"fmt " => layout = Layout::of_wav(bytes, body),
+            b"COMM" => layout = Layout::of_aiff(bytes, body),
+            b"data" | b"SSND" => {
                 if length >= PLACEHOLDER || (length == 0 && unfinished) {
-                    set_u32(bytes, position + 4, rest);
-                } else if u64::from(length) > rest as u64 {
-                    let frames = |bytes: u64| bytes / frame_bytes * frames_per_block;
-                    let (promised, found) = (frames(u64::from(length)), frames(rest as u64));
+                    order.set_u32(bytes, position + 4, rest);
+                } else if length as usize > rest {
+                    let (promised, found) = (layout.frames_in(length as usize), layout.frames_in(rest));
                     return Err(AudioError::Truncated { path: path.into(), promised, found });
                 }
                 let outer = bytes.len() - 8;
-                set_u32(bytes, 4, outer);
+                order.set_u32(bytes, 4, outer);
                 return Ok(());
             }
             _ => {}
@@ -58,17 +55,66 @@ pub(super) fn check_length(path: &Path, bytes: &mut [u8]) -> Result<(), AudioErr
     Ok(())
 }
 
-fn u16_at(bytes: &[u8], position: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(*bytes.get(position..)?.first_chunk()?))
+/// How many samples per channel (`frames`) lie in a block of so many `bytes`.
+struct Layout {
+    frames: u64,
+    bytes: u64,
+    /// Bytes of the chunk before the first block.
+    preamble: u64,
 }
 
-fn u32_at(bytes: &[u8], position: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(position..)?.first_chunk()?))
+impl Layout {
+    fn of_wav(bytes: &[u8], body: usize) -> Self {
+        let field =
+            |offset| Order::Little.u16_at(bytes, body + offset).map_or(1, |value| u64::from(value.max(1)));
+        // ADPCM packs many samples into a block and says how many after the common fields.
+        let adpcm = matches!(field(0), 0x0002 | 0x0011);
+        Self { frames: if adpcm { field(18) } else { 1 }, bytes: field(12), preamble: 0 }
+    }
+
+    fn of_aiff(bytes: &[u8], body: usize) -> Self {
+        let field =
+            |offset| Order::Big.u16_at(bytes, body + offset).map_or(1, |value| u64::from(value.max(1)));
+        Self { frames: 1, bytes: field(0) * field(6).div_ceil(8), preamble: 8 }
+    }
+
+    fn frames_in(&self, length: usize) -> u64 {
+        (length as u64).saturating_sub(self.preamble) / self.bytes * self.frames
+    }
 }
 
-fn set_u32(bytes: &mut [u8], position: usize, value: usize) {
-    let value = u32::try_from(value).unwrap_or(u32::MAX);
-    bytes[position..position + 4].copy_from_slice(&value.to_le_bytes());
+/// RIFF files count from the little end, AIFF files from the big one.
+#[derive(Clone, Copy)]
+enum Order {
+    Little,
+    Big,
+}
+
+impl Order {
+    fn u16_at(self, bytes: &[u8], position: usize) -> Option<u16> {
+        let field = *bytes.get(position..)?.first_chunk()?;
+        Some(match self {
+            Self::Little => u16::from_le_bytes(field),
+            Self::Big => u16::from_be_bytes(field),
+        })
+    }
+
+    fn u32_at(self, bytes: &[u8], position: usize) -> Option<u32> {
+        let field = *bytes.get(position..)?.first_chunk()?;
+        Some(match self {
+            Self::Little => u32::from_le_bytes(field),
+            Self::Big => u32::from_be_bytes(field),
+        })
+    }
+
+    fn set_u32(self, bytes: &mut [u8], position: usize, value: usize) {
+        let value = u32::try_from(value).unwrap_or(u32::MAX);
+        let field = match self {
+            Self::Little => value.to_le_bytes(),
+            Self::Big => value.to_be_bytes(),
+        };
+        bytes[position..position + 4].copy_from_slice(&field);
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,95 @@
+//! From a file's bytes to features, stage by stage: `cargo bench -p model --bench audio`.
+//!
+//! One item is a second of audio, so `item/s` reads as times real time. The clip is 30 s of 44.1 kHz stereo (pink noise,
+//! a chirp of the whole band: little is silent or easily packed), made with ffmpeg, which must be installed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use model::audio::{Downmix, FeatureConfig, FeatureExtractor, decode_bytes, load_audio, resample};
+
+const SECONDS: usize = 30;
+
+static CLIPS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().expect("a place for the clips");
+    let sources = [
+        format!("anoisesrc=d={SECONDS}:c=pink:r=44100:a=0.3:seed=1"),
+        format!("aevalsrc='0.3*sin(2*PI*(100*t+250*t*t))':d={SECONDS}:s=44100"),
+    ];
+    for name in ["clip.wav", "clip.flac", "clip.mp3", "clip.ogg", "clip.m4a"] {
+        let made = Command::new("ffmpeg")
+            .args(["-loglevel", "error", "-f", "lavfi", "-i", &sources[0], "-f", "lavfi", "-i", &sources[1]])
+            .args(["-filter_complex", "amerge=inputs=2", "-c:a"])
+            .arg(match name {
+                "clip.wav" => "pcm_s16le",
+                "clip.flac" => "flac",
+                "clip.mp3" => "libmp3lame",
+                "clip.ogg" => "libvorbis",
+                _ => "aac",
+            })
+            .args(["-b:a", "128k"])
+            .arg(dir.path().join(name))
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "ffmpeg must be installed to make {name}");
+    }
+    dir
+});
+
+fn clip(name: &str) -> PathBuf {
+    CLIPS.path().join(name)
+}
+
+/// Noise at the given rate.
+fn noise(rate: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    std::iter::repeat_with(next).take(rate * SECONDS).collect()
+}
+
+fn main() {
+    divan::main();
+}
+
+/// Reading, decoding, resampling.
+#[divan::bench(args = ["clip.wav", "clip.flac", "clip.mp3", "clip.ogg", "clip.m4a"])]
+fn load(bencher: Bencher, name: &str) {
+    let path = clip(name);
+    bencher
+        .counter(ItemsCount::new(SECONDS))
+        .bench(|| load_audio(&path, Downmix::Mean).expect("a good clip"));
+}
+
+#[divan::bench(args = [22_050, 44_100, 48_000])]
+fn resampling(bencher: Bencher, rate: usize) {
+    let samples = noise(rate);
+    bencher
+        .counter(ItemsCount::new(SECONDS))
+        .with_inputs(|| samples.clone())
+        .bench_values(|samples| resample(samples, rate as u32).expect("a usual rate"));
+}
+
+#[divan::bench(args = [30, 300])]
+fn log_mel(bencher: Bencher, chunk_length_seconds: usize) {
+    let samples = noise(16_000);
+    let extractor = FeatureExtractor::new(FeatureConfig { chunk_length_seconds, ..Default::default() });
+    let extractor = extractor.expect("a usual configuration");
+    bencher.counter(ItemsCount::new(SECONDS)).bench(|| extractor.extract(&samples));
+}
+
+/// What a rollout pays: from the bytes of an MP3 to features.
+#[divan::bench]
+fn mp3_to_features(bencher: Bencher) {
+    let path = clip("clip.mp3");
+    let bytes = std::fs::read(&path).expect("the clip");
+    let extractor = FeatureExtractor::new(FeatureConfig::default()).expect("the default configuration");
+    bencher.counter(ItemsCount::new(SECONDS)).with_inputs(|| bytes.clone()).bench_values(|bytes| {
+        let samples = decode_bytes(Path::new("clip.mp3"), bytes, Downmix::Mean).expect("a good clip");
+        extractor.extract(&samples)
+    });
+}
