@@ -61,9 +61,13 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Mo
     }
     // transformers refuses files that do not say which framework's layout they have.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    // safetensors writes files that only their owner may read; an ordinary file has the permissions the user wants.
+    let ordinary = std::fs::File::create(path).and_then(|file| file.metadata());
+    let permissions = ordinary.map_err(|source| ModelError::io(path, source))?.permissions();
     let views = stored.iter().map(|(name, stored)| (*name, stored));
     safetensors::serialize_to_file(views, Some(metadata), path)
         .map_err(|error| ModelError::checkpoint(path, format!("could not be written: {error}")))?;
+    std::fs::set_permissions(path, permissions).map_err(|source| ModelError::io(path, source))?;
     let file = std::fs::File::open(path).map_err(|source| ModelError::io(path, source))?;
     file.sync_all().map_err(|source| ModelError::io(path, source))
 }
