@@ -1,7 +1,6 @@
 //! One binary for all integration tests: libtorch links slowly.
 
 mod audio_files;
-mod cli;
 mod grpo_parity;
 mod mel_parity;
 mod policy;
