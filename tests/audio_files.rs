@@ -91,7 +91,6 @@ fn lossy_files_keep_length_and_place_in_time() {
     ] {
         let clip = load_audio(&format(name), Downmix::First).unwrap();
         let quality = signal_to_noise(&clip, 0);
-        println!("{name}: {} samples, {quality:.1} dB", clip.len());
         assert!(quality > decibels, "{name}: {quality:.1} dB");
         // ADPCM comes in whole blocks; the rest says its length to the sample, MP4 to the millisecond.
         assert!(
@@ -148,6 +147,7 @@ fn broken_files_get_one_clear_line() {
     let flac = fs::read(format("stereo_22k.flac")).unwrap();
     let aiff = fs::read(format("pcm_s16.aiff")).unwrap();
     let mp3 = fs::read(format("stereo_44k.mp3")).unwrap();
+    let m4a = fs::read(format("stereo_44k.m4a")).unwrap();
     let opus = fs::read(format("opus.ogg")).unwrap();
     let mut none = wav[..wav.len() - 9600].to_vec();
     let end = none.len();
@@ -160,13 +160,13 @@ fn broken_files_get_one_clear_line() {
         (&wav[..wav.len() - 3200], "truncated: header promises 4800 samples, 3200 found"),
         (&flac[..flac.len() / 2], "truncated: header promises 6615 samples, "),
         (&aiff[..aiff.len() / 2], "truncated: header promises 4800 samples, 2386 found"),
-        (&mp3[..300], "clip.x: "),
-        (&wav[..20], "clip.x: "),
+        (&mp3[..300], "corrupt audio: it begins like audio, but what should follow is missing"),
+        (&wav[..20], "corrupt audio: unexpected end of file"),
+        (&m4a[..m4a.len() / 2], "corrupt audio: it begins like audio, but what should follow is missing"),
         (&none, "the audio has no samples"),
-        (&opus, "is not supported; convert it with `ffmpeg"),
+        (&opus, "Opus is not supported; convert it with `ffmpeg"),
     ] {
         let line = complaint(bytes);
-        println!("{line}");
         assert!(line.contains(expected), "{line:?} does not say {expected:?}");
     }
 }
@@ -235,6 +235,5 @@ fn mutated_bytes_never_panic() {
             }
         }
     }
-    println!("{refused} of {total} mutated files refused");
     assert!(refused > total / 10 && refused < total);
 }

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use symphonia::core::audio::{Audio, GenericAudioBufferRef};
 use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::well_known::{FORMAT_ID_AIFF, FORMAT_ID_FLAC};
-use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::formats::well_known::{FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_OGG};
+use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 
@@ -72,8 +73,10 @@ struct Source<'a> {
     format: Box<dyn FormatReader>,
     track_id: u32,
     decoder: Box<dyn AudioDecoder>,
-    /// Samples per channel that the header of a lossless file states.
+    /// Samples per channel that the header states.
     promised: Option<u64>,
+    /// Fraction of the promised samples below which the file is truncated.
+    least_share: f64,
     good_packets: usize,
     corrupt_packets: usize,
     first_fault: Option<Error>,
@@ -81,24 +84,29 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn open(path: &'a Path, bytes: Vec<u8>) -> Result<Self, AudioError> {
+        let known = has_known_start(&bytes);
         let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|error| match error {
-                Error::Unsupported(_) => AudioError::NotAudio { path: path.into() },
+                Error::Unsupported(_) if !known => AudioError::NotAudio { path: path.into() },
+                Error::Unsupported(_) => {
+                    let what = "it begins like audio, but what should follow is missing".into();
+                    AudioError::Corrupt { path: path.into(), what }
+                }
                 other => corrupt(path, &other),
             })?;
         let (track_id, decoder) = make_decoder(path, format.as_ref())?;
-        let lossless = [FORMAT_ID_AIFF, FORMAT_ID_FLAC].contains(&format.format_info().format);
-        let promised =
-            format.tracks().iter().find(|track| track.id == track_id).and_then(|track| track.num_frames);
-        let promised = promised.filter(|_| lossless);
+        let track = format.tracks().iter().find(|track| track.id == track_id);
+        let promised = track.and_then(|track| track.num_frames);
+        let least_share = least_share(format.format_info().format);
         Ok(Self {
             path,
             format,
             track_id,
             decoder,
             promised,
+            least_share,
             good_packets: 0,
             corrupt_packets: 0,
             first_fault: None,
@@ -162,11 +170,29 @@ impl<'a> Source<'a> {
         }
         let found = clip.samples.len() as u64;
         match self.promised {
-            Some(promised) if found < promised => {
+            Some(promised) if (found as f64) < promised as f64 * self.least_share => {
                 Err(AudioError::Truncated { path: self.path.into(), promised, found })
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether the first bytes name a format: then a file that cannot be opened is a damaged one.
+fn has_known_start(bytes: &[u8]) -> bool {
+    [&b"RIFF"[..], b"FORM", b"fLaC", b"OggS", b"ID3"].iter().any(|start| bytes.starts_with(start))
+        || bytes.get(4..8) == Some(b"ftyp")
+}
+
+/// How much of what its header promises a file of this format must hold.
+///
+/// Of a lossless file, all. OGG says truly how long it is, but a scratch costs a whole page, about a second. The counts
+/// of the others are optional and often those of a longer recording the clip was cut from.
+fn least_share(format: FormatId) -> f64 {
+    match format {
+        FORMAT_ID_AIFF | FORMAT_ID_FLAC => 1.0,
+        FORMAT_ID_OGG => 0.75,
+        _ => 0.0,
     }
 }
 
@@ -180,6 +206,7 @@ fn make_decoder(path: &Path, format: &dyn FormatReader) -> Result<(u32, Box<dyn 
     let decoder = symphonia::default::get_codecs()
         .make_audio_decoder(parameters, &AudioDecoderOptions::default())
         .map_err(|error| match error {
+            Error::Unsupported(_) if parameters.codec == CODEC_ID_OPUS => unsupported("Opus".into()),
             Error::Unsupported(what) => unsupported(format!("its codec ({what})")),
             other => corrupt(path, &other),
         })?;
