@@ -22,7 +22,7 @@ impl Summary {
             out.push_str(&markdown_table(&self.results(suite, true)));
             out.push_str(
                 "\nAccuracy in percent with 95 % Wilson intervals, pooled over seeds. Think: completions that think. \
-                 Consistent, quality: of those. Paper: MMAU / MMAR / AIR.\n\n",
+                 Consistent, quality: of those. The paper's: MMAU / MMAR / AIR.\n\n",
             );
             let by_difficulty = self.by_difficulty(suite);
             if by_difficulty.len() > 1 {
@@ -80,7 +80,7 @@ impl Summary {
         head.extend(levels.iter().cloned());
         head.extend(["Think", "Consistent", "Quality", "Tokens"].map(str::to_owned));
         if with_paper {
-            head.extend(["Qwen2-Audio", "Qwen2.5-Omni"].map(str::to_owned));
+            head.extend(["Paper: Qwen2-Audio", "Qwen2.5-Omni"].map(str::to_owned));
         }
         let mut rows = vec![head];
         for arm in &self.arms {

@@ -7,10 +7,10 @@ use super::axes::{Scale, escape, path};
 use crate::report::stats::Estimate;
 
 const WIDTH: f64 = 180.0;
-const HEIGHT: f64 = 158.0;
+const HEIGHT: f64 = 160.0;
 const LEFT: f64 = 30.0;
 const RIGHT: f64 = 12.0;
-const TOP: f64 = 14.0;
+const TOP: f64 = 16.0;
 const BOTTOM: f64 = 22.0;
 
 /// The no-think rates that the paper's trained models span, read off its Figure 2: easy, then hard.
@@ -24,7 +24,7 @@ pub(crate) type Rates = [(String, Option<Estimate>)];
 pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rates>, trained: bool) -> String {
     let x = |at: usize| {
         // Room for the figures beside the outer points.
-        let inset = 24.0;
+        let inset = 28.0;
         let scale = Scale {
             from: (0.0, (rates.len().max(2) - 1) as f64),
             to: (LEFT + inset, WIDTH - RIGHT - inset),
@@ -81,12 +81,11 @@ pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rate
     );
     for (place, (x, at, rate)) in points.iter().enumerate() {
         let (low, high) = (y.at(rate.low), y.at(rate.high));
-        // Beside the outer points, where no line is; above or below the inner ones, where there is room.
+        // Beside the outer points, where no line is; above the inner ones.
         let (left, down, anchor) = match place {
             0 => (x - 7.0, at + 4.0, "end"),
             _ if place + 1 == points.len() => (x + 7.0, at + 4.0, "start"),
-            _ if high > TOP + 2.0 => (*x, high - 5.0, "middle"),
-            _ => (*x, low + 13.0, "middle"),
+            _ => (*x, high - 5.0, "middle"),
         };
         let _ = write!(
             svg,
