@@ -37,13 +37,14 @@ fn scratch(seed: u64) -> PolicyOptions {
     PolicyOptions { from_scratch: Some(seed), ..Default::default() }
 }
 
-/// A random model whose distributions are far from flat.
+/// A random model whose distributions are far from flat, however random weights start.
 fn policy_with(options: PolicyOptions, change: impl FnOnce(&mut Value)) -> Policy {
     let policy = Policy::open(directory(change).path(), &options).unwrap();
     let _guard = tch::no_grad_guard();
     for (name, mut tensor) in policy.trainable() {
         if name.ends_with("weight") && tensor.dim() == 2 {
-            let _ = tensor.g_mul_scalar_(6.0);
+            let deviation = tensor.std(true).double_value(&[]);
+            let _ = tensor.g_mul_scalar_(0.12 / deviation);
         }
     }
     policy

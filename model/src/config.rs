@@ -80,8 +80,8 @@ pub struct TextConfig {
     pub max_position_embeddings: i64,
     /// The output projection is the embedding.
     pub tie_word_embeddings: bool,
-    /// End-of-sequence ids, if the configuration names any.
-    pub eos_token_ids: Vec<i64>,
+    /// End-of-sequence ids, if the configuration says; an empty list says that nothing ends a sequence.
+    pub eos_token_ids: Option<Vec<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -252,7 +252,7 @@ impl RawText {
             rope_theta: rope_theta(self.rope_theta, self.rope_scaling, self.rope_parameters)?,
             max_position_embeddings: self.max_position_embeddings,
             tie_word_embeddings: self.tie_word_embeddings,
-            eos_token_ids: self.eos_token_id.map(TokenIds::into_vec).unwrap_or_default(),
+            eos_token_ids: self.eos_token_id.map(TokenIds::into_vec),
         })
     }
 }
@@ -307,6 +307,18 @@ mod tests {
             "text_config": {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}}"#;
         assert_eq!(ModelConfig::parse(old).unwrap().text.rope_theta, 5e5);
         assert_eq!(ModelConfig::parse(new).unwrap().text.rope_theta, 5e5);
+    }
+
+    #[test]
+    fn empty_list_of_end_tokens_is_kept_apart_from_none() {
+        let eos = |text: &str| {
+            let json =
+                format!(r#"{{"model_type": "qwen2_audio", "audio_token_index": 1, "text_config": {text}}}"#);
+            ModelConfig::parse(&json).unwrap().text.eos_token_ids
+        };
+        assert_eq!(eos("{}"), None);
+        assert_eq!(eos(r#"{"eos_token_id": []}"#), Some(Vec::new()));
+        assert_eq!(eos(r#"{"eos_token_id": 7}"#), Some(vec![7]));
     }
 
     #[test]

@@ -160,8 +160,8 @@ fn eos_ids(dir: &Path, config: &ModelConfig, tokenizer: &Tokenizer) -> Result<Ve
             return Ok(ids.into_vec());
         }
     }
-    if !config.text.eos_token_ids.is_empty() {
-        return Ok(config.text.eos_token_ids.clone());
+    if let Some(ids) = &config.text.eos_token_ids {
+        return Ok(ids.clone());
     }
     let id = tokenizer.token_to_id("<|im_end|>").ok_or_else(|| {
         ModelError::processor(
