@@ -41,10 +41,7 @@ impl RolloutDigest {
             return Ok(());
         }
         if head.step > strata.step {
-            *strata = Strata {
-                step: head.step,
-                ..Strata::default()
-            };
+            *strata = Strata { step: head.step, ..Strata::default() };
             if head.phase == Phase::Eval {
                 self.eval_lengths = Moments::default();
             }
@@ -52,10 +49,7 @@ impl RolloutDigest {
         if let (Phase::Eval, Some(tokens)) = (head.phase, head.tokens) {
             self.eval_lengths.push(tokens);
         }
-        let kept = strata
-            .kept
-            .entry((head.difficulty, head.mode, head.correct))
-            .or_default();
+        let kept = strata.kept.entry((head.difficulty, head.mode, head.correct)).or_default();
         if kept.len() < PER_STRATUM {
             kept.push(serde_json::from_slice(line)?);
         }
@@ -180,15 +174,9 @@ mod tests {
 
     #[test]
     fn halves_come_from_evaluation_and_training() {
-        let digest = digest(&[
-            ("eval", 1, "easy", true),
-            ("eval", 1, "easy", true),
-            ("train", 1, "easy", true),
-        ]);
-        let phases: Vec<_> = pick(&[(7, &digest)], 2)
-            .iter()
-            .map(|pick| pick.rollout.phase)
-            .collect();
+        let digest =
+            digest(&[("eval", 1, "easy", true), ("eval", 1, "easy", true), ("train", 1, "easy", true)]);
+        let phases: Vec<_> = pick(&[(7, &digest)], 2).iter().map(|pick| pick.rollout.phase).collect();
         assert_eq!(phases, [Phase::Eval, Phase::Train]);
     }
 }

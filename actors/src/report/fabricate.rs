@@ -23,10 +23,7 @@ struct Noise(u64);
 
 impl Noise {
     fn next(&mut self) -> f64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as f64 / (1u64 << 31) as f64
     }
 
@@ -48,15 +45,7 @@ pub(super) fn run(dir: &Path, seeds: &[u64], steps: u64) {
     for (arm, method, accuracy, no_think) in ARMS {
         for &seed in seeds {
             let killed = arm == "grpo+atar+cr+tr" && seeds.len() > 1 && seeds.last() == Some(&seed);
-            let made = Made {
-                arm,
-                method,
-                accuracy,
-                no_think,
-                seed,
-                steps,
-                killed,
-            };
+            let made = Made { arm, method, accuracy, no_think, seed, steps, killed };
             made.write(&dir.join(arm).join(format!("seed-{seed}")));
         }
     }
@@ -107,9 +96,8 @@ impl Made {
             _ if self.killed => self.steps * 2 / 3,
             _ => self.steps,
         };
-        let mut metrics: String = (1..=last)
-            .map(|step| self.metrics(step, &mut noise).to_string() + "\n")
-            .collect();
+        let mut metrics: String =
+            (1..=last).map(|step| self.metrics(step, &mut noise).to_string() + "\n").collect();
         let mut evals = String::new();
         let every = (self.steps / 6).max(1);
         for step in (0..=last).step_by(every as usize) {
@@ -150,43 +138,23 @@ impl Made {
         } else {
             self.grpo_metrics(step, noise)
         };
-        row.as_object_mut()
-            .unwrap()
-            .extend(timing.as_object().unwrap().clone());
+        row.as_object_mut().unwrap().extend(timing.as_object().unwrap().clone());
         row
     }
 
     fn grpo_metrics(&self, step: u64, noise: &mut Noise) -> Value {
-        let accuracy: f64 = (0..3)
-            .map(|at| self.rate(self.accuracy, ARMS[0].2, at, step))
-            .sum::<f64>()
-            / 3.0;
+        let accuracy: f64 = (0..3).map(|at| self.rate(self.accuracy, ARMS[0].2, at, step)).sum::<f64>() / 3.0;
         let rate = |at: usize| 1.0 - self.rate(self.no_think, ARMS[0].3, at, step);
-        let think = noise
-            .near((rate(0) + rate(1) + rate(2)) / 3.0, 0.06)
-            .clamp(0.0, 1.0);
+        let think = noise.near((rate(0) + rate(1) + rate(2)) / 3.0, 0.06).clamp(0.0, 1.0);
         let accuracy = noise.near(accuracy, 0.06).clamp(0.0, 1.0);
         let adaptive = self.arm.contains("atar");
         let mut components = serde_json::Map::new();
         components.insert("format".into(), json!(noise.near(0.985, 0.02).min(1.0)));
-        components.insert(
-            "adaptive_think".into(),
-            json!(noise.near(1.5 * accuracy - 0.4, 0.2)),
-        );
+        components.insert("adaptive_think".into(), json!(noise.near(1.5 * accuracy - 0.4, 0.2)));
         components.insert("accuracy".into(), json!(accuracy));
-        components.insert(
-            "consistency".into(),
-            json!(noise.near(0.9 + 0.06 * self.progress(step), 0.03)),
-        );
+        components.insert("consistency".into(), json!(noise.near(0.9 + 0.06 * self.progress(step), 0.03)));
         let missing = step % 40 == 7;
-        components.insert(
-            "think".into(),
-            if missing {
-                Value::Null
-            } else {
-                json!(noise.near(0.86, 0.04))
-            },
-        );
+        components.insert("think".into(), if missing { Value::Null } else { json!(noise.near(0.86, 0.04)) });
         json!({"step": step, "total_steps": self.steps, "policy_version": step, "weights_version": 0, "staleness": 0,
             "reward": noise.near(accuracy * if adaptive { 2.4 } else { 1.0 } + 0.4, 0.2), "components": components,
             "accuracy": accuracy, "think_rate": think,
@@ -213,31 +181,17 @@ impl Made {
             let quality = think as f64 * if self.arm.contains("tr") { 0.95 } else { 0.87 };
             total = [total[0] + correct, total[1] + think, total[2] + tokens];
             quality_total = (quality_total.0 + consistent, quality_total.1 + quality);
-            by_level.insert(
-                (*level).into(),
-                counts(level_n, correct, think, tokens, consistent, quality),
-            );
+            by_level.insert((*level).into(), counts(level_n, correct, think, tokens, consistent, quality));
         }
         let [correct, think, tokens] = total;
-        let overall = counts(
-            3 * level_n,
-            correct,
-            think,
-            tokens,
-            quality_total.0,
-            quality_total.1,
-        );
+        let overall = counts(3 * level_n, correct, think, tokens, quality_total.0, quality_total.1);
         json!({"step": step, "suite": "builtin:soundscapes", "overall": overall, "by_difficulty": by_level,
             "by_kind": {}, "eval_seconds": 1.5})
     }
 
     fn rollouts(&self, last: u64, noise: &mut Noise) -> String {
         let mut text = String::new();
-        let first = if self.method == "grpo" {
-            last.saturating_sub(3).max(1)
-        } else {
-            last + 1
-        };
+        let first = if self.method == "grpo" { last.saturating_sub(3).max(1) } else { last + 1 };
         for step in first..=last {
             for index in 0..64 {
                 text += &(self.rollout("train", step, index, noise).to_string() + "\n");
@@ -257,30 +211,20 @@ impl Made {
         let given = if correct { "3" } else { "4" };
         let thought = "beep 1 buzz 3 chirp 0 so 3";
         let hostile = index == 5;
-        let answer = if hostile {
-            "<script>alert('x')</script><img src=x onerror=alert(1)>"
-        } else {
-            given
-        };
+        let answer = if hostile { "<script>alert('x')</script><img src=x onerror=alert(1)>" } else { given };
         let completion = if think {
             format!("<think>{thought}</think><answer>{answer}</answer>")
         } else {
             format!("<answer>{answer}</answer>")
         };
         let training = phase == "train";
-        let reward = if correct {
-            noise.near(2.1, 0.3)
-        } else {
-            noise.near(-0.8, 0.3)
-        };
+        let reward = if correct { noise.near(2.1, 0.3) } else { noise.near(-0.8, 0.3) };
         let mut components = serde_json::Map::new();
         components.insert("format".into(), json!(1.0));
         let right = if correct { 1.37 } else { -0.63 };
         components.insert("adaptive_think".into(), json!(right));
-        components.insert(
-            "consistency".into(),
-            json!(if index.is_multiple_of(7) { None } else { Some(1.0) }),
-        );
+        components
+            .insert("consistency".into(), json!(if index.is_multiple_of(7) { None } else { Some(1.0) }));
         components.insert("think".into(), json!(0.9));
         components.insert("accuracy".into(), json!(f64::from(u8::from(correct))));
         json!({"phase": phase, "step": step, "group": index / 8, "index": index % 8, "id": format!("q{index}"),

@@ -65,11 +65,7 @@ impl Summary {
             }
             let whole = plain_table(&self.results(suite, true));
             let fits = whole.lines().all(|line| line.chars().count() <= width);
-            out.push_str(&if fits {
-                whole
-            } else {
-                plain_table(&self.results(suite, false))
-            });
+            out.push_str(&if fits { whole } else { plain_table(&self.results(suite, false)) });
         }
         out
     }
@@ -89,33 +85,19 @@ impl Summary {
                 let all = &eval.overall;
                 row.push(interval(all.accuracy));
                 row.extend(
-                    levels
-                        .iter()
-                        .map(|level| percent(eval.at(level).and_then(|score| score.accuracy))),
+                    levels.iter().map(|level| percent(eval.at(level).and_then(|score| score.accuracy))),
                 );
                 row.push(percent(all.think_rate));
                 row.push(percent(all.consistency));
-                row.push(
-                    all.think_quality
-                        .map_or_else(dash, |quality| format!("{:.2}", quality.value)),
-                );
-                row.push(
-                    all.completion_tokens
-                        .map_or_else(dash, |tokens| format!("{tokens:.1}")),
-                );
+                row.push(all.think_quality.map_or_else(dash, |quality| format!("{:.2}", quality.value)));
+                row.push(all.completion_tokens.map_or_else(dash, |tokens| format!("{tokens:.1}")));
             } else {
                 row.push("not yet".to_owned());
                 row.extend(std::iter::repeat_n(dash(), levels.len() + 4));
             }
             if with_paper {
-                row.push(
-                    arm.paper
-                        .map_or_else(dash, |paper| benchmarks(&paper.qwen2_audio)),
-                );
-                row.push(
-                    arm.paper
-                        .map_or_else(dash, |paper| benchmarks(&paper.qwen2_5_omni)),
-                );
+                row.push(arm.paper.map_or_else(dash, |paper| benchmarks(&paper.qwen2_audio)));
+                row.push(arm.paper.map_or_else(dash, |paper| benchmarks(&paper.qwen2_5_omni)));
             }
             rows.push(row);
         }
@@ -126,11 +108,7 @@ impl Summary {
         let levels = self.difficulties(suite);
         let mut head = vec!["Arm".to_owned()];
         for level in &levels {
-            head.extend([
-                format!("{level}: accuracy"),
-                "no-think".to_owned(),
-                "n".to_owned(),
-            ]);
+            head.extend([format!("{level}: accuracy"), "no-think".to_owned(), "n".to_owned()]);
         }
         let mut rows = vec![head];
         if levels.is_empty() {
@@ -153,61 +131,34 @@ impl Summary {
     }
 
     fn worth_rows(&self) -> Vec<Vec<String>> {
-        let mut rows = vec![
-            ["Adding", "Figure", "Difference", "95 % interval", ""]
-                .map(str::to_owned)
-                .to_vec(),
-        ];
+        let mut rows =
+            vec![["Adding", "Figure", "Difference", "95 % interval", ""].map(str::to_owned).to_vec()];
         for comparison in &self.worth {
             for (at, difference) in comparison.differences.iter().enumerate() {
-                let whose = if at == 0 {
-                    format!("{} ({})", comparison.adds, comparison.arm)
-                } else {
-                    String::new()
-                };
+                let whose =
+                    if at == 0 { format!("{} ({})", comparison.adds, comparison.arm) } else { String::new() };
                 let (value, range) = difference.estimate.map_or_else(
                     || (dash(), dash()),
-                    |found| {
-                        (
-                            format!("{} {}", signed(found.value, 1), difference.unit),
-                            signed_range(&found),
-                        )
-                    },
+                    |found| (format!("{} {}", signed(found.value, 1), difference.unit), signed_range(&found)),
                 );
-                rows.push(vec![
-                    whose,
-                    difference.figure.clone(),
-                    value,
-                    range,
-                    difference.verdict.clone(),
-                ]);
+                rows.push(vec![whose, difference.figure.clone(), value, range, difference.verdict.clone()]);
             }
         }
         rows
     }
 
     fn group_rows(&self) -> Vec<Vec<String>> {
-        let mut rows = vec![
-            ["Arm", "Dispatched", "Trained", "Excluded", "Adds up"]
-                .map(str::to_owned)
-                .to_vec(),
-        ];
+        let mut rows =
+            vec![["Arm", "Dispatched", "Trained", "Excluded", "Adds up"].map(str::to_owned).to_vec()];
         for arm in &self.arms {
             let Some(groups) = &arm.groups else { continue };
-            let excluded = groups
-                .excluded
-                .iter()
-                .map(|(reason, count)| format!("{count} {reason}"));
+            let excluded = groups.excluded.iter().map(|(reason, count)| format!("{count} {reason}"));
             let excluded = excluded.collect::<Vec<_>>().join(", ");
             rows.push(vec![
                 arm.name.clone(),
                 groups.dispatched.to_string(),
                 groups.trained.to_string(),
-                if excluded.is_empty() {
-                    "0".to_owned()
-                } else {
-                    excluded
-                },
+                if excluded.is_empty() { "0".to_owned() } else { excluded },
                 if groups.adds_up() { "yes" } else { "NO" }.to_owned(),
             ]);
         }
@@ -218,16 +169,9 @@ impl Summary {
     pub(super) fn difficulties(&self, suite: &str) -> Vec<String> {
         let levels = |arm: &ArmSummary| -> Vec<String> {
             let eval = arm.evals.get(suite);
-            eval.into_iter()
-                .flat_map(|eval| &eval.by_difficulty)
-                .map(|(name, _)| name.clone())
-                .collect()
+            eval.into_iter().flat_map(|eval| &eval.by_difficulty).map(|(name, _)| name.clone()).collect()
         };
-        self.arms
-            .iter()
-            .map(levels)
-            .max_by_key(Vec::len)
-            .unwrap_or_default()
+        self.arms.iter().map(levels).max_by_key(Vec::len).unwrap_or_default()
     }
 }
 
@@ -241,12 +185,7 @@ fn percent(estimate: Option<Estimate>) -> String {
 
 fn interval(estimate: Option<Estimate>) -> String {
     estimate.map_or_else(dash, |found| {
-        format!(
-            "{:.1} [{:.1}, {:.1}]",
-            found.value * 100.0,
-            found.low * 100.0,
-            found.high * 100.0
-        )
+        format!("{:.1} [{:.1}, {:.1}]", found.value * 100.0, found.low * 100.0, found.high * 100.0)
     })
 }
 
@@ -260,27 +199,18 @@ fn benchmarks(figures: &Benchmarks) -> String {
 
 /// Text that keeps to its cell or list item.
 fn cell_text(text: &str) -> String {
-    text.replace('|', "\\|")
-        .replace(['\n', '\r'], " ")
-        .replace('<', "&lt;")
+    text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
 }
 
 fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |at: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(at))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
+    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
     (0..columns).map(|at| width(at).unwrap_or(0)).collect()
 }
 
 fn markdown_table(rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| row.iter().map(|cell| cell_text(cell)).collect())
-        .collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| cell_text(cell)).collect()).collect();
     let widths = widths(&rows);
     let mut out = String::new();
     for (at, row) in rows.iter().enumerate() {
@@ -302,11 +232,8 @@ fn plain_table(rows: &[Vec<String>]) -> String {
     let widths = widths(rows);
     let mut out = String::new();
     for (at, row) in rows.iter().enumerate() {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{cell:width$}"))
-            .collect();
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
         if at == 0 {
@@ -325,10 +252,7 @@ mod tests {
     #[test]
     fn columns_line_up_and_cells_keep_to_themselves() {
         let rows = vec![vec!["Arm".into(), "x".into()], vec!["a|b\nc".into(), "–".into()]];
-        assert_eq!(
-            markdown_table(&rows),
-            "| Arm    | x |\n|--------|---|\n| a\\|b c | – |\n"
-        );
+        assert_eq!(markdown_table(&rows), "| Arm    | x |\n|--------|---|\n| a\\|b c | – |\n");
         let rows = vec![vec!["Arm".into(), "x".into()], vec!["base".into(), "1".into()]];
         assert_eq!(plain_table(&rows), "Arm   x\n────  ─\nbase  1\n");
     }

@@ -50,49 +50,26 @@ pub(super) fn render(run: &RunDir, summary: &Summary) -> Result<String, Error> {
     page.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     page.set_auto_escape_callback(|_| AutoEscape::Html);
     page.add_filter("percent", |share: f64| format!("{:.1}", share * 100.0));
-    page.add_filter("fixed", |value: f64, decimals: usize| {
-        format!("{value:.decimals$}")
-    });
+    page.add_filter("fixed", |value: f64, decimals: usize| format!("{value:.decimals$}"));
     page.add_filter("signed", signed);
     page.add_filter("duration", duration);
     page.add_template("report.html", include_str!("page/report.html"))?;
     let view = View {
         // The one script that may run carries a word that no completion can have known.
-        nonce: format!(
-            "{:016x}{:016x}",
-            RandomState::new().hash_one(1),
-            RandomState::new().hash_one(2)
-        ),
+        nonce: format!("{:016x}{:016x}", RandomState::new().hash_one(1), RandomState::new().hash_one(2)),
         css: include_str!("page/page.css"),
         js: include_str!("page/page.js"),
         summary,
         styles: (0..summary.arms.len()).map(style).collect(),
-        adds_up: summary
-            .arms
-            .iter()
-            .map(|arm| arm.groups.as_ref().is_none_or(Groups::adds_up))
-            .collect(),
+        adds_up: summary.arms.iter().map(|arm| arm.groups.as_ref().is_none_or(Groups::adds_up)).collect(),
         tiles: overview::tiles(summary),
-        suites: summary
-            .suites
-            .iter()
-            .map(|suite| SuiteView::of(summary, suite))
-            .collect(),
+        suites: summary.suites.iter().map(|suite| SuiteView::of(summary, suite)).collect(),
         training: curves::training(run),
         held_out: curves::held_out(run),
         components: curves::components(run),
         emergence: curves::no_think_by_difficulty(run),
-        worth: summary
-            .worth
-            .iter()
-            .map(|item| WorthView::of(item, &summary.worth))
-            .collect(),
-        completions: run
-            .arms
-            .iter()
-            .enumerate()
-            .map(|(at, arm)| ArmCompletions::of(at, arm))
-            .collect(),
+        worth: summary.worth.iter().map(|item| WorthView::of(item, &summary.worth)).collect(),
+        completions: run.arms.iter().enumerate().map(|(at, arm)| ArmCompletions::of(at, arm)).collect(),
         environment: &run.environment,
     };
     page.get_template("report.html")?.render(Serde(&view))

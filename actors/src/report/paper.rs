@@ -24,16 +24,8 @@ pub struct PaperRow {
 
 const fn row(a: [f64; 3], b: [f64; 3]) -> PaperRow {
     PaperRow {
-        qwen2_audio: Benchmarks {
-            mmau: a[0],
-            mmar: a[1],
-            air: a[2],
-        },
-        qwen2_5_omni: Benchmarks {
-            mmau: b[0],
-            mmar: b[1],
-            air: b[2],
-        },
+        qwen2_audio: Benchmarks { mmau: a[0], mmar: a[1], air: a[2] },
+        qwen2_5_omni: Benchmarks { mmau: b[0], mmar: b[1], air: b[2] },
     }
 }
 
@@ -51,10 +43,7 @@ const TABLE_1: [(&str, PaperRow); 8] = [
 
 /// The row of the arm of that name, if the paper has one.
 pub(super) fn row_of(arm: &str) -> Option<PaperRow> {
-    TABLE_1
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(arm))
-        .map(|(_, row)| *row)
+    TABLE_1.iter().find(|(name, _)| name.eq_ignore_ascii_case(arm)).map(|(_, row)| *row)
 }
 
 /// The arm that this one adds a single thing to, and the thing, where the paper's names say so.

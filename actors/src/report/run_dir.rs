@@ -60,10 +60,8 @@ pub(super) struct SeedDir {
 impl RunDir {
     /// Reads the directory.
     pub(super) fn read(path: &Path) -> Result<Self, ReportError> {
-        let entries = subdirectories(path).map_err(|source| ReportError::Read {
-            path: path.into(),
-            source,
-        })?;
+        let entries =
+            subdirectories(path).map_err(|source| ReportError::Read { path: path.into(), source })?;
         let mut arms = scenario_arms(&path.join("scenario.toml"));
         let mut suites = Vec::new();
         for dir in entries {
@@ -74,44 +72,27 @@ impl RunDir {
             let recorded = seeds.iter().find_map(|seed| seed.status.arm.clone());
             let name = recorded.unwrap_or_else(|| file_name(&dir));
             let at = arms.iter().position(|arm| arm.name == name).unwrap_or_else(|| {
-                arms.push(ArmDir {
-                    name,
-                    ..ArmDir::default()
-                });
+                arms.push(ArmDir { name, ..ArmDir::default() });
                 arms.len() - 1
             });
             let arm = &mut arms[at];
-            arm.method = arm
-                .method
-                .take()
-                .or_else(|| seeds.iter().find_map(|seed| seed.status.method.clone()));
+            arm.method =
+                arm.method.take().or_else(|| seeds.iter().find_map(|seed| seed.status.method.clone()));
             arm.seeds.extend(seeds);
         }
         if arms.is_empty() {
             return Err(ReportError::NotARun { path: path.into() });
         }
-        let name = path
-            .canonicalize()
-            .map_or_else(|_| file_name(path), |whole| file_name(&whole));
+        let name = path.canonicalize().map_or_else(|_| file_name(path), |whole| file_name(&whole));
         let environment = environment(&path.join("environment.json"));
-        Ok(Self {
-            name,
-            arms,
-            suites,
-            environment,
-        })
+        Ok(Self { name, arms, suites, environment })
     }
 }
 
 fn read_seeds(arm: &Path, suites: &mut Vec<String>) -> Result<Vec<SeedDir>, ReportError> {
     let mut seeds = Vec::new();
-    for dir in subdirectories(arm).map_err(|source| ReportError::Read {
-        path: arm.into(),
-        source,
-    })? {
-        let seed = file_name(&dir)
-            .strip_prefix("seed-")
-            .and_then(|seed| seed.parse().ok());
+    for dir in subdirectories(arm).map_err(|source| ReportError::Read { path: arm.into(), source })? {
+        let seed = file_name(&dir).strip_prefix("seed-").and_then(|seed| seed.parse().ok());
         if let Some(seed) = seed {
             seeds.push(SeedDir::read(&dir, seed, suites)?);
         }
@@ -151,18 +132,10 @@ impl SeedDir {
         unreadable += rollouts.unreadable;
         // Written atomically; where it is missing or not to be read, the run did not get that far.
         let status = fs::read(dir.join("status.json")).ok();
-        let status = status
-            .and_then(|text| serde_json::from_slice::<StatusRow>(&text).ok())
-            .unwrap_or_default();
+        let status =
+            status.and_then(|text| serde_json::from_slice::<StatusRow>(&text).ok()).unwrap_or_default();
         let seed = status.seed.unwrap_or(seed);
-        Ok(Self {
-            seed,
-            status,
-            metrics,
-            evals,
-            rollouts,
-            unreadable,
-        })
+        Ok(Self { seed, status, metrics, evals, rollouts, unreadable })
     }
 
     /// The last step this seed is known to have reached.
@@ -197,28 +170,14 @@ impl ArmDir {
         let shaping = Some(arm.shaping).filter(|_| arm.method == Method::Grpo);
         let formula = shaping.as_ref().and_then(|shaping| {
             let rewards = arm.rewards.keys().map(String::as_str);
-            Formula::parse(
-                &shaping.formula,
-                rewards,
-                shaping.weights.keys().map(String::as_str),
-            )
-            .ok()
+            Formula::parse(&shaping.formula, rewards, shaping.weights.keys().map(String::as_str)).ok()
         });
-        let used: Vec<String> = formula
-            .iter()
-            .flat_map(Formula::component_names)
-            .map(str::to_owned)
-            .collect();
-        let adaptive = |name: &String| {
-            arm.rewards
-                .get(name)
-                .is_some_and(|spec| spec.kind == "adaptive-think")
-        };
-        let weighs = |name: &String| {
-            formula
-                .as_ref()
-                .is_some_and(|found| found.weight_names().any(|w| w == name))
-        };
+        let used: Vec<String> =
+            formula.iter().flat_map(Formula::component_names).map(str::to_owned).collect();
+        let adaptive =
+            |name: &String| arm.rewards.get(name).is_some_and(|spec| spec.kind == "adaptive-think");
+        let weighs =
+            |name: &String| formula.as_ref().is_some_and(|found| found.weight_names().any(|w| w == name));
         Self {
             name: arm.name,
             method: Some(method.to_owned()),
@@ -236,9 +195,7 @@ impl ArmDir {
 }
 
 fn environment(path: &Path) -> Vec<(String, String)> {
-    let value = fs::read(path)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok());
+    let value = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let mut out = Vec::new();
     flatten("", &value.unwrap_or_default(), &mut out);
     out
@@ -249,18 +206,13 @@ fn flatten(name: &str, value: &serde_json::Value, out: &mut Vec<(String, String)
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                let name = if name.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{name}.{key}")
-                };
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
                 flatten(&name, value, out);
             }
         }
         Value::Array(items) => {
-            let words = items
-                .iter()
-                .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+            let words =
+                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
             out.push((name.to_owned(), words.collect::<Vec<_>>().join(" ")));
         }
         Value::String(text) => out.push((name.to_owned(), text.clone())),
@@ -283,8 +235,5 @@ fn subdirectories(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map_or_else(
-        || path.display().to_string(),
-        |name| name.to_string_lossy().into_owned(),
-    )
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }

@@ -54,12 +54,7 @@ pub(super) fn share_difference(new: Estimate, old: Estimate) -> Estimate {
     let value = new.value - old.value;
     let below = (new.value - new.low).hypot(old.high - old.value);
     let above = (new.high - new.value).hypot(old.value - old.low);
-    Estimate {
-        value,
-        low: value - below,
-        high: value + above,
-        n: new.n.min(old.n),
-    }
+    Estimate { value, low: value - below, high: value + above, n: new.n.min(old.n) }
 }
 
 /// Mean and variance by Welford's running update.
@@ -100,12 +95,7 @@ impl Moments {
     /// The mean with its normal 95 % interval; none with fewer than two values.
     pub(super) fn estimate(&self) -> Option<Estimate> {
         let half = Z * self.variance_of_mean()?.sqrt();
-        Some(Estimate {
-            value: self.mean,
-            low: self.mean - half,
-            high: self.mean + half,
-            n: self.n,
-        })
+        Some(Estimate { value: self.mean, low: self.mean - half, high: self.mean + half, n: self.n })
     }
 }
 
@@ -113,12 +103,7 @@ impl Moments {
 pub(super) fn mean_difference(new: Estimate, old: Estimate) -> Estimate {
     let value = new.value - old.value;
     let half = (new.high - new.value).hypot(old.high - old.value);
-    Estimate {
-        value,
-        low: value - half,
-        high: value + half,
-        n: new.n.min(old.n),
-    }
+    Estimate { value, low: value - half, high: value + half, n: new.n.min(old.n) }
 }
 
 /// Exponentially smoothed values, each divided by the weight seen so far so that the start is not pulled to zero.

@@ -131,9 +131,7 @@ impl SeedScores {
         let levels = row.by_difficulty.iter();
         Self {
             overall: Score::new(row.overall.clone()),
-            by_difficulty: levels
-                .map(|(name, counts)| (name.clone(), Score::new(counts.clone())))
-                .collect(),
+            by_difficulty: levels.map(|(name, counts)| (name.clone(), Score::new(counts.clone()))).collect(),
         }
     }
 }
@@ -180,27 +178,13 @@ pub struct Timing {
 impl Summary {
     /// Draws up the figures of a run directory.
     pub(super) fn of(run: &RunDir) -> Self {
-        let arms: Vec<ArmSummary> = run
-            .arms
-            .iter()
-            .map(|arm| ArmSummary::of(arm, &run.suites))
-            .collect();
-        let worth = run
-            .suites
-            .first()
-            .map_or_else(Vec::new, |suite| worth::compare(&arms, suite));
+        let arms: Vec<ArmSummary> = run.arms.iter().map(|arm| ArmSummary::of(arm, &run.suites)).collect();
+        let worth = run.suites.first().map_or_else(Vec::new, |suite| worth::compare(&arms, suite));
         let complete = arms
             .iter()
             .all(|arm| !arm.seeds.is_empty() && arm.seeds.iter().all(|seed| seed.status == "done"));
         let notes = notes(run, &arms);
-        Self {
-            run: run.name.clone(),
-            complete,
-            suites: run.suites.clone(),
-            arms,
-            worth,
-            notes,
-        }
+        Self { run: run.name.clone(), complete, suites: run.suites.clone(), arms, worth, notes }
     }
 }
 
@@ -228,11 +212,7 @@ impl SeedSummary {
     fn of(seed: &SeedDir) -> Self {
         Self {
             seed: seed.seed,
-            status: seed
-                .status
-                .status
-                .clone()
-                .unwrap_or_else(|| "not started".to_owned()),
+            status: seed.status.status.clone().unwrap_or_else(|| "not started".to_owned()),
             reason: seed.status.reason.clone(),
             step: seed.step(),
             total_steps: seed.total_steps(),
@@ -273,17 +253,11 @@ impl Evaluation {
             .filter_map(|(&seed, scores)| Some((seed, scores.overall.accuracy?.value)))
             .collect();
         let scored = |counts: BTreeMap<String, Counts>| -> Vec<(String, Score)> {
-            counts
-                .into_iter()
-                .map(|(name, counts)| (name, Score::new(counts)))
-                .collect()
+            counts.into_iter().map(|(name, counts)| (name, Score::new(counts))).collect()
         };
         let mut by_difficulty = scored(by_difficulty);
         by_difficulty.sort_by_key(|(name, _)| {
-            DIFFICULTIES
-                .iter()
-                .position(|known| known == name)
-                .unwrap_or(DIFFICULTIES.len())
+            DIFFICULTIES.iter().position(|known| known == name).unwrap_or(DIFFICULTIES.len())
         });
         Some(Self {
             steps,
@@ -300,10 +274,7 @@ impl Evaluation {
     /// The score at a difficulty.
     #[must_use]
     pub fn at(&self, difficulty: &str) -> Option<&Score> {
-        self.by_difficulty
-            .iter()
-            .find(|(name, _)| name == difficulty)
-            .map(|(_, score)| score)
+        self.by_difficulty.iter().find(|(name, _)| name == difficulty).map(|(_, score)| score)
     }
 }
 
@@ -311,11 +282,7 @@ impl Evaluation {
 fn groups(arm: &ArmDir) -> Option<Groups> {
     let mut total = Groups::default();
     for seed in &arm.seeds {
-        let finished = seed
-            .status
-            .status
-            .as_deref()
-            .is_some_and(|status| status != "running");
+        let finished = seed.status.status.as_deref().is_some_and(|status| status != "running");
         if let Some(groups) = seed.status.groups.as_ref().filter(|_| finished) {
             total.merge(groups);
             continue;
@@ -349,10 +316,7 @@ fn timing(arm: &ArmDir) -> Option<Timing> {
     let rates: Vec<f64> = rows().filter_map(|row| row.tokens_per_second).collect();
     Some(Timing {
         step_seconds: whole / count as f64,
-        shares: parts
-            .into_iter()
-            .map(|(name, seconds)| (name.to_owned(), seconds / whole))
-            .collect(),
+        shares: parts.into_iter().map(|(name, seconds)| (name.to_owned(), seconds / whole)).collect(),
         tokens_per_second: (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64),
     })
 }
@@ -364,13 +328,8 @@ fn notes(run: &RunDir, arms: &[ArmSummary]) -> Vec<String> {
             notes.push(format!("{} has not started.", arm.name));
         }
         for seed in &arm.seeds {
-            let of = seed
-                .total_steps
-                .map_or_else(String::new, |total| format!(" of {total}"));
-            let why = seed
-                .reason
-                .as_ref()
-                .map_or_else(String::new, |reason| format!(": {reason}"));
+            let of = seed.total_steps.map_or_else(String::new, |total| format!(" of {total}"));
+            let why = seed.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
             let what = match seed.status.as_str() {
                 "done" => continue,
                 "failed" => "failed",
@@ -378,10 +337,7 @@ fn notes(run: &RunDir, arms: &[ArmSummary]) -> Vec<String> {
                 "running" => "was still running, or killed,",
                 _ => "has no readable status",
             };
-            notes.push(format!(
-                "{} (seed {}) {what} at step {}{of}{why}.",
-                arm.name, seed.seed, seed.step
-            ));
+            notes.push(format!("{} (seed {}) {what} at step {}{of}{why}.", arm.name, seed.seed, seed.step));
         }
         for (suite, eval) in &arm.evals {
             let evaluated = eval.steps.len();
@@ -389,10 +345,7 @@ fn notes(run: &RunDir, arms: &[ArmSummary]) -> Vec<String> {
             if steps.len() > 1 {
                 let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
                 let steps = steps.join(", ");
-                notes.push(format!(
-                    "{} on {suite} pools evaluations at different steps: {steps}.",
-                    arm.name
-                ));
+                notes.push(format!("{} on {suite} pools evaluations at different steps: {steps}.", arm.name));
             }
             if evaluated < arm.seeds.len() {
                 let of = arm.seeds.len();
@@ -415,16 +368,9 @@ fn notes(run: &RunDir, arms: &[ArmSummary]) -> Vec<String> {
             ));
         }
     }
-    let unreadable: u64 = run
-        .arms
-        .iter()
-        .flat_map(|arm| &arm.seeds)
-        .map(|seed| seed.unreadable)
-        .sum();
+    let unreadable: u64 = run.arms.iter().flat_map(|arm| &arm.seeds).map(|seed| seed.unreadable).sum();
     if unreadable > 0 {
-        notes.push(format!(
-            "{unreadable} recorded lines could not be read and are left out."
-        ));
+        notes.push(format!("{unreadable} recorded lines could not be read and are left out."));
     }
     notes
 }

@@ -5,14 +5,8 @@ use super::{fabricate, *};
 /// Every figure an SVG holds must be a number a browser can place.
 fn assert_sound(page: &str) {
     for broken in ["NaN", "inf,", "Infinity", "undefined"] {
-        let drawings = page
-            .split("<svg")
-            .skip(1)
-            .filter_map(|rest| rest.split("</svg>").next());
-        assert!(
-            drawings.into_iter().all(|svg| !svg.contains(broken)),
-            "a drawing holds {broken}"
-        );
+        let drawings = page.split("<svg").skip(1).filter_map(|rest| rest.split("</svg>").next());
+        assert!(drawings.into_iter().all(|svg| !svg.contains(broken)), "a drawing holds {broken}");
     }
 }
 
@@ -27,10 +21,7 @@ fn a_whole_run_is_reported_on() {
     assert_eq!(summary.arms.len(), 8);
     assert_eq!(summary.arms[0].name, "base");
     // Three seeds of 3 × 128 questions.
-    assert_eq!(
-        summary.arms[3].evals["builtin:soundscapes"].overall.counts.n,
-        3 * 384
-    );
+    assert_eq!(summary.arms[3].evals["builtin:soundscapes"].overall.counts.n, 3 * 384);
     assert!(!summary.complete, "the last seed of the last arm was killed");
     let page = fs::read_to_string(dir.join("report.html")).unwrap();
     assert_sound(&page);
@@ -48,10 +39,7 @@ fn nothing_of_a_completion_reaches_the_page_unescaped() {
     fabricate::run(dir.path(), &[1], 6);
     write_report(dir.path()).unwrap();
     let page = fs::read_to_string(dir.path().join("report.html")).unwrap();
-    assert!(
-        page.contains("&lt;script&gt;alert("),
-        "the hostile completion is shown"
-    );
+    assert!(page.contains("&lt;script&gt;alert("), "the hostile completion is shown");
     assert!(!page.contains("<script>") && !page.contains("<img"));
     // One style, one script, and nothing that points outside.
     assert_eq!(page.matches("<script").count(), 1);
@@ -78,10 +66,7 @@ fn a_killed_run_tells_what_it_has() {
             .any(|note| note.contains("seed 2) was still running, or killed, at step 20 of 30"))
     );
     assert!(
-        !summary
-            .notes
-            .iter()
-            .any(|note| note.contains("could not be read")),
+        !summary.notes.iter().any(|note| note.contains("could not be read")),
         "half a last line is no news"
     );
 }
@@ -89,40 +74,21 @@ fn a_killed_run_tells_what_it_has() {
 #[test]
 fn a_run_that_has_only_begun_is_reported_on() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(
-        dir.path().join("scenario.toml"),
-        "[[arm]]\nname = \"a\"\n[[arm]]\nname = \"b\"\n",
-    )
-    .unwrap();
+    fs::write(dir.path().join("scenario.toml"), "[[arm]]\nname = \"a\"\n[[arm]]\nname = \"b\"\n").unwrap();
     fs::create_dir_all(dir.path().join("a/seed-7")).unwrap();
     let summary = write_report(dir.path()).unwrap();
     assert_eq!(summary.suites.len(), 0);
-    assert_eq!(
-        summary
-            .notes
-            .iter()
-            .filter(|note| note.contains("b has not started"))
-            .count(),
-        1
-    );
+    assert_eq!(summary.notes.iter().filter(|note| note.contains("b has not started")).count(), 1);
     assert!(
-        fs::read_to_string(dir.path().join("summary.md"))
-            .unwrap()
-            .contains("Nothing has been evaluated yet")
+        fs::read_to_string(dir.path().join("summary.md")).unwrap().contains("Nothing has been evaluated yet")
     );
 }
 
 #[test]
 fn a_directory_without_a_run_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(
-        write_report(dir.path()),
-        Err(ReportError::NotARun { .. })
-    ));
-    assert!(matches!(
-        write_report(&dir.path().join("gone")),
-        Err(ReportError::Read { .. })
-    ));
+    assert!(matches!(write_report(dir.path()), Err(ReportError::NotARun { .. })));
+    assert!(matches!(write_report(&dir.path().join("gone")), Err(ReportError::Read { .. })));
 }
 
 #[test]

@@ -80,42 +80,23 @@ fn predecessor(arms: &[ArmSummary], at: usize) -> Option<(&ArmSummary, String)> 
 
 fn differences(new: &Evaluation, old: &Evaluation) -> Vec<Difference> {
     let share = |figure: &str, get: fn(&Score) -> Option<Estimate>| {
-        let estimate = get(&new.overall)
-            .zip(get(&old.overall))
-            .map(|(new, old)| points(new, old));
+        let estimate = get(&new.overall).zip(get(&old.overall)).map(|(new, old)| points(new, old));
         let by_seed = by_seed(new, old, |scores| Some(get(&scores.overall)?.value));
         difference(figure, "points", estimate, &by_seed, ["higher", "lower"])
     };
     let hard = new.at("hard").zip(old.at("hard"));
     let hard = hard.and_then(|(new, old)| Some(points(new.accuracy?, old.accuracy?)));
-    let hard_by_seed = by_seed(new, old, |scores| {
-        Some(scores.by_difficulty.get("hard")?.accuracy?.value)
-    });
-    let length = new
-        .length
-        .zip(old.length)
-        .map(|(new, old)| stats::mean_difference(new, old));
+    let hard_by_seed = by_seed(new, old, |scores| Some(scores.by_difficulty.get("hard")?.accuracy?.value));
+    let length = new.length.zip(old.length).map(|(new, old)| stats::mean_difference(new, old));
     let lengths = by_seed(new, old, |scores| scores.overall.completion_tokens);
     let mut all = vec![share("accuracy", |score| score.accuracy)];
     if hard.is_some() {
-        all.push(difference(
-            "accuracy (hard)",
-            "points",
-            hard,
-            &hard_by_seed,
-            ["higher", "lower"],
-        ));
+        all.push(difference("accuracy (hard)", "points", hard, &hard_by_seed, ["higher", "lower"]));
     }
     all.push(share("consistency", |score| score.consistency));
     all.push(share("think quality", |score| score.think_quality));
     all.push(share("think rate", |score| score.think_rate));
-    all.push(difference(
-        "length",
-        "tokens",
-        length,
-        &lengths,
-        ["longer", "shorter"],
-    ));
+    all.push(difference("length", "tokens", length, &lengths, ["longer", "shorter"]));
     all
 }
 
@@ -132,13 +113,8 @@ fn points(new: Estimate, old: Estimate) -> Estimate {
 
 /// The differences within each seed that both arms were evaluated with.
 fn by_seed(new: &Evaluation, old: &Evaluation, get: impl Fn(&SeedScores) -> Option<f64>) -> Vec<f64> {
-    let pairs = new
-        .by_seed
-        .iter()
-        .filter_map(|(seed, scores)| Some((scores, old.by_seed.get(seed)?)));
-    pairs
-        .filter_map(|(new, old)| Some(get(new)? - get(old)?))
-        .collect()
+    let pairs = new.by_seed.iter().filter_map(|(seed, scores)| Some((scores, old.by_seed.get(seed)?)));
+    pairs.filter_map(|(new, old)| Some(get(new)? - get(old)?)).collect()
 }
 
 fn difference(
@@ -149,10 +125,7 @@ fn difference(
     words: [&str; 2],
 ) -> Difference {
     let agreeing = estimate.filter(|_| by_seed.len() > 1).map(|estimate| {
-        let same = by_seed
-            .iter()
-            .filter(|&&value| value * estimate.value > 0.0)
-            .count();
+        let same = by_seed.iter().filter(|&&value| value * estimate.value > 0.0).count();
         (same, by_seed.len())
     });
     Difference {
@@ -192,12 +165,7 @@ mod tests {
     use super::*;
 
     fn estimate(value: f64, low: f64, high: f64) -> Option<Estimate> {
-        Some(Estimate {
-            value,
-            low,
-            high,
-            n: 400,
-        })
+        Some(Estimate { value, low, high, n: 400 })
     }
 
     #[test]
@@ -207,18 +175,12 @@ mod tests {
             verdict(estimate(1.0, -2.0, 4.0), Some((3, 3)), 3, words),
             "not distinguishable at n = 400"
         );
-        assert_eq!(
-            verdict(estimate(3.0, 1.0, 5.0), Some((3, 3)), 3, words),
-            "higher, in each of 3 seeds"
-        );
+        assert_eq!(verdict(estimate(3.0, 1.0, 5.0), Some((3, 3)), 3, words), "higher, in each of 3 seeds");
         assert_eq!(
             verdict(estimate(-3.0, -5.0, -1.0), Some((2, 3)), 3, words),
             "lower pooled, but in 2 of 3 seeds only"
         );
-        assert_eq!(
-            verdict(estimate(3.0, 1.0, 5.0), None, 1, words),
-            "higher in one seed; reruns may differ"
-        );
+        assert_eq!(verdict(estimate(3.0, 1.0, 5.0), None, 1, words), "higher in one seed; reruns may differ");
         assert_eq!(verdict(None, None, 0, words), "nothing to compare");
     }
 }

@@ -66,21 +66,11 @@ impl ArmCompletions {
     pub(super) fn of(at: usize, arm: &ArmDir) -> Self {
         let digests: Vec<_> = arm.seeds.iter().map(|seed| (seed.seed, &seed.rollouts)).collect();
         let picks = pick(&digests, SHOWN);
-        let values = picks
-            .iter()
-            .flat_map(|pick| pick.rollout.components.values().flatten().copied());
-        let (low, high) = values.fold((0.0f64, 1.0f64), |(low, high), value| {
-            (low.min(value), high.max(value))
-        });
-        let cards = picks
-            .iter()
-            .map(|pick| Card::of(pick, arm, (low, high)))
-            .collect();
-        Self {
-            arm: arm.name.clone(),
-            style: style(at),
-            cards,
-        }
+        let values = picks.iter().flat_map(|pick| pick.rollout.components.values().flatten().copied());
+        let (low, high) =
+            values.fold((0.0f64, 1.0f64), |(low, high), value| (low.min(value), high.max(value)));
+        let cards = picks.iter().map(|pick| Card::of(pick, arm, (low, high))).collect();
+        Self { arm: arm.name.clone(), style: style(at), cards }
     }
 }
 

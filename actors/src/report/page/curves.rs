@@ -31,13 +31,7 @@ pub(super) struct Figure {
 
 type Parts = BTreeMap<String, Option<f64>>;
 /// Title, note, range, value, and which arms have it.
-type Curve = (
-    &'static str,
-    &'static str,
-    Option<(f64, f64)>,
-    Get,
-    fn(&ArmDir) -> bool,
-);
+type Curve = (&'static str, &'static str, Option<(f64, f64)>, Get, fn(&ArmDir) -> bool);
 type Get = fn(&MetricsRow) -> Option<f64>;
 
 /// Curves of training, all arms in each.
@@ -53,27 +47,9 @@ pub(super) fn training(run: &RunDir) -> Vec<Figure> {
             |row| row.reward,
             grpo,
         ),
-        (
-            "Accuracy",
-            "Of the completions sampled to train on.",
-            whole,
-            |row| row.accuracy,
-            grpo,
-        ),
-        (
-            "Think rate",
-            "Completions that think.",
-            whole,
-            |row| row.think_rate,
-            grpo,
-        ),
-        (
-            "KL to the reference",
-            "Per token, k3 estimate.",
-            None,
-            |row| row.kl,
-            grpo,
-        ),
+        ("Accuracy", "Of the completions sampled to train on.", whole, |row| row.accuracy, grpo),
+        ("Think rate", "Completions that think.", whole, |row| row.think_rate, grpo),
+        ("KL to the reference", "Per token, k3 estimate.", None, |row| row.kl, grpo),
         (
             "Consistency",
             "Of completions that think, where it was judged.",
@@ -88,32 +64,13 @@ pub(super) fn training(run: &RunDir) -> Vec<Figure> {
             |row| row.think_quality,
             grpo,
         ),
-        (
-            "Completion length",
-            "Tokens.",
-            None,
-            |row| row.completion_tokens_mean,
-            grpo,
-        ),
-        (
-            "Well formed",
-            "Completions in one of the two valid forms.",
-            whole,
-            |row| row.format_rate,
-            grpo,
-        ),
-        (
-            "Loss of supervised arms",
-            "Cross-entropy per target token.",
-            None,
-            |row| row.loss,
-            sft,
-        ),
+        ("Completion length", "Tokens.", None, |row| row.completion_tokens_mean, grpo),
+        ("Well formed", "Completions in one of the two valid forms.", whole, |row| row.format_rate, grpo),
+        ("Loss of supervised arms", "Cross-entropy per target token.", None, |row| row.loss, sft),
     ];
     let curve = |get: Get, seed: &SeedDir| -> Vec<(f64, f64)> {
         let rows = seed.metrics.values();
-        rows.filter_map(|row| Some((row.step as f64, get(row).filter(|value| value.is_finite())?)))
-            .collect()
+        rows.filter_map(|row| Some((row.step as f64, get(row).filter(|value| value.is_finite())?))).collect()
     };
     let figures = plots.into_iter().filter_map(|(title, note, range, get, which)| {
         let arms = run.arms.iter().enumerate().filter(|(_, arm)| which(arm));
@@ -122,17 +79,8 @@ pub(super) fn training(run: &RunDir) -> Vec<Figure> {
             style: style(at),
             seeds: arm.seeds.iter().map(|seed| curve(get, seed)).collect(),
         });
-        let plot = LinePlot {
-            title: title.to_owned(),
-            range,
-            smoothed: true,
-            lines: lines.collect(),
-        };
-        Some(Figure {
-            title: title.to_owned(),
-            note: note.to_owned(),
-            svg: plot.draw()?,
-        })
+        let plot = LinePlot { title: title.to_owned(), range, smoothed: true, lines: lines.collect() };
+        Some(Figure { title: title.to_owned(), note: note.to_owned(), svg: plot.draw()? })
     });
     figures.collect()
 }
@@ -158,11 +106,7 @@ pub(super) fn held_out(run: &RunDir) -> Vec<Figure> {
             smoothed: false,
             lines: lines.collect(),
         };
-        Some(Figure {
-            title,
-            note: "At each evaluation, mean of the seeds.".to_owned(),
-            svg: plot.draw()?,
-        })
+        Some(Figure { title, note: "At each evaluation, mean of the seeds.".to_owned(), svg: plot.draw()? })
     });
     figures.collect()
 }
@@ -180,22 +124,11 @@ fn small_multiples(
         let rows: Vec<Vec<(f64, Parts)>> = arm
             .seeds
             .iter()
-            .map(|seed| {
-                seed.metrics
-                    .values()
-                    .map(|row| (row.step as f64, parts(row)))
-                    .collect()
-            })
+            .map(|seed| seed.metrics.values().map(|row| (row.step as f64, parts(row))).collect())
             .collect();
-        let names: BTreeSet<&String> = rows
-            .iter()
-            .flatten()
-            .flat_map(|(_, parts)| parts.keys())
-            .collect();
+        let names: BTreeSet<&String> = rows.iter().flatten().flat_map(|(_, parts)| parts.keys()).collect();
         let curve = |rows: &[(f64, Parts)], name: &String| -> Vec<(f64, f64)> {
-            let found = rows
-                .iter()
-                .filter_map(|(step, parts)| Some((*step, (*parts.get(name)?)?)));
+            let found = rows.iter().filter_map(|(step, parts)| Some((*step, (*parts.get(name)?)?)));
             found.filter(|point| point.1.is_finite()).collect()
         };
         let lines = names.iter().enumerate().map(|(place, name)| Line {
@@ -203,18 +136,9 @@ fn small_multiples(
             style: style(place + 1) + if aside(arm, name) { " dashed" } else { "" },
             seeds: rows.iter().map(|rows| curve(rows, name)).collect(),
         });
-        let plot = LinePlot {
-            title: arm.name.clone(),
-            range,
-            smoothed: true,
-            lines: lines.collect(),
-        };
+        let plot = LinePlot { title: arm.name.clone(), range, smoothed: true, lines: lines.collect() };
         if let Some(svg) = plot.draw() {
-            panels.push(Panel {
-                arm: arm.name.clone(),
-                style: style(at),
-                svg,
-            });
+            panels.push(Panel { arm: arm.name.clone(), style: style(at), svg });
         }
     }
     panels
@@ -230,9 +154,7 @@ pub(super) fn components(run: &RunDir) -> Vec<Panel> {
 pub(super) fn no_think_by_difficulty(run: &RunDir) -> Vec<Panel> {
     let rates = |row: &MetricsRow| -> Parts {
         let rates = row.think_rate_by_difficulty.iter();
-        rates
-            .map(|(name, rate)| (name.clone(), rate.map(|rate| 1.0 - rate)))
-            .collect()
+        rates.map(|(name, rate)| (name.clone(), rate.map(|rate| 1.0 - rate))).collect()
     };
     small_multiples(run, Some((0.0, 1.0)), rates, |_, _| false)
 }

@@ -22,47 +22,21 @@ pub(super) struct Tile {
 /// The figures a reader wants before anything else.
 pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
     let mut tiles = Vec::new();
-    let evaluated = |arm: &ArmSummary| {
-        summary
-            .suites
-            .first()
-            .and_then(|suite| arm.evals.get(suite))
-            .cloned()
-    };
-    let pairs: Vec<_> = summary
-        .arms
-        .iter()
-        .filter_map(|arm| Some((arm, evaluated(arm)?)))
-        .collect();
-    let untrained = pairs
-        .iter()
-        .find(|(arm, _)| arm.method.as_deref() == Some("none"));
-    let trained = || {
-        pairs
-            .iter()
-            .filter(|(arm, _)| arm.method.as_deref() != Some("none"))
-    };
+    let evaluated = |arm: &ArmSummary| summary.suites.first().and_then(|suite| arm.evals.get(suite)).cloned();
+    let pairs: Vec<_> = summary.arms.iter().filter_map(|arm| Some((arm, evaluated(arm)?))).collect();
+    let untrained = pairs.iter().find(|(arm, _)| arm.method.as_deref() == Some("none"));
+    let trained = || pairs.iter().filter(|(arm, _)| arm.method.as_deref() != Some("none"));
     let value = |estimate: Option<Estimate>| estimate.map_or(f64::NEG_INFINITY, |found| found.value);
     let percent = |estimate: &Estimate| format!("{:.1} %", estimate.value * 100.0);
-    let range = |found: &Estimate| {
-        format!(
-            "{:.1}–{:.1}, n = {}",
-            found.low * 100.0,
-            found.high * 100.0,
-            found.n
-        )
-    };
+    let range =
+        |found: &Estimate| format!("{:.1}–{:.1}, n = {}", found.low * 100.0, found.high * 100.0, found.n);
     let mut best = |label: &str, get: &dyn Fn(&Evaluation) -> Option<Estimate>| {
         let top = trained().max_by(|a, b| value(get(&a.1)).total_cmp(&value(get(&b.1))));
         if let Some((arm, found)) = top.and_then(|(arm, eval)| Some((arm, get(eval)?))) {
             let from = untrained.and_then(|(_, eval)| get(eval));
             let from = from.map_or_else(String::new, |base| format!("; untrained {}", percent(&base)));
             let detail = format!("{} ({}){from}", arm.name, range(&found));
-            tiles.push(Tile {
-                label: label.to_owned(),
-                value: percent(&found),
-                detail,
-            });
+            tiles.push(Tile { label: label.to_owned(), value: percent(&found), detail });
         }
     };
     best("Highest accuracy", &|eval| eval.overall.accuracy);
@@ -70,9 +44,8 @@ pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
     let gap = |eval: &Evaluation| {
         Some(eval.at("easy")?.no_think_rate()?.value - eval.at("hard")?.no_think_rate()?.value)
     };
-    let widest = trained()
-        .filter_map(|(arm, eval)| Some((arm, gap(eval)?)))
-        .max_by(|a, b| a.1.total_cmp(&b.1));
+    let widest =
+        trained().filter_map(|(arm, eval)| Some((arm, gap(eval)?))).max_by(|a, b| a.1.total_cmp(&b.1));
     if let Some((arm, points)) = widest {
         let base = untrained.and_then(|(_, eval)| gap(eval));
         let base = base.map_or_else(String::new, |gap| format!("; untrained {:+.0}", gap * 100.0));
@@ -92,11 +65,7 @@ pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
             value: dispatched.to_string(),
             detail: format!(
                 "{excluded} excluded; {}",
-                if whole {
-                    "all accounted for"
-                } else {
-                    "they do NOT add up"
-                }
+                if whole { "all accounted for" } else { "they do NOT add up" }
             ),
         });
     }
@@ -120,34 +89,17 @@ impl SuiteView {
         let rates_of = |arm: &ArmSummary| -> Option<Vec<(String, Option<Estimate>)>> {
             let eval = arm.evals.get(suite)?;
             let at = |level: &String| eval.at(level).and_then(Score::no_think_rate);
-            Some(
-                difficulties
-                    .iter()
-                    .map(|level| (level.clone(), at(level)))
-                    .collect(),
-            )
+            Some(difficulties.iter().map(|level| (level.clone(), at(level))).collect())
         };
-        let untrained = summary
-            .arms
-            .iter()
-            .find(|arm| arm.method.as_deref() == Some("none"));
+        let untrained = summary.arms.iter().find(|arm| arm.method.as_deref() == Some("none"));
         let behind = untrained.and_then(rates_of);
         let mut panels = Vec::new();
-        for (at, arm) in summary
-            .arms
-            .iter()
-            .enumerate()
-            .filter(|_| !difficulties.is_empty())
-        {
+        for (at, arm) in summary.arms.iter().enumerate().filter(|_| !difficulties.is_empty()) {
             let Some(rates) = rates_of(arm) else { continue };
             let is_base = untrained.is_some_and(|base| base.name == arm.name);
             let behind = behind.as_deref().filter(|_| !is_base);
             let svg = rates::panel(&arm.name, &style(at), &rates, behind, arm.adaptive);
-            panels.push(Panel {
-                arm: arm.name.clone(),
-                style: style(at),
-                svg,
-            });
+            panels.push(Panel { arm: arm.name.clone(), style: style(at), svg });
         }
         let evals = || summary.arms.iter().filter_map(|arm| arm.evals.get(suite));
         Self {
@@ -171,13 +123,9 @@ impl<'a> WorthView<'a> {
     pub(super) fn of(comparison: &'a Comparison, all: &[Comparison]) -> Self {
         // Each figure on one scale over all comparisons, so that bars compare down the page.
         let reach = |figure: &str| {
-            let same = all
-                .iter()
-                .flat_map(|other| &other.differences)
-                .filter(|other| other.figure == figure);
-            let ends = same
-                .filter_map(|other| other.estimate)
-                .flat_map(|found| [found.low.abs(), found.high.abs()]);
+            let same = all.iter().flat_map(|other| &other.differences).filter(|other| other.figure == figure);
+            let ends =
+                same.filter_map(|other| other.estimate).flat_map(|found| [found.low.abs(), found.high.abs()]);
             ends.fold(1e-9, f64::max)
         };
         let drawings = comparison

@@ -13,11 +13,7 @@ impl Scale {
     /// Where a value lies in the drawing.
     pub(crate) fn at(&self, value: f64) -> f64 {
         let span = self.from.1 - self.from.0;
-        let share = if span == 0.0 {
-            0.5
-        } else {
-            (value - self.from.0) / span
-        };
+        let share = if span == 0.0 { 0.5 } else { (value - self.from.0) / span };
         self.to.0 + share * (self.to.1 - self.to.0)
     }
 }
@@ -30,10 +26,8 @@ pub(crate) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     }
     let rough = span / count.max(1) as f64;
     let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .map(|times| times * power)
-        .find(|step| *step >= rough * 0.999);
+    let step =
+        [1.0, 2.0, 5.0, 10.0].into_iter().map(|times| times * power).find(|step| *step >= rough * 0.999);
     let step = step.unwrap_or(power);
     let first = (low / step - 1e-9).ceil() as i64;
     let last = (high / step + 1e-9).floor() as i64;
@@ -44,11 +38,7 @@ pub(crate) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
 pub(crate) fn tick_text(value: f64, step: f64) -> String {
     let decimals = (-step.abs().log10() - 1e-9).ceil().clamp(0.0, 6.0) as usize;
     // No "-0".
-    let value = if value.abs() < step.abs() * 1e-6 {
-        0.0
-    } else {
-        value
-    };
+    let value = if value.abs() < step.abs() * 1e-6 { 0.0 } else { value };
     format!("{value:.decimals$}").replace('-', "−")
 }
 
@@ -70,15 +60,8 @@ pub(crate) fn short(value: f64) -> String {
 /// A number with its sign, `−` for minus; what rounds to zero has none.
 pub(crate) fn signed(value: f64, decimals: usize) -> String {
     let text = format!("{value:+.decimals$}");
-    let zero = text
-        .trim_start_matches(['+', '-'])
-        .chars()
-        .all(|letter| matches!(letter, '0' | '.'));
-    if zero {
-        text[1..].to_owned()
-    } else {
-        text.replace('-', "−")
-    }
+    let zero = text.trim_start_matches(['+', '-']).chars().all(|letter| matches!(letter, '0' | '.'));
+    if zero { text[1..].to_owned() } else { text.replace('-', "−") }
 }
 
 /// Text made safe to stand in SVG and HTML, in content and in quoted attributes.
@@ -134,9 +117,6 @@ mod tests {
 
     #[test]
     fn hostile_text_is_escaped() {
-        assert_eq!(
-            escape(r#"<img onerror='x("&")'>"#),
-            "&lt;img onerror=&#39;x(&quot;&amp;&quot;)&#39;&gt;"
-        );
+        assert_eq!(escape(r#"<img onerror='x("&")'>"#), "&lt;img onerror=&#39;x(&quot;&amp;&quot;)&#39;&gt;");
     }
 }

@@ -56,28 +56,15 @@ impl LinePlot {
     /// Draws it; nothing where no line has a point.
     pub(crate) fn draw(&self) -> Option<String> {
         let drawn: Vec<Drawn<'_>> = self.lines.iter().filter_map(|line| self.work_out(line)).collect();
-        let steps = drawn
-            .iter()
-            .flat_map(|line| line.main.last())
-            .map(|point| point.0);
+        let steps = drawn.iter().flat_map(|line| line.main.last()).map(|point| point.0);
         let last = steps.fold(f64::NAN, f64::max);
         if !last.is_finite() {
             return None;
         }
-        let first = drawn
-            .iter()
-            .flat_map(|line| line.main.first())
-            .map(|point| point.0)
-            .fold(last, f64::min);
+        let first = drawn.iter().flat_map(|line| line.main.first()).map(|point| point.0).fold(last, f64::min);
         let (low, high) = self.range.unwrap_or_else(|| value_range(&drawn));
-        let x = Scale {
-            from: (first, last.max(first + 1.0)),
-            to: (LEFT, WIDTH - RIGHT),
-        };
-        let y = Scale {
-            from: (low, high),
-            to: (HEIGHT - BOTTOM, TOP),
-        };
+        let x = Scale { from: (first, last.max(first + 1.0)), to: (LEFT, WIDTH - RIGHT) };
+        let y = Scale { from: (low, high), to: (HEIGHT - BOTTOM, TOP) };
         let mut svg = String::new();
         let ends: Vec<String> = drawn
             .iter()
@@ -107,37 +94,20 @@ impl LinePlot {
         if mean.is_empty() {
             return None;
         }
-        let main = if self.smoothed {
-            smooth(&mean, (mean.len() as f64 / 15.0).max(5.0))
-        } else {
-            mean
-        };
+        let main = if self.smoothed { smooth(&mean, (mean.len() as f64 / 15.0).max(5.0)) } else { mean };
         let raw = line.seeds.iter().map(|seed| thin(seed, MOST_POINTS)).collect();
-        Some(Drawn {
-            line,
-            main: thin_keeping_ends(&main, MOST_POINTS),
-            raw,
-        })
+        Some(Drawn { line, main: thin_keeping_ends(&main, MOST_POINTS), raw })
     }
 }
 
 /// The mean of the seeds that have a value at a step.
 fn mean_over_seeds(seeds: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
-    let mut points: Vec<(f64, f64)> = seeds
-        .iter()
-        .flatten()
-        .copied()
-        .filter(|point| point.1.is_finite())
-        .collect();
+    let mut points: Vec<(f64, f64)> =
+        seeds.iter().flatten().copied().filter(|point| point.1.is_finite()).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points
         .chunk_by(|a, b| a.0 == b.0)
-        .map(|same| {
-            (
-                same[0].0,
-                same.iter().map(|point| point.1).sum::<f64>() / same.len() as f64,
-            )
-        })
+        .map(|same| (same[0].0, same.iter().map(|point| point.1).sum::<f64>() / same.len() as f64))
         .collect()
 }
 
@@ -146,10 +116,7 @@ fn thin(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let size = points.len().div_ceil(most).max(1);
     let mean =
         |run: &[(f64, f64)], get: fn(&(f64, f64)) -> f64| run.iter().map(get).sum::<f64>() / run.len() as f64;
-    points
-        .chunks(size)
-        .map(|run| (mean(run, |point| point.0), mean(run, |point| point.1)))
-        .collect()
+    points.chunks(size).map(|run| (mean(run, |point| point.0), mean(run, |point| point.1))).collect()
 }
 
 /// At most `most` of the points, the first and the last among them.
@@ -157,57 +124,32 @@ fn thin_keeping_ends(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     if points.len() <= most || most < 2 {
         return points.to_vec();
     }
-    (0..most)
-        .map(|at| points[at * (points.len() - 1) / (most - 1)])
-        .collect()
+    (0..most).map(|at| points[at * (points.len() - 1) / (most - 1)]).collect()
 }
 
 /// The range of the smoothed lines and of all but the most extreme raw values, with some air. A spike of one
 /// step (of the KL divergence, say) must not flatten everything else.
 fn value_range(drawn: &[Drawn<'_>]) -> (f64, f64) {
-    let mut values: Vec<f64> = drawn
-        .iter()
-        .flat_map(|line| &line.raw)
-        .flatten()
-        .map(|point| point.1)
-        .collect();
+    let mut values: Vec<f64> =
+        drawn.iter().flat_map(|line| &line.raw).flatten().map(|point| point.1).collect();
     values.retain(|value| value.is_finite());
     values.sort_by(f64::total_cmp);
     let trim = values.len() / 100;
     let main = || drawn.iter().flat_map(|line| &line.main).map(|point| point.1);
-    let low = main()
-        .chain(values.get(trim).copied())
-        .fold(f64::INFINITY, f64::min);
-    let high = main()
-        .chain(values.iter().rev().nth(trim).copied())
-        .fold(f64::NEG_INFINITY, f64::max);
+    let low = main().chain(values.get(trim).copied()).fold(f64::INFINITY, f64::min);
+    let high = main().chain(values.iter().rev().nth(trim).copied()).fold(f64::NEG_INFINITY, f64::max);
     let air = ((high - low) * 0.05).max(high.abs().max(1e-6) * 0.01);
     // Keep zero as the floor of what is never negative.
-    (
-        if low >= 0.0 && low < 0.4 * high {
-            0.0
-        } else {
-            low - air
-        },
-        high + air,
-    )
+    (if low >= 0.0 && low < 0.4 * high { 0.0 } else { low - air }, high + air)
 }
 
 fn frame(svg: &mut String, x: &Scale, y: &Scale) {
     let (left, right) = (LEFT, WIDTH - RIGHT);
     let marks = ticks(y.from.0, y.from.1, 4);
-    let step = if marks.len() > 1 {
-        marks[1] - marks[0]
-    } else {
-        y.from.1 - y.from.0
-    };
+    let step = if marks.len() > 1 { marks[1] - marks[0] } else { y.from.1 - y.from.0 };
     for mark in &marks {
         let at = y.at(*mark);
-        let class = if mark.abs() < step * 1e-6 {
-            "grid zero"
-        } else {
-            "grid"
-        };
+        let class = if mark.abs() < step * 1e-6 { "grid zero" } else { "grid" };
         let _ = write!(
             svg,
             r#"<path class="{class}" d="M{left} {at:.1}H{right}"/><text class="tick" x="{}" y="{:.1}" text-anchor="end">{}</text>"#,
@@ -251,11 +193,7 @@ fn draw_line(svg: &mut String, line: &Drawn<'_>, x: &Scale, y: &Scale) {
     for raw in &line.raw {
         let _ = write!(svg, r#"<path class="raw" d="{}"/>"#, path(raw.iter().map(at)));
     }
-    let _ = write!(
-        svg,
-        r#"<path class="main" d="{}"/>"#,
-        path(line.main.iter().map(at))
-    );
+    let _ = write!(svg, r#"<path class="main" d="{}"/>"#, path(line.main.iter().map(at)));
     // A handful of points, evaluations above all, are marked: a lone one would not show as a line.
     if line.main.len() <= 12 {
         for (x, y) in line.main.iter().map(at) {
@@ -320,17 +258,8 @@ mod tests {
     use super::*;
 
     fn plot(seeds: Vec<Vec<(f64, f64)>>) -> LinePlot {
-        let line = Line {
-            label: "<b>".into(),
-            style: "s0".into(),
-            seeds,
-        };
-        LinePlot {
-            title: "reward".into(),
-            range: None,
-            smoothed: true,
-            lines: vec![line],
-        }
+        let line = Line { label: "<b>".into(), style: "s0".into(), seeds };
+        LinePlot { title: "reward".into(), range: None, smoothed: true, lines: vec![line] }
     }
 
     #[test]

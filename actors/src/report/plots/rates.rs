@@ -25,16 +25,11 @@ pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rate
     let x = |at: usize| {
         // Room for the figures beside the outer points.
         let inset = 28.0;
-        let scale = Scale {
-            from: (0.0, (rates.len().max(2) - 1) as f64),
-            to: (LEFT + inset, WIDTH - RIGHT - inset),
-        };
+        let scale =
+            Scale { from: (0.0, (rates.len().max(2) - 1) as f64), to: (LEFT + inset, WIDTH - RIGHT - inset) };
         scale.at(at as f64)
     };
-    let y = Scale {
-        from: (0.0, 1.0),
-        to: (HEIGHT - BOTTOM, TOP),
-    };
+    let y = Scale { from: (0.0, 1.0), to: (HEIGHT - BOTTOM, TOP) };
     let spoken: Vec<String> = rates
         .iter()
         .filter_map(|(difficulty, rate)| Some(format!("{difficulty} {:.0} %", rate.as_ref()?.value * 100.0)))
@@ -63,10 +58,7 @@ pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rate
         let _ = write!(svg, r#"<path class="paper" d="{around}Z"/>"#);
     }
     let points = |rates: &Rates| -> Vec<(f64, f64, Estimate)> {
-        let placed = rates
-            .iter()
-            .enumerate()
-            .filter_map(|(at, (_, rate))| Some((x(at), (*rate)?)));
+        let placed = rates.iter().enumerate().filter_map(|(at, (_, rate))| Some((x(at), (*rate)?)));
         placed.map(|(x, rate)| (x, y.at(rate.value), rate)).collect()
     };
     if let Some(behind) = behind {
@@ -75,10 +67,7 @@ pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rate
     }
     let points = points(rates);
     let line = path(points.iter().map(|point| (point.0, point.1)));
-    let _ = write!(
-        svg,
-        r#"<g class="series {style}"><path class="main" d="{line}"/>"#
-    );
+    let _ = write!(svg, r#"<g class="series {style}"><path class="main" d="{line}"/>"#);
     for (place, (x, at, rate)) in points.iter().enumerate() {
         let (low, high) = (y.at(rate.low), y.at(rate.high));
         // Beside the outer points, where no line is; above the inner ones.
