@@ -126,6 +126,26 @@ fn sampled_logprobs_are_those_the_learner_computes() {
 }
 
 #[test]
+fn rows_that_leave_early_do_not_disturb_the_others() {
+    // Every sixth id or so ends a completion, so that rows leave at nearly every step, within groups and whole prompts.
+    let ends: Vec<i64> = (0..300).step_by(6).collect();
+    let policy = policy_with(scratch(1), |config| config["text_config"]["eos_token_id"] = json!(ends));
+    let prompts = prompts(&policy);
+    let seeds: Vec<u64> = (0..24).collect();
+    let completions = policy.generate(&prompts, 8, &sampling(40), &seeds).unwrap();
+    let mut lengths: Vec<usize> = completions.iter().map(|each| each.ids.len()).collect();
+    lengths.sort();
+    lengths.dedup();
+    assert!(lengths.len() >= 8, "{lengths:?}");
+    assert_samples_agree(&policy, &prompts, &completions, 1.0);
+    for (index, completion) in completions.iter().enumerate() {
+        let alone =
+            policy.generate(&prompts[index / 8..][..1], 1, &sampling(40), &seeds[index..][..1]).unwrap();
+        assert_eq!(alone[0].ids, completion.ids, "completion {index}");
+    }
+}
+
+#[test]
 fn cache_grows_past_its_first_capacity() {
     let policy = policy_with(scratch(1), |config| config["text_config"]["eos_token_id"] = json!([]));
     let prompts = prompts(&policy);
