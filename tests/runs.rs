@@ -190,10 +190,15 @@ async fn a_panicking_reward_and_a_panicking_decoder_cost_no_group() {
     assert_eq!(ran.only_arm(), &ArmStatus::Done);
     assert!(panics.load(Ordering::SeqCst) >= 2, "the batch was scored again");
     assert!(decodings.load(Ordering::SeqCst) > 4);
-    assert!(ran.warnings.iter().any(|warning| warning.contains("`reward/noise` failed and is started again")));
+    assert!(
+        ran.warnings.iter().any(|warning| warning.contains("`reward/noise` failed and is started again"))
+    );
     assert_eq!(counts(&ran.status()["groups"]), (12, 12, BTreeMap::new()));
     // Nothing of it shows in what was learned.
-    assert_eq!(ran.timeless("metrics.jsonl"), run(SCENARIO, self::registry(), None).await.timeless("metrics.jsonl"));
+    assert_eq!(
+        ran.timeless("metrics.jsonl"),
+        run(SCENARIO, self::registry(), None).await.timeless("metrics.jsonl")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +213,10 @@ async fn a_reward_that_always_panics_ends_its_arm_with_the_reason_and_a_checkpoi
     registry.register("by-length", |_| Ok(Box::new(Panics)));
     let ran = run(SCENARIO, registry, None).await;
     let ArmStatus::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
-    assert!(reason.contains("`reward/noise` failed more than 5 times") && reason.contains("always at step 3"), "{reason}");
+    assert!(
+        reason.contains("`reward/noise` failed more than 5 times") && reason.contains("always at step 3"),
+        "{reason}"
+    );
     let status = ran.status();
     assert_eq!((status["status"].as_str(), status["step"].as_u64()), (Some("failed"), Some(2)));
     assert!(Path::new(status["checkpoint"].as_str().unwrap()).join("model.safetensors").exists());
@@ -218,9 +226,12 @@ async fn a_reward_that_always_panics_ends_its_arm_with_the_reason_and_a_checkpoi
 async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
     // Which clips are bad hangs on their names, so that it is the same for every split and step.
     let bad = |path: &Path| path.file_stem().unwrap().to_string_lossy().ends_with(['0', '2', '4']);
-    let source: AudioSource = Arc::new(move |path| {
-        if bad(path) { Err(format!("{}: cut short", path.display())) } else { decode(path) }
-    });
+    let source: AudioSource =
+        Arc::new(
+            move |path| {
+                if bad(path) { Err(format!("{}: cut short", path.display())) } else { decode(path) }
+            },
+        );
     let ran = run(SCENARIO, registry(), Some(source)).await;
     assert_eq!(ran.only_arm(), &ArmStatus::Done);
     let (dispatched, trained, excluded) = counts(&ran.status()["groups"]);
@@ -288,7 +299,8 @@ async fn a_stopped_run_resumes_to_the_same_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn staleness_stays_within_its_bound() {
-    let ran = run(&SCENARIO.replace("[rewards]", "[grpo]\nmax_staleness = 2\n\n[rewards]"), registry(), None).await;
+    let ran =
+        run(&SCENARIO.replace("[rewards]", "[grpo]\nmax_staleness = 2\n\n[rewards]"), registry(), None).await;
     assert_eq!(ran.only_arm(), &ArmStatus::Done);
     let staleness: Vec<u64> =
         ran.lines("metrics.jsonl").iter().map(|line| line["staleness"].as_u64().unwrap()).collect();

@@ -38,6 +38,9 @@ mod tree;
 pub use prepare::{PrepareArgs, Prepared, prepare};
 pub use tree::actor_tree;
 
+/// Longest wait for an actor to finish what it has in hand when its arm ends.
+const LAST_WORK: Duration = Duration::from_secs(30);
+
 /// The slots of an arm: how its actors reach each other.
 #[derive(Clone)]
 #[expect(missing_docs, reason = "each is the slot of the actor of that name")]
@@ -77,6 +80,8 @@ pub struct ArmContext {
     pub folder: PathBuf,
     /// What it trains on.
     pub rows: Rows,
+    /// What the first steps of a curriculum train on.
+    pub first_rows: Option<Rows>,
     /// What it is evaluated on.
     pub suites: Vec<Suite>,
     /// Text to tokens and back.
@@ -127,6 +132,12 @@ impl ArmContext {
     /// A supervised target drawn for a row; `None` if the data has none.
     pub fn sft_target(&self, row: &Question, style: PromptStyle, seed: u64) -> Option<String> {
         scenarios::sft_target(row, self.config.sft.target, &self.config.data.soundscapes, style, seed)
+    }
+
+    /// The rows of a supervised step: those of the curriculum as long as it lasts.
+    pub fn sft_rows(&self, step: u64) -> Vec<Arc<Question>> {
+        let first = self.first_rows.as_ref().filter(|_| step < self.config.sft.curriculum.steps);
+        first.unwrap_or(&self.rows).of_step(step, self.config.sft.rows_per_step)
     }
 
     /// Token ids of a target, with the end token.
@@ -460,9 +471,10 @@ impl ArmState {
         for role in self.roles() {
             self.close(&role, "the arm has ended");
         }
+        // Their threads must not be inside libtorch any more when the process ends.
+        myself.drain_children_and_wait(Some(LAST_WORK)).await;
         // A run that has gone needs no report.
         let _ = self.args.run.cast(RunMsg::ArmEnded { outcome });
-        myself.drain_children();
         myself.stop(None);
     }
 }
@@ -502,5 +514,10 @@ async fn write_status(
     };
     let json = serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?;
     let file = context.folder.join("status.json");
-    context.slots.recorder.call((file, json), RecorderMsg::Replace).await.map_err(|error| error.to_string())?
+    context
+        .slots
+        .recorder
+        .call((file, json), RecorderMsg::Replace)
+        .await
+        .map_err(|error| error.to_string())?
 }

@@ -171,7 +171,7 @@ pub async fn run(
     let device = model::device::resolve(&args.experiment.run.device.to_string())
         .map_err(|error| RunError::Input(error.to_string()))?;
     for note in &device.notes {
-        tracing::warn!("{note}");
+        tracing::info!("{note}");
     }
     environment::write(&args, device.device).map_err(RunError::Failed)?;
     let (ended, outcome) = oneshot::channel();

@@ -70,7 +70,7 @@ impl Decoder {
     pub(crate) fn new(builder: &mut Builder<'_>, config: &TextConfig) -> Result<Decoder, ModelError> {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         let mut model = builder.below("model");
-        let embedding = model.tensor("embed_tokens.weight", &[vocab, hidden], Init::Normal)?;
+        let embedding = model.tensor("embed_tokens.weight", &[vocab, hidden], Init::Embedding)?;
         let layers = (0..config.num_hidden_layers)
             .map(|index| Layer::new(&mut model.below("layers").below(index), config))
             .collect::<Result<_, _>>()?;

@@ -52,7 +52,7 @@ impl Linear {
         output: i64,
         bias: bool,
     ) -> Result<Linear, ModelError> {
-        let weight = builder.tensor("weight", &[output, input], Init::Normal)?;
+        let weight = builder.tensor("weight", &[output, input], Init::Linear)?;
         let bias = if bias { Some(builder.tensor("bias", &[output], Init::Zeros)?) } else { None };
         Ok(Linear { weight, bias })
     }
@@ -92,7 +92,7 @@ impl JoinedLinear {
         parts: &[(&str, i64)],
         bias: bool,
     ) -> Result<JoinedLinear, ModelError> {
-        let (weight, weights) = builder.joined("weight", parts, &[input], Init::Normal)?;
+        let (weight, weights) = builder.joined("weight", parts, &[input], Init::Linear)?;
         let (bias, biases) = match bias {
             true => builder.joined("bias", parts, &[], Init::Zeros)?,
             false => (None, Vec::new()),

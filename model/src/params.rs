@@ -18,13 +18,16 @@ use crate::rng;
 /// How a tensor starts when there is no checkpoint.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Init {
-    /// Normal with mean 0 and deviation 0.02.
-    Normal,
+    /// Normal with deviation 1, as PyTorch's embeddings start.
+    Embedding,
+    /// Uniform within ±1/√fan_in, as PyTorch's linear layers start.
+    Linear,
     Zeros,
     Ones,
-    /// Uniform within ±1/√fan_in, as PyTorch's convolutions start.
+    /// Normal with variance 2/fan_in (He): the sound is then as loud as the positions that are added to it.
     Conv,
-    /// Whisper's sines and cosines of each row's position.
+    /// Whisper's sines and cosines of each row's position, at a tenth of their size: a sound of few frequencies moves
+    /// the convolutions of a small tower by little, and must not drown in its positions.
     Sinusoids,
 }
 
@@ -180,15 +183,20 @@ impl Params {
 
 fn random(seed: u64, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
     let count = shape.iter().product::<i64>() as u64;
+    let fan_in = shape[1..].iter().product::<i64>() as f32;
     let values: Vec<f32> = match init {
         Init::Zeros => vec![0.0; count as usize],
         Init::Ones => vec![1.0; count as usize],
-        Init::Normal => (0..count).map(|index| 0.02 * rng::normal(seed, index)).collect(),
-        Init::Conv => {
-            let bound = 1.0 / (shape[1..].iter().product::<i64>() as f32).sqrt();
+        Init::Embedding => (0..count).map(|index| rng::normal(seed, index)).collect(),
+        Init::Linear => {
+            let bound = 1.0 / fan_in.sqrt();
             (0..count).map(|index| bound * (2.0 * rng::uniform(seed, index) - 1.0)).collect()
         }
-        Init::Sinusoids => sinusoids(shape[0], shape[1]),
+        Init::Conv => {
+            let deviation = (2.0 / fan_in).sqrt();
+            (0..count).map(|index| deviation * rng::normal(seed, index)).collect()
+        }
+        Init::Sinusoids => sinusoids(shape[0], shape[1]).into_iter().map(|value| 0.1 * value).collect(),
     };
     Ok(Tensor::f_from_slice(&values)?.f_reshape(shape)?)
 }
@@ -218,7 +226,7 @@ mod tests {
         let mut params = Params::new(Device::Cpu, Kind::Float, true, false);
         let source = Source::Random(5);
         let frozen = params.tensor(&source, "audio_tower.conv1.weight", &[2, 3, 3], Init::Conv).unwrap();
-        let (whole, tensors) = params.joined(&source, &parts(), Init::Normal).unwrap();
+        let (whole, tensors) = params.joined(&source, &parts(), Init::Linear).unwrap();
         assert!(whole.is_none(), "what learns stays apart");
         (params, frozen, tensors)
     }
@@ -231,7 +239,7 @@ mod tests {
         let source = Source::Replica(&params);
         let shared = replica.tensor(&source, "audio_tower.conv1.weight", &[2, 3, 3], Init::Conv).unwrap();
         assert_eq!(shared.data_ptr(), frozen.data_ptr());
-        let (whole, copies) = replica.joined(&source, &parts(), Init::Normal).unwrap();
+        let (whole, copies) = replica.joined(&source, &parts(), Init::Linear).unwrap();
         let whole = whole.unwrap();
         assert_eq!(copies[0], tensors[0].detach());
         assert_ne!(copies[0].data_ptr(), tensors[0].data_ptr());

@@ -49,10 +49,10 @@ pub use dataset::{
 };
 pub use error::{Place, ScenarioError};
 pub use scenario::{
-    ArmConfig, CheckpointConfig, ControlConfig, DType, DataConfig, Device, Downmix, EvalConfig, Experiment,
-    GrpoConfig, JudgeConfig, JudgeKind, LoaderConfig, LoraConfig, LossKind, Method, OptimizerConfig,
-    PolicyConfig, PolicyPath, PromptConfig, PromptStyle, RewardSpec, RunConfig, SamplingConfig, ScaleRewards,
-    Schedule, SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrainMode, check, json_schema,
-    load,
+    ArmConfig, CheckpointConfig, ControlConfig, CurriculumConfig, DType, DataConfig, Device, Downmix,
+    EvalConfig, Experiment, GrpoConfig, JudgeConfig, JudgeKind, LoaderConfig, LoraConfig, LossKind, Method,
+    OptimizerConfig, PolicyConfig, PolicyPath, PromptConfig, PromptStyle, RewardSpec, RunConfig,
+    SamplingConfig, ScaleRewards, Schedule, SftConfig, ShapingConfig, SupervisionConfig, TargetModules,
+    TrainMode, check, json_schema, load,
 };
 pub use soundscape::{TargetKind, WorldConfig, sft_target};

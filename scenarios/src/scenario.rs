@@ -45,7 +45,8 @@ pub use prompt::{PromptConfig, PromptStyle};
 pub use run::{CheckpointConfig, ControlConfig, Device, RunConfig, SupervisionConfig};
 pub use schema::json_schema;
 pub use training::{
-    GrpoConfig, LossKind, OptimizerConfig, SamplingConfig, ScaleRewards, Schedule, SftConfig,
+    CurriculumConfig, GrpoConfig, LossKind, OptimizerConfig, SamplingConfig, ScaleRewards, Schedule,
+    SftConfig,
 };
 
 /// A scenario, resolved: every arm with all its settings.

@@ -2,6 +2,7 @@
 //!
 //! Everything that can be wrong with what the user gave shows here, as one line, before any step is taken.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +78,8 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
     let training = if config.method == Method::None { Vec::new() } else { training_rows(config)? };
     let suites = suites(config)?;
 
+    let first_rows = curriculum(config, &training)?.map(|rows| Rows::new(rows, *seed));
+
     let policy = open_policy(&args)?;
     let processor = policy.processor().clone();
     let source = args.audio_source.clone().unwrap_or_else(|| audio_source(config, &processor));
@@ -92,6 +95,7 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
         name: config.name.clone(),
         seed: *seed,
         total_steps: config.steps,
+        first_rows,
         rows: Rows::new(training, *seed),
         suites,
         processor,
@@ -110,6 +114,24 @@ fn training_rows(config: &ArmConfig) -> Result<Vec<Arc<Question>>, String> {
     let data = &config.data;
     scenarios::open_dataset_filtered(&data.train, &data.soundscapes, Split::Train, &data.row_filter())
         .map_err(|error| error.to_string())
+}
+
+/// The rows of the kinds that a supervised arm begins with.
+fn curriculum(config: &ArmConfig, training: &[Arc<Question>]) -> Result<Option<Vec<Arc<Question>>>, String> {
+    let curriculum = &config.sft.curriculum;
+    if config.method != Method::Sft || curriculum.steps == 0 {
+        return Ok(None);
+    }
+    let wanted = |row: &&Arc<Question>| row.kind.as_ref().is_some_and(|kind| curriculum.kinds.contains(kind));
+    let rows: Vec<_> = training.iter().filter(wanted).cloned().collect();
+    if rows.is_empty() {
+        let known: BTreeSet<&str> = training.iter().filter_map(|row| row.kind.as_deref()).collect();
+        return Err(format!(
+            "arm `{}`: no training question is of the kinds {:?} that sft.curriculum.kinds names; write some of {known:?}",
+            config.name, curriculum.kinds
+        ));
+    }
+    Ok(Some(rows))
 }
 
 fn suites(config: &ArmConfig) -> Result<Vec<Suite>, String> {

@@ -22,7 +22,7 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(arm: &ArmContext, step: u64) -> Result<Prepared, String> {
     let started = Instant::now();
     let sft = &arm.config.sft;
-    let rows = arm.rows.of_step(step, sft.rows_per_step);
+    let rows = arm.sft_rows(step);
     let styles = arm.target_styles();
     let mut counts = GroupCounts { dispatched: rows.len() as u64, ..GroupCounts::default() };
     let mut groups = Vec::with_capacity(rows.len());

@@ -175,7 +175,10 @@ mod tests {
             direct(1, "dog"),
             direct(1, "dog"),
         ];
-        let by_group = scores(AdaptiveThinkOptions { scope: Scope::Group }, &batch(50, items.clone()));
+        let by_group = scores(
+            AdaptiveThinkOptions { scope: Scope::Group, ..AdaptiveThinkOptions::default() },
+            &batch(50, items.clone()),
+        );
         let (think, no_think) = (Some(0.6065306597126334), Some(1.2130613194252668));
         assert_scores(&by_group, &[think, think, no_think, no_think]);
         // Over the step, λ = 1/2: γ = exp(-1/4).

@@ -185,6 +185,19 @@ pub struct SftConfig {
     pub targets_per_row: usize,
     /// Prompt styles drawn from uniformly, row by row. Default: the arm's own prompt.
     pub styles: Vec<PromptStyle>,
+    /// `[sft.curriculum]`: which questions come first.
+    pub curriculum: CurriculumConfig,
+}
+
+/// `[sft.curriculum]`: the first steps take only questions of some kinds. A policy from random weights learns to hear
+/// from one simple question within minutes, and from a mixture hardly at all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CurriculumConfig {
+    /// How many steps; 0 mixes all kinds from the start.
+    pub steps: u64,
+    /// The `kind`s of question they take.
+    pub kinds: Vec<String>,
 }
 
 impl Default for SftConfig {
@@ -195,6 +208,7 @@ impl Default for SftConfig {
             target: TargetKind::Answer,
             targets_per_row: 1,
             styles: Vec::new(),
+            curriculum: CurriculumConfig::default(),
         }
     }
 }

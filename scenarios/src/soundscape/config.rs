@@ -69,28 +69,18 @@ pub struct WorldConfig {
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        use Kind::{Count, Dial, First, Last, Opening, Walk};
+        use Kind::{Count, First, Last, Opening, Walk};
         Self {
             seed: 7,
             train_clips: 1500,
             heldout_clips: 200,
             train_questions_per_clip: 6,
             heldout_questions_per_clip: 3,
-            // A walk or dial over two events is not hard: 0.6 · 5/6 = 1/2 of the questions are.
-            train_kinds: [(First, 0.1), (Opening, 0.1), (Last, 0.1), (Count, 0.1), (Walk, 0.3), (Dial, 0.3)]
-                .into(),
+            // A walk over two events is not hard: 0.6 · 5/6 = 1/2 of the questions are.
+            train_kinds: [(First, 0.1), (Opening, 0.1), (Last, 0.1), (Count, 0.1), (Walk, 0.6)].into(),
             // Easy 0.2 + 0.4 · 2/6, medium 0.4 · 4/6 + 0.4 · 1/6, hard 0.4 · 5/6: a third each.
-            eval_kinds: [(First, 0.1), (Opening, 0.1), (Last, 0.2), (Count, 0.2), (Walk, 0.2), (Dial, 0.2)]
-                .into(),
-            think_rates: [
-                (First, 0.35),
-                (Opening, 0.65),
-                (Last, 0.6),
-                (Count, 0.4),
-                (Walk, 0.4),
-                (Dial, 0.6),
-            ]
-            .into(),
+            eval_kinds: [(First, 0.1), (Opening, 0.1), (Last, 0.2), (Count, 0.2), (Walk, 0.4)].into(),
+            think_rates: [(First, 0.35), (Opening, 0.65), (Last, 0.6), (Count, 0.4), (Walk, 0.5)].into(),
             flaw_rate: 0.35,
             formats: [
                 (AudioFormat::Wav, 4.0),
@@ -201,7 +191,7 @@ mod tests {
 
     #[test]
     fn think_rates_are_flat_over_difficulty() {
-        // Over two to seven events: `last` and `count` are easy in 2 cases of 6, `walk` and `dial` medium in 1 of 6.
+        // Over two to seven events: `last` and `count` are easy in 2 cases of 6, `walk` is medium in 1 of 6.
         let world = WorldConfig::default();
         let part = |kind| world.eval_kinds[&kind];
         let mean = |parts: &[(Kind, f64)]| {
@@ -212,13 +202,8 @@ mod tests {
         let third = 2.0 / 6.0;
         let easy =
             mean(&[(Kind::First, 1.0), (Kind::Opening, 1.0), (Kind::Last, third), (Kind::Count, third)]);
-        let medium = [
-            (Kind::Last, 1.0 - third),
-            (Kind::Count, 1.0 - third),
-            (Kind::Walk, 0.5 * third),
-            (Kind::Dial, 0.5 * third),
-        ];
-        let hard = mean(&[(Kind::Walk, 1.0), (Kind::Dial, 1.0)]);
+        let medium = [(Kind::Last, 1.0 - third), (Kind::Count, 1.0 - third), (Kind::Walk, 0.5 * third)];
+        let hard = mean(&[(Kind::Walk, 1.0)]);
         for rate in [easy, mean(&medium), hard] {
             assert!((rate - 0.5).abs() < 1e-12, "{rate}");
         }
