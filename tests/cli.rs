@@ -1,6 +1,8 @@
 //! The command line, as a shell meets it: the built `sandbox`, its exit codes and what it says. A test of the package
 //! `sandbox` (see bin/Cargo.toml), for which cargo builds that binary; it links no libtorch itself.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 use std::{
     fs,
     path::Path,

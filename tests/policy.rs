@@ -65,7 +65,7 @@ fn prompts(policy: &Policy) -> Vec<Prompt> {
     let (low, high) = (clip(policy, 1.0, 0.1), clip(policy, 0.4, 0.7));
     let processor = policy.processor();
     vec![
-        processor.prompt("What is it?", &[low.clone()]).unwrap(),
+        processor.prompt("What is it?", std::slice::from_ref(&low)).unwrap(),
         processor.prompt("Are they the same?", &[high, low]).unwrap(),
         processor.prompt("Say hello to me, please, and then say it again.", &[]).unwrap(),
     ]

@@ -252,7 +252,7 @@ async fn missing_scores_leave_their_group_and_too_few_exclude_it() {
     impl Reward for Gaps {
         fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
             let score = |(place, item): (usize, &rewards::RewardItem)| {
-                let alone = batch.step % 2 == 0 && item.group == 0 && place % 3 == 2;
+                let alone = batch.step.is_multiple_of(2) && item.group == 0 && place % 3 == 2;
                 (place % 3 != 1 && !alone).then_some(place as f64)
             };
             Ok(batch.items.iter().enumerate().map(score).collect())

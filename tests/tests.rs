@@ -1,5 +1,7 @@
 //! One binary for all integration tests: libtorch links slowly.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 mod audio_files;
 mod grpo_parity;
 mod mel_parity;

@@ -96,7 +96,7 @@ impl Actor for Conductor {
                     checkpoint: checkpoint::newest(&state.context.dir),
                     missing: VecDeque::new(),
                 };
-                let ended = Box::new(drive.to_the_end().await);
+                let ended = Box::new(drive.run_to_the_end().await);
                 // If the arm has gone, nobody is left to hear of it.
                 let _ = state.arm.cast(ArmMsg::StepsEnded { ended });
             }
@@ -127,7 +127,7 @@ struct Drive {
 }
 
 impl Drive {
-    async fn to_the_end(mut self) -> Ended {
+    async fn run_to_the_end(mut self) -> Ended {
         let status = match self.steps().await {
             Ok(()) => ArmStatus::Done,
             Err(halt) => {
@@ -165,8 +165,7 @@ impl Drive {
         let mut next = self.progress.step;
         while self.progress.step < arm.total_steps {
             let started = Instant::now();
-            let furthest =
-                (self.progress.step + arm.config.grpo.max_staleness as u64).min(arm.total_steps - 1);
+            let furthest = (self.progress.step + arm.config.grpo.max_staleness).min(arm.total_steps - 1);
             while next <= furthest {
                 ahead.0.push_back(tokio::spawn(collect::collect(arm.clone(), next)));
                 next += 1;

@@ -257,7 +257,7 @@ fn judging_is_free(config: &ArmConfig) -> bool {
 fn blueprints(args: &PrepareArgs, shelf: Shelf, source: AudioSource) -> Result<Blueprints, String> {
     let config = &args.config;
     let judge = match config.judge.kind {
-        scenarios::JudgeKind::Rules => Arc::new(RulesJudge::default()),
+        scenarios::JudgeKind::Rules => Arc::new(RulesJudge),
     };
     Ok(Blueprints {
         loader: LoaderArgs { source, workers: config.loader.workers, cache_clips: config.loader.cache_clips },

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler, WindowFunction};
@@ -41,10 +42,11 @@ pub fn resample(samples: Vec<f32>, rate: u32) -> Option<Vec<f32>> {
         if kept.len() >= MAX_KEPT && !kept.contains_key(&rate) {
             kept.clear();
         }
-        if !kept.contains_key(&rate) {
-            kept.insert(rate, resampler(rate)?);
-        }
-        run(kept.get_mut(&rate)?, &samples, rate)
+        let resampler = match kept.entry(rate) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(resampler(rate)?),
+        };
+        run(resampler, &samples, rate)
     })
 }
 
