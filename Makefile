@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs
+.PHONY: run test check docs base
 
 run:
 	cargo run --release --bin sandbox -- $(SCENARIO) $(ARGS)
@@ -20,3 +20,8 @@ check:
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Makes the built-in policy anew: scenarios/tiny/model.safetensors.
+base:
+	cargo run --release --bin sandbox -- scenarios/pretrain.toml --out runs/base
+	cp "$$(ls -td runs/base/pretrain-*/base/seed-7/checkpoints/step-* | head -1)/model.safetensors" scenarios/tiny/model.safetensors

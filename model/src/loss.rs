@@ -47,7 +47,7 @@ pub enum LossKind {
     DrGrpo,
     /// Mean over all tokens of the whole batch; usually with a larger `clip_high`.
     Dapo,
-    /// GRPO's mean with one importance ratio per completion, whatever [`GrpoConfig::importance`] says.
+    /// GRPO's mean with one importance ratio per completion, whatever `importance` says.
     Gspo,
 }
 

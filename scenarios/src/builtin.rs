@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cache::{cache_dir, make_once, stable_hash};
 use crate::dataset::DataError;
 
-/// The files of the directory. `model.safetensors` is made by `scenarios/pretrain.toml`.
+/// The files of the directory. `model.safetensors` is made by `make base`, from `scenarios/pretrain.toml`.
 const TINY: &[(&str, &[u8])] = &[
     ("config.json", include_bytes!("../tiny/config.json")),
     ("generation_config.json", include_bytes!("../tiny/generation_config.json")),
@@ -14,6 +14,7 @@ const TINY: &[(&str, &[u8])] = &[
     ("tokenizer.json", include_bytes!("../tiny/tokenizer.json")),
     ("tokenizer_config.json", include_bytes!("../tiny/tokenizer_config.json")),
     ("chat_template.jinja", include_bytes!("../tiny/chat_template.jinja")),
+    ("model.safetensors", include_bytes!("../tiny/model.safetensors")),
 ];
 
 /// The directory of the tiny policy, unpacked now if it is not in the cache. Its name changes with its content, so a

@@ -96,7 +96,7 @@ pub struct Step {
     pub applied: bool,
 }
 
-/// The optimizer; see the [module](self).
+/// AdamW over named tensors that it shares with the policy.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
