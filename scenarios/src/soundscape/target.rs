@@ -156,8 +156,8 @@ mod tests {
         assert_eq!(thinks(Kind::Walk, PromptStyle::Think), 2000);
         assert_eq!(thinks(Kind::Walk, PromptStyle::Answer), 0);
         // Rates .4 and .6 of 2000, standard deviation √(2000·.24) = 22.
-        assert!(thinks(Kind::Walk, PromptStyle::Adaptive).abs_diff(800) < 90);
-        assert!(thinks(Kind::Dial, PromptStyle::Adaptive).abs_diff(1200) < 90);
+        assert!(thinks(Kind::Count, PromptStyle::Adaptive).abs_diff(800) < 90);
+        assert!(thinks(Kind::Last, PromptStyle::Adaptive).abs_diff(1200) < 90);
     }
 
     #[test]
