@@ -14,12 +14,15 @@ use tracing::{
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::LevelFilter,
+    filter::{LevelFilter, Targets},
     layer::{Context, SubscriberExt as _},
     util::SubscriberInitExt as _,
 };
 
 use crate::{failure::Failure, progress::Screen};
+
+/// The crates whose warnings a person should see.
+const ROOMS: [&str; 5] = ["actors", "model", "rewards", "sandbox", "scenarios"];
 
 /// Starts logging; a run directory is resumed into the log it has.
 pub fn start(run_dir: &Path, screen: Screen) -> Result<(), Failure> {
@@ -32,11 +35,16 @@ pub fn start(run_dir: &Path, screen: Screen) -> Result<(), Failure> {
         Failure::Input(format!("RUST_LOG: {error}; write a level such as debug or actors=debug,info"))
     })?;
     let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Mutex::new(file));
+    // What libraries complain of (a decoder probing a damaged file) is told by our own message about it.
+    let own = Targets::new().with_targets(ROOMS.map(|room| (room, LevelFilter::WARN)));
     tracing_subscriber::registry()
         .with(to_file.with_filter(filter))
-        .with(Warnings { screen }.with_filter(LevelFilter::WARN))
+        .with(Warnings { screen }.with_filter(own))
         .try_init()
-        .map_err(|error| Failure::Running(format!("logging could not start: {error}")))
+        .map_err(|error| Failure::Running(format!("logging could not start: {error}")))?;
+    // What a panic cost is told by whoever supervises; where it happened is for the log.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(target: "panic", "{panic}")));
+    Ok(())
 }
 
 /// Shows warnings and errors as lines for people.
