@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rewards::{Difficulty, Mode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A line of `metrics.jsonl` of a GRPO arm: one step.
 #[derive(Debug, Serialize)]
@@ -71,7 +71,7 @@ pub struct SftMetrics {
 }
 
 /// Whether a completion was sampled to train on or to evaluate.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// To train on.
@@ -111,19 +111,45 @@ pub struct Rollout {
 }
 
 /// Counts and sums over completions, so that they pool over seeds.
-#[derive(Clone, Debug, Default, Serialize)]
-#[expect(missing_docs, reason = "docs/metrics.md defines the fields")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tally {
+    /// Completions scored.
     pub n: u64,
+    /// Correct by exact choice match.
     pub correct: u64,
+    /// Correct by the benchmark's own string match.
     pub correct_official: u64,
+    /// Completions that think.
     pub think: u64,
+    /// Completions in one of the two valid forms.
     pub well_formed: u64,
+    /// Sum of the consistency verdicts.
     pub consistency_sum: f64,
+    /// Completions with a consistency verdict.
     pub consistency_n: u64,
+    /// Sum of the think-quality verdicts.
     pub think_quality_sum: f64,
+    /// Completions with a think-quality verdict.
     pub think_quality_n: u64,
+    /// Sum of completion lengths, in tokens.
     pub completion_tokens: u64,
+}
+
+impl Tally {
+    /// Adds another evaluation's.
+    pub fn merge(&mut self, other: &Tally) {
+        self.n += other.n;
+        self.correct += other.correct;
+        self.correct_official += other.correct_official;
+        self.think += other.think;
+        self.well_formed += other.well_formed;
+        self.consistency_sum += other.consistency_sum;
+        self.consistency_n += other.consistency_n;
+        self.think_quality_sum += other.think_quality_sum;
+        self.think_quality_n += other.think_quality_n;
+        self.completion_tokens += other.completion_tokens;
+    }
 }
 
 /// A line of `eval.jsonl`: one evaluation of one suite.
@@ -157,7 +183,8 @@ pub struct Status {
 }
 
 /// Where groups ended (CONDUCT-1): `dispatched = trained + Σ excluded`.
-#[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GroupCounts {
     /// Groups sent out to be sampled.
     pub dispatched: u64,
@@ -173,7 +200,12 @@ impl GroupCounts {
         *self.excluded.entry(reason.to_owned()).or_default() += 1;
     }
 
-    /// Adds the counts of a step.
+    /// Whether every group sent out ended exactly once.
+    pub fn adds_up(&self) -> bool {
+        self.dispatched == self.trained + self.excluded.values().sum::<u64>()
+    }
+
+    /// Adds the counts of a step, or of another seed.
     pub fn add(&mut self, step: &GroupCounts) {
         self.dispatched += step.dispatched;
         self.trained += step.trained;

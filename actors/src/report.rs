@@ -32,7 +32,7 @@ use std::{
 };
 
 pub use paper::{Benchmarks, PaperRow};
-pub use records::{Counts, Groups};
+pub use records::{GroupCounts, Tally};
 pub use stats::Estimate;
 pub use summary::{ArmSummary, Evaluation, Score, SeedScores, SeedSummary, Summary, Timing};
 pub use worth::{Comparison, Difference};

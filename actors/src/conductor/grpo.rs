@@ -9,7 +9,7 @@ use super::collect::{Collected, figures};
 use super::{Drive, Halt};
 use crate::evaluator::rollout;
 use crate::optimizer::{OptimizerMsg, StepReport, TrainGroup};
-use crate::records::{GroupCounts, GrpoMetrics, Phase, Rollout};
+use crate::records::{GrpoMetrics, Phase, Rollout};
 use crate::run::RunEvent;
 use crate::statistics::{mean, mean_of, std_of};
 
@@ -160,12 +160,8 @@ fn trainable_groups(collected: &mut Collected, group_size: usize) -> Vec<TrainGr
             groups.push(TrainGroup { prompt: prompted.prompt.clone(), completions, advantages });
         }
     }
-    debug_assert!(adds_up(&collected.groups));
+    debug_assert!(collected.groups.adds_up());
     groups
-}
-
-fn adds_up(groups: &GroupCounts) -> bool {
-    groups.dispatched == groups.trained + groups.excluded.values().sum::<u64>()
 }
 
 fn missing(collected: &Collected) -> BTreeMap<String, u64> {

@@ -17,7 +17,7 @@ use self::{
 };
 use super::{
     plots::{axes::signed, style},
-    records::Groups,
+    records::GroupCounts,
     run_dir::RunDir,
     summary::Summary,
 };
@@ -61,7 +61,11 @@ pub(super) fn render(run: &RunDir, summary: &Summary) -> Result<String, Error> {
         js: include_str!("page/page.js"),
         summary,
         styles: (0..summary.arms.len()).map(style).collect(),
-        adds_up: summary.arms.iter().map(|arm| arm.groups.as_ref().is_none_or(Groups::adds_up)).collect(),
+        adds_up: summary
+            .arms
+            .iter()
+            .map(|arm| arm.groups.as_ref().is_none_or(GroupCounts::adds_up))
+            .collect(),
         tiles: overview::tiles(summary),
         suites: summary.suites.iter().map(|suite| SuiteView::of(summary, suite)).collect(),
         training: curves::training(run),

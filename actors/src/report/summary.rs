@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     paper::{self, PaperRow},
-    records::{Counts, EvalRow, Groups},
+    records::{EvalRow, GroupCounts, Tally},
     run_dir::{ArmDir, RunDir, SeedDir},
     stats::{Estimate, share},
     worth::{self, Comparison},
@@ -48,7 +48,7 @@ pub struct ArmSummary {
     /// Its seeds.
     pub seeds: Vec<SeedSummary>,
     /// What became of its groups, over all seeds; none where nothing was sampled to train on.
-    pub groups: Option<Groups>,
+    pub groups: Option<GroupCounts>,
     /// Its last evaluation, by suite. A suite not evaluated yet is missing.
     pub evals: BTreeMap<String, Evaluation>,
     /// The row of the paper's Table 1 for an arm of this name.
@@ -123,7 +123,7 @@ pub struct Score {
     /// Mean completion length in tokens.
     pub completion_tokens: Option<f64>,
     /// The counts and sums.
-    pub counts: Counts,
+    pub counts: Tally,
 }
 
 impl SeedScores {
@@ -138,7 +138,7 @@ impl SeedScores {
 
 impl Score {
     /// Works the rates out.
-    fn new(counts: Counts) -> Self {
+    fn new(counts: Tally) -> Self {
         let n = counts.n;
         Self {
             accuracy: share(counts.correct as f64, n),
@@ -224,9 +224,9 @@ impl SeedSummary {
 
 impl Evaluation {
     fn of(arm: &ArmDir, suite: &str, suites: usize) -> Option<Self> {
-        let mut overall = Counts::default();
-        let mut by_difficulty: BTreeMap<String, Counts> = BTreeMap::new();
-        let mut by_kind: BTreeMap<String, Counts> = BTreeMap::new();
+        let mut overall = Tally::default();
+        let mut by_difficulty: BTreeMap<String, Tally> = BTreeMap::new();
+        let mut by_kind: BTreeMap<String, Tally> = BTreeMap::new();
         let mut steps = BTreeMap::new();
         let mut by_seed = BTreeMap::new();
         let mut lengths = super::stats::Moments::default();
@@ -252,7 +252,7 @@ impl Evaluation {
             .iter()
             .filter_map(|(&seed, scores)| Some((seed, scores.overall.accuracy?.value)))
             .collect();
-        let scored = |counts: BTreeMap<String, Counts>| -> Vec<(String, Score)> {
+        let scored = |counts: BTreeMap<String, Tally>| -> Vec<(String, Score)> {
             counts.into_iter().map(|(name, counts)| (name, Score::new(counts))).collect()
         };
         let mut by_difficulty = scored(by_difficulty);
@@ -279,16 +279,16 @@ impl Evaluation {
 }
 
 /// What the arms' own last words were, or, for a run that was killed, what its steps add up to.
-fn groups(arm: &ArmDir) -> Option<Groups> {
-    let mut total = Groups::default();
+fn groups(arm: &ArmDir) -> Option<GroupCounts> {
+    let mut total = GroupCounts::default();
     for seed in &arm.seeds {
         let finished = seed.status.status.as_deref().is_some_and(|status| status != "running");
         if let Some(groups) = seed.status.groups.as_ref().filter(|_| finished) {
-            total.merge(groups);
+            total.add(groups);
             continue;
         }
         for row in seed.metrics.values() {
-            total.merge(&Groups {
+            total.add(&GroupCounts {
                 dispatched: row.groups_dispatched,
                 trained: row.groups_trained,
                 excluded: row.groups_excluded.clone(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::curves::Panel;
 use crate::report::{
     plots::{interval, rates, style},
-    records::Groups,
+    records::GroupCounts,
     stats::Estimate,
     summary::{ArmSummary, Evaluation, Score, Summary},
     worth::Comparison,
@@ -59,7 +59,7 @@ pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
     let dispatched: u64 = groups().map(|groups| groups.dispatched).sum();
     if dispatched > 0 {
         let excluded: u64 = groups().flat_map(|groups| groups.excluded.values()).sum();
-        let whole = groups().all(Groups::adds_up);
+        let whole = groups().all(GroupCounts::adds_up);
         tiles.push(Tile {
             label: "Groups sampled".to_owned(),
             value: dispatched.to_string(),
