@@ -239,6 +239,20 @@ async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
     assert_eq!(dispatched, trained + excluded.values().sum::<u64>());
     assert!(ran.warnings.iter().any(|warning| warning.contains("cut short")));
 
+    let strict = SCENARIO.replace("[rewards]", "[loader]\nmax_failed_fraction = 0.05\n\n[rewards]");
+    let source: AudioSource =
+        Arc::new(
+            move |path| {
+                if bad(path) { Err(format!("{}: cut short", path.display())) } else { decode(path) }
+            },
+        );
+    let ran = run(&strict, registry(), Some(source)).await;
+    let ArmStatus::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
+    assert!(
+        reason.contains("clips could not be read, more than loader.max_failed_fraction = 0.05"),
+        "{reason}"
+    );
+
     let none: AudioSource = Arc::new(|path| Err(format!("{}: empty", path.display())));
     let ran = run(SCENARIO, registry(), Some(none)).await;
     let Err(RunError::Input(message)) = ran.outcome else { panic!("nothing to train on") };

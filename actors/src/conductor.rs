@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::collect::AUDIO_UNREADABLE;
 use crate::arm::{ArmContext, ArmMsg};
 use crate::checkpoint;
 use crate::evaluator::{EvaluateQuery, EvaluatorMsg};
@@ -204,12 +205,28 @@ impl Drive {
 
     async fn after_step(&mut self) -> Result<(), Halt> {
         let (step, total) = (self.progress.step, self.arm.total_steps);
+        self.check_readable()?;
         let every = |period: u64| period > 0 && step.is_multiple_of(period);
         if step == total || every(self.arm.config.eval.every) {
             self.evaluate().await?;
         }
         if step < total && every(self.arm.config.checkpoint.every) {
             self.write_checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the arm when too many of its clips could not be read.
+    fn check_readable(&self) -> Result<(), Halt> {
+        let groups = &self.progress.groups;
+        let unreadable = groups.excluded.get(AUDIO_UNREADABLE).copied().unwrap_or_default();
+        let most = self.arm.config.loader.max_failed_fraction;
+        if unreadable as f64 > most * groups.dispatched as f64 {
+            return Err(Halt::Failed(format!(
+                "{unreadable} of {} clips could not be read, more than loader.max_failed_fraction = {most} allows; see \
+                 run.log for which",
+                groups.dispatched
+            )));
         }
         Ok(())
     }

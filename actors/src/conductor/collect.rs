@@ -74,6 +74,9 @@ pub async fn prompts_of(
     Ok((prompts, loaded.seconds))
 }
 
+/// The name that groups whose clip can't be read are counted under.
+pub const AUDIO_UNREADABLE: &str = "audio_unreadable";
+
 /// Why a row could not be used.
 pub struct Unusable {
     /// The name it is counted under.
@@ -88,7 +91,7 @@ fn prompt_of(
     clip: Clip,
     style: Option<PromptStyle>,
 ) -> Result<Prompt, Unusable> {
-    let clip = clip.map_err(|message| Unusable { reason: "audio_unreadable", message })?;
+    let clip = clip.map_err(|message| Unusable { reason: AUDIO_UNREADABLE, message })?;
     arm.processor
         .prompt(&arm.user_text(row, style), &[clip])
         .map_err(|error| Unusable { reason: "prompt_unusable", message: format!("{}: {error}", row.id) })

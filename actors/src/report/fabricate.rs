@@ -1,5 +1,5 @@
 //! Makes run directories up, for tests and for looking at the page:
-//! `REPORT_FIXTURE=/tmp/run cargo nextest run -p actors a_whole_run` keeps the one it makes there.
+//! `REPORT_FIXTURE=DIR cargo nextest run -p actors a_whole_run` keeps the one it makes there.
 
 use std::{fs, path::Path};
 

@@ -12,9 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub struct JudgeConfig {
     /// `rules` compares the thinking with the reasoning steps the data knows.
     pub kind: JudgeKind,
-    /// Longest wait for one verdict, in seconds; after that the score is missing, not 0.
+    /// Longest wait for one verdict, in seconds; after that the score is missing, not 0. `rules` needs
+    /// no waiting.
     pub timeout_seconds: f64,
-    /// Verdicts asked for at once.
+    /// Verdicts asked for at once, of judges that are asked over a wire; `rules` is not.
     pub concurrency: usize,
 }
 

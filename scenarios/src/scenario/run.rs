@@ -97,7 +97,7 @@ impl JsonSchema for Device {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ControlConfig {
-    /// Address the control channel listens on; port 0 takes any free port.
+    /// Address the control channel will listen on; port 0 takes any free port. Nothing listens yet.
     pub listen: String,
 }
 
@@ -117,7 +117,7 @@ pub struct SupervisionConfig {
     pub window_seconds: f64,
     /// Longest wait for any one answer from an actor, in seconds.
     pub call_timeout_seconds: f64,
-    /// Largest fraction of a step's completions that may lack a reward before the arm stops with the reason.
+    /// Largest fraction of the scores of ten steps that may be missing before the arm stops with the reason.
     pub max_missing_fraction: f64,
 }
 
