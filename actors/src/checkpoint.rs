@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::conductor::Progress;
 use crate::recorder::keep_lines;
+use crate::records::Phase;
 use crate::shelf::{NamedTensors, Published};
 
 /// The optimizer's moments.
 const OPTIMIZER: &str = "optimizer.safetensors";
+/// What an arm records, line by line.
+const RECORDS: [&str; 3] = ["metrics.jsonl", "rollouts.jsonl", "eval.jsonl"];
 /// How far the arm had come.
 const STATE: &str = "state.json";
 
@@ -137,9 +140,8 @@ pub fn resume(
         serde_json::from_slice(&json).map_err(|source| CheckpointError::State { path, source })?;
     let trainable = policy.read_trainable(&folder)?;
     let optimizer = model::checkpoint::read_tensors(&folder.join(OPTIMIZER))?;
-    let step = state.progress.step;
-    for file in ["metrics.jsonl", "rollouts.jsonl", "eval.jsonl"] {
-        keep_lines(&arm_dir.join(file), |line| step_of(line).is_some_and(|at| at <= step)).map_err(io)?;
+    for file in RECORDS {
+        keep_lines(&arm_dir.join(file), |line| state.progress.covers(file, line)).map_err(io)?;
     }
     let published = Published { policy_version: state.policy_version, trainable, optimizer };
     Ok(Some((folder, state, published)))
@@ -150,15 +152,21 @@ pub fn resume(
 /// # Errors
 /// Whatever the file system says.
 pub fn forget(arm_dir: &Path) -> std::io::Result<()> {
-    ["metrics.jsonl", "rollouts.jsonl", "eval.jsonl"]
-        .iter()
-        .try_for_each(|file| keep_lines(&arm_dir.join(file), |_| false))
+    RECORDS.iter().try_for_each(|file| keep_lines(&arm_dir.join(file), |_| false))
 }
 
-fn step_of(line: &str) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Line {
-        step: u64,
+impl Progress {
+    /// Whether a recorded line is of what had happened by then; what came later happens again.
+    fn covers(&self, file: &str, line: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Line {
+            step: u64,
+            phase: Option<Phase>,
+        }
+        serde_json::from_str::<Line>(line).is_ok_and(|line| {
+            let of_evaluation = file == "eval.jsonl" || line.phase == Some(Phase::Eval);
+            let done = !of_evaluation || self.evaluated == Some(self.step);
+            line.step < self.step || (line.step == self.step && done)
+        })
     }
-    serde_json::from_str::<Line>(line).ok().map(|line| line.step)
 }

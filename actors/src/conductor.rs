@@ -33,6 +33,8 @@ mod sft;
 pub struct Progress {
     /// Steps taken.
     pub step: u64,
+    /// The step after which it was last evaluated; an evaluation that a stop cut off is made on resuming.
+    pub evaluated: Option<u64>,
     /// Where all groups so far ended.
     pub groups: GroupCounts,
 }
@@ -147,7 +149,7 @@ impl Drive {
 
     async fn steps(&mut self) -> Result<(), Halt> {
         let arm = self.arm.clone();
-        if self.progress.step == 0 && (arm.config.eval.at_start || arm.config.method == Method::None) {
+        if self.evaluation_is_due() {
             self.evaluate().await?;
         }
         match arm.config.method {
@@ -206,14 +208,22 @@ impl Drive {
     async fn after_step(&mut self) -> Result<(), Halt> {
         let (step, total) = (self.progress.step, self.arm.total_steps);
         self.check_readable()?;
-        let every = |period: u64| period > 0 && step.is_multiple_of(period);
-        if step == total || every(self.arm.config.eval.every) {
+        if self.evaluation_is_due() {
             self.evaluate().await?;
         }
-        if step < total && every(self.arm.config.checkpoint.every) {
+        if step < total && every(self.arm.config.checkpoint.every, step) {
             self.write_checkpoint().await?;
         }
         Ok(())
+    }
+
+    fn evaluation_is_due(&self) -> bool {
+        let (step, config) = (self.progress.step, &self.arm.config);
+        let due = match step {
+            0 => config.eval.at_start || config.method == Method::None,
+            _ => step == self.arm.total_steps || every(config.eval.every, step),
+        };
+        due && self.progress.evaluated != Some(step)
     }
 
     /// Ends the arm when too many of its clips could not be read.
@@ -235,7 +245,9 @@ impl Drive {
         let query = EvaluateQuery { step: self.progress.step };
         let slot = self.arm.slots.evaluator.clone();
         let evaluated = self.unless_stopped(slot.call(query, EvaluatorMsg::Evaluate)).await?;
-        Ok(evaluated.map_err(|error| error.to_string())??)
+        evaluated.map_err(|error| error.to_string())??;
+        self.progress.evaluated = Some(self.progress.step);
+        Ok(())
     }
 
     async fn write_checkpoint(&mut self) -> Result<(), String> {
@@ -280,6 +292,11 @@ impl Drive {
     fn tell(&self, event: RunEvent) {
         self.arm.tell(event);
     }
+}
+
+/// Whether something done every `period` steps is done after `step`; a period of 0 is never.
+fn every(period: u64, step: u64) -> bool {
+    period > 0 && step.is_multiple_of(period)
 }
 
 /// Steps being collected ahead; dropped, they are given up.
