@@ -9,8 +9,8 @@ run:
 	cargo run --release --bin sandbox -- $(SCENARIO) $(ARGS)
 
 test:
-	@cargo nextest --version >/dev/null 2>&1 && exec cargo nextest run --workspace || \
-		{ echo "cargo-nextest is missing; running the tests with cargo test"; cargo test --workspace --all-targets; }
+	@cargo nextest --version >/dev/null 2>&1 && exec cargo nextest run --workspace --no-fail-fast || \
+		{ echo "cargo-nextest is missing; running the tests with cargo test"; cargo test --workspace --all-targets --no-fail-fast; }
 	cargo test --workspace --doc
 
 check:
