@@ -10,13 +10,13 @@ use crate::decoder::attention::PromptAttention;
 use crate::decoder::rope::Angles;
 use crate::error::ModelError;
 use crate::kv_cache::KvCache;
+use crate::network::{Network, PromptBatch};
 use crate::processor::{Processor, Prompt};
-use crate::qwen2_audio::{PromptBatch, Qwen2Audio};
 use crate::sampling::{Completion, Finish, Sampler, SamplingParams, uniforms};
 
 /// Writes `group` completions of each prompt; `seeds` has one per completion, a prompt's together.
 pub(crate) fn generate(
-    model: &Qwen2Audio,
+    model: &Network,
     processor: &Processor,
     prompts: &[Prompt],
     group: usize,
@@ -61,12 +61,7 @@ pub(crate) fn generate(
 }
 
 /// Runs the prompts; returns their cache and the logits after each, `[prompts, vocabulary]`.
-fn prefill(
-    model: &Qwen2Audio,
-    batch: &PromptBatch,
-    group: i64,
-    params: &SamplingParams,
-) -> (KvCache, Tensor) {
+fn prefill(model: &Network, batch: &PromptBatch, group: i64, params: &SamplingParams) -> (KvCache, Tensor) {
     let decoder = &model.decoder;
     let (count, length) = (batch.rows.batch, batch.rows.length);
     let limit = params.max_new_tokens as i64;
@@ -84,7 +79,7 @@ fn prefill(
 
 /// Which completion each row of the batch writes, and what has been written.
 struct Rows<'a> {
-    model: &'a Qwen2Audio,
+    model: &'a Network,
     eos_ids: &'a [i64],
     completions: Vec<Completion>,
     finished: Vec<bool>,
@@ -102,7 +97,7 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn new(
-        model: &'a Qwen2Audio,
+        model: &'a Network,
         batch: &PromptBatch,
         group: usize,
         params: &SamplingParams,

@@ -30,7 +30,6 @@
 //! ```
 
 pub mod audio;
-mod audio_tower;
 pub mod checkpoint;
 mod clip_cache;
 pub mod config;
@@ -41,18 +40,19 @@ mod generate;
 mod kv_cache;
 mod logprobs;
 pub mod loss;
+mod network;
 mod nn;
 pub mod optim;
 mod params;
 mod policy;
 mod processor;
-mod qwen2_audio;
 mod rng;
 mod sampling;
+mod tower;
 
-pub use audio_tower::ClipFeatures;
 pub use error::ModelError;
 pub use logprobs::{Group, GroupLogprobs};
 pub use policy::{Policy, PolicyOptions};
 pub use processor::{Processor, Prompt};
 pub use sampling::{Completion, Finish, SamplingParams};
+pub use tower::ClipFeatures;

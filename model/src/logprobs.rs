@@ -8,8 +8,8 @@ use tch::{Kind, Tensor};
 
 use crate::decoder::attention::{CompletionRows, GroupAttention};
 use crate::error::ModelError;
+use crate::network::{Network, PromptBatch};
 use crate::processor::Prompt;
-use crate::qwen2_audio::{PromptBatch, Qwen2Audio};
 
 /// Logits computed at once, as a count of numbers: 256 MB.
 const CHUNK: i64 = 1 << 26;
@@ -132,7 +132,7 @@ fn pack(completions: &[&[i64]], places: usize) -> Vec<Vec<usize>> {
 
 /// Log-probabilities under the temperature-scaled distribution.
 pub(crate) fn logprobs(
-    model: &Qwen2Audio,
+    model: &Network,
     groups: &[Group<'_>],
     temperature: f64,
 ) -> Result<GroupLogprobs, ModelError> {
@@ -162,7 +162,7 @@ pub(crate) fn logprobs(
 }
 
 /// Hidden states that predict a token, `[tokens, hidden]`.
-fn hidden_states(model: &Qwen2Audio, batch: &PromptBatch, layout: &Layout) -> Tensor {
+fn hidden_states(model: &Network, batch: &PromptBatch, layout: &Layout) -> Tensor {
     let decoder = &model.decoder;
     let shape = [layout.prompts.len() as i64, layout.places];
     let completions = CompletionRows {
@@ -177,7 +177,7 @@ fn hidden_states(model: &Qwen2Audio, batch: &PromptBatch, layout: &Layout) -> Te
 }
 
 /// `[tokens]`
-fn token_logprobs(model: &Qwen2Audio, hidden: &Tensor, layout: &Layout, temperature: f64) -> Tensor {
+fn token_logprobs(model: &Network, hidden: &Tensor, layout: &Layout, temperature: f64) -> Tensor {
     let targets = model.upload(&layout.targets);
     let rows = layout.targets.len() as i64;
     let chunk = (CHUNK / model.config.text.vocab_size).max(1);

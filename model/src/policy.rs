@@ -9,17 +9,17 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 use crate::audio::LogMel;
-use crate::audio_tower::ClipFeatures;
 use crate::checkpoint::{Checkpoint, SINGLE, write_tensors};
 use crate::config::ModelConfig;
 use crate::decoder::attention::PromptAttention;
 use crate::error::ModelError;
 use crate::generate::generate;
 use crate::logprobs::{Group, GroupLogprobs, logprobs};
+use crate::network::Network;
 use crate::params::{Params, Source};
 use crate::processor::{Processor, Prompt};
-use crate::qwen2_audio::Qwen2Audio;
 use crate::sampling::{Completion, SamplingParams};
+use crate::tower::ClipFeatures;
 
 /// The files beside the weights that make a Hugging Face directory whole.
 const SIDE_FILES: [&str; 12] = [
@@ -58,7 +58,7 @@ impl Default for PolicyOptions {
 
 /// A Qwen2-Audio with its processor. It is `Send`: an actor on a thread of its own owns it.
 pub struct Policy {
-    model: Qwen2Audio,
+    model: Network,
     processor: Processor,
     side_files: Arc<Vec<(&'static str, Vec<u8>)>>,
 }
@@ -85,7 +85,7 @@ impl Policy {
             (None, seed) => Source::Random(seed.unwrap_or_default()),
         };
         let params = Params::new(options.device, kind, true, options.train_audio_tower);
-        let model = Qwen2Audio::build(config, params, &source, Arc::default())?;
+        let model = Network::build(config, params, &source, Arc::default())?;
         Ok(Policy { model, processor, side_files: Arc::new(side_files(dir)?) })
     }
 

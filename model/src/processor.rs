@@ -13,9 +13,9 @@ use std::sync::Arc;
 use tokenizers::Tokenizer;
 
 use crate::audio::{FeatureExtractor, LogMel};
-use crate::audio_tower::token_counts;
 use crate::config::{ModelConfig, TokenIds};
 use crate::error::ModelError;
+use crate::tower::token_counts;
 use template::ChatTemplate;
 
 /// Ids and clips of one prompt, ready for the model.

@@ -1,11 +1,10 @@
-//! Qwen2-Audio put together: audio tower, projector and language model.
+//! A model put together: audio tower and language model.
 
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
 use crate::audio::LogMel;
-use crate::audio_tower::{AudioTower, ClipFeatures};
 use crate::clip_cache::ClipCache;
 use crate::config::ModelConfig;
 use crate::decoder::Decoder;
@@ -14,9 +13,10 @@ use crate::error::ModelError;
 use crate::nn::Builder;
 use crate::params::{Params, Source};
 use crate::processor::Prompt;
+use crate::tower::{AudioTower, ClipFeatures};
 
 /// A model with its tensors.
-pub(crate) struct Qwen2Audio {
+pub(crate) struct Network {
     pub(crate) config: Arc<ModelConfig>,
     pub(crate) params: Params,
     pub(crate) decoder: Decoder,
@@ -39,24 +39,24 @@ pub(crate) struct PromptBatch {
     features: Option<Tensor>,
 }
 
-impl Qwen2Audio {
+impl Network {
     pub(crate) fn build(
         config: Arc<ModelConfig>,
         mut params: Params,
         source: &Source<'_>,
         clips: Arc<ClipCache>,
-    ) -> Result<Qwen2Audio, ModelError> {
+    ) -> Result<Network, ModelError> {
         let mut root = Builder { source, params: &mut params, prefix: String::new() };
         let tower = AudioTower::new(&mut root, &config)?;
         let decoder = Decoder::new(&mut root.below("language_model"), &config.text)?;
-        Ok(Qwen2Audio { config, params, decoder, tower, clips })
+        Ok(Network { config, params, decoder, tower, clips })
     }
 
     /// A copy for another actor (PARAM-1). A tower that trains has features of its own.
-    pub(crate) fn replica(&self, learns: bool) -> Result<Qwen2Audio, ModelError> {
+    pub(crate) fn replica(&self, learns: bool) -> Result<Network, ModelError> {
         let clips = if self.params.tower_trains() { Arc::default() } else { self.clips.clone() };
         let params = self.params.for_replica(learns);
-        Qwen2Audio::build(self.config.clone(), params, &Source::Replica(&self.params), clips)
+        Network::build(self.config.clone(), params, &Source::Replica(&self.params), clips)
     }
 
     pub(crate) fn load_trainable(&self, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
