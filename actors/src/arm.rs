@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use model::{Processor, SamplingParams};
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use rewards::{ParserOptions, Question, RewardRegistry};
+use rewards::{ParserOptions, Question};
 use scenarios::{ArmConfig, Method, PromptStyle};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -25,7 +25,7 @@ use crate::loader::{Loader, LoaderArgs, LoaderMsg};
 use crate::optimizer::{Optimizer, OptimizerArgs, OptimizerMsg};
 use crate::recorder::{Lines, RecorderMsg};
 use crate::records::Status;
-use crate::reward::{RewardActor, RewardMsg};
+use crate::reward::{RewardActor, RewardMsg, RewardSource};
 use crate::run::{ArmStatus, RunEvent, RunMsg};
 use crate::sampler::{Sampler, SamplerArgs, SamplerMsg};
 use crate::shaper::{Shaper, ShaperArgs, ShaperMsg};
@@ -203,8 +203,8 @@ pub struct Blueprints {
     pub sampler: SamplerArgs,
     /// The judge pool.
     pub judge: JudgeArgs,
-    /// Where rewards are built from.
-    pub registry: Arc<RewardRegistry>,
+    /// The rewards, by component name.
+    pub rewards: BTreeMap<String, RewardSource>,
     /// The shaper, in arms with rewards.
     pub shaper: Option<ShaperArgs>,
     /// The optimizer, in arms that train.
@@ -354,12 +354,9 @@ impl ArmState {
                 install(&slots.judge, actor)
             }
             Role::Reward(component) => {
-                let spec = &context.config.rewards[component];
-                let reward = plans
-                    .registry
-                    .build(&spec.kind, &spec.options)
-                    .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
-                let (actor, _) = Actor::spawn_linked(name, RewardActor, reward, parent).await?;
+                let source = &plans.rewards[component];
+                let scorer = source.open().map_err(|error| SpawnErr::StartupFailed(error.into()))?;
+                let (actor, _) = Actor::spawn_linked(name, RewardActor, scorer, parent).await?;
                 install(&slots.rewards[component], actor)
             }
             Role::Shaper => {

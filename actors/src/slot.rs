@@ -62,6 +62,11 @@ impl<A> Reply<A> {
     pub fn send(self, answer: A) {
         let _ = self.sender.send(answer);
     }
+
+    /// Waits until nobody waits for the answer any more.
+    pub async fn abandoned(&mut self) {
+        self.sender.closed().await;
+    }
 }
 
 enum Occupant<M> {

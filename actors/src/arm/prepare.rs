@@ -2,7 +2,7 @@
 //!
 //! Everything that can be wrong with what the user gave shows here, as one line, before any step is taken.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use crate::judge::JudgeArgs;
 use crate::loader::{AudioSource, LoaderArgs};
 use crate::optimizer::OptimizerArgs;
 use crate::recorder::RecorderMsg;
+use crate::reward::RewardSource;
 use crate::run::RunEvent;
 use crate::sampler::SamplerArgs;
 use crate::seed::{Purpose, derive};
@@ -90,7 +91,7 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
     let (progress, published) = begin(&args, &dir, &policy)?;
     let shelf = Shelf::new(policy, published);
     let blueprints = blueprints(&args, shelf, source)?;
-    let ask_judge = needs_verdict(config, &args.registry)? || judging_is_free(config);
+    let ask_judge = needs_verdict(config, &blueprints.rewards)? || judging_is_free(config);
     let context = ArmContext {
         name: config.name.clone(),
         seed: *seed,
@@ -236,13 +237,10 @@ fn slots(config: &ArmConfig, recorder: Slot<RecorderMsg>) -> Slots {
     }
 }
 
-fn needs_verdict(config: &ArmConfig, registry: &RewardRegistry) -> Result<bool, String> {
+fn needs_verdict(config: &ArmConfig, rewards: &BTreeMap<String, RewardSource>) -> Result<bool, String> {
     let mut needed = false;
-    for (name, spec) in &config.rewards {
-        let reward = registry
-            .build(&spec.kind, &spec.options)
-            .map_err(|error| format!("arm `{}`, [rewards.{name}]: {error}", config.name))?;
-        needed |= reward.needs_verdict();
+    for reward in rewards.values() {
+        needed |= reward.needs_verdict().map_err(|error| format!("arm `{}`, {error}", config.name))?;
     }
     Ok(needed)
 }
@@ -263,7 +261,11 @@ fn blueprints(args: &PrepareArgs, shelf: Shelf, source: AudioSource) -> Result<B
         loader: LoaderArgs { source, workers: config.loader.workers, cache_clips: config.loader.cache_clips },
         sampler: SamplerArgs { shelf: shelf.clone(), threads: args.threads },
         judge: JudgeArgs { judge },
-        registry: args.registry.clone(),
+        rewards: config
+            .rewards
+            .iter()
+            .map(|(name, spec)| (name.clone(), RewardSource::new(name, spec.clone(), args.registry.clone())))
+            .collect(),
         shaper: if config.method == Method::Grpo { Some(shaper(config)?) } else { None },
         optimizer: (config.method != Method::None).then(|| optimizer(args, shelf)),
     })

@@ -1,0 +1,60 @@
+//! What scores for a reward actor: a reward in Rust.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rewards::{Reward, RewardBatch};
+
+use super::{Cause, Failure, Scored};
+
+/// A reward, opened.
+pub enum Scorer {
+    /// A reward in Rust. The lock is held while it scores, so that a batch that nobody waits for any more delays the
+    /// next one and nothing else.
+    Rust(Arc<Mutex<Box<dyn Reward>>>),
+}
+
+impl Scorer {
+    /// Scores a batch. May be given up at any `.await`.
+    ///
+    /// # Panics
+    /// If a reward in Rust does.
+    pub async fn score(&mut self, batch: Arc<RewardBatch>) -> Scored {
+        let started = Instant::now();
+        let wanted = batch.items.len();
+        let answer = match self {
+            Scorer::Rust(reward) => score_in_rust(reward.clone(), batch).await,
+        };
+        Scored::of(answer, wanted, started.elapsed().as_secs_f64())
+    }
+
+    /// Tries the reward out.
+    ///
+    /// # Errors
+    /// One line: why it can't be let in. That it has no score for a completion is none.
+    pub async fn probe(&mut self, batch: Arc<RewardBatch>) -> Result<Scored, String> {
+        let scored = self.score(batch).await;
+        match &scored.failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(scored),
+        }
+    }
+}
+
+async fn score_in_rust(
+    reward: Arc<Mutex<Box<dyn Reward>>>,
+    batch: Arc<RewardBatch>,
+) -> Result<Vec<Option<f64>>, Failure> {
+    let scoring = tokio::task::spawn_blocking(move || {
+        let mut reward = reward.lock().expect("it panicked over a batch that nobody waited for");
+        reward.score(&batch)
+    });
+    match scoring.await {
+        Ok(answer) => answer.map_err(|error| Failure { cause: Cause::Error, message: error.to_string() }),
+        Err(ended) => match ended.try_into_panic() {
+            // The actor dies of it, as if the reward ran inside it, and its supervisor opens the next one.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(cancelled) => Err(Failure { cause: Cause::Error, message: cancelled.to_string() }),
+        },
+    }
+}
