@@ -57,7 +57,7 @@ fn policy() -> Policy {
 fn clip(policy: &Policy, seconds: f64, pitch: f32) -> Arc<LogMel> {
     let samples: Vec<f32> =
         (0..(seconds * 16_000.0) as usize).map(|i| 0.3 * (pitch * i as f32).sin()).collect();
-    Arc::new(policy.processor().features().extract(&samples))
+    Arc::new(policy.processor().extract(&samples).unwrap())
 }
 
 /// Prompts of different lengths: a clip, two clips of which one is the same, and none.

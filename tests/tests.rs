@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod audio_files;
+mod goldens;
 mod grpo_parity;
 mod mel_parity;
 mod policy;
+mod qwen2_5_omni_parity;
 mod qwen2_audio_parity;
+mod qwen3_parity;
 mod runs;

@@ -42,7 +42,7 @@ fn prompts(policy: &Policy) -> Vec<Prompt> {
     let clip = |index: usize| {
         let pitch = 0.1 + 0.05 * index as f32;
         let samples: Vec<f32> = (0..38_400).map(|sample| 0.3 * (pitch * sample as f32).sin()).collect();
-        Arc::new(policy.processor().features().extract(&samples))
+        Arc::new(policy.processor().extract(&samples).expect("a model that hears"))
     };
     (0..PROMPTS)
         .map(|index| {

@@ -185,14 +185,14 @@ fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
     Ok(names.into_iter().map(|name| dir.join(name)).collect())
 }
 
-/// The hub's name for a tensor under either convention.
+/// The name a tensor goes by here: the hub's, without the `thinker.` of a larger model, and without what transformers 5
+/// doubles.
 fn hub_name(name: &str) -> String {
-    match name.strip_prefix("language_model.model.model.") {
-        Some(rest) => format!("language_model.model.{rest}"),
-        None => match name.strip_prefix("language_model.model.lm_head.") {
-            Some(rest) => format!("language_model.lm_head.{rest}"),
-            None => name.to_owned(),
-        },
+    let name = name.strip_prefix("thinker.").unwrap_or(name);
+    match name.strip_prefix("language_model.model.") {
+        Some(rest) if rest.starts_with("model.") => format!("language_model.{rest}"),
+        Some(rest) if rest.starts_with("lm_head.") => format!("language_model.{rest}"),
+        _ => name.to_owned(),
     }
 }
 
@@ -244,6 +244,7 @@ mod tests {
         assert_eq!(hub_name("language_model.model.norm.weight"), "language_model.model.norm.weight");
         assert_eq!(hub_name("language_model.model.lm_head.weight"), "language_model.lm_head.weight");
         assert_eq!(hub_name("audio_tower.conv1.bias"), "audio_tower.conv1.bias");
+        assert_eq!(hub_name("thinker.model.norm.weight"), "model.norm.weight");
     }
 
     #[test]

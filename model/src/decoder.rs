@@ -1,4 +1,4 @@
-//! The language model: a Qwen2 decoder over a flat list of tokens.
+//! The language model: a Qwen2 or Qwen3 decoder over a flat list of tokens.
 //!
 //! The decoder itself knows no batch and no cache. It maps rows to rows, and each layer hands its queries, keys and
 //! values to an attention it is given: [`attention::PromptAttention`] to fill a cache, [`attention::GroupAttention`] for
@@ -58,6 +58,8 @@ pub(crate) struct Decoder {
 struct Layer {
     attention_norm: RmsNorm,
     qkv: JoinedLinear,
+    /// Of each head's queries and keys, where the architecture has them.
+    query_key_norms: Option<[RmsNorm; 2]>,
     out: Linear,
     ffn_norm: RmsNorm,
     gate_up: JoinedLinear,
@@ -79,7 +81,8 @@ impl Decoder {
             true => Linear::tied(&embedding),
             false => Linear::new(&mut builder.below("lm_head"), hidden, vocab, false)?,
         };
-        let rope = Rope::new(config.head_dim, config.rope_theta, embedding.device(), embedding.kind());
+        let options = (embedding.kind(), embedding.device());
+        let rope = Rope::new(config.head_dim, config.rope_theta, config.mrope_section, options);
         Ok(Decoder { embedding, layers, norm, head, rope, sizes: HeadSizes::of(config) })
     }
 
@@ -93,6 +96,8 @@ impl Decoder {
         Tensor::embedding(&self.embedding, ids, -1, false, false)
     }
 
+    /// # Shapes
+    /// `positions: [rows]`, or `[3, rows]` where time, height and width differ
     pub(crate) fn angles(&self, positions: &Tensor) -> Angles {
         self.rope.angles(positions)
     }
@@ -158,7 +163,14 @@ impl Layer {
         let projections = [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)];
         Ok(Layer {
             attention_norm: RmsNorm::new(&mut builder.below("input_layernorm"), hidden, eps)?,
-            qkv: JoinedLinear::new(&mut builder.below("self_attn"), hidden, &projections, true)?,
+            qkv: JoinedLinear::new(&mut builder.below("self_attn"), hidden, &projections, config.qkv_bias)?,
+            query_key_norms: match config.qk_norm {
+                true => Some([
+                    RmsNorm::new(&mut builder.below("self_attn.q_norm"), sizes.width, eps)?,
+                    RmsNorm::new(&mut builder.below("self_attn.k_norm"), sizes.width, eps)?,
+                ]),
+                false => None,
+            },
             out: Linear::new(&mut builder.below("self_attn.o_proj"), queries, hidden, false)?,
             ffn_norm: RmsNorm::new(&mut builder.below("post_attention_layernorm"), hidden, eps)?,
             gate_up: JoinedLinear::new(
@@ -184,7 +196,11 @@ impl Layer {
         let rows = x.size()[0];
         let qkv = self.qkv.forward(&self.attention_norm.forward(x)).view([rows, queries + 2 * keys, width]);
         // Splitting, unlike narrowing twice, has one gradient to assemble instead of two to pad and add.
-        let [queries_keys, values] = split(&qkv, [queries + keys, keys], 1);
+        let [mut queries_keys, values] = split(&qkv, [queries + keys, keys], 1);
+        if let Some([of_queries, of_keys]) = &self.query_key_norms {
+            let [query, key] = split(&queries_keys, [queries, keys], 1);
+            queries_keys = Tensor::cat(&[of_queries.forward(&query), of_keys.forward(&key)], 1);
+        }
         let heads = Heads { queries_keys: angles.rotate(&queries_keys), values };
         let attended = attention.attend(index, &heads);
         let x = match keep {

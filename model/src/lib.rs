@@ -17,7 +17,7 @@
 //! let device = model::device::resolve("auto")?.device;
 //! let policy = Policy::open(Path::new("Qwen2-Audio-7B-Instruct"), &PolicyOptions { device, ..Default::default() })?;
 //! let processor = policy.processor();
-//! let clip = Arc::new(processor.features().extract(&load_audio(Path::new("dog.wav"), Downmix::First)?));
+//! let clip = Arc::new(processor.extract(&load_audio(Path::new("dog.wav"), Downmix::First)?)?);
 //! let prompts = [processor.prompt("What animal is it?", &[clip])?];
 //!
 //! let completions = policy.replica()?.generate(&prompts, 2, &SamplingParams::default(), &[1, 2])?;

@@ -6,21 +6,21 @@ use tch::{Device, Kind, Tensor};
 
 use crate::audio::LogMel;
 use crate::clip_cache::ClipCache;
-use crate::config::ModelConfig;
+use crate::config::{Architecture, ModelConfig};
 use crate::decoder::Decoder;
 use crate::decoder::attention::PromptRows;
 use crate::error::ModelError;
 use crate::nn::Builder;
 use crate::params::{Params, Source};
 use crate::processor::Prompt;
-use crate::tower::{AudioTower, ClipFeatures};
+use crate::tower::{ClipFeatures, Tower};
 
 /// A model with its tensors.
 pub(crate) struct Network {
     pub(crate) config: Arc<ModelConfig>,
     pub(crate) params: Params,
     pub(crate) decoder: Decoder,
-    tower: AudioTower,
+    tower: Option<Tower>,
     clips: Arc<ClipCache>,
 }
 
@@ -47,8 +47,11 @@ impl Network {
         clips: Arc<ClipCache>,
     ) -> Result<Network, ModelError> {
         let mut root = Builder { source, params: &mut params, prefix: String::new() };
-        let tower = AudioTower::new(&mut root, &config)?;
-        let decoder = Decoder::new(&mut root.below("language_model"), &config.text)?;
+        let tower = Tower::new(&mut root, &config)?;
+        let decoder = match config.architecture {
+            Architecture::Qwen2Audio => Decoder::new(&mut root.below("language_model"), &config.text)?,
+            _ => Decoder::new(&mut root, &config.text)?,
+        };
         Ok(Network { config, params, decoder, tower, clips })
     }
 
@@ -76,7 +79,17 @@ impl Network {
     }
 
     pub(crate) fn encode_clip(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
-        self.tower.forward(clip)
+        self.tower()?.forward(clip)
+    }
+
+    fn tower(&self) -> Result<&Tower, ModelError> {
+        let name = self.config.architecture.name();
+        self.tower.as_ref().ok_or_else(|| ModelError::input(format!("{name} takes no audio")))
+    }
+
+    /// Id of the placeholder for a row of audio features.
+    fn placeholder(&self) -> Option<i64> {
+        self.config.audio.as_ref().map(|audio| audio.token_id)
     }
 
     /// Lays prompts out and gets their clips' features: with gradients if the tower learns here, else as constants.
@@ -100,8 +113,7 @@ impl Network {
             let start = batch.ids.len() as i64;
             batch.ids.extend(&prompt.ids);
             batch.positions.extend(0..prompt.ids.len() as i64);
-            let placeholders =
-                (start..).zip(&prompt.ids).filter(|(_, id)| **id == self.config.audio_token_id);
+            let placeholders = (start..).zip(&prompt.ids).filter(|(_, id)| Some(**id) == self.placeholder());
             batch.placeholders.extend(placeholders.map(|(row, _)| row));
             features.extend(own);
         }
@@ -121,7 +133,7 @@ impl Network {
         for clip in &prompt.clips {
             features.push(self.clip_features(clip)?);
         }
-        let placeholders = prompt.ids.iter().filter(|id| **id == self.config.audio_token_id).count() as i64;
+        let placeholders = prompt.ids.iter().filter(|id| Some(**id) == self.placeholder()).count() as i64;
         let rows: i64 = features.iter().map(|features| features.size()[0]).sum();
         if placeholders != rows {
             return Err(ModelError::input(format!(
@@ -133,11 +145,12 @@ impl Network {
     }
 
     fn clip_features(&self, clip: &Arc<LogMel>) -> Result<Tensor, ModelError> {
+        let tower = self.tower()?;
         if self.params.tower_learns() {
-            return Ok(self.tower.forward(clip)?.projected);
+            return Ok(tower.forward(clip)?.projected);
         }
         let _guard = tch::no_grad_guard();
-        self.clips.get(clip, |clip| Ok(self.tower.forward(clip)?.projected))
+        self.clips.get(clip, |clip| Ok(tower.forward(clip)?.projected))
     }
 
     pub(crate) fn check_ids(&self, ids: &[i64], what: impl Fn() -> String) -> Result<(), ModelError> {
@@ -173,6 +186,40 @@ impl Network {
         match &batch.features {
             Some(features) => embedded.index_copy(0, &self.upload(&batch.placeholders), features),
             None => embedded,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::read_tensors;
+    use crate::{Policy, PolicyOptions};
+    use std::collections::HashMap;
+    use std::path::Path;
+
+    #[test]
+    fn positions_of_text_and_audio_are_those_of_omnis_rope_index() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/qwen2_5_omni");
+        let golden = |name: &str| -> HashMap<String, Tensor> {
+            read_tensors(&fixtures.join(name)).unwrap().into_iter().collect()
+        };
+        let (batch, index) = (golden("batch2.safetensors"), golden("rope_index.safetensors"));
+        let real = batch["attention_mask"].to_kind(Kind::Bool);
+        let policy = Policy::open(&fixtures.join("model"), &PolicyOptions::default()).unwrap();
+        let clips = [50, 300].map(|frames| {
+            let values = vec![0.0; 128 * frames];
+            Arc::new(LogMel { values, n_mels: 128, frames, valid_frames: frames, truncated: false })
+        });
+        let prompts = [0, 1].map(|row| Prompt {
+            ids: Vec::try_from(batch["input_ids"].get(row).masked_select(&real.get(row))).unwrap(),
+            clips: vec![clips[row as usize].clone()],
+        });
+        let laid = policy.network().batch(&prompts.iter().collect::<Vec<_>>()).unwrap();
+        let positions = Tensor::from_slice(&laid.positions).masked_select(&real.flatten(0, -1));
+        // Time, height and width: one clip and text have the same in all three.
+        for row in 0..3 {
+            assert_eq!(positions, index["position_ids_3xBxT"].get(row).masked_select(&real), "row {row}");
         }
     }
 }

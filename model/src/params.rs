@@ -65,8 +65,8 @@ impl Params {
 
     /// Whether a tensor changes during training. The positions of the audio tower are constants.
     pub(crate) fn is_trainable(&self, name: &str) -> bool {
-        let decoder = name.starts_with("language_model.");
-        decoder || (self.train_audio_tower && name != "audio_tower.embed_positions.weight")
+        let of_tower = name.starts_with("audio_tower.") || name.starts_with("multi_modal_projector.");
+        !of_tower || (self.train_audio_tower && name != "audio_tower.embed_positions.weight")
     }
 
     pub(crate) fn tower_trains(&self) -> bool {
@@ -202,7 +202,7 @@ fn random(seed: u64, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
 }
 
 /// Rows of `[sin(p·f_0) … sin(p·f_{w/2-1}), cos(p·f_0) …]` with frequencies falling from 1 to 1/10000.
-fn sinusoids(positions: i64, width: i64) -> Vec<f32> {
+pub(crate) fn sinusoids(positions: i64, width: i64) -> Vec<f32> {
     let half = width / 2;
     let step = 10_000f64.ln() / (half - 1).max(1) as f64;
     let mut rows = Vec::with_capacity((positions * width) as usize);

@@ -56,7 +56,7 @@ impl Default for PolicyOptions {
     }
 }
 
-/// A Qwen2-Audio with its processor. It is `Send`: an actor on a thread of its own owns it.
+/// A model with its processor. It is `Send`: an actor on a thread of its own owns it.
 pub struct Policy {
     model: Network,
     processor: Processor,
@@ -193,6 +193,11 @@ impl Policy {
         self.copy(true)
     }
 
+    #[cfg(test)]
+    pub(crate) fn network(&self) -> &Network {
+        &self.model
+    }
+
     fn copy(&self, learns: bool) -> Result<Policy, ModelError> {
         Ok(Policy {
             model: self.model.replica(learns)?,
@@ -224,7 +229,8 @@ impl Policy {
             let path = temporary.join(name);
             std::fs::write(&path, bytes).map_err(|source| ModelError::io(&path, source))?;
         }
-        let named = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.shallow_clone());
+        let prefix = self.config().prefix();
+        let named = |(name, tensor): (&String, &Tensor)| (format!("{prefix}{name}"), tensor.shallow_clone());
         write_tensors(&temporary.join(SINGLE), &self.model.params.all().map(named).collect::<Vec<_>>())?;
         put_in_place(&temporary, dir)
     }

@@ -5,6 +5,7 @@
 //!
 //! - PROMPT-1 each clip stands in the prompt as one `<|AUDIO|>` per row of its features, in the order of the clips.
 
+mod generation;
 mod template;
 
 use std::path::Path;
@@ -13,9 +14,11 @@ use std::sync::Arc;
 use tokenizers::Tokenizer;
 
 use crate::audio::{FeatureExtractor, LogMel};
-use crate::config::{ModelConfig, TokenIds};
+use crate::config::{Architecture, ModelConfig};
 use crate::error::ModelError;
+use crate::sampling::SamplingParams;
 use crate::tower::token_counts;
+use generation::Generation;
 use template::ChatTemplate;
 
 /// Ids and clips of one prompt, ready for the model.
@@ -36,15 +39,21 @@ pub struct Processor {
 struct Shared {
     tokenizer: Tokenizer,
     template: ChatTemplate,
-    features: FeatureExtractor,
-    audio_token_id: i64,
-    eos_ids: Vec<i64>,
+    architecture: Architecture,
+    audio: Option<AudioPart>,
+    generation: Generation,
     suppressed_ids: Vec<i64>,
 }
 
+/// What a model that hears has besides.
+struct AudioPart {
+    features: FeatureExtractor,
+    token_id: i64,
+}
+
 impl Processor {
-    /// Reads `tokenizer.json`, the chat template, `preprocessor_config.json` and the end-of-sequence ids of a Hugging Face
-    /// directory.
+    /// Reads `tokenizer.json`, the chat template, the end-of-sequence ids and, for a model that hears,
+    /// `preprocessor_config.json` of a Hugging Face directory.
     ///
     /// # Errors
     /// A file is missing or not what it should be; the message names it.
@@ -54,7 +63,12 @@ impl Processor {
 
     pub(crate) fn with_config(dir: &Path, config: &ModelConfig) -> Result<Processor, ModelError> {
         let path = dir.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(|source| ModelError::io(&path, source))?;
+        let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                ModelError::processor(&path, "is not there; copy it from the model's hub page")
+            }
+            _ => ModelError::io(&path, source),
+        })?;
         let tokenizer =
             Tokenizer::from_bytes(bytes).map_err(|error| ModelError::processor(&path, error.to_string()))?;
         let size = tokenizer.get_vocab_size(true) as i64;
@@ -62,15 +76,22 @@ impl Processor {
             let message = format!("has {size} tokens; the model has room for {}", config.text.vocab_size);
             return Err(ModelError::processor(&path, message));
         }
-        let eos_ids = eos_ids(dir, config, &tokenizer)?;
-        let suppressed_ids = suppressed_ids(&tokenizer, config, &eos_ids);
+        let audio = match &config.audio {
+            Some(audio) => {
+                check_audio_token(&tokenizer, audio.token_id)
+                    .map_err(|message| ModelError::processor(&path, message))?;
+                Some(AudioPart { features: FeatureExtractor::open(dir)?, token_id: audio.token_id })
+            }
+            None => None,
+        };
+        let generation = Generation::open(dir, config, &tokenizer)?;
         let shared = Shared {
-            template: ChatTemplate::open(dir)?,
-            features: FeatureExtractor::open(dir)?,
-            audio_token_id: config.audio_token_id,
+            suppressed_ids: suppressed_ids(&tokenizer, config, &generation.eos_ids),
+            template: ChatTemplate::open(dir, config.architecture)?,
+            architecture: config.architecture,
             tokenizer,
-            eos_ids,
-            suppressed_ids,
+            audio,
+            generation,
         };
         Ok(Processor { shared: Arc::new(shared) })
     }
@@ -78,14 +99,17 @@ impl Processor {
     /// A user's turn with these clips before its text, up to where the assistant begins to write.
     ///
     /// # Errors
-    /// The template fails, or the text itself contains the audio placeholder.
+    /// The template fails, the text itself contains the audio placeholder, or there are clips and the model hears nothing.
     pub fn prompt(&self, user_text: &str, clips: &[Arc<LogMel>]) -> Result<Prompt, ModelError> {
+        if !clips.is_empty() {
+            self.audio_part()?;
+        }
         let rendered = self.shared.template.render(user_text, clips.len())?;
-        let audio = self.shared.audio_token_id;
+        let audio = self.audio_token_id();
         let mut ids = Vec::new();
         let mut next = clips.iter();
         for id in self.encode(&rendered) {
-            if id != audio {
+            if Some(id) != audio {
                 ids.push(id);
                 continue;
             }
@@ -96,7 +120,7 @@ impl Processor {
                 )));
             };
             let (_, tokens) = token_counts(clip.valid_frames);
-            ids.extend(std::iter::repeat_n(audio, tokens as usize));
+            ids.extend(std::iter::repeat_n(id, tokens as usize));
         }
         if next.next().is_some() {
             let message =
@@ -126,12 +150,18 @@ impl Processor {
 
     /// The ids that end a completion.
     pub fn eos_ids(&self) -> &[i64] {
-        &self.shared.eos_ids
+        &self.shared.generation.eos_ids
     }
 
-    /// The id of the `<|AUDIO|>` placeholder.
-    pub fn audio_token_id(&self) -> i64 {
-        self.shared.audio_token_id
+    /// How the model's makers would sample: `generation_config.json` with transformers' defaults, greedily unless it says
+    /// `do_sample`. A repetition penalty is not applied.
+    pub fn sampling_defaults(&self) -> SamplingParams {
+        self.shared.generation.sampling
+    }
+
+    /// The id of the `<|AUDIO|>` placeholder, for a model that hears.
+    pub fn audio_token_id(&self) -> Option<i64> {
+        self.shared.audio.as_ref().map(|audio| audio.token_id)
     }
 
     /// The ids that are never drawn: special tokens that do not end a completion, one of which would break the
@@ -140,36 +170,44 @@ impl Processor {
         &self.shared.suppressed_ids
     }
 
-    /// What turns samples into the features this model takes.
-    pub fn features(&self) -> &FeatureExtractor {
-        &self.shared.features
+    /// Features of a clip @ 16 kHz, as this model takes them. A clip beyond the window of `preprocessor_config.json` loses
+    /// its end ([`LogMel::truncated`]).
+    ///
+    /// # Errors
+    /// The model hears nothing.
+    pub fn extract(&self, samples: &[f32]) -> Result<LogMel, ModelError> {
+        let features = &self.audio_part()?.features;
+        Ok(match self.shared.architecture {
+            // Its tower reads no padding, and a window of 300 s of it would be 15 MB a clip.
+            Architecture::Qwen25Omni => features.extract_valid(samples),
+            _ => features.extract(samples),
+        })
+    }
+
+    /// Seconds of a clip that are heard; none for a model that hears nothing.
+    pub fn window_seconds(&self) -> Option<usize> {
+        self.shared.audio.as_ref().map(|audio| audio.features.config().chunk_length_seconds)
+    }
+
+    fn audio_part(&self) -> Result<&AudioPart, ModelError> {
+        let name = self.shared.architecture.name();
+        self.shared.audio.as_ref().ok_or_else(|| ModelError::input(format!("{name} takes no audio")))
     }
 }
 
-/// From `generation_config.json`, else `config.json`, else the tokenizer's configuration.
-fn eos_ids(dir: &Path, config: &ModelConfig, tokenizer: &Tokenizer) -> Result<Vec<i64>, ModelError> {
-    #[derive(serde::Deserialize)]
-    struct Generation {
-        eos_token_id: Option<TokenIds>,
-    }
-    let path = dir.join("generation_config.json");
-    if let Some(text) = read_if_present(&path)? {
-        let generation: Generation =
-            serde_json::from_str(&text).map_err(|error| ModelError::processor(&path, error.to_string()))?;
-        if let Some(ids) = generation.eos_token_id {
-            return Ok(ids.into_vec());
+/// The placeholder that templates write must be the token that `config.json` says it is.
+fn check_audio_token(tokenizer: &Tokenizer, expected: i64) -> Result<(), String> {
+    const PLACEHOLDER: &str = "<|AUDIO|>";
+    let advice = "take tokenizer.json and config.json from the same model";
+    match tokenizer.token_to_id(PLACEHOLDER).map(i64::from) {
+        Some(found) if found == expected => Ok(()),
+        Some(found) => Err(format!(
+            "`{PLACEHOLDER}` is token {found}; config.json says audio_token_index {expected}: {advice}"
+        )),
+        None => {
+            Err(format!("has no token `{PLACEHOLDER}`, which config.json says is token {expected}: {advice}"))
         }
     }
-    if let Some(ids) = &config.text.eos_token_ids {
-        return Ok(ids.clone());
-    }
-    let id = tokenizer.token_to_id("<|im_end|>").ok_or_else(|| {
-        ModelError::processor(
-            dir.join("tokenizer.json"),
-            "has no `<|im_end|>`, and no file names an eos_token_id",
-        )
-    })?;
-    Ok(vec![i64::from(id)])
 }
 
 fn suppressed_ids(tokenizer: &Tokenizer, config: &ModelConfig, eos_ids: &[i64]) -> Vec<i64> {
@@ -178,7 +216,9 @@ fn suppressed_ids(tokenizer: &Tokenizer, config: &ModelConfig, eos_ids: &[i64]) 
         let id = id as u32;
         tokenizer.id_to_token(id).is_some() && added.get(&id).is_none_or(|token| !token.special)
     };
-    let suppressed = |id: &i64| *id == config.audio_token_id || !(written(*id) || eos_ids.contains(id));
+    let audio = config.audio.iter().map(|audio| audio.token_id);
+    let placeholders: Vec<i64> = audio.chain(config.other_placeholder_ids.iter().copied()).collect();
+    let suppressed = |id: &i64| placeholders.contains(id) || !(written(*id) || eos_ids.contains(id));
     (0..config.text.vocab_size).filter(suppressed).collect()
 }
 

@@ -187,14 +187,14 @@ fn begin(args: &PrepareArgs, dir: &Path, policy: &Policy) -> Result<(Progress, P
 }
 
 fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSource {
-    let features = processor.features().clone();
+    let processor = processor.clone();
     let downmix = match config.loader.downmix {
         scenarios::Downmix::First => Downmix::First,
         scenarios::Downmix::Mean => Downmix::Mean,
     };
     Arc::new(move |path: &Path| {
         let samples = load_audio(path, downmix).map_err(|error| error.to_string())?;
-        Ok(features.extract(&samples))
+        processor.extract(&samples).map_err(|error| error.to_string())
     })
 }
 

@@ -6,6 +6,8 @@ use tch::{Device, Kind, Tensor};
 pub(crate) struct Rope {
     /// `[1, head width / 2]`, f32
     frequencies: Tensor,
+    /// `[head width / 2]`: which of three positions (time, height, width) each frequency follows.
+    sections: Option<Tensor>,
     kind: Kind,
 }
 
@@ -17,17 +19,33 @@ pub(crate) struct Angles {
 }
 
 impl Rope {
-    pub(crate) fn new(width: i64, theta: f64, device: Device, kind: Kind) -> Rope {
+    /// `sections` are the numbers of frequencies that follow each of three positions; together all `width / 2`.
+    pub(crate) fn new(
+        width: i64,
+        theta: f64,
+        sections: Option<[i64; 3]>,
+        (kind, device): (Kind, Device),
+    ) -> Rope {
         let frequencies: Vec<f32> = (0..width / 2)
             .map(|index| 1.0 / (theta as f32).powf((2 * index) as f32 / width as f32))
             .collect();
-        Rope { frequencies: Tensor::from_slice(&frequencies).unsqueeze(0).to_device(device), kind }
+        let sections = sections.map(|widths| {
+            let rows = (0i64..).zip(widths).flat_map(|(row, width)| std::iter::repeat_n(row, width as usize));
+            Tensor::from_slice(&rows.collect::<Vec<i64>>()).to_device(device)
+        });
+        let frequencies = Tensor::from_slice(&frequencies).unsqueeze(0).to_device(device);
+        Rope { frequencies, sections, kind }
     }
 
     /// # Shapes
-    /// `positions: [rows]`, integers
+    /// `positions: [rows]`, integers; or `[3, rows]` for a decoder with three sections. Of text and audio all three are
+    /// the same, and one will do.
     pub(crate) fn angles(&self, positions: &Tensor) -> Angles {
-        let angles = positions.to_kind(Kind::Float).unsqueeze(1) * &self.frequencies;
+        let positions = match &self.sections {
+            Some(sections) if positions.dim() == 2 => positions.index_select(0, sections).tr(),
+            _ => positions.unsqueeze(1),
+        };
+        let angles = positions.to_kind(Kind::Float) * &self.frequencies;
         let (cos, sin) = (angles.cos(), angles.sin());
         Angles {
             cos: Tensor::cat(&[&cos, &cos], 1).unsqueeze(1).to_kind(self.kind),
@@ -56,11 +74,14 @@ impl Angles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::read_tensors;
+    use std::collections::HashMap;
+    use std::path::Path;
 
     #[test]
     fn each_pair_turns_by_position_times_frequency() {
         // Width 4, theta 10000: frequencies 1 and 0.01. At position 2 the pair (1, 3) turns by 2, the pair (2, 4) by 0.02.
-        let rope = Rope::new(4, 10_000.0, Device::Cpu, Kind::Float);
+        let rope = Rope::new(4, 10_000.0, None, (Kind::Float, Device::Cpu));
         let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0]).view([1, 1, 4]);
         let turned = rope.angles(&Tensor::from_slice(&[2i64])).rotate(&x);
         let turned = Vec::<f32>::try_from(turned.flatten(0, -1)).unwrap();
@@ -70,5 +91,46 @@ mod tests {
         for (value, expected) in turned.iter().zip(expected) {
             assert!((value - expected).abs() < 1e-6, "{turned:?}");
         }
+    }
+
+    #[test]
+    fn each_section_follows_its_own_position() {
+        // Width 6, theta 1: all frequencies are 1, so an angle is a position; one frequency per section.
+        let rope = Rope::new(6, 1.0, Some([1, 1, 1]), (Kind::Float, Device::Cpu));
+        let angles = rope.angles(&Tensor::from_slice(&[1i64, 2, 3]).view([3, 1]));
+        let cos = Vec::<f32>::try_from(angles.cos.flatten(0, -1)).unwrap();
+        for (value, position) in cos.iter().zip([1f32, 2.0, 3.0, 1.0, 2.0, 3.0]) {
+            assert!((value - position.cos()).abs() < 1e-6, "{cos:?}");
+        }
+    }
+
+    #[test]
+    fn three_distinct_positions_give_the_angles_of_hugging_face() {
+        let golden = golden("mrope");
+        let rope = Rope::new(16, 1e6, Some([2, 3, 3]), (Kind::Float, Device::Cpu));
+        let angles = rope.angles(&golden["position_ids_3x1x10"].squeeze_dim(1));
+        let halves = |name: &str| golden[name].squeeze_dim(0).unsqueeze(1);
+        let sign = Tensor::from_slice(&[-1f32, 1.0]).repeat_interleave_self_int(8, 0, None);
+        for (found, expected) in [(angles.cos, halves("cos")), (angles.sin, halves("sin") * sign)] {
+            assert_eq!(found.size(), expected.size());
+            assert!((found - expected).abs().max().double_value(&[]) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn equal_positions_turn_as_one_does() {
+        let rope = Rope::new(16, 1e6, Some([2, 3, 3]), (Kind::Float, Device::Cpu));
+        let plain = Rope::new(16, 1e6, None, (Kind::Float, Device::Cpu));
+        let one = Tensor::arange(100, (Kind::Int64, Device::Cpu));
+        let three = one.unsqueeze(0).expand([3, 100], false);
+        for angles in [rope.angles(&three), rope.angles(&one)] {
+            assert_eq!(angles.cos, plain.angles(&one).cos);
+            assert_eq!(angles.sin, plain.angles(&one).sin);
+        }
+    }
+
+    fn golden(name: &str) -> HashMap<String, Tensor> {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/qwen2_5_omni");
+        read_tensors(&fixtures.join(name).with_extension("safetensors")).unwrap().into_iter().collect()
     }
 }

@@ -8,52 +8,52 @@ use minijinja::{Environment, Error, ErrorKind, Value, context};
 use serde_json::json;
 
 use super::read_if_present;
+use crate::config::Architecture;
 use crate::error::ModelError;
 
-/// What Hugging Face's processor falls back to when a model brings none.
-const DEFAULT: &str = include_str!("chat_template.jinja");
+/// What a Qwen2-Audio gets that brings none: that of Hugging Face's processor.
+const QWEN2_AUDIO: &str = include_str!("chat_template.jinja");
+/// Clips without numbers, as Qwen2.5-Omni's own template has them.
+const QWEN2_5_OMNI: &str = include_str!("chat_template_omni.jinja");
+/// Nothing but the turns.
+const QWEN3: &str = include_str!("chat_template_text.jinja");
 const NAME: &str = "chat";
 
 /// A compiled chat template and the file it came from.
 pub(super) struct ChatTemplate {
     environment: Environment<'static>,
     path: PathBuf,
+    /// Messages hold a plain text: templates of models that only read take no parts.
+    plain: bool,
 }
 
 impl ChatTemplate {
     /// From `chat_template.jinja`, else `chat_template.json`, else `tokenizer_config.json`, else the default.
-    pub(super) fn open(dir: &Path) -> Result<ChatTemplate, ModelError> {
-        let jinja = dir.join("chat_template.jinja");
-        if let Some(source) = read_if_present(&jinja)? {
-            return ChatTemplate::compile(source, jinja);
-        }
-        for name in ["chat_template.json", "tokenizer_config.json"] {
-            let path = dir.join(name);
-            let Some(text) = read_if_present(&path)? else { continue };
-            let json: serde_json::Value = serde_json::from_str(&text)
-                .map_err(|error| ModelError::processor(&path, error.to_string()))?;
-            if let Some(source) = named_template(&json["chat_template"]) {
-                return ChatTemplate::compile(source, path);
-            }
-        }
-        ChatTemplate::compile(DEFAULT.to_owned(), dir.join("chat_template.jinja"))
+    pub(super) fn open(dir: &Path, architecture: Architecture) -> Result<ChatTemplate, ModelError> {
+        let (source, path) = source(dir, architecture)?;
+        ChatTemplate::compile(source, path, architecture == Architecture::Qwen3)
     }
 
-    fn compile(source: String, path: PathBuf) -> Result<ChatTemplate, ModelError> {
+    fn compile(source: String, path: PathBuf, plain: bool) -> Result<ChatTemplate, ModelError> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| ModelError::processor(&path, error.to_string()))?);
+        // Templates call methods of Python's strings and lists.
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
         environment
             .add_template_owned(NAME, source)
             .map_err(|error| ModelError::processor(&path, format!("chat template: {error}")))?;
-        Ok(ChatTemplate { environment, path })
+        Ok(ChatTemplate { environment, path, plain })
     }
 
     /// One user turn of `clips` clips and a text, and the opening of the assistant's turn.
     pub(super) fn render(&self, user_text: &str, clips: usize) -> Result<String, ModelError> {
+        if self.plain {
+            return self.render_messages(&json!([{"role": "user", "content": user_text}]), true);
+        }
         let audio = json!({"type": "audio", "audio_url": "clip"});
         let mut content = vec![audio; clips];
         content.push(json!({"type": "text", "text": user_text}));
@@ -67,6 +67,29 @@ impl ChatTemplate {
         let rendered = template.and_then(|template| template.render(messages));
         rendered.map_err(|error| ModelError::processor(&self.path, format!("chat template: {error}")))
     }
+}
+
+/// The template's text and the file it is from.
+fn source(dir: &Path, architecture: Architecture) -> Result<(String, PathBuf), ModelError> {
+    let jinja = dir.join("chat_template.jinja");
+    if let Some(source) = read_if_present(&jinja)? {
+        return Ok((source, jinja));
+    }
+    for name in ["chat_template.json", "tokenizer_config.json"] {
+        let path = dir.join(name);
+        let Some(text) = read_if_present(&path)? else { continue };
+        let json: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| ModelError::processor(&path, error.to_string()))?;
+        if let Some(source) = named_template(&json["chat_template"]) {
+            return Ok((source, path));
+        }
+    }
+    let default = match architecture {
+        Architecture::Qwen2Audio => QWEN2_AUDIO,
+        Architecture::Qwen25Omni => QWEN2_5_OMNI,
+        Architecture::Qwen3 => QWEN3,
+    };
+    Ok((default.to_owned(), jinja))
 }
 
 /// A template, or the one called `default` of a list of named ones.
@@ -84,7 +107,7 @@ mod tests {
         let golden = include_str!("../../../tests/fixtures/tokenizer/chat.json");
         let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let template = ChatTemplate::open(dir.path()).unwrap();
+        let template = ChatTemplate::open(dir.path(), Architecture::Qwen2Audio).unwrap();
         let rendered = template.render_messages(&golden["conversation"], true).unwrap();
         assert_eq!(rendered, golden["rendered"]);
     }
@@ -93,7 +116,8 @@ mod tests {
     fn template_is_found_in_any_of_its_places() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-        let rendered = || ChatTemplate::open(dir.path()).unwrap().render("hello", 1).unwrap();
+        let rendered =
+            || ChatTemplate::open(dir.path(), Architecture::Qwen2Audio).unwrap().render("hello", 1).unwrap();
         write("tokenizer_config.json", r#"{"chat_template": "one {{ messages[0].content[1].text }}"}"#);
         assert_eq!(rendered(), "one hello");
         let list = r#"{"chat_template": [{"name": "tool", "template": "no"}, {"name": "default", "template": "two"}]}"#;
@@ -108,10 +132,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chat_template.jinja");
         std::fs::write(&path, "{% if %}").unwrap();
-        let message = ChatTemplate::open(dir.path()).err().unwrap().to_string();
+        let message = ChatTemplate::open(dir.path(), Architecture::Qwen2Audio).err().unwrap().to_string();
         assert!(message.starts_with(&format!("{}: chat template:", path.display())), "{message}");
         std::fs::write(&path, "{{ raise_exception('no audio here') }}").unwrap();
-        let message = ChatTemplate::open(dir.path()).unwrap().render("x", 0).unwrap_err().to_string();
+        let message = ChatTemplate::open(dir.path(), Architecture::Qwen2Audio)
+            .unwrap()
+            .render("x", 0)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("no audio here"), "{message}");
     }
 }
