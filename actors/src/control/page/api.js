@@ -1,0 +1,125 @@
+// The control channel: requests with the token, and the stream of events.
+
+const KEY = "sandbox-token";
+
+/** The token of the address (`#TOKEN`), or the one this tab had before; null if there is none. */
+const findToken = () => {
+  const fragment = decodeURIComponent(location.hash.slice(1));
+  if (fragment) sessionStorage.setItem(KEY, fragment);
+  return fragment || sessionStorage.getItem(KEY);
+};
+
+let token = findToken();
+
+export const hasToken = () => Boolean(token);
+
+export const useToken = (given) => {
+  token = given;
+  sessionStorage.setItem(KEY, given);
+};
+
+/** A refusal: one line, the status, and for a formula the character it is about. */
+export class Refused extends Error {
+  constructor(message, status, place = null) {
+    super(message);
+    this.status = status;
+    this.place = place;
+  }
+}
+
+/** The run cannot be reached: it has ended, or the machine has. */
+export class Unreachable extends Error {}
+
+const request = async (method, path, body, signal) => {
+  const headers = { authorization: `Bearer ${token}` };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, cache: "no-store" });
+  } catch (problem) {
+    if (problem.name === "AbortError") throw problem;
+    throw new Unreachable("the run does not answer");
+  }
+  if (response.ok) return response;
+  let refusal = {};
+  try {
+    refusal = await response.json();
+  } catch {
+    // Not one of the control channel's own refusals; the status has to do.
+  }
+  throw new Refused(refusal.error ?? `the run answered ${response.status}`, response.status, refusal.place ?? null);
+};
+
+const json = async (response) => {
+  const text = await response.text();
+  return text ? JSON.parse(text) : {};
+};
+
+export const get = async (path, signal) => json(await request("GET", path, undefined, signal));
+export const post = async (path, body = {}) => json(await request("POST", path, body));
+
+/** The address of a resource of an arm. */
+export const armPath = (arm, rest = "") => `/api/arms/${encodeURIComponent(arm.arm)}/${arm.seed}${rest}`;
+
+/** A clip, as an address that an audio element can play. */
+export const clip = async (id) => URL.createObjectURL(await (await request("GET", `/api/audio/${encodeURIComponent(id)}`)).blob());
+
+/** Reads server-sent events off a response until it ends. */
+const readEvents = async (response, onEvent) => {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).replaceAll("\r", "").split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      let name = "message";
+      const data = [];
+      for (const line of part.split("\n")) {
+        if (line.startsWith("event:")) name = line.slice(6).trim();
+        else if (line.startsWith("data:")) data.push(line.slice(5).trimStart());
+      }
+      if (data.length || name !== "message") onEvent(name, data.length ? JSON.parse(data.join("\n")) : null);
+    }
+  }
+};
+
+/**
+ * Follows the run until it ends. `onOpen` is called at every (re)connection, before events flow, and may
+ * refetch; `onLost(problem, seconds)` when the connection breaks, with the wait before the next try. Returns
+ * `{ now, stop }`: try at once, and no more.
+ */
+export const follow = ({ onOpen, onEvent, onLost }) => {
+  let stopped = false;
+  let wake = () => {};
+  const controller = new AbortController();
+  const run = async () => {
+    for (let tries = 0; !stopped; ) {
+      try {
+        const response = await request("GET", "/api/events", undefined, controller.signal);
+        const opened = onOpen();
+        tries = 0;
+        await Promise.all([opened, readEvents(response, onEvent)]);
+        if (!stopped) throw new Unreachable("the run closed the connection");
+      } catch (problem) {
+        if (stopped) return;
+        const seconds = Math.min(15, 2 ** tries++);
+        onLost(problem, seconds);
+        await new Promise((resolve) => {
+          wake = resolve;
+          setTimeout(resolve, seconds * 1000);
+        });
+      }
+    }
+  };
+  run();
+  return {
+    now: () => wake(),
+    stop: () => {
+      stopped = true;
+      controller.abort();
+      wake();
+    },
+  };
+};

@@ -1,0 +1,155 @@
+// What the policy wrote: a page of completions at a time, filtered and sorted by the run, which keeps the rest.
+
+import { armPath, get } from "./api.js";
+import { breakdown, stopClip } from "./breakdown.js";
+import { byId, count, debounce, exact, fill, h, number, plural, setText } from "./dom.js";
+import { idOf, label, on, store } from "./store.js";
+
+const PAGE = 50;
+const asked = { offset: 0, sort: "", order: "desc" };
+const open = new Set();
+let controller = new AbortController();
+let components = [];
+let latest = null;
+
+const field = (name) => byId(`rollouts-${name}`);
+const arm = () => store.arms.get(field("arm").value) ?? [...store.arms.values()].find((one) => one.step > 0) ?? [...store.arms.values()][0];
+const keyOf = (line) => `${line.phase} ${line.step} ${line.group} ${line.index}`;
+
+const COLUMNS = [
+  { title: "step", key: "", hint: "newest first" },
+  { title: "question" },
+  { title: "answer" },
+  { title: "mode" },
+  { title: "reward", key: "reward" },
+  { title: "advantage", key: "advantage" },
+];
+
+const sortButton = ({ title, key }) => {
+  const active = asked.sort === key;
+  return h("th", { scope: "col", "aria-sort": active ? (asked.order === "desc" ? "descending" : "ascending") : "none" },
+    h("button", { type: "button", on: { click: () => {
+      asked.order = active && asked.order === "desc" ? "asc" : "desc";
+      asked.sort = key;
+      asked.offset = 0;
+      load();
+    } } }, title, active ? (asked.order === "desc" ? " ↓" : " ↑") : ""));
+};
+
+const head = () => fill(byId("rollouts-head"), h("tr", {},
+  h("th", {}, h("span", { class: "hidden" }, "open")),
+  [...COLUMNS, ...components.map((name) => ({ title: name, key: `components.${name}` })), { title: "tokens", key: "tokens" }]
+    .map((column) => (column.key === undefined ? h("th", { scope: "col" }, column.title) : sortButton(column)))));
+
+const bodyRows = (line) => {
+  const key = keyOf(line);
+  const detail = h("tr", { class: "detail", hidden: !open.has(key) });
+  const show = () => {
+    if (detail.hidden || detail.childElementCount) return;
+    detail.append(h("td", { colspan: 8 + components.length }, breakdown(line, idOf(arm()))));
+  };
+  const button = h("button", {
+    type: "button", class: "fold", "aria-expanded": !detail.hidden, "aria-label": `Completion to ${line.id}, step ${line.step}`,
+    on: { click: () => {
+      detail.hidden = !detail.hidden;
+      if (detail.hidden) open.delete(key);
+      else open.add(key);
+      button.setAttribute("aria-expanded", !detail.hidden);
+      show();
+    } },
+  }, "▸");
+  show();
+  const cell = (value) => h("td", { class: "num", title: value === null || value === undefined ? "no score" : exact(value) }, number(value));
+  const row = h("tr", { on: { click: (event) => !event.target.closest("button, a, input, audio") && !getSelection().toString() && button.click() } },
+    h("td", {}, button),
+    h("td", { class: "num" }, line.phase === "eval" ? h("span", { class: "chip" }, `eval ${count(line.step)}`) : count(line.step)),
+    h("td", { class: "wide" }, line.question, line.difficulty && h("span", { class: "none" }, ` ${line.difficulty}`)),
+    h("td", { class: "wide" }, h("b", { class: line.correct ? "good" : "bad" }, line.correct ? "✓ " : "✗ "), line.answer ?? "no answer"),
+    h("td", {}, h("span", { class: line.well_formed ? "chip" : "chip bad" }, line.well_formed ? line.mode.replace("_", "-") : "malformed")),
+    cell(line.reward), cell(line.advantage), components.map((name) => cell(line.components[name])), h("td", { class: "num" }, count(line.tokens), line.truncated && h("span", { class: "bad", title: "cut off" }, " ✂")));
+  return [row, detail];
+};
+
+const render = (answer) => {
+  const { rollouts, total } = answer;
+  const found = [...new Set(rollouts.flatMap((line) => Object.keys(line.components)))].sort();
+  if (found.length || !rollouts.length) components = found.length ? found : components;
+  head();
+  fill(byId("rollouts-body"), rollouts.flatMap(bodyRows));
+  const last = Math.min(asked.offset + rollouts.length, total);
+  setText(byId("rollouts-count"), total ? `${count(asked.offset + 1)}–${count(last)} of ${plural(total, "completion")}` : "No completion like that.");
+  byId("rollouts-newer").disabled = asked.offset === 0;
+  byId("rollouts-older").disabled = last >= total;
+};
+
+const load = async () => {
+  const one = arm();
+  if (!one) return;
+  controller.abort();
+  controller = new AbortController();
+  const query = new URLSearchParams({ offset: asked.offset, limit: PAGE, order: asked.order });
+  if (asked.sort) query.set("sort", asked.sort);
+  for (const name of ["phase", "step", "q"]) if (field(name).value.trim()) query.set(name, field(name).value.trim());
+  byId("rollouts").setAttribute("aria-busy", true);
+  try {
+    const answer = await get(armPath(one, `/rollouts?${query}`), controller.signal);
+    const key = JSON.stringify([idOf(one), answer]);
+    if (key !== latest) {
+      latest = key;
+      stopClip();
+      render(answer);
+    }
+    setText(byId("rollouts-problem"), "");
+  } catch (problem) {
+    if (problem.name === "AbortError") return;
+    setText(byId("rollouts-problem"), problem.message);
+  }
+  byId("rollouts").setAttribute("aria-busy", false);
+};
+
+const anew = () => {
+  asked.offset = 0;
+  open.clear();
+  load();
+};
+
+const fillArms = () => {
+  const select = field("arm");
+  const arms = [...store.arms.values()];
+  if (arms.length === select.options.length) return;
+  const before = select.value || (arm() && idOf(arm()));
+  fill(select, arms.map((one) => h("option", { value: idOf(one) }, label(one))));
+  select.value = before;
+  load();
+};
+
+/** Shows the completions of one step of an arm. */
+export const showCompletions = (id, step) => {
+  field("arm").value = id;
+  field("step").value = step ?? "";
+  anew();
+};
+
+export const startCompletions = () => {
+  for (const name of ["arm", "phase"]) field(name).addEventListener("change", anew);
+  for (const name of ["step", "q"]) field(name).addEventListener("input", debounce(300, anew));
+  byId("rollouts-newer").addEventListener("click", () => {
+    asked.offset = Math.max(0, asked.offset - PAGE);
+    load();
+  });
+  byId("rollouts-older").addEventListener("click", () => {
+    asked.offset += PAGE;
+    load();
+  });
+  byId("rollouts-reload").addEventListener("click", load);
+  on("arms", fillArms);
+  // The newest page follows the run, unless somebody is reading in it.
+  let due = 0;
+  on("metrics", (id) => {
+    const one = arm();
+    if (!one || id !== idOf(one) || !byId("rollouts-follow").checked || open.size || asked.offset || document.hidden) return;
+    if (byId("completions").getBoundingClientRect().top > innerHeight || performance.now() < due) return;
+    due = performance.now() + 1500;
+    load();
+  });
+};

@@ -1,0 +1,125 @@
+// The arms with their progress, and pause, resume, step, checkpoint and stop.
+
+import { post } from "./api.js";
+import { colourOf } from "./curves.js";
+import { announce, byId, count, fill, h, number, percent, plural, setText } from "./dom.js";
+import { emit, hasEnded, idOf, label, loadState, on, store } from "./store.js";
+
+const MARK = { waiting: "○", running: "●", paused: "❚❚", done: "✓", failed: "✗", stopped: "■" };
+const KIND = { running: "live", paused: "held", done: "good", failed: "bad", stopped: "bad" };
+
+const say = (kind, text) => {
+  byId("run-note").className = `note ${kind}`;
+  setText(byId("run-note"), text);
+  if (text) announce(text);
+};
+
+const DONE = { pause: "paused", resume: "resumed", step: "stepping", checkpoint: "checkpoint written", stop: "stopping" };
+
+/** Asks something of arms; `arms` are ids, or null for all that have not ended. */
+const act = async (what, arms, more = {}) => {
+  say("pending", `${what}: waiting for the step to end…`);
+  try {
+    const { results } = await post(`/api/${what}`, { arms: arms && arms.map((id) => { const { arm, seed } = store.arms.get(id); return [arm, seed]; }), ...more });
+    const failed = results.filter(({ error }) => error);
+    const folders = results.map(({ folder }) => folder).filter(Boolean);
+    const good = results.length - failed.length;
+    const text = [good && `${plural(good, "arm")} ${DONE[what]}${folders.length === 1 ? `: ${folders[0]}` : ""}`, ...failed.map((one) => `${label(one)}: ${one.error}`)].filter(Boolean).join("; ");
+    say(failed.length ? "bad" : "good", text || "no arm is going on");
+    await loadState();
+  } catch (problem) {
+    say("bad", problem.message);
+  }
+};
+
+/** The arms that the run buttons apply to: as the weights, but SFT arms too when all are meant. */
+const addressed = () => (store.scope ? [store.scope] : null);
+
+const confirmStop = () => {
+  const arm = store.scope && store.arms.get(store.scope);
+  setText(byId("stop-text"), arm ? `Stop ${label(arm)} at step ${count(arm.step)}? ` : "Stop every arm that is going on?");
+  byId("stop-dialog").showModal();
+};
+
+export const togglePause = () => {
+  const arms = [...store.arms.values()].filter((arm) => !hasEnded(arm) && (!store.scope || idOf(arm) === store.scope));
+  act(arms.some((arm) => arm.status === "running") ? "pause" : "resume", addressed());
+};
+
+const rows = new Map();
+const makeRow = (id) => {
+  const row = { swatch: h("i"), name: h("b"), seed: h("span", { class: "none" }), status: h("span"), progress: h("progress", { max: 1 }), step: h("span", { class: "none" }), cells: [1, 2, 3, 4].map(() => h("td", { class: "num" })), reason: h("p", { class: "reason" }) };
+  row.hold = h("button", { type: "button", class: "tiny", on: { click: () => act(store.arms.get(id).status === "paused" ? "resume" : "pause", [id]) } });
+  row.node = h("tr", {}, h("th", { scope: "row" }, row.swatch, row.name, " ", row.seed), h("td", {}, row.status, row.reason), h("td", { class: "progress" }, row.progress, row.step), row.cells, h("td", {}, row.hold));
+  return row;
+};
+
+const showArm = (row, id, arm) => {
+  const track = store.tracks.get(id);
+  row.swatch.className = `swatch ${colourOf(arm)}`;
+  setText(row.name, arm.arm);
+  setText(row.seed, `seed ${arm.seed}`);
+  row.status.className = `state ${KIND[arm.status] ?? ""}`;
+  setText(row.status, `${MARK[arm.status] ?? ""} ${arm.status}`);
+  setText(row.reason, arm.reason ?? "");
+  row.reason.hidden = !arm.reason;
+  row.progress.value = arm.total_steps ? arm.step / arm.total_steps : hasEnded(arm) ? 1 : 0;
+  row.progress.setAttribute("aria-label", `${label(arm)}: steps`);
+  setText(row.step, `${count(arm.step)} of ${count(arm.total_steps)}`);
+  const values = [number(track?.latest("reward")), percent(track?.latest("accuracy")), percent(track?.latest("think_rate")), number(track?.latest("tokens_per_second"))];
+  row.cells.forEach((cell, at) => setText(cell, values[at]));
+  setText(row.hold, arm.status === "paused" ? "resume" : "pause");
+  row.hold.setAttribute("aria-label", `${arm.status === "paused" ? "Resume" : "Pause"} ${label(arm)}`);
+  row.hold.hidden = hasEnded(arm) || store.connection !== "live";
+};
+
+const render = () => {
+  const body = byId("arms-body");
+  for (const [id, arm] of store.arms) {
+    if (!rows.has(id)) {
+      rows.set(id, makeRow(id));
+      body.append(rows.get(id).node);
+    }
+    showArm(rows.get(id), id, arm);
+  }
+  const mine = [...store.arms.values()].filter((arm) => !store.scope || idOf(arm) === store.scope);
+  const going = mine.filter((arm) => !hasEnded(arm));
+  const paused = going.filter((arm) => arm.status === "paused");
+  const live = store.connection === "live" && going.length > 0;
+  byId("pause").disabled = !live || paused.length === going.length;
+  byId("resume").disabled = !live || paused.length === 0;
+  for (const id of ["step", "step-count", "checkpoint", "stop"]) byId(id).disabled = !live;
+  tiles();
+};
+
+const tiles = () => {
+  const arms = [...store.arms.values()];
+  const steps = arms.reduce((sum, arm) => sum + arm.step, 0);
+  const total = arms.reduce((sum, arm) => sum + arm.total_steps, 0);
+  const of = (status) => arms.filter((arm) => arm.status === status).length;
+  const states = ["running", "paused", "waiting", "done", "failed", "stopped"].filter(of).map((status) => `${of(status)} ${status}`).join(", ");
+  setText(byId("lede"), `${plural(arms.length, "arm")}: ${states}. ${count(steps)} of ${count(total)} steps.`);
+  const overall = store.connection === "ended" || (arms.length && arms.every(hasEnded)) ? "ended" : arms.some((arm) => arm.status === "running") ? "running" : of("paused") ? "paused" : "starting";
+  byId("run-state").className = `state ${{ running: "live", paused: "held", ended: "good" }[overall] ?? ""}`;
+  setText(byId("run-state"), { running: "● running", paused: "❚❚ paused", ended: "✓ ended", starting: "○ starting" }[overall]);
+  document.title = `${overall === "running" ? "● " : ""}${store.run?.name ?? "run"} · ${overall}`;
+};
+
+export const startControls = () => {
+  byId("pause").addEventListener("click", () => act("pause", addressed()));
+  byId("resume").addEventListener("click", () => act("resume", addressed()));
+  byId("checkpoint").addEventListener("click", () => act("checkpoint", addressed()));
+  byId("step-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const n = byId("step-count").valueAsNumber;
+    if (n >= 1) act("step", addressed(), { n });
+  });
+  byId("stop").addEventListener("click", confirmStop);
+  byId("stop-dialog").addEventListener("close", () => {
+    if (byId("stop-dialog").returnValue === "stop") act("stop", addressed());
+    byId("stop-dialog").returnValue = "";
+  });
+  on("arms metrics connection scope", render);
+  on("scope", () => emit("arms"));
+};
+

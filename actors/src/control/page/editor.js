@@ -1,0 +1,148 @@
+// The formula, checked by the run while it is typed: what is wrong is said below and marked where it stands.
+
+import { armPath, post } from "./api.js";
+import { announce, byId, debounce, fill, h, setText } from "./dom.js";
+import { change, hasEnded, on, steered, store } from "./store.js";
+import { outcome } from "./weights.js";
+
+const FUNCTIONS = ["min(", "max(", "abs(", "exp(", "ln(", "sqrt(", "tanh("];
+
+let inForce = "";
+let edited = false;
+
+const box = () => byId("formula");
+
+const say = (kind, text) => {
+  byId("formula-note").className = `note ${kind}`;
+  setText(byId("formula-note"), text);
+};
+
+/** Marks the character at `place` (counted in characters) behind the text, or nothing. */
+const mark = (place = null) => {
+  const text = box().value;
+  const characters = [...text];
+  const back = byId("formula-marks");
+  box().setAttribute("aria-invalid", place !== null);
+  if (place === null) return fill(back, text);
+  const at = Math.min(Math.max(place, 0), characters.length);
+  // The whole name, if the error is about one.
+  const rest = characters.slice(at).join("");
+  const length = [...(rest.match(/^[\p{L}\p{N}_]+/u)?.[0] ?? rest.slice(0, 1))].length;
+  fill(back, characters.slice(0, at).join(""), h("mark", {}, characters.slice(at, at + length).join("") || " "), characters.slice(at + length).join("") + "\n");
+};
+
+let turn = 0;
+const check = debounce(180, async () => {
+  const [arm] = steered();
+  const text = box().value;
+  if (!arm || text === inForce) return;
+  const mine = ++turn;
+  try {
+    const answer = await post(armPath(arm, "/formula/check"), { formula: text });
+    if (mine !== turn || text !== box().value) return;
+    byId("formula-apply").disabled = !answer.ok;
+    mark(answer.ok ? null : (answer.place ?? null));
+    say(answer.ok ? "good" : "bad", answer.ok ? "sound; not in force yet" : answer.error);
+  } catch (problem) {
+    if (mine === turn) say("bad", problem.message);
+  }
+});
+
+const grow = () => {
+  box().style.height = "auto";
+  box().style.height = `${box().scrollHeight + 2}px`;
+};
+
+const reset = (text) => {
+  inForce = text;
+  edited = false;
+  box().value = text;
+  byId("formula-apply").disabled = byId("formula-revert").disabled = true;
+  mark();
+  grow();
+};
+
+const typed = () => {
+  edited = box().value !== inForce;
+  byId("formula-revert").disabled = !edited;
+  byId("formula-apply").disabled = true;
+  mark();
+  grow();
+  if (edited) {
+    say("pending", "checking…");
+    check();
+  } else say("", "");
+};
+
+const apply = async () => {
+  const formula = box().value;
+  byId("formula-apply").disabled = true;
+  say("pending", "pending: waiting for the step to end…");
+  try {
+    const { bad, text } = outcome(await change({ formula }));
+    say(bad ? "bad" : "good", text);
+    announce(`Formula ${text}`);
+    if (!bad) reset(formula);
+  } catch (problem) {
+    mark(problem.place);
+    say("bad", problem.message);
+    announce(problem.message);
+    byId("formula-apply").disabled = false;
+  }
+};
+
+const insert = (text) => {
+  const { selectionStart, selectionEnd } = box();
+  box().setRangeText(text, selectionStart, selectionEnd, "end");
+  box().focus();
+  typed();
+};
+
+/** A name as it is written in a formula. */
+export const written = (name, weight = false) => {
+  const whole = weight ? `w_${name}` : name;
+  return /^[\p{L}_][\p{L}\p{N}_]*$/u.test(whole) ? whole : `{${whole}}`;
+};
+
+let namesShown = "";
+const update = () => {
+  const arms = steered().filter((arm) => arm.conditions);
+  const formulas = [...new Set(arms.map((arm) => arm.conditions.formula))];
+  const live = store.connection === "live" && arms.some((arm) => !hasEnded(arm));
+  box().disabled = !live || !arms.length;
+  byId("formula-mixed").hidden = formulas.length < 2;
+  if (!edited && arms.length && formulas[0] !== inForce) reset(formulas[0]);
+  const names = [...new Set(arms.flatMap((arm) => [
+    ...Object.keys(arm.conditions.rewards ?? {}).map((name) => written(name)),
+    ...Object.keys(arm.conditions.weights).map((name) => written(name, true)),
+  ]))].concat(FUNCTIONS);
+  if (names.join() === namesShown) return;
+  namesShown = names.join();
+  fill(byId("formula-names"), names.map((name) => h("button", { type: "button", class: "tiny", on: { click: () => insert(name) } }, name.replace("(", "( )"))));
+};
+
+export const startEditor = () => {
+  box().addEventListener("input", typed);
+  box().addEventListener("scroll", () => (byId("formula-marks").scrollTop = box().scrollTop));
+  box().addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !byId("formula-apply").disabled) apply();
+    else if (event.key === "Escape" && edited) {
+      event.stopPropagation();
+      reset(inForce);
+      say("", "");
+    }
+  });
+  byId("formula-apply").addEventListener("click", apply);
+  byId("formula-revert").addEventListener("click", () => {
+    reset(inForce);
+    say("", "");
+    box().focus();
+  });
+  on("arms connection", update);
+  on("scope", () => {
+    edited = false;
+    inForce = "";
+    say("", "");
+    update();
+  });
+};

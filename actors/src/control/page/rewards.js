@@ -1,0 +1,93 @@
+// A card per reward: what it is, how it fares, and the way to swap it, add one, or take it out.
+
+import { latencyOf, rewardActor, sparkline } from "./actors.js";
+import { byId, count, fill, h, number, onceAFrame, setText } from "./dom.js";
+import { namesIn } from "./formula.js";
+import { hasEnded, idOf, label, on, steered, store } from "./store.js";
+import { openAdd, openRemove, openSwap, startSwap } from "./swap.js";
+import { writeOptions } from "./toml.js";
+
+const FORMS = { rust: "Rust", process: "process", http: "HTTP", python: "Python" };
+
+/** What of a reward in force is its scenario's own options. */
+export const optionsOf = ({ kind: _kind, generation: _generation, form: _form, ...options }) => options;
+
+const HINTS = { "mean score": "over the last step", missing: "scores that could not be had in the last step", generation: "counts up with every swap and restart", latency: "mean of the last calls" };
+
+const cards = new Map();
+
+const makeCard = (name) => {
+  const card = { form: h("span", { class: "chip" }), use: h("span", { class: "chip" }), kind: h("code"), options: h("pre"), spark: h("div", { class: "spark-box" }), failure: h("p", { class: "failure" }), facts: new Map() };
+  const fact = (text) => {
+    const value = h("dd");
+    card.facts.set(text, value);
+    return h("div", { title: HINTS[text] }, h("dt", {}, text), value);
+  };
+  card.swap = h("button", { type: "button", on: { click: () => openSwap(name) } }, "Swap…");
+  card.remove = h("button", { type: "button", class: "quiet", on: { click: () => openRemove(name) } }, "Remove…");
+  card.node = h("article", { class: "card reward", "data-reward": name, "aria-label": `Reward ${name}` },
+    h("header", {}, h("h3", {}, name), card.form, card.use),
+    h("p", { class: "sub" }, "kind ", card.kind),
+    card.options,
+    h("dl", { class: "facts" }, ["mean score", "generation", "calls", "failures", "missing", "latency"].map(fact)),
+    card.spark, card.failure,
+    h("footer", {}, card.swap, card.remove));
+  return card;
+};
+
+const showCard = (card, name, arm) => {
+  const reward = arm.conditions.rewards[name];
+  const id = idOf(arm);
+  const track = store.tracks.get(id);
+  const actor = rewardActor(id, name);
+  const latencies = actor ? latencyOf(id, actor.name) : [];
+  setText(card.kind, reward.kind);
+  setText(card.form, FORMS[reward.form] ?? reward.form ?? "");
+  card.form.className = `chip ${reward.form && reward.form !== "rust" ? "accent" : ""}`;
+  const used = namesIn(arm.conditions.formula).has(name);
+  setText(card.use, used ? "in the formula" : "logged only");
+  card.use.className = `chip ${used ? "good" : ""}`;
+  const options = writeOptions(optionsOf(reward));
+  setText(card.options, options);
+  card.options.hidden = !options;
+  const last = track?.latest(`missing.${name}`);
+  const facts = {
+    "mean score": number(track?.latest(`components.${name}`)),
+    generation: count(actor?.generation ?? reward.generation ?? 0),
+    calls: actor ? count(actor.calls) : "–",
+    failures: actor ? count(actor.failures) : "–",
+    missing: count(last || 0),
+    latency: latencies.length ? `${number(latencies[latencies.length - 1])} ms` : "–",
+  };
+  for (const [text, value] of Object.entries(facts)) setText(card.facts.get(text), value);
+  card.facts.get("failures").className = actor?.failures ? "bad" : "";
+  card.facts.get("missing").className = last > 0 ? "bad" : "";
+  fill(card.spark, sparkline(latencies));
+  setText(card.failure, actor?.last_failure ? `last failure: ${actor.last_failure}` : "");
+  card.failure.hidden = !actor?.last_failure;
+  card.swap.disabled = card.remove.disabled = hasEnded(arm) || store.connection !== "live";
+};
+
+const render = onceAFrame(() => {
+  const arms = steered().filter((arm) => arm.conditions?.rewards);
+  const [arm] = arms;
+  byId("no-rewards").hidden = Boolean(arm);
+  byId("add-reward").disabled = !arm || hasEnded(arm) || store.connection !== "live";
+  if (!arm) return fill(byId("reward-cards"));
+  setText(byId("rewards-of"), arms.length > 1 ? `As they are in ${label(arm)}; what you change here goes to all ${arms.length} arms steered.` : `Of ${label(arm)}.`);
+  const names = Object.keys(arm.conditions.rewards).sort();
+  for (const name of cards.keys()) if (!names.includes(name)) cards.delete(name);
+  for (const name of names) {
+    if (!cards.has(name)) cards.set(name, makeCard(name));
+    showCard(cards.get(name), name, arm);
+  }
+  const nodes = names.map((name) => cards.get(name).node);
+  const area = byId("reward-cards");
+  if (nodes.length !== area.children.length || nodes.some((node, at) => area.children[at] !== node)) fill(area, nodes);
+});
+
+export const startRewards = () => {
+  startSwap();
+  byId("add-reward").addEventListener("click", openAdd);
+  on("arms metrics actors scope connection", render);
+};

@@ -1,0 +1,142 @@
+// The form that puts a reward in another's place, adds one, or takes one out, with the formula and the weight that go
+// with it: one change, all or nothing.
+
+import { announce, byId, fill, h, setText } from "./dom.js";
+import { written } from "./editor.js";
+import { namesIn, terms } from "./formula.js";
+import { change, steered } from "./store.js";
+import { readOptions, writeOptions } from "./toml.js";
+import { outcome } from "./weights.js";
+
+/** What to write for each kind of reward that takes options; the run says what else it knows. */
+const EXAMPLES = {
+  python: 'file = "my_reward.py"\nfunction = "my_reward"',
+  process: 'command = ["python3", "my_reward.py"]',
+  http: 'url = "http://127.0.0.1:8000/score"',
+};
+const KINDS = ["python", "process", "http", "accuracy", "adaptive-think", "consistency", "format", "think"];
+
+let purpose = null;
+let before = "";
+const field = (name) => byId(`swap-${name}`);
+
+const say = (kind, text) => {
+  field("note").className = `note ${kind}`;
+  setText(field("note"), text);
+};
+
+const open = (title, what) => {
+  purpose = what;
+  const [arm] = steered();
+  before = arm.conditions.formula;
+  setText(field("title"), title);
+  field("formula").value = what.formula ?? before;
+  field("reward").hidden = what.remove ?? false;
+  field("name").disabled = !what.add;
+  field("weight-row").hidden = !what.add;
+  field("weight").value = "";
+  field("hint").hidden = what.add ? false : !what.remove;
+  setText(field("hint"), what.add ? "A reward that the formula does not name is scored and logged, and teaches nothing." : "The formula has to do without it.");
+  setText(field("go"), what.remove ? "Remove" : what.add ? "Add" : "Swap");
+  say("", "");
+  byId("swap-dialog").showModal();
+  (what.remove ? field("formula") : what.add ? field("name") : field("kind")).focus();
+};
+
+export const openSwap = (name) => {
+  const [arm] = steered();
+  const { kind, generation: _generation, form: _form, ...options } = arm.conditions.rewards[name];
+  field("name").value = name;
+  field("kind").value = kind;
+  field("options").value = writeOptions(options);
+  open(`Swap ${name}`, { name });
+};
+
+export const openAdd = () => {
+  field("name").value = "";
+  field("kind").value = "python";
+  field("options").value = EXAMPLES.python;
+  open("Add a reward", { add: true });
+};
+
+/** The formula without the terms that need a reward. */
+const without = (formula, name) => {
+  try {
+    const kept = terms(formula).filter(({ text }) => !namesIn(text).has(name));
+    return kept.map(({ text, sign }, at) => (sign < 0 ? (at ? " - " : "0 - ") : at ? " + " : "") + text).join("") || "0";
+  } catch {
+    return formula;
+  }
+};
+
+export const openRemove = (name) => {
+  const [arm] = steered();
+  field("name").value = name;
+  open(`Remove ${name}`, { name, remove: true, formula: without(arm.conditions.formula, name) });
+};
+
+/** The change the form describes; throws what is wrong with it. */
+const wanted = () => {
+  const name = purpose.add ? field("name").value.trim() : purpose.name;
+  if (!name) throw new Error("give the reward a name, by which the formula calls it");
+  const what = { rewards: {} };
+  if (purpose.remove) what.rewards[name] = null;
+  else {
+    const kind = field("kind").value.trim();
+    if (!kind) throw new Error("choose a kind, for example python");
+    what.rewards[name] = { ...readOptions(field("options").value), kind };
+  }
+  const formula = field("formula").value.trim();
+  if (formula !== before) what.formula = formula;
+  if (purpose.add && field("weight").value !== "") what.weights = { [name]: field("weight").valueAsNumber };
+  return { name, what };
+};
+
+const submit = async (event) => {
+  event.preventDefault();
+  let asked;
+  try {
+    asked = wanted();
+  } catch (problem) {
+    return say("bad", problem.message);
+  }
+  field("go").disabled = true;
+  say("pending", "trying it on a batch, then waiting for the step to end…");
+  try {
+    const { bad, text } = outcome(await change(asked.what));
+    say(bad ? "bad" : "good", text);
+    announce(`${asked.name}: ${text}`);
+    if (!bad) {
+      byId("swap-dialog").close();
+      byId("rewards-note").className = "note good";
+      setText(byId("rewards-note"), `${asked.name}: ${text}`);
+    }
+  } catch (problem) {
+    say("bad", problem.message);
+    announce(problem.message);
+    if (problem.place !== null && problem.place !== undefined) field("formula").setSelectionRange(problem.place, problem.place + 1);
+  }
+  field("go").disabled = false;
+};
+
+/** While a reward is being added, the formula grows by it unless somebody has written there. */
+const suggest = () => {
+  if (!purpose?.add) return;
+  const name = field("name").value.trim();
+  const weighted = field("weight").value !== "";
+  const term = weighted ? `${written(name, true)} * ${written(name)}` : written(name);
+  if (purpose.touched) return;
+  field("formula").value = name ? `${before} + ${term}` : before;
+};
+
+export const startSwap = () => {
+  fill(byId("kinds"), KINDS.map((kind) => h("option", { value: kind })));
+  field("form").addEventListener("submit", submit);
+  field("name").addEventListener("input", suggest);
+  field("weight").addEventListener("input", suggest);
+  field("formula").addEventListener("input", () => purpose && (purpose.touched = true));
+  field("kind").addEventListener("change", () => {
+    const options = field("options").value.trim();
+    if (!options || Object.values(EXAMPLES).includes(options)) field("options").value = EXAMPLES[field("kind").value] ?? "";
+  });
+};

@@ -1,0 +1,170 @@
+// A slider and a number per weight. A change is sent when the slider is let go, or a moment after the last key,
+// and is shown as pending until the run says from which step it is in force.
+
+import { announce, byId, debounce, exact, fill, h, plural, setText } from "./dom.js";
+import { change, hasEnded, idOf, label, on, steered, store } from "./store.js";
+
+/** Each weight's row, with the range of its slider and what is on its way. */
+const rows = new Map();
+
+/** A first range that has room: from 0 (or below a negative weight) to about three times the weight. */
+const firstRange = (value) => {
+  const most = Math.max(1, 3 * Math.abs(value));
+  const round = 10 ** Math.floor(Math.log10(most));
+  const top = Math.ceil(most / round) * round;
+  return [value < 0 ? -top : 0, top];
+};
+
+/** The outcome of a change in one line; `results` as `change` gives them. */
+export const outcome = (results) => {
+  const failed = results.filter((result) => result.error);
+  if (failed.length === results.length && failed.length) return { bad: true, text: failed[0].error };
+  const steps = results.filter((result) => result.applied).map(({ applied }) => applied);
+  const from = Math.min(...steps.map(({ step }) => step));
+  const versions = [...new Set(steps.map(({ version }) => version))];
+  const where = steps.length > 1 ? ` on ${plural(steps.length, "arm")}` : "";
+  const text = `in force${where} from step ${from}${versions.length === 1 ? `, version ${versions[0]}` : ""}`;
+  return failed.length ? { bad: true, text: `${text}; ${label(failed[0])}: ${failed[0].error}` } : { bad: false, text };
+};
+
+const say = (row, kind, text) => {
+  row.note.className = `note ${kind}`;
+  setText(row.note, text);
+};
+
+const send = async (row, value) => {
+  row.pending = value;
+  const turn = (row.turn = (row.turn ?? 0) + 1);
+  row.node.classList.add("pending");
+  say(row, "pending", `${exact(value)} pending: waiting for the step to end…`);
+  try {
+    const { bad, text } = outcome(await change({ weights: { [row.name]: value } }));
+    if (turn !== row.turn) return;
+    say(row, bad ? "bad" : "good", text);
+    announce(`Weight ${row.name} ${exact(value)} ${text}`);
+  } catch (problem) {
+    if (turn !== row.turn) return;
+    say(row, "bad", problem.message);
+    announce(`Weight ${row.name}: ${problem.message}`);
+  }
+  row.pending = null;
+  row.node.classList.remove("pending");
+  update();
+};
+
+const setRange = (row, [low, high]) => {
+  row.range = [low, high];
+  row.slider.min = low;
+  row.slider.max = high;
+  row.slider.step = 10 ** Math.floor(Math.log10((high - low) / 100));
+  setText(row.low, exact(low));
+  setText(row.high, exact(high));
+};
+
+const widen = (row, value) => {
+  let [low, high] = row.range;
+  while (value > high) high *= 2;
+  while (value < low) low = low === 0 ? -high : low * 2;
+  setRange(row, [low, high]);
+};
+
+const show = (row, value) => {
+  if (value < row.range[0] || value > row.range[1]) widen(row, value);
+  row.slider.value = value;
+  row.slider.style.setProperty("--at", `${(100 * (value - row.range[0])) / (row.range[1] - row.range[0])}%`);
+  if (document.activeElement !== row.number) row.number.value = value;
+};
+
+const makeRow = (name, value) => {
+  const id = `weight-${name}`;
+  const row = { name, range: [0, 1], pending: null };
+  const sendSoon = debounce(350, (wanted) => wanted !== row.shown && send(row, wanted));
+  row.slider = h("input", {
+    type: "range", id, "data-weight": name, "aria-describedby": `${id}-note`,
+    on: {
+      input: () => {
+        show(row, Number(row.slider.value));
+        row.held = true;
+      },
+      change: () => {
+        row.held = false;
+        sendSoon(Number(row.slider.value));
+      },
+    },
+  });
+  row.number = h("input", {
+    type: "number", step: "any", "aria-label": `Weight of ${name}, exactly`,
+    on: { change: () => {
+      const wanted = row.number.valueAsNumber;
+      if (Number.isNaN(wanted)) return say(row, "bad", "a weight is a number, for example 0.5");
+      show(row, wanted);
+      if (wanted !== row.shown) send(row, wanted);
+    } },
+  });
+  row.low = h("span");
+  row.high = h("span");
+  row.note = h("p", { class: "note", id: `${id}-note` });
+  const wider = (text, title, action) => h("button", { type: "button", class: "tiny", title, "aria-label": `${title} (${name})`, on: { click: action } }, text);
+  row.node = h("div", { class: "weight" },
+    h("label", { for: id }, h("code", {}, name)), row.number, row.slider,
+    h("div", { class: "ends" }, row.low,
+      wider("± below 0", "Let the slider go below zero", () => { setRange(row, [-row.range[1], row.range[1]]); show(row, Number(row.number.value)); }),
+      wider("× 2", "Double the slider's range", () => { setRange(row, row.range.map((end) => end * 2)); show(row, Number(row.number.value)); }),
+      row.high),
+    row.note);
+  setRange(row, firstRange(value));
+  return row;
+};
+
+/** Makes the rows read what is in force, except where somebody is at work. */
+const update = () => {
+  const arms = steered().filter((arm) => arm.conditions?.weights);
+  const names = [...new Set(arms.flatMap((arm) => Object.keys(arm.conditions.weights)))].sort();
+  const area = byId("weights");
+  if (names.join() !== [...rows.keys()].join()) {
+    for (const name of rows.keys()) if (!names.includes(name)) rows.delete(name);
+    for (const name of names) if (!rows.has(name)) rows.set(name, makeRow(name, valuesOf(arms, name)[0]));
+    const sorted = names.map((name) => rows.get(name));
+    rows.clear();
+    for (const row of sorted) rows.set(row.name, row);
+    fill(area, sorted.map(({ node }) => node));
+  }
+  byId("no-weights").hidden = names.length > 0;
+  const closed = arms.length > 0 && arms.every(hasEnded);
+  for (const row of rows.values()) {
+    const values = valuesOf(arms, row.name);
+    row.shown = values.length === 1 ? values[0] : NaN;
+    row.slider.disabled = row.number.disabled = closed || store.connection !== "live";
+    row.node.classList.toggle("mixed", values.length > 1);
+    if (values.length > 1 && !row.note.textContent) say(row, "", `differs between arms: ${values.map(exact).join(", ")}`);
+    if (row.pending === null && !row.held) show(row, values[0]);
+  }
+};
+
+const valuesOf = (arms, name) => [...new Set(arms.map((arm) => arm.conditions.weights[name]).filter((value) => value !== undefined))];
+
+/** Who is steered: one arm, or all of them. */
+const fillScope = () => {
+  const arms = [...store.arms.values()].filter((arm) => arm.method === "grpo");
+  const select = byId("scope");
+  const wanted = ["", ...arms.map(idOf)];
+  if (wanted.join() !== [...select.options].map((option) => option.value).join()) {
+    fill(select,
+      h("option", { value: "" }, arms.length > 1 ? "all GRPO arms" : "the GRPO arm"),
+      arms.map((arm) => h("option", { value: idOf(arm) }, label(arm))));
+  }
+  select.value = store.scope ?? "";
+};
+
+export const startWeights = (emitScope) => {
+  byId("scope").addEventListener("change", (event) => {
+    store.scope = event.target.value || null;
+    for (const row of rows.values()) say(row, "", "");
+    rows.clear();
+    emitScope();
+  });
+  on("arms scope connection", () => {
+    fillScope();
+    update();
+  });
+};
