@@ -154,3 +154,33 @@ fn a_quiet_run_says_nothing_but_the_end() {
     assert_eq!(text(&output.stderr), "");
     assert!(text(&output.stdout).contains("elsewhere/smoke-"));
 }
+
+#[test]
+fn a_question_is_answered_on_the_screen_and_as_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = root().join("tests/fixtures/audio/tone_0p5s.wav");
+    let ask = |more: &[&str]| {
+        let question =
+            ["ask", "--policy", "builtin:tiny", "--audio", clip.to_str().unwrap(), "which comes first?"];
+        let output = run(dir.path(), &[&question, more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let greedy = ["--choices", "beep,buzz", "--temperature", "0"];
+    let shown = ask(&greedy);
+    let record: serde_json::Value = serde_json::from_str(&ask(&[&greedy[..], &["--json"]].concat())).unwrap();
+    assert_eq!(shown.trim_end(), record["text"], "what is streamed is the whole answer");
+    assert!(shown.contains("<answer>"), "{shown}");
+    let count = |key: &str| record[key].as_array().unwrap().len();
+    assert_eq!(count("completion_ids"), count("logprobs"));
+    assert!(record["user_text"].as_str().unwrap().contains("beep, buzz"));
+}
+
+#[test]
+fn a_question_about_a_clip_that_is_not_there_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let said =
+        run(dir.path(), &["ask", "--policy", "builtin:tiny", "--audio", "a.wav", "--device", "cpu", "what?"]);
+    assert_eq!(said.status.code(), Some(2));
+    assert_eq!(text(&said.stderr), "error: a.wav: no such audio file; correct the path or fetch the clip\n");
+}

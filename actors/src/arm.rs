@@ -35,7 +35,7 @@ use crate::supervision::RestartBudget;
 mod prepare;
 mod tree;
 
-pub use prepare::{PrepareArgs, Prepared, prepare};
+pub use prepare::{PrepareArgs, Prepared, open_policy, prepare};
 pub use tree::actor_tree;
 
 /// Longest wait for an actor to finish what it has in hand when its arm ends.

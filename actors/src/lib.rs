@@ -28,4 +28,5 @@ pub mod slot;
 mod statistics;
 pub mod supervision;
 
+pub use arm::open_policy;
 pub use run::{ArmOutcome, ArmStatus, RunArgs, RunError, RunEvent, RunMsg, RunOutcome, run};

@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use scenarios::{DType, PolicyPath, PromptStyle};
+use serde::de::{
+    DeserializeOwned,
+    value::{Error as ValueError, StrDeserializer},
+};
 
 /// Train audio-language models by GRPO under the rewards of a scenario, and read what each reward was worth.
 #[derive(Debug, Parser)]
@@ -10,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
     version,
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR",
+    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox ask --policy DIR --audio FILE QUESTION",
     after_help = "A scenario whose path is also the name of a subcommand is written with its folder: ./check\n\
                   Exit codes: 0 done, 1 failed while running, 2 unusable input, 130 interrupted after a checkpoint.\n\
                   RUST_LOG chooses what goes to run.log (default: info)."
@@ -31,6 +36,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Write summary.json, summary.md and report.html of a run directory anew, finished or not
     Report(ReportOptions),
+    /// Ask a policy one question about audio files: the first proof that a checkpoint loads
+    Ask(AskOptions),
 }
 
 /// `sandbox SCENARIO`.
@@ -75,6 +82,57 @@ pub struct CheckOptions {
 pub struct ReportOptions {
     /// The run directory
     pub dir: PathBuf,
+}
+
+/// `sandbox ask`.
+#[derive(Args, Clone, Debug)]
+pub struct AskOptions {
+    /// The question
+    pub question: String,
+    /// A model in the Hugging Face layout, or builtin:tiny
+    #[arg(long, value_name = "DIR", value_parser = word::<PolicyPath>)]
+    pub policy: PolicyPath,
+    /// A LoRA adapter of that model, as PEFT writes it
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// A clip (WAV, FLAC, MP3, Ogg Vorbis, AAC/M4A, AIFF); may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub audio: Vec<PathBuf>,
+    /// The texts to choose from
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    pub choices: Vec<String>,
+    /// How the question is put, of the built-in prompt texts [default: adaptive with --choices, else the question alone]
+    #[arg(long, value_name = "STYLE", value_parser = word::<PromptStyle>)]
+    pub style: Option<PromptStyle>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Number format of the weights: auto, f32 or bf16
+    #[arg(long, default_value = "auto", value_parser = word::<DType>)]
+    pub dtype: DType,
+    /// 0 always takes the likeliest token
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Draw among the likeliest tokens that together reach this probability
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Draw among so many likeliest tokens; 0 is all
+    #[arg(long, default_value_t = 0)]
+    pub top_k: usize,
+    /// Tokens after which the answer is cut off
+    #[arg(long, default_value_t = 256)]
+    pub max_new_tokens: usize,
+    /// What the draws depend on
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Print prompt ids, completion ids and their log-probabilities as one JSON object, instead of the answer as it comes
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A word that a scenario takes too.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    T::deserialize(StrDeserializer::<ValueError>::new(text)).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

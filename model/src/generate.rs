@@ -14,7 +14,8 @@ use crate::network::{Network, PromptBatch};
 use crate::processor::{Processor, Prompt};
 use crate::sampling::{Completion, Finish, Sampler, SamplingParams, uniforms};
 
-/// Writes `group` completions of each prompt; `seeds` has one per completion, a prompt's together.
+/// Writes `group` completions of each prompt; `seeds` has one per completion, a prompt's together. `heard` is told of
+/// every token as it is drawn: the completion's place and the id.
 pub(crate) fn generate(
     model: &Network,
     processor: &Processor,
@@ -22,6 +23,7 @@ pub(crate) fn generate(
     group: usize,
     params: &SamplingParams,
     seeds: &[u64],
+    heard: &mut dyn FnMut(usize, i64),
 ) -> Result<Vec<Completion>, ModelError> {
     params.check()?;
     if seeds.len() != prompts.len() * group {
@@ -48,7 +50,7 @@ pub(crate) fn generate(
         let uniform =
             rows.columns.as_ref().map(|columns| uniform.index_select(0, columns)).unwrap_or(uniform);
         let (ids, logprobs) = sampler.draw(&logits, &uniform);
-        let ids = rows.record(ids, logprobs)?;
+        let ids = rows.record(ids, logprobs, heard)?;
         if rows.live() == 0 || step + 1 == params.max_new_tokens {
             break;
         }
@@ -127,7 +129,12 @@ impl<'a> Rows<'a> {
     }
 
     /// Appends the drawn tokens to the unfinished completions, and hands the ids back.
-    fn record(&mut self, ids: Tensor, logprobs: Tensor) -> Result<Tensor, ModelError> {
+    fn record(
+        &mut self,
+        ids: Tensor,
+        logprobs: Tensor,
+        heard: &mut dyn FnMut(usize, i64),
+    ) -> Result<Tensor, ModelError> {
         let drawn = Vec::<i64>::try_from(&ids)?;
         for (&row, &id) in self.rows.iter().zip(&drawn) {
             if self.finished[row] {
@@ -135,6 +142,7 @@ impl<'a> Rows<'a> {
             }
             let completion = &mut self.completions[row];
             completion.ids.push(id);
+            heard(row, id);
             if self.eos_ids.contains(&id) {
                 completion.finish = Finish::Eos;
                 self.finished[row] = true;

@@ -117,7 +117,24 @@ impl Policy {
         params: &SamplingParams,
         seeds: &[u64],
     ) -> Result<Vec<Completion>, ModelError> {
-        generate(&self.model, &self.processor, prompts, group_size, params, seeds)
+        generate(&self.model, &self.processor, prompts, group_size, params, seeds, &mut |_, _| ())
+    }
+
+    /// Writes one completion and hands each token's id on as it is drawn.
+    ///
+    /// # Errors
+    /// As [`Policy::generate`].
+    pub fn stream(
+        &self,
+        prompt: &Prompt,
+        params: &SamplingParams,
+        seed: u64,
+        mut heard: impl FnMut(i64),
+    ) -> Result<Completion, ModelError> {
+        let (prompts, seeds) = (std::slice::from_ref(prompt), [seed]);
+        let mut completions =
+            generate(&self.model, &self.processor, prompts, 1, params, &seeds, &mut |_, id| heard(id))?;
+        Ok(completions.remove(0))
     }
 
     /// Log-probabilities of completions under the temperature-scaled distribution (0 counts as 1), with gradients if this

@@ -14,7 +14,7 @@ use model::{Policy, PolicyOptions, Processor};
 use rewards::{
     AdvantageOptions, Formula, ParserOptions, Question, RewardRegistry, RulesJudge, Scale, Weights,
 };
-use scenarios::{ArmConfig, DType, Method, PolicyPath, Split, TrainMode};
+use scenarios::{ArmConfig, DType, Method, PolicyConfig, PolicyPath, Split, TrainMode};
 use tokio::sync::mpsc;
 
 use super::{ArmContext, Blueprints, Slots, Suite};
@@ -81,7 +81,7 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
 
     let first_rows = curriculum(config, &training)?.map(|rows| Rows::new(rows, *seed));
 
-    let policy = open_policy(&args)?;
+    let policy = open_policy(&config.policy, args.device, *seed)?;
     let processor = policy.processor().clone();
     let source = args.audio_source.clone().unwrap_or_else(|| audio_source(config, &processor));
     for questions in std::iter::once(&training).chain(suites.iter().map(|suite| &suite.questions)) {
@@ -150,8 +150,11 @@ fn suites(config: &ArmConfig) -> Result<Vec<Suite>, String> {
         .collect()
 }
 
-fn open_policy(args: &PrepareArgs) -> Result<Policy, String> {
-    let config = &args.config.policy;
+/// Opens the policy that `config` names, to learn from there. Blocks.
+///
+/// # Errors
+/// One line that names what can't be used.
+pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Result<Policy, String> {
     if config.train == TrainMode::Lora {
         return Err("policy.train = \"lora\" is not available yet; write \"full\"".into());
     }
@@ -160,14 +163,14 @@ fn open_policy(args: &PrepareArgs) -> Result<Policy, String> {
         PolicyPath::Directory(folder) => folder.clone(),
     };
     let options = PolicyOptions {
-        device: args.device,
+        device,
         dtype: match config.dtype {
             DType::Auto => None,
             DType::F32 => Some(tch::Kind::Float),
             DType::Bf16 => Some(tch::Kind::BFloat16),
         },
         train_audio_tower: config.train_audio_tower,
-        from_scratch: config.from_scratch.then(|| derive(args.seed, Purpose::Weights, &[])),
+        from_scratch: config.from_scratch.then(|| derive(seed, Purpose::Weights, &[])),
     };
     Policy::open(&folder, &options).map_err(|error| error.to_string())
 }

@@ -1,0 +1,161 @@
+//! `sandbox ask`: one question to one policy. The first proof that a checkpoint loads, and, with `--json`, what to hold
+//! against another implementation of the same model.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use model::audio::{Downmix, LogMel, load_audio};
+use model::{Completion, Finish, ModelError, Policy, Processor, Prompt, SamplingParams, device};
+use rewards::{Mode, ParserOptions, Question, parse_completion};
+use scenarios::{PolicyConfig, PromptStyle};
+use serde::Serialize;
+
+use crate::{cli::AskOptions, failure::Failure};
+
+/// Answers the question: as it is written, or as JSON at the end.
+pub fn ask(options: &AskOptions) -> Result<(), Failure> {
+    let device = device::resolve(&options.device).map_err(input)?;
+    for note in &device.notes {
+        eprintln!("{note}");
+    }
+    let started = Instant::now();
+    let config =
+        PolicyConfig { path: options.policy.clone(), dtype: options.dtype, ..PolicyConfig::default() };
+    let policy = actors::open_policy(&config, device.device, options.seed).map_err(Failure::Input)?;
+    let opened = started.elapsed().as_secs_f64();
+    let text = user_text(options);
+    let prompt = prompt(&policy, options, &text)?;
+
+    let processor = policy.processor().clone();
+    let mut answer = Answer { processor: &processor, ids: Vec::new(), shown: 0 };
+    let started = Instant::now();
+    let completion = policy
+        .stream(&prompt, &params(options), options.seed, |id| {
+            if !options.json {
+                answer.write(id);
+            }
+        })
+        .map_err(input)?;
+    let seconds = started.elapsed().as_secs_f64();
+    if options.json {
+        return print_json(&text, &prompt, &completion, &processor);
+    }
+    answer.end();
+    let (tokens, rate) = (completion.ids.len(), completion.ids.len() as f64 / seconds);
+    eprintln!(
+        "{tokens} tokens, {rate:.1} a second ({:?}, opened in {opened:.1} s){}",
+        policy.device(),
+        if completion.finish == Finish::Length { "; cut off: see --max-new-tokens" } else { "" }
+    );
+    Ok(())
+}
+
+fn input(error: ModelError) -> Failure {
+    Failure::Input(error.to_string())
+}
+
+/// The user's turn: the question in a built-in text, or alone.
+fn user_text(options: &AskOptions) -> String {
+    let style = options.style.or((!options.choices.is_empty()).then_some(PromptStyle::Adaptive));
+    let question = Question {
+        text: options.question.clone(),
+        choices: options.choices.iter().map(|choice| choice.trim().to_owned()).collect(),
+        ..Question::default()
+    };
+    style.map_or_else(|| question.text.clone(), |style| style.render(&question))
+}
+
+fn prompt(policy: &Policy, options: &AskOptions, text: &str) -> Result<Prompt, Failure> {
+    let clips =
+        options.audio.iter().map(|path| clip(policy.processor(), path)).collect::<Result<Vec<_>, _>>()?;
+    policy.processor().prompt(text, &clips).map_err(input)
+}
+
+fn clip(processor: &Processor, path: &Path) -> Result<Arc<LogMel>, Failure> {
+    let samples = load_audio(path, Downmix::First).map_err(|error| Failure::Input(error.to_string()))?;
+    let clip = processor.features().extract(&samples);
+    if clip.truncated {
+        eprintln!("{}: longer than this model hears; what is beyond is cut off", path.display());
+    }
+    Ok(Arc::new(clip))
+}
+
+fn params(options: &AskOptions) -> SamplingParams {
+    let AskOptions { temperature, top_p, top_k, max_new_tokens, .. } = *options;
+    SamplingParams { temperature, top_p, top_k, max_new_tokens }
+}
+
+/// The answer on the screen, as far as it has been written.
+struct Answer<'a> {
+    processor: &'a Processor,
+    ids: Vec<i64>,
+    /// Bytes of the text that are on the screen.
+    shown: usize,
+}
+
+impl Answer<'_> {
+    /// Shows what a further token adds; a letter that is not whole yet waits for the next.
+    fn write(&mut self, id: i64) {
+        self.ids.push(id);
+        let text = self.processor.decode(&self.ids);
+        if !text.ends_with(char::REPLACEMENT_CHARACTER) {
+            self.show(&text);
+        }
+    }
+
+    fn end(&mut self) {
+        let text = self.processor.decode(&self.ids);
+        self.show(&text);
+        println!();
+    }
+
+    fn show(&mut self, text: &str) {
+        print!("{}", text.get(self.shown..).unwrap_or_default());
+        self.shown = text.len();
+        // A screen that is gone hears nothing more; the answer is still computed for the exit code.
+        let _ = io::stdout().flush();
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Record<'a> {
+    user_text: &'a str,
+    prompt_ids: &'a [i64],
+    completion_ids: &'a [i64],
+    logprobs: &'a [f32],
+    text: String,
+    finish: &'static str,
+    mode: Mode,
+    think: Option<String>,
+    answer: Option<String>,
+}
+
+fn print_json(
+    user_text: &str,
+    prompt: &Prompt,
+    completion: &Completion,
+    processor: &Processor,
+) -> Result<(), Failure> {
+    let text = processor.decode(&completion.ids);
+    let parsed = parse_completion(&text, &ParserOptions::default());
+    let record = Record {
+        user_text,
+        prompt_ids: &prompt.ids,
+        completion_ids: &completion.ids,
+        logprobs: &completion.logprobs,
+        text,
+        finish: match completion.finish {
+            Finish::Eos => "eos",
+            Finish::Length => "length",
+        },
+        mode: parsed.mode,
+        think: parsed.think,
+        answer: parsed.answer,
+    };
+    let json = serde_json::to_string(&record).map_err(|error| Failure::Running(error.to_string()))?;
+    println!("{json}");
+    Ok(())
+}
