@@ -113,6 +113,15 @@ fn check_names_every_scenario_and_fails_for_one() {
 }
 
 #[test]
+fn a_scenario_whose_model_lies_elsewhere_is_sound_but_for_its_files() {
+    let paper = root().join("scenarios/audio-thinker-qwen2-audio.toml").display().to_string();
+    let output = run(root(), &["check", "--no-files", &paper]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = run(root(), &["check", "--no-files", &paper, "gone.toml"]);
+    assert_eq!(output.status.code(), Some(2), "only the files it names are left out");
+}
+
+#[test]
 fn a_folder_without_a_run_is_neither_reported_on_nor_resumed() {
     let dir = tempfile::tempdir().unwrap();
     assert!(refused(dir.path(), &["report", "."]).contains("not a run directory"));

@@ -12,12 +12,16 @@ use crate::{cli::CheckOptions, failure::Failure};
 pub fn check(options: &CheckOptions) -> Result<(), Failure> {
     let mut mistakes = Vec::new();
     for path in &options.scenarios {
-        match sound(path, &[], &[], None) {
+        let registry = RewardRegistry::standard();
+        let check = if options.no_files { scenarios::check_names } else { scenarios::check };
+        let checked = scenarios::load(path, &[], &[], None)
+            .and_then(|experiment| check(&experiment, &registry).map(|()| experiment));
+        match checked {
             Ok(experiment) => {
                 let names: Vec<&str> = experiment.arms.iter().map(|arm| arm.name.as_str()).collect();
                 println!("{}: sound; arms {}", path.display(), names.join(", "));
             }
-            Err(mistake) => mistakes.push(mistake),
+            Err(mistake) => mistakes.push(mistake.to_string()),
         }
     }
     let Some(last) = mistakes.pop() else { return Ok(()) };

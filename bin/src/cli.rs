@@ -75,6 +75,9 @@ pub struct CheckOptions {
     /// The scenarios
     #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<PathBuf>,
+    /// Do not look for the models and data they name: those lie on another machine
+    #[arg(long)]
+    pub no_files: bool,
 }
 
 /// `sandbox report`.

@@ -53,6 +53,6 @@ pub use scenario::{
     EvalConfig, Experiment, GrpoConfig, JudgeConfig, JudgeKind, LoaderConfig, LoraConfig, LossKind, Method,
     OptimizerConfig, PolicyConfig, PolicyPath, PromptConfig, PromptStyle, RewardSpec, RunConfig,
     SamplingConfig, ScaleRewards, Schedule, SftConfig, ShapingConfig, SupervisionConfig, TargetModules,
-    TrainMode, check, json_schema, load,
+    TrainMode, check, check_names, json_schema, load,
 };
 pub use soundscape::{TargetKind, WorldConfig, sft_target};

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use check::check;
+pub use check::{check, check_names};
 pub use data::{DataConfig, Downmix, EvalConfig, LoaderConfig};
 pub use feedback::{JudgeConfig, JudgeKind, RewardSpec, ShapingConfig};
 pub use load::{load, parse};

@@ -14,17 +14,28 @@ use crate::error::ScenarioError;
 /// # Errors
 /// The first thing that is not there or cannot be used, at the line that names it.
 pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), ScenarioError> {
+    check_names(experiment, registry)?;
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
-        check_rewards(arm, places, registry)?;
-        if arm.method == Method::Grpo {
-            check_formula(arm, places)?;
-        }
         check_policy(arm, places)?;
         if arm.method != Method::None {
             check_source(&arm.data.train, &["data", "train"], places)?;
         }
         for (index, suite) in arm.eval.suites.iter().enumerate() {
             check_source(suite, &["eval", "suites", &index.to_string()], places)?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks at what the chosen arms name in the scenario itself, and not at files: they may lie on another machine.
+///
+/// # Errors
+/// The first reward that can't be set up or formula that can't be read, at the line that has it.
+pub fn check_names(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), ScenarioError> {
+    for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
+        check_rewards(arm, places, registry)?;
+        if arm.method == Method::Grpo {
+            check_formula(arm, places)?;
         }
     }
     Ok(())
