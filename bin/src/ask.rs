@@ -32,7 +32,7 @@ pub fn ask(options: &AskOptions) -> Result<(), Failure> {
     let mut answer = Answer { processor: &processor, ids: Vec::new(), shown: 0 };
     let started = Instant::now();
     let completion = policy
-        .stream(&prompt, &params(options), options.seed, |id| {
+        .stream(&prompt, &params(options, &processor), options.seed, |id| {
             if !options.json {
                 answer.write(id);
             }
@@ -75,16 +75,22 @@ fn prompt(policy: &Policy, options: &AskOptions, text: &str) -> Result<Prompt, F
 
 fn clip(processor: &Processor, path: &Path) -> Result<Arc<LogMel>, Failure> {
     let samples = load_audio(path, Downmix::First).map_err(|error| Failure::Input(error.to_string()))?;
-    let clip = processor.features().extract(&samples);
-    if clip.truncated {
-        eprintln!("{}: longer than this model hears; what is beyond is cut off", path.display());
+    let clip = processor.extract(&samples).map_err(input)?;
+    if let Some(seconds) = processor.window_seconds().filter(|_| clip.truncated) {
+        eprintln!("{}: this model hears {seconds} s; what is beyond is cut off", path.display());
     }
     Ok(Arc::new(clip))
 }
 
-fn params(options: &AskOptions) -> SamplingParams {
-    let AskOptions { temperature, top_p, top_k, max_new_tokens, .. } = *options;
-    SamplingParams { temperature, top_p, top_k, max_new_tokens }
+/// How to draw: as asked for, else as the checkpoint recommends.
+fn params(options: &AskOptions, processor: &Processor) -> SamplingParams {
+    let own = processor.sampling_defaults();
+    SamplingParams {
+        temperature: options.temperature.unwrap_or(own.temperature),
+        top_p: options.top_p.unwrap_or(own.top_p),
+        top_k: options.top_k.unwrap_or(own.top_k),
+        max_new_tokens: options.max_new_tokens,
+    }
 }
 
 /// The answer on the screen, as far as it has been written.

@@ -113,15 +113,15 @@ pub struct AskOptions {
     /// Number format of the weights: auto, f32 or bf16
     #[arg(long, default_value = "auto", value_parser = word::<DType>)]
     pub dtype: DType,
-    /// 0 always takes the likeliest token
-    #[arg(long, default_value_t = 1.0)]
-    pub temperature: f64,
-    /// Draw among the likeliest tokens that together reach this probability
-    #[arg(long, default_value_t = 1.0)]
-    pub top_p: f64,
-    /// Draw among so many likeliest tokens; 0 is all
-    #[arg(long, default_value_t = 0)]
-    pub top_k: usize,
+    /// 0 always takes the likeliest token [default: as the checkpoint's generation_config.json says]
+    #[arg(long)]
+    pub temperature: Option<f64>,
+    /// Draw among the likeliest tokens that together reach this probability [default: likewise]
+    #[arg(long)]
+    pub top_p: Option<f64>,
+    /// Draw among so many likeliest tokens; 0 is all [default: likewise]
+    #[arg(long)]
+    pub top_k: Option<usize>,
     /// Tokens after which the answer is cut off
     #[arg(long, default_value_t = 256)]
     pub max_new_tokens: usize,
