@@ -3,14 +3,12 @@
 //!
 //! 8 prompts of about 115 tokens (a clip of 2.4 s), 8 completions each. One item is a token.
 
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
+mod random_policy;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use model::{Group, Policy, PolicyOptions, Prompt, SamplingParams};
-use serde_json::json;
+use random_policy::Size;
 use tch::Kind;
 
 const PROMPTS: usize = 8;
@@ -19,36 +17,16 @@ const NEW_TOKENS: usize = 25;
 
 /// A random policy; without an end-of-sequence token if `endless`.
 fn policy(endless: bool) -> Policy {
-    let dir = tempfile::tempdir().expect("a place for the model");
-    let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tokenizer/tokenizer.json");
-    fs::copy(tokenizer, dir.path().join("tokenizer.json")).expect("the fixtures");
-    let config = json!({
-        "model_type": "qwen2_audio",
-        "audio_token_index": 291,
-        "audio_config": {"d_model": 96, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 384,
-            "max_source_positions": 150, "num_mel_bins": 128},
-        "text_config": {"vocab_size": 800, "hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "num_key_value_heads": 4, "rms_norm_eps": 1e-5,
-            "max_position_embeddings": 1024, "eos_token_id": if endless { json!([]) } else { json!(290) }},
-    });
-    let preprocessor = json!({"chunk_length": 3, "feature_size": 128});
-    fs::write(dir.path().join("config.json"), config.to_string()).expect("room");
-    fs::write(dir.path().join("preprocessor_config.json"), preprocessor.to_string()).expect("room");
-    let options = PolicyOptions { from_scratch: Some(1), ..Default::default() };
-    Policy::open(dir.path(), &options).expect("a good directory")
+    let size = Size { width: 96, layers: 2, window_seconds: 3 };
+    random_policy::open(&size, endless, &PolicyOptions::default())
 }
 
 fn prompts(policy: &Policy) -> Vec<Prompt> {
-    let clip = |index: usize| {
-        let pitch = 0.1 + 0.05 * index as f32;
-        let samples: Vec<f32> = (0..38_400).map(|sample| 0.3 * (pitch * sample as f32).sin()).collect();
-        Arc::new(policy.processor().extract(&samples).expect("a model that hears"))
+    let prompt = |index: usize| {
+        let clip = random_policy::tone(policy, index, 2.4);
+        policy.processor().prompt(&"what is it"[..8 + index % 3], &[clip]).expect("a good prompt")
     };
-    (0..PROMPTS)
-        .map(|index| {
-            policy.processor().prompt(&"what is it"[..8 + index % 3], &[clip(index)]).expect("a good prompt")
-        })
-        .collect()
+    (0..PROMPTS).map(prompt).collect()
 }
 
 /// Completions of one length, or of lengths from 1 to it.
@@ -83,16 +61,39 @@ fn encode_clips(bencher: Bencher) {
     });
 }
 
-/// One token is the prefill and one draw; the difference to 25 is the decoding.
-#[divan::bench(args = [1, NEW_TOKENS])]
-fn generate(bencher: Bencher, max_new_tokens: usize) {
+/// Prompts to the first token of every completion.
+#[divan::bench]
+fn prefill(bencher: Bencher) {
     let policy = policy(true).replica().expect("memory");
     let prompts = prompts(&policy);
-    let params = SamplingParams { max_new_tokens, ..Default::default() };
-    let seeds: Vec<u64> = (0..(PROMPTS * GROUP_SIZE) as u64).collect();
+    let tokens: usize = prompts.iter().map(|prompt| prompt.ids.len()).sum();
+    bencher.counter(ItemsCount::new(tokens)).bench_local(|| write(&policy, &prompts, GROUP_SIZE, 1));
+}
+
+/// Completions of one short prompt without a clip, so many at once.
+#[divan::bench(args = [1, 8, 64])]
+fn decode(bencher: Bencher, batch: usize) {
+    let policy = policy(true).replica().expect("memory");
+    let prompts = [policy.processor().prompt("what is it", &[]).expect("a good prompt")];
     bencher
-        .counter(ItemsCount::new(seeds.len() * max_new_tokens))
-        .bench_local(|| policy.generate(&prompts, GROUP_SIZE, &params, &seeds).expect("good prompts"));
+        .counter(ItemsCount::new(batch * NEW_TOKENS))
+        .bench_local(|| write(&policy, &prompts, batch, NEW_TOKENS));
+}
+
+/// What a step samples: prefill and decoding.
+#[divan::bench]
+fn generate(bencher: Bencher) {
+    let policy = policy(true).replica().expect("memory");
+    let prompts = prompts(&policy);
+    bencher
+        .counter(ItemsCount::new(PROMPTS * GROUP_SIZE * NEW_TOKENS))
+        .bench_local(|| write(&policy, &prompts, GROUP_SIZE, NEW_TOKENS));
+}
+
+fn write(policy: &Policy, prompts: &[Prompt], group: usize, max_new_tokens: usize) {
+    let params = SamplingParams { max_new_tokens, ..Default::default() };
+    let seeds: Vec<u64> = (0..(prompts.len() * group) as u64).collect();
+    policy.generate(prompts, group, &params, &seeds).expect("good prompts");
 }
 
 #[divan::bench(args = [false, true])]

@@ -1,0 +1,162 @@
+"""Our step beside that of transformers + PEFT, as R1-AQA's trainer takes it: same random checkpoint, same clips, same
+threads, one run.
+
+    python3 model/benches/compare                      # tiny Qwen2-Audio on the CPU
+    python3 model/benches/compare --threads 2 --seconds 30
+    python3 model/benches/compare --size 7b --device cuda --architecture qwen2-audio --architecture qwen2.5-omni \
+        --train lora --decode 1,16,64 --executable ./train_step
+
+needs torch 2.11, transformers, peft, numpy and safetensors (tests/fixtures/requirements.txt); librosa and ffmpeg for
+the row on MP3. Without --executable the bench `train_step` is built by cargo. On a machine without cargo, bring it and
+this folder and `tests/fixtures/tokenizer` along:
+
+    cargo bench -p model --bench train_step --no-run       # prints where it lies: target/release/deps/train_step-…
+    export LD_LIBRARY_PATH=$(python3 -c "import os, torch; print(os.path.join(os.path.dirname(torch.__file__), 'lib'))")
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import wave
+from pathlib import Path
+
+import torch
+
+import checkpoints
+from report import Report
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+# How our bench is told what their side calls so.
+OURS = {"full": ["--audio-tower"]}
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--executable", type=Path, help="the bench `train_step`; cargo builds it if absent")
+    parser.add_argument("--architecture", action="append", choices=checkpoints.ARCHITECTURES)
+    parser.add_argument("--size", choices=["tiny", "7b"], default="tiny")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=list(DTYPES), help="f32 on the CPU, bf16 on a GPU")
+    parser.add_argument("--train", default="lora,full", help="lora, full (which trains the audio tower too), or both")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--prompts", type=int, default=2)
+    parser.add_argument("--group", type=int, default=8, help="completions per prompt")
+    parser.add_argument("--tokens", type=int, default=32, help="per completion")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each clip; AVQA's have 10")
+    parser.add_argument("--steps", type=int, default=3, help="measured, the quickest counts; one more to warm up")
+    parser.add_argument("--decode", default="8", help="batches to measure the writing of tokens at")
+    parser.add_argument("--scratch", type=Path, help="where the checkpoints go; removed afterwards")
+    args = parser.parse_args()
+    args.architecture = args.architecture or [checkpoints.QWEN2_AUDIO]
+    args.dtype = args.dtype or ("f32" if args.device == "cpu" else "bf16")
+    return args
+
+
+def build():
+    """The bench's executable, built by cargo."""
+    command = ["cargo", "bench", "-p", "model", "--bench", "train_step", "--no-run", "--message-format", "json"]
+    built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
+    messages = [json.loads(line) for line in built.stdout.splitlines()]
+    return next(Path(message["executable"]) for message in messages
+                if message.get("executable") and message["target"]["name"] == "train_step")
+
+
+def write_clip(path, seconds, seed):
+    """Noise in bursts, 16 kHz mono."""
+    source = random.Random(seed)
+    loudness = [source.random() * 8000 for _ in range(int(seconds * 10) + 1)]
+    samples = [int(loudness[index // 1600] * (2 * source.random() - 1)) for index in range(int(seconds * 16000))]
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16000, len(samples), "NONE", ""))
+        file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+
+
+def write_mp3(path):
+    """30 s of 44.1 kHz stereo: pink noise on the left, a chirp over the whole band on the right."""
+    command = ["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "anoisesrc=d=30:c=pink:r=44100:a=0.3:seed=1",
+               "-f", "lavfi", "-i", "aevalsrc='0.3*sin(2*PI*(100*t+250*t*t))':d=30:s=44100",
+               "-filter_complex", "amerge=inputs=2", "-c:a", "libmp3lame", "-b:a", "128k", str(path)]
+    return shutil.which("ffmpeg") is not None and subprocess.run(command).returncode == 0
+
+
+class PeakMemory(threading.Thread):
+    """The most memory in use on the device while the block runs, beyond what was in use before; none on the CPU."""
+
+    def __init__(self, device):
+        super().__init__(daemon=True)
+        self.device, self.peak, self.over = device, 0, threading.Event()
+
+    def used(self):
+        free, total = torch.cuda.mem_get_info(self.device)
+        return total - free
+
+    def __enter__(self):
+        if self.device != "cpu":
+            self.before = self.used()
+            self.start()
+        return self
+
+    def run(self):
+        while not self.over.wait(0.02):
+            self.peak = max(self.peak, self.used() - self.before)
+
+    def __exit__(self, *_):
+        self.over.set()
+
+
+def run(command, device, out):
+    """Runs one side; returns what it wrote."""
+    with PeakMemory(device) as memory:
+        finished = subprocess.run([*map(str, command), "--json", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True, env=os.environ | {"TRANSFORMERS_VERBOSITY": "error"})
+    if finished.returncode != 0:
+        sys.exit(f"{command[0]} failed:\n{finished.stdout}{finished.stderr}")
+    report = json.loads(out.read_text())
+    report["peak_bytes"] = memory.peak or report["peak_resident_bytes"]
+    return report
+
+
+def compare(args, architecture, scratch, executable, report):
+    """One architecture: both sides for each way of training."""
+    folder = scratch / architecture
+    checkpoints.write(folder, architecture, args.size == "tiny", DTYPES[args.dtype], args.device)
+    clips = [scratch / f"clip-{index}.wav" for index in range(args.prompts)]
+    for index, clip in enumerate(clips):
+        write_clip(clip, args.seconds, index)
+    mp3 = scratch / "clip.mp3"
+    common = ["--policy", folder, *(part for clip in clips for part in ("--audio", clip)), "--device", args.device,
+              "--dtype", args.dtype, "--threads", args.threads, "--group", args.group, "--tokens", args.tokens,
+              "--steps", args.steps]
+    for index, train in enumerate(args.train.split(",")):
+        once = []
+        if index == 0:
+            once = ["--decode", args.decode] + (["--load", mp3] if mp3.exists() or write_mp3(mp3) else [])
+        sample = scratch / "ours.json"
+        ours = run([executable, *common, *once, *OURS[train]], args.device, sample)
+        theirs = run([sys.executable, HERE / "hugging_face.py", *common, *once, "--train", train, "--sample", sample],
+                     args.device, scratch / "theirs.json")
+        report.add(architecture, train, ours, theirs)
+    shutil.rmtree(folder)
+
+
+def main():
+    args = arguments()
+    executable = args.executable.resolve() if args.executable else build()
+    report = Report(args)
+    with tempfile.TemporaryDirectory(dir=args.scratch) as scratch:
+        for architecture in args.architecture:
+            compare(args, architecture, Path(scratch), executable, report)
+
+
+if __name__ == "__main__":
+    main()

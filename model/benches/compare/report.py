@@ -1,0 +1,128 @@
+"""What `compare` prints, and the limits it holds the figures against."""
+
+import time
+
+import torch
+
+import checkpoints
+
+
+def seconds_of(work, device, repeats=8):
+    """The quickest of some runs."""
+    best = float("inf")
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        if device != "cpu":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def copy_bandwidth(device):
+    """Bytes per second, read and written, of a copy too large for any cache."""
+    source = torch.zeros(1 << (28 if device == "cpu" else 31), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / seconds_of(lambda: target.copy_(source), device)
+
+
+def matmul_rate(device, dtype):
+    """Floating-point operations per second of a large matrix product."""
+    size = 1024 if device == "cpu" else 8192
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    return 2 * size**3 / seconds_of(lambda: left @ right, device)
+
+
+class Sizes:
+    """Parameters and widths that the limits follow from."""
+
+    def __init__(self, architecture, tiny):
+        model = checkpoints.empty_model(architecture, tiny)
+        text, tower = model.config.get_text_config(), model.config.audio_config
+        self.head = text.vocab_size * text.hidden_size
+        decoder = model.model if architecture == checkpoints.OMNI else model.model.language_model
+        self.layers = sum(tensor.numel() for tensor in decoder.layers.parameters())
+        encoder = model.audio_tower if architecture == checkpoints.OMNI else model.model.audio_tower
+        self.tower = sum(tensor.numel() for tensor in encoder.layers.parameters())
+        head_width = text.hidden_size // text.num_attention_heads
+        self.numbers_per_cached_token = 2 * text.num_hidden_layers * text.num_key_value_heads * head_width
+        # A query against a key, and a weight against a value, all layers.
+        self.flops_per_pair = 4 * text.num_hidden_layers * text.hidden_size
+        self.tower_flops_per_pair = 4 * tower.encoder_layers * tower.d_model
+        self.tower_window = 2 * tower.n_window // 2 if architecture == checkpoints.OMNI else None
+
+
+class Report:
+    """Prints a table per comparison."""
+
+    def __init__(self, args):
+        self.args = args
+        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[args.dtype]
+        self.item = dtype.itemsize
+        torch.set_num_threads(args.threads)
+        self.bandwidth = copy_bandwidth(args.device)
+        self.rate = matmul_rate(args.device, dtype)
+        device = torch.cuda.get_device_name() if args.device != "cpu" else f"CPU, {args.threads} thread(s)"
+        print(f"{device}, {args.dtype}: copies at {self.bandwidth / 1e9:.1f} GB/s, multiplies at {self.rate / 1e12:.2f} Tflop/s")
+        print(f"{args.prompts} prompts x {args.group} completions x {args.tokens} tokens, clips of {args.seconds:g} s; "
+              f"the quickest of {args.steps} steps, phase by phase")
+
+    def add(self, architecture, train, ours, theirs):
+        sizes = Sizes(architecture, self.args.size == "tiny")
+        prompt = max(map(len, ours["sample"]["prompts"]))
+        print(f"\n{architecture} ({self.args.size}), training: {train}; prompts of {prompt} tokens")
+        self.parity(ours, theirs)
+        print(f"{'':30}{'ours':>12}{'theirs':>12}{'theirs / ours':>15}")
+        if ours.get("load_seconds") and theirs.get("load_seconds"):
+            self.row("30 s MP3 to log-mel, ms", 1e3 * ours["load_seconds"], 1e3 * theirs["load_seconds"])
+        for own, other in zip(ours["decode"], theirs["decode"]):
+            self.decode(sizes, prompt, own, other)
+        self.steps(sizes, prompt, train, ours, theirs)
+        self.row("peak memory, GB", ours["peak_bytes"] / 1e9, theirs["peak_bytes"] / 1e9)
+
+    @staticmethod
+    def row(name, ours, theirs, more_is_better=False):
+        ratio = ours / theirs if more_is_better else theirs / ours
+        print(f"{name:30}{ours:12.2f}{theirs:12.2f}{ratio:14.1f}x", flush=True)
+
+    def parity(self, ours, theirs):
+        """How far apart both sides' log-probabilities of the same completions are."""
+        gaps = [abs(own - other) for own_row, other_row in zip(ours["sample"]["policy"], theirs["policy"])
+                for own, other in zip(own_row, other_row)]
+        print(f"log-probabilities of our {len(gaps)} tokens differ by {max(gaps):.1e} at most, {sum(gaps) / len(gaps):.1e} on average")
+
+    def decode(self, sizes, prompt, ours, theirs):
+        batch, tokens = ours["batch"], self.args.tokens
+        self.row(f"batch {batch}: first token, ms", 1e3 * ours["prefill_seconds"], 1e3 * theirs["prefill_seconds"])
+        self.row(f"batch {batch}: then tokens/s", ours["tokens_per_second"], theirs["tokens_per_second"], True)
+        # What must be read per step: every weight, every prompt's keys and values once, the completions' own.
+        cached = batch / min(batch, 8) * prompt + batch * tokens / 2
+        least = self.item * (sizes.layers + sizes.head + sizes.numbers_per_cached_token * cached) / self.bandwidth
+        share = [100 * least * side["tokens_per_second"] / batch for side in (ours, theirs)]
+        self.row(f"batch {batch}: % of bandwidth", *share, True)
+
+    def steps(self, sizes, prompt, train, ours, theirs):
+        best = [{}, {}]
+        for side, report in zip(best, (ours, theirs)):
+            for name, seconds in (phase for step in report["steps"] for phase in step):
+                side[name] = min(seconds, side.get(name, float("inf")))
+        for name in best[0]:
+            self.row(f"{name}, ms", 1e3 * best[0][name], 1e3 * best[1][name])
+        self.row("step, ms", *(1e3 * sum(side.values()) for side in best))
+        self.row("training without generation", *(1e3 * sum(v for k, v in side.items() if k != "generation") for side in best))
+        flops = self.flops(sizes, prompt, train)
+        learning = [side["policy"] + side["reference"] + side["backward"] for side in best]
+        self.row("its MFU, %", *(100 * flops / seconds / self.rate for seconds in learning), True)
+
+    def flops(self, sizes, prompt, train):
+        """What policy, reference and backward need at least: every prompt and its clip computed once per pass."""
+        prompts, completions, tokens = self.args.prompts, self.args.prompts * self.args.group, self.args.tokens
+        read = prompts * prompt + completions * (tokens - 1)
+        pairs = prompts * prompt**2 / 2 + completions * tokens * (prompt + tokens / 2)
+        forward = 2 * sizes.layers * read + sizes.flops_per_pair * pairs + 2 * sizes.head * completions * tokens
+        positions = int(self.args.seconds * 50)
+        window = min(positions, sizes.tower_window or positions)
+        tower = prompts * positions * (2 * sizes.tower + sizes.tower_flops_per_pair * window)
+        # Frozen weights have no gradient of their own: backward is one product instead of two.
+        passes = 3 if train == "lora" else 4
+        return passes * forward + (1 if train == "lora" else 4) * tower
