@@ -321,3 +321,51 @@ async fn staleness_stays_within_its_bound() {
     assert_eq!(staleness.len(), 6);
     assert!(staleness.iter().all(|&lag| lag <= 2), "{staleness:?}");
 }
+
+/// The built-in policy, frozen, with an adapter.
+fn with_lora(rest: &str) -> String {
+    SCENARIO.replace("from_scratch = true", &format!("train = \"lora\"\n{rest}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_is_trained_stopped_and_resumed_to_the_same_end() {
+    let scenario = with_lora("lora = { rank = 4, dropout = 0.1, target_modules = [\"q_proj\", \"v_proj\", \"down_proj\"] }");
+    let whole = run(&scenario, registry(), None).await;
+    assert_eq!(whole.only_arm(), &ArmStatus::Done);
+    let metrics = whole.lines("metrics.jsonl");
+    let number = |line: &Value, name: &str| line[name].as_f64().unwrap();
+    // A fresh adapter is its base, which is the reference; then it moves away from it.
+    assert!(number(&metrics[0], "kl").abs() < 1e-6 && number(&metrics[5], "kl") > 1e-6, "{metrics:?}");
+    let stopped = run_in(tempfile::tempdir().unwrap(), &scenario, registry(), None, false, |event, stop| {
+        if matches!(event, RunEvent::StepDone { step: 3, .. }) {
+            stop.send(true).unwrap();
+        }
+    })
+    .await;
+    assert_eq!(stopped.only_arm(), &ArmStatus::Stopped);
+    let status = stopped.status();
+    let checkpoint = Path::new(status["checkpoint"].as_str().unwrap());
+    assert!(checkpoint.join("adapter_model.safetensors").exists());
+    assert!(!checkpoint.join("model.safetensors").exists(), "the base is not written again");
+
+    let resumed = run_in(stopped.folder, &scenario, registry(), None, true, |_, _| {}).await;
+    assert_eq!(resumed.only_arm(), &ArmStatus::Done);
+    assert_eq!(resumed.timeless("metrics.jsonl"), whole.timeless("metrics.jsonl"));
+    assert_eq!(resumed.lines("rollouts.jsonl"), whole.lines("rollouts.jsonl"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_arm_starts_from_an_adapter_that_another_has_trained() {
+    let first = run(&with_lora(""), registry(), None).await;
+    let status = first.status();
+    let trained = status["checkpoint"].as_str().unwrap();
+    let scenario = with_lora(&format!("adapter = \"{trained}\"")).replace("steps = 6", "steps = 1");
+    let second = run(&scenario, registry(), None).await;
+    assert_eq!(second.only_arm(), &ArmStatus::Done);
+    let kl = |ran: &Ran, step: usize| ran.lines("metrics.jsonl")[step]["kl"].as_f64().unwrap();
+    assert!(kl(&first, 0).abs() < 1e-6 && kl(&second, 0) > 1e-6, "it is away from the base from the start");
+
+    let other = with_lora("adapter = \"nowhere\"");
+    let message = run(&other, registry(), None).await.outcome.unwrap_err().to_string();
+    assert!(message.contains("nowhere/adapter_config.json"), "{message}");
+}

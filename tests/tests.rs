@@ -5,6 +5,7 @@
 mod audio_files;
 mod goldens;
 mod grpo_parity;
+mod lora_parity;
 mod mel_parity;
 mod policy;
 mod qwen2_5_omni_parity;

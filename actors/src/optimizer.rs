@@ -16,6 +16,7 @@ use tch::{Kind, Tensor};
 use crate::checkpoint::ResumeState;
 use crate::conductor::Progress;
 use crate::sampler::use_threads;
+use crate::seed::{Purpose, derive};
 use crate::shelf::{Published, Shelf};
 use crate::slot::Request;
 
@@ -90,6 +91,8 @@ pub struct OptimizerArgs {
     pub adamw: AdamWConfig,
     /// Learning rate by step.
     pub schedule: LrSchedule,
+    /// What dropout masks are drawn with.
+    pub seed: u64,
     /// Torch threads; 0 leaves libtorch's own choice.
     pub threads: usize,
 }
@@ -168,7 +171,7 @@ impl OptimizerState {
     /// A learner at the last published version.
     fn restore(args: OptimizerArgs) -> Result<Self, ActorProcessingErr> {
         let policy = args.shelf.learner()?;
-        let reference = if args.reference { Some(args.shelf.replica()?) } else { None };
+        let reference = if args.reference { Some(args.shelf.reference()?) } else { None };
         let newest = args.shelf.newest();
         // Before the optimizer is made: it takes f32 copies of weights stored in fewer bits.
         policy.load_trainable(&newest.trainable)?;
@@ -192,11 +195,12 @@ impl OptimizerState {
         let lr = self.args.schedule.lr_at(self.policy_version);
         let mut metrics = LossMetrics::default();
         let mut grad_norm = 0.0;
-        for _ in 0..self.args.iterations.max(1) {
+        for iteration in 0..self.args.iterations.max(1) {
             self.adamw.zero_grad();
             metrics = LossMetrics::default();
-            for micro_batch in groups.chunks(size.max(1)) {
-                metrics.merge(&self.grpo_backward(micro_batch, normalizer)?);
+            for (index, micro_batch) in groups.chunks(size.max(1)).enumerate() {
+                let seed = self.dropout_seed(iteration, index);
+                metrics.merge(&self.grpo_backward(micro_batch, normalizer, seed)?);
             }
             grad_norm = self.apply(lr);
         }
@@ -215,6 +219,7 @@ impl OptimizerState {
         &self,
         groups: &[TrainGroup],
         normalizer: Normalizer,
+        dropout_seed: u64,
     ) -> Result<LossMetrics, ModelError> {
         let packed: Vec<Group<'_>> = groups
             .iter()
@@ -230,7 +235,7 @@ impl OptimizerState {
             }
             None => None,
         };
-        let current = self.policy.logprobs(&packed, self.args.temperature)?;
+        let current = self.policy.forward(&packed, self.args.temperature, dropout_seed)?;
         let device = current.logprobs.device();
         let completions: Vec<&Completion> = groups.iter().flat_map(|group| &group.completions).collect();
         let longest = current.logprobs.size()[1] as usize;
@@ -267,7 +272,7 @@ impl OptimizerState {
         let lr = self.args.schedule.lr_at(self.policy_version);
         let mut total = 0.0;
         self.adamw.zero_grad();
-        for micro_batch in groups.chunks(size.max(1)) {
+        for (index, micro_batch) in groups.chunks(size.max(1)).enumerate() {
             let packed: Vec<Group<'_>> = micro_batch
                 .iter()
                 .map(|group| Group {
@@ -275,7 +280,7 @@ impl OptimizerState {
                     completions: group.targets.iter().map(Vec::as_slice).collect(),
                 })
                 .collect();
-            let current = self.policy.logprobs(&packed, 1.0)?;
+            let current = self.policy.forward(&packed, 1.0, self.dropout_seed(0, index))?;
             let loss = sft_loss(&current.logprobs, &current.mask, tokens);
             loss.f_backward()?;
             total += loss.f_double_value(&[])?;
@@ -290,6 +295,12 @@ impl OptimizerState {
             tokens: tokens as u64,
             seconds: started.elapsed().as_secs_f64(),
         }))
+    }
+
+    /// A seed of its own for every forward pass; a step that is taken again draws the same.
+    fn dropout_seed(&self, iteration: usize, micro_batch: usize) -> u64 {
+        let place = [self.policy_version, iteration as u64, micro_batch as u64];
+        derive(self.args.seed, Purpose::Dropout, &place)
     }
 
     fn apply(&mut self, lr: f64) -> f64 {

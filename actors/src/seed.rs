@@ -15,8 +15,10 @@ pub enum Purpose {
     Evaluation = 3,
     /// Drawing of a supervised target.
     Target = 4,
-    /// Weights from scratch.
+    /// Weights from scratch, and those of a fresh adapter.
     Weights = 5,
+    /// Dropout before an adapter.
+    Dropout = 6,
 }
 
 /// The seed for `purpose` at `place` (step, group, index and the like) of the run seeded with `seed`.

@@ -41,12 +41,20 @@ impl Shelf {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A copy of the policy before any training, for sampling and for reference.
+    /// A copy of the policy before any training, for sampling.
     ///
     /// # Errors
     /// If libtorch can't copy the weights.
     pub fn replica(&self) -> Result<Policy, ModelError> {
         self.lock().origin.replica()
+    }
+
+    /// What the policy is compared with: a copy from before any training, or the base of an adapter.
+    ///
+    /// # Errors
+    /// If libtorch can't copy the weights.
+    pub fn reference(&self) -> Result<Policy, ModelError> {
+        self.lock().origin.reference()
     }
 
     /// A copy of the policy before any training, to be trained.

@@ -48,7 +48,7 @@ struct Place {
 
 impl Checkpoint {
     /// Opens one file and reads its header.
-    fn open_file(path: &Path) -> Result<Checkpoint, ModelError> {
+    pub(crate) fn open_file(path: &Path) -> Result<Checkpoint, ModelError> {
         let mut checkpoint =
             Checkpoint { dir: path.to_path_buf(), files: Vec::new(), tensors: BTreeMap::new() };
         checkpoint.add(path.to_path_buf())?;
@@ -118,6 +118,16 @@ impl Checkpoint {
             return Err(ModelError::checkpoint(&file.path, message));
         };
         self.read(place, kind)
+    }
+
+    /// All names, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.tensors.keys()
+    }
+
+    /// A tensor's shape.
+    pub(crate) fn size(&self, name: &str) -> Option<Vec<i64>> {
+        self.tensors.get(name).map(|place| place.info.shape.iter().map(|&size| size as i64).collect())
     }
 
     fn read(&self, place: &Place, kind: Kind) -> Result<Tensor, ModelError> {

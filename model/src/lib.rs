@@ -39,6 +39,7 @@ mod error;
 mod generate;
 mod kv_cache;
 mod logprobs;
+pub mod lora;
 pub mod loss;
 mod network;
 mod nn;
@@ -52,6 +53,7 @@ mod tower;
 
 pub use error::ModelError;
 pub use logprobs::{Group, GroupLogprobs};
+pub use lora::{Adapter, LoraConfig, TargetModules};
 pub use policy::{Policy, PolicyOptions};
 pub use processor::{Processor, Prompt};
 pub use sampling::{Completion, Finish, SamplingParams};

@@ -52,6 +52,9 @@ impl Network {
             Architecture::Qwen2Audio => Decoder::new(&mut root.below("language_model"), &config.text)?,
             _ => Decoder::new(&mut root, &config.text)?,
         };
+        if let Some(adapter) = params.adapter() {
+            adapter.finish()?;
+        }
         Ok(Network { config, params, decoder, tower, clips })
     }
 
@@ -59,6 +62,16 @@ impl Network {
     pub(crate) fn replica(&self, learns: bool) -> Result<Network, ModelError> {
         let clips = if self.params.tower_trains() { Arc::default() } else { self.clips.clone() };
         let params = self.params.for_replica(learns);
+        Network::build(self.config.clone(), params, &Source::Replica(&self.params), clips)
+    }
+
+    /// What this model is compared with, for another actor: the model as it is now, or with an adapter its base alone.
+    pub(crate) fn reference(&self) -> Result<Network, ModelError> {
+        if self.params.adapter().is_none() {
+            return self.replica(false);
+        }
+        let clips = if self.params.tower_trains() { Arc::default() } else { self.clips.clone() };
+        let params = self.params.for_reference();
         Network::build(self.config.clone(), params, &Source::Replica(&self.params), clips)
     }
 

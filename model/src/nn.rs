@@ -1,9 +1,16 @@
-//! The few layers all parts are made of. A [`Linear`] is the one place a projection's weights are applied.
+//! The few layers all parts are made of. A [`Linear`] is the one place a projection's weights, and its adapter's, are
+//! applied.
+
+mod dropout;
+mod lora;
 
 use tch::{Kind, Tensor};
 
 use crate::error::ModelError;
 use crate::params::{Init, Params, Source};
+
+pub(crate) use dropout::DropoutSeed;
+pub(crate) use lora::Lora;
 
 /// What a part is built from: the tensors' source, the set they go into, and the names' prefix.
 pub(crate) struct Builder<'a> {
@@ -39,10 +46,11 @@ impl Builder<'_> {
     }
 }
 
-/// `x·Wᵀ + b`.
+/// `x·Wᵀ + b`, and what the adapter adds.
 pub(crate) struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    lora: Option<Lora>,
 }
 
 impl Linear {
@@ -54,24 +62,26 @@ impl Linear {
     ) -> Result<Linear, ModelError> {
         let weight = builder.tensor("weight", &[output, input], Init::Linear)?;
         let bias = if bias { Some(builder.tensor("bias", &[output], Init::Zeros)?) } else { None };
-        Ok(Linear { weight, bias })
+        let name = builder.prefix.trim_end_matches('.').to_owned();
+        let lora = Lora::new(builder, input, &[(name, output)])?;
+        Ok(Linear { weight, bias, lora })
     }
 
     /// A projection by a tensor that already belongs to another part.
     pub(crate) fn tied(weight: &Tensor) -> Linear {
-        Linear { weight: weight.shallow_clone(), bias: None }
+        Linear { weight: weight.shallow_clone(), bias: None, lora: None }
     }
 
     /// # Shapes
     /// `x: [rows, input]` → `[rows, output]`
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        Lora::apply(&self.lora, x.linear(&self.weight, self.bias.as_ref()), x)
     }
 
     /// `residual + forward(x)`, in one operation where there is no bias.
     pub(crate) fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> Tensor {
         match &self.bias {
-            None => residual.addmm(x, &self.weight.tr()),
+            None => Lora::apply(&self.lora, residual.addmm(x, &self.weight.tr()), x),
             Some(_) => residual + self.forward(x),
         }
     }
@@ -82,6 +92,7 @@ pub(crate) struct JoinedLinear {
     /// All parts in one, when they do not learn.
     whole: Option<Linear>,
     parts: Vec<Linear>,
+    lora: Option<Lora>,
 }
 
 impl JoinedLinear {
@@ -97,23 +108,26 @@ impl JoinedLinear {
             true => builder.joined("bias", parts, &[], Init::Zeros)?,
             false => (None, Vec::new()),
         };
-        let whole = weight.map(|weight| Linear { weight, bias });
+        let whole = weight.map(|weight| Linear { weight, bias, lora: None });
         let mut biases = biases.into_iter();
-        let parts = weights.into_iter().map(|weight| Linear { weight, bias: biases.next() }).collect();
-        Ok(JoinedLinear { whole, parts })
+        let names: Vec<_> =
+            parts.iter().map(|(name, output)| (format!("{}{name}", builder.prefix), *output)).collect();
+        let linear = |weight| Linear { weight, bias: biases.next(), lora: None };
+        let parts = weights.into_iter().map(linear).collect();
+        Ok(JoinedLinear { whole, parts, lora: Lora::new(builder, input, &names)? })
     }
 
     /// # Shapes
     /// `x: [rows, input]` → `[rows, sum of the outputs]`
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         if let Some(whole) = &self.whole {
-            return whole.forward(x);
+            return Lora::apply(&self.lora, whole.forward(x), x);
         }
         // Copying the weights together costs far less than separate multiplications and their gradients.
         let weights: Vec<&Tensor> = self.parts.iter().map(|part| &part.weight).collect();
         let biases: Vec<&Tensor> = self.parts.iter().filter_map(|part| part.bias.as_ref()).collect();
         let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 0)) };
-        x.linear(&Tensor::cat(&weights, 0), bias.as_ref())
+        Lora::apply(&self.lora, x.linear(&Tensor::cat(&weights, 0), bias.as_ref()), x)
     }
 }
 

@@ -6,6 +6,7 @@
 //! - PARAM-1 a replica shares the storage of every frozen tensor, and has its own copy of every trainable one.
 //! - PARAM-2 where several projections of the same input do not train, they lie in one tensor and their hub names are
 //!   views into it: one multiplication instead of three, without a second copy of the weights.
+//! - PARAM-3 with an adapter nothing else trains: a replica shares the whole base.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::ModelError;
+use crate::lora::{AdapterSet, is_tower};
 use crate::rng;
 
 /// How a tensor starts when there is no checkpoint.
@@ -39,53 +41,92 @@ pub(crate) enum Source<'a> {
     Replica(&'a Params),
 }
 
+/// Which of the base's tensors train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trained {
+    /// None: an adapter trains, or nothing does.
+    Nothing,
+    LanguageModel,
+    /// The audio tower and its projector too.
+    Everything,
+}
+
 /// The tensors of one model, by hub name.
 pub(crate) struct Params {
     pub(crate) device: Device,
     pub(crate) kind: Kind,
     /// The tensors take gradients: this model is a learner's, not a sampler's.
-    learns: bool,
-    train_audio_tower: bool,
+    pub(crate) learns: bool,
+    trained: Trained,
     tensors: BTreeMap<String, Tensor>,
     /// Projections that lie in one tensor (PARAM-2), by the first part's name.
     joined: BTreeMap<String, Tensor>,
+    adapter: Option<AdapterSet>,
 }
 
 impl Params {
     /// An empty set, to be filled while the model is built.
-    pub(crate) fn new(device: Device, kind: Kind, learns: bool, train_audio_tower: bool) -> Params {
+    pub(crate) fn new(device: Device, kind: Kind, learns: bool, trained: Trained) -> Params {
         let (tensors, joined) = (BTreeMap::new(), BTreeMap::new());
-        Params { device, kind, learns, train_audio_tower, tensors, joined }
+        Params { device, kind, learns, trained, tensors, joined, adapter: None }
+    }
+
+    /// An empty set for a model whose base is frozen and has an adapter.
+    pub(crate) fn adapted(device: Device, kind: Kind, learns: bool, adapter: AdapterSet) -> Params {
+        Params { adapter: Some(adapter), ..Params::new(device, kind, learns, Trained::Nothing) }
     }
 
     /// An empty set for a replica of this one.
     pub(crate) fn for_replica(&self, learns: bool) -> Params {
-        Params::new(self.device, self.kind, learns, self.train_audio_tower)
+        match &self.adapter {
+            Some(adapter) => Params::adapted(self.device, self.kind, learns, adapter.for_replica()),
+            None => Params::new(self.device, self.kind, learns, self.trained),
+        }
     }
 
-    /// Whether a tensor changes during training. The positions of the audio tower are constants.
-    pub(crate) fn is_trainable(&self, name: &str) -> bool {
-        let of_tower = name.starts_with("audio_tower.") || name.starts_with("multi_modal_projector.");
-        !of_tower || (self.train_audio_tower && name != "audio_tower.embed_positions.weight")
+    /// An empty set for a replica that does not learn, without this one's adapter.
+    pub(crate) fn for_reference(&self) -> Params {
+        Params::new(self.device, self.kind, false, self.trained)
     }
 
+    /// The adapter, if there is one.
+    pub(crate) fn adapter(&self) -> Option<&AdapterSet> {
+        self.adapter.as_ref()
+    }
+
+    /// Whether a tensor of the base changes during training. The positions of the audio tower are constants.
+    fn is_trainable(&self, name: &str) -> bool {
+        match self.trained {
+            Trained::Nothing => false,
+            Trained::LanguageModel => !is_tower(name),
+            Trained::Everything => name != "audio_tower.embed_positions.weight",
+        }
+    }
+
+    /// The tower's features change during training.
     pub(crate) fn tower_trains(&self) -> bool {
-        self.train_audio_tower
+        self.trained == Trained::Everything || self.adapter.as_ref().is_some_and(AdapterSet::reaches_tower)
     }
 
     /// The tower takes gradients here.
     pub(crate) fn tower_learns(&self) -> bool {
-        self.learns && self.train_audio_tower
+        self.learns && self.tower_trains()
     }
 
-    /// All tensors, by name.
+    /// All tensors of the base, by name.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &Tensor)> {
         self.tensors.iter()
     }
 
-    /// The trainable tensors, by name.
+    /// The trainable tensors, by name: the adapter's, or those of the base that train.
     pub(crate) fn trainable(&self) -> impl Iterator<Item = (&String, &Tensor)> {
-        self.tensors.iter().filter(|(name, _)| self.is_trainable(name))
+        let base = self.tensors.iter().filter(|(name, _)| self.is_trainable(name));
+        base.chain(self.adapter.iter().flat_map(|adapter| &adapter.tensors))
+    }
+
+    fn trainable_tensor(&self, name: &str) -> Option<&Tensor> {
+        let base = self.tensors.get(name).filter(|_| self.is_trainable(name));
+        base.or_else(|| self.adapter.as_ref()?.tensors.get(name))
     }
 
     /// Takes one tensor into the model.
@@ -151,6 +192,38 @@ impl Params {
         Ok((Some(whole), tensors))
     }
 
+    /// Takes the adapter's two tensors of a linear layer into the model, if that layer has an adapter: f32 where they
+    /// learn, else in the model's number format (LORA-1).
+    pub(crate) fn adapter_tensors(
+        &mut self,
+        source: &Source<'_>,
+        module: &str,
+        sizes: [i64; 2],
+    ) -> Result<Option<[Tensor; 2]>, ModelError> {
+        let _guard = tch::no_grad_guard();
+        let Some(adapter) = &mut self.adapter else { return Ok(None) };
+        let original = match source {
+            Source::Replica(base) => base.adapter.as_ref(),
+            _ => None,
+        };
+        let Some([a, b]) = adapter.start(original, module, sizes)? else { return Ok(None) };
+        let kind = if self.learns { Kind::Float } else { self.kind };
+        let place = |tensor: Tensor| -> Result<Tensor, ModelError> {
+            let own = tensor.f_to_device(self.device)?.f_to_kind(kind)?.copy();
+            Ok(own.set_requires_grad(self.learns))
+        };
+        let tensors = [place(a)?, place(b)?];
+        adapter.keep(module, tensors.each_ref());
+        Ok(Some(tensors))
+    }
+
+    /// Puts views into larger tensors in the place of a layer's two adapter tensors.
+    pub(crate) fn keep_adapter_views(&mut self, module: &str, views: [&Tensor; 2]) {
+        if let Some(adapter) = &mut self.adapter {
+            adapter.keep(module, views);
+        }
+    }
+
     /// Overwrites trainable tensors.
     ///
     /// # Errors
@@ -159,7 +232,7 @@ impl Params {
         let _guard = tch::no_grad_guard();
         let mut pairs = Vec::with_capacity(tensors.len());
         for (name, new) in tensors {
-            let Some(current) = self.tensors.get(name).filter(|_| self.is_trainable(name)) else {
+            let Some(current) = self.trainable_tensor(name) else {
                 return Err(ModelError::input(format!("`{name}` is not a trainable tensor of this model")));
             };
             if current.size() != new.size() {
@@ -181,7 +254,8 @@ impl Params {
     }
 }
 
-fn random(seed: u64, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
+/// Initial values, on the CPU in f32.
+pub(crate) fn random(seed: u64, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
     let count = shape.iter().product::<i64>() as u64;
     let fan_in = shape[1..].iter().product::<i64>() as f32;
     let values: Vec<f32> = match init {
@@ -223,7 +297,7 @@ mod tests {
     }
 
     fn learner() -> (Params, Tensor, Vec<Tensor>) {
-        let mut params = Params::new(Device::Cpu, Kind::Float, true, false);
+        let mut params = Params::new(Device::Cpu, Kind::Float, true, Trained::LanguageModel);
         let source = Source::Random(5);
         let frozen = params.tensor(&source, "audio_tower.conv1.weight", &[2, 3, 3], Init::Conv).unwrap();
         let (whole, tensors) = params.joined(&source, &parts(), Init::Linear).unwrap();

@@ -15,8 +15,9 @@ use crate::decoder::attention::PromptAttention;
 use crate::error::ModelError;
 use crate::generate::generate;
 use crate::logprobs::{Group, GroupLogprobs, logprobs};
+use crate::lora::{Adapter, AdapterSet};
 use crate::network::Network;
-use crate::params::{Params, Source};
+use crate::params::{Params, Source, Trained};
 use crate::processor::{Processor, Prompt};
 use crate::sampling::{Completion, SamplingParams};
 use crate::tower::ClipFeatures;
@@ -44,15 +45,24 @@ pub struct PolicyOptions {
     pub device: Device,
     /// Number format of the weights. None: f32 on the CPU; on a GPU bf16 if the checkpoint is stored in 16 bits, else f32.
     pub dtype: Option<Kind>,
-    /// The audio tower and the projector train along with the language model.
+    /// The audio tower and the projector train along with the language model; with a fresh adapter, they may have
+    /// adapters too.
     pub train_audio_tower: bool,
+    /// Freeze the checkpoint and train this adapter on it.
+    pub adapter: Option<Adapter>,
     /// Start from random weights drawn with this seed instead of a checkpoint.
     pub from_scratch: Option<u64>,
 }
 
 impl Default for PolicyOptions {
     fn default() -> Self {
-        PolicyOptions { device: Device::Cpu, dtype: None, train_audio_tower: false, from_scratch: None }
+        PolicyOptions {
+            device: Device::Cpu,
+            dtype: None,
+            train_audio_tower: false,
+            adapter: None,
+            from_scratch: None,
+        }
     }
 }
 
@@ -84,7 +94,14 @@ impl Policy {
             (Some(checkpoint), _) => Source::Checkpoint(checkpoint),
             (None, seed) => Source::Random(seed.unwrap_or_default()),
         };
-        let params = Params::new(options.device, kind, true, options.train_audio_tower);
+        let params = match (&options.adapter, options.train_audio_tower) {
+            (Some(adapter), tower) => {
+                let adapter = AdapterSet::new(adapter, tower, config.architecture, dir)?;
+                Params::adapted(options.device, kind, true, adapter)
+            }
+            (None, true) => Params::new(options.device, kind, true, Trained::Everything),
+            (None, false) => Params::new(options.device, kind, true, Trained::LanguageModel),
+        };
         let model = Network::build(config, params, &source, Arc::default())?;
         Ok(Policy { model, processor, side_files: Arc::new(side_files(dir)?) })
     }
@@ -145,6 +162,21 @@ impl Policy {
     /// sequence is too long.
     pub fn logprobs(&self, groups: &[Group<'_>], temperature: f64) -> Result<GroupLogprobs, ModelError> {
         logprobs(&self.model, groups, if temperature == 0.0 { 1.0 } else { temperature })
+    }
+
+    /// The same, to learn from: with gradients, and with dropout before the adapter, if it has any, by masks that follow from
+    /// the seed.
+    ///
+    /// # Errors
+    /// As [`Policy::logprobs`].
+    pub fn forward(
+        &self,
+        groups: &[Group<'_>],
+        temperature: f64,
+        dropout_seed: u64,
+    ) -> Result<GroupLogprobs, ModelError> {
+        let _dropout = self.model.params.adapter().map(|adapter| adapter.dropout.during(dropout_seed));
+        self.logprobs(groups, temperature)
     }
 
     /// Logits at every position of some prompts, without gradients: for inspection, not for training.
@@ -215,42 +247,85 @@ impl Policy {
         &self.model
     }
 
+    /// The policy that this one is compared with while it learns: a [replica](Policy::replica), or with an adapter the base
+    /// alone, which takes no memory of its own.
+    ///
+    /// # Errors
+    /// libtorch is out of memory.
+    pub fn reference(&self) -> Result<Policy, ModelError> {
+        Ok(self.with_model(self.model.reference()?))
+    }
+
     fn copy(&self, learns: bool) -> Result<Policy, ModelError> {
-        Ok(Policy {
-            model: self.model.replica(learns)?,
-            processor: self.processor.clone(),
-            side_files: self.side_files.clone(),
-        })
+        Ok(self.with_model(self.model.replica(learns)?))
+    }
+
+    fn with_model(&self, model: Network) -> Policy {
+        Policy { model, processor: self.processor.clone(), side_files: self.side_files.clone() }
     }
 
     /// Reads the tensors that train from a directory [`Policy::save`] wrote, for [`Policy::load_trainable`].
     ///
     /// # Errors
-    /// The directory holds no whole checkpoint, or one of another shape.
+    /// The directory holds no whole checkpoint or adapter, or one of another shape.
     pub fn read_trainable(&self, dir: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
+        if let Some(adapter) = self.model.params.adapter() {
+            return adapter.read(dir);
+        }
         let checkpoint = Checkpoint::open(dir)?;
         let read =
             |(name, tensor): (&String, &Tensor)| Ok((name.clone(), checkpoint.tensor(name, &tensor.size())?));
         self.model.params.trainable().map(read).collect()
     }
 
-    /// Writes a whole Hugging Face directory, which appears at once or not at all. One that is there is replaced.
+    /// Writes a directory, which appears at once or not at all; one that is there is replaced. A policy with an adapter
+    /// writes that alone, in PEFT's form; another writes a whole Hugging Face directory.
     ///
     /// # Errors
     /// The directory cannot be written.
     pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
-        let temporary = beside(dir, "new")?;
-        remove_if_present(&temporary)?;
-        std::fs::create_dir_all(&temporary).map_err(|source| ModelError::io(&temporary, source))?;
-        for (name, bytes) in self.side_files.iter() {
-            let path = temporary.join(name);
-            std::fs::write(&path, bytes).map_err(|source| ModelError::io(&path, source))?;
+        match self.model.params.adapter() {
+            Some(adapter) => write_directory(dir, |draft| adapter.write(draft)),
+            None => self.merge(dir),
         }
-        let prefix = self.config().prefix();
-        let named = |(name, tensor): (&String, &Tensor)| (format!("{prefix}{name}"), tensor.shallow_clone());
-        write_tensors(&temporary.join(SINGLE), &self.model.params.all().map(named).collect::<Vec<_>>())?;
-        put_in_place(&temporary, dir)
     }
+
+    /// Writes a whole Hugging Face directory with the adapter, if there is one, merged into the weights. It appears at once
+    /// or not at all; one that is there is replaced.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn merge(&self, dir: &Path) -> Result<(), ModelError> {
+        write_directory(dir, |draft| {
+            for (name, bytes) in self.side_files.iter() {
+                let path = draft.join(name);
+                std::fs::write(&path, bytes).map_err(|source| ModelError::io(&path, source))?;
+            }
+            let (params, prefix) = (&self.model.params, self.config().prefix());
+            let merged = |(name, tensor): (&String, &Tensor)| {
+                let module = name.strip_suffix(".weight").unwrap_or(name);
+                let tensor = match params.adapter().and_then(|adapter| adapter.delta(module)) {
+                    Some(delta) => (tensor.to_kind(Kind::Float) + delta).to_kind(tensor.kind()),
+                    None => tensor.shallow_clone(),
+                };
+                (format!("{prefix}{name}"), tensor)
+            };
+            let _guard = tch::no_grad_guard();
+            write_tensors(&draft.join(SINGLE), &params.all().map(merged).collect::<Vec<_>>())
+        })
+    }
+}
+
+/// Fills a directory under another name and puts it in its place when it is whole.
+fn write_directory(
+    dir: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), ModelError>,
+) -> Result<(), ModelError> {
+    let draft = beside(dir, "new")?;
+    remove_if_present(&draft)?;
+    std::fs::create_dir_all(&draft).map_err(|source| ModelError::io(&draft, source))?;
+    fill(&draft)?;
+    put_in_place(&draft, dir)
 }
 
 /// Reads what [`Policy::save`] will write beside the weights: the directory may be gone by then.

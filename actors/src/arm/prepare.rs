@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::audio::{Downmix, load_audio};
 use model::loss::{GrpoConfig, Importance, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
-use model::{Policy, PolicyOptions, Processor};
+use model::{Adapter, LoraConfig, Policy, PolicyOptions, Processor, TargetModules};
 use rewards::{
     AdvantageOptions, Formula, ParserOptions, Question, RewardRegistry, RulesJudge, Scale, Weights,
 };
@@ -155,9 +155,6 @@ fn suites(config: &ArmConfig) -> Result<Vec<Suite>, String> {
 /// # Errors
 /// One line that names what can't be used.
 pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Result<Policy, String> {
-    if config.train == TrainMode::Lora {
-        return Err("policy.train = \"lora\" is not available yet; write \"full\"".into());
-    }
     let folder = match &config.path {
         PolicyPath::BuiltinTiny => scenarios::builtin_tiny_policy().map_err(|error| error.to_string())?,
         PolicyPath::Directory(folder) => folder.clone(),
@@ -170,9 +167,32 @@ pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Res
             DType::Bf16 => Some(tch::Kind::BFloat16),
         },
         train_audio_tower: config.train_audio_tower,
+        adapter: (config.train == TrainMode::Lora).then(|| adapter(config, seed)),
         from_scratch: config.from_scratch.then(|| derive(seed, Purpose::Weights, &[])),
     };
     Policy::open(&folder, &options).map_err(|error| error.to_string())
+}
+
+/// The adapter that `train = "lora"` trains.
+fn adapter(config: &PolicyConfig, seed: u64) -> Adapter {
+    if let Some(folder) = &config.adapter {
+        return Adapter::Directory(folder.clone());
+    }
+    let lora = &config.lora;
+    Adapter::Fresh {
+        config: LoraConfig {
+            rank: lora.rank as i64,
+            alpha: lora.alpha,
+            dropout: lora.dropout,
+            target_modules: match &lora.target_modules {
+                scenarios::TargetModules::AllLinear => TargetModules::AllLinear,
+                scenarios::TargetModules::Named(names) => TargetModules::Named(names.clone()),
+                scenarios::TargetModules::Pattern(pattern) => TargetModules::Pattern(pattern.clone()),
+            },
+            use_rslora: false,
+        },
+        seed: derive(seed, Purpose::Weights, &[]),
+    }
 }
 
 /// Where the arm begins: at its newest checkpoint if it resumes and has one, else at the policy as it was opened.
@@ -334,6 +354,7 @@ fn optimizer(args: &PrepareArgs, shelf: Shelf) -> OptimizerArgs {
             },
             final_fraction: settings.final_lr_fraction,
         },
+        seed: args.seed,
         threads: args.threads,
     }
 }

@@ -102,6 +102,12 @@ fn formula_error(place: &crate::error::Place, arm: &ArmConfig, error: &FormulaEr
 }
 
 fn check_policy(arm: &ArmConfig, places: &Node) -> Result<(), ScenarioError> {
+    if let Some(folder) = arm.policy.adapter.as_ref().filter(|folder| !folder.join("adapter_config.json").is_file())
+    {
+        let problem = format!("`adapter` in [policy]: {} has no adapter_config.json", folder.display());
+        let instead = "write the folder of an adapter in PEFT's form, such as a checkpoint of a run with train = \"lora\"";
+        return Err(ScenarioError::at(places.place_of(&["policy", "adapter"]), problem, instead));
+    }
     let PolicyPath::Directory(folder) = &arm.policy.path else { return Ok(()) };
     let place = places.place_of(&["policy", "path"]);
     let instead = "write the folder of a Hugging Face model, or \"builtin:tiny\"";

@@ -37,6 +37,9 @@ pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
     if let PolicyPath::Directory(folder) = &mut arm.policy.path {
         *folder = anchored(folder, layer.place_of(&["policy", "path"]), path);
     }
+    if let Some(adapter) = &mut arm.policy.adapter {
+        *adapter = anchored(adapter, layer.place_of(&["policy", "adapter"]), path);
+    }
     anchor_source(&mut arm.data.train, &["data", "train"], layer, path);
     for (index, suite) in arm.eval.suites.iter_mut().enumerate() {
         anchor_source(suite, &["eval", "suites", &index.to_string()], layer, path);

@@ -14,7 +14,11 @@ pub struct PolicyConfig {
     pub path: PolicyPath,
     /// `full` trains every weight of the decoder, `lora` low-rank adapters on it.
     pub train: TrainMode,
-    /// Also train the audio tower and its projector (with `train = "full"`).
+    /// Start from this adapter, a folder in PEFT's form, with `train = "lora"`; `[policy.lora]` is then its own
+    /// `adapter_config.json`. The reference policy is still the base without it: to be compared with an adapted policy,
+    /// merge that adapter first (`sandbox merge`).
+    pub adapter: Option<PathBuf>,
+    /// Also train the audio tower and its projector; with `train = "lora"`, adapters may be put on them too.
     pub train_audio_tower: bool,
     /// Start from random weights instead of the directory's (its `config.json` and tokenizer are still used).
     pub from_scratch: bool,
@@ -82,7 +86,7 @@ pub enum TrainMode {
     /// Every weight of the decoder; the reference policy is a frozen copy.
     #[default]
     Full,
-    /// Low-rank adapters; the reference policy is the base with the adapters off.
+    /// Low-rank adapters; the reference policy is the base with the adapters off. A checkpoint is an adapter in PEFT's form.
     Lora,
 }
 
@@ -109,7 +113,8 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Dropout before the adapter.
     pub dropout: f64,
-    /// `all-linear`, or the names of the layers that get an adapter, such as `["q_proj", "v_proj"]`.
+    /// `all-linear`; or the names of the layers that get an adapter, such as `["q_proj", "v_proj"]`; or a regular expression
+    /// that matches their whole names, such as `".*\\.self_attn\\..*"`.
     pub target_modules: TargetModules,
 }
 
@@ -122,11 +127,14 @@ impl Default for LoraConfig {
 /// The layers that get an adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TargetModules {
-    /// `"all-linear"`: every linear layer of the decoder, without the output projection.
+    /// `"all-linear"`: every linear layer of the decoder, without the output projection; with `train_audio_tower` those of
+    /// the audio tower and its projector too.
     #[default]
     AllLinear,
     /// The linear layers whose name ends with one of these.
     Named(Vec<String>),
+    /// The linear layers whose whole name this regular expression matches.
+    Pattern(String),
 }
 
 const ALL_LINEAR: &str = "all-linear";
@@ -136,6 +144,7 @@ impl Serialize for TargetModules {
         match self {
             Self::AllLinear => serializer.serialize_str(ALL_LINEAR),
             Self::Named(names) => names.serialize(serializer),
+            Self::Pattern(pattern) => serializer.serialize_str(pattern),
         }
     }
 }
@@ -147,13 +156,16 @@ impl<'de> Deserialize<'de> for TargetModules {
             type Value = TargetModules;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(r#""all-linear" or a list of layer names such as ["q_proj", "v_proj"]"#)
+                f.write_str(
+                    r#""all-linear", a list of layer names such as ["q_proj", "v_proj"], or a regular expression"#,
+                )
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<TargetModules, E> {
                 match text {
                     ALL_LINEAR => Ok(TargetModules::AllLinear),
-                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+                    "" => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                    pattern => Ok(TargetModules::Pattern(pattern.to_owned())),
                 }
             }
 
@@ -174,6 +186,7 @@ impl JsonSchema for TargetModules {
         json_schema!({
             "anyOf": [
                 { "const": ALL_LINEAR },
+                { "type": "string", "minLength": 1 },
                 { "type": "array", "items": { "type": "string" }, "minItems": 1 }
             ]
         })

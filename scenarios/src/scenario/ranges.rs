@@ -144,8 +144,9 @@ pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
 fn check_policy(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     let policy = &arm.policy;
     let lora = policy.train == TrainMode::Lora;
-    let instead = "false with train = \"lora\": adapters are put on the decoder alone";
-    ranges.need(!(lora && policy.train_audio_tower), "policy.train_audio_tower", true, instead)?;
+    let adapter = policy.adapter.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let instead = "`train = \"lora\"` beside it, or leave it out: with \"full\" there is no adapter";
+    ranges.need(lora || policy.adapter.is_none(), "policy.adapter", text(&adapter), instead)?;
     let instead = "false with train = \"lora\": adapters on random weights learn nothing";
     ranges.need(!(lora && policy.from_scratch), "policy.from_scratch", true, instead)?;
     ranges.at_least_one(policy.lora.rank, "policy.lora.rank")?;

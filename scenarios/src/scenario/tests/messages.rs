@@ -129,8 +129,8 @@ fn values_out_of_range() {
         "x.toml:2:34: there are two suites named \"builtin:soundscapes\" in [eval]; give one another `name`"
     );
     assert_eq!(
-        message("[policy]\ntrain = \"lora\"\ntrain_audio_tower = true"),
-        "x.toml:3:21: `train_audio_tower` in [policy] is true; write false with train = \"lora\": adapters are put on the decoder alone"
+        message("[policy]\ntrain = \"lora\"\nfrom_scratch = true"),
+        "x.toml:3:16: `from_scratch` in [policy] is true; write false with train = \"lora\": adapters on random weights learn nothing"
     );
 }
 

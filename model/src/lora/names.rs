@@ -1,0 +1,59 @@
+//! What a linear layer is called here (its hub name, as in [`crate::params`]) and in adapters: PEFT's names follow the
+//! module tree of transformers, which version 5 turned over for Qwen2-Audio.
+
+use crate::config::Architecture;
+
+/// Whether a layer or tensor belongs to the audio tower or its projector.
+pub(crate) fn is_tower(name: &str) -> bool {
+    name.starts_with("audio_tower.") || name.starts_with("multi_modal_projector.")
+}
+
+/// Every name that a layer goes by in adapters of some version of transformers.
+pub(super) fn accepted(module: &str) -> Vec<String> {
+    let mut names = vec![module.to_owned(), format!("thinker.{module}")];
+    if is_tower(module) || module.starts_with("language_model.") {
+        names.push(written(module, Architecture::Qwen2Audio));
+    }
+    names
+}
+
+/// The name that the present version of transformers has for a layer.
+pub(super) fn written(module: &str, architecture: Architecture) -> String {
+    if architecture != Architecture::Qwen2Audio {
+        return module.to_owned();
+    }
+    if let Some(rest) = module.strip_prefix("language_model.model.") {
+        return format!("model.language_model.{rest}");
+    }
+    match module.strip_prefix("language_model.") {
+        Some(head) => head.to_owned(),
+        None => format!("model.{module}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_of_qwen2_audio_are_known_by_the_names_of_both_versions() {
+        let cases = [
+            ("language_model.model.layers.0.mlp.up_proj", "model.language_model.layers.0.mlp.up_proj"),
+            ("language_model.lm_head", "lm_head"),
+            ("audio_tower.layers.0.fc1", "model.audio_tower.layers.0.fc1"),
+            ("multi_modal_projector.linear", "model.multi_modal_projector.linear"),
+        ];
+        for (hub, new) in cases {
+            assert_eq!(written(hub, Architecture::Qwen2Audio), new);
+            assert!(accepted(hub).contains(&hub.to_owned()) && accepted(hub).contains(&new.to_owned()), "{hub}");
+        }
+    }
+
+    #[test]
+    fn layers_of_the_others_are_called_as_on_the_hub_with_or_without_the_whole_omni() {
+        for hub in ["model.layers.0.mlp.up_proj", "audio_tower.layers.0.fc1", "lm_head"] {
+            assert_eq!(written(hub, Architecture::Qwen25Omni), hub);
+            assert!(accepted(hub).contains(&format!("thinker.{hub}")));
+        }
+    }
+}

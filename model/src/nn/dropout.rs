@@ -1,0 +1,117 @@
+//! Dropout before an adapter, as a function of a seed, so that a forward pass can be run again with the same masks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tch::Tensor;
+
+use crate::rng;
+
+/// The seed of the forward pass in hand, shared by all adapters of a model; none outside of one, when nothing is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct DropoutSeed(AtomicU64);
+
+impl DropoutSeed {
+    /// Sets the seed until the guard goes.
+    pub(crate) fn during(self: &Arc<Self>, seed: u64) -> DropoutGuard {
+        // Zero stands for none.
+        self.0.store(rng::mix(seed).max(1), Ordering::Relaxed);
+        DropoutGuard(self.clone())
+    }
+}
+
+/// Ends the forward pass for which a seed was set.
+pub(crate) struct DropoutGuard(Arc<DropoutSeed>);
+
+impl Drop for DropoutGuard {
+    fn drop(&mut self) {
+        self.0.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Zeroes a share of what it is given.
+pub(crate) struct Dropout {
+    share: f64,
+    seed: Arc<DropoutSeed>,
+}
+
+impl Dropout {
+    pub(crate) fn new(share: f64, seed: &Arc<DropoutSeed>) -> Option<Dropout> {
+        (share > 0.0).then(|| Dropout { share, seed: seed.clone() })
+    }
+
+    /// The seed, while a forward pass with dropout is in hand.
+    pub(crate) fn seed(&self) -> Option<u64> {
+        Some(self.seed.0.load(Ordering::Relaxed)).filter(|seed| *seed != 0)
+    }
+
+    /// # Shapes
+    /// `x: [rows, width]` → the same, its kept elements divided by the share that is kept
+    pub(crate) fn apply(&self, x: &Tensor, seed: u64, name: &str) -> Tensor {
+        x * mask(rng::named(seed, name), x, 1.0 - self.share)
+    }
+}
+
+/// Each element `1 / kept` with probability `kept`, else 0: a hash of the seed, the row and the column.
+fn mask(seed: u64, x: &Tensor, kept: f64) -> Tensor {
+    let _guard = tch::no_grad_guard();
+    let (rows, columns) = x.size2().expect("rows and columns");
+    let hashes = |count: i64, stream: u64| {
+        let own = rng::mix(seed ^ stream);
+        let hashes: Vec<i64> = (0..count as u64).map(|index| rng::mix(own.wrapping_add(index)) as i64).collect();
+        Tensor::from_slice(&hashes).to_device(x.device())
+    };
+    let mut z = hashes(rows, 0x5851_f42d).unsqueeze(1).bitwise_xor_tensor(&hashes(columns, 0x1405_7b7e).unsqueeze(0));
+    // The middle of SplitMix64's finalizer; libtorch shifts arithmetically, so that sign bits are masked off.
+    let _ = z.g_mul_scalar_(0xbf58_476d_1ce4_e5b9u64 as i64);
+    z = z.bitwise_xor_tensor(&z.bitwise_right_shift_tensor_scalar(27).bitwise_and((1i64 << 37) - 1));
+    let _ = z.g_mul_scalar_(0x94d0_49bb_1331_11ebu64 as i64);
+    let high = z.bitwise_right_shift_tensor_scalar(33).bitwise_and((1i64 << 31) - 1);
+    high.lt((kept * (1u64 << 31) as f64) as i64).to_kind(x.kind()) * (1.0 / kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn masks_keep_their_share_scale_it_up_and_follow_from_the_seed() {
+        let x = Tensor::ones([1000, 200], (Kind::Float, Device::Cpu));
+        let one = mask(7, &x, 0.75);
+        assert_eq!(one, mask(7, &x, 0.75));
+        assert_ne!(one, mask(8, &x, 0.75));
+        let (smallest, largest) = (one.min().double_value(&[]), one.max().double_value(&[]));
+        assert_eq!((smallest, largest as f32), (0.0, (1.0 / 0.75) as f32));
+        // Binomial(200000, 0.75): standard deviation 194. Rows and columns: 150 of 200 (6.1), 750 of 1000 (13.7).
+        let kept = one.gt(0.0).to_kind(Kind::Float);
+        assert!((kept.sum(Kind::Float).double_value(&[]) - 150_000.0).abs() < 900.0);
+        let extremes = |dim: i64| {
+            let sums = kept.sum_dim_intlist([dim].as_slice(), false, Kind::Float);
+            (sums.min().double_value(&[]), sums.max().double_value(&[]))
+        };
+        let (low, high) = extremes(1);
+        assert!(low > 120.0 && high < 180.0, "{low} {high}");
+        let (low, high) = extremes(0);
+        assert!(low > 680.0 && high < 820.0, "{low} {high}");
+        // Neighbours agree as often as independent ones: 0.75² + 0.25² = 0.625 of the time.
+        let agree = |dim: i64| {
+            let length = kept.size()[dim as usize] - 1;
+            let same = kept.narrow(dim, 0, length).eq_tensor(&kept.narrow(dim, 1, length));
+            same.to_kind(Kind::Float).mean(Kind::Float).double_value(&[])
+        };
+        assert!((agree(0) - 0.625).abs() < 0.006 && (agree(1) - 0.625).abs() < 0.006);
+    }
+
+    #[test]
+    fn nothing_is_dropped_outside_of_a_forward_pass() {
+        let seed = Arc::new(DropoutSeed::default());
+        let dropout = Dropout::new(0.5, &seed).unwrap();
+        assert_eq!(dropout.seed(), None);
+        let guard = seed.during(3);
+        assert!(dropout.seed().is_some());
+        drop(guard);
+        assert_eq!(dropout.seed(), None);
+        assert!(Dropout::new(0.0, &seed).is_none());
+    }
+}
