@@ -329,7 +329,9 @@ fn with_lora(rest: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_adapter_is_trained_stopped_and_resumed_to_the_same_end() {
-    let scenario = with_lora("lora = { rank = 4, dropout = 0.1, target_modules = [\"q_proj\", \"v_proj\", \"down_proj\"] }");
+    let scenario = with_lora(
+        "lora = { rank = 4, dropout = 0.1, target_modules = [\"q_proj\", \"v_proj\", \"down_proj\"] }",
+    );
     let whole = run(&scenario, registry(), None).await;
     assert_eq!(whole.only_arm(), &ArmStatus::Done);
     let metrics = whole.lines("metrics.jsonl");

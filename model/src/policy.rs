@@ -317,10 +317,7 @@ impl Policy {
 }
 
 /// Fills a directory under another name and puts it in its place when it is whole.
-fn write_directory(
-    dir: &Path,
-    fill: impl FnOnce(&Path) -> Result<(), ModelError>,
-) -> Result<(), ModelError> {
+fn write_directory(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), ModelError>) -> Result<(), ModelError> {
     let draft = beside(dir, "new")?;
     remove_if_present(&draft)?;
     std::fs::create_dir_all(&draft).map_err(|source| ModelError::io(&draft, source))?;

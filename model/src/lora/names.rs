@@ -45,7 +45,10 @@ mod tests {
         ];
         for (hub, new) in cases {
             assert_eq!(written(hub, Architecture::Qwen2Audio), new);
-            assert!(accepted(hub).contains(&hub.to_owned()) && accepted(hub).contains(&new.to_owned()), "{hub}");
+            assert!(
+                accepted(hub).contains(&hub.to_owned()) && accepted(hub).contains(&new.to_owned()),
+                "{hub}"
+            );
         }
     }
 

@@ -96,8 +96,13 @@ impl AdapterFile {
     ///
     /// # Errors
     /// One of the two is missing, or has another shape than this model's layer asks for.
-    pub(crate) fn take(&mut self, module: &str, shapes: [[i64; 2]; 2]) -> Result<Option<[Tensor; 2]>, ModelError> {
-        let mut found = names::accepted(module).into_iter().flat_map(|name| PARTS.map(|part| (name.clone(), part)));
+    pub(crate) fn take(
+        &mut self,
+        module: &str,
+        shapes: [[i64; 2]; 2],
+    ) -> Result<Option<[Tensor; 2]>, ModelError> {
+        let mut found =
+            names::accepted(module).into_iter().flat_map(|name| PARTS.map(|part| (name.clone(), part)));
         let Some((name, _)) = found.find(|key| self.keys.contains_key(key)) else { return Ok(None) };
         let read = |part: &'static str, shape: [i64; 2], keys: &mut BTreeMap<_, String>| {
             let Some(key) = keys.remove(&(name.clone(), part)) else {
@@ -143,7 +148,9 @@ fn key_of(name: &str) -> Option<(String, &'static str)> {
     PARTS.into_iter().find_map(|part| {
         // A state dict saved without PEFT's help has the adapter's name in it.
         let with_name = part.replace(".weight", ".default.weight");
-        let module = module_and_part.strip_suffix(part).or_else(|| module_and_part.strip_suffix(with_name.as_str()))?;
+        let module = module_and_part
+            .strip_suffix(part)
+            .or_else(|| module_and_part.strip_suffix(with_name.as_str()))?;
         Some((module.strip_suffix('.')?.to_owned(), part))
     })
 }
@@ -230,7 +237,8 @@ pub(super) fn write(
     });
     let path = dir.join(CONFIG);
     std::fs::write(&path, format!("{document:#}\n")).map_err(|source| ModelError::io(&path, source))?;
-    let renamed: Vec<(String, Tensor)> = tensors.map(|(name, tensor)| (file_name(&name, architecture), tensor)).collect();
+    let renamed: Vec<(String, Tensor)> =
+        tensors.map(|(name, tensor)| (file_name(&name, architecture), tensor)).collect();
     write_tensors(&dir.join(WEIGHTS), &renamed)
 }
 
@@ -276,7 +284,10 @@ mod tests {
             ("layer_replication", json!([[0, 2]])),
         ] {
             let message = refused(key, value);
-            assert!(message.starts_with(&format!("{key} is ")) && message.contains("plain LoRA"), "{message}");
+            assert!(
+                message.starts_with(&format!("{key} is ")) && message.contains("plain LoRA"),
+                "{message}"
+            );
         }
         assert_eq!(refused("peft_type", json!("LOHA")), "peft_type is `LOHA`; this crate applies `LORA`");
         assert!(refused("bias", json!("all")).contains("`none`"));
@@ -289,7 +300,9 @@ mod tests {
         let key = |module: &str, part| Some((module.to_owned(), part));
         assert_eq!(key_of("base_model.model.a.b.lora_A.weight"), key("a.b", "lora_A.weight"));
         assert_eq!(key_of("base_model.model.a.b.lora_B.default.weight"), key("a.b", "lora_B.weight"));
-        for other in ["a.b.lora_A.weight", "base_model.model.a.lora_embedding_A", "base_model.model.a.lora_B.bias"] {
+        for other in
+            ["a.b.lora_A.weight", "base_model.model.a.lora_embedding_A", "base_model.model.a.lora_B.bias"]
+        {
             assert_eq!(key_of(other), None, "{other}");
         }
     }

@@ -16,7 +16,10 @@ use crate::rng;
 
 /// Where a set's tensors come from while its model is built.
 enum Start {
-    Fresh { seed: u64, targets: Targets },
+    Fresh {
+        seed: u64,
+        targets: Targets,
+    },
     File(AdapterFile),
     /// Those of the model that is replicated.
     Replica,
@@ -128,7 +131,11 @@ impl AdapterSet {
                     return Err(ModelError::input(format!(
                         "target_modules: no linear layer that may be adapted goes by `{what}`; there are {}{}",
                         self.last_names(targets).join(", "),
-                        if targets.tower { "" } else { " (those of the audio tower with train_audio_tower = true)" }
+                        if targets.tower {
+                            ""
+                        } else {
+                            " (those of the audio tower with train_audio_tower = true)"
+                        }
                     )));
                 }
             }
@@ -154,7 +161,8 @@ impl AdapterSet {
 
     /// What is added to a layer's weight when the adapter is merged, `[output, input]`, f32.
     pub(crate) fn delta(&self, module: &str) -> Option<Tensor> {
-        let part = |part| self.tensors.get(&tensor_name(module, part)).map(|tensor| tensor.to_kind(Kind::Float));
+        let part =
+            |part| self.tensors.get(&tensor_name(module, part)).map(|tensor| tensor.to_kind(Kind::Float));
         Some(part(PARTS[1])?.matmul(&part(PARTS[0])?) * self.config.scale())
     }
 
@@ -166,13 +174,16 @@ impl AdapterSet {
         let mut file = AdapterFile::open(dir)?;
         let mut tensors = Vec::with_capacity(self.tensors.len());
         for (name, own) in &self.tensors {
-            let Some(module) = name.strip_suffix(PARTS[0]).and_then(|rest| rest.strip_suffix('.')) else { continue };
+            let Some(module) = name.strip_suffix(PARTS[0]).and_then(|rest| rest.strip_suffix('.')) else {
+                continue;
+            };
             let b = &self.tensors[&tensor_name(module, PARTS[1])];
             let shape = |tensor: &Tensor| <[i64; 2]>::try_from(tensor.size()).expect("a matrix");
             let values = file.take(module, [shape(own), shape(b)])?.ok_or_else(|| {
                 ModelError::checkpoint(dir, format!("the adapter has nothing for the layer `{module}`"))
             })?;
-            let named = PARTS.into_iter().zip(values).map(|(part, tensor)| (tensor_name(module, part), tensor));
+            let named =
+                PARTS.into_iter().zip(values).map(|(part, tensor)| (tensor_name(module, part), tensor));
             tensors.extend(named);
         }
         file.finish()?;
@@ -197,14 +208,17 @@ impl AdapterSet {
         let pattern = |layer: &&String| -> String {
             let numbered = |part: &str| part.parse::<u64>().is_ok();
             let name = names::written(layer, self.architecture);
-            let parts: Vec<&str> = name.split('.').map(|part| if numbered(part) { r"\d+" } else { part }).collect();
+            let parts: Vec<&str> =
+                name.split('.').map(|part| if numbered(part) { r"\d+" } else { part }).collect();
             parts.join(r"\.")
         };
         let mut patterns: Vec<String> = adapted.iter().map(pattern).collect();
         patterns.sort();
         patterns.dedup();
         if others.iter().map(pattern).any(|other| patterns.contains(&other)) {
-            return TargetModules::Named(adapted.into_iter().map(|layer| names::written(layer, self.architecture)).collect());
+            return TargetModules::Named(
+                adapted.into_iter().map(|layer| names::written(layer, self.architecture)).collect(),
+            );
         }
         let mut by_parent: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for pattern in &patterns {

@@ -58,10 +58,12 @@ fn mask(seed: u64, x: &Tensor, kept: f64) -> Tensor {
     let (rows, columns) = x.size2().expect("rows and columns");
     let hashes = |count: i64, stream: u64| {
         let own = rng::mix(seed ^ stream);
-        let hashes: Vec<i64> = (0..count as u64).map(|index| rng::mix(own.wrapping_add(index)) as i64).collect();
+        let hashes: Vec<i64> =
+            (0..count as u64).map(|index| rng::mix(own.wrapping_add(index)) as i64).collect();
         Tensor::from_slice(&hashes).to_device(x.device())
     };
-    let mut z = hashes(rows, 0x5851_f42d).unsqueeze(1).bitwise_xor_tensor(&hashes(columns, 0x1405_7b7e).unsqueeze(0));
+    let mut z =
+        hashes(rows, 0x5851_f42d).unsqueeze(1).bitwise_xor_tensor(&hashes(columns, 0x1405_7b7e).unsqueeze(0));
     // The middle of SplitMix64's finalizer; libtorch shifts arithmetically, so that sign bits are masked off.
     let _ = z.g_mul_scalar_(0xbf58_476d_1ce4_e5b9u64 as i64);
     z = z.bitwise_xor_tensor(&z.bitwise_right_shift_tensor_scalar(27).bitwise_and((1i64 << 37) - 1));

@@ -102,7 +102,8 @@ fn formula_error(place: &crate::error::Place, arm: &ArmConfig, error: &FormulaEr
 }
 
 fn check_policy(arm: &ArmConfig, places: &Node) -> Result<(), ScenarioError> {
-    if let Some(folder) = arm.policy.adapter.as_ref().filter(|folder| !folder.join("adapter_config.json").is_file())
+    if let Some(folder) =
+        arm.policy.adapter.as_ref().filter(|folder| !folder.join("adapter_config.json").is_file())
     {
         let problem = format!("`adapter` in [policy]: {} has no adapter_config.json", folder.display());
         let instead = "write the folder of an adapter in PEFT's form, such as a checkpoint of a run with train = \"lora\"";
