@@ -9,7 +9,7 @@ use std::time::Instant;
 use model::audio::{Downmix, LogMel, load_audio};
 use model::{Completion, Finish, ModelError, Policy, Processor, Prompt, SamplingParams, device};
 use rewards::{Mode, ParserOptions, Question, parse_completion};
-use scenarios::{PolicyConfig, PromptStyle};
+use scenarios::{PolicyConfig, PromptStyle, TrainMode};
 use serde::Serialize;
 
 use crate::{cli::AskOptions, failure::Failure};
@@ -21,8 +21,13 @@ pub fn ask(options: &AskOptions) -> Result<(), Failure> {
         eprintln!("{note}");
     }
     let started = Instant::now();
-    let config =
-        PolicyConfig { path: options.policy.clone(), dtype: options.dtype, ..PolicyConfig::default() };
+    let config = PolicyConfig {
+        path: options.policy.clone(),
+        dtype: options.dtype,
+        train: if options.adapter.is_some() { TrainMode::Lora } else { TrainMode::Full },
+        adapter: options.adapter.clone(),
+        ..PolicyConfig::default()
+    };
     let policy = actors::open_policy(&config, device.device, options.seed).map_err(Failure::Input)?;
     let opened = started.elapsed().as_secs_f64();
     let text = user_text(options);

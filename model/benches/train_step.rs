@@ -1,6 +1,6 @@
 //! What one GRPO step takes, phase by phase, and how fast tokens are written: on a model directory of any size.
 //!
-//! `cargo bench -p model --bench train_step -- --policy DIR --train lora`; without `--policy`, a random Qwen2-Audio of
+//! `cargo bench -p model --bench train_step -- --policy DIR --lora`; without `--policy`, a random Qwen2-Audio of
 //! width 128 with 2 + 3 layers. `model/benches/compare` runs it beside transformers. The executable needs nothing but
 //! libtorch: it can be copied to a machine without cargo.
 
@@ -15,7 +15,9 @@ use clap::Parser;
 use model::audio::{Downmix, LogMel, load_audio};
 use model::loss::{GrpoConfig, LossInputs, Normalizer, grpo_loss};
 use model::optim::{AdamW, AdamWConfig};
-use model::{Completion, Group, ModelError, Policy, PolicyOptions, Prompt, SamplingParams};
+use model::{
+    Adapter, Completion, Group, LoraConfig, ModelError, Policy, PolicyOptions, Prompt, SamplingParams,
+};
 use random_policy::Size;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -36,6 +38,9 @@ struct Args {
     /// The audio tower trains along with the language model.
     #[arg(long)]
     audio_tower: bool,
+    /// An adapter of rank 8 on the linear layers trains instead of the weights.
+    #[arg(long)]
+    lora: bool,
     #[arg(long, default_value = "cpu")]
     device: String,
     /// `f32` or `bf16`; the policy's own choice if absent.
@@ -105,7 +110,9 @@ fn open(args: &Args) -> Result<Policy, Error> {
         Some(other) => return Err(format!("--dtype is `{other}`; write f32 or bf16").into()),
     };
     let device = model::device::resolve(&args.device)?.device;
-    let options = PolicyOptions { device, dtype, train_audio_tower: args.audio_tower, from_scratch: None };
+    let adapter = args.lora.then(|| Adapter::Fresh { config: LoraConfig::default(), seed: 1 });
+    let options =
+        PolicyOptions { device, dtype, train_audio_tower: args.audio_tower, adapter, from_scratch: None };
     Ok(match &args.policy {
         Some(dir) => Policy::open(dir, &options)?,
         None => random_policy::open(&Size { width: 128, layers: 3, window_seconds: 30 }, true, &options),
@@ -140,7 +147,7 @@ impl Bench {
             group: args.group,
             params: SamplingParams { max_new_tokens: args.tokens, ..Default::default() },
             sampler: policy.replica()?,
-            reference: policy.replica()?,
+            reference: policy.reference()?,
             adamw: AdamW::new(policy.trainable(), AdamWConfig::default())?,
             policy,
             steps: Vec::new(),

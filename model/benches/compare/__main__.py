@@ -36,7 +36,7 @@ from report import Report
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 # How our bench is told what their side calls so.
-OURS = {"full": ["--audio-tower"]}
+OURS = {"lora": ["--lora"], "full": ["--audio-tower"]}
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
