@@ -33,7 +33,7 @@ const STATUS = { serving: "", restarting: "restarting", closed: "closed" };
 const show = (row, actor) => {
   const load = actor.capacity ? Math.min(1, actor.in_flight / actor.capacity) : Math.min(1, actor.in_flight);
   setText(row.name, actor.name);
-  setText(row.generation, actor.generation ? `generation ${actor.generation}` : "");
+  setText(row.generation, actor.generation > 1 ? `generation ${actor.generation}` : "");
   setText(row.load, actor.capacity ? `${actor.in_flight} of ${actor.capacity}` : actor.in_flight ? `${actor.in_flight} in hand` : "");
   row.node.className = actor.status;
   row.dot.style.setProperty("--load", load.toFixed(2));
@@ -125,8 +125,7 @@ export const sparkline = (values) => {
 export const rewardActor = (id, name) => {
   const search = (actors) => {
     for (const actor of actors ?? []) {
-      const last = actor.name.split(/[/:]/).pop().split("@")[0];
-      if (last === name && actor.name !== name + "s") return actor;
+      if (actor.name === `reward/${name}`) return actor;
       const below = search(actor.children);
       if (below) return below;
     }
@@ -134,4 +133,3 @@ export const rewardActor = (id, name) => {
   };
   return search(store.actors.get(id));
 };
-

@@ -28,7 +28,7 @@ export class Refused extends Error {
 }
 
 /** The run cannot be reached: it has ended, or the machine has. */
-export class Unreachable extends Error {}
+class Unreachable extends Error {}
 
 const request = async (method, path, body, signal) => {
   const headers = { authorization: `Bearer ${token}` };

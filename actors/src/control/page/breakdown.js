@@ -51,7 +51,7 @@ const sum = (line, id) => {
   const total = (parts ?? []).reduce((whole, { value }) => whole + value, 0);
   const agrees = line.reward !== null && Math.abs(total - line.reward) < 1e-6 * Math.max(1, Math.abs(line.reward));
   return h("div", {},
-    h("h4", {}, "Reward", h("span", {}, `weights version ${line.weights_version}`)),
+    h("h3", {}, "Reward", h("span", {}, `weights version ${line.weights_version}`)),
     h("dl", { class: "bars" },
       agrees && parts.length > 1 && parts.map(({ text, value }) => bar(h("code", {}, text), value, most)),
       bar(h("b", {}, agrees && parts.length > 1 ? "= reward" : "reward"), line.reward, most, { class: "whole" })),
@@ -64,7 +64,7 @@ const scores = (line, id) => {
   const used = namesIn(conditionsAt(id, line.weights_version)?.formula ?? "");
   const most = Math.max(1e-9, ...names.map((name) => Math.abs(line.components[name] ?? 0)));
   return h("div", {},
-    h("h4", {}, "Components", h("span", {}, "the score of each reward")),
+    h("h3", {}, "Components", h("span", {}, "the score of each reward")),
     h("dl", { class: "bars" }, names.map((name) => bar(name, line.components[name], most, { class: used.size && !used.has(name) ? "unused" : null, title: used.size && !used.has(name) ? "not in the formula" : null }))));
 };
 

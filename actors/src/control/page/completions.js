@@ -126,8 +126,9 @@ const fillArms = () => {
 /** Shows the completions of one step of an arm. */
 export const showCompletions = (id, step) => {
   field("arm").value = id;
-  field("step").value = step ?? "";
+  field("step").value = step;
   anew();
+  byId("completions").scrollIntoView();
 };
 
 export const startCompletions = () => {
@@ -142,6 +143,10 @@ export const startCompletions = () => {
     load();
   });
   byId("rollouts-reload").addEventListener("click", load);
+  byId("rollouts-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    anew();
+  });
   on("arms", fillArms);
   // The newest page follows the run, unless somebody is reading in it.
   let due = 0;

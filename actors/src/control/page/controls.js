@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { colourOf } from "./curves.js";
-import { announce, byId, count, fill, h, number, percent, plural, setText } from "./dom.js";
+import { announce, byId, clock, count, fill, h, number, percent, plural, setText } from "./dom.js";
 import { emit, hasEnded, idOf, label, loadState, on, store } from "./store.js";
 
 const MARK = { waiting: "○", running: "●", paused: "❚❚", done: "✓", failed: "✗", stopped: "■" };
@@ -105,6 +105,15 @@ const tiles = () => {
   document.title = `${overall === "running" ? "● " : ""}${store.run?.name ?? "run"} · ${overall}`;
 };
 
+/** The newest warning, and those before it folded away. */
+const showWarnings = () => {
+  const newest = store.warnings.slice(-50).reverse();
+  const line = (warning) => `${clock(warning.time)} ${warning.arm === undefined ? "" : `${label(warning)}: `}${warning.message}`;
+  byId("warnings").hidden = false;
+  setText(byId("last-warning"), `${plural(store.warnings.length, "warning")}; ${line(newest[0])}`);
+  fill(byId("warning-list"), newest.slice(1).map((warning) => h("li", {}, line(warning))));
+};
+
 export const startControls = () => {
   byId("pause").addEventListener("click", () => act("pause", addressed()));
   byId("resume").addEventListener("click", () => act("resume", addressed()));
@@ -121,5 +130,6 @@ export const startControls = () => {
   });
   on("arms metrics connection scope", render);
   on("scope", () => emit("arms"));
+  on("warnings", showWarnings);
 };
 

@@ -26,7 +26,7 @@ const tokens = (text) => {
 };
 
 /** A tree of `{ number } | { name } | { call, of } | { sign, left, right }`, each with `start` and `end`. */
-export const parse = (text) => {
+const parse = (text) => {
   const list = tokens(text);
   let at = 0;
   const peek = (...signs) => signs.includes(list[at]?.sign);
@@ -83,7 +83,7 @@ export const parse = (text) => {
 };
 
 /** The value under these names; NaN where one is missing. */
-export const evaluate = (node, names) => {
+const evaluate = (node, names) => {
   if (node.number !== undefined) return node.number;
   if (node.name !== undefined) return names[node.name] ?? NaN;
   if (node.call) return FUNCTIONS[node.call]?.(...node.of.map((one) => evaluate(one, names))) ?? NaN;
@@ -93,13 +93,10 @@ export const evaluate = (node, names) => {
   return { "+": left + right, "-": left - right, "*": left * right, "/": left / right, "^": left ** right }[node.sign];
 };
 
-/** The terms of the outermost sum: `{ text, tree, sign }`. */
+/** The terms of the outermost sum, parentheses around a part of it opened: `{ text, tree, sign }`. */
 export const terms = (text) => {
   const split = (node, sign) => {
-    const bare = text[node.start] !== "(" || text[node.end - 1] !== ")" || node.left?.start !== node.start + 1;
-    if ((node.sign === "+" || node.sign === "-") && bare) {
-      return [...split(node.left, sign), ...split(node.right, node.sign === "-" ? -sign : sign)];
-    }
+    if (node.sign === "+" || node.sign === "-") return [...split(node.left, sign), ...split(node.right, node.sign === "-" ? -sign : sign)];
     return [{ text: text.slice(node.start, node.end), tree: node, sign }];
   };
   return split(parse(text), 1);

@@ -1,8 +1,9 @@
 // Every change made while the run went on, newest first; each also stands as a mark on the curves.
 
+import { showCompletions } from "./completions.js";
 import { showStep } from "./curves.js";
 import { byId, clock, count, exact, fill, h, onceAFrame } from "./dom.js";
-import { label, on, store } from "./store.js";
+import { idOf, label, on, store } from "./store.js";
 
 const spec = (reward) => (reward === null || reward === undefined ? "none" : reward.kind ?? "?");
 
@@ -37,6 +38,7 @@ const render = onceAFrame(() => {
   fill(byId("journal-list"), entries.slice(0, SHOWN).map((entry) =>
     h("li", {},
       h("button", { type: "button", class: "link", title: "Show on the curves", on: { click: () => showStep(entry.step) } }, `step ${count(entry.step)}`),
+      h("button", { type: "button", class: "link", title: "What was written at that step", on: { click: () => showCompletions(idOf(entry), entry.step) } }, "completions"),
       h("span", { class: "who" }, `${label(entry)} · ${entry.by} · ${clock(entry.time)}${entry.version === null || entry.version === undefined ? "" : ` · version ${entry.version}`}`),
       h("span", { class: "what" }, entry.action === "change" ? parts(entry).map((text) => h("span", {}, text)) : `${WORDS[entry.action] ?? entry.action}${entry.reason ? `: ${entry.reason}` : ""}`))));
   if (entries.length > SHOWN) byId("journal-list").append(h("li", { class: "none" }, `and ${count(entries.length - SHOWN)} before, in control.jsonl`));

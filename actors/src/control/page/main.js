@@ -35,7 +35,8 @@ const connect = () => {
     },
     onEvent: (name, data) => {
       takeEvent(name, data);
-      if (name !== "end") return;
+      // The end of one arm is a state of it; that of the run ends the stream.
+      if (name !== "end" || data?.arm !== undefined) return;
       ended = true;
       stream.stop();
       // What the last steps brought, while the run still answers.

@@ -38,7 +38,7 @@ export class Plot {
     this.source = source;
     this.title = title;
     this.canvas = h("canvas", { "aria-hidden": true });
-    this.over = h("canvas", { tabindex: 0, role: "img", class: "over" });
+    this.over = h("canvas", { tabindex: 0, role: "img", class: "over", "aria-label": title });
     this.frame = h("div", { class: "plot" }, this.canvas, this.over);
     this.figure = h("figure", {}, h("figcaption", {}, title, hint && h("span", {}, hint)), this.frame);
     this.visible = false;
@@ -109,7 +109,9 @@ export class Plot {
     pen.beginPath();
     pen.rect(PAD.left, 0, right - PAD.left, bottom + 2);
     pen.clip();
-    for (const line of lines) if (span > 1 && !line.points) this.drawLine(pen, line, line.values, 0.22, 1);
+    // What was measured, behind its mean, as long as there are few enough lines to see it.
+    const raw = span > 1 && lines.filter((line) => !line.points).length <= 4;
+    for (const line of lines) if (raw && !line.points) this.drawLine(pen, line, line.values, 0.22, 1);
     for (const line of lines) if (!line.points) this.drawLine(pen, line, line.main, 1, 1.8);
     for (const line of lines) if (line.points) this.drawPoints(pen, line);
     pen.restore();

@@ -10,7 +10,7 @@ import { writeOptions } from "./toml.js";
 const FORMS = { rust: "Rust", process: "process", http: "HTTP", python: "Python" };
 
 /** What of a reward in force is its scenario's own options. */
-export const optionsOf = ({ kind: _kind, generation: _generation, form: _form, ...options }) => options;
+const optionsOf = ({ kind: _kind, generation: _generation, form: _form, ...options }) => options;
 
 const HINTS = { "mean score": "over the last step", missing: "scores that could not be had in the last step", generation: "counts up with every swap and restart", latency: "mean of the last calls" };
 

@@ -1,7 +1,7 @@
 // What the page knows of the run, kept up by events; panels listen to what concerns them.
 //
 // Events: `arms` (a view changed), `metrics` (id of an arm), `evals` (id), `journal`, `actors` (id),
-// `connection`, `scope` (the arms being steered changed).
+// `warnings`, `connection`, `scope` (the arms being steered changed).
 
 import { armPath, get, post } from "./api.js";
 import { Track, flatten } from "./series.js";
@@ -29,6 +29,8 @@ export const store = {
   evals: new Map(),
   journal: [],
   actors: new Map(),
+  /** What went wrong while this page was open: `{ arm, seed, message, time }`. */
+  warnings: [],
   /** connecting | live | lost | ended | refused */
   connection: "connecting",
   /** Which arm the steering applies to: an id, or null for all GRPO arms that have not ended. */
@@ -36,7 +38,7 @@ export const store = {
 };
 
 export const hasEnded = (arm) => ["done", "failed", "stopped"].includes(arm.status);
-export const isGrpo = (arm) => arm.method === "grpo" && Boolean(arm.conditions);
+const isGrpo = (arm) => arm.method === "grpo" && Boolean(arm.conditions);
 
 /** An arm's name, with its seed where the run has several. */
 export const label = (arm) => {
@@ -59,38 +61,43 @@ export const setConnection = (connection, detail = null) => {
 
 const takeArm = (view) => {
   const before = store.arms.get(idOf(view));
-  store.arms.set(idOf(view), { ...before, ...view });
+  store.arms.set(idOf(view), { ...before, ...view, step: Math.max(before?.step ?? 0, view.step) });
 };
 
+/** Counts the arms' events, so that an answer asked for before one does not undo it. */
+let events = 0;
+const lastEvent = new Map();
+
 export const loadState = async () => {
+  const asked = events;
   const state = await get("/api/state");
-  store.run = { ...state.run, totals: state.totals };
-  for (const view of state.arms) takeArm(view);
+  store.run = state.run;
+  for (const view of state.arms) if ((lastEvent.get(idOf(view)) ?? 0) <= asked) takeArm(view);
   if (store.scope && !store.arms.has(store.scope)) store.scope = null;
   emit("arms");
 };
 
 /** An arm's whole course, thinned to what a plot can show. */
-export const loadMetrics = async (id) => {
+const loadMetrics = async (id) => {
   const arm = store.arms.get(id);
   const table = await get(armPath(arm, `/metrics?max_points=${OVERVIEW}`));
   store.tracks.set(id, Track.from(table));
   emit("metrics", id);
 };
 
-export const loadEvals = async (id) => {
+const loadEvals = async (id) => {
   const answer = await get(armPath(store.arms.get(id), "/evals"));
   store.evals.set(id, Array.isArray(answer) ? answer : answer.evals);
   emit("evals", id);
 };
 
-export const loadJournal = async () => {
+const loadJournal = async () => {
   store.journal = (await get("/api/journal")).entries;
   emit("journal");
 };
 
 export const loadActors = async (id) => {
-  store.actors.set(id, (await get(armPath(store.arms.get(id), "/actors"))).actors);
+  store.actors.set(id, [].concat((await get(armPath(store.arms.get(id), "/actors"))).actors));
   emit("actors", id);
 };
 
@@ -103,6 +110,14 @@ export const loadAll = async () => {
   }
 };
 
+/** Weights may follow a schedule, which no event tells of: the conditions are read again as steps go by. */
+let stateDue = 0;
+const refreshState = () => {
+  if (performance.now() < stateDue) return;
+  stateDue = performance.now() + 2000;
+  loadState().catch(() => {});
+};
+
 const takeStep = (id, line) => {
   const arm = store.arms.get(id);
   if (!arm) return;
@@ -113,6 +128,7 @@ const takeStep = (id, line) => {
   track.append(flatten(line));
   if (track.length > 4 * OVERVIEW) loadMetrics(id).catch(() => {});
   emit("metrics", id);
+  refreshState();
 };
 
 const takeChange = (entry) => {
@@ -124,9 +140,8 @@ const takeChange = (entry) => {
 export const takeEvent = (name, data) => {
   const id = data?.arm === undefined ? null : idOf(data);
   if (name === "state") {
-    if (data.arms) for (const view of data.arms) takeArm(view);
-    else if (id) takeArm(data);
-    if (data.run) Object.assign(store.run, data.run);
+    lastEvent.set(id, ++events);
+    takeArm(data);
     emit("arms");
   } else if (name === "step") takeStep(id, data.metrics ?? data);
   else if (name === "eval") {
@@ -134,21 +149,36 @@ export const takeEvent = (name, data) => {
     emit("evals", id);
   } else if (name === "change") takeChange(data.entry ?? data);
   else if (name === "actors") {
-    store.actors.set(id, data.actors);
+    store.actors.set(id, [].concat(data.actors));
     emit("actors", id);
+  } else if (name === "warning") {
+    store.warnings.push({ ...data, time: new Date() });
+    emit("warnings");
   } else if (name === "lagged") loadAll().catch(() => {});
 };
 
+/** The same for an arm on its own, whose refusal is a result too. */
+const changeOne = async (arm, wanted) => {
+  const result = { arm: arm.arm, seed: arm.seed, applied: null, error: null };
+  try {
+    result.applied = await post(armPath(arm, "/change"), wanted);
+  } catch (problem) {
+    result.error = problem.message;
+  }
+  return result;
+};
+
 /**
- * Changes the conditions of the steered arms. Resolves, when the change is in force, to one result per arm:
- * `{ arm, seed, applied, error, place }`.
+ * Changes the conditions of the steered arms; a function gives each arm a change of its own. Resolves, when the
+ * change is in force, to one result per arm: `{ arm, seed, applied, error }`. One arm alone throws its refusal.
  */
 export const change = async (wanted) => {
   const arms = steered();
   const [one] = arms;
-  const { results } = arms.length === 1
-    ? { results: [{ arm: one.arm, seed: one.seed, applied: await post(armPath(one, "/change"), wanted), error: null }] }
-    : await post("/api/change", { arms: arms.map(({ arm, seed }) => [arm, seed]), change: wanted });
+  let results;
+  if (typeof wanted === "function") results = await Promise.all(arms.map((arm) => changeOne(arm, wanted(arm))));
+  else if (arms.length === 1) results = [{ arm: one.arm, seed: one.seed, applied: await post(armPath(one, "/change"), wanted), error: null }];
+  else ({ results } = await post("/api/change", { arms: arms.map(({ arm, seed }) => [arm, seed]), change: wanted }));
   // The conditions as they are now, before anybody is told.
   await loadState().catch(() => {});
   return results;

@@ -10,7 +10,7 @@ import { outcome } from "./weights.js";
 
 /** What to write for each kind of reward that takes options; the run says what else it knows. */
 const EXAMPLES = {
-  python: 'file = "my_reward.py"\nfunction = "my_reward"',
+  python: 'file = "my_reward.py"\nfunction = "reward"',
   process: 'command = ["python3", "my_reward.py"]',
   http: 'url = "http://127.0.0.1:8000/score"',
 };
@@ -25,22 +25,27 @@ const say = (kind, text) => {
   setText(field("note"), text);
 };
 
+const FORMULA_LABEL = "formula from then on";
+const TERM_LABEL = "added to the formula of each arm, which differ";
+
 const open = (title, what) => {
-  purpose = what;
-  const [arm] = steered();
-  before = arm.conditions.formula;
+  const formulas = new Set(steered().map(({ conditions }) => conditions.formula));
+  purpose = { ...what, mixed: formulas.size > 1, touched: false };
+  [before] = formulas;
   setText(field("title"), title);
-  field("formula").value = what.formula ?? before;
-  field("reward").hidden = what.remove ?? false;
+  field("reward").hidden = Boolean(what.remove);
   field("name").disabled = !what.add;
   field("weight-row").hidden = !what.add;
   field("weight").value = "";
-  field("hint").hidden = what.add ? false : !what.remove;
-  setText(field("hint"), what.add ? "A reward that the formula does not name is scored and logged, and teaches nothing." : "The formula has to do without it.");
+  // Formulas that differ are not overwritten by one of them: each arm's own gains or loses the reward's terms.
+  field("formula-row").hidden = purpose.mixed && !what.add;
+  setText(field("formula-label"), purpose.mixed ? TERM_LABEL : FORMULA_LABEL);
+  field("formula").value = purpose.mixed ? "" : what.remove ? without(before, what.name) : before;
+  setText(field("hint"), what.add ? "A reward that the formula does not name is scored and logged, and teaches nothing." : !what.remove ? "" : purpose.mixed ? "The formula of each arm loses the terms that name it." : "The formula has to do without it.");
   setText(field("go"), what.remove ? "Remove" : what.add ? "Add" : "Swap");
   say("", "");
   byId("swap-dialog").showModal();
-  (what.remove ? field("formula") : what.add ? field("name") : field("kind")).focus();
+  (what.remove ? field("go") : what.add ? field("name") : field("kind")).focus();
 };
 
 export const openSwap = (name) => {
@@ -70,9 +75,8 @@ const without = (formula, name) => {
 };
 
 export const openRemove = (name) => {
-  const [arm] = steered();
   field("name").value = name;
-  open(`Remove ${name}`, { name, remove: true, formula: without(arm.conditions.formula, name) });
+  open(`Remove ${name}`, { name, remove: true });
 };
 
 /** The change the form describes; throws what is wrong with it. */
@@ -86,10 +90,12 @@ const wanted = () => {
     if (!kind) throw new Error("choose a kind, for example python");
     what.rewards[name] = { ...readOptions(field("options").value), kind };
   }
-  const formula = field("formula").value.trim();
-  if (formula !== before) what.formula = formula;
   if (purpose.add && field("weight").value !== "") what.weights = { [name]: field("weight").valueAsNumber };
-  return { name, what };
+  const text = field("formula").value.trim();
+  if (!purpose.mixed) return { name, what: text === before ? what : { ...what, formula: text } };
+  const own = ({ conditions: { formula } }) => (purpose.remove ? without(formula, name) : text ? `${formula} + ${text}` : formula);
+  const ofArm = (arm) => (own(arm) === arm.conditions.formula ? what : { ...what, formula: own(arm) });
+  return { name, what: ofArm };
 };
 
 const submit = async (event) => {
@@ -121,12 +127,11 @@ const submit = async (event) => {
 
 /** While a reward is being added, the formula grows by it unless somebody has written there. */
 const suggest = () => {
-  if (!purpose?.add) return;
+  if (!purpose?.add || purpose.touched) return;
   const name = field("name").value.trim();
   const weighted = field("weight").value !== "";
   const term = weighted ? `${written(name, true)} * ${written(name)}` : written(name);
-  if (purpose.touched) return;
-  field("formula").value = name ? `${before} + ${term}` : before;
+  field("formula").value = purpose.mixed ? (name && term) : name ? `${before} + ${term}` : before;
 };
 
 export const startSwap = () => {

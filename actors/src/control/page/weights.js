@@ -20,10 +20,11 @@ export const outcome = (results) => {
   const failed = results.filter((result) => result.error);
   if (failed.length === results.length && failed.length) return { bad: true, text: failed[0].error };
   const steps = results.filter((result) => result.applied).map(({ applied }) => applied);
-  const from = Math.min(...steps.map(({ step }) => step));
+  const firsts = steps.map(({ step }) => step);
+  const [first, last] = [Math.min(...firsts), Math.max(...firsts)];
   const versions = [...new Set(steps.map(({ version }) => version))];
   const where = steps.length > 1 ? ` on ${plural(steps.length, "arm")}` : "";
-  const text = `in force${where} from step ${from}${versions.length === 1 ? `, version ${versions[0]}` : ""}`;
+  const text = `in force${where} from step ${first}${last > first ? ` to ${last}` : ""}${versions.length === 1 ? `, version ${versions[0]}` : ""}`;
   return failed.length ? { bad: true, text: `${text}; ${label(failed[0])}: ${failed[0].error}` } : { bad: false, text };
 };
 
@@ -104,7 +105,7 @@ const makeRow = (name, value) => {
   row.low = h("span");
   row.high = h("span");
   row.note = h("p", { class: "note", id: `${id}-note` });
-  const wider = (text, title, action) => h("button", { type: "button", class: "tiny", title, "aria-label": `${title} (${name})`, on: { click: action } }, text);
+  const wider = (text, title, action) => h("button", { type: "button", class: "tiny", title, "aria-label": `${text}: ${title.toLowerCase()} (${name})`, on: { click: action } }, text);
   row.node = h("div", { class: "weight" },
     h("label", { for: id }, h("code", {}, name)), row.number, row.slider,
     h("div", { class: "ends" }, row.low,
