@@ -193,3 +193,91 @@ fn a_question_about_a_clip_that_is_not_there_is_refused() {
     assert_eq!(said.status.code(), Some(2));
     assert_eq!(text(&said.stderr), "error: a.wav: no such audio file; correct the path or fetch the clip\n");
 }
+
+/// A copy of a committed model's directory.
+fn model(dir: &Path, family: &str) -> std::path::PathBuf {
+    let copy = dir.join("model");
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(root().join("tests/fixtures").join(family).join("model")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+/// What is said of a policy in whose directory a file was changed.
+fn refused_policy(family: &str, change: impl FnOnce(&Path)) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = model(dir.path(), family);
+    change(&policy);
+    let scenario = root().join("scenarios/smoke.toml");
+    let path = format!("policy.path={}", policy.display());
+    let output = run(dir.path(), &[scenario.to_str().unwrap(), "--set", &path]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let (_, error) = said.trim_end().split_once("\nerror: ").unwrap();
+    assert_eq!(error.lines().count(), 1, "{said}");
+    error.replace(&format!("{}/", policy.display()), "")
+}
+
+/// Replaces a text in a file.
+fn edit(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{} holds {from}", path.display());
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn bad_checkpoints_are_refused_with_the_file_and_what_to_do() {
+    let said = refused_policy("qwen3_untied", |dir| {
+        fs::remove_file(dir.join("model-00002-of-00004.safetensors")).unwrap();
+    });
+    assert!(
+        said.contains("model.safetensors.index.json: names the shard `model-00002-of-00004.safetensors`"),
+        "{said}"
+    );
+    assert!(said.contains("fetch it"), "{said}");
+
+    let said = refused_policy("qwen2_audio", |dir| {
+        let weights = fs::read(dir.join("model.safetensors")).unwrap();
+        fs::write(dir.join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
+    });
+    assert!(said.contains("model.safetensors: not a whole safetensors file"), "{said}");
+    assert!(said.contains("fetch it again"), "{said}");
+
+    let said = refused_policy("qwen2_5_omni", |dir| {
+        edit(&dir.join("config.json"), "\"qwen2_5_omni_thinker\"", "\"llama\"")
+    });
+    assert!(said.contains("config.json: model_type is `llama`"), "{said}");
+    assert!(said.contains("`qwen2_audio`, `qwen2_5_omni`, `qwen2_5_omni_thinker` and `qwen3`"), "{said}");
+
+    let said = refused_policy("qwen2_audio", |dir| {
+        edit(&dir.join("config.json"), "\"vocab_size\": 304", "\"vocab_size\": 305")
+    });
+    assert!(
+        said.contains("model.safetensors: tensor `language_model.model.embed_tokens.weight` has shape [304,"),
+        "{said}"
+    );
+    assert!(said.contains("config.json asks for [305,"), "{said}");
+
+    let said = refused_policy("qwen2_5_omni", |dir| {
+        edit(&dir.join("config.json"), "\"encoder_layers\": 2", "\"encoder_layers\": 3")
+    });
+    assert!(said.contains("model.safetensors: tensor `audio_tower.layers.2."), "{said}");
+    assert!(said.contains("is missing; config.json asks for it"), "{said}");
+
+    let said =
+        refused_policy("qwen2_5_omni", |dir| edit(&dir.join("tokenizer.json"), "<|AUDIO|>", "<|SOUND|>"));
+    assert!(
+        said.contains("tokenizer.json: has no token `<|AUDIO|>`, which config.json says is token 291"),
+        "{said}"
+    );
+
+    let said = refused_policy("qwen2_audio", |dir| {
+        fs::write(dir.join("config.json"), "model_type: qwen2_audio").unwrap()
+    });
+    assert!(said.contains("config.json: is not JSON"), "{said}");
+
+    let said = refused_policy("qwen3_tied", |_| ());
+    assert!(said.contains("Qwen3 hears nothing"), "{said}");
+}

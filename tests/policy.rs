@@ -408,8 +408,10 @@ fn damaged_checkpoints_are_refused_in_one_line() {
     };
     write_tensors(&weights, &whole.iter().map(wide).collect::<Vec<_>>()).unwrap();
     let tensor = "language_model.model.layers.1.self_attn.k_proj.weight";
-    let expected =
-        format!("{}: tensor `{tensor}` has shape [32, 32]; config.json asks for [16, 32]", weights.display());
+    let expected = format!(
+        "{}: tensor `{tensor}` has shape [32, 32]; config.json asks for [16, 32]: take both from the same model",
+        weights.display()
+    );
     assert_eq!(opening(&saved), expected);
     fs::remove_file(&weights).unwrap();
     assert!(opening(&saved).contains("found neither model.safetensors nor model.safetensors.index.json"));

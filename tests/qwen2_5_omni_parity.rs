@@ -64,6 +64,16 @@ fn two_audios_have_the_features_that_hugging_face_computes_of_them_together() {
 }
 
 #[test]
+fn two_audios_in_a_prompt_have_the_same_ids_and_logits() {
+    let policy = policy();
+    let golden = golden("qwen2_5_omni/two_audios");
+    let clips = ["odd_1p2345s", "tone_0p5s"].map(|name| clip(policy.processor(), name));
+    let prompts = [policy.processor().prompt("Same?", &clips).unwrap()];
+    assert_ids(&prompts, &golden);
+    assert_logits(&policy, &prompts, &golden["logits"], "two audios");
+}
+
+#[test]
 fn left_padded_batch_has_the_same_logits() {
     let policy = policy();
     assert_logits(&policy, &pair(policy.processor()), &golden("qwen2_5_omni/batch2")["logits"], "batch2");
@@ -120,4 +130,19 @@ fn placeholders_of_sound_images_and_videos_are_never_written() {
         assert!(processor.suppressed_ids().contains(&id), "{id}");
     }
     assert!(!processor.suppressed_ids().contains(&290), "the end token may be written");
+}
+
+#[test]
+fn whole_model_is_written_whole() {
+    let dir = whole_model();
+    let saved = dir.path().join("saved");
+    open(dir.path()).save(&saved).unwrap();
+    let before = read_tensors(&dir.path().join("model.safetensors")).unwrap();
+    let after = read_tensors(&saved.join("model.safetensors")).unwrap();
+    let names =
+        |tensors: &[(String, Tensor)]| tensors.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&after), names(&before), "vision and speech among them");
+    for ((name, before), (_, after)) in before.iter().zip(&after) {
+        assert_eq!(before, after, "{name}");
+    }
 }

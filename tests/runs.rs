@@ -223,6 +223,26 @@ async fn a_reward_that_always_panics_ends_its_arm_with_the_reason_and_a_checkpoi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clips_that_lose_their_end_are_counted_and_warned_of_once() {
+    let folder = scenarios::builtin_tiny_policy().unwrap();
+    let features = FeatureExtractor::open(&folder).unwrap();
+    let long: AudioSource = Arc::new(move |path| {
+        let mut samples = load_audio(path, Downmix::First).map_err(|error| error.to_string())?;
+        samples.resize(16_000 * 10, 0.0);
+        Ok(features.extract(&samples))
+    });
+    let ran = run(SCENARIO, registry(), Some(long)).await;
+    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    // Two prompts a step.
+    assert!(ran.lines("metrics.jsonl").iter().all(|line| line["audio_truncated"] == 2));
+    assert!(ran.lines("eval.jsonl").iter().all(|line| line["truncated_clips"] == 4));
+    let warned: Vec<_> = ran.warnings.iter().filter(|warning| warning.contains("cut there")).collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    let whole = run(SCENARIO, registry(), None).await;
+    assert!(whole.lines("metrics.jsonl").iter().all(|line| line["audio_truncated"] == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
     // Which clips are bad hangs on their names, so that it is the same for every split and step.
     let bad = |path: &Path| path.file_stem().unwrap().to_string_lossy().ends_with(['0', '2', '4']);

@@ -5,8 +5,8 @@
 //! - `ARM-1` whatever happens to its actors, the arm reports to the run exactly once how it ended.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use model::{Processor, SamplingParams};
@@ -90,6 +90,8 @@ pub struct ArmContext {
     pub parser: ParserOptions,
     /// Whether the judge is asked in training: a reward needs it, or it costs nothing.
     pub ask_judge: bool,
+    /// That a clip is longer than the model hears has been said.
+    pub truncation_warned: Once,
     /// How to reach the actors.
     pub slots: Slots,
     /// Who watches the run.
@@ -151,6 +153,18 @@ impl ArmContext {
     pub fn warn(&self, message: &str) {
         tracing::warn!(arm = %self.name, seed = self.seed, "{message}");
         self.tell(RunEvent::Warning { arm: self.name.clone(), seed: self.seed, message: message.to_owned() });
+    }
+
+    /// Says, the first time only, that a clip is longer than the model hears.
+    pub fn warn_of_truncation(&self, clip: &Path) {
+        self.truncation_warned.call_once(|| {
+            let seconds = self.processor.window_seconds().unwrap_or_default();
+            self.warn(&format!(
+                "{}: longer than the {seconds} s that this policy hears, and cut there; `audio_truncated` in metrics.jsonl \
+                 counts such clips",
+                clip.display()
+            ));
+        });
     }
 
     /// Tells whoever watches the run; nobody has to.

@@ -8,7 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rewards::{Mode, Question, RewardItem};
 
 use crate::arm::{ArmContext, Suite, json_lines};
-use crate::conductor::collect::{figures, item_of, judge, prompts_of};
+use crate::conductor::collect::{Made, figures, item_of, judge, prompts_of};
 use crate::records::{Evaluation, Phase, Rollout, Tally};
 use crate::run::RunEvent;
 use crate::sampler::{GenerateQuery, SamplerMsg};
@@ -93,6 +93,7 @@ async fn evaluate_suite(
         by_difficulty: BTreeMap::new(),
         by_kind: BTreeMap::new(),
         unreadable_clips: 0,
+        truncated_clips: 0,
         eval_seconds: 0.0,
     };
     let mut rollouts = Vec::with_capacity(suite.questions.len());
@@ -112,7 +113,8 @@ async fn evaluate_batch(
     evaluation: &mut Evaluation,
     rollouts: &mut Vec<Rollout>,
 ) -> Result<(), String> {
-    let (made, _) = prompts_of(arm, rows, |_| None).await?;
+    let Made { prompts: made, audio_truncated, .. } = prompts_of(arm, rows, |_| None).await?;
+    evaluation.truncated_clips += audio_truncated;
     let (mut asked, mut prompts, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
     for (row, (question, made)) in rows.iter().zip(made).enumerate() {
         match made {

@@ -33,6 +33,7 @@ pub struct GrpoMetrics {
     pub groups_dispatched: u64,
     pub groups_trained: u64,
     pub groups_excluded: BTreeMap<String, u64>,
+    pub audio_truncated: u64,
     pub frac_zero_std: f64,
     pub loss: Option<f64>,
     pub kl: Option<f64>,
@@ -59,6 +60,7 @@ pub struct SftMetrics {
     pub groups_dispatched: u64,
     pub groups_trained: u64,
     pub groups_excluded: BTreeMap<String, u64>,
+    pub audio_truncated: u64,
     pub loss: Option<f64>,
     pub grad_norm: Option<f64>,
     pub lr: Option<f64>,
@@ -163,6 +165,7 @@ pub struct Evaluation {
     pub by_difficulty: BTreeMap<String, Tally>,
     pub by_kind: BTreeMap<String, Tally>,
     pub unreadable_clips: u64,
+    pub truncated_clips: u64,
     pub eval_seconds: f64,
 }
 

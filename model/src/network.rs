@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 use crate::audio::LogMel;
+use crate::checkpoint::{Checkpoint, Entry};
 use crate::clip_cache::ClipCache;
 use crate::config::{Architecture, ModelConfig};
 use crate::decoder::Decoder;
@@ -81,6 +82,13 @@ impl Network {
             self.clips.clear();
         }
         Ok(())
+    }
+
+    /// Tensors of a checkpoint that this model does not read. An output projection beside a tied embedding is none: it
+    /// would be stale.
+    pub(crate) fn unread<'a>(&self, checkpoint: &'a Checkpoint) -> impl Iterator<Item = Entry<'a>> {
+        let tied = self.config.text.tie_word_embeddings;
+        checkpoint.others(move |name| self.params.has(name) || (tied && name.ends_with("lm_head.weight")))
     }
 
     pub(crate) fn device(&self) -> Device {

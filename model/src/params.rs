@@ -113,6 +113,21 @@ impl Params {
         self.learns && self.tower_trains()
     }
 
+    /// Whether this is one of the tensors.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// A tensor of the base with what the adapter adds to it, if there is one that does.
+    pub(crate) fn merged(&self, name: &str, tensor: &Tensor) -> Tensor {
+        let _guard = tch::no_grad_guard();
+        let module = name.strip_suffix(".weight").unwrap_or(name);
+        match self.adapter().and_then(|adapter| adapter.delta(module)) {
+            Some(delta) => (tensor.to_kind(Kind::Float) + delta).to_kind(tensor.kind()),
+            None => tensor.detach(),
+        }
+    }
+
     /// All tensors of the base, by name.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &Tensor)> {
         self.tensors.iter()
@@ -140,7 +155,7 @@ impl Params {
         let _guard = tch::no_grad_guard();
         let trainable = self.is_trainable(name);
         let tensor = match source {
-            Source::Checkpoint(checkpoint) => self.place(&checkpoint.tensor(name, shape)?)?,
+            Source::Checkpoint(checkpoint) => checkpoint.load(name, shape, self.device, Some(self.kind))?,
             Source::Random(seed) => self.place(&random(rng::named(*seed, name), shape, init)?)?,
             Source::Replica(base) => {
                 let original = base.tensors.get(name).ok_or_else(|| {

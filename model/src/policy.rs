@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 use crate::audio::LogMel;
-use crate::checkpoint::{Checkpoint, SINGLE, write_tensors};
+use crate::checkpoint::{Checkpoint, Entry, write_sharded};
 use crate::config::ModelConfig;
 use crate::decoder::attention::PromptAttention;
 use crate::error::ModelError;
@@ -71,6 +71,8 @@ pub struct Policy {
     model: Network,
     processor: Processor,
     side_files: Arc<Vec<(&'static str, Vec<u8>)>>,
+    /// Where tensors are that this model does not read and a saved directory needs: those of vision and speech.
+    unread: Option<Arc<Checkpoint>>,
 }
 
 impl Policy {
@@ -83,7 +85,7 @@ impl Policy {
         let processor = Processor::with_config(dir, &config)?;
         let checkpoint = match options.from_scratch {
             Some(_) => None,
-            None => Some(Checkpoint::open(dir)?),
+            None => Some(Checkpoint::open(dir, config.architecture)?),
         };
         let stored = checkpoint.as_ref().and_then(Checkpoint::half_kind);
         let kind = options.dtype.unwrap_or(match options.device {
@@ -103,7 +105,9 @@ impl Policy {
             (None, false) => Params::new(options.device, kind, true, Trained::LanguageModel),
         };
         let model = Network::build(config, params, &source, Arc::default())?;
-        Ok(Policy { model, processor, side_files: Arc::new(side_files(dir)?) })
+        let side_files = Arc::new(side_files(dir)?);
+        let unread = checkpoint.filter(|checkpoint| model.unread(checkpoint).next().is_some());
+        Ok(Policy { model, processor, side_files, unread: unread.map(Arc::new) })
     }
 
     /// The processor.
@@ -261,7 +265,12 @@ impl Policy {
     }
 
     fn with_model(&self, model: Network) -> Policy {
-        Policy { model, processor: self.processor.clone(), side_files: self.side_files.clone() }
+        Policy {
+            model,
+            processor: self.processor.clone(),
+            side_files: self.side_files.clone(),
+            unread: self.unread.clone(),
+        }
     }
 
     /// Reads the tensors that train from a directory [`Policy::save`] wrote, for [`Policy::load_trainable`].
@@ -272,7 +281,7 @@ impl Policy {
         if let Some(adapter) = self.model.params.adapter() {
             return adapter.read(dir);
         }
-        let checkpoint = Checkpoint::open(dir)?;
+        let checkpoint = Checkpoint::open(dir, self.config().architecture)?;
         let read =
             |(name, tensor): (&String, &Tensor)| Ok((name.clone(), checkpoint.tensor(name, &tensor.size())?));
         self.model.params.trainable().map(read).collect()
@@ -291,7 +300,8 @@ impl Policy {
     }
 
     /// Writes a whole Hugging Face directory with the adapter, if there is one, merged into the weights. It appears at once
-    /// or not at all; one that is there is replaced.
+    /// or not at all; one that is there is replaced. Tensors of the opened directory that this model does not read go along
+    /// as they are.
     ///
     /// # Errors
     /// The directory cannot be written.
@@ -302,16 +312,15 @@ impl Policy {
                 std::fs::write(&path, bytes).map_err(|source| ModelError::io(&path, source))?;
             }
             let (params, prefix) = (&self.model.params, self.config().prefix());
-            let merged = |(name, tensor): (&String, &Tensor)| {
-                let module = name.strip_suffix(".weight").unwrap_or(name);
-                let tensor = match params.adapter().and_then(|adapter| adapter.delta(module)) {
-                    Some(delta) => (tensor.to_kind(Kind::Float) + delta).to_kind(tensor.kind()),
-                    None => tensor.shallow_clone(),
-                };
-                (format!("{prefix}{name}"), tensor)
-            };
-            let _guard = tch::no_grad_guard();
-            write_tensors(&draft.join(SINGLE), &params.all().map(merged).collect::<Vec<_>>())
+            let mut entries = Vec::new();
+            for (name, tensor) in params.all() {
+                let stored = format!("{prefix}{name}");
+                entries.push(Entry::made(&stored, tensor, draft, move || params.merged(name, tensor))?);
+            }
+            if let Some(checkpoint) = &self.unread {
+                entries.extend(self.model.unread(checkpoint));
+            }
+            write_sharded(draft, entries)
         })
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use model::audio::{Downmix, load_audio};
@@ -101,6 +101,7 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
         suites,
         processor,
         parser: ParserOptions::default(),
+        truncation_warned: Once::new(),
         ask_judge,
         slots: slots(config, args.recorder.clone()),
         events: args.events.clone(),
@@ -170,7 +171,15 @@ pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Res
         adapter: (config.train == TrainMode::Lora).then(|| adapter(config, seed)),
         from_scratch: config.from_scratch.then(|| derive(seed, Purpose::Weights, &[])),
     };
-    Policy::open(&folder, &options).map_err(|error| error.to_string())
+    let policy = Policy::open(&folder, &options).map_err(|error| error.to_string())?;
+    if policy.config().audio.is_none() {
+        let name = policy.config().architecture.name();
+        return Err(format!(
+            "{}: {name} hears nothing; policy.path needs a model that does, Qwen2-Audio or Qwen2.5-Omni",
+            folder.display()
+        ));
+    }
+    Ok(policy)
 }
 
 /// The adapter that `train = "lora"` trains.

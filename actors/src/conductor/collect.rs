@@ -56,22 +56,42 @@ pub struct Collected {
     pub policy_version: u64,
     /// Groups so far: dispatched, and excluded with a reason.
     pub groups: GroupCounts,
+    /// Prompts whose clip lost its end.
+    pub audio_truncated: u64,
     /// Where the time went.
     pub timings: Timings,
 }
 
+/// Prompts of some rows.
+pub struct Made {
+    /// In the order of the rows.
+    pub prompts: Vec<Result<Prompt, Unusable>>,
+    /// Prompts whose clip is longer than the model hears and lost its end.
+    pub audio_truncated: u64,
+    /// The loader's time.
+    pub load_seconds: f64,
+}
+
 /// Makes prompts of rows, in the style that `style_of` gives a place (`None`: the arm's own); a row whose clip can't be
-/// read, or whose prompt can't be made, is `Err` in its place. Also returns the loader's time.
+/// read, or whose prompt can't be made, is `Err` in its place.
 pub async fn prompts_of(
     arm: &ArmContext,
     rows: &[Arc<Question>],
     style_of: impl Fn(usize) -> Option<PromptStyle>,
-) -> Result<(Vec<Result<Prompt, Unusable>>, f64), String> {
+) -> Result<Made, String> {
     let paths = rows.iter().map(|row| row.audio_path.clone()).collect();
     let loaded = arm.slots.loader.call(paths, LoaderMsg::Load).await.map_err(|error| error.to_string())?;
     let clips = rows.iter().zip(loaded.clips).enumerate();
-    let prompts = clips.map(|(place, (row, clip))| prompt_of(arm, row, clip, style_of(place))).collect();
-    Ok((prompts, loaded.seconds))
+    let mut made = Made { prompts: Vec::new(), audio_truncated: 0, load_seconds: loaded.seconds };
+    for (place, (row, clip)) in clips {
+        let prompt = prompt_of(arm, row, clip, style_of(place));
+        if prompt.as_ref().is_ok_and(|prompt| prompt.clips.iter().any(|clip| clip.truncated)) {
+            made.audio_truncated += 1;
+            arm.warn_of_truncation(&row.audio_path);
+        }
+        made.prompts.push(prompt);
+    }
+    Ok(made)
 }
 
 /// The name that groups whose clip can't be read are counted under.
@@ -105,7 +125,8 @@ pub async fn collect(arm: Arc<ArmContext>, step: u64) -> Result<Collected, Strin
     let started = Instant::now();
     let sampling = &arm.config.sampling;
     let rows = arm.rows.of_step(step, sampling.prompts_per_step);
-    let (made, load) = prompts_of(&arm, &rows, |_| None).await?;
+    let Made { prompts: made, audio_truncated, load_seconds: load } =
+        prompts_of(&arm, &rows, |_| None).await?;
     let mut groups = GroupCounts { dispatched: rows.len() as u64, ..GroupCounts::default() };
     let mut prompts = Vec::with_capacity(rows.len());
     for (group, (question, made)) in rows.into_iter().zip(made).enumerate() {
@@ -134,7 +155,17 @@ pub async fn collect(arm: Arc<ArmContext>, step: u64) -> Result<Collected, Strin
 
     let timings = Timings { load, sample, reward: judge + score, wall: started.elapsed().as_secs_f64() };
     let items = Arc::unwrap_or_clone(batch).items;
-    Ok(Collected { prompts, completions, items, components, shaped, policy_version, groups, timings })
+    Ok(Collected {
+        prompts,
+        completions,
+        items,
+        components,
+        shaped,
+        policy_version,
+        groups,
+        audio_truncated,
+        timings,
+    })
 }
 
 async fn generate(

@@ -104,6 +104,7 @@ impl Drive {
             groups_dispatched: collected.groups.dispatched,
             groups_trained: collected.groups.trained,
             groups_excluded: collected.groups.excluded.clone(),
+            audio_truncated: collected.audio_truncated,
             frac_zero_std: fraction(shaped.advantages.zero_std_groups, collected.prompts.len()),
             loss: report.map(|report| report.loss),
             kl: loss.and_then(|metrics| metrics.kl()),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::collect::prompts_of;
+use super::collect::{Made, prompts_of};
 use super::{Drive, Halt};
 use crate::arm::{ArmContext, json_lines};
 use crate::optimizer::{OptimizerMsg, SftGroup};
@@ -14,6 +14,7 @@ use crate::seed::{Purpose, derive};
 pub(super) struct Prepared {
     groups: Vec<SftGroup>,
     counts: GroupCounts,
+    audio_truncated: u64,
     load_seconds: f64,
     started: Instant,
 }
@@ -29,7 +30,8 @@ pub(super) async fn prepare(arm: &ArmContext, step: u64) -> Result<Prepared, Str
     let draw = |place: usize, what: u64| derive(arm.seed, Purpose::Target, &[step, place as u64, what]);
     // Which style a row is asked in is drawn for it; the targets are drawn after it.
     let style_of = |place| styles[(draw(place, 0) % styles.len() as u64) as usize];
-    let (prompts, load_seconds) = prompts_of(arm, &rows, |place| Some(style_of(place))).await?;
+    let Made { prompts, audio_truncated, load_seconds } =
+        prompts_of(arm, &rows, |place| Some(style_of(place))).await?;
     for (place, (row, prompt)) in rows.iter().zip(prompts).enumerate() {
         let prompt = match prompt {
             Ok(prompt) => prompt,
@@ -50,12 +52,12 @@ pub(super) async fn prepare(arm: &ArmContext, step: u64) -> Result<Prepared, Str
         counts.trained += 1;
         groups.push(SftGroup { prompt, targets });
     }
-    Ok(Prepared { groups, counts, load_seconds, started })
+    Ok(Prepared { groups, counts, audio_truncated, load_seconds, started })
 }
 
 impl Drive {
     pub(super) async fn sft_step(&mut self, prepared: Prepared) -> Result<(), Halt> {
-        let Prepared { groups, counts, load_seconds, started } = prepared;
+        let Prepared { groups, counts, audio_truncated, load_seconds, started } = prepared;
         let report = if groups.is_empty() {
             None
         } else {
@@ -74,6 +76,7 @@ impl Drive {
             groups_dispatched: counts.dispatched,
             groups_trained: counts.trained,
             groups_excluded: counts.excluded,
+            audio_truncated,
             loss: report.as_ref().map(|report| report.loss),
             grad_norm: report.as_ref().map(|report| report.grad_norm),
             lr: report.as_ref().map(|report| report.lr),
