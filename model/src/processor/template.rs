@@ -128,6 +128,54 @@ mod tests {
     }
 
     #[test]
+    fn templates_may_use_pythons_slices_and_string_methods() {
+        // As Qwen3's own template does: it walks the messages backwards and takes thoughts off earlier answers.
+        let dir = tempfile::tempdir().unwrap();
+        let source = r"
+{%- set ns = namespace(last=0) %}
+{%- for message in messages[::-1] %}
+    {%- if message.role == 'user' and not message.content.startswith('<tool_response>') %}
+        {%- set ns.last = messages | length - 1 - loop.index0 %}
+        {%- break %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {%- set content = message.content.split('</think>')[-1].lstrip('\n') %}
+    {{- message.role + ':' + content + ('!' if loop.index0 == ns.last else '') + ';' }}
+{%- endfor %}
+{%- if enable_thinking is defined and enable_thinking is false %}{{ 'off' }}{% endif %}";
+        std::fs::write(dir.path().join("chat_template.jinja"), source).unwrap();
+        let template = ChatTemplate::open(dir.path(), Architecture::Qwen3).unwrap();
+        let messages = json!([
+            {"role": "user", "content": "one"},
+            {"role": "assistant", "content": "<think>so</think>\n\ntwo"},
+            {"role": "user", "content": "three"},
+            {"role": "user", "content": "<tool_response>"},
+        ]);
+        let rendered = template.render_messages(&messages, true).unwrap();
+        assert_eq!(rendered, "user:one;assistant:two;user:three!;user:<tool_response>;");
+        assert_eq!(template.render("hello", 0).unwrap(), "user:hello!;", "a plain text, not a list of parts");
+    }
+
+    #[test]
+    fn defaults_are_those_of_each_architecture() {
+        let dir = tempfile::tempdir().unwrap();
+        let rendered = |architecture, clips| {
+            ChatTemplate::open(dir.path(), architecture).unwrap().render("What?", clips).unwrap()
+        };
+        let system = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n";
+        let turn = |text: &str| format!("<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n");
+        let clip = "<|audio_bos|><|AUDIO|><|audio_eos|>";
+        assert_eq!(
+            rendered(Architecture::Qwen25Omni, 2),
+            format!("{system}{}", turn(&format!("{clip}{clip}What?")))
+        );
+        let numbered = turn(&format!("Audio 1: {clip}\nWhat?"));
+        assert_eq!(rendered(Architecture::Qwen2Audio, 1), format!("{system}{numbered}"));
+        assert_eq!(rendered(Architecture::Qwen3, 0), turn("What?"));
+    }
+
+    #[test]
     fn template_errors_name_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chat_template.jinja");
