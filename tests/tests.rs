@@ -7,6 +7,7 @@ mod goldens;
 mod grpo_parity;
 mod lora_parity;
 mod mel_parity;
+mod plugins;
 mod policy;
 mod qwen2_5_omni_parity;
 mod qwen2_audio_parity;

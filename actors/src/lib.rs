@@ -15,6 +15,7 @@ pub mod evaluator;
 pub mod judge;
 pub mod loader;
 pub mod optimizer;
+mod plugin;
 pub mod recorder;
 pub mod records;
 pub mod report;

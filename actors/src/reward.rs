@@ -34,6 +34,14 @@ pub enum Cause {
     WrongLength,
     /// The reward said that it could not score the batch.
     Error,
+    /// What came was no answer.
+    BadAnswer,
+    /// No answer came in time.
+    TimedOut,
+    /// Its process ended over the batch, twice.
+    Died,
+    /// It could not be started, or not be reached.
+    Unavailable,
 }
 
 /// What a reward failed with: every score of the batch is missing.
@@ -127,6 +135,11 @@ impl Actor for RewardActor {
                 }
             }
         }
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<RewardMsg>, scorer: &mut Scorer) -> Result<(), ActorProcessingErr> {
+        scorer.close().await;
         Ok(())
     }
 }

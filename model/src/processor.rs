@@ -184,6 +184,11 @@ impl Processor {
         })
     }
 
+    /// Length of a clip as the model hears it, in seconds, up to one hop; `None` for a model without ears.
+    pub fn seconds(&self, clip: &LogMel) -> Option<f64> {
+        self.shared.audio.as_ref().map(|audio| audio.features.seconds(clip))
+    }
+
     /// Seconds of a clip that are heard; none for a model that hears nothing.
     pub fn window_seconds(&self) -> Option<usize> {
         self.shared.audio.as_ref().map(|audio| audio.features.config().chunk_length_seconds)

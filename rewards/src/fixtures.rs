@@ -20,6 +20,7 @@ pub(crate) fn item(group: usize, completion: &str) -> RewardItem {
         parsed,
         completion_tokens: 5,
         truncated: false,
+        duration_seconds: None,
         verdict: None,
     }
 }

@@ -53,7 +53,8 @@
 //! # let item = rewards::RewardItem {
 //! #     question: Default::default(), group: 0, completion: "<answer>dog</answer>".into(),
 //! #     parsed: rewards::parse_completion("<answer>dog</answer>", &Default::default()),
-//! #     correct: true, completion_tokens: 1, truncated: false, verdict: None,
+//! #     correct: true, completion_tokens: 1, truncated: false, duration_seconds: None,
+//! #     verdict: None,
 //! # };
 //! # let batch = RewardBatch { step: 1, total_steps: 10, group_size: 1, microbatch: 0, items: vec![item] };
 //! assert_eq!(brevity.score(&batch)?, [Some(0.5)]); // a completion of one token

@@ -38,6 +38,9 @@ pub struct RewardItem {
     pub completion_tokens: usize,
     /// Whether it was cut off at the longest length allowed.
     pub truncated: bool,
+    /// Length of the clip as the policy heard it, in seconds, to a hundredth; `None` where nobody has looked.
+    #[serde(default)]
+    pub duration_seconds: Option<f64>,
     /// What the judge said, for the rewards that need it: see [`RewardItem::judge_request`].
     #[serde(default)]
     pub verdict: Option<Verdict>,

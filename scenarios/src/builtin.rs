@@ -1,5 +1,6 @@
-//! The tiny policy that comes with the program: a Qwen2-Audio of half a million parameters in the Hugging Face layout,
-//! embedded in the binary and unpacked into the cache on first use.
+//! What comes with the program, embedded in the binary and unpacked into the cache on first use: the tiny policy, a
+//! Qwen2-Audio of half a million parameters in the Hugging Face layout, and the Python module that makes a reward of a
+//! function.
 
 use std::path::{Path, PathBuf};
 
@@ -17,25 +18,37 @@ const TINY: &[(&str, &[u8])] = &[
     ("model.safetensors", include_bytes!("../tiny/model.safetensors")),
 ];
 
+/// What a Python reward imports, or is run by.
+const PYTHON: &[(&str, &[u8])] =
+    &[("audio_thinker_reward.py", include_bytes!("../../python/audio_thinker_reward.py"))];
+
 /// The directory of the tiny policy, unpacked now if it is not in the cache. Its name changes with its content, so a
 /// new version of the program does not meet an old policy.
 ///
 /// # Errors
 /// When the cache cannot be written.
 pub fn builtin_tiny_policy() -> Result<PathBuf, DataError> {
-    unpack(&cache_dir())
+    unpack(TINY, &cache_dir().join("tiny"))
 }
 
-fn unpack(cache: &Path) -> Result<PathBuf, DataError> {
-    let hashes: Vec<u8> = TINY
+/// The folder with `audio_thinker_reward.py`, to be put on `PYTHONPATH`; likewise.
+///
+/// # Errors
+/// When the cache cannot be written.
+pub fn python_module() -> Result<PathBuf, DataError> {
+    unpack(PYTHON, &cache_dir().join("python"))
+}
+
+fn unpack(files: &[(&str, &[u8])], parent: &Path) -> Result<PathBuf, DataError> {
+    let hashes: Vec<u8> = files
         .iter()
         .flat_map(|(name, content)| [stable_hash(name.as_bytes()), stable_hash(content)])
         .flat_map(u64::to_le_bytes)
         .collect();
-    let folder = cache.join("tiny").join(format!("{:016x}", stable_hash(&hashes)));
+    let folder = parent.join(format!("{:016x}", stable_hash(&hashes)));
     let failed = |path: &Path, source| DataError::Write { path: path.into(), source };
     let write = |unfinished: &Path| {
-        TINY.iter().try_for_each(|(name, content)| {
+        files.iter().try_for_each(|(name, content)| {
             let path = unfinished.join(name);
             std::fs::write(&path, content).map_err(|source| failed(&path, source))
         })
@@ -51,8 +64,8 @@ mod tests {
     #[test]
     fn the_unpacked_directory_is_the_committed_one() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = unpack(cache.path()).unwrap();
-        assert_eq!(unpack(cache.path()).unwrap(), folder, "unpacked once");
+        let folder = unpack(TINY, cache.path()).unwrap();
+        assert_eq!(unpack(TINY, cache.path()).unwrap(), folder, "unpacked once");
         let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tiny");
         for (name, _) in TINY {
             assert_eq!(

@@ -42,7 +42,7 @@ pub mod scenario;
 pub mod scorers;
 pub mod soundscape;
 
-pub use builtin::builtin_tiny_policy;
+pub use builtin::{builtin_tiny_policy, python_module};
 pub use cache::cache_dir;
 pub use dataset::{
     DataError, DataFormat, DataSource, FileSource, RowFilter, Split, open_dataset, open_dataset_filtered,
@@ -50,9 +50,9 @@ pub use dataset::{
 pub use error::{Place, ScenarioError};
 pub use scenario::{
     ArmConfig, CheckpointConfig, ControlConfig, CurriculumConfig, DType, DataConfig, Device, Downmix,
-    EvalConfig, Experiment, GrpoConfig, JudgeConfig, JudgeKind, LoaderConfig, LoraConfig, LossKind, Method,
-    OptimizerConfig, PolicyConfig, PolicyPath, PromptConfig, PromptStyle, RewardSpec, RunConfig,
-    SamplingConfig, ScaleRewards, Schedule, SftConfig, ShapingConfig, SupervisionConfig, TargetModules,
-    TrainMode, check, check_names, json_schema, load,
+    EvalConfig, Experiment, GrpoConfig, HttpPlugin, JudgeConfig, JudgeKind, LoaderConfig, LoraConfig,
+    LossKind, Method, OptimizerConfig, PLUGIN_KINDS, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig,
+    PromptStyle, RewardForm, RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, SftConfig,
+    ShapingConfig, SupervisionConfig, TargetModules, TrainMode, check, check_names, json_schema, load,
 };
 pub use soundscape::{TargetKind, WorldConfig, sft_target};

@@ -103,7 +103,7 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
         parser: ParserOptions::default(),
         truncation_warned: Once::new(),
         ask_judge,
-        slots: slots(config, args.recorder.clone()),
+        slots: slots(config, &blueprints.rewards, args.recorder.clone()),
         events: args.events.clone(),
         config: args.config,
         dir,
@@ -248,7 +248,7 @@ fn some_clip_loads(questions: &[Arc<Question>], source: &AudioSource) -> Result<
     }
 }
 
-fn slots(config: &ArmConfig, recorder: Slot<RecorderMsg>) -> Slots {
+fn slots(config: &ArmConfig, rewards: &BTreeMap<String, RewardSource>, recorder: Slot<RecorderMsg>) -> Slots {
     let timeout = Duration::from_secs_f64(config.supervision.call_timeout_seconds);
     // Steps collected ahead and an evaluation may ask at the same time.
     let capacity = config.grpo.max_staleness as usize + 2;
@@ -256,10 +256,14 @@ fn slots(config: &ArmConfig, recorder: Slot<RecorderMsg>) -> Slots {
         loader: Slot::new("loader", capacity, timeout),
         sampler: Slot::new("sampler", capacity, timeout),
         judge: Slot::new("judge", capacity, timeout),
-        rewards: config
-            .rewards
-            .keys()
-            .map(|name| (name.clone(), Slot::new(&format!("reward/{name}"), capacity, timeout)))
+        rewards: rewards
+            .iter()
+            .map(|(name, source)| {
+                // A reward with time limits of its own answers within them, one batch after the other.
+                let own = source.longest().ok().flatten().unwrap_or_default();
+                let timeout = timeout.max(own.saturating_mul(capacity as u32));
+                (name.clone(), Slot::new(&format!("reward/{name}"), capacity, timeout))
+            })
             .collect(),
         shaper: Slot::new("shaper", capacity, timeout),
         optimizer: Slot::new("optimizer", 1, timeout),

@@ -202,7 +202,9 @@ fn items_of(arm: &ArmContext, prompts: &[Prompted], completions: &[Completion]) 
         .iter()
         .enumerate()
         .map(|(place, completion)| {
-            item_of(arm, &prompts[place / group_size].question, place / group_size, completion)
+            let Prompted { question, prompt, .. } = &prompts[place / group_size];
+            let heard = prompt.clips.first().and_then(|clip| arm.processor.seconds(clip));
+            RewardItem { duration_seconds: heard, ..item_of(arm, question, place / group_size, completion) }
         })
         .collect()
 }
@@ -225,6 +227,7 @@ pub fn item_of(
         correct,
         completion_tokens: completion.ids.len(),
         truncated: completion.finish == Finish::Length,
+        duration_seconds: None,
         verdict: None,
     }
 }

@@ -1,4 +1,4 @@
-//! What scores for a reward actor: a reward in Rust.
+//! What scores for a reward actor: a reward in Rust, or a plug-in.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -6,12 +6,19 @@ use std::time::Instant;
 use rewards::{Reward, RewardBatch};
 
 use super::{Cause, Failure, Scored};
+use crate::plugin::{HttpReward, ProcessReward};
 
 /// A reward, opened.
 pub enum Scorer {
     /// A reward in Rust. The lock is held while it scores, so that a batch that nobody waits for any more delays the
     /// next one and nothing else.
     Rust(Arc<Mutex<Box<dyn Reward>>>),
+    /// A child process.
+    Process(ProcessReward),
+    /// A server.
+    Http(HttpReward),
+    /// It was closed.
+    Closed,
 }
 
 impl Scorer {
@@ -24,6 +31,11 @@ impl Scorer {
         let wanted = batch.items.len();
         let answer = match self {
             Scorer::Rust(reward) => score_in_rust(reward.clone(), batch).await,
+            Scorer::Process(process) => process.score(&batch).await,
+            Scorer::Http(server) => server.score(&batch).await,
+            Scorer::Closed => {
+                Err(Failure { cause: Cause::Unavailable, message: "the reward was closed".into() })
+            }
         };
         Scored::of(answer, wanted, started.elapsed().as_secs_f64())
     }
@@ -37,6 +49,14 @@ impl Scorer {
         match &scored.failure {
             Some(failure) => Err(failure.clone()),
             None => Ok(scored),
+        }
+    }
+
+    /// Ends what it runs and waits until that has gone.
+    pub async fn close(&mut self) {
+        match std::mem::replace(self, Scorer::Closed) {
+            Scorer::Process(process) => process.close().await,
+            Scorer::Rust(_) | Scorer::Http(_) | Scorer::Closed => {}
         }
     }
 }

@@ -1,13 +1,15 @@
 //! What a scenario says of a reward, from which it can be opened again and again.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rewards::{
     ParserOptions, Question, RewardBatch, RewardItem, RewardRegistry, Verdict, is_correct, parse_completion,
 };
-use scenarios::RewardSpec;
+use scenarios::{RewardForm, RewardSpec};
 
 use super::Scorer;
+use crate::plugin::{HttpReward, ProcessReward};
 
 /// A reward that is not opened yet.
 #[derive(Clone)]
@@ -38,21 +40,36 @@ impl RewardSource {
     /// # Errors
     /// As [`RewardSource::open`].
     pub fn needs_verdict(&self) -> Result<bool, String> {
-        let reward = self.registry.build(&self.spec.kind, &self.spec.options).map_err(|e| self.line(e))?;
-        Ok(reward.needs_verdict())
+        Ok(self.form()?.needs_verdict())
     }
 
-    /// Opens it. Cheap; what it takes to be ready shows when it first scores, see [`Scorer::probe`].
+    /// The longest it may take over a batch by its own time limits, if it has any.
+    ///
+    /// # Errors
+    /// As [`RewardSource::open`].
+    pub fn longest(&self) -> Result<Option<Duration>, String> {
+        Ok(match self.form()? {
+            RewardForm::Rust(_) => None,
+            RewardForm::Process(plugin) => Some(ProcessReward::longest(&plugin)),
+            RewardForm::Http(plugin) => Some(Duration::from_secs_f64(plugin.timeout_seconds)),
+        })
+    }
+
+    /// Opens it. Cheap: a plug-in is started, and waited for when it is first asked, see [`Scorer::probe`]. Call it
+    /// inside a runtime.
     ///
     /// # Errors
     /// One line: its kind is unknown, or an option is unusable.
     pub fn open(&self) -> Result<Scorer, String> {
-        let reward = self.registry.build(&self.spec.kind, &self.spec.options).map_err(|e| self.line(e))?;
-        Ok(Scorer::Rust(Arc::new(Mutex::new(reward))))
+        Ok(match self.form()? {
+            RewardForm::Rust(reward) => Scorer::Rust(Arc::new(Mutex::new(reward))),
+            RewardForm::Process(plugin) => Scorer::Process(ProcessReward::open(&self.name, plugin)),
+            RewardForm::Http(plugin) => Scorer::Http(HttpReward::open(&self.name, plugin)?),
+        })
     }
 
-    fn line(&self, error: impl std::fmt::Display) -> String {
-        format!("[rewards.{}]: {error}", self.name)
+    fn form(&self) -> Result<RewardForm, String> {
+        self.spec.read(&self.registry).map_err(|error| format!("[rewards.{}]: {error}", self.name))
     }
 }
 
@@ -76,6 +93,7 @@ pub fn sample_batch() -> Arc<RewardBatch> {
             parsed,
             completion_tokens: completion.split_whitespace().count(),
             truncated: false,
+            duration_seconds: Some(2.4),
             verdict,
         }
     };

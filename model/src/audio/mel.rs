@@ -183,6 +183,11 @@ impl FeatureExtractor {
     /// Features of a clip, padded to the chunk.
     ///
     /// # Shapes
+    /// Length of a clip as it is heard, in seconds, up to one hop.
+    pub fn seconds(&self, clip: &LogMel) -> f64 {
+        (clip.valid_frames * self.config().hop) as f64 / self.config().sampling_rate as f64
+    }
+
     /// `samples`: @ 16 kHz, f32, mono, any number. Values: `[n_mels, chunk / hop]`.
     pub fn extract(&self, samples: &[f32]) -> LogMel {
         self.shared.extract(samples, true)

@@ -43,7 +43,7 @@ pub fn check_names(experiment: &Experiment, registry: &RewardRegistry) -> Result
 
 fn check_rewards(arm: &ArmConfig, places: &Node, registry: &RewardRegistry) -> Result<(), ScenarioError> {
     for (name, spec) in &arm.rewards {
-        let Err(error) = registry.build(&spec.kind, &spec.options) else { continue };
+        let Err(error) = spec.read(registry) else { continue };
         let at = |key: &str, problem: String, instead: String| {
             Err(ScenarioError::at(places.place_of(&["rewards", name, key]), problem, instead))
         };

@@ -37,7 +37,7 @@ pub enum JudgeKind {
 /// `[rewards.NAME]`: one reward component. NAME is what the formula calls it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RewardSpec {
-    /// Which reward, by the name it is registered under.
+    /// Which reward, by the name it is registered under, or one of [`PLUGIN_KINDS`](super::PLUGIN_KINDS).
     pub kind: String,
     /// The reward's own options: every other key of the table.
     #[serde(flatten)]
@@ -84,9 +84,9 @@ impl JsonSchema for RewardSpec {
                     "type": "object",
                     "properties": {
                         "kind": {
-                            "description": "Which reward, by the name it is registered under.",
+                            "description": "Which reward, by the name it is registered under; or one of your own: python, process, http (docs/plugins.md).",
                             "type": "string",
-                            "examples": ["format", "accuracy", "adaptive-think", "consistency", "think"]
+                            "examples": ["format", "accuracy", "adaptive-think", "consistency", "think", "python", "process", "http"]
                         }
                     }
                 }

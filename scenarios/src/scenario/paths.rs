@@ -40,6 +40,12 @@ pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
     if let Some(adapter) = &mut arm.policy.adapter {
         *adapter = anchored(adapter, layer.place_of(&["policy", "adapter"]), path);
     }
+    for (name, spec) in &mut arm.rewards {
+        // Where it does not say where it runs, the place of what is run counts.
+        let key = ["cwd", "command", "file"].into_iter().find(|key| spec.options.contains_key(*key));
+        let place = layer.place_of(&["rewards", name, key.unwrap_or("kind")]);
+        *spec = spec.clone().anchored(folder_of(place, path));
+    }
     anchor_source(&mut arm.data.train, &["data", "train"], layer, path);
     for (index, suite) in arm.eval.suites.iter_mut().enumerate() {
         anchor_source(suite, &["eval", "suites", &index.to_string()], layer, path);
@@ -57,8 +63,11 @@ fn anchor_source(source: &mut DataSource, keys: &[&str], layer: &Node, path: &Pa
 }
 
 fn anchored(relative: &Path, place: &Place, scenario: &Path) -> PathBuf {
-    let from_file = matches!(place, Place::File { .. } | Place::Default(_));
-    let folder = scenario.parent().filter(|_| from_file).unwrap_or(Path::new(""));
-    let joined = folder.join(relative);
+    let joined = folder_of(place, scenario).join(relative);
     std::path::absolute(&joined).unwrap_or(joined)
+}
+
+fn folder_of<'a>(place: &Place, scenario: &'a Path) -> &'a Path {
+    let from_file = matches!(place, Place::File { .. } | Place::Default(_));
+    scenario.parent().filter(|_| from_file).unwrap_or(Path::new(""))
 }

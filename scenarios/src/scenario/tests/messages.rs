@@ -235,7 +235,7 @@ fn rewards_and_formulas() {
     );
     assert_eq!(
         message("[rewards.r]\nkind = \"thinks\"\n[shaping]\nformula = \"r\""),
-        "x.toml:2:8: `kind` in [rewards.r] is \"thinks\", no such reward; did you mean `think`? (known: accuracy, adaptive-think, consistency, format, think)"
+        "x.toml:2:8: `kind` in [rewards.r] is \"thinks\", no such reward; did you mean `think`? (known: accuracy, adaptive-think, consistency, format, http, process, python, think)"
     );
     assert_eq!(
         message("[rewards.r]\nkind = \"adaptive-think\"\nscop = \"step\"\n[shaping]\nformula = \"r\""),

@@ -1,0 +1,430 @@
+//! Rewards outside this process: the options of `kind = "process"`, `"python"` and `"http"`. `docs/plugins.md` has what
+//! is said over the wire.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rewards::registry::bad_option;
+use rewards::{Reward, RewardError, RewardRegistry, did_you_mean, read_options};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::RewardSpec;
+
+/// A child process that speaks JSON lines.
+pub const PROCESS: &str = "process";
+/// A Python function, run by the module that comes with the program.
+pub const PYTHON: &str = "python";
+/// A server that answers a POST.
+pub const HTTP: &str = "http";
+
+/// The kinds that no registry holds.
+pub const PLUGIN_KINDS: [&str; 3] = [HTTP, PROCESS, PYTHON];
+
+/// What a `[rewards.NAME]` table stands for.
+pub enum RewardForm {
+    /// A reward in Rust, built.
+    Rust(Box<dyn Reward>),
+    /// A child process.
+    Process(ProcessPlugin),
+    /// A server.
+    Http(HttpPlugin),
+}
+
+impl RewardForm {
+    /// Whether the judge is to be asked before it scores.
+    pub fn needs_verdict(&self) -> bool {
+        match self {
+            Self::Rust(reward) => reward.needs_verdict(),
+            Self::Process(plugin) => plugin.needs_verdict,
+            Self::Http(plugin) => plugin.needs_verdict,
+        }
+    }
+}
+
+/// The options of `kind = "process"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProcessPlugin {
+    /// The program and its arguments. A program with a slash in its name is looked for from `cwd`, others on `PATH`.
+    pub command: Vec<String>,
+    /// Where it runs; in a scenario the scenario's folder, unless it says otherwise.
+    pub cwd: PathBuf,
+    /// Environment variables on top of the sandbox's own.
+    pub env: BTreeMap<String, String>,
+    /// Passed on as they are.
+    pub options: Table,
+    /// Whether the judge is asked before it scores.
+    pub needs_verdict: bool,
+    /// Longest wait for the scores of a batch.
+    pub timeout_seconds: f64,
+    /// Longest wait until it is ready.
+    pub startup_timeout_seconds: f64,
+}
+
+impl Default for ProcessPlugin {
+    fn default() -> Self {
+        Self {
+            command: Vec::new(),
+            cwd: PathBuf::new(),
+            env: BTreeMap::new(),
+            options: Table::new(),
+            needs_verdict: false,
+            timeout_seconds: 60.0,
+            startup_timeout_seconds: 60.0,
+        }
+    }
+}
+
+impl ProcessPlugin {
+    /// The command as one would type it.
+    pub fn line(&self) -> String {
+        self.command.join(" ")
+    }
+
+    /// The program's file.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write instead, parted by `; `.
+    pub fn program(&self) -> Result<PathBuf, String> {
+        let Some(program) = self.command.first() else {
+            return Err("there is no program; write command = [\"python3\", \"brevity.py\"]".into());
+        };
+        let here = self.cwd.join(program);
+        if program.contains('/') {
+            return if is_program(&here) {
+                Ok(std::path::absolute(&here).unwrap_or(here))
+            } else if here.is_file() {
+                Err(format!("{} may not be executed; chmod +x it, or name its interpreter", here.display()))
+            } else {
+                Err(format!("there is no file {}; write a path from the scenario's folder", here.display()))
+            };
+        }
+        let own = self.env.get("PATH").map(Into::into);
+        let path = own.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
+        let found =
+            std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| is_program(file));
+        found.ok_or_else(|| {
+            let advice = if here.is_file() {
+                format!("write \"./{program}\" for the one in {}", self.cwd.display())
+            } else {
+                "install it, or write its path".into()
+            };
+            format!("there is no program `{program}` on PATH; {advice}")
+        })
+    }
+}
+
+fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// The options of `kind = "python"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PythonPlugin {
+    file: PathBuf,
+    function: String,
+    python: String,
+    conversational: bool,
+    cwd: PathBuf,
+    env: BTreeMap<String, String>,
+    options: Table,
+    needs_verdict: bool,
+    timeout_seconds: f64,
+    startup_timeout_seconds: f64,
+}
+
+impl Default for PythonPlugin {
+    fn default() -> Self {
+        let ProcessPlugin {
+            cwd, env, options, needs_verdict, timeout_seconds, startup_timeout_seconds, ..
+        } = ProcessPlugin::default();
+        Self {
+            file: PathBuf::new(),
+            function: "reward".into(),
+            python: "python3".into(),
+            conversational: false,
+            cwd,
+            env,
+            options,
+            needs_verdict,
+            timeout_seconds,
+            startup_timeout_seconds,
+        }
+    }
+}
+
+impl PythonPlugin {
+    fn process(self) -> Result<ProcessPlugin, RewardError> {
+        let file = Value::String(self.file.display().to_string());
+        if self.file.as_os_str().is_empty() {
+            return Err(bad_option(
+                PYTHON,
+                "file",
+                &file,
+                "write the path of a Python file, such as \"brevity.py\"",
+            ));
+        }
+        let found = self.cwd.join(&self.file);
+        if !found.is_file() {
+            let problem =
+                format!("there is no file {}; write a path from the scenario's folder", found.display());
+            return Err(bad_option(PYTHON, "file", &file, &problem));
+        }
+        let mut command: Vec<String> = vec![self.python, "-m".into(), "audio_thinker_reward".into()];
+        if self.conversational {
+            command.push("--conversational".into());
+        }
+        command.push(format!("{}:{}", self.file.display(), self.function));
+        Ok(ProcessPlugin {
+            command,
+            cwd: self.cwd,
+            env: self.env,
+            options: self.options,
+            needs_verdict: self.needs_verdict,
+            timeout_seconds: self.timeout_seconds,
+            startup_timeout_seconds: self.startup_timeout_seconds,
+        })
+    }
+}
+
+/// The options of `kind = "http"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpPlugin {
+    /// Where the batch is posted to.
+    pub url: String,
+    /// Headers; `${NAME}` stands for an environment variable, so that no secret needs to be written down.
+    pub headers: BTreeMap<String, String>,
+    /// Passed on as they are.
+    pub options: Table,
+    /// Whether the judge is asked before it scores.
+    pub needs_verdict: bool,
+    /// Longest wait for the scores of a batch.
+    pub timeout_seconds: f64,
+}
+
+impl Default for HttpPlugin {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            headers: BTreeMap::new(),
+            options: Table::new(),
+            needs_verdict: false,
+            timeout_seconds: 60.0,
+        }
+    }
+}
+
+impl HttpPlugin {
+    /// The headers with the environment's values in them.
+    ///
+    /// # Errors
+    /// The variable that is not set, or the brace that is not closed.
+    pub fn filled_headers(&self) -> Result<BTreeMap<String, String>, String> {
+        let filled = self.headers.iter().map(|(name, value)| Ok((name.clone(), filled(value)?)));
+        filled.collect()
+    }
+}
+
+fn filled(text: &str) -> Result<String, String> {
+    let Some((before, rest)) = text.split_once("${") else { return Ok(text.to_owned()) };
+    let Some((name, after)) = rest.split_once('}') else {
+        return Err(format!("`{text}` opens a brace and does not close it"));
+    };
+    let value = std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?;
+    Ok(format!("{before}{value}{}", filled(after)?))
+}
+
+impl RewardSpec {
+    /// What the table stands for. The names of `registry` and [`PLUGIN_KINDS`] are known.
+    ///
+    /// # Errors
+    /// The kind is unknown or an option is unusable; the message says what to write instead.
+    pub fn read(&self, registry: &RewardRegistry) -> Result<RewardForm, RewardError> {
+        match self.kind.as_str() {
+            PROCESS => self.process().map(RewardForm::Process),
+            PYTHON => self.python().map(RewardForm::Process),
+            HTTP => self.http().map(RewardForm::Http),
+            kind => registry.build(kind, &self.options).map(RewardForm::Rust).map_err(|error| match error {
+                RewardError::UnknownKind { kind, .. } => {
+                    let mut known: Vec<&str> = registry.names().chain(PLUGIN_KINDS).collect();
+                    known.sort_unstable();
+                    RewardError::UnknownKind { hint: did_you_mean(&kind, known), kind }
+                }
+                other => other,
+            }),
+        }
+    }
+
+    /// With the folder that its paths start from written out.
+    pub fn anchored(mut self, folder: &Path) -> Self {
+        if matches!(self.kind.as_str(), PROCESS | PYTHON) {
+            let cwd = match self.options.get("cwd") {
+                Some(Value::String(cwd)) => folder.join(cwd),
+                // One that is no text is refused when the options are read.
+                Some(_) => return self,
+                None => folder.to_owned(),
+            };
+            let cwd = if cwd.as_os_str().is_empty() { PathBuf::from(".") } else { cwd };
+            let cwd = std::path::absolute(&cwd).unwrap_or(cwd);
+            self.options.insert("cwd".into(), Value::String(cwd.display().to_string()));
+        }
+        self
+    }
+
+    fn process(&self) -> Result<ProcessPlugin, RewardError> {
+        let plugin: ProcessPlugin = read_options(PROCESS, &self.options)?;
+        self.positive("timeout_seconds", plugin.timeout_seconds)?;
+        self.positive("startup_timeout_seconds", plugin.startup_timeout_seconds)?;
+        self.is_folder(&plugin.cwd)?;
+        if let Err(problem) = plugin.program() {
+            let command = Value::Array(plugin.command.into_iter().map(Value::String).collect());
+            return Err(bad_option(PROCESS, "command", &command, &problem));
+        }
+        Ok(plugin)
+    }
+
+    fn python(&self) -> Result<ProcessPlugin, RewardError> {
+        let plugin: PythonPlugin = read_options(PYTHON, &self.options)?;
+        self.positive("timeout_seconds", plugin.timeout_seconds)?;
+        self.positive("startup_timeout_seconds", plugin.startup_timeout_seconds)?;
+        self.is_folder(&plugin.cwd)?;
+        let python = Value::String(plugin.python.clone());
+        let process = plugin.process()?;
+        process.program().map_err(|problem| bad_option(PYTHON, "python", &python, &problem))?;
+        Ok(process)
+    }
+
+    fn http(&self) -> Result<HttpPlugin, RewardError> {
+        let plugin: HttpPlugin = read_options(HTTP, &self.options)?;
+        self.positive("timeout_seconds", plugin.timeout_seconds)?;
+        if !["http://", "https://"].iter().any(|scheme| plugin.url.starts_with(scheme)) {
+            let url = Value::String(plugin.url);
+            return Err(bad_option(
+                HTTP,
+                "url",
+                &url,
+                "write an address such as \"http://127.0.0.1:8000/score\"",
+            ));
+        }
+        plugin.filled_headers().map_err(|problem| {
+            bad_option(
+                HTTP,
+                "headers",
+                &Value::String("…".into()),
+                &format!("{problem}; export it, or write the value"),
+            )
+        })?;
+        Ok(plugin)
+    }
+
+    fn positive(&self, option: &str, value: f64) -> Result<(), RewardError> {
+        // A day is longer than anybody waits, and short enough for a timer.
+        if value > 0.0 && value <= 86_400.0 {
+            return Ok(());
+        }
+        Err(bad_option(
+            &self.kind,
+            option,
+            &Value::Float(value),
+            "write a number of seconds above 0, at most 86400",
+        ))
+    }
+
+    fn is_folder(&self, cwd: &Path) -> Result<(), RewardError> {
+        if cwd.as_os_str().is_empty() || cwd.is_dir() {
+            return Ok(());
+        }
+        let value = Value::String(cwd.display().to_string());
+        Err(bad_option(&self.kind, "cwd", &value, "there is no such folder; write one, or leave it out"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<RewardForm, String> {
+        let spec: RewardSpec = toml::from_str(text).unwrap();
+        spec.read(&RewardRegistry::standard()).map_err(|error| error.to_string())
+    }
+
+    fn refusal(text: &str) -> String {
+        read(text).err().unwrap()
+    }
+
+    #[test]
+    fn a_program_is_found_on_the_path_or_from_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("mine.sh");
+        std::fs::write(&script, "#!/bin/sh\n").unwrap();
+        let plugin = |program: &str| ProcessPlugin {
+            command: vec![program.into()],
+            cwd: folder.path().into(),
+            ..ProcessPlugin::default()
+        };
+        assert!(plugin("sh").program().unwrap().is_absolute());
+        assert!(plugin("./mine.sh").program().unwrap_err().contains("may not be executed; chmod +x"));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+        assert!(plugin("./mine.sh").program().unwrap().ends_with("mine.sh"));
+        assert!(plugin("mine.sh").program().unwrap_err().contains("write \"./mine.sh\" for the one in"));
+        assert!(plugin("pyhton3").program().unwrap_err().contains("there is no program `pyhton3` on PATH"));
+        assert!(plugin("./gone").program().unwrap_err().contains("there is no file"));
+    }
+
+    #[test]
+    fn a_python_function_is_a_process() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("brevity.py"), "").unwrap();
+        let spec: RewardSpec =
+            toml::from_str("kind = 'python'\nfile = 'brevity.py'\npython = 'sh'\noptions = { a = 1 }")
+                .unwrap();
+        let spec = spec.anchored(folder.path());
+        let Ok(RewardForm::Process(plugin)) = spec.read(&RewardRegistry::new()) else { panic!("a process") };
+        assert_eq!(plugin.command, ["sh", "-m", "audio_thinker_reward", "brevity.py:reward"]);
+        assert_eq!((plugin.cwd.as_path(), plugin.options["a"].as_integer()), (folder.path(), Some(1)));
+    }
+
+    #[test]
+    fn mistakes_name_the_option_and_what_to_write() {
+        assert_eq!(
+            refusal("kind = 'process'\ncomand = ['sh']"),
+            "reward kind `process` has no option `comand`; did you mean `command`? (known: command, cwd, env, \
+             needs_verdict, options, startup_timeout_seconds, timeout_seconds)"
+        );
+        assert!(
+            refusal("kind = 'process'").contains("`command = []` cannot be used: there is no program; write")
+        );
+        assert!(refusal("kind = 'python'").contains("write the path of a Python file"));
+        assert!(refusal("kind = 'python'\nfile = 'gone.py'").contains("there is no file gone.py"));
+        assert!(
+            refusal("kind = 'process'\ncommand = ['sh']\ncwd = '/gone'").contains("there is no such folder")
+        );
+        assert!(refusal("kind = 'process'\ncommand = ['sh']\ntimeout_seconds = 0").contains("above 0"));
+        assert!(refusal("kind = 'http'\nurl = '127.0.0.1:8000'").contains("write an address such as"));
+        assert!(
+            refusal("kind = 'http'\nurl = 'http://x'\nheaders = { A = 'Bearer ${AT_NOT_SET_ANYWHERE}' }")
+                .contains("the environment variable `AT_NOT_SET_ANYWHERE` is not set")
+        );
+        assert_eq!(
+            refusal("kind = 'proces'"),
+            "no reward kind is called `proces`; did you mean `process`? (known: accuracy, adaptive-think, consistency, \
+             format, http, process, python, think)"
+        );
+    }
+
+    #[test]
+    fn headers_take_values_from_the_environment() {
+        let plugin = HttpPlugin {
+            headers: [("a".to_owned(), "x ${PATH} y".to_owned())].into(),
+            ..HttpPlugin::default()
+        };
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(plugin.filled_headers().unwrap()["a"], format!("x {path} y"));
+        assert!(filled("${a").unwrap_err().contains("does not close it"));
+    }
+}
