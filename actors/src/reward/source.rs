@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rewards::{
-    ParserOptions, Question, RewardBatch, RewardItem, RewardRegistry, Verdict, is_correct, parse_completion,
+    ParserOptions, Question, RewardBatch, RewardError, RewardItem, RewardRegistry, Verdict, is_correct,
+    parse_completion,
 };
 use scenarios::{RewardForm, RewardSpec};
 
@@ -59,8 +60,9 @@ impl RewardSource {
     /// inside a runtime.
     ///
     /// # Errors
-    /// One line: its kind is unknown, or an option is unusable.
+    /// One line: its kind is unknown, an option is unusable, or what it runs is not there.
     pub fn open(&self) -> Result<Scorer, String> {
+        self.spec.check_files().map_err(|error| self.about(&error))?;
         Ok(match self.form()? {
             RewardForm::Rust(reward) => Scorer::Rust(Arc::new(Mutex::new(reward))),
             RewardForm::Process(plugin) => Scorer::Process(ProcessReward::open(&self.name, plugin)),
@@ -69,7 +71,11 @@ impl RewardSource {
     }
 
     fn form(&self) -> Result<RewardForm, String> {
-        self.spec.read(&self.registry).map_err(|error| format!("[rewards.{}]: {error}", self.name))
+        self.spec.read(&self.registry).map_err(|error| self.about(&error))
+    }
+
+    fn about(&self, error: &RewardError) -> String {
+        format!("[rewards.{}]: {error}", self.name)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use rewards::{Formula, FormulaError, RewardError, RewardRegistry};
 
 use super::tree::Node;
-use super::{ArmConfig, Experiment, Method, PolicyPath};
+use super::{ArmConfig, Experiment, Method, PolicyPath, RewardSpec};
 use crate::dataset::DataSource;
 use crate::error::ScenarioError;
 
@@ -16,6 +16,7 @@ use crate::error::ScenarioError;
 pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), ScenarioError> {
     check_names(experiment, registry)?;
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
+        check_rewards(arm, places, RewardSpec::check_files)?;
         check_policy(arm, places)?;
         if arm.method != Method::None {
             check_source(&arm.data.train, &["data", "train"], places)?;
@@ -33,7 +34,7 @@ pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), S
 /// The first reward that can't be set up or formula that can't be read, at the line that has it.
 pub fn check_names(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), ScenarioError> {
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
-        check_rewards(arm, places, registry)?;
+        check_rewards(arm, places, |spec| spec.read(registry).map(drop))?;
         if arm.method == Method::Grpo {
             check_formula(arm, places)?;
         }
@@ -41,9 +42,14 @@ pub fn check_names(experiment: &Experiment, registry: &RewardRegistry) -> Result
     Ok(())
 }
 
-fn check_rewards(arm: &ArmConfig, places: &Node, registry: &RewardRegistry) -> Result<(), ScenarioError> {
+/// Looks at every reward of an arm.
+fn check_rewards(
+    arm: &ArmConfig,
+    places: &Node,
+    look: impl Fn(&RewardSpec) -> Result<(), RewardError>,
+) -> Result<(), ScenarioError> {
     for (name, spec) in &arm.rewards {
-        let Err(error) = spec.read(registry) else { continue };
+        let Err(error) = look(spec) else { continue };
         let at = |key: &str, problem: String, instead: String| {
             Err(ScenarioError::at(places.place_of(&["rewards", name, key]), problem, instead))
         };

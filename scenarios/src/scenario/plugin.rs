@@ -87,9 +87,7 @@ impl ProcessPlugin {
     /// # Errors
     /// What is wrong, and what to write instead, parted by `; `.
     pub fn program(&self) -> Result<PathBuf, String> {
-        let Some(program) = self.command.first() else {
-            return Err("there is no program; write command = [\"python3\", \"brevity.py\"]".into());
-        };
+        let Some(program) = self.command.first() else { return Err("there is no program".into()) };
         let here = self.cwd.join(program);
         if program.contains('/') {
             return if is_program(&here) {
@@ -166,12 +164,6 @@ impl PythonPlugin {
                 &file,
                 "write the path of a Python file, such as \"brevity.py\"",
             ));
-        }
-        let found = self.cwd.join(&self.file);
-        if !found.is_file() {
-            let problem =
-                format!("there is no file {}; write a path from the scenario's folder", found.display());
-            return Err(bad_option(PYTHON, "file", &file, &problem));
         }
         let mut command: Vec<String> = vec![self.python, "-m".into(), "audio_thinker_reward".into()];
         if self.conversational {
@@ -275,14 +267,43 @@ impl RewardSpec {
         self
     }
 
+    /// Looks whether what it runs is there.
+    ///
+    /// # Errors
+    /// As [`RewardSpec::read`], and a program, file or folder that is not there.
+    pub fn check_files(&self) -> Result<(), RewardError> {
+        let (plugin, key, file) = match self.kind.as_str() {
+            PROCESS => (self.process()?, "command", None),
+            PYTHON => (self.python()?, "python", self.options.get("file")),
+            _ => return Ok(()),
+        };
+        let missing = |key: &str, problem: &str| {
+            let value = self.options.get(key).cloned().unwrap_or_else(|| Value::String("python3".into()));
+            Err(bad_option(&self.kind, key, &value, problem))
+        };
+        if !plugin.cwd.as_os_str().is_empty() && !plugin.cwd.is_dir() {
+            return missing("cwd", "there is no such folder; write one, or leave it out");
+        }
+        if let Some(file) = file.and_then(Value::as_str).map(|file| plugin.cwd.join(file))
+            && !file.is_file()
+        {
+            let problem =
+                format!("there is no file {}; write a path from the scenario's folder", file.display());
+            return missing("file", &problem);
+        }
+        match plugin.program() {
+            Ok(_) => Ok(()),
+            Err(problem) => missing(key, &problem),
+        }
+    }
+
     fn process(&self) -> Result<ProcessPlugin, RewardError> {
         let plugin: ProcessPlugin = read_options(PROCESS, &self.options)?;
         self.positive("timeout_seconds", plugin.timeout_seconds)?;
         self.positive("startup_timeout_seconds", plugin.startup_timeout_seconds)?;
-        self.is_folder(&plugin.cwd)?;
-        if let Err(problem) = plugin.program() {
-            let command = Value::Array(plugin.command.into_iter().map(Value::String).collect());
-            return Err(bad_option(PROCESS, "command", &command, &problem));
+        if plugin.command.is_empty() {
+            let instead = "there is no program; write command = [\"python3\", \"brevity.py\"]";
+            return Err(bad_option(PROCESS, "command", &Value::Array(Vec::new()), instead));
         }
         Ok(plugin)
     }
@@ -291,11 +312,7 @@ impl RewardSpec {
         let plugin: PythonPlugin = read_options(PYTHON, &self.options)?;
         self.positive("timeout_seconds", plugin.timeout_seconds)?;
         self.positive("startup_timeout_seconds", plugin.startup_timeout_seconds)?;
-        self.is_folder(&plugin.cwd)?;
-        let python = Value::String(plugin.python.clone());
-        let process = plugin.process()?;
-        process.program().map_err(|problem| bad_option(PYTHON, "python", &python, &problem))?;
-        Ok(process)
+        plugin.process()
     }
 
     fn http(&self) -> Result<HttpPlugin, RewardError> {
@@ -333,14 +350,6 @@ impl RewardSpec {
             "write a number of seconds above 0, at most 86400",
         ))
     }
-
-    fn is_folder(&self, cwd: &Path) -> Result<(), RewardError> {
-        if cwd.as_os_str().is_empty() || cwd.is_dir() {
-            return Ok(());
-        }
-        let value = Value::String(cwd.display().to_string());
-        Err(bad_option(&self.kind, "cwd", &value, "there is no such folder; write one, or leave it out"))
-    }
 }
 
 #[cfg(test)]
@@ -354,6 +363,10 @@ mod tests {
 
     fn refusal(text: &str) -> String {
         read(text).err().unwrap()
+    }
+
+    fn missing(text: &str) -> String {
+        toml::from_str::<RewardSpec>(text).unwrap().check_files().unwrap_err().to_string()
     }
 
     #[test]
@@ -400,9 +413,10 @@ mod tests {
             refusal("kind = 'process'").contains("`command = []` cannot be used: there is no program; write")
         );
         assert!(refusal("kind = 'python'").contains("write the path of a Python file"));
-        assert!(refusal("kind = 'python'\nfile = 'gone.py'").contains("there is no file gone.py"));
+        assert!(missing("kind = 'python'\nfile = 'gone.py'").contains("there is no file gone.py"));
+        assert!(missing("kind = 'process'\ncommand = ['pyhton3']").contains("no program `pyhton3` on PATH"));
         assert!(
-            refusal("kind = 'process'\ncommand = ['sh']\ncwd = '/gone'").contains("there is no such folder")
+            missing("kind = 'process'\ncommand = ['sh']\ncwd = '/gone'").contains("there is no such folder")
         );
         assert!(refusal("kind = 'process'\ncommand = ['sh']\ntimeout_seconds = 0").contains("above 0"));
         assert!(refusal("kind = 'http'\nurl = '127.0.0.1:8000'").contains("write an address such as"));
