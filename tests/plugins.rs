@@ -304,3 +304,200 @@ while state['batches']: time.sleep(1)";
     let pids = noted(folder.path(), "pids");
     assert!(!Path::new(&format!("/proc/{}", pids[0])).exists());
 }
+
+/// A reward in Python from its source, in `reward.py`.
+fn python(folder: &Path, code: &str, options: &str) -> Scorer {
+    std::fs::write(folder.join("reward.py"), code).unwrap();
+    source(folder, &format!("kind = 'python'\nfile = 'reward.py'\n{options}")).open().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trl_function_is_a_reward_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    // What a function for TRL may ask for, and printing, which must not get into the protocol.
+    let trl = "
+import os
+print('loading')
+def reward(prompts, completions, answer_gold, trainer_state, log_metric=None, **kwargs):
+    print('scoring', len(completions))
+    os.system('echo from a shell')
+    assert trainer_state.global_step == 1 and kwargs['options'] == {'bonus': 0.5} and kwargs['group_size'] == 2
+    assert prompts[0].startswith('Which sound comes first?') and '(B) bell' in prompts[0]
+    log_metric('mean', 0.5)
+    return [kwargs['options']['bonus'] + (gold in text) for text, gold in zip(completions, answer_gold)]
+";
+    let mut scorer = python(folder.path(), trl, "options = { bonus = 0.5 }");
+    for _ in 0..2 {
+        let scored = score(&mut scorer).await;
+        assert_eq!((scored.scores.as_slice(), scored.failure), ([Some(1.5), Some(0.5)].as_slice(), None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_function_may_be_async_conversational_and_without_a_score() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = "
+import asyncio
+async def later(completions):
+    await asyncio.sleep(0)
+    return [True if 'dog' in turn[0]['content'] else None for turn in completions]
+def nan(completions): return [float('nan'), 1]
+def short(completions): return [1.0]
+def nothing(completions): pass
+def fails(completions): raise ValueError('no\\nmodel')
+";
+    let of = |function: &str| {
+        python(folder.path(), code, &format!("conversational = true\nfunction = '{function}'"))
+    };
+    assert_eq!(score(&mut of("later")).await.scores, [Some(1.0), None]);
+    let scored = score(&mut of("nan")).await;
+    assert_eq!(
+        (scored.scores.as_slice(), cause(&scored)),
+        ([None, Some(1.0)].as_slice(), vec![(Cause::NotANumber, 1)])
+    );
+    assert_said(&score(&mut of("short")).await, &["gave 1 scores for 2 completions"]);
+    assert_said(&score(&mut of("nothing")).await, &["the function returned None; return a list"]);
+    let mut fails = of("fails");
+    for _ in 0..2 {
+        let scored = score(&mut fails).await;
+        assert_eq!(cause(&scored), [(Cause::Error, 2)]);
+        assert_said(&scored, &["ValueError: no model"]);
+    }
+    let scored = score(&mut of("rewrd")).await;
+    assert_eq!(cause(&scored), [(Cause::Unavailable, 2)]);
+    assert_said(&scored, &["has no function `rewrd`; it has later, nan, short, nothing, fails"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_score_as_they_say() {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("examples/rewards"));
+    let folder = folder.into_iter().find(|folder| folder.is_dir()).unwrap();
+    let experiment = scenarios::load(&folder.join("my-rewards.toml"), &[], &[], None).unwrap();
+    scenarios::check(&experiment, &RewardRegistry::standard()).unwrap();
+    let mut scores = std::collections::BTreeMap::new();
+    for tried in actors::reward::try_plugins(&experiment).await {
+        let (scored, _) = tried.outcome.unwrap_or_else(|problem| panic!("{}: {problem}", tried.name));
+        scores.insert(tried.name, scored.scores);
+    }
+    // The trial completions are `<think> a bark , then a bell </think> <answer> dog </answer>`, of 11 words that stand in
+    // for its tokens, about a clip of 2.4 s with the choices dog and bell; and `<answer> bell </answer>`, of 3.
+    let expected = [
+        ("brevity", [Some(1.0 - 11.0 / 48.0), Some(1.0 - 3.0 / 48.0)]),
+        ("duration", [Some(1.0), Some(1.0)]),
+        // 6 of 20 words.
+        ("hackable", [Some(0.3), Some(0.0)]),
+        ("keyword", [Some(1.0), None]),
+        ("repetition", [Some(0.0), Some(0.0)]),
+    ];
+    assert_eq!(scores.len(), expected.len());
+    for (name, expected) in expected {
+        for (found, expected) in scores[name].iter().zip(expected) {
+            let same = match (found, expected) {
+                (Some(found), Some(expected)) => (found - expected).abs() < 1e-9,
+                (found, expected) => *found == expected,
+            };
+            assert!(same, "{name}: {:?}", scores[name]);
+        }
+    }
+}
+
+/// A server that answers one request after the other, each with the next of `answers` (status line and body; `None`: it
+/// hangs up without a word), and keeps what it was sent.
+async fn serve(
+    answers: Vec<Option<(&'static str, String)>>,
+) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/score", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let mut heard = Vec::new();
+        for answer in answers {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let (mut request, mut part) = (Vec::new(), [0; 4096]);
+            loop {
+                let text = String::from_utf8_lossy(&request).into_owned();
+                if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                    let head = head.to_lowercase();
+                    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+                    if body.len() >= length.parse().unwrap() {
+                        heard.push(text);
+                        break;
+                    }
+                }
+                let read = socket.read(&mut part).await.unwrap();
+                assert!(read > 0, "the request was cut short");
+                request.extend_from_slice(&part[..read]);
+            }
+            if let Some((status, body)) = answer {
+                let length = body.len();
+                let reply = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                );
+                socket.write_all(reply.as_bytes()).await.unwrap();
+            }
+        }
+        heard
+    });
+    (url, serving)
+}
+
+fn http(url: &str, options: &str) -> Scorer {
+    source(Path::new(""), &format!("kind = 'http'\nurl = '{url}'\n{options}")).open().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_sent_the_batch_with_its_headers_and_asked_again_while_it_is_busy() {
+    let good = || Some(("200 OK", r#"{"scores": [0.25, null]}"#.to_owned()));
+    let (url, serving) = serve(vec![None, Some(("503 Busy", "later".into())), good(), good()]).await;
+    let mut scorer = http(&url, "headers = { authorization = 'Bearer ${HOME}' }\noptions = { a = 1 }");
+    for _ in 0..2 {
+        assert_eq!(score(&mut scorer).await.scores, [Some(0.25), None]);
+    }
+    let heard = serving.await.unwrap();
+    assert_eq!(heard.len(), 4);
+    let (head, body) = heard[3].split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /score HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains(&format!("authorization: Bearer {}", std::env::var("HOME").unwrap())), "{head}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(
+        (body["type"].as_str(), body["id"].as_u64(), body["protocol"].as_u64()),
+        (Some("score"), Some(2), Some(1))
+    );
+    assert_eq!((body["name"].as_str(), body["options"]["a"].as_u64()), (Some("mine"), Some(1)));
+    assert_eq!(body["items"][0]["answer"], "dog");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_does_wrong_is_said_in_a_line() {
+    let answers = [
+        ("500 Oops", "a\nstack trace", Cause::Error, "answered 500 Internal Server Error: a stack trace"),
+        ("302 Found", "", Cause::Error, "answered 302 Found"),
+        ("200 OK", "<html>", Cause::BadAnswer, "said `<html>`, which is not JSON"),
+        ("200 OK", r#"{"scores": [1]}"#, Cause::WrongLength, "gave 1 scores for 2 completions"),
+        ("200 OK", r#"{"scores": [1, NaN]}"#, Cause::NotANumber, "1 of 2 scores were NaN"),
+        ("200 OK", r#"{"scores": [1, "x"]}"#, Cause::BadAnswer, "score 1 is \"x\""),
+        ("200 OK", r#"{"id": 77, "scores": [1, 1]}"#, Cause::BadAnswer, "answered another batch"),
+        ("200 OK", r#"{"message": "no model"}"#, Cause::Error, "no model"),
+    ];
+    for (status, body, expected, said) in answers {
+        let (url, _serving) = serve(vec![Some((status, body.to_owned()))]).await;
+        let scored = score(&mut http(&url, "")).await;
+        assert_eq!(cause(&scored)[0].0, expected, "{scored:?}");
+        assert_said(&scored, &[said]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_or_never_answers_costs_the_batch() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let scored = score(&mut http(&format!("http://{closed}"), "timeout_seconds = 0.5")).await;
+    assert_eq!(cause(&scored), [(Cause::Unavailable, 2)]);
+    assert_said(&scored, &["could not be reached", "refused"]);
+
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let scored = score(&mut http(&url, "timeout_seconds = 0.5")).await;
+    assert_eq!(cause(&scored), [(Cause::TimedOut, 2)]);
+    assert_said(&scored, &["gave no scores within 0.5 s"]);
+}

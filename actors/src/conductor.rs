@@ -4,7 +4,7 @@
 //! - `CONDUCT-2` completions of step `s` are sampled from a version no older than `s − max_staleness`. With 0, all is
 //!   synchronous, and a run on the CPU is the same bit for bit under the same seed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::collect::AUDIO_UNREADABLE;
+use self::collect::{AUDIO_UNREADABLE, Missing};
 use crate::arm::{ArmContext, ArmMsg};
 use crate::checkpoint;
 use crate::evaluator::{EvaluateQuery, EvaluatorMsg};
 use crate::optimizer::{CheckpointQuery, OptimizerMsg};
 use crate::records::GroupCounts;
+use crate::reward::Cause;
 use crate::run::{ArmStatus, RunEvent};
 
 pub mod collect;
@@ -120,13 +121,23 @@ impl From<String> for Halt {
     }
 }
 
+/// What a step lacked.
+struct StepMissing {
+    /// Completions sampled.
+    completions: u64,
+    /// Those of them that have no reward, since a score that the formula needs is missing.
+    without_reward: u64,
+    /// The scores missing, by component.
+    components: BTreeMap<String, Missing>,
+}
+
 struct Drive {
     arm: Arc<ArmContext>,
     progress: Progress,
     stop: watch::Receiver<bool>,
     checkpoint: Option<PathBuf>,
-    /// Missing and wanted scores of the last steps.
-    missing: VecDeque<(u64, u64)>,
+    /// Scores missing in the last steps.
+    missing: VecDeque<StepMissing>,
 }
 
 impl Drive {
@@ -270,20 +281,21 @@ impl Drive {
             .map_err(|error| format!("{}: {error}", self.arm.dir.display()))
     }
 
-    /// Ends the arm when too many scores could not be had for too long (REWARD-1).
-    fn check_missing(&mut self, step: (u64, u64)) -> Result<(), Halt> {
+    /// Ends the arm when too many completions have been without a reward for too long (REWARD-1).
+    fn check_missing(&mut self, step: StepMissing) -> Result<(), Halt> {
         const WINDOW: usize = 10;
         self.missing.push_back(step);
         if self.missing.len() > WINDOW {
             self.missing.pop_front();
         }
-        let (missing, wanted) =
-            self.missing.iter().fold((0, 0), |(missing, wanted), step| (missing + step.0, wanted + step.1));
+        let completions: u64 = self.missing.iter().map(|step| step.completions).sum();
+        let without: u64 = self.missing.iter().map(|step| step.without_reward).sum();
         let most = self.arm.config.supervision.max_missing_fraction;
-        if self.missing.len() == WINDOW && missing as f64 > most * wanted as f64 {
+        if self.missing.len() == WINDOW && without as f64 > most * completions as f64 {
             return Err(Halt::Failed(format!(
-                "{missing} of {wanted} scores could not be had in the last {WINDOW} steps, more than \
-                 supervision.max_missing_fraction = {most} allows; see run.log for what the rewards said"
+                "{without} of {completions} completions were left without a reward in the last {WINDOW} steps, more than \
+                 supervision.max_missing_fraction = {most} allows{}",
+                blame(&self.missing)
             )));
         }
         Ok(())
@@ -292,6 +304,23 @@ impl Drive {
     fn tell(&self, event: RunEvent) {
         self.arm.tell(event);
     }
+}
+
+/// The component that most scores are missing of, how many by cause, and what it last said.
+fn blame(steps: &VecDeque<StepMissing>) -> String {
+    let mut components: BTreeMap<&str, (BTreeMap<Cause, u64>, Option<&str>)> = BTreeMap::new();
+    for (name, missing) in steps.iter().flat_map(|step| &step.components) {
+        let (causes, failure) = components.entry(name).or_default();
+        for (cause, count) in &missing.causes {
+            *causes.entry(*cause).or_default() += count;
+        }
+        *failure = missing.failure.as_deref().or(*failure);
+    }
+    let worst = components.into_iter().max_by_key(|(_, (causes, _))| causes.values().sum::<u64>());
+    let Some((name, (causes, failure))) = worst else { return String::new() };
+    let counts: Vec<String> = causes.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
+    let said = failure.map_or_else(String::new, |failure| format!("; it last failed with: {failure}"));
+    format!("; `{name}` lacks {} scores{said}", counts.join(", "))
 }
 
 /// Whether something done every `period` steps is done after `step`; a period of 0 is never.

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use rewards::{Difficulty, Mode};
 use serde::{Deserialize, Serialize};
 
+use crate::reward::Cause;
+
 /// A line of `metrics.jsonl` of a GRPO arm: one step.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "docs/metrics.md defines the fields")]
@@ -22,6 +24,7 @@ pub struct GrpoMetrics {
     pub reward_std: Option<f64>,
     pub components: BTreeMap<String, Option<f64>>,
     pub missing: BTreeMap<String, u64>,
+    pub missing_causes: BTreeMap<String, BTreeMap<Cause, u64>>,
     pub accuracy: f64,
     pub think_rate: f64,
     pub think_rate_by_difficulty: BTreeMap<String, f64>,

@@ -8,6 +8,7 @@
 //! - `REWARD-4` scoring takes no runtime thread: a reward in Rust runs on one that may block.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -18,9 +19,11 @@ use crate::slot::Request;
 
 mod scorer;
 mod source;
+mod trial;
 
 pub use scorer::Scorer;
 pub use source::{RewardSource, sample_batch};
+pub use trial::{TriedReward, try_plugins};
 
 /// Why a score is missing, as it is counted in `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,6 +45,12 @@ pub enum Cause {
     Died,
     /// It could not be started, or not be reached.
     Unavailable,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// What a reward failed with: every score of the batch is missing.

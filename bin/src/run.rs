@@ -12,7 +12,7 @@ use scenarios::Experiment;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    check::sound,
+    check::{plugins, sound},
     cli::RunOptions,
     failure::Failure,
     log,
@@ -24,7 +24,7 @@ use crate::{
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 
 /// Runs the scenario, or prints it if that is all that is asked for.
-pub fn run(options: &RunOptions) -> Result<(), Failure> {
+pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure> {
     let path = match (&options.scenario, &options.resume) {
         (Some(scenario), _) => scenario.clone(),
         (None, Some(dir)) => dir.join("scenario.toml"),
@@ -32,11 +32,15 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
             return Err(Failure::Input("no scenario is given; name one, or a run with --resume".into()));
         }
     };
-    let experiment =
-        sound(&path, &options.set, &options.arms, options.seeds.as_deref()).map_err(Failure::Input)?;
+    let experiment = sound(&path, &options.set, &options.arms, options.seeds.as_deref(), &registry)
+        .map_err(Failure::Input)?;
     if options.dry_run {
         print!("{}", experiment.to_toml());
         return Ok(());
+    }
+    // A plug-in that does not work is told of now, not when its arm's turn has come.
+    if let Some(tried) = plugins(&experiment)?.into_iter().find(|tried| tried.outcome.is_err()) {
+        return Err(Failure::Input(format!("{}: {tried}", path.display())));
     }
     let run_dir = match &options.resume {
         Some(dir) => existing(dir)?,
@@ -45,7 +49,7 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
     let screen = Screen::new(options.quiet);
     log::start(&run_dir, screen.clone())?;
     screen.line(&format!("{} → {}", path.display(), run_dir.display()));
-    let outcome = train(experiment, &run_dir, options.resume.is_some(), screen)?;
+    let outcome = train(experiment, &run_dir, registry, options.resume.is_some(), screen)?;
     report::print(&run_dir)?;
     conclude(&outcome, &run_dir)
 }
@@ -87,19 +91,14 @@ fn existing(dir: &Path) -> Result<PathBuf, Failure> {
 fn train(
     experiment: Experiment,
     run_dir: &Path,
+    registry: RewardRegistry,
     resume: bool,
     screen: Screen,
 ) -> Result<RunOutcome, Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the runtime could not start: {error}")))?;
     let mut progress = Progress::new(screen.clone(), experiment.arms.len() * experiment.run.seeds.len());
-    let args = RunArgs {
-        experiment,
-        run_dir: run_dir.to_owned(),
-        registry: RewardRegistry::standard(),
-        resume,
-        audio_source: None,
-    };
+    let args = RunArgs { experiment, run_dir: run_dir.to_owned(), registry, resume, audio_source: None };
     let (events, mut heard) = mpsc::unbounded_channel::<RunEvent>();
     let (stop, stopped) = watch::channel(false);
     let outcome = runtime.block_on(async {

@@ -12,10 +12,19 @@ use crate::arm::ArmContext;
 use crate::judge::JudgeMsg;
 use crate::loader::{Clip, LoaderMsg};
 use crate::records::GroupCounts;
-use crate::reward::RewardMsg;
+use crate::reward::{Cause, RewardMsg};
 use crate::sampler::{GenerateQuery, SamplerMsg};
 use crate::seed::{Purpose, derive};
 use crate::shaper::{Components, ShapeQuery, Shaped, ShaperMsg};
+
+/// Scores of one component that could not be had in a step.
+#[derive(Clone, Default)]
+pub struct Missing {
+    /// How many, by cause.
+    pub causes: BTreeMap<Cause, u64>,
+    /// What the reward failed with, if it said so.
+    pub failure: Option<String>,
+}
 
 /// Time spent inside the actors that do the work, in seconds.
 #[derive(Clone, Copy, Default)]
@@ -50,6 +59,8 @@ pub struct Collected {
     pub items: Vec<RewardItem>,
     /// What they said.
     pub components: Arc<Components>,
+    /// What they did not say, and why, by component.
+    pub missing: BTreeMap<String, Missing>,
     /// What came of it.
     pub shaped: Shaped,
     /// Version of the weights that sampled.
@@ -149,7 +160,7 @@ pub async fn collect(arm: Arc<ArmContext>, step: u64) -> Result<Collected, Strin
         microbatch: arm.config.grpo.micro_batch_prompts,
         items,
     });
-    let (components, score) = score(&arm, &batch).await?;
+    let (components, missing, score) = score(&arm, &batch).await?;
     let query = ShapeQuery { components: components.clone(), group_size: sampling.group_size };
     let shaped = arm.slots.shaper.call(query, ShaperMsg::Shape).await.map_err(|error| error.to_string())?;
 
@@ -160,6 +171,7 @@ pub async fn collect(arm: Arc<ArmContext>, step: u64) -> Result<Collected, Strin
         completions,
         items,
         components,
+        missing,
         shaped,
         policy_version,
         groups,
@@ -256,13 +268,16 @@ pub async fn judge(arm: &ArmContext, items: &mut [RewardItem]) -> Result<f64, St
 }
 
 /// Asks every reward, side by side.
-async fn score(arm: &ArmContext, batch: &Arc<RewardBatch>) -> Result<(Arc<Components>, f64), String> {
+async fn score(
+    arm: &ArmContext,
+    batch: &Arc<RewardBatch>,
+) -> Result<(Arc<Components>, BTreeMap<String, Missing>, f64), String> {
     let mut asked = Vec::new();
     for (name, slot) in &arm.slots.rewards {
         let (slot, batch) = (slot.clone(), batch.clone());
         asked.push((name, tokio::spawn(async move { slot.call(batch, RewardMsg::Score).await })));
     }
-    let mut components = BTreeMap::new();
+    let (mut components, mut missing) = (BTreeMap::new(), BTreeMap::new());
     let mut slowest: f64 = 0.0;
     for (name, answer) in asked {
         let scored = answer
@@ -273,9 +288,12 @@ async fn score(arm: &ArmContext, batch: &Arc<RewardBatch>) -> Result<(Arc<Compon
             arm.warn(&format!("reward `{name}` at step {}: {failure}", batch.step));
         }
         slowest = slowest.max(scored.seconds);
+        if !scored.missing.is_empty() {
+            missing.insert(name.clone(), Missing { causes: scored.missing, failure: scored.failure });
+        }
         components.insert(name.clone(), scored.scores);
     }
-    Ok((Arc::new(components), slowest))
+    Ok((Arc::new(components), missing, slowest))
 }
 
 /// The verdict's two figures of a completion, if it has them.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rewards::{Mode, RewardItem};
 
 use super::collect::{Collected, figures};
-use super::{Drive, Halt};
+use super::{Drive, Halt, StepMissing};
 use crate::evaluator::rollout;
 use crate::optimizer::{OptimizerMsg, StepReport, TrainGroup};
 use crate::records::{GrpoMetrics, Phase, Rollout};
@@ -14,12 +14,12 @@ use crate::run::RunEvent;
 use crate::statistics::{mean, mean_of, std_of};
 
 impl Drive {
-    /// Trains on a collected step; returns how many scores were missing of how many wanted.
+    /// Trains on a collected step; returns what scores were missing.
     pub(super) async fn grpo_step(
         &mut self,
         mut collected: Collected,
         started: Instant,
-    ) -> Result<(u64, u64), Halt> {
+    ) -> Result<StepMissing, Halt> {
         let group_size = self.arm.config.sampling.group_size;
         let groups = trainable_groups(&mut collected, group_size);
         let report = if groups.is_empty() {
@@ -31,9 +31,7 @@ impl Drive {
         self.progress.step += 1;
         self.progress.groups.add(&collected.groups);
 
-        let missing = missing(&collected);
         let mut metrics = self.grpo_metrics(&collected, report.as_ref());
-        metrics.missing = missing.clone();
         let rollouts = self.rollouts(&collected);
         metrics.step_seconds = started.elapsed().as_secs_f64();
         let inside =
@@ -55,8 +53,11 @@ impl Drive {
             loss: metrics.loss,
             tokens_per_second: metrics.tokens_per_second,
         });
-        let wanted = collected.components.len() * collected.items.len();
-        Ok((missing.values().sum(), wanted as u64))
+        Ok(StepMissing {
+            completions: collected.items.len() as u64,
+            without_reward: collected.shaped.rewards.iter().filter(|reward| reward.is_none()).count() as u64,
+            components: collected.missing,
+        })
     }
 
     fn grpo_metrics(&self, collected: &Collected, report: Option<&StepReport>) -> GrpoMetrics {
@@ -88,7 +89,12 @@ impl Drive {
                 .iter()
                 .map(|(name, scores)| (name.clone(), mean_of(scores.iter().flatten().copied())))
                 .collect(),
-            missing: BTreeMap::new(),
+            missing: missing(collected),
+            missing_causes: collected
+                .missing
+                .iter()
+                .map(|(name, missing)| (name.clone(), missing.causes.clone()))
+                .collect(),
             accuracy: share(&|item| item.correct),
             think_rate: share(&|item| item.parsed.mode == Mode::Think),
             think_rate_by_difficulty: by_difficulty

@@ -117,7 +117,8 @@ pub struct SupervisionConfig {
     pub window_seconds: f64,
     /// Longest wait for any one answer from an actor, in seconds.
     pub call_timeout_seconds: f64,
-    /// Largest fraction of the scores of ten steps that may be missing before the arm stops with the reason.
+    /// Largest fraction of the completions of ten steps that may be left without a reward, since scores are missing,
+    /// before the arm stops with the reason.
     pub max_missing_fraction: f64,
 }
 

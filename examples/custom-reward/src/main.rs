@@ -1,0 +1,17 @@
+//! The `sandbox` command with one reward more: `[rewards.calm] kind = "calm"`.
+//!
+//! ```text
+//! cargo run --release -p custom-reward -- examples/custom-reward/calm.toml
+//! ```
+
+mod calm;
+
+use std::process::ExitCode;
+
+use rewards::RewardRegistry;
+
+fn main() -> ExitCode {
+    let mut registry = RewardRegistry::standard();
+    registry.register("calm", |options| Ok(Box::new(calm::Calm::from_options(options)?)));
+    sandbox::main_with(registry)
+}
