@@ -44,7 +44,7 @@ def omni_config(tiny):
     vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 1, "out_hidden_size": 16,
               "fullatt_block_indexes": [0]}
     return Qwen2_5OmniThinkerConfig(audio_config=tower, text_config=text, vision_config=vision, audio_token_index=AUDIO,
-                                    pad_token_id=PAD)
+                                    vision_start_token_id=294, pad_token_id=PAD)
 
 
 def empty_model(architecture, tiny):
