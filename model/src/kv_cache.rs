@@ -173,7 +173,8 @@ impl Attention for KvCache {
         let prompt_scores = addend.baddbmm(&with_prompts, &cache.prompt_keys.transpose(1, 2), weight, scale);
         let own_scores = self.nothing.baddbmm(&alone, &own(&cache.keys).transpose(1, 2), 0.0, scale);
         let scores = Tensor::cat(&[prompt_scores.view([-1, repeat, prompt]), own_scores], 2);
-        let weights = scores.softmax(-1, Kind::Float).to_kind(query.kind());
+        // Summed up in f32 inside, whatever the format.
+        let weights = scores.softmax(-1, scores.kind());
 
         let prompt_weights = weights.narrow(2, 0, prompt).view([batch * keys, group * repeat, prompt]);
         let from_prompt = prompt_weights.bmm(&cache.prompt_values).view([-1, repeat, width]);

@@ -39,7 +39,7 @@ class Clock:
 
 
 class HuggingFace:
-    """A checkpoint opened by transformers, trained as `train` says: `lora` (of the language model) or `full`."""
+    """A checkpoint opened by transformers, trained as `train` says: `lora` (of the language model), `full`, or None."""
 
     def __init__(self, folder, device, dtype, train, rank=8, alpha=32):
         architecture = AutoConfig.from_pretrained(folder).model_type
@@ -58,8 +58,8 @@ class HuggingFace:
         elif train == "full":
             self.reference = kind.from_pretrained(folder, dtype=dtype).to(self.device).eval().requires_grad_(False)
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.parameters = parameters if train else []
-        self.optimizer = torch.optim.AdamW(parameters, lr=1e-6) if train else None
+        self.parameters = parameters
+        self.optimizer = torch.optim.AdamW(parameters, lr=1e-6)
 
     def inputs(self, prompts, clips):
         """Prompts of token ids, padded on the left, and their clips' features."""
@@ -87,15 +87,15 @@ class HuggingFace:
         ids[:, prompt:].masked_fill_(ids[:, prompt:] == self.audio_token_id, 0)
         return ids
 
-    def logprobs(self, model, inputs, ids, group):
-        """Log-probabilities of what follows the prompts, `[rows, tokens]`."""
+    def logprobs(self, model, inputs, ids, group, dtype=None):
+        """Log-probabilities of what follows the prompts, `[rows, tokens]`; in the model's format, unless told."""
         prompt = inputs["input_ids"].shape[1]
         mask = inputs["attention_mask"].repeat_interleave(group, 0)
         mask = torch.cat([mask, mask.new_ones(len(ids), ids.shape[1] - prompt)], 1)
         logits = model(input_ids=ids, attention_mask=mask,
                        input_features=inputs["input_features"].repeat_interleave(group, 0),
                        feature_attention_mask=inputs["feature_attention_mask"].repeat_interleave(group, 0)).logits
-        rows = [row.log_softmax(-1).gather(1, own[1:, None])[:, 0] for row, own in zip(logits[:, :-1], ids)]
+        rows = [row.log_softmax(-1, dtype).gather(1, own[1:, None])[:, 0] for row, own in zip(logits[:, :-1], ids)]
         return torch.stack(rows)[:, prompt - 1:].float()
 
     @contextlib.contextmanager
@@ -131,6 +131,15 @@ def read_wave(path):
     with wave.open(str(path)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
         return samples.astype(np.float32) / 32768
+
+
+@torch.no_grad()
+def score(subject, sample, clips, group):
+    """Log-probabilities of completions that our bench wrote."""
+    inputs = subject.inputs(sample["prompts"], clips)
+    completions = torch.tensor(sample["completions"], device=subject.device)
+    ids = torch.cat([inputs["input_ids"].repeat_interleave(group, 0), completions], 1)
+    return subject.logprobs(subject.model, inputs, ids, group, torch.float32).tolist()
 
 
 def decode_rate(subject, prompts, clips, batch, tokens):
@@ -180,15 +189,12 @@ def main():
     with open(args.sample) as file:
         sample = json.load(file)["sample"]
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[args.dtype]
-    subject = HuggingFace(args.policy, args.device, dtype, args.train)
     clips = [read_wave(path) for path in args.audio]
     prompts = sample["prompts"]
+    report = {"exact": score(HuggingFace(args.policy, args.device, torch.float32, None), sample, clips, args.group)}
+    subject = HuggingFace(args.policy, args.device, dtype, args.train)
+    report |= {"policy": score(subject, sample, clips, args.group), "steps": [], "decode": []}
     inputs = subject.inputs(prompts, clips)
-    completions = torch.tensor(sample["completions"], device=subject.device)
-    ids = torch.cat([inputs["input_ids"].repeat_interleave(args.group, 0), completions], 1)
-    with torch.no_grad():
-        logprobs = subject.logprobs(subject.model, inputs, ids, args.group)
-    report = {"policy": logprobs.tolist(), "steps": [], "decode": []}
     for batch in filter(None, args.decode.split(",")):
         report["decode"].append(decode_rate(subject, prompts, clips, int(batch), args.tokens))
     for step in range(args.steps + 1):

@@ -85,11 +85,15 @@ class Report:
         ratio = ours / theirs if more_is_better else theirs / ours
         print(f"{name:30}{ours:12.2f}{theirs:12.2f}{ratio:14.1f}x", flush=True)
 
-    def parity(self, ours, theirs):
-        """How far apart both sides' log-probabilities of the same completions are."""
-        gaps = [abs(own - other) for own_row, other_row in zip(ours["sample"]["policy"], theirs["policy"])
-                for own, other in zip(own_row, other_row)]
-        print(f"log-probabilities of our {len(gaps)} tokens differ by {max(gaps):.1e} at most, {sum(gaps) / len(gaps):.1e} on average")
+    @staticmethod
+    def parity(ours, theirs):
+        """How far both sides' log-probabilities of the same completions are from those of transformers in f32."""
+        def gap(rows):
+            gaps = [abs(one - other) for row, exact in zip(rows, theirs["exact"]) for one, other in zip(row, exact)]
+            return f"{max(gaps):.1e} at most, {sum(gaps) / len(gaps):.1e} on average"
+
+        print("log-probabilities of the tokens we wrote, against transformers in f32:")
+        print(f"  ours differ by {gap(ours['sample']['policy'])}; theirs by {gap(theirs['policy'])}")
 
     def decode(self, sizes, prompt, ours, theirs):
         batch, tokens = ours["batch"], self.args.tokens
@@ -109,10 +113,10 @@ class Report:
         for name in best[0]:
             self.row(f"{name}, ms", 1e3 * best[0][name], 1e3 * best[1][name])
         self.row("step, ms", *(1e3 * sum(side.values()) for side in best))
-        self.row("training without generation", *(1e3 * sum(v for k, v in side.items() if k != "generation") for side in best))
+        self.row("step - generation, ms", *(1e3 * sum(v for k, v in side.items() if k != "generation") for side in best))
         flops = self.flops(sizes, prompt, train)
         learning = [side["policy"] + side["reference"] + side["backward"] for side in best]
-        self.row("its MFU, %", *(100 * flops / seconds / self.rate for seconds in learning), True)
+        self.row("MFU of the three passes, %", *(100 * flops / seconds / self.rate for seconds in learning), True)
 
     def flops(self, sizes, prompt, train):
         """What policy, reference and backward need at least: every prompt and its clip computed once per pass."""
