@@ -4,7 +4,7 @@
 mod dropout;
 mod lora;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::error::ModelError;
 use crate::params::{Init, Params, Source};
@@ -145,13 +145,8 @@ impl RmsNorm {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        let kind = x.kind();
-        if kind == Kind::Float {
-            return x.rms_norm([self.width], Some(&self.weight), self.eps);
-        }
-        // As Hugging Face: rounded to the input's format before the weight is applied.
-        let normal = x.to_kind(Kind::Float).rms_norm([self.width], None::<&Tensor>, self.eps);
-        normal.to_kind(kind) * &self.weight
+        // libtorch computes in f32 inside and rounds once; Hugging Face rounds before the weight is applied, too.
+        x.rms_norm([self.width], Some(&self.weight), self.eps)
     }
 }
 
