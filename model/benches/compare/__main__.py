@@ -6,9 +6,13 @@ threads, one run.
     python3 model/benches/compare --size 7b --device cuda --architecture qwen2-audio --architecture qwen2.5-omni \
         --train lora --decode 1,16,64 --executable ./train_step
 
-needs torch 2.11, transformers, peft, numpy and safetensors (tests/fixtures/requirements.txt); librosa and ffmpeg for
-the row on MP3. Without --executable the bench `train_step` is built by cargo. On a machine without cargo, bring it and
-this folder and `tests/fixtures/tokenizer` along:
+A step has 2 prompts with a clip each, 8 completions of 32 tokens per prompt; --help has the rest. Compared too: the
+log-probabilities, the writing of tokens with its share of what copying the weights and the cache would allow, MFU,
+memory, and the way from an MP3 to features.
+
+Needs torch 2.11, transformers, peft, numpy and safetensors (tests/fixtures/requirements.txt); librosa and ffmpeg for
+the row on MP3. Without --executable the bench `train_step` is built by cargo. On a machine without cargo, bring it,
+this folder and `tests/fixtures/tokenizer` along (the folders where they are in the repository):
 
     cargo bench -p model --bench train_step --no-run       # prints where it lies: target/release/deps/train_step-…
     export LD_LIBRARY_PATH=$(python3 -c "import os, torch; print(os.path.join(os.path.dirname(torch.__file__), 'lib'))")
@@ -90,7 +94,9 @@ def write_mp3(path):
 
 
 class PeakMemory(threading.Thread):
-    """The most memory in use on the device while the block runs, beyond what was in use before; none on the CPU."""
+    """The most memory in use on the device while the block runs, beyond what was in use before; none on the CPU.
+
+    Counts CUDA's own share of a process, which what PyTorch says of itself leaves out."""
 
     def __init__(self, device):
         super().__init__(daemon=True)
@@ -122,7 +128,7 @@ def run(command, device, out):
     if finished.returncode != 0:
         sys.exit(f"{command[0]} failed:\n{finished.stdout}{finished.stderr}")
     report = json.loads(out.read_text())
-    report["peak_bytes"] = memory.peak or report["peak_resident_bytes"]
+    report["peak_bytes"] = report.get("peak_device_bytes") or memory.peak or report["peak_resident_bytes"]
     return report
 
 

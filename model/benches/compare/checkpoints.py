@@ -102,6 +102,7 @@ def write(folder, architecture, tiny, dtype, device):
         if size >= SHARD_BYTES:
             flush()
             size = 0
-    flush()
+    if shard:
+        flush()
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))

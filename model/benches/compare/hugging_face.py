@@ -192,6 +192,9 @@ def main():
     clips = [read_wave(path) for path in args.audio]
     prompts = sample["prompts"]
     report = {"exact": score(HuggingFace(args.policy, args.device, torch.float32, None), sample, clips, args.group)}
+    if args.device != "cpu":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(args.device)
     subject = HuggingFace(args.policy, args.device, dtype, args.train)
     report |= {"policy": score(subject, sample, clips, args.group), "steps": [], "decode": []}
     inputs = subject.inputs(prompts, clips)
@@ -204,6 +207,8 @@ def main():
             report["steps"].append([[name, seconds[0]] for name, seconds in clock.phases.items()])
     if args.load:
         report["load_seconds"] = load_seconds(args.load, subject.extractor)
+    if args.device != "cpu":
+        report["peak_device_bytes"] = torch.cuda.max_memory_reserved(args.device)
     report["peak_resident_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     with open(args.json, "w") as file:
         json.dump(report, file)
