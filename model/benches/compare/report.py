@@ -88,12 +88,12 @@ class Report:
     @staticmethod
     def parity(ours, theirs):
         """How far both sides' log-probabilities of the same completions are from those of transformers in f32."""
-        def gap(rows):
+        print("log-probabilities of the tokens we wrote, against transformers in f32: largest and mean difference")
+        sample = ours["sample"]
+        for name, rows in (("ours, learning", sample["policy"]), ("ours, sampling", sample["sampled"]),
+                           ("theirs", theirs["policy"])):
             gaps = [abs(one - other) for row, exact in zip(rows, theirs["exact"]) for one, other in zip(row, exact)]
-            return f"{max(gaps):.1e} at most, {sum(gaps) / len(gaps):.1e} on average"
-
-        print("log-probabilities of the tokens we wrote, against transformers in f32:")
-        print(f"  ours differ by {gap(ours['sample']['policy'])}; theirs by {gap(theirs['policy'])}")
+            print(f"{'  ' + name:30}{max(gaps):12.1e}{sum(gaps) / len(gaps):12.1e}")
 
     def decode(self, sizes, prompt, ours, theirs):
         batch, tokens = ours["batch"], self.args.tokens
