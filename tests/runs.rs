@@ -52,7 +52,7 @@ name = "a"
 "#;
 
 /// Scores by length, so that the rewards of a group differ.
-struct ByLength;
+pub(crate) struct ByLength;
 
 impl Reward for ByLength {
     fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
@@ -78,19 +78,11 @@ impl Ran {
     }
 
     fn lines(&self, file: &str) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.arm_dir().join(file)).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        lines(&self.arm_dir().join(file))
     }
 
-    /// The lines of a file without what the clock made.
     fn timeless(&self, file: &str) -> Vec<Value> {
-        let mut lines = self.lines(file);
-        for line in &mut lines {
-            line.as_object_mut()
-                .unwrap()
-                .retain(|name, _| !name.ends_with("_seconds") && !name.ends_with("_per_second"));
-        }
-        lines
+        timeless(&self.arm_dir().join(file))
     }
 
     fn status(&self) -> Value {
@@ -100,6 +92,23 @@ impl Ran {
     fn only_arm(&self) -> &ArmStatus {
         &self.outcome.as_ref().unwrap().arms[0].status
     }
+}
+
+/// The lines of a file.
+pub(crate) fn lines(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The lines of a file without what the clock made.
+pub(crate) fn timeless(file: &Path) -> Vec<Value> {
+    let mut lines = lines(file);
+    for line in &mut lines {
+        line.as_object_mut()
+            .unwrap()
+            .retain(|name, _| !name.ends_with("_seconds") && !name.ends_with("_per_second"));
+    }
+    lines
 }
 
 /// Starts a run and lets `watch` see every event; it may stop the run.
@@ -118,7 +127,9 @@ async fn run_in(
     std::fs::create_dir_all(&run_dir).unwrap();
     let (events, mut heard) = mpsc::unbounded_channel();
     let (stop, stopping) = watch::channel(false);
-    let args = RunArgs { experiment, run_dir, registry, resume, audio_source };
+    let registry = Arc::new(registry);
+    let args =
+        RunArgs { experiment, run_dir, registry, resume, audio_source, controlled: false, replay: None };
     let running = tokio::spawn(actors::run(args, events, stopping));
     let mut warnings = Vec::new();
     while let Some(event) = heard.recv().await {

@@ -5,6 +5,7 @@
 mod audio_files;
 mod goldens;
 mod grpo_parity;
+mod live;
 mod lora_parity;
 mod mel_parity;
 mod plugins;

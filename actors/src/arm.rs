@@ -4,7 +4,7 @@
 //!   successor. Budget spent: its slot is closed with the reason, the steps end there, a checkpoint is written.
 //! - `ARM-1` whatever happens to its actors, the arm reports to the run exactly once how it ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
@@ -13,19 +13,18 @@ use model::{Processor, SamplingParams};
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use rewards::{ParserOptions, Question};
-use scenarios::{ArmConfig, Method, PromptStyle};
+use scenarios::{ArmConfig, PromptStyle};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::conductor::rows::Rows;
 use crate::conductor::{Conductor, ConductorArgs, ConductorMsg, Ended, Progress};
 use crate::evaluator::{Evaluator, EvaluatorMsg};
 use crate::judge::{JudgeArgs, JudgeMsg, JudgePool};
+use crate::live::{Failed, LiveArm};
 use crate::loader::{Loader, LoaderArgs, LoaderMsg};
 use crate::optimizer::{Optimizer, OptimizerArgs, OptimizerMsg};
 use crate::recorder::{Lines, RecorderMsg};
-use crate::records::Status;
-use crate::reward::{RewardActor, RewardMsg, RewardSource};
 use crate::run::{ArmStatus, RunEvent, RunMsg};
 use crate::sampler::{Sampler, SamplerArgs, SamplerMsg};
 use crate::shaper::{Shaper, ShaperArgs, ShaperMsg};
@@ -33,23 +32,24 @@ use crate::slot::Slot;
 use crate::supervision::RestartBudget;
 
 mod prepare;
+mod status;
 mod tree;
 
 pub use prepare::{PrepareArgs, Prepared, open_policy, prepare};
+pub(crate) use status::{Standing, write_status};
 pub use tree::actor_tree;
 
 /// Longest wait for an actor to finish what it has in hand when its arm ends.
 const LAST_WORK: Duration = Duration::from_secs(30);
 
-/// The slots of an arm: how its actors reach each other.
+/// The slots of an arm: how its actors reach each other. Those of the rewards change while it runs, see
+/// [`Conditions`](crate::live::Conditions).
 #[derive(Clone)]
 #[expect(missing_docs, reason = "each is the slot of the actor of that name")]
 pub struct Slots {
     pub loader: Slot<LoaderMsg>,
     pub sampler: Slot<SamplerMsg>,
     pub judge: Slot<JudgeMsg>,
-    /// By component name.
-    pub rewards: BTreeMap<String, Slot<RewardMsg>>,
     pub shaper: Slot<ShaperMsg>,
     pub optimizer: Slot<OptimizerMsg>,
     pub evaluator: Slot<EvaluatorMsg>,
@@ -88,14 +88,16 @@ pub struct ArmContext {
     pub processor: Processor,
     /// How completions are read.
     pub parser: ParserOptions,
-    /// Whether the judge is asked in training: a reward needs it, or it costs nothing.
-    pub ask_judge: bool,
+    /// Whether the judge is asked though no reward needs it.
+    pub judging_is_free: bool,
     /// That a clip is longer than the model hears has been said.
     pub truncation_warned: Once,
     /// How to reach the actors.
     pub slots: Slots,
-    /// Who watches the run.
-    pub events: mpsc::UnboundedSender<RunEvent>,
+    /// What can be seen and asked of it from outside.
+    pub(crate) live: Arc<LiveArm>,
+    /// When it began.
+    pub started: Instant,
 }
 
 impl ArmContext {
@@ -167,9 +169,21 @@ impl ArmContext {
         });
     }
 
+    /// Says that an actor failed and another takes its place.
+    fn restarted(&self, actor: &str, restarts: u64, error: &str) {
+        self.warn(&format!("`{actor}` failed and is started again (restart {restarts}): {error}"));
+        self.tell(RunEvent::ActorRestarted {
+            arm: self.name.clone(),
+            seed: self.seed,
+            actor: actor.to_owned(),
+            restarts,
+            error: error.to_owned(),
+        });
+    }
+
     /// Tells whoever watches the run; nobody has to.
     pub fn tell(&self, event: RunEvent) {
-        let _ = self.events.send(event);
+        self.live.watchers.tell(event);
     }
 
     /// Appends lines to files of the arm.
@@ -195,6 +209,11 @@ pub fn json_lines<T: Serialize>(values: impl IntoIterator<Item = T>) -> Vec<Stri
         .collect()
 }
 
+/// A record as a JSON value.
+pub fn json_value<T: Serialize>(record: &T) -> serde_json::Value {
+    serde_json::to_value(record).expect("records have string keys and no failing serializer")
+}
+
 /// What an arm is made of.
 pub struct ArmArgs {
     /// What all its actors know.
@@ -217,8 +236,6 @@ pub struct Blueprints {
     pub sampler: SamplerArgs,
     /// The judge pool.
     pub judge: JudgeArgs,
-    /// The rewards, by component name.
-    pub rewards: BTreeMap<String, RewardSource>,
     /// The shaper, in arms with rewards.
     pub shaper: Option<ShaperArgs>,
     /// The optimizer, in arms that train.
@@ -232,18 +249,22 @@ pub enum ArmMsg {
         /// How.
         ended: Box<Ended>,
     },
+    /// Give those actors another chance that are out of service.
+    Revive {
+        /// Told when they serve again, or can't.
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// The supervisor.
 pub struct Arm;
 
-/// Which actor of the arm a child is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Which actor of the arm a child is; those of the rewards are known to [`LiveArm`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Role {
     Loader,
     Sampler,
     Judge,
-    Reward(String),
     Shaper,
     Optimizer,
     Evaluator,
@@ -251,16 +272,15 @@ enum Role {
 }
 
 impl Role {
-    fn name(&self) -> String {
+    fn name(self) -> &'static str {
         match self {
-            Role::Loader => "loader".into(),
-            Role::Sampler => "sampler".into(),
-            Role::Judge => "judge".into(),
-            Role::Reward(name) => format!("reward/{name}"),
-            Role::Shaper => "shaper".into(),
-            Role::Optimizer => "optimizer".into(),
-            Role::Evaluator => "evaluator".into(),
-            Role::Conductor => "conductor".into(),
+            Role::Loader => "loader",
+            Role::Sampler => "sampler",
+            Role::Judge => "judge",
+            Role::Shaper => "shaper",
+            Role::Optimizer => "optimizer",
+            Role::Evaluator => "evaluator",
+            Role::Conductor => "conductor",
         }
     }
 }
@@ -272,7 +292,6 @@ pub struct ArmState {
     budgets: HashMap<Role, RestartBudget>,
     /// Times each role was started.
     generations: HashMap<Role, u64>,
-    started: Instant,
     reported: bool,
 }
 
@@ -291,14 +310,18 @@ impl Actor for Arm {
             children: HashMap::new(),
             budgets: HashMap::new(),
             generations: HashMap::new(),
-            started: Instant::now(),
             reported: false,
         };
+        let context = state.args.context.clone();
+        let cell = myself.get_cell();
+        let step = state.args.progress.step;
+        for reward in context.live.begin(cell.clone(), context.slots.clone(), step).values() {
+            context.live.seat(reward, &cell).await?;
+        }
         for role in state.roles() {
             state.spawn(&myself, role).await?;
         }
-        let context = &state.args.context;
-        write_status(context, None, &state.args.progress, None, Duration::ZERO).await?;
+        write_status(&context, Standing::Running, &state.args.progress, None).await?;
         tracing::debug!("actors of {}:\n{}", context.folder.display(), actor_tree(&myself.get_cell()));
         Ok(state)
     }
@@ -311,6 +334,11 @@ impl Actor for Arm {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             ArmMsg::StepsEnded { ended } => state.end(&myself, *ended).await,
+            ArmMsg::Revive { done } => {
+                state.revive(&myself).await;
+                // A conductor that has gone needs nobody.
+                let _ = done.send(());
+            }
         }
         Ok(())
     }
@@ -321,8 +349,14 @@ impl Actor for Arm {
         event: SupervisionEvent,
         state: &mut ArmState,
     ) -> Result<(), ActorProcessingErr> {
-        if let SupervisionEvent::ActorFailed(child, error) = event {
-            state.child_failed(&myself, &child, &error.to_string()).await;
+        match event {
+            SupervisionEvent::ActorFailed(child, error) => {
+                state.child_failed(&myself, &child, &error.to_string()).await;
+            }
+            SupervisionEvent::ActorTerminated(child, ..) => {
+                state.args.context.live.reward_ended(child.get_id());
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
         Ok(())
     }
@@ -333,7 +367,6 @@ impl ArmState {
     fn roles(&self) -> Vec<Role> {
         let mut roles = vec![Role::Loader, Role::Sampler, Role::Judge];
         if self.args.blueprints.shaper.is_some() {
-            roles.extend(self.args.context.config.rewards.keys().cloned().map(Role::Reward));
             roles.push(Role::Shaper);
         }
         if self.args.blueprints.optimizer.is_some() {
@@ -345,13 +378,13 @@ impl ArmState {
 
     async fn spawn(&mut self, myself: &ActorRef<ArmMsg>, role: Role) -> Result<(), SpawnErr> {
         let context = self.args.context.clone();
-        let generation = self.generations.entry(role.clone()).or_default();
+        let generation = self.generations.entry(role).or_default();
         *generation += 1;
         let name = Some(format!("{}/{}#{generation}", context.folder.display(), role.name()));
         let parent = myself.get_cell();
         let slots = &context.slots;
         let plans = &self.args.blueprints;
-        let id = match &role {
+        let id = match role {
             Role::Loader => {
                 let (actor, _) = Actor::spawn_linked(name, Loader, plans.loader.clone(), parent).await?;
                 install(&slots.loader, actor)
@@ -366,12 +399,6 @@ impl ArmState {
             Role::Judge => {
                 let (actor, _) = Actor::spawn_linked(name, JudgePool, plans.judge.clone(), parent).await?;
                 install(&slots.judge, actor)
-            }
-            Role::Reward(component) => {
-                let source = &plans.rewards[component];
-                let scorer = source.open().map_err(|error| SpawnErr::StartupFailed(error.into()))?;
-                let (actor, _) = Actor::spawn_linked(name, RewardActor, scorer, parent).await?;
-                install(&slots.rewards[component], actor)
             }
             Role::Shaper => {
                 let Some(args) = plans.shaper.clone() else { return Ok(()) };
@@ -406,8 +433,15 @@ impl ArmState {
     }
 
     async fn child_failed(&mut self, myself: &ActorRef<ArmMsg>, child: &ActorCell, error: &str) {
-        let Some(role) = self.children.remove(&child.get_id()) else { return };
         let context = self.args.context.clone();
+        let Some(role) = self.children.remove(&child.get_id()) else {
+            if let Failed::StartedAgain(name, restarts) =
+                context.live.reward_failed(child.get_id(), error, &myself.get_cell()).await
+            {
+                context.restarted(&name, restarts, error);
+            }
+            return;
+        };
         if role == Role::Conductor {
             // It alone knows where the steps stood, so there is nothing to go on from but the last checkpoint.
             let reason = format!("the conductor failed: {error}");
@@ -420,38 +454,75 @@ impl ArmState {
             return;
         }
         let supervision = &context.config.supervision;
-        let window = Duration::from_secs_f64(supervision.window_seconds);
-        let budget = self
-            .budgets
-            .entry(role.clone())
-            .or_insert_with(|| RestartBudget::new(supervision.restarts, window));
+        let budget = self.budgets.entry(role).or_insert_with(|| RestartBudget::of(supervision));
         let name = role.name();
         if !budget.spend(Instant::now()) {
             let reason = format!(
                 "`{name}` failed more than {} times within {} s, the last time with: {error}",
                 supervision.restarts, supervision.window_seconds
             );
-            self.close(&role, &reason);
+            self.close(role, &reason);
             return;
         }
-        context.warn(&format!("`{name}` failed and is started again (restart {}): {error}", budget.total()));
-        if let Err(error) = self.spawn(myself, role.clone()).await {
-            self.close(&role, &format!("`{name}` could not be started again: {error}"));
+        let restarts = budget.total();
+        self.bereave(role, error);
+        context.restarted(name, restarts, error);
+        if let Err(error) = self.spawn(myself, role).await {
+            self.close(role, &format!("`{name}` could not be started again: {error}"));
         }
     }
 
-    fn close(&self, role: &Role, reason: &str) {
+    /// Starts those again that are out of service, as if they had never failed.
+    async fn revive(&mut self, myself: &ActorRef<ArmMsg>) {
+        let context = self.args.context.clone();
+        context.live.revive(&myself.get_cell()).await;
+        for role in self.roles() {
+            if self.is_closed(role) {
+                self.budgets.remove(&role);
+                if let Err(error) = self.spawn(myself, role).await {
+                    self.close(role, &format!("`{}` could not be started again: {error}", role.name()));
+                }
+            }
+        }
+    }
+
+    fn close(&self, role: Role, reason: &str) {
         let slots = &self.args.context.slots;
         match role {
             Role::Loader => slots.loader.close(reason),
             Role::Sampler => slots.sampler.close(reason),
             Role::Judge => slots.judge.close(reason),
-            Role::Reward(component) => slots.rewards[component].close(reason),
             Role::Shaper => slots.shaper.close(reason),
             Role::Optimizer => slots.optimizer.close(reason),
             Role::Evaluator => slots.evaluator.close(reason),
             // It has no slot: nobody calls it.
             Role::Conductor => {}
+        }
+    }
+
+    fn bereave(&self, role: Role, error: &str) {
+        let slots = &self.args.context.slots;
+        match role {
+            Role::Loader => slots.loader.bereave(error),
+            Role::Sampler => slots.sampler.bereave(error),
+            Role::Judge => slots.judge.bereave(error),
+            Role::Shaper => slots.shaper.bereave(error),
+            Role::Optimizer => slots.optimizer.bereave(error),
+            Role::Evaluator => slots.evaluator.bereave(error),
+            Role::Conductor => {}
+        }
+    }
+
+    fn is_closed(&self, role: Role) -> bool {
+        let slots = &self.args.context.slots;
+        match role {
+            Role::Loader => slots.loader.is_closed(),
+            Role::Sampler => slots.sampler.is_closed(),
+            Role::Judge => slots.judge.is_closed(),
+            Role::Shaper => slots.shaper.is_closed(),
+            Role::Optimizer => slots.optimizer.is_closed(),
+            Role::Evaluator => slots.evaluator.is_closed(),
+            Role::Conductor => false,
         }
     }
 
@@ -461,13 +532,8 @@ impl ArmState {
             return;
         }
         let context = self.args.context.clone();
-        let written = write_status(
-            &context,
-            Some(&ended.status),
-            &ended.progress,
-            ended.checkpoint.clone(),
-            self.started.elapsed(),
-        );
+        let standing = Standing::Ended(&ended.status);
+        let written = write_status(&context, standing, &ended.progress, ended.checkpoint.clone());
         if let Err(error) = written.await {
             context.warn(&error);
         }
@@ -478,10 +544,12 @@ impl ArmState {
             step: ended.progress.step,
             checkpoint: ended.checkpoint,
         };
+        context.live.end(outcome.status.clone(), outcome.step);
         // Whoever still waits for an actor of this arm must not wait for one that never comes.
         for role in self.roles() {
-            self.close(&role, "the arm has ended");
+            self.close(role, "the arm has ended");
         }
+        context.live.close("the arm has ended");
         // Their threads must not be inside libtorch any more when the process ends.
         myself.drain_children_and_wait(Some(LAST_WORK)).await;
         // A run that has gone needs no report.
@@ -494,41 +562,4 @@ fn install<M: ractor::Message>(slot: &Slot<M>, actor: ActorRef<M>) -> ActorId {
     let id = actor.get_id();
     slot.install(actor);
     id
-}
-
-/// Replaces `status.json`; an arm that has not ended is `running`.
-async fn write_status(
-    context: &ArmContext,
-    status: Option<&ArmStatus>,
-    progress: &Progress,
-    checkpoint: Option<PathBuf>,
-    wall: Duration,
-) -> Result<(), String> {
-    let (status, reason) = match status {
-        None => ("running", None),
-        Some(ArmStatus::Done) => ("done", None),
-        Some(ArmStatus::Stopped) => ("stopped", None),
-        Some(ArmStatus::Failed { reason }) => ("failed", Some(reason.clone())),
-    };
-    let total_steps = if context.config.method == Method::None { 0 } else { context.total_steps };
-    let status = Status {
-        arm: context.name.clone(),
-        seed: context.seed,
-        method: context.config.method,
-        status,
-        reason,
-        step: progress.step,
-        total_steps,
-        checkpoint,
-        groups: progress.groups.clone(),
-        wall_seconds: wall.as_secs_f64(),
-    };
-    let json = serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?;
-    let file = context.folder.join("status.json");
-    context
-        .slots
-        .recorder
-        .call((file, json), RecorderMsg::Replace)
-        .await
-        .map_err(|error| error.to_string())?
 }

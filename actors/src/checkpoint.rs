@@ -8,6 +8,7 @@ use model::{ModelError, Policy};
 use serde::{Deserialize, Serialize};
 
 use crate::conductor::Progress;
+use crate::live::ConditionsRecord;
 use crate::recorder::keep_lines;
 use crate::records::Phase;
 use crate::shelf::{NamedTensors, Published};
@@ -50,6 +51,9 @@ pub struct ResumeState {
     pub policy_version: u64,
     /// How far the arm had come.
     pub progress: Progress,
+    /// What the next step is rewarded by, in arms that are trained by rewards.
+    #[serde(default)]
+    pub conditions: Option<ConditionsRecord>,
 }
 
 /// The folder of an arm's checkpoint at `step`.
@@ -58,6 +62,21 @@ pub fn folder(arm_dir: &Path, step: u64) -> PathBuf {
 }
 
 impl ResumeState {
+    /// What an arm's newest checkpoint says, its tensors aside; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub fn newest(arm_dir: &Path) -> Result<Option<Self>, CheckpointError> {
+        newest(arm_dir).as_deref().map(Self::read).transpose()
+    }
+
+    fn read(folder: &Path) -> Result<Self, CheckpointError> {
+        let path = folder.join(STATE);
+        let json =
+            std::fs::read(&path).map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
+        serde_json::from_slice(&json).map_err(|source| CheckpointError::State { path, source })
+    }
+
     /// Writes a checkpoint into `folder`.
     ///
     /// # Errors
@@ -134,10 +153,7 @@ pub fn resume(
 ) -> Result<Option<(PathBuf, ResumeState, Published)>, CheckpointError> {
     let io = |source| CheckpointError::Io { path: arm_dir.to_owned(), source };
     let Some(folder) = all(arm_dir).map_err(io)?.pop() else { return Ok(None) };
-    let path = folder.join(STATE);
-    let json = std::fs::read(&path).map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
-    let state: ResumeState =
-        serde_json::from_slice(&json).map_err(|source| CheckpointError::State { path, source })?;
+    let state = ResumeState::read(&folder)?;
     let trainable = policy.read_trainable(&folder)?;
     let optimizer = model::checkpoint::read_tensors(&folder.join(OPTIMIZER))?;
     for file in RECORDS {

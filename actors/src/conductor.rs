@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use scenarios::Method;
@@ -19,11 +19,13 @@ use self::collect::{AUDIO_UNREADABLE, Missing};
 use crate::arm::{ArmContext, ArmMsg};
 use crate::checkpoint;
 use crate::evaluator::{EvaluateQuery, EvaluatorMsg};
+use crate::live::Conditions;
 use crate::optimizer::{CheckpointQuery, OptimizerMsg};
 use crate::records::GroupCounts;
 use crate::reward::Cause;
 use crate::run::{ArmStatus, RunEvent};
 
+mod boundary;
 pub mod collect;
 mod grpo;
 pub mod rows;
@@ -95,10 +97,15 @@ impl Actor for Conductor {
             ConductorMsg::TakeSteps => {
                 let drive = Drive {
                     arm: state.context.clone(),
+                    supervisor: state.arm.clone(),
                     progress: state.progress.clone(),
-                    stop: state.stop.clone(),
+                    stops: Stops { run: state.stop.clone(), arm: state.context.live.stop_switch() },
                     checkpoint: checkpoint::newest(&state.context.dir),
                     missing: VecDeque::new(),
+                    ahead: Ahead(VecDeque::new()),
+                    paused: None,
+                    allowance: None,
+                    at_boundaries: Duration::ZERO,
                 };
                 let ended = Box::new(drive.run_to_the_end().await);
                 // If the arm has gone, nobody is left to hear of it.
@@ -112,6 +119,8 @@ impl Actor for Conductor {
 /// Why the steps end early.
 enum Halt {
     Stopped,
+    /// The step in hand left no trace and can be taken again, once somebody has looked into the reason.
+    Stuck(String),
     Failed(String),
 }
 
@@ -133,11 +142,20 @@ struct StepMissing {
 
 struct Drive {
     arm: Arc<ArmContext>,
+    supervisor: ActorRef<ArmMsg>,
     progress: Progress,
-    stop: watch::Receiver<bool>,
+    stops: Stops,
     checkpoint: Option<PathBuf>,
     /// Scores missing in the last steps.
     missing: VecDeque<StepMissing>,
+    /// Steps sent out and not taken yet.
+    ahead: Ahead,
+    /// Why no further step is taken for now.
+    paused: Option<Pause>,
+    /// Steps still to be taken before the next pause.
+    allowance: Option<u64>,
+    /// Time spent at boundaries since the last step.
+    at_boundaries: Duration,
 }
 
 impl Drive {
@@ -151,7 +169,7 @@ impl Drive {
                 }
                 match halt {
                     Halt::Stopped => ArmStatus::Stopped,
-                    Halt::Failed(reason) => ArmStatus::Failed { reason },
+                    Halt::Stuck(reason) | Halt::Failed(reason) => ArmStatus::Failed { reason },
                 }
             }
         };
@@ -168,56 +186,76 @@ impl Drive {
             Method::Grpo => self.grpo_steps().await?,
             Method::Sft => self.sft_steps().await?,
         }
+        if self.progress.step < arm.total_steps {
+            // The arm that this one repeats came no further.
+            return Err(Halt::Stopped);
+        }
         self.write_checkpoint().await?;
         Ok(())
     }
 
-    /// Takes GRPO steps, collecting up to `max_staleness` of them ahead.
+    /// Takes GRPO steps.
     async fn grpo_steps(&mut self) -> Result<(), Halt> {
-        let arm = self.arm.clone();
-        let mut ahead = Ahead(VecDeque::new());
-        let mut next = self.progress.step;
-        while self.progress.step < arm.total_steps {
-            let started = Instant::now();
-            let furthest = (self.progress.step + arm.config.grpo.max_staleness).min(arm.total_steps - 1);
-            while next <= furthest {
-                ahead.0.push_back(tokio::spawn(collect::collect(arm.clone(), next)));
-                next += 1;
-            }
-            let Some(collecting) = ahead.0.pop_front() else { break };
-            let collected = self
-                .unless_stopped(collecting)
-                .await?
-                .map_err(|error| format!("collecting step {}: {error}", self.progress.step + 1))??;
-            let missing = self.grpo_step(collected, started).await?;
-            self.check_missing(missing)?;
-            self.after_step().await?;
+        while self.progress.step < self.arm.live.last_step() {
+            let taken = self.next_grpo_step().await;
+            self.unless_stuck(taken).await?;
         }
         Ok(())
+    }
+
+    /// Takes the next GRPO step, collecting up to `max_staleness` further ones meanwhile.
+    async fn next_grpo_step(&mut self) -> Result<(), Halt> {
+        let arm = self.arm.clone();
+        let furthest = (self.progress.step + arm.config.grpo.max_staleness).min(arm.live.last_step() - 1);
+        let mut next = self.progress.step + self.ahead.0.len() as u64;
+        let mut started;
+        loop {
+            // The boundary: what has been asked for takes effect before the next step is sent out.
+            self.at_boundary(next + 1).await?;
+            started = Instant::now();
+            if next > furthest {
+                break;
+            }
+            let Some(conditions) = arm.live.in_force() else {
+                return Err(Halt::Failed("the arm has nothing to reward its completions by".into()));
+            };
+            let collecting = tokio::spawn(collect::collect(arm.clone(), next, conditions.clone()));
+            self.ahead.0.push_back((conditions, collecting));
+            next += 1;
+            if next > furthest {
+                break;
+            }
+        }
+        let Some((_, collecting)) = self.ahead.0.front_mut() else { return Ok(()) };
+        let collected = self.stops.unless_stopped(collecting).await?;
+        let collected = collected
+            .map_err(|error| Halt::Stuck(format!("collecting step {}: {error}", self.progress.step + 1)))?
+            .map_err(Halt::Stuck)?;
+        self.ahead.0.pop_front();
+        let missing = self.grpo_step(collected, started).await?;
+        self.after_step().await?;
+        self.check_missing(missing)
     }
 
     async fn sft_steps(&mut self) -> Result<(), Halt> {
-        while self.progress.step < self.arm.total_steps {
-            let arm = self.arm.clone();
-            let prepared = self.unless_stopped(sft::prepare(&arm, self.progress.step)).await??;
-            self.sft_step(prepared).await?;
-            self.after_step().await?;
+        while self.progress.step < self.arm.live.last_step() {
+            let taken = self.next_sft_step().await;
+            self.unless_stuck(taken).await?;
         }
         Ok(())
     }
 
-    /// Waits for `work`, but no longer than until the run is asked to stop.
-    async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Halt> {
-        tokio::select! {
-            biased;
-            // A run whose stop switch has gone is never asked to stop.
-            Ok(_) = self.stop.wait_for(|stop| *stop) => Err(Halt::Stopped),
-            done = work => Ok(done),
-        }
+    async fn next_sft_step(&mut self) -> Result<(), Halt> {
+        self.at_boundary(self.progress.step + 1).await?;
+        let arm = self.arm.clone();
+        let prepared = self.stops.unless_stopped(sft::prepare(&arm, self.progress.step)).await?;
+        self.sft_step(prepared.map_err(Halt::Stuck)?).await?;
+        self.after_step().await
     }
 
     async fn after_step(&mut self) -> Result<(), Halt> {
         let (step, total) = (self.progress.step, self.arm.total_steps);
+        self.count_down();
         self.check_readable()?;
         if self.evaluation_is_due() {
             self.evaluate().await?;
@@ -255,7 +293,7 @@ impl Drive {
     async fn evaluate(&mut self) -> Result<(), Halt> {
         let query = EvaluateQuery { step: self.progress.step };
         let slot = self.arm.slots.evaluator.clone();
-        let evaluated = self.unless_stopped(slot.call(query, EvaluatorMsg::Evaluate)).await?;
+        let evaluated = self.stops.unless_stopped(slot.call(query, EvaluatorMsg::Evaluate)).await?;
         evaluated.map_err(|error| error.to_string())??;
         self.progress.evaluated = Some(self.progress.step);
         Ok(())
@@ -269,7 +307,11 @@ impl Drive {
         if self.checkpoint.as_ref() == Some(&folder) {
             return Ok(());
         }
-        let query = CheckpointQuery { folder: folder.clone(), progress: self.progress.clone() };
+        let query = CheckpointQuery {
+            folder: folder.clone(),
+            progress: self.progress.clone(),
+            conditions: self.conditions_of_next().map(|conditions| conditions.record()),
+        };
         self.arm
             .slots
             .optimizer
@@ -279,6 +321,12 @@ impl Drive {
         self.checkpoint = Some(folder);
         checkpoint::keep_newest(&self.arm.dir, self.arm.config.checkpoint.keep)
             .map_err(|error| format!("{}: {error}", self.arm.dir.display()))
+    }
+
+    /// What the next step to be taken is, or will be, rewarded by.
+    fn conditions_of_next(&self) -> Option<Arc<Conditions>> {
+        let ahead = self.ahead.0.front().map(|(conditions, _)| conditions.clone());
+        ahead.or_else(|| self.arm.live.in_force())
     }
 
     /// Ends the arm when too many completions have been without a reward for too long (REWARD-1).
@@ -291,11 +339,14 @@ impl Drive {
         let completions: u64 = self.missing.iter().map(|step| step.completions).sum();
         let without: u64 = self.missing.iter().map(|step| step.without_reward).sum();
         let most = self.arm.config.supervision.max_missing_fraction;
-        if self.missing.len() == WINDOW && without as f64 > most * completions as f64 {
-            return Err(Halt::Failed(format!(
+        let too_many = self.missing.len() == WINDOW && without as f64 > most * completions as f64;
+        // A run that was helped over it goes over it again.
+        if too_many && !self.arm.live.is_replay() {
+            let steps = std::mem::take(&mut self.missing);
+            return Err(Halt::Stuck(format!(
                 "{without} of {completions} completions were left without a reward in the last {WINDOW} steps, more than \
                  supervision.max_missing_fraction = {most} allows{}",
-                blame(&self.missing)
+                blame(&steps)
             )));
         }
         Ok(())
@@ -323,16 +374,49 @@ fn blame(steps: &VecDeque<StepMissing>) -> String {
     format!("; `{name}` lacks {} scores{said}", counts.join(", "))
 }
 
+/// The switches that end the steps; each turns true once.
+struct Stops {
+    run: watch::Receiver<bool>,
+    arm: watch::Receiver<bool>,
+}
+
+impl Stops {
+    /// Waits for `work`, but no longer than until the run, or the arm, is asked to stop.
+    async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Halt> {
+        tokio::select! {
+            biased;
+            // One whose switch has gone is never asked to stop.
+            Ok(_) = self.run.wait_for(|stop| *stop) => Err(Halt::Stopped),
+            Ok(_) = self.arm.wait_for(|stop| *stop) => Err(Halt::Stopped),
+            done = work => Ok(done),
+        }
+    }
+}
+
 /// Whether something done every `period` steps is done after `step`; a period of 0 is never.
 fn every(period: u64, step: u64) -> bool {
     period > 0 && step.is_multiple_of(period)
 }
 
+/// Why an arm takes no further step for now.
+#[derive(Clone, Debug, PartialEq)]
+struct Pause {
+    reason: String,
+    /// It can't go on by itself, and does not wait for ever.
+    needs_help: bool,
+}
+
 /// Steps being collected ahead; dropped, they are given up.
-struct Ahead(VecDeque<JoinHandle<Result<collect::Collected, String>>>);
+struct Ahead(VecDeque<(Arc<Conditions>, JoinHandle<Result<collect::Collected, String>>)>);
+
+impl Ahead {
+    fn give_up(&mut self) {
+        self.0.drain(..).for_each(|(_, collecting)| collecting.abort());
+    }
+}
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
+        self.give_up();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rewards::{Mode, Question, RewardItem};
 
-use crate::arm::{ArmContext, Suite, json_lines};
+use crate::arm::{ArmContext, Suite, json_lines, json_value};
 use crate::conductor::collect::{Made, figures, item_of, judge, prompts_of};
 use crate::records::{Evaluation, Phase, Rollout, Tally};
 use crate::run::RunEvent;
@@ -64,7 +64,8 @@ impl Actor for Evaluator {
 async fn evaluate(arm: &ArmContext, step: u64) -> Result<(), String> {
     for (number, suite) in arm.suites.iter().enumerate() {
         let (evaluation, rollouts) = evaluate_suite(arm, number, suite, step).await?;
-        arm.record(&[("eval.jsonl", json_lines([&evaluation])), ("rollouts.jsonl", rollouts)]).await?;
+        let line = json_value(&evaluation);
+        arm.record(&[("eval.jsonl", vec![line.to_string()]), ("rollouts.jsonl", rollouts)]).await?;
         let share = |part: u64| part as f64 / evaluation.overall.n.max(1) as f64;
         arm.tell(RunEvent::EvalDone {
             arm: arm.name.clone(),
@@ -73,6 +74,7 @@ async fn evaluate(arm: &ArmContext, step: u64) -> Result<(), String> {
             suite: suite.name.clone(),
             accuracy: share(evaluation.overall.correct),
             think_rate: share(evaluation.overall.think),
+            line,
         });
     }
     Ok(())
@@ -143,7 +145,8 @@ async fn evaluate_batch(
         .enumerate()
         .map(|(group, (question, completion))| item_of(arm, question, group, completion))
         .collect();
-    judge(arm, &mut items).await?;
+    let needed = arm.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
+    judge(arm, needed, &mut items).await?;
     for item in &items {
         evaluation.count(item);
         rollouts.push(Rollout {

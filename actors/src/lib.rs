@@ -13,11 +13,13 @@ pub mod conductor;
 mod environment;
 pub mod evaluator;
 pub mod judge;
+pub mod live;
 pub mod loader;
 pub mod optimizer;
 mod plugin;
 pub mod recorder;
 pub mod records;
+pub mod replay;
 pub mod report;
 pub mod reward;
 mod run;
@@ -30,4 +32,7 @@ mod statistics;
 pub mod supervision;
 
 pub use arm::open_policy;
-pub use run::{ArmOutcome, ArmStatus, RunArgs, RunError, RunEvent, RunMsg, RunOutcome, run};
+pub use live::{
+    ActorView, Applied, ArmHandle, ArmView, Change, ChangeError, Conditions, Entry, RewardInForce, RunHandle,
+};
+pub use run::{ArmOutcome, ArmStatus, RunArgs, RunError, RunEvent, RunMsg, RunOutcome, Running, run, start};

@@ -15,6 +15,7 @@ use tch::{Kind, Tensor};
 
 use crate::checkpoint::ResumeState;
 use crate::conductor::Progress;
+use crate::live::ConditionsRecord;
 use crate::sampler::use_threads;
 use crate::seed::{Purpose, derive};
 use crate::shelf::{Published, Shelf};
@@ -47,6 +48,8 @@ pub struct CheckpointQuery {
     pub folder: PathBuf,
     /// Kept beside the weights.
     pub progress: Progress,
+    /// Likewise.
+    pub conditions: Option<ConditionsRecord>,
 }
 
 /// What a step did.
@@ -153,13 +156,13 @@ impl ThreadLocalActor for Optimizer {
             }
             OptimizerMsg::Checkpoint(request) => {
                 if let Some((query, reply)) = request.begin() {
-                    let state =
-                        ResumeState { policy_version: state.policy_version, progress: query.progress }.write(
-                            &query.folder,
-                            &state.policy,
-                            &state.adamw.state(),
-                        );
-                    reply.send(state.map_err(|error| error.to_string()));
+                    let resume = ResumeState {
+                        policy_version: state.policy_version,
+                        progress: query.progress,
+                        conditions: query.conditions,
+                    };
+                    let written = resume.write(&query.folder, &state.policy, &state.adamw.state());
+                    reply.send(written.map_err(|error| error.to_string()));
                 }
             }
         }

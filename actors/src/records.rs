@@ -19,6 +19,7 @@ pub struct GrpoMetrics {
     pub total_steps: u64,
     pub policy_version: u64,
     pub weights_version: u64,
+    pub weights: BTreeMap<String, f64>,
     pub staleness: u64,
     pub reward: Option<f64>,
     pub reward_std: Option<f64>,
@@ -49,6 +50,7 @@ pub struct GrpoMetrics {
     pub reward_seconds: f64,
     pub optimize_seconds: f64,
     pub actor_seconds: f64,
+    pub boundary_seconds: f64,
     pub step_seconds: f64,
     pub tokens_per_second: f64,
 }
@@ -71,6 +73,7 @@ pub struct SftMetrics {
     pub load_seconds: f64,
     pub optimize_seconds: f64,
     pub actor_seconds: f64,
+    pub boundary_seconds: f64,
     pub step_seconds: f64,
     pub tokens_per_second: f64,
 }

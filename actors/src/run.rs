@@ -6,17 +6,23 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use rewards::RewardRegistry;
 use scenarios::{Experiment, Method};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::arm::{Arm, ArmArgs, PrepareArgs, prepare};
+use crate::checkpoint::ResumeState;
 use crate::environment;
+use crate::live::{self, Entry, Journal, LiveArm, LiveArmArgs, RunHandle, RunShared, Watchers, read_journal};
 use crate::loader::AudioSource;
-use crate::recorder::{Recorder, RecorderMsg};
+use crate::recorder::Recorder;
+use crate::replay::Replay;
 use crate::slot::Slot;
 use crate::supervision::RestartBudget;
 
@@ -30,11 +36,16 @@ pub struct RunArgs {
     /// Where everything is written; it exists.
     pub run_dir: PathBuf,
     /// The reward kinds that the scenario may name.
-    pub registry: RewardRegistry,
+    pub registry: Arc<RewardRegistry>,
     /// Go on from the last checkpoints in `run_dir`.
     pub resume: bool,
     /// How audio files are read, where it is not the policy's own features of the decoded file.
     pub audio_source: Option<AudioSource>,
+    /// Whether somebody listens who can resume an arm. An arm that can't go on by itself then waits, with a checkpoint
+    /// and its reason; otherwise it ends.
+    pub controlled: bool,
+    /// What another run did, to be done again.
+    pub replay: Option<Replay>,
 }
 
 /// How an arm ended.
@@ -83,6 +94,8 @@ pub enum RunEvent {
         loss: Option<f64>,
         /// Completion or target tokens a second, over the whole step.
         tokens_per_second: f64,
+        /// The line of `metrics.jsonl`.
+        line: Value,
     },
     /// An evaluation was made.
     EvalDone {
@@ -98,6 +111,46 @@ pub enum RunEvent {
         accuracy: f64,
         /// Share of completions that think.
         think_rate: f64,
+        /// The line of `eval.jsonl`.
+        line: Value,
+    },
+    /// Something was changed, or an arm told to pause, resume, save or stop.
+    Journaled {
+        /// The line of `control.jsonl`.
+        entry: Arc<Entry>,
+    },
+    /// An arm waits to be resumed.
+    Paused {
+        /// The arm.
+        arm: String,
+        /// Its seed.
+        seed: u64,
+        /// Steps taken.
+        step: u64,
+        /// Why.
+        reason: String,
+    },
+    /// An arm that waited goes on.
+    Resumed {
+        /// The arm.
+        arm: String,
+        /// Its seed.
+        seed: u64,
+        /// Steps taken.
+        step: u64,
+    },
+    /// An actor failed and another took its place.
+    ActorRestarted {
+        /// The arm.
+        arm: String,
+        /// Its seed.
+        seed: u64,
+        /// The actor.
+        actor: String,
+        /// How often by now.
+        restarts: u64,
+        /// What it failed with.
+        error: String,
     },
     /// Something a person should know, that does not end the arm.
     Warning {
@@ -138,6 +191,12 @@ pub struct ArmOutcome {
     pub checkpoint: Option<PathBuf>,
 }
 
+impl ArmOutcome {
+    fn is_of(&self, arm: &LiveArm) -> bool {
+        (&*self.arm, self.seed) == (&*arm.config.name, arm.seed)
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct RunOutcome {
@@ -158,6 +217,30 @@ pub enum RunError {
     Failed(String),
 }
 
+/// A run that has begun.
+pub struct Running {
+    /// To watch it and to change it.
+    pub handle: RunHandle,
+    run: ActorRef<RunMsg>,
+    joined: JoinHandle<()>,
+    outcome: oneshot::Receiver<Result<RunOutcome, RunError>>,
+}
+
+impl Running {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub async fn end(self) -> Result<RunOutcome, RunError> {
+        let outcome = self.outcome.await;
+        self.run.stop(None);
+        // The run has reported; how its actor ends tells nothing more.
+        let _ = self.joined.await;
+        self.handle.close();
+        outcome.unwrap_or_else(|_| Err(RunError::Failed("the run's supervisor failed; see run.log".into())))
+    }
+}
+
 /// Runs an experiment to its end, or until `stop` turns true.
 ///
 /// # Errors
@@ -168,22 +251,118 @@ pub async fn run(
     events: mpsc::UnboundedSender<RunEvent>,
     stop: watch::Receiver<bool>,
 ) -> Result<RunOutcome, RunError> {
+    start(args, events, stop).await?.end().await
+}
+
+/// Starts an experiment; it goes on until its end, or until `stop` turns true.
+///
+/// # Errors
+/// As [`run`].
+pub async fn start(
+    args: RunArgs,
+    events: mpsc::UnboundedSender<RunEvent>,
+    stop: watch::Receiver<bool>,
+) -> Result<Running, RunError> {
     let device = model::device::resolve(&args.experiment.run.device.to_string())
         .map_err(|error| RunError::Input(error.to_string()))?;
     for note in &device.notes {
         tracing::info!("{note}");
     }
-    environment::write(&args, device.device).map_err(RunError::Failed)?;
+    let plan = Plan::of(&args, device.device);
+    environment::write(&args, &plan).map_err(RunError::Failed)?;
+    let handle = open(&args, &plan, events).map_err(RunError::Input)?;
     let (ended, outcome) = oneshot::channel();
-    let plan = RunPlan { args, device: device.device, events, stop, ended };
-    let (run, handle) = Actor::spawn(Some(format!("run#{}", std::process::id())), Run, plan)
+    let args = RunActorArgs { args, plan, handle: handle.clone(), stop, ended };
+    let (run, joined) = Actor::spawn(Some(format!("run#{}", std::process::id())), Run, args)
         .await
         .map_err(|error| RunError::Failed(format!("the run could not start: {error}")))?;
-    let outcome = outcome.await;
-    run.stop(None);
-    // The run has reported; how its actor ends tells nothing more.
-    let _ = handle.await;
-    outcome.unwrap_or_else(|_| Err(RunError::Failed("the run's supervisor failed; see run.log".into())))
+    Ok(Running { handle, run, joined, outcome })
+}
+
+/// How a run is spread over the machine.
+pub(crate) struct Plan {
+    pub(crate) device: tch::Device,
+    /// Arms that run side by side.
+    pub(crate) side_by_side: usize,
+    /// libtorch threads per arm; 0 leaves libtorch's own choice.
+    pub(crate) threads: usize,
+}
+
+impl Plan {
+    fn of(args: &RunArgs, device: tch::Device) -> Self {
+        let run = &args.experiment.run;
+        let arms = args.experiment.arms.len() * run.seeds.len();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let on_cpu = device == tch::Device::Cpu;
+        let side_by_side = match run.parallel_arms {
+            0 if on_cpu => cores.min(arms).max(1),
+            0 => 1,
+            chosen => chosen,
+        };
+        let threads = match run.threads {
+            0 if on_cpu => (cores / side_by_side).max(1),
+            chosen => chosen,
+        };
+        Plan { device, side_by_side, threads }
+    }
+}
+
+/// What can be seen and changed of a run: all its arms, as they will begin.
+fn open(args: &RunArgs, plan: &Plan, events: mpsc::UnboundedSender<RunEvent>) -> Result<RunHandle, String> {
+    let watchers = Watchers::new(events);
+    let recorder = Slot::new("recorder", 64, RECORDER_TIMEOUT);
+    let earlier = if args.resume { read_journal(&args.run_dir)? } else { Vec::new() };
+    let journal = Journal::new(earlier.clone(), recorder.clone(), watchers.clone());
+    let registry = &args.registry;
+    let folder = environment::scenario_folder(args);
+    let mut arms = Vec::new();
+    for &seed in &args.experiment.run.seeds {
+        for config in &args.experiment.arms {
+            let dir = args.run_dir.join(&config.name).join(format!("seed-{seed}"));
+            let checkpoint = if args.resume {
+                ResumeState::newest(&dir).map_err(|error| error.to_string())?
+            } else {
+                None
+            };
+            let step = checkpoint.as_ref().map_or(0, |found| found.progress.step);
+            // Before the first change the scenario holds, which may have been edited since.
+            let resumed = checkpoint.and_then(|found| found.conditions).filter(|found| found.version > 0);
+            let past = resumed.as_ref().map_or(0, |found| found.version);
+            let changes = args.replay.as_ref().map_or(&earlier, |replay| &replay.changes);
+            let mut repeats: Vec<Entry> = changes.clone();
+            repeats.retain(|entry| {
+                (&*entry.arm, entry.seed) == (&*config.name, seed)
+                    && entry.change.is_some()
+                    && entry.version > past
+            });
+            repeats.sort_by_key(|entry| entry.step);
+            let live = LiveArm::new(LiveArmArgs {
+                config: config.clone(),
+                seed,
+                registry: registry.clone(),
+                folder: folder.clone(),
+                journal: journal.clone(),
+                watchers: watchers.clone(),
+                controlled: args.controlled,
+                resumed,
+                step,
+                repeats,
+                replayed_steps: args.replay.as_ref().map(|replay| replay.steps_of(&config.name, seed)),
+            })?;
+            arms.push(Arc::new(live));
+        }
+    }
+    Ok(RunHandle(Arc::new(RunShared {
+        run_dir: args.run_dir.clone(),
+        name: args.experiment.run.name.clone(),
+        started: live::now(),
+        parallel_arms: plan.side_by_side,
+        arms,
+        journal,
+        recorder,
+        watchers,
+        ended: AtomicBool::new(false),
+    })))
 }
 
 /// Messages to the run.
@@ -197,10 +376,10 @@ pub enum RunMsg {
     },
 }
 
-struct RunPlan {
+struct RunActorArgs {
     args: RunArgs,
-    device: tch::Device,
-    events: mpsc::UnboundedSender<RunEvent>,
+    plan: Plan,
+    handle: RunHandle,
     stop: watch::Receiver<bool>,
     ended: oneshot::Sender<Result<RunOutcome, RunError>>,
 }
@@ -209,37 +388,32 @@ struct RunPlan {
 struct Run;
 
 struct RunState {
-    experiment: Experiment,
     run_dir: PathBuf,
-    registry: Arc<RewardRegistry>,
     resume: bool,
     audio_source: Option<AudioSource>,
-    device: tch::Device,
-    threads: usize,
-    side_by_side: usize,
-    events: mpsc::UnboundedSender<RunEvent>,
+    plan: Plan,
+    handle: RunHandle,
     stop: watch::Receiver<bool>,
     ended: Option<oneshot::Sender<Result<RunOutcome, RunError>>>,
-    recorder: Slot<RecorderMsg>,
     recorder_budget: RestartBudget,
     recorder_id: Option<ActorId>,
-    /// Arms and seeds still to run.
-    waiting: VecDeque<(usize, u64)>,
-    running: HashMap<ActorId, (String, u64)>,
+    /// Arms still to run.
+    waiting: VecDeque<Arc<LiveArm>>,
+    running: HashMap<ActorId, Arc<LiveArm>>,
     outcomes: Vec<ArmOutcome>,
 }
 
 impl Actor for Run {
     type Msg = RunMsg;
     type State = RunState;
-    type Arguments = RunPlan;
+    type Arguments = RunActorArgs;
 
     async fn pre_start(
         &self,
         myself: ActorRef<RunMsg>,
-        plan: RunPlan,
+        args: RunActorArgs,
     ) -> Result<RunState, ActorProcessingErr> {
-        let mut state = RunState::new(plan);
+        let mut state = RunState::new(args);
         state.spawn_recorder(&myself).await?;
         myself.cast(RunMsg::StartArms)?;
         Ok(state)
@@ -254,7 +428,7 @@ impl Actor for Run {
         match message {
             RunMsg::StartArms => state.start_arms(&myself).await,
             RunMsg::ArmEnded { outcome } => {
-                state.running.retain(|_, (arm, seed)| (&*arm, *seed) != (&outcome.arm, outcome.seed));
+                state.running.retain(|_, arm| !outcome.is_of(arm));
                 state.record_end(outcome);
                 state.start_arms(&myself).await;
             }
@@ -276,50 +450,28 @@ impl Actor for Run {
 }
 
 impl RunState {
-    fn new(plan: RunPlan) -> Self {
-        let RunPlan { args, device, events, stop, ended } = plan;
-        let run = &args.experiment.run;
-        let waiting: VecDeque<(usize, u64)> = run
-            .seeds
-            .iter()
-            .flat_map(|&seed| (0..args.experiment.arms.len()).map(move |arm| (arm, seed)))
-            .collect();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let on_cpu = device == tch::Device::Cpu;
-        let side_by_side = match run.parallel_arms {
-            0 if on_cpu => cores.min(waiting.len()).max(1),
-            0 => 1,
-            chosen => chosen,
-        };
-        let threads = match run.threads {
-            0 if on_cpu => (cores / side_by_side).max(1),
-            chosen => chosen,
-        };
+    fn new(args: RunActorArgs) -> Self {
+        let RunActorArgs { args, plan, handle, stop, ended } = args;
         RunState {
             run_dir: args.run_dir,
-            registry: Arc::new(args.registry),
             resume: args.resume,
             audio_source: args.audio_source,
-            device,
-            threads,
-            side_by_side,
-            events,
+            plan,
             stop,
             ended: Some(ended),
-            recorder: Slot::new("recorder", 64, RECORDER_TIMEOUT),
             recorder_budget: RestartBudget::new(5, Duration::from_secs(60)),
             recorder_id: None,
-            waiting,
+            waiting: handle.0.arms.iter().cloned().collect(),
+            handle,
             running: HashMap::new(),
             outcomes: Vec::new(),
-            experiment: args.experiment,
         }
     }
 
     async fn spawn_recorder(&mut self, myself: &ActorRef<RunMsg>) -> Result<(), SpawnErr> {
         let (actor, _) = Actor::spawn_linked(None, Recorder, self.run_dir.clone(), myself.get_cell()).await?;
         self.recorder_id = Some(actor.get_id());
-        self.recorder.install(actor);
+        self.handle.0.recorder.install(actor);
         Ok(())
     }
 
@@ -328,9 +480,19 @@ impl RunState {
         if *self.stop.borrow() {
             self.waiting.clear();
         }
-        while self.running.len() < self.side_by_side {
-            let Some((arm, seed)) = self.waiting.pop_front() else { break };
-            if let Err(error) = self.start_arm(myself, arm, seed).await {
+        while self.running.len() < self.plan.side_by_side {
+            let Some(arm) = self.waiting.pop_front() else { break };
+            if arm.is_stopped() {
+                self.record_end(ArmOutcome {
+                    arm: arm.config.name.clone(),
+                    seed: arm.seed,
+                    status: ArmStatus::Stopped,
+                    step: arm.step(),
+                    checkpoint: None,
+                });
+                continue;
+            }
+            if let Err(error) = self.start_arm(myself, arm).await {
                 self.finish(Err(error));
                 return;
             }
@@ -342,27 +504,26 @@ impl RunState {
         }
     }
 
-    async fn start_arm(&mut self, myself: &ActorRef<RunMsg>, arm: usize, seed: u64) -> Result<(), RunError> {
-        let config = self.experiment.arms[arm].clone();
+    async fn start_arm(&mut self, myself: &ActorRef<RunMsg>, live: Arc<LiveArm>) -> Result<(), RunError> {
+        let config = live.config.clone();
+        let seed = live.seed;
         let (name, method, total_steps) = (config.name.clone(), config.method, config.steps);
         let args = PrepareArgs {
             config,
             seed,
-            device: self.device,
-            threads: self.threads,
+            device: self.plan.device,
+            threads: self.plan.threads,
             run_dir: self.run_dir.clone(),
-            recorder: self.recorder.clone(),
-            registry: self.registry.clone(),
+            recorder: self.handle.0.recorder.clone(),
             resume: self.resume,
             audio_source: self.audio_source.clone(),
-            events: self.events.clone(),
+            live: live.clone(),
         };
         let prepared = tokio::task::spawn_blocking(move || prepare(args))
             .await
             .map_err(|error| RunError::Failed(format!("arm `{name}` could not be prepared: {error}")))?
             .map_err(RunError::Input)?;
-        // Nobody has to watch.
-        let _ = self.events.send(RunEvent::ArmStarted { arm: name.clone(), seed, total_steps, method });
+        live.watchers.tell(RunEvent::ArmStarted { arm: name.clone(), seed, total_steps, method });
         let actor_name = prepared.context.folder.display().to_string();
         let args = ArmArgs {
             context: prepared.context,
@@ -374,12 +535,15 @@ impl RunState {
         let (actor, _) = Actor::spawn_linked(Some(actor_name), Arm, args, myself.get_cell())
             .await
             .map_err(|error| RunError::Failed(format!("arm `{name}` could not start: {error}")))?;
-        self.running.insert(actor.get_id(), (name, seed));
+        self.running.insert(actor.get_id(), live);
         Ok(())
     }
 
     fn record_end(&mut self, outcome: ArmOutcome) {
-        let _ = self.events.send(RunEvent::ArmEnded {
+        if let Some(arm) = self.handle.0.arms.iter().find(|arm| outcome.is_of(arm)) {
+            arm.end(outcome.status.clone(), outcome.step);
+        }
+        self.handle.0.watchers.tell(RunEvent::ArmEnded {
             arm: outcome.arm.clone(),
             seed: outcome.seed,
             status: outcome.status.clone(),
@@ -393,17 +557,24 @@ impl RunState {
         if self.recorder_id == Some(child) {
             let again = self.recorder_budget.spend(Instant::now());
             if !again || self.spawn_recorder(myself).await.is_err() {
-                self.recorder.close(&format!("the recorder failed too often, the last time with: {error}"));
+                self.handle
+                    .0
+                    .recorder
+                    .close(&format!("the recorder failed too often, the last time with: {error}"));
             }
-        } else if let Some((arm, seed)) = self.running.remove(&child) {
+        } else if let Some(live) = self.running.remove(&child) {
             let reason = format!("its supervisor failed: {error}");
             let status = ArmStatus::Failed { reason };
-            self.record_end(ArmOutcome { arm, seed, status, step: 0, checkpoint: None });
+            let (arm, seed, step) = (live.config.name.clone(), live.seed, live.step());
+            self.record_end(ArmOutcome { arm, seed, status, step, checkpoint: None });
             self.start_arms(myself).await;
         }
     }
 
     fn finish(&mut self, outcome: Result<RunOutcome, RunError>) {
+        for arm in self.handle.0.arms.iter().filter(|arm| !arm.has_ended()) {
+            arm.end(ArmStatus::Stopped, arm.step());
+        }
         if let Some(ended) = self.ended.take() {
             // Whoever started the run may have gone.
             let _ = ended.send(outcome);

@@ -1,6 +1,6 @@
-//! The shaper: component scores in, shaped rewards and advantages out, under the weights of the moment.
+//! The shaper: component scores in, shaped rewards and advantages out, under the formula and the weights of the step.
 //!
-//! Every answer carries the version of the weights that made it (LIVE-1).
+//! It keeps neither: they come with each request, and every answer carries their version (LIVE-1).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +20,10 @@ pub struct ShapeQuery {
     pub components: Arc<Components>,
     /// Completions of one prompt.
     pub group_size: usize,
+    /// How components become one reward.
+    pub formula: Arc<Formula>,
+    /// The weights of the step.
+    pub weights: Weights,
 }
 
 /// The answer to [`ShaperMsg::Shape`].
@@ -35,10 +39,6 @@ pub struct Shaped {
 /// What a shaper is made of.
 #[derive(Clone)]
 pub struct ShaperArgs {
-    /// How components become one reward.
-    pub formula: Arc<Formula>,
-    /// The weights it begins with.
-    pub weights: Weights,
     /// How rewards become advantages.
     pub advantages: AdvantageOptions,
 }
@@ -74,9 +74,9 @@ impl Actor for Shaper {
         match message {
             ShaperMsg::Shape(request) => {
                 if let Some((query, reply)) = request.begin() {
-                    let rewards = shape(&state.formula, &query.components, &state.weights);
+                    let rewards = shape(&query.formula, &query.components, &query.weights);
                     let advantages = advantages(&rewards, query.group_size, &state.advantages);
-                    reply.send(Shaped { rewards, advantages, weights_version: state.weights.version });
+                    reply.send(Shaped { rewards, advantages, weights_version: query.weights.version });
                 }
             }
         }

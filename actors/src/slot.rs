@@ -8,8 +8,8 @@
 //! - `SLOT-1` a call ends: with an answer, a time-out, or the reason for which the slot was closed.
 //! - `SLOT-2` a request is answered at most once per attempt, and is tried again only after the actor that had it died.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ractor::{ActorRef, Message};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -85,10 +85,35 @@ impl<M> Clone for Occupant<M> {
     }
 }
 
+/// What can be seen of a slot from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Face {
+    /// Whether an actor serves it.
+    pub serving: bool,
+    /// Why it is out of service for good.
+    pub closed: Option<String>,
+    /// The number of its actor, counted from 1.
+    pub generation: u64,
+    /// Actors that failed in it.
+    pub restarts: u64,
+    /// What the last failure said, of an actor or of a call.
+    pub last_failure: Option<String>,
+    /// Calls that ended.
+    pub calls: u64,
+    /// Those that brought no answer, or an answer that says that there is none.
+    pub failures: u64,
+    /// Mean time of a call, in milliseconds, in which the newer ones count more.
+    pub latency_ms: Option<f64>,
+}
+
+/// What a new call counts in the mean time of calls.
+const NEWEST_CALL: f64 = 0.1;
+
 /// The slot. Clones are handles to the same one.
 pub struct Slot<M> {
     name: Arc<str>,
-    /// The generation number rises with every change of occupant.
+    face: Arc<Mutex<Face>>,
+    /// The number rises with every change of occupant.
     occupant: Arc<watch::Sender<(u64, Occupant<M>)>>,
     permits: Arc<Semaphore>,
     capacity: usize,
@@ -99,6 +124,7 @@ impl<M> Clone for Slot<M> {
     fn clone(&self) -> Self {
         Slot {
             name: self.name.clone(),
+            face: self.face.clone(),
             occupant: self.occupant.clone(),
             permits: self.permits.clone(),
             capacity: self.capacity,
@@ -112,6 +138,7 @@ impl<M: Message> Slot<M> {
     pub fn new(name: &str, capacity: usize, timeout: Duration) -> Self {
         Slot {
             name: name.into(),
+            face: Arc::default(),
             occupant: Arc::new(watch::Sender::new((0, Occupant::Vacant))),
             permits: Arc::new(Semaphore::new(capacity)),
             capacity,
@@ -129,23 +156,58 @@ impl<M: Message> Slot<M> {
         (self.capacity - self.permits.available_permits(), self.capacity)
     }
 
-    /// Puts `actor` in charge and returns its generation.
-    pub fn install(&self, actor: ActorRef<M>) -> u64 {
-        self.replace(Occupant::Serving(actor))
+    /// Puts `actor` in charge, as the one after the last.
+    pub fn install(&self, actor: ActorRef<M>) {
+        let generation = self.lock().generation + 1;
+        self.install_as(actor, generation);
+    }
+
+    /// Puts `actor` in charge, as number `generation`.
+    pub fn install_as(&self, actor: ActorRef<M>, generation: u64) {
+        self.replace(Occupant::Serving(actor));
+        let mut face = self.lock();
+        (face.serving, face.closed, face.generation) = (true, None, generation);
+    }
+
+    /// The actor has failed: calls wait until another is installed.
+    pub fn bereave(&self, error: &str) {
+        self.replace(Occupant::Vacant);
+        let mut face = self.lock();
+        (face.serving, face.last_failure) = (false, Some(error.to_owned()));
+        face.restarts += 1;
     }
 
     /// Ends the slot: calls in flight and to come are answered with `reason`.
     pub fn close(&self, reason: &str) {
         self.replace(Occupant::Closed(reason.to_owned()));
+        let mut face = self.lock();
+        (face.serving, face.closed) = (false, Some(reason.to_owned()));
     }
 
-    fn replace(&self, occupant: Occupant<M>) -> u64 {
-        let mut generation = 0;
-        self.occupant.send_modify(|current| {
-            generation = current.0 + 1;
-            *current = (generation, occupant);
-        });
-        generation
+    /// Whether it has been ended.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.occupant.borrow().1, Occupant::Closed(_))
+    }
+
+    /// What can be seen of it.
+    pub fn face(&self) -> Face {
+        self.lock().clone()
+    }
+
+    /// Counts an answer that says that there is none.
+    pub fn count_failure(&self, reason: &str) {
+        let mut face = self.lock();
+        face.failures += 1;
+        face.last_failure = Some(reason.to_owned());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Face> {
+        // Plain numbers and texts, so a panic elsewhere leaves a usable one.
+        self.face.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace(&self, occupant: Occupant<M>) {
+        self.occupant.send_modify(|current| *current = (current.0 + 1, occupant));
     }
 
     /// Sends `query` to the slot's actor and waits for the answer.
@@ -157,9 +219,27 @@ impl<M: Message> Slot<M> {
         Q: Clone + Send + 'static,
         A: Send + 'static,
     {
-        tokio::time::timeout(self.timeout, self.attempts(query, wrap)).await.unwrap_or_else(|_| {
+        let started = Instant::now();
+        let answer = tokio::time::timeout(self.timeout, self.attempts(query, wrap)).await;
+        let answer = answer.unwrap_or_else(|_| {
             Err(CallError::TimedOut { slot: self.name.to_string(), seconds: self.timeout.as_secs() })
-        })
+        });
+        self.count(started.elapsed(), answer.as_ref().err());
+        answer
+    }
+
+    fn count(&self, took: Duration, error: Option<&CallError>) {
+        let milliseconds = took.as_secs_f64() * 1e3;
+        let mut face = self.lock();
+        face.calls += 1;
+        face.latency_ms = Some(match face.latency_ms {
+            Some(mean) => mean + NEWEST_CALL * (milliseconds - mean),
+            None => milliseconds,
+        });
+        if let Some(error) = error {
+            face.failures += 1;
+            face.last_failure = Some(error.to_string());
+        }
     }
 
     async fn attempts<Q, A>(&self, query: Q, wrap: fn(Request<Q, A>) -> M) -> Result<A, CallError>

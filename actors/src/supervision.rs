@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use scenarios::SupervisionConfig;
+
 /// A sliding window of restarts.
 #[derive(Debug)]
 pub struct RestartBudget {
@@ -16,6 +18,11 @@ impl RestartBudget {
     /// At most `most` restarts within `window`.
     pub fn new(most: usize, window: Duration) -> Self {
         RestartBudget { most, window, restarts: VecDeque::new(), total: 0 }
+    }
+
+    /// As a scenario has it.
+    pub fn of(config: &SupervisionConfig) -> Self {
+        RestartBudget::new(config.restarts, Duration::from_secs_f64(config.window_seconds))
     }
 
     /// Spends one restart at `now`; false if there is none left.

@@ -36,6 +36,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Write summary.json, summary.md and report.html of a run directory anew, finished or not
     Report(ReportOptions),
+    /// Make a run again from its scenario and its journal of changes, and say whether both measured the same
+    Replay(ReplayOptions),
     /// Ask a policy one question about audio files: the first proof that a checkpoint loads
     Ask(AskOptions),
 }
@@ -136,6 +138,19 @@ pub struct AskOptions {
 /// A word that a scenario takes too.
 fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     T::deserialize(StrDeserializer::<ValueError>::new(text)).map_err(|error| error.to_string())
+}
+
+/// `sandbox replay`.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayOptions {
+    /// The run directory
+    pub dir: PathBuf,
+    /// Folder that receives the replay's run directory [default: the one the run directory is in]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print nothing but the end
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod cli;
 mod failure;
 mod log;
 mod progress;
+mod replay;
 mod report;
 mod run;
 
@@ -46,6 +47,7 @@ pub fn main_with(registry: RewardRegistry) -> ExitCode {
     let done = match (cli.command, cli.run) {
         (Some(Command::Check(options)), _) => check::check(&options, &registry),
         (Some(Command::Report(options)), _) => report::report(&options),
+        (Some(Command::Replay(options)), _) => replay::replay(&options, registry),
         (Some(Command::Ask(options)), _) => ask::ask(&options),
         (None, Some(options)) => run::run(&options, registry),
         // The command line asks for the one or the other; without either, help has been shown.

@@ -3,9 +3,11 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use actors::replay::Replay;
 use actors::{ArmOutcome, ArmStatus, RunArgs, RunError, RunEvent, RunOutcome};
 use rewards::RewardRegistry;
 use scenarios::Experiment;
@@ -49,13 +51,14 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
     let screen = Screen::new(options.quiet);
     log::start(&run_dir, screen.clone())?;
     screen.line(&format!("{} → {}", path.display(), run_dir.display()));
-    let outcome = train(experiment, &run_dir, registry, options.resume.is_some(), screen)?;
+    let beginning = if options.resume.is_some() { Beginning::Resumed } else { Beginning::Fresh };
+    let outcome = train(experiment, &run_dir, registry, beginning, screen)?;
     report::print(&run_dir)?;
     conclude(&outcome, &run_dir)
 }
 
 /// The time-stamped directory of a new run.
-fn create(out: &Path, name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn create(out: &Path, name: &str) -> Result<PathBuf, Failure> {
     let refused = |path: &Path, error: &io::Error| {
         let path = path.display();
         Failure::Input(format!(
@@ -77,7 +80,7 @@ fn create(out: &Path, name: &str) -> Result<PathBuf, Failure> {
 }
 
 /// The directory of a run to go on with.
-fn existing(dir: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn existing(dir: &Path) -> Result<PathBuf, Failure> {
     if dir.join("scenario.toml").is_file() {
         return Ok(dir.to_owned());
     }
@@ -87,18 +90,39 @@ fn existing(dir: &Path) -> Result<PathBuf, Failure> {
     )))
 }
 
+/// What a run begins from.
+pub(crate) enum Beginning {
+    /// Its scenario.
+    Fresh,
+    /// Its last checkpoints.
+    Resumed,
+    /// What another run did.
+    Replay(Replay),
+}
+
 /// Runs the engine, keeping the screen up to date and an ear open for Ctrl-C.
-fn train(
+pub(crate) fn train(
     experiment: Experiment,
     run_dir: &Path,
     registry: RewardRegistry,
-    resume: bool,
+    beginning: Beginning,
     screen: Screen,
 ) -> Result<RunOutcome, Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the runtime could not start: {error}")))?;
     let mut progress = Progress::new(screen.clone(), experiment.arms.len() * experiment.run.seeds.len());
-    let args = RunArgs { experiment, run_dir: run_dir.to_owned(), registry, resume, audio_source: None };
+    let args = RunArgs {
+        experiment,
+        run_dir: run_dir.to_owned(),
+        registry: Arc::new(registry),
+        resume: matches!(beginning, Beginning::Resumed),
+        audio_source: None,
+        controlled: false,
+        replay: match beginning {
+            Beginning::Replay(replay) => Some(replay),
+            Beginning::Fresh | Beginning::Resumed => None,
+        },
+    };
     let (events, mut heard) = mpsc::unbounded_channel::<RunEvent>();
     let (stop, stopped) = watch::channel(false);
     let outcome = runtime.block_on(async {

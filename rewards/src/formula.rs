@@ -89,6 +89,19 @@ pub enum FormulaError {
     },
 }
 
+impl FormulaError {
+    /// Where it is wrong, in characters from 1; `None` if it is wrong as a whole.
+    pub fn column(&self) -> Option<usize> {
+        match self {
+            Self::Empty | Self::TooLong { .. } => None,
+            Self::TooDeep { column }
+            | Self::UnknownName { column, .. }
+            | Self::Ambiguous { column, .. }
+            | Self::Syntax { column, .. } => Some(*column),
+        }
+    }
+}
+
 /// What a variable of the expression stands for.
 #[derive(Clone, Debug, PartialEq)]
 enum Slot {

@@ -28,6 +28,7 @@ mod schema;
 mod tests;
 mod training;
 mod tree;
+mod weights;
 mod words;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ pub use training::{
     CurriculumConfig, GrpoConfig, LossKind, OptimizerConfig, SamplingConfig, ScaleRewards, Schedule,
     SftConfig,
 };
+pub use weights::{Interpolate, WeightConfig, WeightSchedule};
 
 /// A scenario, resolved: every arm with all its settings.
 #[derive(Clone, Debug)]

@@ -2,31 +2,27 @@
 //!
 //! Everything that can be wrong with what the user gave shows here, as one line, before any step is taken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::audio::{Downmix, load_audio};
 use model::loss::{GrpoConfig, Importance, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use model::{Adapter, LoraConfig, Policy, PolicyOptions, Processor, TargetModules};
-use rewards::{
-    AdvantageOptions, Formula, ParserOptions, Question, RewardRegistry, RulesJudge, Scale, Weights,
-};
+use rewards::{AdvantageOptions, ParserOptions, Question, RulesJudge, Scale};
 use scenarios::{ArmConfig, DType, Method, PolicyConfig, PolicyPath, Split, TrainMode};
-use tokio::sync::mpsc;
 
 use super::{ArmContext, Blueprints, Slots, Suite};
 use crate::checkpoint;
 use crate::conductor::Progress;
 use crate::conductor::rows::Rows;
 use crate::judge::JudgeArgs;
+use crate::live::LiveArm;
 use crate::loader::{AudioSource, LoaderArgs};
 use crate::optimizer::OptimizerArgs;
 use crate::recorder::RecorderMsg;
-use crate::reward::RewardSource;
-use crate::run::RunEvent;
 use crate::sampler::SamplerArgs;
 use crate::seed::{Purpose, derive};
 use crate::shaper::ShaperArgs;
@@ -48,14 +44,12 @@ pub struct PrepareArgs {
     pub run_dir: PathBuf,
     /// The run's recorder.
     pub recorder: Slot<RecorderMsg>,
-    /// Where rewards are built from.
-    pub registry: Arc<RewardRegistry>,
     /// Go on from the newest checkpoint.
     pub resume: bool,
     /// How audio files are read; `None` for the policy's own features of the decoded file.
     pub audio_source: Option<AudioSource>,
-    /// Who watches the run.
-    pub events: mpsc::UnboundedSender<RunEvent>,
+    /// What can be seen and asked of it from outside.
+    pub(crate) live: Arc<LiveArm>,
 }
 
 /// An arm ready to start.
@@ -90,8 +84,7 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
 
     let (progress, published) = begin(&args, &dir, &policy)?;
     let shelf = Shelf::new(policy, published);
-    let blueprints = blueprints(&args, shelf, source)?;
-    let ask_judge = needs_verdict(config, &blueprints.rewards)? || judging_is_free(config);
+    let blueprints = blueprints(&args, shelf, source);
     let context = ArmContext {
         name: config.name.clone(),
         seed: *seed,
@@ -102,9 +95,10 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
         processor,
         parser: ParserOptions::default(),
         truncation_warned: Once::new(),
-        ask_judge,
-        slots: slots(config, &blueprints.rewards, args.recorder.clone()),
-        events: args.events.clone(),
+        judging_is_free: judging_is_free(config),
+        slots: slots(config, args.recorder.clone()),
+        live: args.live.clone(),
+        started: Instant::now(),
         config: args.config,
         dir,
         folder,
@@ -256,29 +250,12 @@ fn slots(config: &ArmConfig, rewards: &BTreeMap<String, RewardSource>, recorder:
         loader: Slot::new("loader", capacity, timeout),
         sampler: Slot::new("sampler", capacity, timeout),
         judge: Slot::new("judge", capacity, timeout),
-        rewards: rewards
-            .iter()
-            .map(|(name, source)| {
-                // A reward with time limits of its own answers within them, one batch after the other.
-                let own = source.longest().ok().flatten().unwrap_or_default();
-                let timeout = timeout.max(own.saturating_mul(capacity as u32));
-                (name.clone(), Slot::new(&format!("reward/{name}"), capacity, timeout))
-            })
-            .collect(),
         shaper: Slot::new("shaper", capacity, timeout),
         optimizer: Slot::new("optimizer", 1, timeout),
         // It asks the others, each within the time allowed, so it may take longer than any of them.
         evaluator: Slot::new("evaluator", 1, timeout.saturating_mul(100)),
         recorder,
     }
-}
-
-fn needs_verdict(config: &ArmConfig, rewards: &BTreeMap<String, RewardSource>) -> Result<bool, String> {
-    let mut needed = false;
-    for reward in rewards.values() {
-        needed |= reward.needs_verdict().map_err(|error| format!("arm `{}`, {error}", config.name))?;
-    }
-    Ok(needed)
 }
 
 /// Verdicts of a judge that costs nothing are had for every arm, so that arms can be compared by them.
@@ -288,39 +265,27 @@ fn judging_is_free(config: &ArmConfig) -> bool {
     }
 }
 
-fn blueprints(args: &PrepareArgs, shelf: Shelf, source: AudioSource) -> Result<Blueprints, String> {
+fn blueprints(args: &PrepareArgs, shelf: Shelf, source: AudioSource) -> Blueprints {
     let config = &args.config;
     let judge = match config.judge.kind {
         scenarios::JudgeKind::Rules => Arc::new(RulesJudge),
     };
-    Ok(Blueprints {
+    Blueprints {
         loader: LoaderArgs { source, workers: config.loader.workers, cache_clips: config.loader.cache_clips },
         sampler: SamplerArgs { shelf: shelf.clone(), threads: args.threads },
         judge: JudgeArgs { judge },
-        rewards: config
-            .rewards
-            .iter()
-            .map(|(name, spec)| (name.clone(), RewardSource::new(name, spec.clone(), args.registry.clone())))
-            .collect(),
-        shaper: if config.method == Method::Grpo { Some(shaper(config)?) } else { None },
+        shaper: (config.method == Method::Grpo).then(|| shaper(config)),
         optimizer: (config.method != Method::None).then(|| optimizer(args, shelf)),
-    })
+    }
 }
 
-fn shaper(config: &ArmConfig) -> Result<ShaperArgs, String> {
-    let shaping = &config.shaping;
-    let formula = Formula::parse(&shaping.formula, config.rewards.keys(), shaping.weights.keys())
-        .map_err(|error| format!("arm `{}`, shaping.formula: {error}", config.name))?;
+fn shaper(config: &ArmConfig) -> ShaperArgs {
     let scale = match config.grpo.scale_rewards {
         scenarios::ScaleRewards::Group => Scale::Group,
         scenarios::ScaleRewards::Batch => Scale::Batch,
         scenarios::ScaleRewards::None => Scale::None,
     };
-    Ok(ShaperArgs {
-        formula: Arc::new(formula),
-        weights: Weights { version: 0, values: shaping.weights.clone() },
-        advantages: AdvantageOptions { scale, ..AdvantageOptions::default() },
-    })
+    ShaperArgs { advantages: AdvantageOptions { scale, ..AdvantageOptions::default() } }
 }
 
 fn optimizer(args: &PrepareArgs, shelf: Shelf) -> OptimizerArgs {

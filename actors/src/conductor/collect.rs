@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use model::{Completion, Finish, Prompt};
-use rewards::{Question, RewardBatch, RewardItem, Verdict, is_correct, parse_completion};
+use rewards::{Question, RewardBatch, RewardItem, Verdict, Weights, is_correct, parse_completion};
 use scenarios::PromptStyle;
 
 use crate::arm::ArmContext;
 use crate::judge::JudgeMsg;
+use crate::live::Conditions;
 use crate::loader::{Clip, LoaderMsg};
 use crate::records::GroupCounts;
 use crate::reward::{Cause, RewardMsg};
@@ -56,13 +57,15 @@ pub struct Collected {
     /// Group-major, `group_size` per prompt.
     pub completions: Vec<Completion>,
     /// What the rewards saw, in the order of the completions.
-    pub items: Vec<RewardItem>,
+    pub batch: Arc<RewardBatch>,
     /// What they said.
     pub components: Arc<Components>,
     /// What they did not say, and why, by component.
     pub missing: BTreeMap<String, Missing>,
     /// What came of it.
     pub shaped: Shaped,
+    /// The weights it was shaped under.
+    pub weights: Weights,
     /// Version of the weights that sampled.
     pub policy_version: u64,
     /// Groups so far: dispatched, and excluded with a reason.
@@ -128,11 +131,15 @@ fn prompt_of(
         .map_err(|error| Unusable { reason: "prompt_unusable", message: format!("{}: {error}", row.id) })
 }
 
-/// Samples, judges, scores and shapes the completions of `step`.
+/// Samples, judges, scores and shapes the completions of `step`, counted from 0, all of it under `conditions`.
 ///
 /// # Errors
 /// One line, when an actor it needs is out of service for good.
-pub async fn collect(arm: Arc<ArmContext>, step: u64) -> Result<Collected, String> {
+pub async fn collect(
+    arm: Arc<ArmContext>,
+    step: u64,
+    conditions: Arc<Conditions>,
+) -> Result<Collected, String> {
     let started = Instant::now();
     let sampling = &arm.config.sampling;
     let rows = arm.rows.of_step(step, sampling.prompts_per_step);
@@ -152,7 +159,7 @@ pub async fn collect(arm: Arc<ArmContext>, step: u64) -> Result<Collected, Strin
 
     let (completions, policy_version, sample) = generate(&arm, step, &prompts).await?;
     let mut items = items_of(&arm, &prompts, &completions);
-    let judge = judge(&arm, &mut items).await?;
+    let judge = judge(&arm, conditions.need_verdicts(), &mut items).await?;
     let batch = Arc::new(RewardBatch {
         step: step + 1,
         total_steps: arm.total_steps,
@@ -160,19 +167,26 @@ pub async fn collect(arm: Arc<ArmContext>, step: u64) -> Result<Collected, Strin
         microbatch: arm.config.grpo.micro_batch_prompts,
         items,
     });
-    let (components, missing, score) = score(&arm, &batch).await?;
-    let query = ShapeQuery { components: components.clone(), group_size: sampling.group_size };
+    let (components, missing, score) = score(&arm, &conditions, &batch).await?;
+    let weights = conditions.weights_at(step + 1);
+    let query = ShapeQuery {
+        components: components.clone(),
+        group_size: sampling.group_size,
+        formula: conditions.formula.clone(),
+        weights: weights.clone(),
+    };
     let shaped = arm.slots.shaper.call(query, ShaperMsg::Shape).await.map_err(|error| error.to_string())?;
 
     let timings = Timings { load, sample, reward: judge + score, wall: started.elapsed().as_secs_f64() };
-    let items = Arc::unwrap_or_clone(batch).items;
+    arm.live.keep_batch(batch.clone());
     Ok(Collected {
         prompts,
         completions,
-        items,
+        batch,
         components,
         missing,
         shaped,
+        weights,
         policy_version,
         groups,
         audio_truncated,
@@ -244,9 +258,10 @@ pub fn item_of(
     }
 }
 
-/// Fills in the verdicts of the completions that think; returns the judge's time.
-pub async fn judge(arm: &ArmContext, items: &mut [RewardItem]) -> Result<f64, String> {
-    if !arm.ask_judge {
+/// Fills in the verdicts of the completions that think, where rewards need them or they cost nothing; returns the
+/// judge's time.
+pub async fn judge(arm: &ArmContext, needed: bool, items: &mut [RewardItem]) -> Result<f64, String> {
+    if !needed && !arm.judging_is_free {
         return Ok(0.0);
     }
     let mut places = Vec::new();
@@ -270,21 +285,24 @@ pub async fn judge(arm: &ArmContext, items: &mut [RewardItem]) -> Result<f64, St
 /// Asks every reward, side by side.
 async fn score(
     arm: &ArmContext,
+    conditions: &Conditions,
     batch: &Arc<RewardBatch>,
 ) -> Result<(Arc<Components>, BTreeMap<String, Missing>, f64), String> {
     let mut asked = Vec::new();
-    for (name, slot) in &arm.slots.rewards {
-        let (slot, batch) = (slot.clone(), batch.clone());
-        asked.push((name, tokio::spawn(async move { slot.call(batch, RewardMsg::Score).await })));
+    for (name, reward) in &conditions.rewards {
+        let (slot, batch) = (reward.slot.clone(), batch.clone());
+        let answer = tokio::spawn(async move { slot.call(batch, RewardMsg::Score).await });
+        asked.push((name, reward, answer));
     }
     let (mut components, mut missing) = (BTreeMap::new(), BTreeMap::new());
     let mut slowest: f64 = 0.0;
-    for (name, answer) in asked {
+    for (name, reward, answer) in asked {
         let scored = answer
             .await
             .map_err(|error| format!("reward `{name}`: {error}"))?
             .map_err(|error| format!("reward `{name}`: {error}"))?;
         if let Some(failure) = &scored.failure {
+            reward.slot.count_failure(failure);
             arm.warn(&format!("reward `{name}` at step {}: {failure}", batch.step));
         }
         slowest = slowest.max(scored.seconds);

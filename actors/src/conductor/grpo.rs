@@ -7,6 +7,7 @@ use rewards::{Mode, RewardItem};
 
 use super::collect::{Collected, figures};
 use super::{Drive, Halt, StepMissing};
+use crate::arm::{json_lines, json_value};
 use crate::evaluator::rollout;
 use crate::optimizer::{OptimizerMsg, StepReport, TrainGroup};
 use crate::records::{GrpoMetrics, Phase, Rollout};
@@ -26,7 +27,8 @@ impl Drive {
             None
         } else {
             let slot = &self.arm.slots.optimizer;
-            Some(slot.call(groups, OptimizerMsg::Grpo).await.map_err(|error| error.to_string())??)
+            let answer = slot.call(groups, OptimizerMsg::Grpo).await;
+            Some(answer.map_err(|error| Halt::Stuck(error.to_string()))?.map_err(Halt::Stuck)?)
         };
         self.progress.step += 1;
         self.progress.groups.add(&collected.groups);
@@ -37,11 +39,12 @@ impl Drive {
         let inside =
             metrics.load_seconds + metrics.sample_seconds + metrics.reward_seconds + metrics.optimize_seconds;
         metrics.actor_seconds = (metrics.step_seconds - inside).max(0.0);
-        let tokens: usize = collected.items.iter().map(|item| item.completion_tokens).sum();
+        let tokens: usize = collected.batch.items.iter().map(|item| item.completion_tokens).sum();
         metrics.tokens_per_second = tokens as f64 / metrics.step_seconds;
-        self.arm
-            .record(&[("metrics.jsonl", crate::arm::json_lines([&metrics])), ("rollouts.jsonl", rollouts)])
-            .await?;
+        metrics.boundary_seconds = std::mem::take(&mut self.at_boundaries).as_secs_f64();
+        let line = json_value(&metrics);
+        self.arm.record(&[("metrics.jsonl", vec![line.to_string()]), ("rollouts.jsonl", rollouts)]).await?;
+        self.arm.live.step_taken(self.progress.step);
 
         self.tell(RunEvent::StepDone {
             arm: self.arm.name.clone(),
@@ -52,16 +55,17 @@ impl Drive {
             think_rate: Some(metrics.think_rate),
             loss: metrics.loss,
             tokens_per_second: metrics.tokens_per_second,
+            line,
         });
         Ok(StepMissing {
-            completions: collected.items.len() as u64,
+            completions: collected.batch.items.len() as u64,
             without_reward: collected.shaped.rewards.iter().filter(|reward| reward.is_none()).count() as u64,
             components: collected.missing,
         })
     }
 
     fn grpo_metrics(&self, collected: &Collected, report: Option<&StepReport>) -> GrpoMetrics {
-        let items = &collected.items;
+        let items = &collected.batch.items;
         let shaped = &collected.shaped;
         let loss = report.and_then(|report| report.metrics.as_ref());
         let thinks = |item: &RewardItem| f64::from(u8::from(item.parsed.mode == Mode::Think));
@@ -80,6 +84,7 @@ impl Drive {
             total_steps: self.arm.total_steps,
             policy_version: report.map_or(collected.policy_version, |report| report.policy_version),
             weights_version: shaped.weights_version,
+            weights: collected.weights.values.clone(),
             // The step began from the version before the one it published.
             staleness: report.map_or(0, |report| report.policy_version - 1 - collected.policy_version),
             reward: mean(&rewards),
@@ -123,6 +128,7 @@ impl Drive {
             reward_seconds: collected.timings.reward,
             optimize_seconds: report.map_or(0.0, |report| report.seconds),
             actor_seconds: 0.0,
+            boundary_seconds: 0.0,
             step_seconds: 0.0,
             tokens_per_second: 0.0,
         }
@@ -130,7 +136,7 @@ impl Drive {
 
     fn rollouts(&self, collected: &Collected) -> Vec<String> {
         let group_size = self.arm.config.sampling.group_size;
-        let lines = collected.items.iter().enumerate().map(|(place, item)| Rollout {
+        let lines = collected.batch.items.iter().enumerate().map(|(place, item)| Rollout {
             group: collected.prompts[place / group_size].group as u64,
             index: (place % group_size) as u64,
             components: collected
@@ -144,7 +150,7 @@ impl Drive {
             policy_version: collected.policy_version,
             ..rollout(Phase::Train, self.progress.step, item)
         });
-        crate::arm::json_lines(lines)
+        json_lines(lines)
     }
 }
 

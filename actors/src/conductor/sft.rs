@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::collect::{Made, prompts_of};
 use super::{Drive, Halt};
-use crate::arm::{ArmContext, json_lines};
+use crate::arm::{ArmContext, json_value};
 use crate::optimizer::{OptimizerMsg, SftGroup};
 use crate::records::{GroupCounts, SftMetrics};
 use crate::run::RunEvent;
@@ -62,7 +62,8 @@ impl Drive {
             None
         } else {
             let slot = &self.arm.slots.optimizer;
-            Some(slot.call(groups, OptimizerMsg::Sft).await.map_err(|error| error.to_string())??)
+            let answer = slot.call(groups, OptimizerMsg::Sft).await;
+            Some(answer.map_err(|error| Halt::Stuck(error.to_string()))?.map_err(Halt::Stuck)?)
         };
         self.progress.step += 1;
         self.progress.groups.add(&counts);
@@ -84,10 +85,13 @@ impl Drive {
             load_seconds,
             optimize_seconds,
             actor_seconds: (step_seconds - load_seconds - optimize_seconds).max(0.0),
+            boundary_seconds: std::mem::take(&mut self.at_boundaries).as_secs_f64(),
             step_seconds,
             tokens_per_second: target_tokens as f64 / step_seconds,
         };
-        self.arm.record(&[("metrics.jsonl", json_lines([&metrics]))]).await?;
+        let line = json_value(&metrics);
+        self.arm.record(&[("metrics.jsonl", vec![line.to_string()])]).await?;
+        self.arm.live.step_taken(self.progress.step);
         self.tell(RunEvent::StepDone {
             arm: self.arm.name.clone(),
             seed: self.arm.seed,
@@ -97,6 +101,7 @@ impl Drive {
             think_rate: None,
             loss: metrics.loss,
             tokens_per_second: metrics.tokens_per_second,
+            line,
         });
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rewards::Formula;
-use scenarios::{ArmConfig, Method};
+use scenarios::{ArmConfig, Method, WeightConfig};
 
 use super::{
     ReportError,
@@ -15,6 +15,7 @@ use super::{
     jsonl::for_each_line,
     records::{EvalRow, MetricsRow, StatusRow},
 };
+use crate::live::{Entry, read_journal};
 
 /// Everything the report reads from a run directory.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct RunDir {
     pub suites: Vec<String>,
     /// `environment.json` flattened to one value per dotted name.
     pub environment: Vec<(String, String)>,
+    /// What was changed while it ran, in order.
+    pub changes: Vec<Entry>,
 }
 
 /// One arm: what the scenario says of it, and its seeds.
@@ -35,7 +38,7 @@ pub(super) struct ArmDir {
     pub name: String,
     pub method: Option<String>,
     pub formula: Option<String>,
-    pub weights: Vec<(String, f64)>,
+    pub weights: Vec<(String, WeightConfig)>,
     /// The reward components in its formula; it may log others.
     pub used: Vec<String>,
     /// Whether one of those is the adaptive-think reward.
@@ -85,7 +88,10 @@ impl RunDir {
         }
         let name = path.canonicalize().map_or_else(|_| file_name(path), |whole| file_name(&whole));
         let environment = environment(&path.join("environment.json"));
-        Ok(Self { name, arms, suites, environment })
+        // A journal that can't be read costs its notes, not the report.
+        let mut changes = read_journal(path).unwrap_or_default();
+        changes.retain(|entry| entry.change.is_some());
+        Ok(Self { name, arms, suites, environment, changes })
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use scenarios::WeightConfig;
 use serde::Serialize;
+
+use crate::live::Entry;
 
 use super::{
     paper::{self, PaperRow},
@@ -42,7 +45,7 @@ pub struct ArmSummary {
     /// The shaping formula, for arms trained on rewards.
     pub formula: Option<String>,
     /// The weights in the formula, as the scenario sets them.
-    pub weights: BTreeMap<String, f64>,
+    pub weights: BTreeMap<String, WeightConfig>,
     /// Whether the adaptive-think reward is in its formula.
     pub adaptive: bool,
     /// Its seeds.
@@ -321,12 +324,25 @@ fn timing(arm: &ArmDir) -> Option<Timing> {
     })
 }
 
+/// That the table's formula is not all that an arm was trained under.
+fn changed(run: &RunDir, arm: &str, seed: u64) -> Option<String> {
+    let of_arm = |entry: &&Entry| (&*entry.arm, entry.seed) == (arm, seed);
+    let first = run.changes.iter().find(of_arm)?;
+    let times = run.changes.iter().filter(of_arm).count();
+    Some(format!(
+        "{arm} (seed {seed}) was changed {times} times while it ran, first at step {}; control.jsonl has what it was \
+         trained under.",
+        first.step
+    ))
+}
+
 fn notes(run: &RunDir, arms: &[ArmSummary]) -> Vec<String> {
     let mut notes = Vec::new();
     for arm in arms {
         if arm.seeds.is_empty() {
             notes.push(format!("{} has not started.", arm.name));
         }
+        notes.extend(arm.seeds.iter().filter_map(|seed| changed(run, &arm.name, seed.seed)));
         for seed in &arm.seeds {
             let of = seed.total_steps.map_or_else(String::new, |total| format!(" of {total}"));
             let why = seed.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
@@ -335,6 +351,7 @@ fn notes(run: &RunDir, arms: &[ArmSummary]) -> Vec<String> {
                 "failed" => "failed",
                 "stopped" => "was stopped",
                 "running" => "was still running, or killed,",
+                "paused" => "is paused, or was killed in a pause,",
                 _ => "has no readable status",
             };
             notes.push(format!("{} (seed {}) {what} at step {}{of}{why}.", arm.name, seed.seed, seed.step));

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use scenarios::Method;
 
 use super::{
-    plain::{ended, evaluated},
+    plain::{changed, ended, evaluated, paused},
     pulse::{Figures, Key, Pulse, duration},
 };
 
@@ -44,7 +44,17 @@ impl Bars {
                 let steps = if *method == Method::None { 0 } else { *total_steps };
                 self.start(arm, *seed, steps);
             }
-            RunEvent::StepDone { arm, seed, step, reward, accuracy, think_rate, loss, tokens_per_second } => {
+            RunEvent::StepDone {
+                arm,
+                seed,
+                step,
+                reward,
+                accuracy,
+                think_rate,
+                loss,
+                tokens_per_second,
+                ..
+            } => {
                 let Some(running) = self.running.get_mut(&(arm.clone(), *seed)) else { return };
                 running.pulse.step(&Figures {
                     step: *step,
@@ -61,7 +71,7 @@ impl Bars {
                     .map_or_else(String::new, |left| format!("  {} left", duration(left)));
                 running.bar.set_message(running.pulse.text() + &left);
             }
-            RunEvent::EvalDone { arm, seed, step, suite, accuracy, think_rate } => {
+            RunEvent::EvalDone { arm, seed, step, suite, accuracy, think_rate, .. } => {
                 let Some(running) = self.running.get_mut(&(arm.clone(), *seed)) else { return };
                 let line = evaluated(&format!("step {step}"), suite, *accuracy, *think_rate);
                 if running.pulse.step == 0 {
@@ -69,8 +79,24 @@ impl Bars {
                 }
                 running.evaluated = Some(line);
             }
-            // Every warning is logged, and the log shows it above the bars.
-            RunEvent::Warning { .. } => {}
+            RunEvent::Paused { arm, seed, step, reason } => {
+                if let Some(running) = self.running.get_mut(&(arm.clone(), *seed)) {
+                    running.bar.set_message(format!("paused: {reason}"));
+                }
+                self.line(&paused(arm, *seed, *step, reason));
+            }
+            RunEvent::Resumed { arm, seed, .. } => {
+                if let Some(running) = self.running.get_mut(&(arm.clone(), *seed)) {
+                    running.bar.set_message("goes on");
+                }
+            }
+            RunEvent::Journaled { entry } => {
+                if let Some(line) = changed(entry) {
+                    self.line(&line);
+                }
+            }
+            // Every warning is logged, and the log shows it above the bars; a restart is one.
+            RunEvent::Warning { .. } | RunEvent::ActorRestarted { .. } => {}
             RunEvent::ArmEnded { arm, seed, status, step, .. } => {
                 let mut line = ended(arm, *seed, status, *step);
                 if let Some(running) = self.running.remove(&(arm.clone(), *seed)) {
@@ -80,11 +106,15 @@ impl Bars {
                         line = format!("{line}; {evaluated}");
                     }
                 }
-                // A terminal that cannot be written to is no reason to stop a run.
-                let _ = self.screen.println(line);
+                self.line(&line);
                 self.whole.inc(1);
             }
         }
+    }
+
+    fn line(&self, line: &str) {
+        // A terminal that cannot be written to is no reason to stop a run.
+        let _ = self.screen.println(line);
     }
 
     fn start(&mut self, arm: &str, seed: u64, total_steps: u64) {

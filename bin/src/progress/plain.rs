@@ -1,7 +1,7 @@
 //! Progress for files and pipes: a line when an arm begins and ends, at every tenth of the way and at each
 //! evaluation.
 
-use actors::{ArmStatus, RunEvent};
+use actors::{ArmStatus, Entry, RunEvent};
 use scenarios::Method;
 
 use super::pulse::{Figures, Pulse, Pulses, duration};
@@ -24,7 +24,17 @@ impl Plain {
                 };
                 Some(format!("{arm} (seed {seed}): begins, {what}"))
             }
-            RunEvent::StepDone { arm, seed, step, reward, accuracy, think_rate, loss, tokens_per_second } => {
+            RunEvent::StepDone {
+                arm,
+                seed,
+                step,
+                reward,
+                accuracy,
+                think_rate,
+                loss,
+                tokens_per_second,
+                ..
+            } => {
                 let pulse = self.pulses.get_mut(&(arm.clone(), *seed))?;
                 pulse.step(&Figures {
                     step: *step,
@@ -44,11 +54,16 @@ impl Plain {
                     pulse.text()
                 ))
             }
-            RunEvent::EvalDone { arm, seed, step, suite, accuracy, think_rate } => {
+            RunEvent::EvalDone { arm, seed, step, suite, accuracy, think_rate, .. } => {
                 Some(evaluated(&format!("{arm} (seed {seed}): step {step}"), suite, *accuracy, *think_rate))
             }
-            // Every warning is logged, and the log shows it.
-            RunEvent::Warning { .. } => None,
+            RunEvent::Paused { arm, seed, step, reason } => Some(paused(arm, *seed, *step, reason)),
+            RunEvent::Resumed { arm, seed, step } => {
+                Some(format!("{arm} (seed {seed}): goes on from step {step}"))
+            }
+            RunEvent::Journaled { entry } => changed(entry),
+            // Every warning is logged, and the log shows it; a restart is one.
+            RunEvent::Warning { .. } | RunEvent::ActorRestarted { .. } => None,
             RunEvent::ArmEnded { arm, seed, status, step, .. } => {
                 self.pulses.remove(&(arm.clone(), *seed));
                 Some(ended(arm, *seed, status, *step))
@@ -61,6 +76,33 @@ impl Plain {
 pub fn evaluated(whose: &str, suite: &str, accuracy: f64, think_rate: f64) -> String {
     let (accuracy, think) = (accuracy * 100.0, think_rate * 100.0);
     format!("{whose}: {suite}: accuracy {accuracy:.1} %, think {think:.0} %")
+}
+
+/// Why an arm waits, in a line.
+pub fn paused(arm: &str, seed: u64, step: u64, reason: &str) -> String {
+    format!("{arm} (seed {seed}): paused at step {step}: {reason}")
+}
+
+/// A change, in a line; what else the journal has is seen by its effect.
+pub fn changed(entry: &Entry) -> Option<String> {
+    let change = entry.change.as_ref()?;
+    let Entry { arm, seed, by, version, step, .. } = entry;
+    let what = [
+        change.weights.iter().map(|(name, value)| format!("w_{name} = {value}")).collect::<Vec<_>>(),
+        change.formula.iter().map(|formula| format!("formula {formula}")).collect(),
+        change
+            .rewards
+            .iter()
+            .map(|(name, spec)| match spec {
+                Some(spec) => format!("{name} is now {}", spec.kind),
+                None => format!("{name} taken out"),
+            })
+            .collect(),
+    ];
+    Some(format!(
+        "{arm} (seed {seed}): version {version} from step {step} on, by {by}: {}",
+        what.concat().join(", ")
+    ))
 }
 
 /// How an arm ended, in a line.

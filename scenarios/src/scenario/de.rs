@@ -135,11 +135,16 @@ fn instead(expected: &dyn Expected) -> String {
         "path string" => "a path in quotes".to_owned(),
         "a sequence" => "a list in [ ]".to_owned(),
         "a map" => "a table".to_owned(),
-        other => match (other.strip_prefix("struct "), other.strip_prefix("an array of length ")) {
-            (Some(_), _) => "a table".to_owned(),
-            (_, Some(length)) => format!("a list of {length} values"),
-            _ => other.to_owned(),
-        },
+        other => {
+            let length = ["an array of length ", "a tuple of size "]
+                .iter()
+                .find_map(|prefix| other.strip_prefix(prefix));
+            match (other.strip_prefix("struct "), length) {
+                (Some(_), _) => "a table".to_owned(),
+                (_, Some(length)) => format!("a list of {length} values"),
+                _ => other.to_owned(),
+            }
+        }
     }
 }
 

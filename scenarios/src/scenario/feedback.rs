@@ -6,6 +6,8 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::weights::WeightConfig;
+
 /// `[judge]`: who says whether the thinking supports the answer, and how good it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -101,6 +103,7 @@ impl JsonSchema for RewardSpec {
 pub struct ShapingConfig {
     /// Arithmetic over the rewards' names and `w_NAME` for each weight, such as `accuracy + w_format * format`.
     pub formula: String,
-    /// `[shaping.weights]`: the numbers the formula calls `w_NAME`; they can be turned while the run goes on.
-    pub weights: BTreeMap<String, f64>,
+    /// `[shaping.weights]`: the numbers the formula calls `w_NAME`, or their course over the steps; they can be turned
+    /// while the run goes on.
+    pub weights: BTreeMap<String, WeightConfig>,
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::de::leaf_name;
 use super::tree::Node;
-use super::{ArmConfig, ControlConfig, Method, RunConfig, TrainMode};
+use super::{ArmConfig, ControlConfig, Method, RunConfig, TrainMode, WeightConfig};
 use crate::error::ScenarioError;
 
 type Checked = Result<(), ScenarioError>;
@@ -138,6 +138,8 @@ pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
     ranges.at_least_one(arm.checkpoint.keep, "checkpoint.keep")?;
     ranges.positive(arm.supervision.window_seconds, "supervision.window_seconds")?;
     ranges.positive(arm.supervision.call_timeout_seconds, "supervision.call_timeout_seconds")?;
+    ranges.positive(arm.supervision.probe_timeout_seconds, "supervision.probe_timeout_seconds")?;
+    ranges.not_negative(arm.supervision.help_timeout_seconds, "supervision.help_timeout_seconds")?;
     ranges.fraction(arm.supervision.max_missing_fraction, "supervision.max_missing_fraction")
 }
 
@@ -239,8 +241,7 @@ fn check_feedback(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     ranges.positive(arm.judge.timeout_seconds, "judge.timeout_seconds")?;
     ranges.at_least_one(arm.judge.concurrency, "judge.concurrency")?;
     for (name, weight) in &arm.shaping.weights {
-        let path = format!("shaping.weights.{name}");
-        ranges.need(weight.is_finite(), &path, number(*weight), "a number such as 0.5")?;
+        check_weight(&format!("shaping.weights.{name}"), weight, ranges)?;
     }
     if arm.method == Method::Grpo && arm.shaping.formula.trim().is_empty() {
         let names: Vec<&str> = arm.rewards.keys().map(String::as_str).collect();
@@ -254,6 +255,26 @@ fn check_feedback(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
             ),
         };
         return Err(ScenarioError::at(place, problem, instead));
+    }
+    Ok(())
+}
+
+fn check_weight(path: &str, weight: &WeightConfig, ranges: &Ranges<'_>) -> Checked {
+    let finite =
+        |path: &str, value: f64| ranges.need(value.is_finite(), path, number(value), "a number such as 0.5");
+    let points = match weight {
+        WeightConfig::Constant(value) => return finite(path, *value),
+        WeightConfig::Scheduled(course) => &course.schedule,
+    };
+    let path = format!("{path}.schedule");
+    ranges.need(!points.is_empty(), &path, "an empty list", "points such as [[0, 0.0], [100, 0.5]]")?;
+    for (place, (step, value)) in points.iter().enumerate() {
+        finite(&format!("{path}.{place}.1"), *value)?;
+        let before = place.checked_sub(1).map(|before| points[before].0);
+        if let Some(before) = before.filter(|before| before >= step) {
+            let instead = format!("a step after {before}, for the points stand in rising order");
+            ranges.need(false, &format!("{path}.{place}.0"), step, &instead)?;
+        }
     }
     Ok(())
 }

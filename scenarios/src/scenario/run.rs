@@ -120,11 +120,23 @@ pub struct SupervisionConfig {
     /// Largest fraction of the completions of ten steps that may be left without a reward, since scores are missing,
     /// before the arm stops with the reason.
     pub max_missing_fraction: f64,
+    /// Longest trial of a reward that is put in while the run goes on, in seconds.
+    pub probe_timeout_seconds: f64,
+    /// How long an arm that can't go on by itself waits for somebody to help it, in seconds, before it ends; 0 ends it
+    /// at once. Where there is no control channel it does not wait.
+    pub help_timeout_seconds: f64,
 }
 
 impl Default for SupervisionConfig {
     fn default() -> Self {
-        Self { restarts: 5, window_seconds: 60.0, call_timeout_seconds: 600.0, max_missing_fraction: 0.5 }
+        Self {
+            restarts: 5,
+            window_seconds: 60.0,
+            call_timeout_seconds: 600.0,
+            max_missing_fraction: 0.5,
+            probe_timeout_seconds: 60.0,
+            help_timeout_seconds: 3600.0,
+        }
     }
 }
 

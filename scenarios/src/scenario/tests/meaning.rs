@@ -29,7 +29,7 @@ fn an_arm_has_what_it_says_and_the_rest_from_the_base() {
 fn a_weight_stays_only_in_the_arms_whose_formula_names_it() {
     let experiment = read(TWO_ARMS).unwrap();
     let weights = |arm: &ArmConfig| arm.shaping.weights.clone().into_iter().collect::<Vec<_>>();
-    assert_eq!(weights(&experiment.arms[0]), [("format".to_owned(), 0.5)]);
+    assert_eq!(weights(&experiment.arms[0]), [("format".to_owned(), WeightConfig::Constant(0.5))]);
     assert_eq!(weights(&experiment.arms[1]), []);
 }
 
@@ -111,4 +111,16 @@ fn the_built_in_prompts_list_the_choices_with_commas() {
         PromptStyle::Think.render(&question),
         "Which sound is first? Choose from: beep, buzz. Think in <think> </think>, then answer in <answer> </answer>."
     );
+}
+
+#[test]
+fn a_weight_may_have_a_course_and_an_arm_may_have_none_of_it() {
+    let scheduled = TWO_ARMS
+        .replace("{ format = 0.5 }", "{ format = { schedule = [[0, 0], [100, 0.5]] } }")
+        .replace("shaping.formula = \"accuracy\"", "shaping.weights.format = 2");
+    let experiment = read(&scheduled).unwrap();
+    let weight = |arm: usize, step| experiment.arms[arm].shaping.weights["format"].at(step);
+    assert_eq!([weight(0, 1), weight(0, 50), weight(0, 300)], [0.005, 0.25, 0.5]);
+    assert_eq!(weight(1, 1), 2.0);
+    assert_eq!(read(&experiment.to_toml()).unwrap().arms, experiment.arms);
 }

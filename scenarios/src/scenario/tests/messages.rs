@@ -285,3 +285,40 @@ fn paths() {
         )
     );
 }
+
+#[test]
+fn courses_of_weights() {
+    let said = |weight: &str| {
+        message(&format!(
+            "[rewards.a]\nkind = \"format\"\n[shaping]\nformula = \"w_a * a\"\nweights.a = {weight}"
+        ))
+    };
+    assert_eq!(
+        said("\"much\""),
+        "x.toml:5:13: `a` in [shaping.weights] is \"much\"; write a number such as 0.5, or { schedule = [[0, 0.0], [100, 0.5]] }"
+    );
+    assert_eq!(
+        said("{ schedule = [] }"),
+        "x.toml:5:26: `schedule` in [shaping.weights.a] is an empty list; write points such as [[0, 0.0], [100, 0.5]]"
+    );
+    assert_eq!(
+        said("{ schedule = [[9, 1], [9, 2]] }"),
+        "x.toml:5:36: `schedule` in [shaping.weights.a] is 9; write a step after 9, for the points stand in rising order"
+    );
+    assert_eq!(
+        said("{ schedule = [[1, nan]] }"),
+        "x.toml:5:31: `schedule` in [shaping.weights.a] is NaN; write a number such as 0.5"
+    );
+    assert_eq!(
+        said("{ schedule = [[1, 2]], interpolate = \"lin\" }"),
+        "x.toml:5:50: `interpolate` in [shaping.weights.a] is \"lin\"; did you mean \"linear\"?"
+    );
+    assert_eq!(
+        said("{ shedule = [[1, 2]] }"),
+        "x.toml:5:15: unknown key `shedule` in [shaping.weights.a]; did you mean `schedule`?"
+    );
+    assert_eq!(
+        said("{ schedule = [[1]] }"),
+        "x.toml:5:27: `schedule` in [shaping.weights.a] is a list of 1 values; write a list of 2 values"
+    );
+}

@@ -1,0 +1,779 @@
+//! Runs that are changed while they go on: what takes effect when, what is refused, and what is lost, which is nothing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc as gate};
+
+use actors::live::{ArmState, Entry, read_journal};
+use actors::replay::{Comparison, Recording};
+use actors::{Applied, ArmHandle, ArmStatus, Change, ChangeError, RunArgs, RunEvent, RunHandle, RunOutcome};
+use rewards::{Reward, RewardBatch, RewardError, RewardRegistry};
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::runs::{ByLength, lines, timeless};
+
+/// A GRPO arm of a random policy that writes two tokens, twice for each of two questions.
+const SCENARIO: &str = r#"
+[run]
+name = "test"
+seeds = [3]
+steps = 6
+device = "cpu"
+threads = 1
+
+[policy]
+from_scratch = true
+
+[data.soundscapes]
+train_clips = 4
+heldout_clips = 2
+
+[sampling]
+group_size = 2
+prompts_per_step = 2
+max_new_tokens = 2
+
+[supervision]
+probe_timeout_seconds = 5
+
+[rewards]
+format = { kind = "format" }
+noise = { kind = "by-length" }
+
+[shaping]
+formula = "format + w_noise * noise"
+weights = { noise = 1.0 }
+
+[eval]
+at_start = false
+every = 0
+limit = 2
+
+[checkpoint]
+every = 2
+
+[[arm]]
+name = "a"
+"#;
+
+/// The same score for every completion.
+#[derive(serde::Serialize, serde::Deserialize, Default)]
+#[serde(default)]
+struct Constant {
+    value: f64,
+}
+
+impl Reward for Constant {
+    fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+        Ok(vec![Some(self.value); batch.items.len()])
+    }
+}
+
+pub(crate) fn registry() -> RewardRegistry {
+    let mut registry = RewardRegistry::standard();
+    registry.register("by-length", |_| Ok(Box::new(ByLength)));
+    registry.register("constant", |options| {
+        Ok(Box::new(rewards::read_options::<Constant>("constant", options)?))
+    });
+    registry
+}
+
+/// A run that goes on, with its only arm.
+struct Live {
+    run: RunHandle,
+    arm: ArmHandle,
+    events: broadcast::Receiver<Arc<RunEvent>>,
+    ended: JoinHandle<RunOutcome>,
+    folder: tempfile::TempDir,
+    stop: watch::Sender<bool>,
+}
+
+/// What a run left behind.
+struct Left {
+    status: ArmStatus,
+    folder: tempfile::TempDir,
+}
+
+impl Live {
+    async fn start(scenario: &str, registry: RewardRegistry) -> Live {
+        Live::start_in(tempfile::tempdir().unwrap(), scenario, registry, |_| {}).await
+    }
+
+    async fn start_in(
+        folder: tempfile::TempDir,
+        scenario: &str,
+        registry: RewardRegistry,
+        adapt: impl FnOnce(&mut RunArgs),
+    ) -> Live {
+        let path = folder.path().join("test.toml");
+        std::fs::write(&path, scenario).unwrap();
+        let run_dir = folder.path().join("run");
+        std::fs::create_dir_all(&run_dir).unwrap();
+        let mut args = RunArgs {
+            experiment: scenarios::load(&path, &[], &[], None).unwrap(),
+            run_dir,
+            registry: Arc::new(registry),
+            resume: false,
+            audio_source: None,
+            controlled: true,
+            replay: None,
+        };
+        adapt(&mut args);
+        let (events, _) = mpsc::unbounded_channel();
+        let (stop, stopped) = watch::channel(false);
+        let running = actors::start(args, events, stopped).await.unwrap();
+        let run = running.handle.clone();
+        let arm = run.arm("a", 3).unwrap();
+        let events = run.subscribe();
+        let ended = tokio::spawn(async move { running.end().await.unwrap() });
+        Live { run, arm, events, ended, folder, stop }
+    }
+
+    /// As [`Live::start`], stopped before the first step.
+    async fn start_paused(scenario: &str, registry: RewardRegistry) -> Live {
+        let mut live = Live::start(scenario, registry).await;
+        live.arm.pause("test", None).unwrap();
+        assert_eq!(live.paused().await, 0);
+        live
+    }
+
+    /// Waits for an event.
+    async fn hear<T>(&mut self, wanted: impl Fn(&RunEvent) -> Option<T>) -> T {
+        loop {
+            let event = self.events.recv().await.unwrap();
+            if let Some(found) = wanted(&event) {
+                return found;
+            }
+        }
+    }
+
+    /// Waits for a pause; returns the steps taken by then.
+    async fn paused(&mut self) -> u64 {
+        self.hear(|event| match event {
+            RunEvent::Paused { step, .. } => Some(*step),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for the end.
+    async fn end(self) -> Left {
+        let outcome = self.ended.await.unwrap();
+        Left { status: outcome.arms[0].status.clone(), folder: self.folder }
+    }
+}
+
+impl Left {
+    fn dir(&self) -> PathBuf {
+        self.folder.path().join("run/a/seed-3")
+    }
+
+    fn metrics(&self) -> Vec<Value> {
+        lines(&self.dir().join("metrics.jsonl"))
+    }
+
+    /// The completions trained on.
+    fn rollouts(&self) -> Vec<Value> {
+        let mut rollouts = lines(&self.dir().join("rollouts.jsonl"));
+        rollouts.retain(|rollout| rollout["phase"] == "train");
+        rollouts
+    }
+
+    fn journal(&self) -> Vec<Entry> {
+        read_journal(&self.folder.path().join("run")).unwrap()
+    }
+
+    /// Every group that was sent out ended once.
+    fn assert_adds_up(&self, steps: u64) {
+        let status: Value =
+            serde_json::from_slice(&std::fs::read(self.dir().join("status.json")).unwrap()).unwrap();
+        let groups = &status["groups"];
+        assert_eq!(groups["dispatched"].as_u64(), Some(2 * steps), "{groups}");
+        let excluded: BTreeMap<String, u64> = serde_json::from_value(groups["excluded"].clone()).unwrap();
+        assert_eq!(groups["trained"].as_u64().unwrap() + excluded.values().sum::<u64>(), 2 * steps);
+        assert_eq!(self.rollouts().len() as u64, 4 * steps);
+    }
+}
+
+fn weight(name: &str, value: f64) -> Change {
+    Change { weights: [(name.to_owned(), value)].into(), ..Change::default() }
+}
+
+fn formula(text: &str) -> Change {
+    Change { formula: Some(text.to_owned()), ..Change::default() }
+}
+
+fn reward(name: &str, spec: &str) -> Change {
+    let spec = toml::from_str(spec).unwrap();
+    Change { rewards: [(name.to_owned(), Some(spec))].into(), ..Change::default() }
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is a number"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_takes_effect_at_a_boundary_and_every_reward_carries_its_version() {
+    let mut live = Live::start_paused(SCENARIO, registry()).await;
+    let first = live.arm.change(weight("noise", 0.5), "test").await.unwrap();
+    assert_eq!(first, Applied { version: 1, step: 1 }, "paused: at once, for the next step");
+    live.arm.step(2, "test").unwrap();
+    assert_eq!(live.paused().await, 2);
+    let second = live.arm.change(formula("w_noise * noise - 2 * format"), "test").await.unwrap();
+    assert_eq!(second, Applied { version: 2, step: 3 });
+    let view = live.arm.view();
+    assert_eq!((view.status, view.step), (ArmState::Paused, 2));
+    let conditions = view.conditions.unwrap();
+    assert_eq!((conditions.version, conditions.weights["noise"]), (2, 0.5));
+    live.arm.resume("test").unwrap();
+    let left = live.end().await;
+    assert_eq!(left.status, ArmStatus::Done);
+    left.assert_adds_up(6);
+    for rollout in left.rollouts() {
+        let [format, noise] = ["format", "noise"].map(|name| number(&rollout["components"][name]));
+        let (version, expected) = match rollout["step"].as_u64().unwrap() {
+            1 | 2 => (1, format + 0.5 * noise),
+            _ => (2, 0.5 * noise - 2.0 * format),
+        };
+        assert_eq!(
+            (rollout["weights_version"].as_u64(), number(&rollout["reward"])),
+            (Some(version), expected)
+        );
+    }
+    assert!(left.metrics().iter().all(|line| line["weights"] == serde_json::json!({ "noise": 0.5 })));
+    let journal = left.journal();
+    let changes: Vec<&Entry> = journal.iter().filter(|entry| entry.change.is_some()).collect();
+    assert_eq!(changes[0].from, Some(serde_json::json!({ "weights": { "noise": 1.0 } })));
+    assert_eq!(changes[1].from, Some(serde_json::json!({ "formula": "format + w_noise * noise" })));
+    assert_eq!((changes[1].version, changes[1].step, &*changes[1].by), (2, 3, "test"));
+    let actions: Vec<Value> = journal.iter().map(|entry| serde_json::json!(entry.action)).collect();
+    assert_eq!(actions, ["pause", "change", "step", "change", "resume"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reward_comes_and_goes_with_the_formula_that_needs_it() {
+    let mut live = Live::start_paused(SCENARIO, registry()).await;
+    let used = live
+        .arm
+        .change(Change { rewards: [("noise".into(), None)].into(), ..Change::default() }, "test")
+        .await;
+    assert_eq!(
+        used.unwrap_err().to_string(),
+        "`noise` can't be taken out, for the formula `format + w_noise * noise` uses it; give a formula without it in \
+         the same change"
+    );
+    let change = Change {
+        weights: [("bonus".into(), 3.0)].into(),
+        formula: Some("format + w_bonus * bonus".into()),
+        rewards: [
+            ("noise".into(), None),
+            ("bonus".into(), Some(toml::from_str("kind = \"constant\"\nvalue = 2.0").unwrap())),
+        ]
+        .into(),
+    };
+    live.arm.check(&change).unwrap();
+    assert_eq!(live.arm.change(change, "test").await.unwrap().version, 1);
+    live.arm.step(1, "test").unwrap();
+    live.paused().await;
+    let names = |live: &Live| live.arm.view().conditions.unwrap().rewards.into_keys().collect::<Vec<_>>();
+    assert_eq!(names(&live), ["bonus", "format"]);
+    live.arm.stop("test").await.unwrap();
+    let left = live.end().await;
+    assert_eq!(left.status, ArmStatus::Stopped);
+    for rollout in left.rollouts() {
+        let format = number(&rollout["components"]["format"]);
+        assert_eq!(number(&rollout["reward"]), format + 6.0);
+        assert!(rollout["components"].get("noise").is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_had_is_refused_in_a_line_and_changes_nothing() {
+    struct Panics;
+    impl Reward for Panics {
+        fn score(&mut self, _: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+            panic!("over anything")
+        }
+    }
+    struct Errs;
+    impl Reward for Errs {
+        fn score(&mut self, _: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+            Err(RewardError::Failed("no such voice".into()))
+        }
+    }
+    struct Hangs(Arc<Mutex<gate::Receiver<()>>>);
+    impl Reward for Hangs {
+        fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+            let _ = self.0.lock().unwrap().recv();
+            ByLength.score(batch)
+        }
+    }
+    let mut registry = registry();
+    registry.register("panics", |_| Ok(Box::new(Panics)));
+    registry.register("errs", |_| Ok(Box::new(Errs)));
+    let (_hold, held) = gate::channel();
+    let held = Arc::new(Mutex::new(held));
+    registry.register("hangs", move |_| Ok(Box::new(Hangs(held.clone()))));
+    let scenario = SCENARIO.replace("probe_timeout_seconds = 5", "probe_timeout_seconds = 0.2");
+    let mut live = Live::start_paused(&scenario, registry).await;
+    let refused = [
+        (weight("niose", 1.0), "no formula uses the weight `niose`; did you mean `noise`? (known: noise)"),
+        (weight("noise", f64::INFINITY), "the weight `noise` is inf; give a number such as 0.5"),
+        (
+            formula("format + nois"),
+            "formula, column 10: unknown name `nois`; did you mean `noise`? (known: format, noise, w_noise)",
+        ),
+        (Change::default(), "the change is empty; give weights, a formula or rewards"),
+        (
+            reward("a/b", "kind = \"format\""),
+            "`a/b` is no name for a reward; use letters, digits, - and _, 100 at the most",
+        ),
+        (
+            reward("noise", "kind = \"pancis\""),
+            "[rewards.noise]: no reward kind is called `pancis`; did you mean `panics`?",
+        ),
+        (
+            reward("noise", "kind = \"constant\"\nvlaue = 1"),
+            "[rewards.noise]: reward kind `constant` has no option `vlaue`",
+        ),
+        (
+            reward("noise", "kind = \"errs\""),
+            "`noise` is not let in, and what was in force stays: no such voice",
+        ),
+        (reward("noise", "kind = \"panics\""), "it panicked over a trial batch: over anything"),
+        (reward("noise", "kind = \"hangs\""), "it gave no answer to a trial batch within 0.2 s"),
+    ];
+    for (change, expected) in refused {
+        let error = live.arm.change(change, "test").await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(error.to_string().lines().count(), 1);
+        if let ChangeError::Invalid { place: Some(place), .. } = error {
+            assert_eq!(place, 9, "counted from 0");
+        }
+    }
+    // Half of a change that is sound is not made either.
+    let half = Change { weights: [("noise".into(), 9.0)].into(), ..reward("format", "kind = \"errs\"") };
+    live.arm.change(half, "test").await.unwrap_err();
+    live.arm.resume("test").unwrap();
+    live.hear(|event| matches!(event, RunEvent::Resumed { .. }).then_some(())).await;
+    let left = live.end().await;
+    assert_eq!(left.status, ArmStatus::Done);
+    left.assert_adds_up(6);
+    assert!(left.journal().iter().all(|entry| entry.change.is_none()));
+    assert!(left.metrics().iter().all(|line| line["weights_version"] == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reward_that_is_swapped_over_its_batch_finishes_it() {
+    /// Waits at step 2 until it may go on.
+    struct Gated {
+        reached: Arc<AtomicBool>,
+        released: Arc<Mutex<gate::Receiver<()>>>,
+    }
+    impl Reward for Gated {
+        fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+            if batch.step == 2 {
+                self.reached.store(true, Ordering::SeqCst);
+                self.released.lock().unwrap().recv().unwrap();
+            }
+            Ok(vec![Some(-1.0); batch.items.len()])
+        }
+    }
+    let (reached, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (release, released) = gate::channel();
+    let released = Arc::new(Mutex::new(released));
+    let mut registry = registry();
+    registry.register("gated", {
+        let reached = reached.clone();
+        move |_| Ok(Box::new(Gated { reached: reached.clone(), released: released.clone() }))
+    });
+    registry.register("counted", {
+        let opened = opened.clone();
+        move |_| {
+            opened.fetch_add(1, Ordering::SeqCst);
+            Ok(Box::new(Constant { value: 7.0 }))
+        }
+    });
+    let live = Live::start(&SCENARIO.replace("by-length", "gated"), registry).await;
+    while !reached.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    let swapping = tokio::spawn({
+        let arm = live.arm.clone();
+        async move { arm.change(reward("noise", "kind = \"counted\""), "test").await }
+    });
+    while opened.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!swapping.is_finished(), "the step in hand is still made under the old one");
+    release.send(()).unwrap();
+    let applied = swapping.await.unwrap().unwrap();
+    assert!(applied.version == 1 && applied.step >= 3, "{applied:?}");
+    let left = live.end().await;
+    assert_eq!(left.status, ArmStatus::Done);
+    left.assert_adds_up(6);
+    for rollout in left.rollouts() {
+        let swapped = rollout["step"].as_u64().unwrap() >= applied.step;
+        let expected = if swapped { (1, 7.0) } else { (0, -1.0) };
+        let found = (rollout["weights_version"].as_u64().unwrap(), number(&rollout["components"]["noise"]));
+        assert_eq!(found, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_swaps_and_a_thousand_weights_lose_no_group_and_mix_no_version() {
+    const TASKS: usize = 8;
+    const EACH: usize = 125;
+    let scenario = SCENARIO.replace("steps = 6", "steps = 1000000");
+    let mut live = Live::start(&scenario.replace("by-length", "constant"), registry()).await;
+    live.hear(|event| matches!(event, RunEvent::StepDone { .. }).then_some(())).await;
+    let mut tasks = Vec::new();
+    for task in 0..2 * TASKS {
+        let arm = live.arm.clone();
+        tasks.push(tokio::spawn(async move {
+            for number in 0..EACH {
+                // Every value is given once.
+                let value = 1.0 + (task * EACH + number) as f64;
+                let change = if task < TASKS {
+                    reward("noise", &format!("kind = \"constant\"\nvalue = {value:?}"))
+                } else {
+                    weight("noise", value)
+                };
+                arm.change(change, "test").await.unwrap();
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let generation = live.arm.view().conditions.unwrap().rewards["noise"].generation;
+    assert_eq!(generation, 1 + (TASKS * EACH) as u64);
+    live.arm.stop("test").await.unwrap();
+    let left = live.end().await;
+    assert_eq!(left.status, ArmStatus::Stopped);
+
+    // What each version says, by the journal: the score and the weight.
+    let mut versions = vec![(0.0, 1.0)];
+    let mut steps = vec![1];
+    let mut journal: Vec<Entry> = left.journal();
+    journal.retain(|entry| entry.change.is_some());
+    assert_eq!(journal.len(), 2 * TASKS * EACH);
+    for (place, entry) in journal.iter().enumerate() {
+        assert_eq!(entry.version, place as u64 + 1);
+        let change = entry.change.as_ref().unwrap();
+        let (score, weight) = *versions.last().unwrap();
+        versions.push(match (change.weights.get("noise"), change.rewards.get("noise")) {
+            (Some(weight), None) => (score, *weight),
+            (None, Some(Some(spec))) => (spec.options["value"].as_float().unwrap(), weight),
+            _ => panic!("{entry:?}"),
+        });
+        steps.push(entry.step);
+    }
+    let taken = left.metrics().len() as u64;
+    left.assert_adds_up(taken);
+    assert!(taken >= EACH as u64, "each task waited for a boundary every time");
+    for rollout in left.rollouts() {
+        let version = rollout["weights_version"].as_u64().unwrap() as usize;
+        let (score, weight) = versions[version];
+        assert_eq!(number(&rollout["components"]["noise"]), score);
+        assert_eq!(number(&rollout["reward"]), number(&rollout["components"]["format"]) + weight * score);
+        // The last version whose first step was not later.
+        let step = rollout["step"].as_u64().unwrap();
+        assert_eq!(version, steps.partition_point(|first| *first <= step) - 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reward_that_fails_too_often_pauses_its_arm_and_a_swap_lets_it_go_on() {
+    struct Panics;
+    impl Reward for Panics {
+        fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+            if batch.step == 3 { panic!("always at step 3") } else { ByLength.score(batch) }
+        }
+    }
+    let mut registry = registry();
+    registry.register("panics", |_| Ok(Box::new(Panics)));
+    let mut live = Live::start(&SCENARIO.replace("by-length", "panics"), registry).await;
+    assert_eq!(live.paused().await, 2);
+    let view = live.arm.view();
+    let reason = view.reason.unwrap();
+    assert!(
+        view.status == ArmState::Paused
+            && reason.contains("`reward/noise` failed more than 5 times")
+            && reason.contains("always at step 3"),
+        "{reason}"
+    );
+    // As it is, it only fails again.
+    live.arm.resume("test").unwrap();
+    assert_eq!(live.paused().await, 2);
+    assert_eq!(live.arm.change(reward("noise", "kind = \"by-length\""), "test").await.unwrap().step, 3);
+    live.arm.resume("test").unwrap();
+    let left = live.end().await;
+    assert_eq!(left.status, ArmStatus::Done);
+    left.assert_adds_up(6);
+    let by: Vec<String> = left.journal().into_iter().map(|entry| entry.by).collect();
+    assert_eq!(by, ["engine", "test", "engine", "test", "test"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_arm_that_nobody_helps_ends_with_the_reason() {
+    struct Panics;
+    impl Reward for Panics {
+        fn score(&mut self, _: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+            panic!("always")
+        }
+    }
+    let mut registry = registry();
+    registry.register("panics", |_| Ok(Box::new(Panics)));
+    let scenario = SCENARIO
+        .replace("by-length", "panics")
+        .replace("[supervision]", "[supervision]\nhelp_timeout_seconds = 0.01\nrestarts = 0");
+    let left = Live::start(&scenario, registry).await.end().await;
+    let ArmStatus::Failed { reason } = &left.status else { panic!("{:?}", left.status) };
+    assert!(
+        reason.contains("`reward/noise` failed more than 0 times")
+            && reason.contains("; nobody helped it within 0.01 s (supervision.help_timeout_seconds)"),
+        "{reason}"
+    );
+    assert!(left.dir().join("checkpoints/step-000000/model.safetensors").is_file());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_missing_scores_pause_the_arm() {
+    struct Mute;
+    impl Reward for Mute {
+        fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
+            Ok(vec![None; batch.items.len()])
+        }
+    }
+    let mut registry = registry();
+    registry.register("mute", |_| Ok(Box::new(Mute)));
+    let scenario = SCENARIO.replace("by-length", "mute").replace("steps = 6", "steps = 12");
+    let mut live = Live::start(&scenario, registry).await;
+    assert_eq!(live.paused().await, 10);
+    assert!(
+        live.arm.view().reason.unwrap().contains("40 of 80 scores could not be had in the last 10 steps")
+    );
+    live.arm.change(reward("noise", "kind = \"by-length\""), "test").await.unwrap();
+    live.arm.resume("test").unwrap();
+    let left = live.end().await;
+    assert_eq!(left.status, ArmStatus::Done);
+    left.assert_adds_up(12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_arm_stops_by_itself_and_ended_ones_take_no_orders() {
+    let mut live = Live::start_paused(SCENARIO, registry()).await;
+    let folder = live.arm.checkpoint("test").await.unwrap();
+    assert!(folder.ends_with("checkpoints/step-000000") && folder.join("model.safetensors").is_file());
+    live.arm.stop("test").await.unwrap();
+    live.hear(|event| matches!(event, RunEvent::ArmEnded { .. }).then_some(())).await;
+    let ended = "arm `a` (seed 3) has ended";
+    assert!(live.arm.change(weight("noise", 2.0), "test").await.unwrap_err().to_string().contains(ended));
+    assert!(live.arm.pause("test", None).unwrap_err().to_string().contains(ended));
+    assert!(live.arm.checkpoint("test").await.unwrap_err().contains(ended));
+    assert_eq!(live.arm.view().status, ArmState::Stopped);
+    let (run, stop) = (live.run.clone(), live.stop.clone());
+    let left = live.end().await;
+    assert_eq!((left.status.clone(), *stop.borrow()), (ArmStatus::Stopped, false));
+    assert!(run.has_ended());
+    assert_eq!(run.journal().len(), left.journal().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_arm_that_waits_for_its_turn_begins_under_what_it_was_changed_to() {
+    let scenario = SCENARIO.replace("seeds = [3]", "seeds = [3, 4]\nparallel_arms = 1");
+    let mut live = Live::start_paused(&scenario, registry()).await;
+    let waiting = live.run.arm("a", 4).unwrap();
+    assert_eq!(waiting.view().status, ArmState::Waiting);
+    let change = Change {
+        weights: [("noise".into(), 2.0)].into(),
+        ..reward("noise", "kind = \"constant\"\nvalue = 5.0")
+    };
+    assert_eq!(waiting.change(change, "test").await.unwrap(), Applied { version: 1, step: 1 });
+    live.arm.stop("test").await.unwrap();
+    let outcome = live.ended.await.unwrap();
+    assert_eq!(outcome.arms[1].status, ArmStatus::Done);
+    let rollouts = lines(&live.folder.path().join("run/a/seed-4/rollouts.jsonl"));
+    let trained: Vec<&Value> = rollouts.iter().filter(|rollout| rollout["phase"] == "train").collect();
+    assert_eq!(trained.len(), 24);
+    for rollout in trained {
+        assert_eq!(number(&rollout["reward"]), number(&rollout["components"]["format"]) + 10.0);
+        assert_eq!(rollout["weights_version"], 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_run_resumes_under_what_was_in_force() {
+    let change_at_two = async |live: &mut Live| {
+        live.arm.step(2, "test").unwrap();
+        live.paused().await;
+        live.arm.change(reward("noise", "kind = \"constant\"\nvalue = 2.0"), "test").await.unwrap();
+        live.arm.change(weight("noise", 0.1), "test").await.unwrap();
+        live.arm.step(1, "test").unwrap();
+        live.paused().await;
+        live.arm.change(formula("format - w_noise * noise"), "test").await.unwrap();
+    };
+    let mut live = Live::start_paused(SCENARIO, registry()).await;
+    change_at_two(&mut live).await;
+    live.arm.resume("test").unwrap();
+    let whole = live.end().await;
+
+    let mut live = Live::start_paused(SCENARIO, registry()).await;
+    change_at_two(&mut live).await;
+    // The checkpoint of the stop is older than the last change, which only the journal has.
+    live.stop.send_replace(true);
+    let stopped = live.end().await;
+    assert_eq!((stopped.status.clone(), stopped.metrics().len()), (ArmStatus::Stopped, 3));
+    let changes = |left: &Left| left.journal().iter().filter(|entry| entry.change.is_some()).count();
+    let before = changes(&stopped);
+    let live = Live::start_in(stopped.folder, SCENARIO, registry(), |args| args.resume = true).await;
+    let resumed = live.end().await;
+    assert_eq!(resumed.status, ArmStatus::Done);
+    assert_eq!(changes(&resumed), before, "nothing is changed twice");
+    assert_eq!(timeless(&resumed.dir().join("metrics.jsonl")), timeless(&whole.dir().join("metrics.jsonl")));
+    assert_eq!(resumed.rollouts(), whole.rollouts());
+    assert_eq!(resumed.metrics().last().unwrap()["weights_version"], 3);
+}
+
+/// A run with twenty changes of every kind, one after each of its first steps.
+async fn changed_twenty_times() -> Left {
+    let scenario = SCENARIO
+        .replace("steps = 6", "steps = 24")
+        .replace("every = 2", "every = 0")
+        .replace("weights = { noise = 1.0 }", "weights = { noise = { schedule = [[1, 0.1], [30, 1.0]] } }");
+    let mut live = Live::start_paused(&scenario, registry()).await;
+    for number in 0..20_u32 {
+        live.arm.step(1, "test").unwrap();
+        live.paused().await;
+        // Numbers that are hard to write down.
+        let value = 1.0 / f64::from(3 + number);
+        let change = match number % 5 {
+            0 => reward("noise", &format!("kind = \"constant\"\nvalue = {value:?}")),
+            1 if number > 5 => weight("noise", value),
+            1 => reward("format", "kind = \"by-length\""),
+            2 => Change {
+                weights: [("extra".into(), value)].into(),
+                formula: Some("w_extra * extra + exp(w_noise) * noise - format / 3".into()),
+                ..reward("extra", "kind = \"by-length\"")
+            },
+            3 => reward("noise", "kind = \"by-length\""),
+            _ => Change {
+                formula: Some(format!("{value:?} * noise + format")),
+                rewards: [("extra".into(), None)].into(),
+                ..Change::default()
+            },
+        };
+        live.arm.change(change, "test").await.unwrap();
+    }
+    live.arm.resume("test").unwrap();
+    live.end().await
+}
+
+/// Repeats a run.
+async fn replay(left: &Left) -> (Left, Vec<Comparison>) {
+    let recorded = left.folder.path().join("run");
+    let mut experiment = scenarios::load(&recorded.join("scenario.toml"), &[], &[], None).unwrap();
+    let recording = Recording::open(&recorded, &mut experiment).unwrap();
+    let live = Live::start_in(tempfile::tempdir().unwrap(), SCENARIO, registry(), |args| {
+        args.experiment = experiment.clone();
+        args.controlled = false;
+        args.replay = Some(recording.replay.clone());
+    })
+    .await;
+    let again = live.end().await;
+    let compared = recording.compare(&again.folder.path().join("run"), &experiment).unwrap();
+    (again, compared)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_replay_of_a_run_with_twenty_changes_is_the_same_bit_for_bit() {
+    let left = changed_twenty_times().await;
+    assert_eq!(left.status, ArmStatus::Done);
+    let (again, compared) = replay(&left).await;
+    assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 24 steps, with 20 changes");
+    assert_eq!(again.rollouts(), left.rollouts());
+    let versions = |left: &Left| {
+        let changes = left.journal().into_iter().filter(|entry| entry.change.is_some());
+        changes.map(|entry| (entry.version, entry.step, entry.change, entry.from)).collect::<Vec<_>>()
+    };
+    assert_eq!(versions(&again), versions(&left));
+    assert_eq!(versions(&again).len(), 20);
+
+    // A journal that says something else does not make the same run.
+    let journal = left.folder.path().join("run/control.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, text.replacen("\"value\":0.3333333333333333", "\"value\":0.25", 1)).unwrap();
+    let difference = replay(&left).await.1[0].difference.clone().unwrap();
+    assert_eq!((difference.step, difference.field.as_deref()), (2, Some("reward")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_is_repeated_as_far_as_it_came() {
+    let mut live = Live::start_paused(SCENARIO, registry()).await;
+    live.arm.step(3, "test").unwrap();
+    live.paused().await;
+    live.arm.change(weight("noise", 0.3), "test").await.unwrap();
+    live.arm.step(1, "test").unwrap();
+    live.paused().await;
+    live.stop.send_replace(true);
+    let left = live.end().await;
+    let (again, compared) = replay(&left).await;
+    assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 4 steps, with 1 changes");
+    assert_eq!((again.status.clone(), again.metrics().len()), (ArmStatus::Stopped, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduled_weight_follows_its_course_until_it_is_changed_by_hand() {
+    let scenario = SCENARIO.replace("noise = 1.0", "noise = { schedule = [[0, 0.0], [4, 2.0]] }");
+    let mut live = Live::start_paused(&scenario, registry()).await;
+    live.arm.step(3, "test").unwrap();
+    live.paused().await;
+    let view = live.arm.view().conditions.unwrap();
+    assert_eq!((view.weights["noise"], view.schedules.len()), (2.0, 1), "of the next step");
+    live.arm.change(weight("noise", 0.25), "test").await.unwrap();
+    assert!(live.arm.view().conditions.unwrap().schedules.is_empty());
+    live.arm.resume("test").unwrap();
+    let left = live.end().await;
+    let weights: Vec<f64> = left.metrics().iter().map(|line| number(&line["weights"]["noise"])).collect();
+    assert_eq!(weights, [0.5, 1.0, 1.5, 0.25, 0.25, 0.25]);
+    for rollout in left.rollouts() {
+        let step = rollout["step"].as_u64().unwrap() as usize;
+        let [format, noise] = ["format", "noise"].map(|name| number(&rollout["components"][name]));
+        assert_eq!(number(&rollout["reward"]), format + weights[step - 1] * noise);
+        assert_eq!(rollout["weights_version"], u64::from(step > 3));
+    }
+    let from = left.journal().into_iter().find_map(|entry| entry.from).unwrap();
+    assert_eq!(from["weights"]["noise"]["schedule"], serde_json::json!([[0, 0.0], [4, 2.0]]));
+}
+
+/// Prints how long steps are held up at their boundary: `cargo nextest run longest_delay --run-ignored only
+/// --no-capture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, for docs/log.md"]
+async fn longest_delay_of_a_step_by_a_swap() {
+    let mut live = Live::start(&SCENARIO.replace("steps = 6", "steps = 1000000"), registry()).await;
+    live.hear(|event| matches!(event, RunEvent::StepDone { .. }).then_some(())).await;
+    for number in 0..1000 {
+        let change = reward("noise", &format!("kind = \"constant\"\nvalue = {number}.5"));
+        live.arm.change(change, "test").await.unwrap();
+    }
+    live.arm.stop("test").await.unwrap();
+    let left = live.end().await;
+    let swapped: std::collections::BTreeSet<u64> = left.journal().iter().map(|entry| entry.step).collect();
+    for (what, with) in [("a swap", true), ("none", false)] {
+        let mut delays: Vec<f64> = left
+            .metrics()
+            .iter()
+            .filter(|line| swapped.contains(&line["step"].as_u64().unwrap()) == with)
+            .map(|line| number(&line["boundary_seconds"]) * 1e3)
+            .collect();
+        delays.sort_by(f64::total_cmp);
+        let Some(longest) = delays.last() else { continue };
+        let median = delays[delays.len() / 2];
+        println!("{} boundaries with {what}: median {median:.4} ms, longest {longest:.4} ms", delays.len());
+    }
+}
