@@ -23,7 +23,7 @@ use crate::sampling::{Completion, SamplingParams};
 use crate::tower::ClipFeatures;
 
 /// The files beside the weights that make a Hugging Face directory whole.
-const SIDE_FILES: [&str; 12] = [
+const SIDE_FILES: [&str; 13] = [
     "config.json",
     "generation_config.json",
     "preprocessor_config.json",
@@ -36,6 +36,8 @@ const SIDE_FILES: [&str; 12] = [
     "merges.txt",
     "chat_template.jinja",
     "chat_template.json",
+    // The voices of a whole Qwen2.5-Omni, without which transformers does not open it.
+    "spk_dict.pt",
 ];
 
 /// How a policy is opened.

@@ -76,6 +76,7 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
     let first_rows = curriculum(config, &training)?.map(|rows| Rows::new(rows, *seed));
 
     let policy = open_policy(&config.policy, args.device, *seed)?;
+    hears(&policy)?;
     let processor = policy.processor().clone();
     let source = args.audio_source.clone().unwrap_or_else(|| audio_source(config, &processor));
     for questions in std::iter::once(&training).chain(suites.iter().map(|suite| &suite.questions)) {
@@ -165,15 +166,16 @@ pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Res
         adapter: (config.train == TrainMode::Lora).then(|| adapter(config, seed)),
         from_scratch: config.from_scratch.then(|| derive(seed, Purpose::Weights, &[])),
     };
-    let policy = Policy::open(&folder, &options).map_err(|error| error.to_string())?;
-    if policy.config().audio.is_none() {
-        let name = policy.config().architecture.name();
-        return Err(format!(
-            "{}: {name} hears nothing; policy.path needs a model that does, Qwen2-Audio or Qwen2.5-Omni",
-            folder.display()
-        ));
+    Policy::open(&folder, &options).map_err(|error| error.to_string())
+}
+
+/// A run's questions are about sounds.
+fn hears(policy: &Policy) -> Result<(), String> {
+    if policy.config().audio.is_some() {
+        return Ok(());
     }
-    Ok(policy)
+    let name = policy.config().architecture.name();
+    Err(format!("policy.path: {name} hears nothing; write the directory of a Qwen2-Audio or Qwen2.5-Omni"))
 }
 
 /// The adapter that `train = "lora"` trains.
