@@ -12,7 +12,7 @@
 //! frame's faintest bands, near the floor, the rounding of its loudest shows: up to 1e-4.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use realfft::num_complex::Complex;
@@ -117,22 +117,41 @@ impl Default for PreprocessorConfig {
     }
 }
 
+/// What a directory says of its feature extractor, and the file it is in.
+fn preprocessor_config(dir: &Path) -> Result<(PathBuf, serde_json::Value), AudioError> {
+    let read = |path: &Path| -> Result<serde_json::Value, AudioError> {
+        let error = |what: String| AudioError::Config { path: path.into(), what };
+        let text = fs::read_to_string(path)
+            .map_err(|e| error(format!("cannot be read ({e}); copy it from the model's hub page")))?;
+        serde_json::from_str(&text).map_err(|e| error(format!("bad JSON: {e}")))
+    };
+    let (old, new) = (dir.join("preprocessor_config.json"), dir.join("processor_config.json"));
+    if !old.exists() && new.exists() {
+        let mut json = read(&new)?;
+        if let Some(extractor) = json.get_mut("feature_extractor") {
+            return Ok((new, extractor.take()));
+        }
+    }
+    Ok((old.clone(), read(&old)?))
+}
+
 impl FeatureExtractor {
-    /// Reads `preprocessor_config.json` of a Hugging Face model directory.
+    /// Reads `preprocessor_config.json` of a Hugging Face model directory, or where there is none what transformers 5 puts
+    /// into `processor_config.json`.
     ///
     /// # Errors
     /// [`AudioError::Config`] when the file is missing, not JSON, or asks for something else than Whisper's features.
     pub fn open(dir: &Path) -> Result<Self, AudioError> {
-        let path = dir.join("preprocessor_config.json");
+        let (path, json) = preprocessor_config(dir)?;
         let error = |what: String| AudioError::Config { path: path.clone(), what };
-        let text = fs::read_to_string(&path)
-            .map_err(|e| error(format!("cannot be read ({e}); copy it from the model's hub page")))?;
+        // A file that serves images too speaks of their normalisation.
+        let of_images = json.get("image_processor_type").is_some();
         let json: PreprocessorConfig =
-            serde_json::from_str(&text).map_err(|e| error(format!("bad JSON: {e}")))?;
+            serde_json::from_value(json).map_err(|e| error(format!("bad JSON: {e}")))?;
         for (key, unsupported) in [
             ("padding_value", json.padding_value != 0.0),
             ("dither", json.dither != 0.0),
-            ("do_normalize", json.do_normalize),
+            ("do_normalize", json.do_normalize && !of_images),
         ] {
             if unsupported {
                 return Err(error(format!("`{key}` other than 0 or false is not supported; remove it")));

@@ -132,3 +132,21 @@ fn hub_configurations_are_read_and_others_refused() {
     let missing = FeatureExtractor::open(&dir.path().join("none")).unwrap_err().to_string();
     assert!(missing.contains("none/preprocessor_config.json: cannot be read"), "{missing}");
 }
+
+#[test]
+fn what_transformers_5_saves_and_files_that_serve_images_too_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, json: &str| fs::write(dir.path().join(name), json).unwrap();
+    let seconds = || FeatureExtractor::open(dir.path()).unwrap().config().chunk_length_seconds;
+    write(
+        "processor_config.json",
+        r#"{"feature_extractor": {"chunk_length": 7, "feature_size": 128}, "processor_class": "Qwen2AudioProcessor"}"#,
+    );
+    assert_eq!(seconds(), 7);
+    let images =
+        r#"{"chunk_length": 300, "do_normalize": true, "image_processor_type": "Qwen2VLImageProcessor"}"#;
+    write("preprocessor_config.json", images);
+    assert_eq!(seconds(), 300, "the older file comes first, and its normalisation is that of images");
+    write("preprocessor_config.json", r#"{"do_normalize": true}"#);
+    assert!(FeatureExtractor::open(dir.path()).unwrap_err().to_string().contains("`do_normalize`"));
+}
