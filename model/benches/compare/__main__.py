@@ -61,6 +61,10 @@ def arguments():
     parser.add_argument("--decode", default="8", help="batches to measure the writing of tokens at")
     parser.add_argument("--scratch", type=Path, help="where the checkpoints go; removed afterwards")
     args = parser.parse_args()
+    if args.executable and not args.executable.is_file():
+        parser.error(f"--executable {args.executable}: no such file; leave it out and cargo builds it")
+    if unknown := set(args.train.split(",")) - set(OURS):
+        parser.error(f"--train {','.join(sorted(unknown))}: write lora, full, or lora,full")
     args.architecture = args.architecture or [checkpoints.QWEN2_AUDIO]
     args.dtype = args.dtype or ("f32" if args.device == "cpu" else "bf16")
     return args

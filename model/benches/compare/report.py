@@ -75,6 +75,8 @@ class Report:
         print(f"{'':30}{'ours':>12}{'theirs':>12}{'theirs / ours':>15}")
         if ours.get("load_seconds") and theirs.get("load_seconds"):
             self.row("30 s MP3 to log-mel, ms", 1e3 * ours["load_seconds"], 1e3 * theirs["load_seconds"])
+        elif ours.get("load_seconds"):
+            print(f"{'30 s MP3 to log-mel, ms':30}{1e3 * ours['load_seconds']:12.2f}  (librosa is missing)")
         for own, other in zip(ours["decode"], theirs["decode"]):
             self.decode(sizes, prompt, own, other)
         self.steps(sizes, prompt, train, ours, theirs)
