@@ -244,7 +244,7 @@ fn some_clip_loads(questions: &[Arc<Question>], source: &AudioSource) -> Result<
     }
 }
 
-fn slots(config: &ArmConfig, rewards: &BTreeMap<String, RewardSource>, recorder: Slot<RecorderMsg>) -> Slots {
+fn slots(config: &ArmConfig, recorder: Slot<RecorderMsg>) -> Slots {
     let timeout = Duration::from_secs_f64(config.supervision.call_timeout_seconds);
     // Steps collected ahead and an evaluation may ask at the same time.
     let capacity = config.grpo.max_staleness as usize + 2;
