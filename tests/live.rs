@@ -586,7 +586,7 @@ async fn an_arm_stops_by_itself_and_ended_ones_take_no_orders() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_arm_that_waits_for_its_turn_begins_under_what_it_was_changed_to() {
     let scenario = SCENARIO.replace("seeds = [3]", "seeds = [3, 4]\nparallel_arms = 1");
-    let mut live = Live::start_paused(&scenario, registry()).await;
+    let live = Live::start_paused(&scenario, registry()).await;
     let waiting = live.run.arm("a", 4).unwrap();
     assert_eq!(waiting.view().status, ArmState::Waiting);
     let change = Change {
