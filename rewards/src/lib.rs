@@ -25,7 +25,9 @@
 //!
 //! # Writing a reward
 //!
-//! Implement [`Reward`] and register it under a name; `[rewards.brevity] kind = "brevity"` then uses it.
+//! Implement [`Reward`] and register it under a name; `[rewards.brevity] kind = "brevity"` then uses it, in a `sandbox`
+//! whose `main` hands the registry to `sandbox::main_with`: `examples/custom-reward` is one. `docs/plugins.md` has rewards
+//! in other languages.
 //!
 //! ```
 //! use rewards::{Reward, RewardBatch, RewardError, RewardRegistry, read_options};

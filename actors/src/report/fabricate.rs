@@ -157,6 +157,7 @@ impl Made {
         components.insert("think".into(), if missing { Value::Null } else { json!(noise.near(0.86, 0.04)) });
         json!({"step": step, "total_steps": self.steps, "policy_version": step, "weights_version": 0, "staleness": 0,
             "reward": noise.near(accuracy * if adaptive { 2.4 } else { 1.0 } + 0.4, 0.2), "components": components,
+            "missing_causes": if missing { json!({"think": {"null": 60, "timed_out": 4}}) } else { json!({}) },
             "accuracy": accuracy, "think_rate": think,
             "think_rate_by_difficulty": {"easy": noise.near(rate(0), 0.1).clamp(0.0, 1.0),
                 "medium": if step.is_multiple_of(9) { Value::Null } else { json!(noise.near(rate(1), 0.15).clamp(0.0, 1.0)) },

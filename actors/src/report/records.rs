@@ -32,6 +32,7 @@ pub(super) struct MetricsRow {
     pub total_steps: Option<u64>,
     pub reward: Option<f64>,
     pub components: BTreeMap<String, Option<f64>>,
+    pub missing_causes: BTreeMap<String, BTreeMap<String, u64>>,
     pub accuracy: Option<f64>,
     pub think_rate: Option<f64>,
     pub think_rate_by_difficulty: BTreeMap<String, Option<f64>>,

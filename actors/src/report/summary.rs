@@ -52,6 +52,8 @@ pub struct ArmSummary {
     pub seeds: Vec<SeedSummary>,
     /// What became of its groups, over all seeds; none where nothing was sampled to train on.
     pub groups: Option<GroupCounts>,
+    /// Scores that could not be had, by component and cause, over all seeds.
+    pub missing: BTreeMap<String, BTreeMap<String, u64>>,
     /// Its last evaluation, by suite. A suite not evaluated yet is missing.
     pub evals: BTreeMap<String, Evaluation>,
     /// The row of the paper's Table 1 for an arm of this name.
@@ -204,6 +206,7 @@ impl ArmSummary {
             adaptive: arm.adaptive,
             seeds: arm.seeds.iter().map(SeedSummary::of).collect(),
             groups: groups(arm),
+            missing: missing(arm),
             evals: evals.collect(),
             paper: paper::row_of(&arm.name),
             timing: timing(arm),
@@ -301,6 +304,17 @@ fn groups(arm: &ArmDir) -> Option<GroupCounts> {
     (total.dispatched > 0).then_some(total)
 }
 
+fn missing(arm: &ArmDir) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let mut total: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    let rows = arm.seeds.iter().flat_map(|seed| seed.metrics.values());
+    for (component, causes) in rows.flat_map(|row| &row.missing_causes) {
+        for (cause, count) in causes {
+            *total.entry(component.clone()).or_default().entry(cause.clone()).or_default() += count;
+        }
+    }
+    total
+}
+
 fn timing(arm: &ArmDir) -> Option<Timing> {
     let rows = || arm.seeds.iter().flat_map(|seed| seed.metrics.values());
     let sum = |get: fn(&super::records::MetricsRow) -> Option<f64>| rows().filter_map(get).sum::<f64>();
@@ -374,6 +388,12 @@ fn notes(run: &RunDir, arms: &[ArmSummary]) -> Vec<String> {
         }
         if !arm.seeds.is_empty() && arm.evals.is_empty() {
             notes.push(format!("{} has not been evaluated yet.", arm.name));
+        }
+        for (component, causes) in &arm.missing {
+            let counts: Vec<String> =
+                causes.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
+            let (total, counts) = (causes.values().sum::<u64>(), counts.join(", "));
+            notes.push(format!("{}: {total} scores of `{component}` could not be had ({counts}).", arm.name));
         }
         if let Some(groups) = arm.groups.as_ref().filter(|groups| !groups.adds_up()) {
             notes.push(format!(

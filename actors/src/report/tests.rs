@@ -69,6 +69,9 @@ fn a_killed_run_tells_what_it_has() {
         !summary.notes.iter().any(|note| note.contains("could not be read")),
         "half a last line is no news"
     );
+    // Step 7 of both seeds.
+    let missing = format!("{}: 128 scores of `think` could not be had (120 null, 8 timed_out).", killed.name);
+    assert!(summary.notes.contains(&missing), "{:?}", summary.notes);
 }
 
 #[test]
