@@ -79,7 +79,7 @@ fn assert_logprobs_and_gradients(policy: &Policy, model: &str, name: &str) {
     assert_close(&found.logprobs.detach(), &golden["completion_logps"], name);
     let mean = found.logprobs.sum(Kind::Float) / found.mask.sum(Kind::Float);
     assert!((mean.double_value(&[]) - golden["mean_logprob"].double_value(&[0])).abs() < TOLERANCE);
-    mean.backward();
+    found.backward(&mean).unwrap();
     let mut squares = 0.0;
     let trainable = policy.trainable();
     assert_eq!(trainable.len(), grad_norms.len());
@@ -102,6 +102,9 @@ fn adapters_of_peft_have_the_same_logits_logprobs_and_gradients() {
         assert_logits(&policy, &pair(&policy), &expected["logits"], name);
         assert_logits(&policy.replica().unwrap(), &pair(&policy), &expected["logits"], "a sampler");
         assert_logprobs_and_gradients(&policy, model, name);
+        let adapter = Some(Adapter::Directory(adapter_dir(name)));
+        let options = PolicyOptions { adapter, gradient_checkpointing: Some(true), ..Default::default() };
+        assert_logprobs_and_gradients(&Policy::open(&base(model), &options).unwrap(), model, name);
     }
 }
 

@@ -97,7 +97,6 @@ fn assert_close(found: &Tensor, expected: &Tensor, tolerance: f64, what: &str) {
 /// Sampled log-probabilities are those that [`Policy::logprobs`] computes of the same completions.
 #[track_caller]
 fn assert_samples_agree(policy: &Policy, prompts: &[Prompt], completions: &[Completion], temperature: f64) {
-    let _guard = tch::no_grad_guard();
     let found = policy.logprobs(&groups(prompts, completions), temperature).unwrap();
     for (row, completion) in completions.iter().enumerate() {
         let length = completion.ids.len() as i64;
@@ -237,8 +236,10 @@ fn packed_groups_have_the_logprobs_and_gradients_of_single_sequences() {
     let weights =
         Tensor::from_slice(&(0..42).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>()).view([6, 7]);
 
-    let together = policy.logprobs(&packed, 0.9).unwrap();
-    (&together.logprobs * &weights).sum(Kind::Float).backward();
+    let together = policy.forward(&packed, 0.9, 0).unwrap();
+    let packed_logprobs = together.logprobs.shallow_clone();
+    let sum = (&together.logprobs * &weights).sum(Kind::Float);
+    together.backward(&sum).unwrap();
     let expected_gradients = gradients(&policy);
 
     let mut row = 0;
@@ -246,10 +247,11 @@ fn packed_groups_have_the_logprobs_and_gradients_of_single_sequences() {
         for &completion in &group.completions {
             let length = completion.len() as i64;
             let single = Group { prompt: group.prompt, completions: vec![completion] };
-            let alone = policy.logprobs(&[single], 0.9).unwrap();
-            let both = together.logprobs.get(row).narrow(0, 0, length);
+            let alone = policy.forward(&[single], 0.9, 0).unwrap();
+            let both = packed_logprobs.get(row).narrow(0, 0, length);
             assert_close(&alone.logprobs.get(0), &both, 1e-5, &format!("completion {row}"));
-            (&alone.logprobs.get(0) * weights.get(row).narrow(0, 0, length)).sum(Kind::Float).backward();
+            let sum = (&alone.logprobs.get(0) * weights.get(row).narrow(0, 0, length)).sum(Kind::Float);
+            alone.backward(&sum).unwrap();
             row += 1;
         }
     }
@@ -265,7 +267,7 @@ fn masked_places_hold_zero_and_take_no_gradient() {
     let policy = policy();
     let prompts = prompts(&policy);
     let group = Group { prompt: &prompts[0], completions: vec![&[5, 6, 7], &[], &[8]] };
-    let found = policy.logprobs(&[group], 1.0).unwrap();
+    let found = policy.forward(&[group], 1.0, 0).unwrap();
     let mask: Vec<bool> = Vec::try_from(found.mask.flatten(0, -1)).unwrap();
     assert_eq!(mask, [true, true, true, false, false, false, true, false, false]);
     let padding = found.logprobs.masked_select(&found.mask.logical_not());

@@ -14,3 +14,4 @@ mod qwen2_5_omni_parity;
 mod qwen2_audio_parity;
 mod qwen3_parity;
 mod runs;
+mod train_step_parity;

@@ -232,10 +232,7 @@ impl OptimizerState {
             })
             .collect();
         let reference = match &self.reference {
-            Some(reference) => {
-                let _no_grad = tch::no_grad_guard();
-                Some(reference.logprobs(&packed, self.args.temperature)?.logprobs)
-            }
+            Some(reference) => Some(reference.logprobs(&packed, self.args.temperature)?.logprobs),
             None => None,
         };
         let current = self.policy.forward(&packed, self.args.temperature, dropout_seed)?;
@@ -263,7 +260,7 @@ impl OptimizerState {
             },
             &self.args.grpo,
         );
-        outputs.loss.f_backward()?;
+        current.backward(&outputs.loss)?;
         Ok(outputs.metrics)
     }
 
@@ -285,7 +282,7 @@ impl OptimizerState {
                 .collect();
             let current = self.policy.forward(&packed, 1.0, self.dropout_seed(0, index))?;
             let loss = sft_loss(&current.logprobs, &current.mask, tokens);
-            loss.f_backward()?;
+            current.backward(&loss)?;
             total += loss.f_double_value(&[])?;
         }
         let grad_norm = self.apply(lr);

@@ -114,7 +114,9 @@ fn logprobs_and_gradients(bencher: Bencher, mixed_lengths: bool) {
     let groups = groups(&prompts, &completions);
     let tokens: usize = completions.iter().map(Vec::len).sum();
     bencher.counter(ItemsCount::new(tokens)).bench_local(|| {
-        policy.logprobs(&groups, 1.0).expect("good groups").logprobs.sum(Kind::Float).backward();
+        let forward = policy.forward(&groups, 1.0, 0).expect("good groups");
+        let sum = forward.logprobs.sum(Kind::Float);
+        forward.backward(&sum).expect("a gradient");
         for (_, mut tensor) in policy.trainable() {
             tensor.zero_grad();
         }

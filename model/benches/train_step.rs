@@ -41,6 +41,9 @@ struct Args {
     /// An adapter of rank 8 on the linear layers trains instead of the weights.
     #[arg(long)]
     lora: bool,
+    /// Whether layers are recomputed in the backward pass; the policy's own choice if absent.
+    #[arg(long)]
+    checkpointing: Option<bool>,
     #[arg(long, default_value = "cpu")]
     device: String,
     /// `f32` or `bf16`; the policy's own choice if absent.
@@ -111,8 +114,14 @@ fn open(args: &Args) -> Result<Policy, Error> {
     };
     let device = model::device::resolve(&args.device)?.device;
     let adapter = args.lora.then(|| Adapter::Fresh { config: LoraConfig::default(), seed: 1 });
-    let options =
-        PolicyOptions { device, dtype, train_audio_tower: args.audio_tower, adapter, from_scratch: None };
+    let options = PolicyOptions {
+        device,
+        dtype,
+        train_audio_tower: args.audio_tower,
+        adapter,
+        gradient_checkpointing: args.checkpointing,
+        from_scratch: None,
+    };
     Ok(match &args.policy {
         Some(dir) => Policy::open(dir, &options)?,
         None => random_policy::open(&Size { width: 128, layers: 3, window_seconds: 30 }, true, &options),
@@ -165,7 +174,7 @@ impl Bench {
         let prompts = self.prompts(clips, clips.len())?;
         let seeds: Vec<u64> = (0..(prompts.len() * self.group) as u64).collect();
         let completions = self.sampler.generate(&prompts, self.group, &self.params, &seeds)?;
-        let logprobs = tch::no_grad(|| self.policy.logprobs(&groups(&prompts, &completions), 1.0))?.logprobs;
+        let logprobs = self.policy.logprobs(&groups(&prompts, &completions), 1.0)?.logprobs;
         Ok(json!({
             "prompts": prompts.iter().map(|prompt| &prompt.ids).collect::<Vec<_>>(),
             "completions": completions.iter().map(|completion| &completion.ids).collect::<Vec<_>>(),
@@ -216,9 +225,9 @@ impl Bench {
         let completions = self.sampler.generate(&prompts, self.group, &self.params, &seeds)?;
         clock.end("generation");
         let groups = groups(&prompts, &completions);
-        let current = self.policy.logprobs(&groups, 1.0)?;
+        let current = self.policy.forward(&groups, 1.0, step)?;
         clock.end("policy");
-        let reference = tch::no_grad(|| self.reference.logprobs(&groups, 1.0))?.logprobs;
+        let reference = self.reference.logprobs(&groups, 1.0)?.logprobs;
         clock.end("reference");
         let advantages: Vec<f32> = (0..count).map(|index| [1.0, -1.0][index % 2]).collect();
         let advantages = Tensor::from_slice(&advantages).to_device(self.policy.device());
@@ -235,7 +244,7 @@ impl Bench {
             &GrpoConfig::default(),
         );
         self.adamw.zero_grad();
-        loss.loss.f_backward()?;
+        current.backward(&loss.loss)?;
         clock.end("backward");
         self.adamw.step(LEARNING_RATE);
         self.sampler.load_trainable(&self.policy.publish())?;

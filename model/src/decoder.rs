@@ -114,11 +114,33 @@ impl Decoder {
         attention: &mut dyn Attention,
         keep: Option<&Tensor>,
     ) -> Tensor {
-        let last = self.layers.len().saturating_sub(1);
-        for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, angles, index, attention, keep.filter(|_| index == last));
+        for index in 0..self.depth() {
+            x = self.layer(index, &x, angles, attention, keep);
         }
         x
+    }
+
+    /// How many layers there are.
+    pub(crate) fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Runs one layer; of the last, only the rows `keep` come out.
+    pub(crate) fn layer(
+        &self,
+        index: usize,
+        x: &Tensor,
+        angles: &Angles,
+        attention: &mut dyn Attention,
+        keep: Option<&Tensor>,
+    ) -> Tensor {
+        let last = index + 1 == self.depth();
+        self.layers[index].forward(x, angles, index, attention, keep.filter(|_| last))
+    }
+
+    /// Whether the embedding takes gradients.
+    pub(crate) fn embedding_learns(&self) -> bool {
+        self.embedding.requires_grad()
     }
 
     /// Logits in f32, divided by the temperature.

@@ -2,9 +2,10 @@
 //!
 //! A [`Policy`] is a model with its [`Processor`]. The processor turns a question and its clips ([`audio::LogMel`]) into
 //! a [`Prompt`]; [`Policy::generate`] writes [`Completion`]s of prompts; [`Policy::logprobs`] gives the log-probabilities of
-//! completions, in [`Group`]s of the same prompt, to a [`loss`]; [`optim::AdamW`] changes what is
-//! [`trainable`](Policy::trainable). A [`replica`](Policy::replica) shares the frozen weights: that is what samples, and what
-//! a policy is compared with.
+//! completions, in [`Group`]s of the same prompt; [`Policy::forward`] gives them to a [`loss`], with gradients, and
+//! [`optim::AdamW`] changes what is [`trainable`](Policy::trainable): weights, or an [`Adapter`]. A
+//! [`replica`](Policy::replica) shares the frozen weights: that is what samples; [`Policy::reference`] is what a policy is
+//! compared with.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -24,7 +25,9 @@
 //! println!("{}", processor.decode(&completions[0].ids));
 //!
 //! let group = Group { prompt: &prompts[0], completions: completions.iter().map(|each| &each.ids[..]).collect() };
-//! let logprobs = policy.logprobs(&[group], 1.0)?.logprobs; // [2, longest], with gradients
+//! let forward = policy.forward(&[group], 1.0, 0)?;
+//! let loss = -forward.logprobs.mean(tch::Kind::Float); // of [2, longest]
+//! forward.backward(&loss)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -36,6 +39,7 @@ pub mod config;
 mod decoder;
 pub mod device;
 mod error;
+mod forward;
 mod generate;
 mod kv_cache;
 mod logprobs;
@@ -52,6 +56,7 @@ mod sampling;
 mod tower;
 
 pub use error::ModelError;
+pub use forward::Forward;
 pub use logprobs::{Group, GroupLogprobs};
 pub use lora::{Adapter, LoraConfig, TargetModules};
 pub use policy::{Policy, PolicyOptions};

@@ -1,18 +1,21 @@
-//! Log-probabilities of given completions, for the learner (with gradients) and the reference (without).
+//! Log-probabilities of given completions, without gradients; [`crate::forward`] has them with.
 //!
 //! - LOGP-1 a prompt is computed once for all its completions, forward and backward ([`GroupAttention`]); the result is
 //!   that of one sequence per completion.
 //! - LOGP-2 only hidden states that predict a completion's token are projected onto the vocabulary, some rows at a time.
 
+use std::ops::Range;
+
 use tch::{Kind, Tensor};
 
 use crate::decoder::attention::{CompletionRows, GroupAttention};
+use crate::decoder::rope::Angles;
 use crate::error::ModelError;
 use crate::network::{Network, PromptBatch};
 use crate::processor::Prompt;
 
 /// Logits computed at once, as a count of numbers: 256 MB.
-const CHUNK: i64 = 1 << 26;
+pub(crate) const CHUNK: i64 = 1 << 26;
 
 /// A prompt and completions of it.
 #[derive(Debug, Clone)]
@@ -32,12 +35,18 @@ pub struct GroupLogprobs {
     pub mask: Tensor,
 }
 
+/// What a pass over some groups computes.
+pub(crate) struct Pass {
+    pub(crate) batch: PromptBatch,
+    pub(crate) layout: Layout,
+}
+
 /// The decoder's rows, and what each predicts.
 ///
 /// First the prompts, padded on the left, then rows of completions. A completion's last token predicts nothing and is
 /// left out. Short completions of a prompt share a row, each with positions that start behind the prompt.
-struct Layout {
-    ids: Vec<i64>,
+pub(crate) struct Layout {
+    pub(crate) ids: Vec<i64>,
     positions: Vec<i64>,
     /// The prompt of each row of completions.
     prompts: Vec<i64>,
@@ -130,65 +139,97 @@ fn pack(completions: &[&[i64]], places: usize) -> Vec<Vec<usize>> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-/// Log-probabilities under the temperature-scaled distribution.
+/// Log-probabilities under the temperature-scaled distribution, without gradients.
 pub(crate) fn logprobs(
     model: &Network,
     groups: &[Group<'_>],
     temperature: f64,
 ) -> Result<GroupLogprobs, ModelError> {
-    for (index, group) in groups.iter().enumerate() {
-        for completion in &group.completions {
-            model.check_ids(completion, || format!("a completion of group {index}"))?;
+    let _guard = tch::no_grad_guard();
+    let pass = Pass::new(model, groups)?;
+    let x = model.embed(&pass.layout.ids, &pass.batch);
+    let hidden = pass
+        .with_attention(model, |angles, attention, keep| model.decoder.run(x, angles, attention, Some(keep)));
+    let parts = pass.chunks(model, CHUNK).into_iter();
+    let parts: Vec<Tensor> =
+        parts.map(|rows| pass.token_logprobs(model, &take(&hidden, &rows), &rows, temperature)).collect();
+    Ok(pass.arrange(model, &Tensor::cat(&parts, 0)))
+}
+
+/// Some rows of a tensor.
+pub(crate) fn take(x: &Tensor, rows: &Range<i64>) -> Tensor {
+    x.narrow(0, rows.start, rows.end - rows.start)
+}
+
+impl Pass {
+    /// Checks the groups and lays them out. The clips' features have gradients if the tower learns here and gradients are
+    /// recorded.
+    pub(crate) fn new(model: &Network, groups: &[Group<'_>]) -> Result<Pass, ModelError> {
+        for (index, group) in groups.iter().enumerate() {
+            for completion in &group.completions {
+                model.check_ids(completion, || format!("a completion of group {index}"))?;
+            }
+        }
+        let prompts: Vec<&Prompt> = groups.iter().map(|group| group.prompt).collect();
+        let batch = model.batch(&prompts)?;
+        let layout = Layout::new(&batch, groups);
+        if layout.targets.is_empty() {
+            return Err(ModelError::input("log-probabilities of no completion tokens at all"));
+        }
+        model.check_length(batch.rows.length + layout.longest)?;
+        Ok(Pass { batch, layout })
+    }
+
+    /// Hands over what the decoder's layers need: angles, attention, and the rows whose hidden states predict a token.
+    pub(crate) fn with_attention<T>(
+        &self,
+        model: &Network,
+        run: impl FnOnce(&Angles, &mut GroupAttention<'_>, &Tensor) -> T,
+    ) -> T {
+        let Pass { batch, layout } = self;
+        let shape = [layout.prompts.len() as i64, layout.places];
+        let completions = CompletionRows {
+            prompts: model.upload(&layout.prompts),
+            segments: model.upload(&layout.segments).view(shape),
+        };
+        let options = (model.kind(), model.device());
+        let mut attention = GroupAttention::new(&batch.rows, &completions, model.decoder.sizes, options);
+        let angles = model.decoder.angles(&model.upload(&layout.positions));
+        run(&angles, &mut attention, &model.upload(&layout.sources))
+    }
+
+    /// Predicted tokens, so many at a time that their logits are at most `numbers`.
+    pub(crate) fn chunks(&self, model: &Network, numbers: i64) -> Vec<Range<i64>> {
+        let tokens = self.layout.targets.len() as i64;
+        let size = (numbers / model.config.text.vocab_size).max(1);
+        (0..tokens).step_by(size as usize).map(|from| from..tokens.min(from + size)).collect()
+    }
+
+    /// # Shapes
+    /// `hidden: [tokens of the chunk, hidden]` → `[tokens of the chunk]`
+    pub(crate) fn token_logprobs(
+        &self,
+        model: &Network,
+        hidden: &Tensor,
+        chunk: &Range<i64>,
+        temperature: f64,
+    ) -> Tensor {
+        let targets = model.upload(&self.layout.targets[chunk.start as usize..chunk.end as usize]);
+        let logits = model.decoder.project(hidden, temperature);
+        -logits.cross_entropy_loss(&targets, None::<&Tensor>, tch::Reduction::None, -100, 0.0)
+    }
+
+    /// Lays the tokens' log-probabilities out by completion.
+    pub(crate) fn arrange(&self, model: &Network, logprobs: &Tensor) -> GroupLogprobs {
+        let shape = [self.layout.completions, self.layout.longest];
+        let destinations = model.upload(&self.layout.destinations);
+        let blank = Tensor::zeros([shape[0] * shape[1]], (Kind::Float, model.device()));
+        let mask = blank.index_fill(0, &destinations, 1.0).to_kind(Kind::Bool);
+        GroupLogprobs {
+            logprobs: blank.index_copy(0, &destinations, logprobs).view(shape),
+            mask: mask.view(shape),
         }
     }
-    let prompts: Vec<&Prompt> = groups.iter().map(|group| group.prompt).collect();
-    let batch = model.batch(&prompts)?;
-    let layout = Layout::new(&batch, groups);
-    if layout.targets.is_empty() {
-        return Err(ModelError::input("log-probabilities of no completion tokens at all"));
-    }
-    model.check_length(batch.rows.length + layout.longest)?;
-
-    let hidden = hidden_states(model, &batch, &layout);
-    let logprobs = token_logprobs(model, &hidden, &layout, temperature);
-    let shape = [layout.completions, layout.longest];
-    let destinations = model.upload(&layout.destinations);
-    let blank = Tensor::zeros([layout.completions * layout.longest], (Kind::Float, model.device()));
-    let mask = blank.index_fill(0, &destinations, 1.0).to_kind(Kind::Bool);
-    Ok(GroupLogprobs {
-        logprobs: blank.index_copy(0, &destinations, &logprobs).view(shape),
-        mask: mask.view(shape),
-    })
-}
-
-/// Hidden states that predict a token, `[tokens, hidden]`.
-fn hidden_states(model: &Network, batch: &PromptBatch, layout: &Layout) -> Tensor {
-    let decoder = &model.decoder;
-    let shape = [layout.prompts.len() as i64, layout.places];
-    let completions = CompletionRows {
-        prompts: model.upload(&layout.prompts),
-        segments: model.upload(&layout.segments).view(shape),
-    };
-    let options = (model.kind(), model.device());
-    let mut attention = GroupAttention::new(&batch.rows, &completions, decoder.sizes, options);
-    let angles = decoder.angles(&model.upload(&layout.positions));
-    let x = model.embed(&layout.ids, batch);
-    decoder.run(x, &angles, &mut attention, Some(&model.upload(&layout.sources)))
-}
-
-/// `[tokens]`
-fn token_logprobs(model: &Network, hidden: &Tensor, layout: &Layout, temperature: f64) -> Tensor {
-    let targets = model.upload(&layout.targets);
-    let rows = layout.targets.len() as i64;
-    let chunk = (CHUNK / model.config.text.vocab_size).max(1);
-    let mut parts = Vec::new();
-    for from in (0..rows).step_by(chunk as usize) {
-        let count = chunk.min(rows - from);
-        let logits = model.decoder.project(&hidden.narrow(0, from, count), temperature);
-        let targets = targets.narrow(0, from, count);
-        parts.push(-logits.cross_entropy_loss(&targets, None::<&Tensor>, tch::Reduction::None, -100, 0.0));
-    }
-    Tensor::cat(&parts, 0)
 }
 
 #[cfg(test)]

@@ -37,7 +37,9 @@ pub(crate) struct PromptBatch {
     /// Where the clips' features go.
     placeholders: Vec<i64>,
     /// `[placeholders, hidden]`, in their order; none if there are none.
-    features: Option<Tensor>,
+    pub(crate) features: Option<Tensor>,
+    /// The prompts' clips in order, to be encoded again; empty unless the tower learns.
+    clips: Vec<Arc<LogMel>>,
 }
 
 impl Network {
@@ -124,10 +126,14 @@ impl Network {
             positions: Vec::new(),
             placeholders: Vec::new(),
             features: None,
+            clips: Vec::new(),
         };
         let mut features = Vec::new();
         for (index, prompt) in prompts.iter().enumerate() {
-            let own = self.features_of(prompt, index)?;
+            let own = self.features_of(prompt, index, batch.clips.len())?;
+            if self.params.tower_learns() {
+                batch.clips.extend(prompt.clips.iter().cloned());
+            }
             let padding = longest as usize - prompt.ids.len();
             batch.ids.extend(std::iter::repeat_n(0, padding));
             batch.positions.extend(std::iter::repeat_n(0, padding));
@@ -144,15 +150,15 @@ impl Network {
         Ok(batch)
     }
 
-    /// Features of a prompt's clips, checked against its placeholders.
-    fn features_of(&self, prompt: &Prompt, index: usize) -> Result<Vec<Tensor>, ModelError> {
+    /// Features of a prompt's clips, checked against its placeholders; `clips` come before them in the batch.
+    fn features_of(&self, prompt: &Prompt, index: usize, clips: usize) -> Result<Vec<Tensor>, ModelError> {
         if prompt.ids.is_empty() {
             return Err(ModelError::input(format!("prompt {index} has no tokens")));
         }
         self.check_ids(&prompt.ids, || format!("prompt {index}"))?;
         let mut features = Vec::with_capacity(prompt.clips.len());
-        for clip in &prompt.clips {
-            features.push(self.clip_features(clip)?);
+        for (place, clip) in (clips..).zip(&prompt.clips) {
+            features.push(self.clip_features(clip, place)?);
         }
         let placeholders = prompt.ids.iter().filter(|id| Some(**id) == self.placeholder()).count() as i64;
         let rows: i64 = features.iter().map(|features| features.size()[0]).sum();
@@ -165,13 +171,30 @@ impl Network {
         Ok(features)
     }
 
-    fn clip_features(&self, clip: &Arc<LogMel>) -> Result<Tensor, ModelError> {
+    /// Features of the clip at a place of the batch.
+    fn clip_features(&self, clip: &Arc<LogMel>, place: usize) -> Result<Tensor, ModelError> {
         let tower = self.tower()?;
         if self.params.tower_learns() {
+            // Clips do not share dropout masks.
+            let _part = self.params.adapter().map(|adapter| adapter.dropout.part(place as u64));
             return Ok(tower.forward(clip)?.projected);
         }
         let _guard = tch::no_grad_guard();
         self.clips.get(clip, |clip| Ok(tower.forward(clip)?.projected))
+    }
+
+    /// Encodes a batch's clips again, one at a time, and runs the tower's backward pass from their features' gradient.
+    pub(crate) fn clips_backward(&self, batch: &PromptBatch, gradient: &Tensor) -> Result<(), ModelError> {
+        let mut row = 0;
+        for (place, clip) in batch.clips.iter().enumerate() {
+            let features = self.clip_features(clip, place)?;
+            let rows = features.size()[0];
+            if rows > 0 {
+                (&features * gradient.narrow(0, row, rows)).sum(Kind::Float).f_backward()?;
+            }
+            row += rows;
+        }
+        Ok(())
     }
 
     pub(crate) fn check_ids(&self, ids: &[i64], what: impl Fn() -> String) -> Result<(), ModelError> {

@@ -9,7 +9,7 @@ use tch::Tensor;
 use crate::error::ModelError;
 use crate::params::{Init, Params, Source};
 
-pub(crate) use dropout::DropoutSeed;
+pub(crate) use dropout::{DropoutGuard, DropoutSeed};
 pub(crate) use lora::Lora;
 
 /// What a part is built from: the tensors' source, the set they go into, and the names' prefix.

@@ -50,10 +50,10 @@ pub use dataset::{
 pub use error::{Place, ScenarioError};
 pub use scenario::{
     ArmConfig, CheckpointConfig, ControlConfig, CurriculumConfig, DType, DataConfig, Device, Downmix,
-    EvalConfig, Experiment, GrpoConfig, HttpPlugin, Interpolate, JudgeConfig, JudgeKind, LoaderConfig,
-    LoraConfig, LossKind, Method, OptimizerConfig, PLUGIN_KINDS, PolicyConfig, PolicyPath, ProcessPlugin,
-    PromptConfig, PromptStyle, RewardForm, RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule,
-    SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig, WeightSchedule,
-    check, check_names, json_schema, load,
+    EvalConfig, Experiment, GradientCheckpointing, GrpoConfig, HttpPlugin, Interpolate, JudgeConfig,
+    JudgeKind, LoaderConfig, LoraConfig, LossKind, Method, OptimizerConfig, PLUGIN_KINDS, PolicyConfig,
+    PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, RewardForm, RewardSpec, RunConfig, SamplingConfig,
+    ScaleRewards, Schedule, SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrainMode,
+    WeightConfig, WeightSchedule, check, check_names, json_schema, load,
 };
 pub use soundscape::{TargetKind, WorldConfig, sft_target};

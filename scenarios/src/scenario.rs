@@ -43,7 +43,9 @@ pub use data::{DataConfig, Downmix, EvalConfig, LoaderConfig};
 pub use feedback::{JudgeConfig, JudgeKind, RewardSpec, ShapingConfig};
 pub use load::{load, parse};
 pub use plugin::{HttpPlugin, PLUGIN_KINDS, ProcessPlugin, RewardForm};
-pub use policy::{DType, LoraConfig, PolicyConfig, PolicyPath, TargetModules, TrainMode};
+pub use policy::{
+    DType, GradientCheckpointing, LoraConfig, PolicyConfig, PolicyPath, TargetModules, TrainMode,
+};
 pub use prompt::{PromptConfig, PromptStyle};
 pub use run::{CheckpointConfig, ControlConfig, Device, RunConfig, SupervisionConfig};
 pub use schema::json_schema;

@@ -12,7 +12,9 @@ use model::loss::{GrpoConfig, Importance, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use model::{Adapter, LoraConfig, Policy, PolicyOptions, Processor, TargetModules};
 use rewards::{AdvantageOptions, ParserOptions, Question, RulesJudge, Scale};
-use scenarios::{ArmConfig, DType, Method, PolicyConfig, PolicyPath, Split, TrainMode};
+use scenarios::{
+    ArmConfig, DType, GradientCheckpointing, Method, PolicyConfig, PolicyPath, Split, TrainMode,
+};
 
 use super::{ArmContext, Blueprints, Slots, Suite};
 use crate::checkpoint;
@@ -164,6 +166,10 @@ pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Res
         },
         train_audio_tower: config.train_audio_tower,
         adapter: (config.train == TrainMode::Lora).then(|| adapter(config, seed)),
+        gradient_checkpointing: match config.gradient_checkpointing {
+            GradientCheckpointing::Auto => None,
+            GradientCheckpointing::Always(on) => Some(on),
+        },
         from_scratch: config.from_scratch.then(|| derive(seed, Purpose::Weights, &[])),
     };
     Policy::open(&folder, &options).map_err(|error| error.to_string())

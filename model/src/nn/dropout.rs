@@ -15,17 +15,35 @@ impl DropoutSeed {
     /// Sets the seed until the guard goes.
     pub(crate) fn during(self: &Arc<Self>, seed: u64) -> DropoutGuard {
         // Zero stands for none.
-        self.0.store(rng::mix(seed).max(1), Ordering::Relaxed);
-        DropoutGuard(self.clone())
+        self.set(rng::mix(seed).max(1))
+    }
+
+    /// Gives a part of the forward pass masks of its own until the guard goes.
+    pub(crate) fn part(self: &Arc<Self>, part: u64) -> DropoutGuard {
+        match self.get() {
+            0 => self.set(0),
+            seed => self.set(rng::mix(seed ^ rng::mix(part + 1)).max(1)),
+        }
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(self: &Arc<Self>, seed: u64) -> DropoutGuard {
+        DropoutGuard { before: self.0.swap(seed, Ordering::Relaxed), seed: self.clone() }
     }
 }
 
-/// Ends the forward pass for which a seed was set.
-pub(crate) struct DropoutGuard(Arc<DropoutSeed>);
+/// Puts back the seed there was.
+pub(crate) struct DropoutGuard {
+    seed: Arc<DropoutSeed>,
+    before: u64,
+}
 
 impl Drop for DropoutGuard {
     fn drop(&mut self) {
-        self.0.0.store(0, Ordering::Relaxed);
+        self.seed.0.store(self.before, Ordering::Relaxed);
     }
 }
 
@@ -42,7 +60,7 @@ impl Dropout {
 
     /// The seed, while a forward pass with dropout is in hand.
     pub(crate) fn seed(&self) -> Option<u64> {
-        Some(self.seed.0.load(Ordering::Relaxed)).filter(|seed| *seed != 0)
+        Some(self.seed.get()).filter(|seed| *seed != 0)
     }
 
     /// # Shapes
@@ -111,7 +129,12 @@ mod tests {
         let dropout = Dropout::new(0.5, &seed).unwrap();
         assert_eq!(dropout.seed(), None);
         let guard = seed.during(3);
-        assert!(dropout.seed().is_some());
+        let whole = dropout.seed();
+        assert!(whole.is_some());
+        let part = seed.part(0);
+        assert!(dropout.seed().is_some() && dropout.seed() != whole);
+        drop(part);
+        assert_eq!(dropout.seed(), whole);
         drop(guard);
         assert_eq!(dropout.seed(), None);
         assert!(Dropout::new(0.0, &seed).is_none());

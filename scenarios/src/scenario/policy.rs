@@ -22,6 +22,9 @@ pub struct PolicyConfig {
     pub train_audio_tower: bool,
     /// Start from random weights instead of the directory's (its `config.json` and tokenizer are still used).
     pub from_scratch: bool,
+    /// Keep only the layers' inputs between forward and backward and compute the rest again: a third more work, a fraction of
+    /// the memory, the same gradients. `"auto"` does so on a GPU and for models of width 1024 or more.
+    pub gradient_checkpointing: GradientCheckpointing,
     /// Number format of the weights: `auto` is `f32` on the CPU and `bf16` on a GPU.
     pub dtype: DType,
     /// `[policy.lora]`, used with `train = "lora"`.
@@ -88,6 +91,62 @@ pub enum TrainMode {
     Full,
     /// Low-rank adapters; the reference policy is the base with the adapters off. A checkpoint is an adapter in PEFT's form.
     Lora,
+}
+
+/// Whether layers are recomputed in the backward pass: `true`, `false` or `"auto"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GradientCheckpointing {
+    /// By the model's size and the device.
+    #[default]
+    Auto,
+    /// As it says.
+    Always(bool),
+}
+
+const AUTO: &str = "auto";
+
+impl Serialize for GradientCheckpointing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str(AUTO),
+            Self::Always(on) => serializer.serialize_bool(*on),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for GradientCheckpointing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Choice;
+        impl de::Visitor<'_> for Choice {
+            type Value = GradientCheckpointing;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#"true, false or "auto""#)
+            }
+
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<GradientCheckpointing, E> {
+                Ok(GradientCheckpointing::Always(on))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<GradientCheckpointing, E> {
+                match text {
+                    AUTO => Ok(GradientCheckpointing::Auto),
+                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Choice)
+    }
+}
+
+impl JsonSchema for GradientCheckpointing {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "GradientCheckpointing".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "boolean" }, { "const": AUTO }] })
+    }
 }
 
 /// Number format of the weights.
