@@ -266,13 +266,7 @@ fn replicas_follow_the_adapter_and_the_base_stays() {
         let (replica, reference) = (policy.replica().unwrap(), policy.reference().unwrap());
         let prompts = pair(&policy);
         let before = policy.logits(&prompts).unwrap();
-        {
-            let _guard = tch::no_grad_guard();
-            for (index, (_, mut tensor)) in policy.trainable().into_iter().enumerate() {
-                let change = (tensor.ones_like().cumsum(0, Kind::Float) * (index as f64)).sin() * 0.05;
-                let _ = tensor.g_add_(&change);
-            }
-        }
+        disturb(&policy);
         let after = policy.logits(&prompts).unwrap();
         assert!((&after - &before).abs().max().double_value(&[]) > 1e-2);
         assert_close(&replica.logits(&prompts).unwrap(), &before, "unchanged");
@@ -298,4 +292,41 @@ fn targets_that_name_no_layer_are_refused_with_those_there_are() {
     );
     assert!(refused(TargetModules::Pattern("q".into()), false).contains("goes by `the pattern`"));
     assert!(refused(TargetModules::Pattern("(".into()), false).contains("no regular expression"));
+}
+
+/// Moves every tensor of an adapter away from where it starts.
+fn disturb(policy: &Policy) {
+    let _guard = tch::no_grad_guard();
+    for (index, (_, mut tensor)) in policy.trainable().into_iter().enumerate() {
+        let change = (tensor.ones_like().cumsum(0, Kind::Float) * (1.0 + index as f64)).sin() * 0.05;
+        let _ = tensor.g_add_(&change);
+    }
+}
+
+#[test]
+#[ignore = "writes what fixtures/open_with_transformers.py opens"]
+fn write_for_transformers() {
+    let out = PathBuf::from(std::env::var_os("WRITE_FOR_TRANSFORMERS").unwrap());
+    for (model, train_audio_tower) in [("qwen2_audio", true), ("qwen2_5_omni", true), ("qwen3_tied", false)] {
+        let dir = out.join(model);
+        fs::create_dir_all(&dir).unwrap();
+        let dir = fs::canonicalize(dir).unwrap();
+        goldens::open(&base(model)).save(&dir.join("base")).unwrap();
+        let adapter = Some(Adapter::Fresh { config: LoraConfig::default(), seed: 1 });
+        let options = PolicyOptions { adapter, train_audio_tower, ..Default::default() };
+        let policy = Policy::open(&dir.join("base"), &options).unwrap();
+        let ids: Vec<i64> = (5..40).collect();
+        let prompt = Prompt { ids: ids.clone(), clips: Vec::new() };
+        let logits = |policy: &Policy| policy.logits(std::slice::from_ref(&prompt)).unwrap().get(0);
+        let before = logits(&policy);
+        disturb(&policy);
+        policy.save(&dir.join("adapter")).unwrap();
+        policy.merge(&dir.join("merged")).unwrap();
+        let tensors = [
+            ("ids".to_owned(), tch::Tensor::from_slice(&ids)),
+            ("base".to_owned(), before),
+            ("adapted".to_owned(), logits(&policy)),
+        ];
+        write_tensors(&dir.join("logits.safetensors"), &tensors).unwrap();
+    }
 }

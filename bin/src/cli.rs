@@ -15,7 +15,7 @@ use serde::de::{
     version,
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox ask --policy DIR --audio FILE QUESTION",
+    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox merge --policy DIR --adapter DIR --out DIR",
     after_help = "A scenario whose path is also the name of a subcommand is written with its folder: ./check\n\
                   Exit codes: 0 done, 1 failed while running, 2 unusable input, 130 interrupted after a checkpoint.\n\
                   RUST_LOG chooses what goes to run.log (default: info)."
@@ -40,6 +40,8 @@ pub enum Command {
     Replay(ReplayOptions),
     /// Ask a policy one question about audio files: the first proof that a checkpoint loads
     Ask(AskOptions),
+    /// Write a model with an adapter merged into its weights
+    Merge(MergeOptions),
 }
 
 /// `sandbox SCENARIO`.
@@ -87,6 +89,23 @@ pub struct CheckOptions {
 pub struct ReportOptions {
     /// The run directory
     pub dir: PathBuf,
+}
+
+/// `sandbox merge`.
+#[derive(Args, Clone, Debug)]
+pub struct MergeOptions {
+    /// A model in the Hugging Face layout, or builtin:tiny
+    #[arg(long, value_name = "DIR", value_parser = word::<PolicyPath>)]
+    pub policy: PolicyPath,
+    /// A LoRA adapter of that model, as PEFT or a run with policy.train = "lora" writes it
+    #[arg(long, value_name = "DIR")]
+    pub adapter: PathBuf,
+    /// The folder to write, which must not be there yet
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Number format to write: f32 (auto) or bf16, which the published 7B models are stored in
+    #[arg(long, default_value = "auto", value_parser = word::<DType>)]
+    pub dtype: DType,
 }
 
 /// `sandbox ask`.

@@ -1,0 +1,30 @@
+//! `sandbox merge`: an adapter put into its base's weights, for programs that take no adapters, and for an arm that is to be
+//! compared with it.
+
+use scenarios::{PolicyConfig, TrainMode};
+
+use crate::{cli::MergeOptions, failure::Failure};
+
+/// Writes the merged model.
+pub fn merge(options: &MergeOptions) -> Result<(), Failure> {
+    if options.out.exists() {
+        let message = format!("{} is there already; write another folder for --out", options.out.display());
+        return Err(Failure::Input(message));
+    }
+    let config = PolicyConfig {
+        path: options.policy.clone(),
+        train: TrainMode::Lora,
+        adapter: Some(options.adapter.clone()),
+        dtype: options.dtype,
+        ..PolicyConfig::default()
+    };
+    let policy = actors::open_policy(&config, model::device::resolve("cpu").map_err(running)?.device, 0)
+        .map_err(Failure::Input)?;
+    policy.merge(&options.out).map_err(running)?;
+    println!("merged: {}", options.out.display());
+    Ok(())
+}
+
+fn running(error: model::ModelError) -> Failure {
+    Failure::Running(error.to_string())
+}
