@@ -281,3 +281,97 @@ fn bad_checkpoints_are_refused_with_the_file_and_what_to_do() {
     let said = refused_policy("qwen3_tied", |_| ());
     assert!(said.contains("Qwen3 hears nothing"), "{said}");
 }
+
+/// The scenario with a reward in Python that the formula needs; `code` is what is in its file.
+fn with_plugin(dir: &Path, code: &str) -> String {
+    fs::write(dir.join("mine.py"), code).unwrap();
+    let format = "format = { kind = \"format\" }";
+    changed(dir, format, "format = { kind = \"python\", file = \"mine.py\" }")
+}
+
+#[test]
+fn check_starts_plugins_and_shows_what_they_score() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = with_plugin(
+        dir.path(),
+        "def reward(completions, correct): return [1.5 if c else None for c in correct]",
+    );
+    let output = run(dir.path(), &["check", &mine]);
+    let (printed, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(printed.starts_with("mine.toml: sound; arms "), "{printed}");
+    assert!(
+        printed.contains("mine.toml: reward `format` answers, after ")
+            && printed.contains("two trial completions score 1.500 and none"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_plugin_that_does_not_work_is_refused_before_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = with_plugin(dir.path(), "import not_there\n");
+    for arguments in [vec![mine.as_str()], vec!["check", mine.as_str()]] {
+        let said = refused(dir.path(), &arguments);
+        assert!(said.contains("reward `format`") && said.contains("No module named 'not_there'"), "{said}");
+    }
+    fs::remove_file(dir.path().join("mine.py")).unwrap();
+    let said = refused(dir.path(), &[&mine]);
+    assert!(said.contains("mine.toml:") && said.contains("there is no file"), "{said}");
+}
+
+#[test]
+fn a_run_learns_from_a_function_in_python() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = with_plugin(
+        dir.path(),
+        "print('hello, log')\ndef reward(tokens, **columns): return [1.0 / (1 + n) for n in tokens]",
+    );
+    let output = run(dir.path(), &[&mine, "--arm", "grpo", "--set", "run.steps=2", "--set", UNTRAINED]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let run_dir = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    assert!(fs::read_to_string(run_dir.join("run.log")).unwrap().contains("hello, log"));
+    // The run directory stands by itself: its scenario says where the file is.
+    let resolved = run_dir.join("scenario.toml").display().to_string();
+    let output = run(Path::new("/"), &["check", &resolved]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_plugin_does_not_outlive_a_sandbox_that_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    // Deaf to the end of its input and to every signal that one can be deaf to.
+    let code = "
+import os, signal, time
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGINT): signal.signal(number, signal.SIG_IGN)
+def reward(completions, step, total_steps):
+    if total_steps > 1:
+        with open('pid.part', 'w') as file: file.write(str(os.getpid()))
+        os.rename('pid.part', 'pid')
+        while True: time.sleep(1)
+    return [0.0 for _ in completions]
+";
+    let mine = with_plugin(dir.path(), code);
+    let mut sandbox = Command::new(env!("CARGO_BIN_EXE_sandbox"))
+        .args([&mine, "--arm", "grpo", "--quiet", "--set", UNTRAINED])
+        .current_dir(dir.path())
+        .spawn()
+        .unwrap();
+    let pid = dir.path().join("pid");
+    wait_until("the plug-in is asked", || pid.exists());
+    sandbox.kill().unwrap();
+    sandbox.wait().unwrap();
+    let stat = Path::new("/proc").join(fs::read_to_string(&pid).unwrap()).join("stat");
+    // Whoever is process 1 may take its time to bury it.
+    wait_until("it is dead", || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..24_000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("waited in vain until {what}");
+}

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 /// A GRPO arm of a random policy with groups of 3, two prompts a step, and a world of a few clips.
-const SCENARIO: &str = r#"
+pub(crate) const SCENARIO: &str = r#"
 [run]
 name = "test"
 seeds = [3]
@@ -60,16 +60,16 @@ impl Reward for ByLength {
     }
 }
 
-fn registry() -> RewardRegistry {
+pub(crate) fn registry() -> RewardRegistry {
     let mut registry = RewardRegistry::standard();
     registry.register("by-length", |_| Ok(Box::new(ByLength)));
     registry
 }
 
-struct Ran {
-    outcome: Result<RunOutcome, RunError>,
-    warnings: Vec<String>,
-    folder: tempfile::TempDir,
+pub(crate) struct Ran {
+    pub(crate) outcome: Result<RunOutcome, RunError>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Ran {
@@ -77,7 +77,7 @@ impl Ran {
         self.folder.path().join("run/a/seed-3")
     }
 
-    fn lines(&self, file: &str) -> Vec<Value> {
+    pub(crate) fn lines(&self, file: &str) -> Vec<Value> {
         lines(&self.arm_dir().join(file))
     }
 
@@ -85,11 +85,11 @@ impl Ran {
         timeless(&self.arm_dir().join(file))
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         serde_json::from_slice(&std::fs::read(self.arm_dir().join("status.json")).unwrap()).unwrap()
     }
 
-    fn only_arm(&self) -> &ArmStatus {
+    pub(crate) fn only_arm(&self) -> &ArmStatus {
         &self.outcome.as_ref().unwrap().arms[0].status
     }
 }
@@ -112,7 +112,7 @@ pub(crate) fn timeless(file: &Path) -> Vec<Value> {
 }
 
 /// Starts a run and lets `watch` see every event; it may stop the run.
-async fn run_in(
+pub(crate) async fn run_in(
     folder: tempfile::TempDir,
     scenario: &str,
     registry: RewardRegistry,
@@ -145,7 +145,7 @@ async fn run(scenario: &str, registry: RewardRegistry, audio_source: Option<Audi
     run_in(tempfile::tempdir().unwrap(), scenario, registry, audio_source, false, |_, _| {}).await
 }
 
-fn counts(groups: &Value) -> (u64, u64, BTreeMap<String, u64>) {
+pub(crate) fn counts(groups: &Value) -> (u64, u64, BTreeMap<String, u64>) {
     let excluded = serde_json::from_value(groups["excluded"].clone()).unwrap();
     (groups["dispatched"].as_u64().unwrap(), groups["trained"].as_u64().unwrap(), excluded)
 }

@@ -8,6 +8,7 @@ mod grpo_parity;
 mod live;
 mod lora_parity;
 mod mel_parity;
+mod plugin_runs;
 mod plugins;
 mod policy;
 mod qwen2_5_omni_parity;

@@ -1,0 +1,96 @@
+//! What a misbehaving plug-in costs a whole run: the scores that it did not give, and nothing else.
+
+use std::path::Path;
+
+use actors::ArmStatus;
+use serde_json::{Value, json};
+
+use crate::runs::{Ran, SCENARIO, counts, registry, run_in};
+
+/// Runs the scenario of `runs.rs` with a plug-in in Python for its second reward: `on_score` has the message `m`, the usual
+/// answer `scores`, and `say`.
+async fn run(on_score: &str, change: impl Fn(String) -> String) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let program = format!(
+        r#"
+import json, os, sys
+def say(message):
+    print(message if isinstance(message, str) else json.dumps(message), flush=True)
+with open("pids", "a") as file: file.write("%d\n" % os.getpid())
+for line in iter(sys.stdin.readline, ""):
+    m = json.loads(line)
+    if m["type"] == "hello":
+        say({{"type": "ready", "protocol": 1, "columns": ["completion"]}})
+        continue
+    step = m["step"]
+    scores = {{"type": "scores", "id": m["id"], "scores": [len(item["completion"]) for item in m["items"]]}}
+    {}
+"#,
+        on_score.replace('\n', "\n    ")
+    );
+    std::fs::write(folder.path().join("child.py"), program).unwrap();
+    let plugin = "noise = { kind = \"process\", command = [\"python3\", \"child.py\"], timeout_seconds = 3 }";
+    let scenario = SCENARIO.replace("noise = { kind = \"by-length\" }", plugin);
+    assert_ne!(scenario, SCENARIO);
+    run_in(folder, &change(scenario), registry(), None, false, |_, _| {}).await
+}
+
+/// How many children there were; none is left, not even as a zombie.
+fn children(folder: &Path) -> usize {
+    let pids = std::fs::read_to_string(folder.join("pids")).unwrap();
+    for pid in pids.lines() {
+        assert!(!Path::new("/proc").join(pid).exists(), "process {pid} is still there");
+    }
+    pids.lines().count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_misbehaves_in_turn_costs_its_scores_and_the_run_goes_on() {
+    let in_turn = "\
+if step == 2 and len(open('pids').readlines()) == 1: os._exit(3)
+elif step == 3: continue
+elif step == 4: scores['scores'][0] = None
+elif step == 5: scores['scores'][1] = float('nan')
+elif step == 6: scores = '{oops'
+print('a word')
+say(scores)";
+    let ran = run(in_turn, |scenario| scenario).await;
+    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    let causes: Vec<Value> =
+        ran.lines("metrics.jsonl").iter().map(|line| line["missing_causes"].clone()).collect();
+    let of = |cause: &str, count: u64| json!({ "noise": { cause: count } });
+    assert_eq!(
+        causes,
+        [json!({}), json!({}), of("timed_out", 6), of("null", 1), of("not_a_number", 1), of("bad_answer", 6)]
+    );
+    // Both groups of the steps without any score.
+    assert_eq!(counts(&ran.status()["groups"]), (12, 8, [("too_few_scored".to_owned(), 4)].into()));
+    let said = |part: &str| ran.warnings.iter().any(|warning| warning.contains(part));
+    assert!(said("gave no scores within 3 s") && said("said `{oops`"), "{:?}", ran.warnings);
+    assert_eq!(children(ran.folder.path()), 3, "one that died, one that was killed, one that saw the end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_never_scores_ends_the_arm_with_the_reason() {
+    let fails = "say({'type': 'error', 'id': m['id'], 'message': 'no model'})";
+    let ran = run(fails, |scenario| scenario.replace("steps = 6", "steps = 12")).await;
+    let ArmStatus::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
+    assert!(
+        reason.starts_with("60 of 60 completions were left without a reward in the last 10 steps")
+            && reason.ends_with("`noise` lacks 60 error scores; it last failed with: no model"),
+        "{reason}"
+    );
+    assert_eq!(ran.status()["step"], 10);
+    assert_eq!(children(ran.folder.path()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_the_formula_does_not_name_may_fail() {
+    let fails = "say({'type': 'error', 'id': m['id'], 'message': 'no model'})";
+    let ran = run(fails, |scenario| {
+        scenario.replace("steps = 6", "steps = 12").replace("\"format + noise\"", "\"format\"")
+    })
+    .await;
+    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    assert_eq!(ran.lines("metrics.jsonl")[11]["missing"]["noise"], 6);
+}
