@@ -28,6 +28,7 @@ mod check;
 mod cli;
 mod failure;
 mod log;
+mod merge;
 mod progress;
 mod replay;
 mod report;
@@ -49,6 +50,7 @@ pub fn main_with(registry: RewardRegistry) -> ExitCode {
         (Some(Command::Report(options)), _) => report::report(&options),
         (Some(Command::Replay(options)), _) => replay::replay(&options, registry),
         (Some(Command::Ask(options)), _) => ask::ask(&options),
+        (Some(Command::Merge(options)), _) => merge::merge(&options),
         (None, Some(options)) => run::run(&options, registry),
         // The command line asks for the one or the other; without either, help has been shown.
         (None, None) => Ok(()),
