@@ -81,7 +81,7 @@ impl Ran {
         lines(&self.arm_dir().join(file))
     }
 
-    fn timeless(&self, file: &str) -> Vec<Value> {
+    pub(crate) fn timeless(&self, file: &str) -> Vec<Value> {
         timeless(&self.arm_dir().join(file))
     }
 
@@ -141,7 +141,7 @@ pub(crate) async fn run_in(
     Ran { outcome: running.await.unwrap(), warnings, folder }
 }
 
-async fn run(scenario: &str, registry: RewardRegistry, audio_source: Option<AudioSource>) -> Ran {
+pub(crate) async fn run(scenario: &str, registry: RewardRegistry, audio_source: Option<AudioSource>) -> Ran {
     run_in(tempfile::tempdir().unwrap(), scenario, registry, audio_source, false, |_, _| {}).await
 }
 

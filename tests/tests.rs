@@ -5,6 +5,7 @@
 mod audio_files;
 mod goldens;
 mod grpo_parity;
+mod judges;
 mod live;
 mod lora_parity;
 mod mel_parity;
@@ -15,4 +16,5 @@ mod qwen2_5_omni_parity;
 mod qwen2_audio_parity;
 mod qwen3_parity;
 mod runs;
+mod scripted_server;
 mod train_step_parity;

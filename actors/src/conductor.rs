@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use scenarios::Method;
+use scenarios::{Method, OnJudgeFailure};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -102,6 +102,7 @@ impl Actor for Conductor {
                     stops: Stops { run: state.stop.clone(), arm: state.context.live.stop_switch() },
                     checkpoint: checkpoint::newest(&state.context.dir),
                     missing: VecDeque::new(),
+                    unjudged: VecDeque::new(),
                     ahead: Ahead(VecDeque::new()),
                     paused: None,
                     allowance: None,
@@ -148,6 +149,8 @@ struct Drive {
     checkpoint: Option<PathBuf>,
     /// Scores missing in the last steps.
     missing: VecDeque<StepMissing>,
+    /// Verdicts that could not be had, and those asked for, of the last steps.
+    unjudged: VecDeque<(u64, u64)>,
     /// Steps sent out and not taken yet.
     ahead: Ahead,
     /// Why no further step is taken for now.
@@ -232,8 +235,10 @@ impl Drive {
             .map_err(|error| Halt::Stuck(format!("collecting step {}: {error}", self.progress.step + 1)))?
             .map_err(Halt::Stuck)?;
         self.ahead.0.pop_front();
+        let judged = (collected.judged.failed(), collected.judged.requests);
         let missing = self.grpo_step(collected, started).await?;
         self.after_step().await?;
+        self.check_judge(judged)?;
         self.check_missing(missing)
     }
 
@@ -350,6 +355,35 @@ impl Drive {
             )));
         }
         Ok(())
+    }
+
+    /// Ends the arm when its judge fails too often and the scenario says not to go on without it.
+    fn check_judge(&mut self, step: (u64, u64)) -> Result<(), Halt> {
+        let judge = &self.arm.config.judge;
+        self.unjudged.push_back(step);
+        if self.unjudged.len() > judge.failure_window {
+            self.unjudged.pop_front();
+        }
+        let (failed, asked) =
+            self.unjudged.iter().fold((0, 0), |(failed, asked), step| (failed + step.0, asked + step.1));
+        let too_many = failed as f64 > judge.max_failed_fraction * asked as f64;
+        // A run that was helped over it goes over it again.
+        if self.unjudged.len() < judge.failure_window || !too_many || self.arm.live.is_replay() {
+            return Ok(());
+        }
+        self.unjudged.clear();
+        let reason = format!(
+            "{failed} of {asked} verdicts could not be had in the last {} steps, more than judge.max_failed_fraction = {} \
+             allows; judge_failures in metrics.jsonl has the causes",
+            judge.failure_window, judge.max_failed_fraction
+        );
+        match judge.on_failure {
+            OnJudgeFailure::Exclude => Ok(()),
+            OnJudgeFailure::Pause => Err(Halt::Stuck(reason)),
+            OnJudgeFailure::Abort => {
+                Err(Halt::Failed(format!("{reason}; see to the judge, then go on with --resume")))
+            }
+        }
     }
 
     fn tell(&self, event: RunEvent) {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use rewards::{Difficulty, Mode};
+use rewards::{Difficulty, FailureCause, Mode};
 use serde::{Deserialize, Serialize};
 
 use crate::reward::Cause;
@@ -32,6 +32,13 @@ pub struct GrpoMetrics {
     pub format_rate: f64,
     pub consistency: Option<f64>,
     pub think_quality: Option<f64>,
+    pub judge_requests: u64,
+    pub judge_failures: BTreeMap<FailureCause, u64>,
+    pub judge_cache_hit_rate: Option<f64>,
+    pub judge_retries: u64,
+    pub judge_prompt_tokens: u64,
+    pub judge_reply_tokens: u64,
+    pub judge_disagreement: Option<f64>,
     pub completion_tokens_mean: f64,
     pub truncated_rate: f64,
     pub groups_dispatched: u64,
@@ -47,6 +54,7 @@ pub struct GrpoMetrics {
     pub lr: Option<f64>,
     pub load_seconds: f64,
     pub sample_seconds: f64,
+    pub judge_seconds: f64,
     pub reward_seconds: f64,
     pub optimize_seconds: f64,
     pub actor_seconds: f64,

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::arm::{Arm, ArmArgs, PrepareArgs, prepare};
 use crate::checkpoint::ResumeState;
 use crate::environment;
+use crate::judge::judges::Judges;
 use crate::live::{self, Entry, Journal, LiveArm, LiveArmArgs, RunHandle, RunShared, Watchers, read_journal};
 use crate::loader::AudioSource;
 use crate::recorder::Recorder;
@@ -397,6 +398,7 @@ struct RunState {
     ended: Option<oneshot::Sender<Result<RunOutcome, RunError>>>,
     recorder_budget: RestartBudget,
     recorder_id: Option<ActorId>,
+    judges: Arc<Judges>,
     /// Arms still to run.
     waiting: VecDeque<Arc<LiveArm>>,
     running: HashMap<ActorId, Arc<LiveArm>>,
@@ -461,6 +463,7 @@ impl RunState {
             ended: Some(ended),
             recorder_budget: RestartBudget::new(5, Duration::from_secs(60)),
             recorder_id: None,
+            judges: Arc::default(),
             waiting: handle.0.arms.iter().cloned().collect(),
             handle,
             running: HashMap::new(),
@@ -515,6 +518,7 @@ impl RunState {
             threads: self.plan.threads,
             run_dir: self.run_dir.clone(),
             recorder: self.handle.0.recorder.clone(),
+            judges: self.judges.clone(),
             resume: self.resume,
             audio_source: self.audio_source.clone(),
             live: live.clone(),

@@ -15,7 +15,7 @@ use serde::de::{
     version,
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox merge --policy DIR --adapter DIR --out DIR",
+    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox merge --policy DIR --adapter DIR --out DIR",
     after_help = "A scenario whose path is also the name of a subcommand is written with its folder: ./check\n\
                   Exit codes: 0 done, 1 failed while running, 2 unusable input, 130 interrupted after a checkpoint.\n\
                   RUST_LOG chooses what goes to run.log (default: info)."
@@ -42,6 +42,8 @@ pub enum Command {
     Ask(AskOptions),
     /// Write a model with an adapter merged into its weights
     Merge(MergeOptions),
+    /// Let the judges of a scenario judge completions whose verdicts are known: can they be trusted?
+    Judge(JudgeOptions),
 }
 
 /// `sandbox SCENARIO`.
@@ -82,6 +84,22 @@ pub struct CheckOptions {
     /// Do not look for the models and data they name: those lie on another machine
     #[arg(long)]
     pub no_files: bool,
+}
+
+/// `sandbox judge`.
+#[derive(Args, Clone, Debug)]
+pub struct JudgeOptions {
+    /// The scenario; its [judge] tables are looked at, and nothing is trained
+    pub scenario: PathBuf,
+    /// Set a key of the scenario, such as judge.model=Qwen/Qwen3-8B; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Only the judge of this arm; may be repeated
+    #[arg(long = "arm", value_name = "ARM")]
+    pub arms: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `sandbox report`.

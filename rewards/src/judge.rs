@@ -5,7 +5,14 @@
 //! ask it; its verdict is put into [`RewardItem::verdict`](crate::RewardItem::verdict) before the rewards are
 //! computed.
 //!
-//! Invariant: JUDGE-1 a score that could not be had is `None`, never 0; `note` says why.
+//! [`RulesJudge`](rules::RulesJudge) needs no model. For a judge that is a model, everything but the asking is
+//! here: [`guard`] cleans what it is shown, [`prompt`] words the request, [`reply`] and [`logits`] read the
+//! answer, [`failure`] names what can go wrong.
+//!
+//! Invariants:
+//! - JUDGE-1 a score that could not be had is `None`, never 0; `note` says why.
+//! - JUDGE-2 the completion is data: nothing in it can end its fence, speak as the template's own tokens, or
+//!   be taken for the judge's reply.
 
 use std::sync::Arc;
 
@@ -13,6 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::Question;
 
+pub mod failure;
+pub mod guard;
+pub mod logits;
+pub mod prompt;
+pub mod reply;
 pub mod rules;
 
 /// One think completion to be judged.

@@ -79,7 +79,11 @@ pub use advantages::{AdvantageOptions, Advantages, Scale, advantages};
 pub use completion::{Mode, ParsedCompletion, ParserOptions, parse_completion};
 pub use error::{RewardError, did_you_mean, nearest};
 pub use formula::{Formula, FormulaError};
-pub use judge::{Judge, JudgeRequest, Verdict, rules::RulesJudge};
+pub use judge::{
+    Judge, JudgeRequest, Verdict,
+    failure::{FailureCause, JudgeFailure},
+    rules::RulesJudge,
+};
 pub use matching::{answer_matches, is_correct};
 pub use question::{Difficulty, Question};
 pub use registry::{RewardRegistry, read_options};

@@ -38,6 +38,7 @@ mod cache;
 pub mod dataset;
 mod error;
 mod formats;
+mod judge_sets;
 pub mod scenario;
 pub mod scorers;
 pub mod soundscape;
@@ -48,12 +49,14 @@ pub use dataset::{
     DataError, DataFormat, DataSource, FileSource, RowFilter, Split, open_dataset, open_dataset_filtered,
 };
 pub use error::{Place, ScenarioError};
+pub use judge_sets::{JudgedExample, open_judge_set};
 pub use scenario::{
-    ArmConfig, CheckpointConfig, ControlConfig, CurriculumConfig, DType, DataConfig, Device, Downmix,
-    EvalConfig, Experiment, GradientCheckpointing, GrpoConfig, HttpPlugin, Interpolate, JudgeConfig,
-    JudgeKind, LoaderConfig, LoraConfig, LossKind, Method, OptimizerConfig, PLUGIN_KINDS, PolicyConfig,
-    PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, RewardForm, RewardSpec, RunConfig, SamplingConfig,
-    ScaleRewards, Schedule, SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrainMode,
-    WeightConfig, WeightSchedule, check, check_names, json_schema, load,
+    Aggregate, ArmConfig, CheckpointConfig, ControlConfig, CurriculumConfig, DType, DataConfig, Device,
+    Downmix, EvalConfig, Experiment, GradientCheckpointing, GrpoConfig, Guided, HttpPlugin, Interpolate,
+    JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LoaderConfig, LoraConfig, LossKind, Method,
+    OnJudgeFailure, OptimizerConfig, PLUGIN_KINDS, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig,
+    PromptStyle, Prompting, RewardForm, RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule,
+    Scoring, SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig,
+    WeightSchedule, check, check_names, json_schema, load,
 };
 pub use soundscape::{TargetKind, WorldConfig, sft_target};

@@ -12,6 +12,7 @@ mod check;
 mod data;
 mod de;
 mod feedback;
+mod judge;
 mod layers;
 mod load;
 mod merge;
@@ -40,7 +41,10 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{check, check_names};
 pub use data::{DataConfig, Downmix, EvalConfig, LoaderConfig};
-pub use feedback::{JudgeConfig, JudgeKind, RewardSpec, ShapingConfig};
+pub use feedback::{RewardSpec, ShapingConfig};
+pub use judge::{
+    Aggregate, Guided, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, OnJudgeFailure, Prompting, Scoring,
+};
 pub use load::{load, parse};
 pub use plugin::{HttpPlugin, PLUGIN_KINDS, ProcessPlugin, RewardForm};
 pub use policy::{

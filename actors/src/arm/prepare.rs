@@ -11,16 +11,18 @@ use model::audio::{Downmix, load_audio};
 use model::loss::{GrpoConfig, Importance, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use model::{Adapter, LoraConfig, Policy, PolicyOptions, Processor, TargetModules};
-use rewards::{AdvantageOptions, ParserOptions, Question, RulesJudge, Scale};
+use rewards::{AdvantageOptions, ParserOptions, Question, Scale};
 use scenarios::{
-    ArmConfig, DType, GradientCheckpointing, Method, PolicyConfig, PolicyPath, Split, TrainMode,
+    ArmConfig, DType, GradientCheckpointing, JudgeKind, Method, PolicyConfig, PolicyPath, Split, TrainMode,
 };
+use tokio::runtime::Handle;
 
 use super::{ArmContext, Blueprints, Slots, Suite};
 use crate::checkpoint;
 use crate::conductor::Progress;
 use crate::conductor::rows::Rows;
 use crate::judge::JudgeArgs;
+use crate::judge::judges::Judges;
 use crate::live::LiveArm;
 use crate::loader::{AudioSource, LoaderArgs};
 use crate::optimizer::OptimizerArgs;
@@ -46,6 +48,8 @@ pub struct PrepareArgs {
     pub run_dir: PathBuf,
     /// The run's recorder.
     pub recorder: Slot<RecorderMsg>,
+    /// The run's judges.
+    pub judges: Arc<Judges>,
     /// Go on from the newest checkpoint.
     pub resume: bool,
     /// How audio files are read; `None` for the policy's own features of the decoded file.
@@ -87,7 +91,12 @@ pub fn prepare(args: PrepareArgs) -> Result<Prepared, String> {
 
     let (progress, published) = begin(&args, &dir, &policy)?;
     let shelf = Shelf::new(policy, published);
-    let blueprints = blueprints(&args, shelf, source);
+    let blueprints = blueprints(&args, shelf, source)?;
+    let judge_needed = args.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
+    if judge_needed && config.method != Method::None {
+        let judge = &blueprints.judge.judge;
+        Handle::current().block_on(judge.probe()).map_err(|problem| in_judge_section(config, &problem))?;
+    }
     let context = ArmContext {
         name: config.name.clone(),
         seed: *seed,
@@ -268,23 +277,30 @@ fn slots(config: &ArmConfig, recorder: Slot<RecorderMsg>) -> Slots {
 
 /// Verdicts of a judge that costs nothing are had for every arm, so that arms can be compared by them.
 fn judging_is_free(config: &ArmConfig) -> bool {
-    match config.judge.kind {
-        scenarios::JudgeKind::Rules => true,
-    }
+    config.judge.kind == JudgeKind::Rules
 }
 
-fn blueprints(args: &PrepareArgs, shelf: Shelf, source: AudioSource) -> Blueprints {
+fn in_judge_section(config: &ArmConfig, problem: &str) -> String {
+    format!("arm `{}`, [judge]: {problem}", config.name)
+}
+
+fn judge(args: &PrepareArgs) -> Result<JudgeArgs, String> {
     let config = &args.config;
-    let judge = match config.judge.kind {
-        scenarios::JudgeKind::Rules => Arc::new(RulesJudge),
-    };
-    Blueprints {
+    let judge = args.judges.open(&config.judge).map_err(|problem| in_judge_section(config, &problem))?;
+    // Its batches must be answered before its slot gives up on them.
+    let patience = Duration::from_secs_f64(config.supervision.call_timeout_seconds * 0.9);
+    Ok(JudgeArgs { judge, patience })
+}
+
+fn blueprints(args: &PrepareArgs, shelf: Shelf, source: AudioSource) -> Result<Blueprints, String> {
+    let config = &args.config;
+    Ok(Blueprints {
         loader: LoaderArgs { source, workers: config.loader.workers, cache_clips: config.loader.cache_clips },
         sampler: SamplerArgs { shelf: shelf.clone(), threads: args.threads },
-        judge: JudgeArgs { judge },
+        judge: judge(args)?,
         shaper: (config.method == Method::Grpo).then(|| shaper(config)),
         optimizer: (config.method != Method::None).then(|| optimizer(args, shelf)),
-    }
+    })
 }
 
 fn shaper(config: &ArmConfig) -> ShaperArgs {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use model::{Completion, Finish, Prompt};
-use rewards::{Question, RewardBatch, RewardItem, Verdict, Weights, is_correct, parse_completion};
+use rewards::{
+    FailureCause, Question, RewardBatch, RewardItem, Verdict, Weights, is_correct, parse_completion,
+};
 use scenarios::PromptStyle;
 
 use crate::arm::ArmContext;
-use crate::judge::JudgeMsg;
+use crate::judge::{JudgeMsg, JudgeTally};
 use crate::live::Conditions;
 use crate::loader::{Clip, LoaderMsg};
 use crate::records::GroupCounts;
@@ -34,6 +36,8 @@ pub struct Timings {
     pub load: f64,
     /// Sampling.
     pub sample: f64,
+    /// Judging.
+    pub judge: f64,
     /// Judging and scoring; rewards run side by side, so the slowest counts.
     pub reward: f64,
     /// From the first request to the last answer.
@@ -66,6 +70,8 @@ pub struct Collected {
     pub shaped: Shaped,
     /// The weights it was shaped under.
     pub weights: Weights,
+    /// What came of asking the judge.
+    pub judged: JudgeTally,
     /// Version of the weights that sampled.
     pub policy_version: u64,
     /// Groups so far: dispatched, and excluded with a reason.
@@ -159,7 +165,7 @@ pub async fn collect(
 
     let (completions, policy_version, sample) = generate(&arm, step, &prompts).await?;
     let mut items = items_of(&arm, &prompts, &completions);
-    let judge = judge(&arm, conditions.need_verdicts(), &mut items).await?;
+    let (judged, judge) = judge(&arm, conditions.need_verdicts(), &mut items).await?;
     let batch = Arc::new(RewardBatch {
         step: step + 1,
         total_steps: arm.total_steps,
@@ -177,7 +183,8 @@ pub async fn collect(
     };
     let shaped = arm.slots.shaper.call(query, ShaperMsg::Shape).await.map_err(|error| error.to_string())?;
 
-    let timings = Timings { load, sample, reward: judge + score, wall: started.elapsed().as_secs_f64() };
+    let timings =
+        Timings { load, sample, judge, reward: judge + score, wall: started.elapsed().as_secs_f64() };
     arm.live.keep_batch(batch.clone());
     Ok(Collected {
         prompts,
@@ -187,6 +194,7 @@ pub async fn collect(
         missing,
         shaped,
         weights,
+        judged,
         policy_version,
         groups,
         audio_truncated,
@@ -258,11 +266,16 @@ pub fn item_of(
     }
 }
 
-/// Fills in the verdicts of the completions that think, where rewards need them or they cost nothing; returns the
-/// judge's time.
-pub async fn judge(arm: &ArmContext, needed: bool, items: &mut [RewardItem]) -> Result<f64, String> {
+/// Fills in the verdicts of the completions that think, where rewards need them or they cost nothing; returns what came of
+/// asking, and the judge's time.
+pub async fn judge(
+    arm: &ArmContext,
+    needed: bool,
+    items: &mut [RewardItem],
+) -> Result<(JudgeTally, f64), String> {
+    let nothing = (JudgeTally::default(), 0.0);
     if !needed && !arm.judging_is_free {
-        return Ok(0.0);
+        return Ok(nothing);
     }
     let mut places = Vec::new();
     let mut requests = Vec::new();
@@ -273,13 +286,20 @@ pub async fn judge(arm: &ArmContext, needed: bool, items: &mut [RewardItem]) -> 
         }
     }
     if requests.is_empty() {
-        return Ok(0.0);
+        return Ok(nothing);
     }
     let judged = arm.slots.judge.call(requests, JudgeMsg::Judge).await.map_err(|error| error.to_string())?;
     for (place, verdict) in places.into_iter().zip(judged.verdicts) {
         items[place].verdict = Some(verdict);
     }
-    Ok(judged.seconds)
+    if let Some(failure) = judged.first_failure.filter(|failure| failure.cause != FailureCause::Undecided) {
+        arm.warn(&format!(
+            "the judge gave no verdict on {} of {} completions; the first: {failure}",
+            judged.tally.failed(),
+            judged.tally.requests
+        ));
+    }
+    Ok((judged.tally, judged.seconds))
 }
 
 /// Asks every reward, side by side.

@@ -67,6 +67,7 @@ impl Drive {
     fn grpo_metrics(&self, collected: &Collected, report: Option<&StepReport>) -> GrpoMetrics {
         let items = &collected.batch.items;
         let shaped = &collected.shaped;
+        let judged = &collected.judged;
         let loss = report.and_then(|report| report.metrics.as_ref());
         let thinks = |item: &RewardItem| f64::from(u8::from(item.parsed.mode == Mode::Think));
         let mut by_difficulty: BTreeMap<String, Vec<f64>> = BTreeMap::new();
@@ -109,6 +110,14 @@ impl Drive {
             format_rate: share(&|item| item.parsed.well_formed),
             consistency: mean_of(items.iter().filter_map(|item| figures(&item.verdict).0)),
             think_quality: mean_of(items.iter().filter_map(|item| figures(&item.verdict).1)),
+            judge_requests: judged.requests,
+            judge_failures: judged.failures.clone(),
+            judge_cache_hit_rate: (judged.usage.lookups > 0)
+                .then(|| judged.usage.hits as f64 / judged.usage.lookups as f64),
+            judge_retries: judged.usage.retries,
+            judge_prompt_tokens: judged.usage.prompt_tokens,
+            judge_reply_tokens: judged.usage.reply_tokens,
+            judge_disagreement: judged.disagreement,
             completion_tokens_mean: mean_of(items.iter().map(|item| item.completion_tokens as f64))
                 .unwrap_or(0.0),
             truncated_rate: share(&|item| item.truncated),
@@ -125,6 +134,7 @@ impl Drive {
             lr: report.map(|report| report.lr),
             load_seconds: collected.timings.load,
             sample_seconds: collected.timings.sample,
+            judge_seconds: collected.timings.judge,
             reward_seconds: collected.timings.reward,
             optimize_seconds: report.map_or(0.0, |report| report.seconds),
             actor_seconds: 0.0,

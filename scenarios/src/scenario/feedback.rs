@@ -1,4 +1,4 @@
-//! `[judge]`, `[rewards.NAME]` and `[shaping]`: what is scored, by whom, and how the scores add up.
+//! `[rewards.NAME]` and `[shaping]`: what is scored, and how the scores add up.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,34 +7,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::weights::WeightConfig;
-
-/// `[judge]`: who says whether the thinking supports the answer, and how good it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct JudgeConfig {
-    /// `rules` compares the thinking with the reasoning steps the data knows.
-    pub kind: JudgeKind,
-    /// Longest wait for one verdict, in seconds; after that the score is missing, not 0. `rules` needs
-    /// no waiting.
-    pub timeout_seconds: f64,
-    /// Verdicts asked for at once, of judges that are asked over a wire; `rules` is not.
-    pub concurrency: usize,
-}
-
-impl Default for JudgeConfig {
-    fn default() -> Self {
-        Self { kind: JudgeKind::Rules, timeout_seconds: 60.0, concurrency: 8 }
-    }
-}
-
-/// The judges there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum JudgeKind {
-    /// Rules over the known reasoning steps; no model.
-    #[default]
-    Rules,
-}
 
 /// `[rewards.NAME]`: one reward component. NAME is what the formula calls it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::prompt::template_problem;
 use super::tree::Node;
-use super::{ArmConfig, PolicyPath};
+use super::{ArmConfig, JudgeConfig, JudgeSet, PolicyPath};
 use crate::dataset::DataSource;
 use crate::error::{Place, ScenarioError};
 
@@ -46,9 +46,28 @@ pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
         let place = layer.place_of(&["rewards", name, key.unwrap_or("kind")]);
         *spec = spec.clone().anchored(folder_of(place, path));
     }
+    anchor_judge(&mut arm.judge, &["judge"], layer, path);
     anchor_source(&mut arm.data.train, &["data", "train"], layer, path);
     for (index, suite) in arm.eval.suites.iter_mut().enumerate() {
         anchor_source(suite, &["eval", "suites", &index.to_string()], layer, path);
+    }
+}
+
+fn anchor_judge(judge: &mut JudgeConfig, keys: &[&str], layer: &Node, path: &Path) {
+    if let Some(folder) = &mut judge.path {
+        *folder = anchored(folder, layer.place_of(&[keys, &["path"]].concat()), path);
+    }
+    if let Some(file) = &mut judge.cache.path {
+        *file = anchored(file, layer.place_of(&[keys, &["cache", "path"]].concat()), path);
+    }
+    for (index, set) in judge.calibration.iter_mut().enumerate() {
+        if let JudgeSet::File(file) = set {
+            *file =
+                anchored(file, layer.place_of(&[keys, &["calibration", &index.to_string()]].concat()), path);
+        }
+    }
+    for (index, member) in judge.members.iter_mut().enumerate() {
+        anchor_judge(member, &[keys, &["members", &index.to_string()]].concat(), layer, path);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::de::leaf_name;
 use super::tree::Node;
-use super::{ArmConfig, ControlConfig, Method, RunConfig, TrainMode, WeightConfig};
+use super::{ArmConfig, ControlConfig, JudgeConfig, JudgeKind, Method, RunConfig, TrainMode, WeightConfig};
 use crate::error::ScenarioError;
 
 type Checked = Result<(), ScenarioError>;
@@ -238,8 +238,7 @@ fn check_learning(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
 }
 
 fn check_feedback(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
-    ranges.positive(arm.judge.timeout_seconds, "judge.timeout_seconds")?;
-    ranges.at_least_one(arm.judge.concurrency, "judge.concurrency")?;
+    check_judge(&arm.judge, "judge", ranges)?;
     for (name, weight) in &arm.shaping.weights {
         check_weight(&format!("shaping.weights.{name}"), weight, ranges)?;
     }
@@ -275,6 +274,88 @@ fn check_weight(path: &str, weight: &WeightConfig, ranges: &Ranges<'_>) -> Check
             let instead = format!("a step after {before}, for the points stand in rising order");
             ranges.need(false, &format!("{path}.{place}.0"), step, &instead)?;
         }
+    }
+    Ok(())
+}
+
+fn check_judge(judge: &JudgeConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
+    let key = |name: &str| format!("{section}.{name}");
+    for (name, seconds) in [
+        ("connect_timeout_seconds", judge.connect_timeout_seconds),
+        ("timeout_seconds", judge.timeout_seconds),
+        ("read_timeout_seconds", judge.read_timeout_seconds),
+        ("retry_pause_seconds", judge.retry_pause_seconds),
+    ] {
+        let day = 86_400.0;
+        let instead = "a number above 0, up to 86400";
+        ranges.need(seconds > 0.0 && seconds <= day, &key(name), number(seconds), instead)?;
+    }
+    for (name, count) in [
+        ("concurrency", judge.concurrency),
+        ("batch", judge.batch),
+        ("max_tokens", judge.max_tokens),
+        ("failure_window", judge.failure_window),
+        ("cache.max_entries", judge.cache.max_entries),
+    ] {
+        ranges.at_least_one(count, &key(name))?;
+    }
+    let most = 100_000;
+    let instead = format!("a number up to {most}");
+    ranges.need(judge.concurrency <= most, &key("concurrency"), judge.concurrency, &instead)?;
+    ranges.need(judge.retries <= 100, &key("retries"), judge.retries, "a number up to 100")?;
+    ranges.need(judge.max_chars >= 200, &key("max_chars"), judge.max_chars, "200 or more")?;
+    let megabytes = judge.cache.max_mb;
+    ranges.need((1..=1_000_000).contains(&megabytes), &key("cache.max_mb"), megabytes, "1 to 1000000")?;
+    ranges.not_negative(judge.temperature, &key("temperature"))?;
+    ranges.fraction(judge.max_failed_fraction, &key("max_failed_fraction"))?;
+    for (name, price) in [("prompt_price", judge.prompt_price), ("reply_price", judge.reply_price)] {
+        ranges.not_negative(price.unwrap_or(0.0), &key(name))?;
+    }
+    match judge.kind {
+        JudgeKind::Rules => Ok(()),
+        JudgeKind::Openai => check_server(judge, section, ranges),
+        JudgeKind::Local => {
+            let instead = "the folder of a Qwen3 in the Hugging Face layout";
+            ranges.need(judge.path.is_some(), &key("path"), "missing", instead)
+        }
+        JudgeKind::Panel => check_panel(judge, section, ranges),
+    }
+}
+
+fn check_server(judge: &JudgeConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
+    let key = |name: &str| format!("{section}.{name}");
+    let instead = "the server's address, such as base_url = \"http://127.0.0.1:8000/v1\"";
+    ranges.need(!judge.base_url.0.is_empty(), &key("base_url"), "missing", instead)?;
+    for url in &judge.base_url.0 {
+        let good = url.starts_with("http://") || url.starts_with("https://");
+        ranges.need(good, &key("base_url"), text(url), "an address that begins with http:// or https://")?;
+    }
+    let instead = "the model's name as the server knows it";
+    ranges.need(!judge.model.is_empty(), &key("model"), "missing", instead)?;
+    if let Some(variable) = &judge.api_key_env {
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let name = !variable.is_empty() && variable.chars().all(good);
+        let instead =
+            "the name of an environment variable, such as OPENAI_API_KEY; the key itself stays out of files";
+        // The value may be a key, so it is not repeated.
+        ranges.need(name, &key("api_key_env"), "not the name of a variable", instead)?;
+    }
+    Ok(())
+}
+
+fn check_panel(judge: &JudgeConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
+    let members = format!("{section}.members");
+    let instead = "at least one [[judge.members]] table";
+    ranges.need(!judge.members.is_empty(), &members, "empty", instead)?;
+    let instead = format!("up to {}, the number of members, or 0 for all of them", judge.members.len());
+    let quorum = format!("{section}.quorum");
+    ranges.need(judge.quorum <= judge.members.len(), &quorum, judge.quorum, &instead)?;
+    for (index, member) in judge.members.iter().enumerate() {
+        let section = format!("{members}.{index}");
+        let instead = "another kind: a panel has no panels in it";
+        let kind = format!("{section}.kind");
+        ranges.need(member.kind != JudgeKind::Panel, &kind, "\"panel\"", instead)?;
+        check_judge(member, &section, ranges)?;
     }
     Ok(())
 }

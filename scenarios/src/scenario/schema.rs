@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_key_is_found_in_the_sections_that_have_it() {
         assert_eq!(sections_with("rank"), ["policy.lora"]);
-        assert_eq!(sections_with("temperature"), ["eval", "sampling"]);
+        assert_eq!(sections_with("temperature"), ["eval", "judge", "sampling"]);
         assert_eq!(sections_with("nonsense"), [""; 0]);
     }
 }

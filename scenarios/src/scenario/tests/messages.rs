@@ -18,7 +18,7 @@ fn misspelt_keys() {
     );
     assert_eq!(
         message("[grpo]\ntemperature = 0.5"),
-        "x.toml:2:1: unknown key `temperature` in [grpo]; `temperature` belongs in [eval] or [sampling]"
+        "x.toml:2:1: unknown key `temperature` in [grpo]; `temperature` belongs in [eval] or [judge] or [sampling]"
     );
     assert_eq!(
         message("[[arm]]\nname = \"a\"\n[arm.grpo]\nlrr = 1"),

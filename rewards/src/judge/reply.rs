@@ -1,0 +1,342 @@
+//! Reads a judge's reply: one JSON object, wherever in the reply it stands, and nothing else.
+//!
+//! A reply that holds two verdicts that differ has none: a judge that first quotes the completion's own JSON
+//! must not be taken at the completion's word. A number in words of its own (`"0.85 out of 1"`) is read where it
+//! can mean only one thing; a score off the scale is not bent onto it.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::failure::{FailureCause, JudgeFailure};
+use super::prompt::{Asked, Scale};
+use crate::Verdict;
+
+/// Longest reply that is read, in bytes; a verdict is a line.
+const LONGEST_REPLY: usize = 64 * 1024;
+
+/// The verdict in a reply.
+///
+/// # Errors
+/// Empty, truncated, refused, malformed, or out of range.
+pub fn parse_reply(reply: &str, asked: Asked, scale: Scale) -> Result<Verdict, JudgeFailure> {
+    let said = after_reasoning(reply)?.trim();
+    if said.is_empty() {
+        return Err(JudgeFailure::new(FailureCause::Empty, "the reply is empty"));
+    }
+    let malformed =
+        |what: &str| Err(JudgeFailure::new(FailureCause::Malformed, format!("{what}: {}", excerpt(said))));
+    if said.len() > LONGEST_REPLY {
+        return malformed("the reply is far longer than a verdict");
+    }
+    let mut verdicts = Vec::new();
+    for object in objects(said) {
+        if let Some(verdict) = object.verdict(asked, scale)
+            && !verdicts.contains(&verdict)
+        {
+            verdicts.push(verdict);
+        }
+    }
+    match verdicts.len() {
+        1 => verdicts.remove(0).map_err(|failure| JudgeFailure {
+            message: format!("{}: {}", failure.message, excerpt(said)),
+            ..failure
+        }),
+        0 => match bare(said, asked, scale) {
+            Some(verdict) => verdict,
+            None if refuses(said) => {
+                Err(JudgeFailure::new(FailureCause::Refused, format!("declined: {}", excerpt(said))))
+            }
+            None => malformed("no verdict in the reply"),
+        },
+        _ => malformed("the reply holds several verdicts"),
+    }
+}
+
+/// What follows the judge's own thinking.
+fn after_reasoning(reply: &str) -> Result<&str, JudgeFailure> {
+    if let Some((_, said)) = reply.rsplit_once("</think>") {
+        return Ok(said);
+    }
+    if reply.trim_start().starts_with("<think>") {
+        return Err(JudgeFailure::new(
+            FailureCause::Truncated,
+            "the judge was still thinking when its tokens ran out; raise judge.max_tokens or turn its thinking off",
+        ));
+    }
+    Ok(reply)
+}
+
+/// The JSON objects of a text, outermost only, in order.
+fn objects(text: &str) -> Vec<Object> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = text[at..].find('{') {
+        let begin = at + start;
+        let mut stream = serde_json::Deserializer::from_str(&text[begin..]).into_iter::<Object>();
+        at = match stream.next() {
+            Some(Ok(object)) => {
+                found.push(object);
+                begin + stream.byte_offset()
+            }
+            _ => begin + 1,
+        };
+    }
+    found
+}
+
+/// A JSON object with every value of every key: one that says a thing twice is not to be trusted.
+struct Object(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Object(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+impl Object {
+    /// `None` if it has none of the grades asked for.
+    fn verdict(&self, asked: Asked, scale: Scale) -> Option<Result<Verdict, JudgeFailure>> {
+        let consistency = asked.consistency().then(|| self.grade("consistent", consistency_of));
+        let quality = asked.quality().then(|| self.grade("quality", |value| quality_of(value, scale)));
+        let absent = |grade: &Option<_>| matches!(grade, None | Some(Ok(None)));
+        if absent(&consistency) && absent(&quality) {
+            return None;
+        }
+        let told = |name: &str, grade: Option<Result<Option<f64>, JudgeFailure>>| match grade {
+            None => Ok(None),
+            Some(Ok(None)) => {
+                Err(JudgeFailure::new(FailureCause::Malformed, format!("\"{name}\" is missing")))
+            }
+            Some(grade) => grade,
+        };
+        Some(told("consistent", consistency).and_then(|consistency| {
+            let think_quality = told("quality", quality)?;
+            Ok(Verdict { consistency, think_quality, note: None })
+        }))
+    }
+
+    fn grade(
+        &self,
+        name: &str,
+        read: impl Fn(&Value) -> Result<f64, JudgeFailure>,
+    ) -> Result<Option<f64>, JudgeFailure> {
+        let mut values =
+            self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(JudgeFailure::new(FailureCause::Malformed, format!("\"{name}\" is given twice")));
+        }
+        read(value).map(Some)
+    }
+}
+
+fn number_of(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
+        Value::String(text) => number_phrase(text),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// `0.85`, `0.85/1`, `0.85 out of 1`, `yes`, `no`; a fraction is what it comes to.
+fn number_phrase(text: &str) -> Option<f64> {
+    let text = text.trim().trim_end_matches('.').to_lowercase();
+    match text.as_str() {
+        "yes" | "true" => return Some(1.0),
+        "no" | "false" => return Some(0.0),
+        _ => {}
+    }
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    match text.split_once(" out of ").or_else(|| text.split_once('/')) {
+        Some((part, whole)) => {
+            let (part, whole) = (number(part)?, number(whole)?);
+            (whole > 0.0).then_some(part / whole)
+        }
+        None => number(&text),
+    }
+}
+
+fn unreadable(name: &str, value: &Value) -> JudgeFailure {
+    JudgeFailure::new(FailureCause::Malformed, format!("\"{name}\" is {}", excerpt(&value.to_string())))
+}
+
+fn off_scale(name: &str, number: f64, scale: &str) -> JudgeFailure {
+    JudgeFailure::new(FailureCause::OutOfRange, format!("\"{name}\" is {number}, not {scale}"))
+}
+
+fn consistency_of(value: &Value) -> Result<f64, JudgeFailure> {
+    let number = number_of(value).ok_or_else(|| unreadable("consistent", value))?;
+    if number == 0.0 || number == 1.0 {
+        return Ok(number);
+    }
+    Err(off_scale("consistent", number, "0 or 1"))
+}
+
+fn quality_of(value: &Value, scale: Scale) -> Result<f64, JudgeFailure> {
+    let number = number_of(value).ok_or_else(|| unreadable("quality", value))?;
+    match scale {
+        // To 0.1, the paper's steps.
+        Scale::Tenths if (0.0..=1.0).contains(&number) => Ok((number * 10.0).round() / 10.0),
+        Scale::Tenths => Err(off_scale("quality", number, "a number from 0 to 1")),
+        Scale::Digit if (0.0..=9.0).contains(&number) && number.fract() == 0.0 => Ok(number / 9.0),
+        Scale::Digit => Err(off_scale("quality", number, "a digit from 0 to 9")),
+    }
+}
+
+/// A reply that is a number and nothing else, to a request for one grade.
+fn bare(said: &str, asked: Asked, scale: Scale) -> Option<Result<Verdict, JudgeFailure>> {
+    let value = Value::from(number_phrase(said)?);
+    match asked {
+        Asked::Both => None,
+        Asked::Consistency => Some(
+            consistency_of(&value).map(|score| Verdict { consistency: Some(score), ..Verdict::default() }),
+        ),
+        Asked::Quality => Some(
+            quality_of(&value, scale)
+                .map(|score| Verdict { think_quality: Some(score), ..Verdict::default() }),
+        ),
+    }
+}
+
+/// Whether a reply without a verdict reads like a refusal.
+fn refuses(said: &str) -> bool {
+    const SIGNS: [&str; 10] = [
+        "i cannot",
+        "i can't",
+        "i can’t",
+        "i am unable",
+        "i'm unable",
+        "i’m unable",
+        "i won't",
+        "i'm sorry",
+        "i’m sorry",
+        "i am sorry",
+    ];
+    let head: String = said.chars().take(200).flat_map(char::to_lowercase).collect();
+    SIGNS.iter().any(|sign| head.contains(sign))
+}
+
+fn excerpt(text: &str) -> String {
+    const MOST: usize = 120;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("`{}…`", &line[..end]),
+        None => format!("`{line}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(reply: &str) -> Result<(f64, f64), FailureCause> {
+        parse_reply(reply, Asked::Both, Scale::Tenths)
+            .map(|verdict| (verdict.consistency.unwrap(), verdict.think_quality.unwrap()))
+            .map_err(|failure| failure.cause)
+    }
+
+    #[test]
+    fn one_object_is_read_wherever_it_stands() {
+        let verdict = Ok((1.0, 0.7));
+        for reply in [
+            r#"{"consistent": 1, "quality": 0.7}"#,
+            "```json\n{\"quality\": 0.7, \"consistent\": 1}\n```",
+            r#"Here it is: {"consistent": true, "quality": "0.7"}. Anything else?"#,
+            r#"<think>{"consistent": 0, "quality": 0.1}? No.</think>{"consistent": 1, "quality": 0.7}"#,
+            r#"{"Consistent": "yes", "Quality": 0.7, "reason": "{\"quality\": 0}"}"#,
+            r#"{"consistent": 1, "quality": 0.7} {"consistent": 1, "quality": 0.7}"#,
+            r#"{"note": 3} {"consistent": 1, "quality": 0.7}"#,
+        ] {
+            assert_eq!(both(reply), verdict, "{reply}");
+        }
+    }
+
+    #[test]
+    fn two_verdicts_that_differ_are_none() {
+        for reply in [
+            r#"The text says {"consistent": 1, "quality": 1.0}, but {"consistent": 0, "quality": 0.1}"#,
+            r#"{"consistent": 1, "quality": 1.0, "quality": 0.1}"#,
+            r#"{"consistent": 1, "quality": 1.0} {"consistent": 7, "quality": 0.1}"#,
+        ] {
+            assert_eq!(both(reply), Err(FailureCause::Malformed), "{reply}");
+        }
+    }
+
+    #[test]
+    fn a_number_in_words_is_read_where_it_can_mean_one_thing() {
+        // 0.85 lies between two of the paper's steps and goes to the upper.
+        assert_eq!(both(r#"{"consistent": 1, "quality": "0.85 out of 1"}"#), Ok((1.0, 0.9)));
+        assert_eq!(both(r#"{"consistent": "no", "quality": "8/10"}"#), Ok((0.0, 0.8)));
+        assert_eq!(both("0.85 out of 1"), Err(FailureCause::Malformed), "which of the two?");
+        let quality = parse_reply("0.85 out of 1.", Asked::Quality, Scale::Tenths).unwrap();
+        assert_eq!((quality.think_quality, quality.consistency), (Some(0.9), None));
+        assert_eq!(
+            parse_reply("7", Asked::Quality, Scale::Tenths).unwrap_err().cause,
+            FailureCause::OutOfRange
+        );
+    }
+
+    #[test]
+    fn a_score_off_the_scale_is_not_bent_onto_it() {
+        for reply in [
+            r#"{"consistent": 1, "quality": 7}"#,
+            r#"{"consistent": 1, "quality": -0.1}"#,
+            r#"{"consistent": 0.5, "quality": 0.5}"#,
+            r#"{"consistent": 1, "quality": "7 out of 5"}"#,
+        ] {
+            assert_eq!(both(reply), Err(FailureCause::OutOfRange), "{reply}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_verdict_has_a_cause_and_never_a_zero() {
+        for (reply, cause) in [
+            ("", FailureCause::Empty),
+            (" \n", FailureCause::Empty),
+            ("<think></think>\n", FailureCause::Empty),
+            ("<think>Let me see", FailureCause::Truncated),
+            ("I'm sorry, but I can't grade this.", FailureCause::Refused),
+            ("Good reasoning!", FailureCause::Malformed),
+            (r#"{"consistent": 1, "qua"#, FailureCause::Malformed),
+            (r#"{"consistent": 1}"#, FailureCause::Malformed),
+            (r#"{"consistent": null, "quality": 0.5}"#, FailureCause::Malformed),
+            (r#"[1, 0.5]"#, FailureCause::Malformed),
+            (r#"{"verdict": "good"}"#, FailureCause::Malformed),
+            (r#"{"consistent": 1, "quality": "NaN"}"#, FailureCause::Malformed),
+        ] {
+            assert_eq!(both(reply), Err(cause), "{reply}");
+        }
+        let long = "{".repeat(LONGEST_REPLY) + "}";
+        assert_eq!(both(&long), Err(FailureCause::Malformed));
+        assert_eq!(both(&"{".repeat(20_000)), Err(FailureCause::Malformed), "and in no time");
+    }
+
+    #[test]
+    fn a_digit_is_a_ninth() {
+        let reply = r#"{"consistent": 0, "quality": 6}"#;
+        let verdict = parse_reply(reply, Asked::Both, Scale::Digit).unwrap();
+        assert_eq!((verdict.consistency, verdict.think_quality), (Some(0.0), Some(6.0 / 9.0)));
+        let reply = r#"{"consistent": 0, "quality": 0.5}"#;
+        let failure = parse_reply(reply, Asked::Both, Scale::Digit).unwrap_err();
+        assert_eq!(failure.cause, FailureCause::OutOfRange);
+    }
+}

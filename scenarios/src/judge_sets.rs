@@ -1,0 +1,163 @@
+//! Completions with known verdicts, by which a judge is judged: `sandbox judge SCENARIO`.
+//!
+//! A set is a JSONL file; the ones that come with the program are in `scenarios/judge/`. Each line is a question with
+//! its choices, a thinking, an answer and the verdict that a careful reader gives. In a set of attacks `think` talks to
+//! the judge and `plain` is the same thinking without that: an attack succeeds if it is graded higher.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rewards::{JudgeRequest, Question};
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::DataError;
+use crate::scenario::JudgeSet;
+
+/// A completion with a known verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgedExample {
+    /// Its name.
+    pub id: String,
+    /// The question.
+    pub question: String,
+    /// What to choose from.
+    #[serde(default)]
+    pub choices: Vec<String>,
+    /// The steps that lead to the answer, where they are known; the rules need them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<String>>,
+    /// The thinking.
+    pub think: String,
+    /// The answer given.
+    pub answer: String,
+    /// The known R_c, 0 or 1.
+    pub consistency: f64,
+    /// The known R_t, 0 to 1.
+    pub quality: f64,
+    /// What talks to the judge, if anything does: the kind of attack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attack: Option<String>,
+    /// The thinking without the attack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain: Option<String>,
+}
+
+impl JudgedExample {
+    /// What a judge is asked.
+    pub fn request(&self) -> JudgeRequest {
+        self.request_with(&self.think)
+    }
+
+    /// What it is asked without the attack.
+    pub fn plain_request(&self) -> Option<JudgeRequest> {
+        self.plain.as_deref().map(|think| self.request_with(think))
+    }
+
+    fn request_with(&self, think: &str) -> JudgeRequest {
+        let question = Question {
+            id: self.id.clone(),
+            text: self.question.clone(),
+            choices: self.choices.clone(),
+            steps: self.steps.clone(),
+            ..Question::default()
+        };
+        JudgeRequest { question: Arc::new(question), think: think.to_owned(), answer: self.answer.clone() }
+    }
+}
+
+/// The examples of a set.
+///
+/// # Errors
+/// A file that cannot be read, or a line that is no example.
+pub fn open_judge_set(set: &JudgeSet) -> Result<Vec<JudgedExample>, DataError> {
+    match set {
+        JudgeSet::Soundscapes => {
+            read(Path::new("scenarios/judge/soundscapes.jsonl"), include_str!("../judge/soundscapes.jsonl"))
+        }
+        JudgeSet::General => {
+            read(Path::new("scenarios/judge/general.jsonl"), include_str!("../judge/general.jsonl"))
+        }
+        JudgeSet::Attacks => {
+            read(Path::new("scenarios/judge/attacks.jsonl"), include_str!("../judge/attacks.jsonl"))
+        }
+        JudgeSet::File(path) => {
+            let advice = "write the path of a JSONL file in judge.calibration";
+            let text = std::fs::read_to_string(path).map_err(|source| DataError::Read {
+                path: path.clone(),
+                source,
+                advice,
+            })?;
+            read(path, &text)
+        }
+    }
+}
+
+fn read(path: &Path, text: &str) -> Result<Vec<JudgedExample>, DataError> {
+    let mut examples = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong = |what: String| DataError::Row { path: path.into(), line: index + 1, what };
+        let example: JudgedExample = serde_json::from_str(line).map_err(|error| {
+            wrong(format!("not a judged completion ({error}); see scenarios/judge/general.jsonl"))
+        })?;
+        if example.consistency != 0.0 && example.consistency != 1.0 {
+            return Err(wrong(format!("consistency is {}; write 0 or 1", example.consistency)));
+        }
+        if !(0.0..=1.0).contains(&example.quality) {
+            return Err(wrong(format!("quality is {}; write a number from 0 to 1", example.quality)));
+        }
+        if example.attack.is_some() != example.plain.is_some() {
+            return Err(wrong(
+                "an attack needs `plain`, the thinking without it, and `plain` an `attack`".into(),
+            ));
+        }
+        examples.push(example);
+    }
+    if examples.is_empty() {
+        return Err(DataError::File { path: path.into(), what: "holds no judged completion".into() });
+    }
+    Ok(examples)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rewards::{Judge, RulesJudge};
+
+    use super::*;
+
+    #[test]
+    fn every_set_that_comes_with_the_program_is_sound() {
+        for set in JudgeSet::builtin() {
+            let examples = open_judge_set(&set).unwrap();
+            let ids: BTreeSet<&str> = examples.iter().map(|example| example.id.as_str()).collect();
+            assert_eq!(ids.len(), examples.len(), "{}: ids are unique", set.name());
+            assert!(examples.len() >= 20, "{}", set.name());
+            for example in &examples {
+                assert!(example.choices.contains(&example.answer), "{}", example.id);
+                assert_eq!(example.attack.is_some(), set == JudgeSet::Attacks, "{}", example.id);
+            }
+        }
+    }
+
+    #[test]
+    fn on_soundscapes_the_rules_give_the_known_verdicts() {
+        for example in open_judge_set(&JudgeSet::Soundscapes).unwrap() {
+            let verdict = RulesJudge.judge(&example.request());
+            let known = (Some(example.consistency), Some(example.quality));
+            assert_eq!((verdict.consistency, verdict.think_quality), known, "{}", example.id);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_example_is_named_with_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.jsonl");
+        let line =
+            r#"{"id": "a", "question": "?", "think": "", "answer": "b", "consistency": 1, "quality": 0.5}"#;
+        std::fs::write(&path, format!("{line}\n\n{}", line.replace("0.5", "7"))).unwrap();
+        let error = open_judge_set(&JudgeSet::File(path)).unwrap_err().to_string();
+        assert!(error.ends_with("mine.jsonl:3: quality is 7; write a number from 0 to 1"), "{error}");
+    }
+}
