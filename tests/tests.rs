@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod audio_files;
+mod control;
 mod goldens;
 mod grpo_parity;
 mod judges;

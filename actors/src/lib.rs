@@ -10,6 +10,7 @@
 pub mod arm;
 pub mod checkpoint;
 pub mod conductor;
+pub mod control;
 mod environment;
 pub mod evaluator;
 pub mod judge;

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+mod ctl;
+
+pub use ctl::{CtlCommand, CtlOptions, MetricsOptions, RolloutsOptions, SwapOptions, WithOptions};
 use scenarios::{DType, PolicyPath, PromptStyle};
 use serde::de::{
     DeserializeOwned,
@@ -15,7 +19,7 @@ use serde::de::{
     version,
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox merge --policy DIR --adapter DIR --out DIR",
+    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox merge --policy DIR --adapter DIR --out DIR\n       sandbox ctl COMMAND",
     after_help = "A scenario whose path is also the name of a subcommand is written with its folder: ./check\n\
                   Exit codes: 0 done, 1 failed while running, 2 unusable input, 130 interrupted after a checkpoint.\n\
                   RUST_LOG chooses what goes to run.log (default: info)."
@@ -42,6 +46,8 @@ pub enum Command {
     Ask(AskOptions),
     /// Write a model with an adapter merged into its weights
     Merge(MergeOptions),
+    /// Watch and steer a run that is going on, by its control channel
+    Ctl(CtlOptions),
     /// Let the judges of a scenario judge completions whose verdicts are known: can they be trusted?
     Judge(JudgeOptions),
 }
@@ -73,6 +79,9 @@ pub struct RunOptions {
     /// Print nothing but the end
     #[arg(long, short)]
     pub quiet: bool,
+    /// Serve no page and no control channel
+    #[arg(long)]
+    pub no_control: bool,
 }
 
 /// `sandbox check`.

@@ -26,6 +26,7 @@
 mod ask;
 mod check;
 mod cli;
+mod ctl;
 mod failure;
 mod judge;
 mod log;
@@ -52,6 +53,7 @@ pub fn main_with(registry: RewardRegistry) -> ExitCode {
         (Some(Command::Replay(options)), _) => replay::replay(&options, registry),
         (Some(Command::Ask(options)), _) => ask::ask(&options),
         (Some(Command::Merge(options)), _) => merge::merge(&options),
+        (Some(Command::Ctl(options)), _) => ctl::ctl(&options),
         (Some(Command::Judge(options)), _) => judge::judge(&options, &registry),
         (None, Some(options)) => run::run(&options, registry),
         // The command line asks for the one or the other; without either, help has been shown.

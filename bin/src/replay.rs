@@ -29,7 +29,7 @@ pub fn replay(options: &ReplayOptions, registry: RewardRegistry) -> Result<(), F
     log::start(&run_dir, screen.clone())?;
     screen.line(&format!("{} → {}", dir.display(), run_dir.display()));
     let beginning = Beginning::Replay(recording.replay.clone());
-    let outcome = train(experiment.clone(), &run_dir, registry, beginning, screen)?;
+    let outcome = train(experiment.clone(), &run_dir, registry, beginning, None, screen)?;
     if outcome.interrupted {
         return Err(Failure::Interrupted);
     }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use actors::control::{self, Bound};
 use actors::replay::Replay;
 use actors::{ArmOutcome, ArmStatus, RunArgs, RunError, RunEvent, RunOutcome};
 use rewards::RewardRegistry;
@@ -44,6 +45,7 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
     if let Some(tried) = plugins(&experiment)?.into_iter().find(|tried| tried.outcome.is_err()) {
         return Err(Failure::Input(format!("{}: {tried}", path.display())));
     }
+    let bound = if options.no_control { None } else { listen(&experiment)? };
     let run_dir = match &options.resume {
         Some(dir) => existing(dir)?,
         None => create(options.out.as_ref().unwrap_or(&experiment.run.out), &experiment.run.name)?,
@@ -52,9 +54,14 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
     log::start(&run_dir, screen.clone())?;
     screen.line(&format!("{} → {}", path.display(), run_dir.display()));
     let beginning = if options.resume.is_some() { Beginning::Resumed } else { Beginning::Fresh };
-    let outcome = train(experiment, &run_dir, registry, beginning, screen)?;
+    let outcome = train(experiment, &run_dir, registry, beginning, bound, screen)?;
     report::print(&run_dir)?;
     conclude(&outcome, &run_dir)
+}
+
+/// Listens where the scenario says, before anything is made of it.
+fn listen(experiment: &Experiment) -> Result<Option<Bound>, Failure> {
+    Bound::bind(&experiment.control).map_err(|error| Failure::Input(error.to_string()))
 }
 
 /// The time-stamped directory of a new run.
@@ -106,6 +113,7 @@ pub(crate) fn train(
     run_dir: &Path,
     registry: RewardRegistry,
     beginning: Beginning,
+    bound: Option<Bound>,
     screen: Screen,
 ) -> Result<RunOutcome, Failure> {
     let runtime = tokio::runtime::Runtime::new()
@@ -117,7 +125,7 @@ pub(crate) fn train(
         registry: Arc::new(registry),
         resume: matches!(beginning, Beginning::Resumed),
         audio_source: None,
-        controlled: false,
+        controlled: bound.is_some(),
         replay: match beginning {
             Beginning::Replay(replay) => Some(replay),
             Beginning::Fresh | Beginning::Resumed => None,
@@ -126,14 +134,14 @@ pub(crate) fn train(
     let (events, mut heard) = mpsc::unbounded_channel::<RunEvent>();
     let (stop, stopped) = watch::channel(false);
     let outcome = runtime.block_on(async {
-        tokio::spawn(stop_when_asked(stop, screen));
+        tokio::spawn(stop_when_asked(stop, screen.clone()));
         let shown = tokio::spawn(async move {
             while let Some(event) = heard.recv().await {
                 progress.show(&event);
             }
             progress.finish();
         });
-        let outcome = actors::run(args, events, stopped).await;
+        let outcome = run_served(args, events, stopped, bound, &screen).await;
         // Ends when the last actor has let go of its end of the channel; one that hangs must not hold up the end.
         let _ = tokio::time::timeout(LAST_EVENTS, shown).await;
         outcome
@@ -143,6 +151,31 @@ pub(crate) fn train(
         RunError::Input(message) => Failure::Input(message),
         RunError::Failed(message) => Failure::Running(message),
     })
+}
+
+/// Runs the engine, and the control channel as long as the engine runs.
+async fn run_served(
+    args: RunArgs,
+    events: mpsc::UnboundedSender<RunEvent>,
+    stopped: watch::Receiver<bool>,
+    bound: Option<Bound>,
+    screen: &Screen,
+) -> Result<RunOutcome, RunError> {
+    let running = actors::start(args, events, stopped).await?;
+    let Some(bound) = bound else { return running.end().await };
+    let (page, is_remote) = (bound.page(), bound.is_remote());
+    let serving = control::serve(running.handle.clone(), bound).await;
+    let serving = serving.map_err(|error| RunError::Failed(error.to_string()))?;
+    screen.line(&format!("live page: {page}"));
+    if is_remote {
+        tracing::warn!(
+            "control.allow_remote: whoever reaches this machine and has the token steers this run, and nothing of it \
+             is encrypted"
+        );
+    }
+    let outcome = running.end().await;
+    serving.end().await;
+    outcome
 }
 
 /// Asks the run to stop at the first Ctrl-C (or SIGTERM) and leaves at once at the second.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rewards::{Formula, did_you_mean};
 use scenarios::{RewardSpec, WeightConfig};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::conditions::{Conditions, Rewards};
@@ -14,7 +15,7 @@ use super::conditions::{Conditions, Rewards};
 const LONGEST_NAME: usize = 100;
 
 /// What is to be other than it is. All of it takes effect at one step boundary, or none of it does.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Change {
     /// New values of weights; one that followed a course follows it no longer. A name that the new formula brings along
@@ -30,7 +31,7 @@ pub struct Change {
 }
 
 /// Since when a change is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Applied {
     /// The version of the conditions it made.
     pub version: u64,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use scenarios::{Method, RewardSpec, WeightConfig, WeightSchedule};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::conditions::{Conditions, RewardInForce};
@@ -10,7 +11,7 @@ use crate::run::ArmStatus;
 use crate::slot::{Face, Slot};
 
 /// How an arm is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "they are the words of the API")]
 pub enum ArmState {
@@ -39,7 +40,7 @@ impl ArmState {
 }
 
 /// An arm under one seed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ArmView {
     /// Its name.
     pub arm: String,
@@ -60,7 +61,7 @@ pub struct ArmView {
 }
 
 /// What rewards completions at the moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ConditionsView {
     /// Counts up with every change.
     pub version: u64,
@@ -75,7 +76,7 @@ pub struct ConditionsView {
 }
 
 /// A reward in force.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RewardView {
     /// `kind` and the reward's own options.
     #[serde(flatten)]
@@ -120,7 +121,7 @@ fn form(spec: &RewardSpec) -> &'static str {
 }
 
 /// How an actor is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "they are the words of the API")]
 pub enum ActorState {
@@ -130,7 +131,7 @@ pub enum ActorState {
 }
 
 /// An actor and those below it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ActorView {
     /// Its stable name, such as `reward/think`.
     pub name: String,

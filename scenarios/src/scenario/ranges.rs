@@ -92,15 +92,23 @@ pub(crate) fn check_run(run: &RunConfig, section: &Node) -> Checked {
 
 /// `[control]`.
 pub(crate) fn check_control(control: &ControlConfig, section: &Node) -> Checked {
+    let ranges = Ranges(section);
+    let need =
+        |good, path, value: &dyn Display, instead| ranges.need_below("control", good, path, value, instead);
     let listen = &control.listen;
-    let good = listen.parse::<std::net::SocketAddr>().is_ok();
-    Ranges(section).need_below(
-        "control",
-        good,
-        "listen",
-        text(listen),
-        "an address and a port such as \"127.0.0.1:0\"",
-    )
+    let address = control.address();
+    let instead = "an address and a port such as \"127.0.0.1:0\", or \"off\"";
+    need(address.is_some() || listen == "off", "listen", &text(listen), instead)?;
+    let near = address.is_none_or(|address| address.ip().is_loopback());
+    let instead = "an address of this machine only such as \"127.0.0.1:8080\", or set allow_remote = true beside it \
+                   if other machines are to steer the run";
+    need(near || control.allow_remote, "listen", &text(listen), instead)?;
+    for (index, host) in control.hosts.iter().enumerate() {
+        let good = !host.is_empty() && host.chars().all(|c| c.is_ascii_graphic() && !"/@#?*\"".contains(c));
+        let instead = "a name such as \"gpu1.lan\" or \"localhost:9000\", without http://";
+        ranges.need_below("control", good, &format!("hosts.{index}"), text(host), instead)?;
+    }
+    Ok(())
 }
 
 /// Everything of an arm that can be judged by itself.

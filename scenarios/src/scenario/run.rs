@@ -1,6 +1,7 @@
 //! `[run]`, `[control]`, `[supervision]` and `[checkpoint]`: how an experiment is run, whatever it trains.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -97,13 +98,25 @@ impl JsonSchema for Device {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ControlConfig {
-    /// Address the control channel will listen on; port 0 takes any free port. Nothing listens yet.
+    /// Address to listen on, of this machine only; port 0 takes any free port, `"off"` listens nowhere.
     pub listen: String,
+    /// Let `listen` be an address that other machines can reach. Whoever has the token then steers the run from
+    /// there, over a connection that is not encrypted.
+    pub allow_remote: bool,
+    /// Further names under which the page is opened, such as `"gpu1.lan"` or, through a tunnel, `"localhost:9000"`.
+    pub hosts: Vec<String>,
 }
 
 impl Default for ControlConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:0".to_owned() }
+        Self { listen: "127.0.0.1:0".to_owned(), allow_remote: false, hosts: Vec::new() }
+    }
+}
+
+impl ControlConfig {
+    /// The address to listen on; `None` with `"off"`, or for what is no address.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
     }
 }
 

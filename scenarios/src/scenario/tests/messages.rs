@@ -122,8 +122,16 @@ fn values_out_of_range() {
     );
     assert_eq!(
         message("[control]\nlisten = \"here\""),
-        "x.toml:2:10: `listen` in [control] is \"here\"; write an address and a port such as \"127.0.0.1:0\""
+        "x.toml:2:10: `listen` in [control] is \"here\"; write an address and a port such as \"127.0.0.1:0\", or \"off\""
     );
+    let said = message("[control]\nlisten = \"0.0.0.0:8080\"");
+    assert!(said.starts_with("x.toml:2:10: `listen` in [control] is \"0.0.0.0:8080\"; write "), "{said}");
+    assert!(
+        said.ends_with("or set allow_remote = true beside it if other machines are to steer the run"),
+        "{said}"
+    );
+    let said = message("[control]\nhosts = [\"gpu1.lan\", \"http://gpu2.lan\"]");
+    assert!(said.contains("x.toml:2:22: ") && said.contains("without http://"), "{said}");
     assert_eq!(
         message("[eval]\nsuites = [\"builtin:soundscapes\", \"builtin:soundscapes\"]"),
         "x.toml:2:34: there are two suites named \"builtin:soundscapes\" in [eval]; give one another `name`"

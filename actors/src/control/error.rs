@@ -1,0 +1,74 @@
+//! How a request is refused: a status and one line.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The body of every answer that is not a success.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Refusal {
+    /// What is wrong, and what to do instead, in one line.
+    pub error: String,
+    /// Where in the formula, counted in characters from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<usize>,
+}
+
+/// A [`Refusal`] with its status.
+#[derive(Clone, Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    refusal: Refusal,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        let error = error.into().split_whitespace().collect::<Vec<_>>().join(" ");
+        ApiError { status, refusal: Refusal { error, place: None } }
+    }
+
+    pub fn bad(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    pub fn unauthorized(error: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, error)
+    }
+
+    pub fn forbidden(error: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, error)
+    }
+
+    pub fn not_found(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error)
+    }
+
+    pub fn conflict(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, error)
+    }
+
+    pub fn failed(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+    }
+
+    pub fn method(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, error)
+    }
+
+    pub fn at(mut self, place: Option<usize>) -> Self {
+        self.refusal.place = place;
+        self
+    }
+
+    pub fn into_refusal(self) -> Refusal {
+        self.refusal
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.refusal)).into_response()
+    }
+}

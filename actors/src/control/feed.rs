@@ -1,0 +1,111 @@
+//! Passes what happens in the run on to those who listen.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::api::ActorTree;
+use super::shared::Shared;
+use crate::live::ActorView;
+use crate::run::RunEvent;
+
+/// How often the actors' load is looked at, while anybody listens.
+const GLANCE: Duration = Duration::from_millis(500);
+
+type Key = (String, u64);
+
+/// Passes events on until the run has no more.
+pub(super) async fn feed(shared: Arc<Shared>) {
+    let mut events = shared.run.subscribe();
+    let mut glances = interval(GLANCE);
+    glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut seen, mut changed) = (HashMap::new(), BTreeSet::new());
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(event) => changed.extend(pass_on(&shared, &event)),
+                Err(RecvError::Lagged(missed)) => shared.hub.tell("lagged", &json!({ "missed": missed })),
+                Err(RecvError::Closed) => return,
+            },
+            _ = glances.tick() => {
+                // What a change made of the arm can be seen a moment after it was told.
+                for key in std::mem::take(&mut changed) {
+                    tell_state(&shared, &key);
+                }
+                glance(&shared, &mut seen);
+            }
+        }
+    }
+}
+
+/// Tells of an event; gives the arm that it changed more of than its steps.
+fn pass_on(shared: &Shared, event: &RunEvent) -> Option<Key> {
+    let hub = &shared.hub;
+    match event {
+        RunEvent::StepDone { arm, seed, line, .. } => {
+            hub.tell("step", &OfArm { arm, seed: *seed, about: json!({ "metrics": line }) });
+            None
+        }
+        RunEvent::EvalDone { arm, seed, line, .. } => {
+            hub.tell("eval", &OfArm { arm, seed: *seed, about: json!({ "evaluation": line }) });
+            None
+        }
+        RunEvent::Warning { arm, seed, message } => {
+            hub.tell("warning", &OfArm { arm, seed: *seed, about: json!({ "message": message }) });
+            None
+        }
+        RunEvent::Journaled { entry } => {
+            hub.tell("change", entry);
+            Some((entry.arm.clone(), entry.seed))
+        }
+        RunEvent::ArmStarted { arm, seed, .. }
+        | RunEvent::Paused { arm, seed, .. }
+        | RunEvent::Resumed { arm, seed, .. }
+        | RunEvent::ActorRestarted { arm, seed, .. } => Some(tell_state(shared, &(arm.clone(), *seed))),
+        RunEvent::ArmEnded { arm, seed, .. } => {
+            let key = tell_state(shared, &(arm.clone(), *seed));
+            hub.tell("end", &OfArm { arm, seed: *seed, about: json!({}) });
+            Some(key)
+        }
+    }
+}
+
+/// What an event says, and of which arm.
+#[derive(Serialize)]
+struct OfArm<'a> {
+    arm: &'a str,
+    seed: u64,
+    #[serde(flatten)]
+    about: Value,
+}
+
+fn tell_state(shared: &Shared, (arm, seed): &Key) -> Key {
+    if shared.hub.is_heard()
+        && let Some(arm) = shared.run.arm(arm, *seed)
+    {
+        shared.hub.tell("state", &arm.view());
+    }
+    (arm.clone(), *seed)
+}
+
+/// Tells of actors that are not as they were at the last glance.
+fn glance(shared: &Shared, seen: &mut HashMap<Key, Vec<ActorView>>) {
+    if !shared.hub.is_heard() {
+        seen.clear();
+        return;
+    }
+    for arm in shared.run.arms() {
+        let actors = ActorTree::of(&shared.run, &arm).actors;
+        let key = (arm.arm().to_owned(), arm.seed());
+        if seen.get(&key) != Some(&actors) {
+            let about = json!({ "actors": actors });
+            shared.hub.tell("actors", &OfArm { arm: arm.arm(), seed: arm.seed(), about });
+            seen.insert(key, actors);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Weights, formula and rewards: shown, and changed in all arms that are meant.
+
+use std::{fs, path::Path};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Ctl,
+    client::Arm,
+    table::{Table, one_line, short},
+};
+use crate::{
+    cli::{SwapOptions, WithOptions},
+    failure::Failure,
+};
+
+/// Shows the weights, or sets some.
+pub fn weights(ctl: &Ctl<'_>, weights: &[String]) -> Result<(), Failure> {
+    if !weights.is_empty() {
+        return change(ctl, json!({ "weights": read_weights(weights)? }));
+    }
+    show(ctl, "weights", |arm, weights| {
+        let of = |(name, value): (&String, &Value)| format!("{name}={}", short(value));
+        let weights: Vec<String> = weights.as_object().into_iter().flatten().map(of).collect();
+        format!("{}  {}\n", arm.label(), weights.join(" "))
+    })
+}
+
+/// Shows the formula, or sets it.
+pub fn formula(ctl: &Ctl<'_>, formula: Option<&str>) -> Result<(), Failure> {
+    if let Some(formula) = formula {
+        return change(ctl, json!({ "formula": formula }));
+    }
+    show(ctl, "formula", |arm, formula| format!("{}  {}\n", arm.label(), short(&formula["formula"])))
+}
+
+/// Shows the rewards.
+pub fn rewards(ctl: &Ctl<'_>) -> Result<(), Failure> {
+    show(ctl, "rewards", |arm, rewards| {
+        let mut table = Table::new(&["reward", "kind", "form", "generation", "options"]);
+        for (name, reward) in rewards.as_object().into_iter().flatten() {
+            let mut options = reward.as_object().cloned().unwrap_or_default();
+            options.retain(|key, _| !["kind", "form", "generation"].contains(&key.as_str()));
+            let options = if options.is_empty() {
+                String::new()
+            } else {
+                one_line(&Value::Object(options).to_string(), 100)
+            };
+            let about = |key: &str| short(&reward[key]);
+            table.row(vec![name.clone(), about("kind"), about("form"), about("generation"), options]);
+        }
+        format!("{}\n{}", arm.label(), table.text())
+    })
+}
+
+/// Puts a reward in the place of another.
+pub fn swap(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), Failure> {
+    let name = &options.name;
+    let arms = ctl.arms()?;
+    let has =
+        |arm: &Arm| arm.conditions().is_some_and(|conditions| conditions["rewards"].get(name).is_some());
+    if !arms.iter().any(has) {
+        return Err(Failure::Input(format!(
+            "there is no reward `{name}` to put another in the place of; `sandbox ctl rewards` shows them, `add` adds one"
+        )));
+    }
+    add(ctl, options)
+}
+
+/// Adds a reward.
+pub fn add(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), Failure> {
+    let spec = read_reward(&options.file, &options.name)?;
+    with(ctl, json!({ options.name.as_str(): spec }), &options.with)
+}
+
+/// Takes a reward out.
+pub fn remove(ctl: &Ctl<'_>, name: &str, options: &WithOptions) -> Result<(), Failure> {
+    with(ctl, json!({ name: null }), options)
+}
+
+fn with(ctl: &Ctl<'_>, rewards: Value, with: &WithOptions) -> Result<(), Failure> {
+    let mut wanted = json!({ "rewards": rewards });
+    if let Some(formula) = &with.formula {
+        wanted["formula"] = json!(formula);
+    }
+    if !with.weights.is_empty() {
+        wanted["weights"] = read_weights(&with.weights)?.into();
+    }
+    change(ctl, wanted)
+}
+
+/// Makes a change in all arms that are meant, and says from which step on it is in force.
+fn change(ctl: &Ctl<'_>, change: Value) -> Result<(), Failure> {
+    let answer =
+        ctl.client.post(&["api", "change"], &json!({ "arms": ctl.steered(true)?, "change": change }))?;
+    ctl.outcomes(&answer, |result| {
+        let applied = &result["applied"];
+        format!("in force from step {} on (version {})", applied["step"], applied["version"])
+    })
+}
+
+/// Shows `what` of every arm that is meant and trained by rewards.
+fn show(ctl: &Ctl<'_>, what: &str, line: impl Fn(&Arm, &Value) -> String) -> Result<(), Failure> {
+    let arms: Vec<Arm> = ctl.arms()?.into_iter().filter(|arm| arm.conditions().is_some()).collect();
+    if arms.is_empty() {
+        return Err(Failure::Input("none of these arms is trained by rewards".into()));
+    }
+    for arm in &arms {
+        let answer = ctl.client.get_of(arm, what, &[])?;
+        ctl.print(&answer, |answer| line(arm, answer));
+    }
+    Ok(())
+}
+
+/// `think=0.3` as JSON.
+fn read_weights(weights: &[String]) -> Result<Map<String, Value>, Failure> {
+    let read = |weight: &String| {
+        let (name, value) = weight.split_once('=')?;
+        let value: f64 = value.trim().parse().ok().filter(|value: &f64| value.is_finite())?;
+        Some((name.trim().trim_start_matches("w_").to_owned(), json!(value)))
+    };
+    let unreadable =
+        |weight: &String| Failure::Input(format!("`{weight}` is no weight; write for example think=0.3"));
+    weights.iter().map(|weight| read(weight).ok_or_else(|| unreadable(weight))).collect()
+}
+
+/// The table of a reward: the whole file, or `[rewards.NAME]` in it.
+fn read_reward(path: &Path, name: &str) -> Result<Value, Failure> {
+    let shown = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::Input(format!("{shown}: cannot be read: {error}")))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        Failure::Input(format!("{shown}: {}", one_line(error.message(), 300)))
+    })?;
+    let nested = table.get("rewards").and_then(|rewards| rewards.get(name)).and_then(toml::Value::as_table);
+    let table = nested.unwrap_or(&table);
+    if !table.contains_key("kind") {
+        return Err(Failure::Input(format!(
+            "{shown}: no reward: write `kind = \"…\"` and its options, or a table [rewards.{name}] with them"
+        )));
+    }
+    serde_json::to_value(table).map_err(|error| Failure::Input(format!("{shown}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_read_with_or_without_their_prefix() {
+        let weights = read_weights(&["think=0.3".into(), "w_format = -1".into()]).unwrap();
+        assert_eq!(Value::Object(weights), json!({"think": 0.3, "format": -1.0}));
+        for wrong in ["think", "think=", "think=nan", "think=much"] {
+            let Err(Failure::Input(error)) = read_weights(&[wrong.into()]) else { panic!("{wrong}") };
+            assert_eq!(error, format!("`{wrong}` is no weight; write for example think=0.3"));
+        }
+    }
+
+    #[test]
+    fn a_reward_is_a_file_or_a_table_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("brevity.toml");
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            read_reward(&path, "brevity")
+        };
+        let expected = json!({"kind": "process", "command": ["python3", "brevity.py"]});
+        let command = "command = [\"python3\", \"brevity.py\"]";
+        assert_eq!(read(&format!("kind = \"process\"\n{command}")).unwrap(), expected);
+        assert_eq!(read(&format!("[rewards.brevity]\nkind = \"process\"\n{command}")).unwrap(), expected);
+        let Err(Failure::Input(error)) = read("[rewards.other]\nkind = \"format\"") else {
+            panic!("not this one")
+        };
+        assert!(error.contains("[rewards.brevity]"), "{error}");
+        let Err(Failure::Input(error)) = read("kind = ") else { panic!("no TOML") };
+        assert!(error.contains("brevity.toml: ") && !error.contains('\n'), "{error}");
+    }
+}

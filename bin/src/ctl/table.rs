@@ -1,0 +1,111 @@
+//! Tables for the terminal.
+
+use console::measure_text_width;
+use serde_json::Value;
+
+/// Rows under a heading; a column is as wide as it needs to be, and numbers stand at the right.
+pub struct Table {
+    heads: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn new(heads: &[&str]) -> Self {
+        Self::of(heads.iter().map(|&head| head.to_owned()).collect())
+    }
+
+    pub fn of(heads: Vec<String>) -> Self {
+        Table { heads, rows: Vec::new() }
+    }
+
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    pub fn text(&self) -> String {
+        let heads = &self.heads;
+        let width = |column: usize| {
+            let cells = std::iter::once(heads).chain(&self.rows).filter_map(|row| row.get(column));
+            cells.map(|cell| measure_text_width(cell)).max().unwrap_or(0)
+        };
+        let is_number = |cell: &String| cell.is_empty() || cell == "–" || cell.parse::<f64>().is_ok();
+        let widths: Vec<(usize, bool)> = (0..heads.len())
+            .map(|column| (width(column), self.rows.iter().filter_map(|row| row.get(column)).all(is_number)))
+            .collect();
+        let line = |row: &Vec<String>| {
+            let cell = |(cell, &(width, right)): (&String, &(usize, bool))| {
+                let pad = " ".repeat(width.saturating_sub(measure_text_width(cell)));
+                if right { pad + cell } else { format!("{cell}{pad}") }
+            };
+            row.iter().zip(&widths).map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+        };
+        std::iter::once(heads).chain(&self.rows).map(line).collect()
+    }
+}
+
+/// A value in a few characters: `0.25`, `1.2e-6`, `–` for none.
+pub fn short(value: &Value) -> String {
+    match value {
+        Value::Null => "–".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(number) => figure(number),
+            None => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// A number with four digits that matter.
+pub fn figure(number: f64) -> String {
+    let size = number.abs();
+    if number == number.trunc() && size < 1e9 {
+        return format!("{number}");
+    }
+    if !(1e-3..1e6).contains(&size) {
+        return format!("{number:.2e}");
+    }
+    let digits = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
+    let text = format!("{number:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// A text in one line of at most `most` characters.
+pub fn one_line(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= most {
+        return line;
+    }
+    line.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_numbers_stand_at_the_right() {
+        let mut table = Table::new(&["arm", "step", "reward"]);
+        table.row(vec!["grpo".into(), "5".into(), "–".into()]);
+        table.row(vec!["grpo+atar".into(), "12".into(), "0.25".into()]);
+        assert_eq!(
+            table.text(),
+            "arm        step  reward\n\
+             grpo          5       –\n\
+             grpo+atar    12    0.25\n"
+        );
+    }
+
+    #[test]
+    fn numbers_are_as_long_as_they_need_to_be() {
+        let shown = [0.25, 3.0, 1.0 / 3.0, 2400.4, -0.123456, 1.23e-7, 98765.4].map(figure);
+        assert_eq!(shown, ["0.25", "3", "0.3333", "2400", "-0.1235", "1.23e-7", "98765"]);
+        assert_eq!(short(&Value::Null), "–");
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_never_break_a_line() {
+        assert_eq!(one_line("one\n two  three", 20), "one two three");
+        assert_eq!(one_line("one\n two  three", 8), "one two…");
+    }
+}

@@ -1,0 +1,199 @@
+//! `sandbox ctl` and the control channel of the built `sandbox`, as a shell meets them. A test of the package `sandbox`
+//! (see bin/Cargo.toml), for which cargo builds that binary.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// A run of a random policy that is long enough not to end by itself.
+struct Run {
+    dir: tempfile::TempDir,
+    child: Child,
+    /// What it printed when it started.
+    page: String,
+}
+
+fn sandbox(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox"));
+    command.current_dir(dir).env_remove("RUST_LOG").env("http_proxy", "http://127.0.0.1:9");
+    command
+}
+
+fn scenario() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("scenarios/smoke.toml").display().to_string()
+}
+
+const LONG: [&str; 8] = [
+    "--arm",
+    "grpo",
+    "--set",
+    "policy.from_scratch=true",
+    "--set",
+    "run.steps=100000",
+    "--set",
+    "eval.every=0",
+];
+
+impl Run {
+    fn start(arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = sandbox(dir.path())
+            .arg(scenario())
+            .args(LONG)
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let page =
+            lines.find_map(|line| line.unwrap().strip_prefix("live page: ").map(str::to_owned)).unwrap();
+        // Whoever writes must be read.
+        std::thread::spawn(move || lines.for_each(drop));
+        Run { dir, child, page }
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Output {
+        sandbox(self.dir.path()).arg("ctl").args(arguments).output().unwrap()
+    }
+
+    /// What it prints when all is well.
+    fn said(&self, arguments: &[&str]) -> String {
+        let output = self.ctl(arguments);
+        let (said, wrong) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!((output.status.code(), wrong.as_str()), (Some(0), ""), "{arguments:?}: {said}");
+        said
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.said(&[&["--json"], arguments].concat())).unwrap()
+    }
+
+    /// The one line that says why not.
+    fn refused(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.ctl(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert_eq!((said.lines().count(), text(&output.stdout).as_str()), (1, ""), "{said}");
+        said
+    }
+
+    fn run_dir(&self) -> PathBuf {
+        fs::read_dir(self.dir.path().join("runs")).unwrap().next().unwrap().unwrap().path()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_run_is_steered_from_a_shell() {
+    let mut run = Run::start(&[]);
+    let file: Value = serde_json::from_slice(&fs::read(run.run_dir().join("control.json")).unwrap()).unwrap();
+    let (address, token) = (file["address"].as_str().unwrap(), file["token"].as_str().unwrap());
+    assert_eq!(run.page, format!("{address}/#{token}"));
+    assert!(!fs::read_to_string(run.run_dir().join("run.log")).unwrap().contains(token));
+
+    // What happens is followed to the end, from here on.
+    let watch = sandbox(run.dir.path()).args(["ctl", "watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut watched = BufReader::new(watch.stdout.unwrap()).lines().map(Result::unwrap);
+    let step = watched.find(|line| line.starts_with("grpo (seed 7): step ")).unwrap();
+    assert!(step.contains("/100000  ") && step.contains("  reward "), "{step}");
+
+    assert!(run.said(&["state"]).contains("running"));
+    let weight = run.json(&["weights"])["format"].as_f64().unwrap();
+    assert_ne!(weight, 0.125);
+    let said = run.said(&["weights", "format=0.125"]);
+    assert!(
+        said.starts_with("grpo (seed 7): in force from step ") && said.ends_with("(version 1)\n"),
+        "{said}"
+    );
+    assert_eq!(run.json(&["weights"])["format"], 0.125);
+    let change = watched.find(|line| line.contains("change")).unwrap();
+    assert!(
+        change.contains("format ") && change.contains(" → 0.125") && change.contains("by ctl"),
+        "{change}"
+    );
+
+    fs::write(run.dir.path().join("tidy.toml"), "kind = \"format\"\n").unwrap();
+    run.said(&["add", "tidy", "tidy.toml", "--formula", "accuracy + w_tidy * tidy", "--weight", "tidy=0.5"]);
+    assert!(run.said(&["rewards"]).contains("tidy"));
+    run.said(&["swap", "tidy", "tidy.toml"]);
+    assert_eq!(run.json(&["rewards"])["tidy"]["generation"], 2);
+    assert!(run.said(&["formula"]).contains("accuracy + w_tidy * tidy"));
+    run.said(&["remove", "format"]);
+    let journal = run.said(&["journal"]);
+    assert!(journal.contains("reward tidy – → format") && journal.contains("ctl"), "{journal}");
+
+    run.said(&["pause", "--reason", "lunch"]);
+    assert!(watched.any(|line| line == "grpo (seed 7): paused: lunch"));
+    assert!(run.said(&["state"]).contains("lunch"));
+    let before = run.json(&["state"])["totals"]["steps_done"].as_u64().unwrap();
+    run.said(&["step", "3"]);
+    assert!(watched.any(|line| line.starts_with("grpo (seed 7): paused")));
+    assert_eq!(run.json(&["state"])["totals"]["steps_done"], before + 3);
+    let metrics = run.said(&["metrics", "--last", "2"]);
+    assert!(metrics.contains("tidy") && metrics.lines().count() == 4, "{metrics}");
+    assert!(run.said(&["rollouts", "--step", &(before + 3).to_string()]).contains("gold"));
+    assert!(run.said(&["actors"]).contains("sampler"));
+    let folder = run.said(&["checkpoint"]);
+    let folder = folder.trim().strip_prefix("grpo (seed 7): checkpoint ").unwrap().to_owned();
+    assert!(run.dir.path().join(folder).is_dir());
+
+    assert!(run.refused(1, &["weights", "tidi=1"]).contains("`tidi`"));
+    assert!(run.refused(1, &["formula", "accuracy +"]).contains("column"));
+    assert!(run.refused(2, &["weights", "tidy"]).contains("think=0.3"));
+    assert!(run.refused(2, &["swap", "other", "tidy.toml"]).contains("`other`"));
+    assert!(run.refused(2, &["swap", "tidy", "gone.toml"]).contains("gone.toml"));
+    assert!(run.refused(2, &["--arm", "gpro", "weights"]).contains("grpo (seed 7)"));
+    assert!(run.refused(2, &["rollouts", "--sort", "nothing"]).contains("components."));
+
+    run.said(&["stop"]);
+    assert!(watched.any(|line| line == "the run has ended"));
+    assert!(run.child.wait().unwrap().success());
+    assert!(!run.run_dir().join("control.json").exists());
+    assert!(run.refused(2, &["state"]).contains("no run is going on"));
+}
+
+#[test]
+fn a_run_that_was_killed_or_is_not_there_is_said_to_be() {
+    let mut run = Run::start(&[]);
+    run.child.kill().unwrap();
+    run.child.wait().unwrap();
+    assert!(run.refused(2, &["state"]).contains("no run is going on"));
+    let dir = run.run_dir().display().to_string();
+    assert!(run.refused(2, &["--run", &dir, "state"]).contains("was killed"));
+    assert!(run.refused(2, &["--run", "nowhere", "state"]).contains("no such folder"));
+}
+
+#[test]
+fn a_taken_port_is_refused_before_anything_is_made_and_no_control_needs_none() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("control.listen=\"{}\"", taken.local_addr().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = sandbox(dir.path());
+    command.arg(scenario()).args(["--arm", "base", "--set", "policy.from_scratch=true", "--set", &listen]);
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("another program has port") && !dir.path().join("runs").exists(), "{said}");
+    let output = command.arg("--no-control").output().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.success() && !said.contains("live page"), "{said}");
+}
