@@ -21,7 +21,9 @@ impl Drive {
         arm.live.repeat_changes(next).await?;
         let mut shown = None;
         loop {
-            while let Some(order) = arm.live.next_order() {
+            // What comes in meanwhile waits for the next boundary, so that no stream of orders holds up a step.
+            for _ in 0..arm.live.orders_waiting() {
+                let Some(order) = arm.live.next_order() else { break };
                 self.carry_out(order, next).await?;
             }
             let Some(pause) = self.paused.clone() else { break };

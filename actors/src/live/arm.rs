@@ -313,6 +313,11 @@ impl LiveArm {
         Ok(())
     }
 
+    /// How many things have been asked for.
+    pub(crate) fn orders_waiting(&self) -> usize {
+        self.lock().orders.len()
+    }
+
     /// The next thing asked for, for the conductor.
     pub(crate) fn next_order(&self) -> Option<Order> {
         self.lock().orders.pop_front()
@@ -344,7 +349,7 @@ impl LiveArm {
     pub(super) async fn change(&self, change: Change, by: String) -> Result<Applied, ChangeError> {
         let change = change.anchored(&self.folder);
         loop {
-            change.draft(&*self.latest()?)?;
+            change.draft(&self.latest()?)?;
             let begun = self.has_begun();
             let made = self.make(&change).await?;
             match self.plan(&change, &by, made, begun)? {
@@ -392,7 +397,7 @@ impl LiveArm {
 
     /// Looks whether a change could be made, without making it.
     pub(super) fn check(&self, change: &Change) -> Result<(), ChangeError> {
-        change.draft(&*self.latest()?)?;
+        change.draft(&self.latest()?)?;
         for (name, spec) in &change.clone().anchored(&self.folder).rewards {
             if let Some(spec) = spec {
                 self.unseated(name, spec)?;

@@ -124,7 +124,8 @@ impl ControlConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SupervisionConfig {
-    /// Restarts an actor may use up within the window before the arm stops with the reason.
+    /// Restarts an actor may use up within the window before the arm pauses with the reason, or ends where
+    /// nobody can resume it.
     pub restarts: usize,
     /// Length of that window, in seconds.
     pub window_seconds: f64,
