@@ -94,3 +94,34 @@ async fn a_plugin_that_the_formula_does_not_name_may_fail() {
     assert_eq!(ran.only_arm(), &ArmStatus::Done);
     assert_eq!(ran.lines("metrics.jsonl")[11]["missing"]["noise"], 6);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_plugin_that_is_slow() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = "
+import os, sys, time
+with open('pids', 'a') as file: file.write('%d\\n' % os.getpid())
+sys.stdin.readline()
+print('{\"type\": \"ready\", \"protocol\": 1}', flush=True)
+sys.stdin.readline()
+open('asked', 'w').close()
+time.sleep(1000)
+";
+    std::fs::write(folder.path().join("child.py"), child).unwrap();
+    let plugin =
+        "noise = { kind = \"process\", command = [\"python3\", \"child.py\"], timeout_seconds = 900 }";
+    let scenario = SCENARIO.replace("noise = { kind = \"by-length\" }", plugin);
+    let asked = folder.path().join("asked");
+    let ran = run_in(folder, &scenario, registry(), None, false, move |_, stop| {
+        let (asked, stop) = (asked.clone(), stop.clone());
+        tokio::spawn(async move {
+            while !asked.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            stop.send_replace(true);
+        });
+    })
+    .await;
+    assert_eq!(ran.only_arm(), &ArmStatus::Stopped);
+    assert_eq!(children(ran.folder.path()), 1);
+}

@@ -9,16 +9,18 @@ use rewards::{
     FailureCause, Question, RewardBatch, RewardItem, Verdict, Weights, is_correct, parse_completion,
 };
 use scenarios::PromptStyle;
+use tokio::task::JoinHandle;
 
 use crate::arm::ArmContext;
 use crate::judge::{JudgeMsg, JudgeTally};
 use crate::live::Conditions;
 use crate::loader::{Clip, LoaderMsg};
 use crate::records::GroupCounts;
-use crate::reward::{Cause, RewardMsg};
+use crate::reward::{Cause, RewardMsg, Scored};
 use crate::sampler::{GenerateQuery, SamplerMsg};
 use crate::seed::{Purpose, derive};
 use crate::shaper::{Components, ShapeQuery, Shaped, ShaperMsg};
+use crate::slot::CallError;
 
 /// Scores of one component that could not be had in a step.
 #[derive(Clone, Default)]
@@ -312,12 +314,12 @@ async fn score(
     for (name, reward) in &conditions.rewards {
         let (slot, batch) = (reward.slot.clone(), batch.clone());
         let answer = tokio::spawn(async move { slot.call(batch, RewardMsg::Score).await });
-        asked.push((name, reward, answer));
+        asked.push((name, reward, Asked(answer)));
     }
     let (mut components, mut missing) = (BTreeMap::new(), BTreeMap::new());
     let mut slowest: f64 = 0.0;
-    for (name, reward, answer) in asked {
-        let scored = answer
+    for (name, reward, mut answer) in asked {
+        let scored = (&mut answer.0)
             .await
             .map_err(|error| format!("reward `{name}`: {error}"))?
             .map_err(|error| format!("reward `{name}`: {error}"))?;
@@ -332,6 +334,15 @@ async fn score(
         components.insert(name.clone(), scored.scores);
     }
     Ok((Arc::new(components), missing, slowest))
+}
+
+/// A reward that was asked; dropped, it is told that nobody waits any more.
+struct Asked(JoinHandle<Result<Scored, CallError>>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The verdict's two figures of a completion, if it has them.
