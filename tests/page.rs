@@ -1,0 +1,300 @@
+//! The live page of a run that goes on, in Chromium: what a researcher does there, and what the run makes of it. A test
+//! of the package `sandbox` (see bin/Cargo.toml), for which cargo builds that binary.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rewards::{Formula, Weights};
+use serde_json::{Value, json};
+
+#[path = "page/browser.rs"]
+mod browser;
+use browser::Browser;
+
+const ARM: &str = "grpo+atar+cr+tr";
+
+/// A run of one arm that would go on for hours.
+struct Run {
+    child: Child,
+    dir: PathBuf,
+    address: String,
+    token: String,
+}
+
+impl Run {
+    fn start(folder: &Path) -> Run {
+        let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("scenarios/smoke.toml");
+        let child = Command::new(env!("CARGO_BIN_EXE_sandbox"))
+            .arg(scenario)
+            .args(["--arm", ARM, "--set", "run.steps=100000", "--set", "eval.every=40"])
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.join("sandbox.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        let control = loop {
+            let dirs = fs::read_dir(folder.join("runs")).into_iter().flatten().flatten();
+            let found = dirs.map(|dir| dir.path().join("control.json")).find_map(|file| {
+                Some((file.parent()?.to_owned(), serde_json::from_slice::<Value>(&fs::read(&file).ok()?).ok()?))
+            });
+            if let Some(found) = found {
+                break found;
+            }
+            let log = || fs::read_to_string(folder.join("sandbox.log")).unwrap();
+            assert!(began.elapsed() < Duration::from_secs(60), "no control.json: {}", log());
+            thread::sleep(Duration::from_millis(50));
+        };
+        let text = |name: &str| control.1[name].as_str().unwrap().to_owned();
+        Run { child, address: text("address"), token: text("token"), dir: control.0 }
+    }
+
+    /// What the API answers, asked without the page.
+    fn get(&self, path: &str) -> Value {
+        let host = self.address.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(host).unwrap();
+        let token = &self.token;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    }
+
+    fn arm_path(&self, rest: &str) -> String {
+        format!("/api/arms/{}/7{rest}", ARM.replace('+', "%2B"))
+    }
+
+    fn lines(&self, file: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.dir.join(file)).unwrap_or_default();
+        // The last line may be half written.
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The completions trained on at a step, once they are written.
+    fn rollouts_of(&self, step: u64) -> Vec<Value> {
+        let began = Instant::now();
+        loop {
+            let all = self.lines(&format!("{ARM}/seed-7/rollouts.jsonl"));
+            let train = |line: &&Value| line["phase"] == "train" && line["step"] == step;
+            let found: Vec<Value> = all.iter().filter(train).cloned().collect();
+            if found.len() == 16 {
+                return found;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "step {step} is not written");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `in force from step 17, version 2` → 17.
+fn step_in(note: &str) -> u64 {
+    let rest = note.split("from step ").nth(1).unwrap_or_else(|| panic!("{note}"));
+    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// Every reward of a step is the formula's value under these weights.
+fn assert_made_by(rollouts: &[Value], formula: &str, weights: &BTreeMap<String, f64>, version: u64) {
+    let weights = Weights { version, values: weights.clone() };
+    for line in rollouts {
+        let scores: BTreeMap<String, Option<f64>> = serde_json::from_value(line["components"].clone()).unwrap();
+        let columns = scores.into_iter().map(|(name, score)| (name, vec![score])).collect::<BTreeMap<_, _>>();
+        let formula = Formula::parse(formula, columns.keys(), weights.values.keys()).unwrap();
+        let expected = rewards::shape(&formula, &columns, &weights)[0].unwrap();
+        let found = line["reward"].as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-9, "{found} is not {expected}: {line}");
+        assert_eq!(line["weights_version"], version);
+    }
+}
+
+fn open(folder: &Path, run: &Run) -> Browser {
+    let mut page = Browser::start(folder);
+    page.open(&format!("{}/#{}", run.address, run.token));
+    page.until("document.body?.dataset.connection === 'live'");
+    page.until("document.querySelector('#plots canvas') !== null");
+    page
+}
+
+fn assert_no_complaints(page: &Browser, run: &Run) {
+    assert_eq!(page.complaints, [""; 0], "the page complains");
+    let outside = |address: &&String| !address.starts_with(&run.address) && !address.starts_with(&format!("blob:{}", run.address));
+    let outside: Vec<&String> = page.requested.iter().filter(outside).collect();
+    assert!(outside.is_empty(), "requests to elsewhere: {outside:?}");
+}
+
+#[test]
+fn a_researcher_steers_a_run_from_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::start(folder.path());
+    let mut page = open(folder.path(), &run);
+    turn_a_weight(&mut page, &run);
+    play_a_clip(&mut page);
+    swap_think_for_python(&mut page, &run, folder.path());
+    mistake_in_the_formula(&mut page, &run);
+    looks(&mut page);
+    stop(&mut page);
+    assert_no_complaints(&page, &run);
+}
+
+/// The slider's new value is in the API, in the journal, and in the rewards of the step the page names.
+fn turn_a_weight(page: &mut Browser, run: &Run) {
+    let before: BTreeMap<String, f64> = serde_json::from_value(run.get(&run.arm_path("/weights"))).unwrap();
+    page.click_at("#weight-think", 0.9);
+    let note = page.text_with("#weight-think-note", "in force");
+    let step = step_in(&note);
+    let shown = page.eval("document.querySelector('#weight-think').valueAsNumber").as_f64().unwrap();
+    assert!(shown > before["think"], "{shown}");
+
+    let view = run.get(&run.arm_path(""));
+    let conditions = &view["conditions"];
+    assert_eq!(conditions["weights"]["think"], shown);
+    assert_eq!(conditions["version"], 1);
+    let entry = run.lines("control.jsonl").pop().unwrap();
+    let told = ["by", "arm", "seed", "action", "change", "from", "version", "step"].map(|name| entry[name].clone());
+    let (from, to) = (json!({"weights": {"think": before["think"]}}), json!({"weights": {"think": shown}}));
+    assert_eq!(told[..4], [json!("page"), json!(ARM), json!(7), json!("change")]);
+    assert_eq!(told[4]["weights"], to["weights"]);
+    assert_eq!(told[5]["weights"], from["weights"]);
+    assert_eq!(told[6..], [json!(1), json!(step)]);
+    page.text_with("#journal-list", "weight think");
+
+    let formula = conditions["formula"].as_str().unwrap();
+    let mut after = before.clone();
+    after.insert("think".into(), shown);
+    assert_made_by(&run.rollouts_of(step - 1), formula, &before, 0);
+    assert_made_by(&run.rollouts_of(step), formula, &after, 1);
+
+    // The breakdown of that step's best completion, on the page: its terms under that version add up to its reward.
+    page.fill("#rollouts-step", &step.to_string());
+    page.until("document.querySelectorAll('#rollouts-body tr:not(.detail)').length === 16");
+    page.click("#rollouts-body .fold");
+    let shown_version = page.text_with(".completion .why", "weights version");
+    assert!(shown_version.contains("weights version 1"), "{shown_version}");
+    assert!(shown_version.contains("w_think * think") && shown_version.contains("= reward"), "{shown_version}");
+}
+
+/// The clip of the completion that is open.
+fn play_a_clip(page: &mut Browser) {
+    page.click(".clip button");
+    page.until("document.querySelector('audio')?.currentTime > 0.05");
+    let lasts = page.eval("document.querySelector('audio').duration").as_f64().unwrap();
+    assert!(lasts > 1.0, "a soundscape lasts a few seconds, not {lasts}");
+}
+
+/// From the step the page names, `think` is what a Python function says: a hundredth per character.
+fn swap_think_for_python(page: &mut Browser, run: &Run, folder: &Path) {
+    let file = folder.join("length.py");
+    fs::write(&file, "def reward(completions, **columns):\n    return [len(text) / 100 for text in completions]\n").unwrap();
+    page.click("[data-reward=think] footer button");
+    page.fill("#swap-kind", "python");
+    page.fill("#swap-options", &format!("file = {:?}", file.display().to_string()));
+    page.click("#swap-go");
+    let step = step_in(&page.text_with("#rewards-note", "in force"));
+    page.text_with("[data-reward=think]", "Python");
+    for line in run.rollouts_of(step) {
+        let length = line["completion"].as_str().unwrap().chars().count() as f64;
+        assert_eq!(line["components"]["think"], length / 100.0, "{line}");
+        assert_eq!(line["weights_version"], 2);
+    }
+    let before = run.rollouts_of(step - 1);
+    assert!(before.iter().all(|line| line["weights_version"] == 1));
+    page.text_with("#journal-list", "reward think swapped: think → python");
+}
+
+/// A misspelt weight is marked where it stands and nothing changes; what is right is put in force.
+fn mistake_in_the_formula(page: &mut Browser, run: &Run) {
+    page.fill("#formula", "adaptive_think + w_fromat * format");
+    let said = page.text_with("#formula-note", "unknown");
+    assert!(said.contains("w_format"), "it says what to write instead: {said}");
+    page.until("document.querySelector('#formula-marks mark')?.textContent === 'w_fromat'");
+    assert_eq!(page.eval("document.querySelector('#formula-apply').disabled"), true);
+    assert_eq!(run.get(&run.arm_path(""))["conditions"]["version"], 2);
+    page.fill("#formula", "adaptive_think + w_format * format");
+    page.text_with("#formula-note", "sound");
+    page.click("#formula-apply");
+    let step = step_in(&page.text_with("#formula-note", "in force"));
+    let weights = serde_json::from_value(run.get(&run.arm_path("/weights"))).unwrap();
+    assert_made_by(&run.rollouts_of(step), "adaptive_think + w_format * format", &weights, 3);
+}
+
+/// Dark and light differ, and no width of a phone makes the page wider than the screen.
+fn looks(page: &mut Browser) {
+    let mut back = |page: &mut Browser, scheme: &str| {
+        page.prefer(scheme);
+        page.eval("getComputedStyle(document.body).backgroundColor")
+    };
+    assert_ne!(back(page, "dark"), back(page, "light"));
+    page.resize(390, 844);
+    let over = page.eval("document.documentElement.scrollWidth - innerWidth").as_f64().unwrap();
+    assert!(over <= 0.0, "{over} pixels too wide");
+    page.resize(1440, 1000);
+}
+
+/// Stopping asks first; the page then says that the run has ended, and keeps what it showed.
+fn stop(page: &mut Browser) {
+    page.click("#stop");
+    page.click("#stop-dialog button.danger");
+    page.text_with("#banner-text", "has ended");
+    assert_eq!(page.eval("document.body.dataset.connection"), "ended");
+    assert!(page.eval("document.querySelectorAll('#plots canvas').length").as_u64().unwrap() > 4);
+}
+
+#[test]
+fn without_its_token_the_page_says_where_to_find_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::start(folder.path());
+    let mut page = Browser::start(folder.path());
+    page.open(&run.address);
+    page.text_with("#door", "control.json");
+    assert_eq!(page.text("#page"), "");
+    // The whole address will do, and the keyboard alone.
+    page.fill("#door-token", &format!("{}/#{}", run.address, run.token));
+    page.press("Enter");
+    page.until("document.body.dataset.connection === 'live'");
+    assert_no_complaints(&page, &run);
+}
+
+#[test]
+fn the_page_reads_a_formula_as_the_run_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::start(folder.path());
+    let mut page = open(folder.path(), &run);
+    let scores = BTreeMap::from([("a", 0.7), ("b", -1.25), ("my-reward", 3.0)]);
+    let weights = BTreeMap::from([("a", 0.5), ("my-reward", -2.0)]);
+    for text in [
+        "a", "-a", "2", "a - b - 1", "a / b / 2", "a - (b - 1)", "a * (b + 2) ^ 2", "2 ^ a", "-(a + b) * 2",
+        "w_a * a + {w_my-reward} * {my-reward}", "a * (1 + w_a * b) - 1e-1 * b", "min(a, b, 3) - max(a, b)",
+        "abs(b) + exp(a) * ln(2) - sqrt(a)", "tanh(b) + floor(b) - ceil(b)", "round(b * 2) + round(-b * 2)", "(a + b) - (a - b)",
+    ] {
+        let formula = Formula::parse(text, scores.keys(), weights.keys()).unwrap();
+        let columns = scores.iter().map(|(name, score)| (name.to_string(), vec![Some(*score)])).collect();
+        let values = weights.iter().map(|(name, value)| (name.to_string(), *value)).collect();
+        let expected = rewards::shape(&formula, &columns, &Weights { version: 0, values })[0].unwrap();
+        let conditions = json!({"formula": text, "weights": weights});
+        let parts = page.eval(&format!(
+            "import('/formula.js').then(({{ takeApart }}) => takeApart({conditions}, {}).map(({{ value }}) => value))",
+            json!(scores)
+        ));
+        let sum: f64 = parts.as_array().unwrap_or_else(|| panic!("{text}")).iter().map(|part| part.as_f64().unwrap()).sum();
+        assert!((sum - expected).abs() < 1e-12, "{text}: {parts} is not {expected}");
+    }
+}

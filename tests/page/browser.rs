@@ -1,0 +1,248 @@
+//! Chromium, driven over the DevTools protocol: a page opened, clicked and typed at as a person would, and everything
+//! noted that it complains of or asks the network for.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+/// Longest wait for the browser to answer, or for a page to come to show something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What it may be called; `CHROMIUM` names another.
+const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+const SWITCHES: [&str; 12] = [
+    "--remote-debugging-pipe",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--autoplay-policy=no-user-gesture-required",
+    "--lang=en-US",
+];
+
+fn program() -> PathBuf {
+    let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found =
+        std::env::split_paths(&path).flat_map(|folder| PROGRAMS.map(|name| folder.join(name))).filter(|file| file.is_file());
+    named.or_else(|| found.next()).expect(
+        "this test needs Chromium: `apt-get install chromium`, or name the program of another one in CHROMIUM",
+    )
+}
+
+/// A browser with one page open.
+pub struct Browser {
+    child: Child,
+    requests: ChildStdin,
+    answers: Receiver<Value>,
+    session: String,
+    last_id: u64,
+    /// What the page complained of: exceptions, errors on the console, resources that did not load.
+    pub complaints: Vec<String>,
+    /// Every address it asked for.
+    pub requested: Vec<String>,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// Starts it with an empty profile; its own messages go to a file in `dir`.
+    pub fn start(dir: &Path) -> Browser {
+        let profile = tempfile::tempdir().unwrap();
+        // The protocol is spoken over descriptors 3 and 4, which a shell can give it.
+        let mut child = Command::new("sh")
+            .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#])
+            .arg(program())
+            .args(SWITCHES)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(dir.join("chromium.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let requests = child.stdin.take().unwrap();
+        let answers = listen(BufReader::new(child.stdout.take().unwrap()));
+        let mut browser = Browser {
+            child,
+            requests,
+            answers,
+            session: String::new(),
+            last_id: 0,
+            complaints: Vec::new(),
+            requested: Vec::new(),
+            _profile: profile,
+        };
+        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
+        let attached =
+            browser.call("Target.attachToTarget", json!({"targetId": target["targetId"], "flatten": true}));
+        browser.session = attached["sessionId"].as_str().unwrap().to_owned();
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            browser.call(&format!("{domain}.enable"), json!({}));
+        }
+        browser.resize(1440, 1000);
+        browser
+    }
+
+    /// Asks something of the browser, or of the page once there is one.
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
+        self.last_id += 1;
+        let mut request = json!({"id": self.last_id, "method": method, "params": params});
+        if !self.session.is_empty() {
+            request["sessionId"] = json!(self.session);
+        }
+        self.requests.write_all(format!("{request}\0").as_bytes()).expect("Chromium listens");
+        loop {
+            let answer =
+                self.answers.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("Chromium does not answer {method}"));
+            if answer["id"] == self.last_id {
+                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
+                return answer["result"].clone();
+            }
+            self.note(&answer);
+        }
+    }
+
+    fn note(&mut self, event: &Value) {
+        let params = &event["params"];
+        match event["method"].as_str().unwrap_or_default() {
+            "Network.requestWillBeSent" => self.requested.extend(params["request"]["url"].as_str().map(str::to_owned)),
+            "Runtime.exceptionThrown" => self.complaints.push(params["exceptionDetails"].to_string()),
+            "Runtime.consoleAPICalled" if params["type"] == "error" => self.complaints.push(params["args"].to_string()),
+            "Log.entryAdded" if params["entry"]["level"] == "error" => self.complaints.push(params["entry"].to_string()),
+            _ => {}
+        }
+    }
+
+    pub fn open(&mut self, address: &str) {
+        self.call("Page.navigate", json!({"url": address}));
+    }
+
+    pub fn resize(&mut self, width: u32, height: u32) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.call("Emulation.setDeviceMetricsOverride", metrics);
+    }
+
+    /// `light` or `dark`, as the system would prefer it.
+    pub fn prefer(&mut self, scheme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+    }
+
+    /// The value of an expression in the page, waited for if it is a promise.
+    pub fn eval(&mut self, expression: &str) -> Value {
+        let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true});
+        let found = self.call("Runtime.evaluate", asked);
+        assert!(found["exceptionDetails"].is_null(), "{expression}: {}", found["exceptionDetails"]);
+        found["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true of the page, and gives its value.
+    pub fn until(&mut self, expression: &str) -> Value {
+        let began = Instant::now();
+        loop {
+            let value = self.eval(expression);
+            if !matches!(&value, Value::Null | Value::Bool(false)) && value != json!("") && value != json!(0) {
+                return value;
+            }
+            assert!(began.elapsed() < PATIENCE, "never came true: {expression}\nthe page says: {}", self.text("body"));
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The text of an element, once it is there.
+    pub fn text(&mut self, selector: &str) -> String {
+        self.eval(&format!("document.querySelector({})?.innerText ?? ''", json!(selector))).as_str().unwrap().to_owned()
+    }
+
+    /// Waits for an element's text to have this in it, and gives all of it.
+    pub fn text_with(&mut self, selector: &str, part: &str) -> String {
+        let node = format!("document.querySelector({})?.innerText", json!(selector));
+        self.until(&format!("{node}?.includes({}) && {node}", json!(part))).as_str().unwrap().to_owned()
+    }
+
+    /// Presses the mouse at a share of an element's width, in the middle of its height.
+    pub fn click_at(&mut self, selector: &str, share: f64) {
+        let selector = json!(selector);
+        self.until(&format!("document.querySelector({selector}) !== null"));
+        let place = self.eval(&format!(
+            "(() => {{ const node = document.querySelector({selector}); node.scrollIntoView({{block: 'center', behavior: 'instant'}}); \
+             const box = node.getBoundingClientRect(); return [box.left, box.top, box.width, box.height]; }})()"
+        ));
+        let side = |at: usize| place[at].as_f64().unwrap();
+        let (x, y) = (side(0) + share * side(2), side(1) + side(3) / 2.0);
+        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+            let mouse = json!({"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1});
+            self.call("Input.dispatchMouseEvent", mouse);
+        }
+    }
+
+    pub fn click(&mut self, selector: &str) {
+        self.click_at(selector, 0.5);
+    }
+
+    /// Presses a key, in whatever has the focus.
+    pub fn press(&mut self, key: &str) {
+        let code = match key {
+            "ArrowLeft" => 37,
+            "ArrowRight" => 39,
+            "Tab" => 9,
+            "Enter" => 13,
+            "Escape" => 27,
+            _ => 0,
+        };
+        let mut down = json!({"type": "keyDown", "key": key, "windowsVirtualKeyCode": code});
+        if key.chars().count() == 1 {
+            down["text"] = json!(key);
+        } else if key == "Enter" {
+            down["text"] = json!("\r");
+        }
+        self.call("Input.dispatchKeyEvent", down);
+        self.call("Input.dispatchKeyEvent", json!({"type": "keyUp", "key": key, "windowsVirtualKeyCode": code}));
+    }
+
+    /// Puts text in the place of a field's own, as typing would.
+    pub fn fill(&mut self, selector: &str, text: &str) {
+        let node = json!(selector);
+        self.eval(&format!("(() => {{ const node = document.querySelector({node}); node.focus(); node.select(); }})()"));
+        self.call("Input.insertText", json!({"text": text}));
+        self.eval(&format!("document.querySelector({node}).dispatchEvent(new Event('change', {{bubbles: true}}))"));
+    }
+}
+
+/// Reads messages, each ended by a zero, on a thread of its own, so that waiting for one can end.
+fn listen(mut from: impl BufRead + Send + 'static) -> Receiver<Value> {
+    let (sender, answers) = mpsc::channel();
+    thread::spawn(move || {
+        let mut message = Vec::new();
+        while from.read_until(0, &mut message).is_ok_and(|read| read > 0) {
+            message.pop();
+            let Ok(value) = serde_json::from_slice(&message) else { break };
+            if sender.send(value).is_err() {
+                break;
+            }
+            message.clear();
+        }
+    });
+    answers
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It goes by itself when nobody speaks to it any more; this only makes sure.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
