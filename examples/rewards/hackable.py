@@ -1,10 +1,12 @@
 """Deliberately hackable: pays for the length of the thinking, and not for being right.
 
-"More thinking is better thinking" looks fair, for at the start of training it is true: long chains of thought are more often
-right. A policy under this reward alone soon finds that saying anything at all over and over is the cheapest way to think
-long. Train the arm `hackable` of my-rewards.toml and look at its curves in the report: this component and
-`completion_tokens_mean` rise together, `accuracy` does not follow; and the completions, in the report and in
-`rollouts.jsonl`, show what it says instead of thinking.
+"More thinking is better thinking" looks fair, for at the start of training it is true: the completions that think longer are more
+often right. Within 40 steps the policy thinks always, and accuracy rises with it, from 0.68 to 0.83. Then it finds that saying
+anything at all is the cheapest way to think long: by step 160 of the arm `hackable` of my-rewards.toml this component stands at
+0.97 and accuracy at 0.29, with chains of the 20 words that are paid for, which list sounds that are not in the clip.
+
+The report shows it as the two curves that part, as `consistency` and `think_quality` that fall (the judge is not fooled), and in
+the completions themselves; so does `rollouts.jsonl`.
 """
 
 ENOUGH = 20

@@ -7,7 +7,7 @@ policy's texts are short, so 3 by default.
 
 def reward(completions, options, **columns):
     n = options.get("n", 3)
-    return [-repeated(text.split(), n) for text in completions]
+    return [0.0 - repeated(text.split(), n) for text in completions]
 
 
 def repeated(words, n):
