@@ -46,7 +46,10 @@ impl Run {
         let control = loop {
             let dirs = fs::read_dir(folder.join("runs")).into_iter().flatten().flatten();
             let found = dirs.map(|dir| dir.path().join("control.json")).find_map(|file| {
-                Some((file.parent()?.to_owned(), serde_json::from_slice::<Value>(&fs::read(&file).ok()?).ok()?))
+                Some((
+                    file.parent()?.to_owned(),
+                    serde_json::from_slice::<Value>(&fs::read(&file).ok()?).ok()?,
+                ))
             });
             if let Some(found) = found {
                 break found;
@@ -116,7 +119,8 @@ fn step_in(note: &str) -> u64 {
 fn assert_made_by(rollouts: &[Value], formula: &str, weights: &BTreeMap<String, f64>, version: u64) {
     let weights = Weights { version, values: weights.clone() };
     for line in rollouts {
-        let scores: BTreeMap<String, Option<f64>> = serde_json::from_value(line["components"].clone()).unwrap();
+        let scores: BTreeMap<String, Option<f64>> =
+            serde_json::from_value(line["components"].clone()).unwrap();
         let columns = scores.into_iter().map(|(name, score)| (name, vec![score])).collect::<BTreeMap<_, _>>();
         let formula = Formula::parse(formula, columns.keys(), weights.values.keys()).unwrap();
         let expected = rewards::shape(&formula, &columns, &weights)[0].unwrap();
@@ -136,7 +140,9 @@ fn open(folder: &Path, run: &Run) -> Browser {
 
 fn assert_no_complaints(page: &Browser, run: &Run) {
     assert_eq!(page.complaints, [""; 0], "the page complains");
-    let outside = |address: &&String| !address.starts_with(&run.address) && !address.starts_with(&format!("blob:{}", run.address));
+    let outside = |address: &&String| {
+        !address.starts_with(&run.address) && !address.starts_with(&format!("blob:{}", run.address))
+    };
     let outside: Vec<&String> = page.requested.iter().filter(outside).collect();
     assert!(outside.is_empty(), "requests to elsewhere: {outside:?}");
 }
@@ -169,7 +175,8 @@ fn turn_a_weight(page: &mut Browser, run: &Run) {
     assert_eq!(conditions["weights"]["think"], shown);
     assert_eq!(conditions["version"], 1);
     let entry = run.lines("control.jsonl").pop().unwrap();
-    let told = ["by", "arm", "seed", "action", "change", "from", "version", "step"].map(|name| entry[name].clone());
+    let told =
+        ["by", "arm", "seed", "action", "change", "from", "version", "step"].map(|name| entry[name].clone());
     let (from, to) = (json!({"weights": {"think": before["think"]}}), json!({"weights": {"think": shown}}));
     assert_eq!(told[..4], [json!("page"), json!(ARM), json!(7), json!("change")]);
     assert_eq!(told[4]["weights"], to["weights"]);
@@ -189,7 +196,10 @@ fn turn_a_weight(page: &mut Browser, run: &Run) {
     page.click("#rollouts-body .fold");
     let shown_version = page.text_with(".completion .why", "weights version");
     assert!(shown_version.contains("weights version 1"), "{shown_version}");
-    assert!(shown_version.contains("w_think * think") && shown_version.contains("= reward"), "{shown_version}");
+    assert!(
+        shown_version.contains("w_think * think") && shown_version.contains("= reward"),
+        "{shown_version}"
+    );
 }
 
 /// The clip of the completion that is open.
@@ -203,7 +213,11 @@ fn play_a_clip(page: &mut Browser) {
 /// From the step the page names, `think` is what a Python function says: a hundredth per character.
 fn swap_think_for_python(page: &mut Browser, run: &Run, folder: &Path) {
     let file = folder.join("length.py");
-    fs::write(&file, "def reward(completions, **columns):\n    return [len(text) / 100 for text in completions]\n").unwrap();
+    fs::write(
+        &file,
+        "def reward(completions, **columns):\n    return [len(text) / 100 for text in completions]\n",
+    )
+    .unwrap();
     page.click("[data-reward=think] footer button");
     page.fill("#swap-kind", "python");
     page.fill("#swap-options", &format!("file = {:?}", file.display().to_string()));
@@ -238,7 +252,7 @@ fn mistake_in_the_formula(page: &mut Browser, run: &Run) {
 
 /// Dark and light differ, and no width of a phone makes the page wider than the screen.
 fn looks(page: &mut Browser) {
-    let mut back = |page: &mut Browser, scheme: &str| {
+    let back = |page: &mut Browser, scheme: &str| {
         page.prefer(scheme);
         page.eval("getComputedStyle(document.body).backgroundColor")
     };
@@ -281,9 +295,22 @@ fn the_page_reads_a_formula_as_the_run_does() {
     let scores = BTreeMap::from([("a", 0.7), ("b", -1.25), ("my-reward", 3.0)]);
     let weights = BTreeMap::from([("a", 0.5), ("my-reward", -2.0)]);
     for text in [
-        "a", "-a", "2", "a - b - 1", "a / b / 2", "a - (b - 1)", "a * (b + 2) ^ 2", "2 ^ a", "-(a + b) * 2",
-        "w_a * a + {w_my-reward} * {my-reward}", "a * (1 + w_a * b) - 1e-1 * b", "min(a, b, 3) - max(a, b)",
-        "abs(b) + exp(a) * ln(2) - sqrt(a)", "tanh(b) + floor(b) - ceil(b)", "round(b * 2) + round(-b * 2)", "(a + b) - (a - b)",
+        "a",
+        "-a",
+        "2",
+        "a - b - 1",
+        "a / b / 2",
+        "a - (b - 1)",
+        "a * (b + 2) ^ 2",
+        "2 ^ a",
+        "-(a + b) * 2",
+        "w_a * a + {w_my-reward} * {my-reward}",
+        "a * (1 + w_a * b) - 1e-1 * b",
+        "min(a, b, 3) - max(a, b)",
+        "abs(b) + exp(a) * ln(2) - sqrt(a)",
+        "tanh(b) + floor(b) - ceil(b)",
+        "round(b * 2) + round(-b * 2)",
+        "(a + b) - (a - b)",
     ] {
         let formula = Formula::parse(text, scores.keys(), weights.keys()).unwrap();
         let columns = scores.iter().map(|(name, score)| (name.to_string(), vec![Some(*score)])).collect();
@@ -294,7 +321,12 @@ fn the_page_reads_a_formula_as_the_run_does() {
             "import('/formula.js').then(({{ takeApart }}) => takeApart({conditions}, {}).map(({{ value }}) => value))",
             json!(scores)
         ));
-        let sum: f64 = parts.as_array().unwrap_or_else(|| panic!("{text}")).iter().map(|part| part.as_f64().unwrap()).sum();
+        let sum: f64 = parts
+            .as_array()
+            .unwrap_or_else(|| panic!("{text}"))
+            .iter()
+            .map(|part| part.as_f64().unwrap())
+            .sum();
         assert!((sum - expected).abs() < 1e-12, "{text}: {parts} is not {expected}");
     }
 }

@@ -441,7 +441,9 @@ struct Pause {
 }
 
 /// Steps being collected ahead; dropped, they are given up.
-struct Ahead(VecDeque<(Arc<Conditions>, JoinHandle<Result<collect::Collected, String>>)>);
+struct Ahead(VecDeque<(Arc<Conditions>, Collecting)>);
+
+type Collecting = JoinHandle<Result<collect::Collected, String>>;
 
 impl Ahead {
     fn give_up(&mut self) {

@@ -37,8 +37,9 @@ const SWITCHES: [&str; 12] = [
 fn program() -> PathBuf {
     let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found =
-        std::env::split_paths(&path).flat_map(|folder| PROGRAMS.map(|name| folder.join(name))).filter(|file| file.is_file());
+    let mut found = std::env::split_paths(&path)
+        .flat_map(|folder| PROGRAMS.map(|name| folder.join(name)))
+        .filter(|file| file.is_file());
     named.or_else(|| found.next()).expect(
         "this test needs Chromium: `apt-get install chromium`, or name the program of another one in CHROMIUM",
     )
@@ -105,8 +106,10 @@ impl Browser {
         }
         self.requests.write_all(format!("{request}\0").as_bytes()).expect("Chromium listens");
         loop {
-            let answer =
-                self.answers.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("Chromium does not answer {method}"));
+            let answer = self
+                .answers
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("Chromium does not answer {method}"));
             if answer["id"] == self.last_id {
                 assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
                 return answer["result"].clone();
@@ -118,10 +121,16 @@ impl Browser {
     fn note(&mut self, event: &Value) {
         let params = &event["params"];
         match event["method"].as_str().unwrap_or_default() {
-            "Network.requestWillBeSent" => self.requested.extend(params["request"]["url"].as_str().map(str::to_owned)),
+            "Network.requestWillBeSent" => {
+                self.requested.extend(params["request"]["url"].as_str().map(str::to_owned))
+            }
             "Runtime.exceptionThrown" => self.complaints.push(params["exceptionDetails"].to_string()),
-            "Runtime.consoleAPICalled" if params["type"] == "error" => self.complaints.push(params["args"].to_string()),
-            "Log.entryAdded" if params["entry"]["level"] == "error" => self.complaints.push(params["entry"].to_string()),
+            "Runtime.consoleAPICalled" if params["type"] == "error" => {
+                self.complaints.push(params["args"].to_string())
+            }
+            "Log.entryAdded" if params["entry"]["level"] == "error" => {
+                self.complaints.push(params["entry"].to_string())
+            }
             _ => {}
         }
     }
@@ -154,17 +163,25 @@ impl Browser {
         let began = Instant::now();
         loop {
             let value = self.eval(expression);
-            if !matches!(&value, Value::Null | Value::Bool(false)) && value != json!("") && value != json!(0) {
+            if !matches!(&value, Value::Null | Value::Bool(false)) && value != json!("") && value != json!(0)
+            {
                 return value;
             }
-            assert!(began.elapsed() < PATIENCE, "never came true: {expression}\nthe page says: {}", self.text("body"));
+            assert!(
+                began.elapsed() < PATIENCE,
+                "never came true: {expression}\nthe page says: {}",
+                self.text("body")
+            );
             thread::sleep(Duration::from_millis(50));
         }
     }
 
     /// The text of an element, once it is there.
     pub fn text(&mut self, selector: &str) -> String {
-        self.eval(&format!("document.querySelector({})?.innerText ?? ''", json!(selector))).as_str().unwrap().to_owned()
+        self.eval(&format!("document.querySelector({})?.innerText ?? ''", json!(selector)))
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// Waits for an element's text to have this in it, and gives all of it.
@@ -210,15 +227,22 @@ impl Browser {
             down["text"] = json!("\r");
         }
         self.call("Input.dispatchKeyEvent", down);
-        self.call("Input.dispatchKeyEvent", json!({"type": "keyUp", "key": key, "windowsVirtualKeyCode": code}));
+        self.call(
+            "Input.dispatchKeyEvent",
+            json!({"type": "keyUp", "key": key, "windowsVirtualKeyCode": code}),
+        );
     }
 
     /// Puts text in the place of a field's own, as typing would.
     pub fn fill(&mut self, selector: &str, text: &str) {
         let node = json!(selector);
-        self.eval(&format!("(() => {{ const node = document.querySelector({node}); node.focus(); node.select(); }})()"));
+        self.eval(&format!(
+            "(() => {{ const node = document.querySelector({node}); node.focus(); node.select(); }})()"
+        ));
         self.call("Input.insertText", json!({"text": text}));
-        self.eval(&format!("document.querySelector({node}).dispatchEvent(new Event('change', {{bubbles: true}}))"));
+        self.eval(&format!(
+            "document.querySelector({node}).dispatchEvent(new Event('change', {{bubbles: true}}))"
+        ));
     }
 }
 

@@ -53,7 +53,7 @@ impl Figure {
     fn of(value: f64) -> Option<Self> {
         // Whole numbers up to 2^53 are exact.
         let whole = value.fract() == 0.0 && value.abs() <= 9e15;
-        value.is_finite().then(|| if whole { Figure::Whole(value as i64) } else { Figure::Real(value) })
+        value.is_finite().then_some(if whole { Figure::Whole(value as i64) } else { Figure::Real(value) })
     }
 }
 

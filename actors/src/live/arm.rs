@@ -349,7 +349,8 @@ impl LiveArm {
     pub(super) async fn change(&self, change: Change, by: String) -> Result<Applied, ChangeError> {
         let change = change.anchored(&self.folder);
         loop {
-            change.draft(&self.latest()?)?;
+            let latest = self.latest()?;
+            change.draft(&latest)?;
             let begun = self.has_begun();
             let made = self.make(&change).await?;
             match self.plan(&change, &by, made, begun)? {
@@ -397,7 +398,8 @@ impl LiveArm {
 
     /// Looks whether a change could be made, without making it.
     pub(super) fn check(&self, change: &Change) -> Result<(), ChangeError> {
-        change.draft(&self.latest()?)?;
+        let latest = self.latest()?;
+        change.draft(&latest)?;
         for (name, spec) in &change.clone().anchored(&self.folder).rewards {
             if let Some(spec) = spec {
                 self.unseated(name, spec)?;
