@@ -111,10 +111,10 @@ fn a_run_is_steered_from_a_shell() {
     assert!(!fs::read_to_string(run.run_dir().join("run.log")).unwrap().contains(token));
 
     // What happens is followed to the end, from here on.
-    let watch = sandbox(run.dir.path()).args(["ctl", "watch"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut watched = BufReader::new(watch.stdout.unwrap()).lines().map(Result::unwrap);
-    let step = watched.find(|line| line.starts_with("grpo (seed 7): step ")).unwrap();
-    assert!(step.contains("/100000  ") && step.contains("  reward "), "{step}");
+    let mut watch = sandbox(run.dir.path()).args(["ctl", "watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut watched = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let step = watched.find(|line| line.contains("/100000  ")).unwrap();
+    assert!(step.starts_with("grpo (seed 7): step ") && step.contains("  reward "), "{step}");
 
     assert!(run.said(&["state"]).contains("running"));
     let weight = run.json(&["weights"])["format"].as_f64().unwrap();
@@ -166,6 +166,7 @@ fn a_run_is_steered_from_a_shell() {
 
     run.said(&["stop"]);
     assert!(watched.any(|line| line == "the run has ended"));
+    assert!(watch.wait().unwrap().success());
     assert!(run.child.wait().unwrap().success());
     assert!(!run.run_dir().join("control.json").exists());
     assert!(run.refused(2, &["state"]).contains("no run is going on"));

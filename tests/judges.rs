@@ -306,7 +306,7 @@ async fn a_panel_goes_on_with_the_members_it_has() {
 }
 
 /// `cargo nextest run -p integration-tests throughput_is --run-ignored only --no-capture`
-#[ignore = "a measurement; docs/log.md has its outcome"]
+#[ignore = "a measurement"]
 #[tokio::test(flavor = "multi_thread")]
 async fn throughput_is_that_of_the_concurrency_limit() {
     const LATENCY: Duration = Duration::from_millis(100);

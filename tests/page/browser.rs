@@ -93,6 +93,8 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.call(&format!("{domain}.enable"), json!({}));
         }
+        // A page that nobody looks at has no focus, and typing goes nowhere.
+        browser.call("Emulation.setFocusEmulationEnabled", json!({"enabled": true}));
         browser.resize(1440, 1000);
         browser
     }
@@ -208,29 +210,6 @@ impl Browser {
 
     pub fn click(&mut self, selector: &str) {
         self.click_at(selector, 0.5);
-    }
-
-    /// Presses a key, in whatever has the focus.
-    pub fn press(&mut self, key: &str) {
-        let code = match key {
-            "ArrowLeft" => 37,
-            "ArrowRight" => 39,
-            "Tab" => 9,
-            "Enter" => 13,
-            "Escape" => 27,
-            _ => 0,
-        };
-        let mut down = json!({"type": "keyDown", "key": key, "windowsVirtualKeyCode": code});
-        if key.chars().count() == 1 {
-            down["text"] = json!(key);
-        } else if key == "Enter" {
-            down["text"] = json!("\r");
-        }
-        self.call("Input.dispatchKeyEvent", down);
-        self.call(
-            "Input.dispatchKeyEvent",
-            json!({"type": "keyUp", "key": key, "windowsVirtualKeyCode": code}),
-        );
     }
 
     /// Puts text in the place of a field's own, as typing would.
