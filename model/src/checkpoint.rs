@@ -4,7 +4,7 @@
 //! for, and no second copy of a large model stands in memory. [`write_tensors`] and [`read_tensors`] serve any other
 //! named tensors, such as an optimizer's moments.
 //!
-//! - NAME-1 names are those of the Hugging Face hub ([`names`]); other conventions are translated on the way in.
+//! - NAME-1 names are those of the Hugging Face hub (`names.rs`); other conventions are translated on the way in.
 
 mod names;
 mod shards;

@@ -1,7 +1,7 @@
 //! LoRA: low-rank adapters on linear layers, in the files of Hugging Face's PEFT.
 //!
 //! With an adapter the base is frozen, and shared by every replica of the policy; what is trained, published and saved is
-//! the adapter alone. `y = W·x + scale · B·A·dropout(x)` ([`crate::nn::Lora`]), <https://arxiv.org/abs/2106.09685>.
+//! the adapter alone. `y = W·x + scale · B·A·dropout(x)` (`Lora` in `nn.rs`), <https://arxiv.org/abs/2106.09685>.
 //!
 //! - LORA-1 `A` and `B` are f32 where they learn, whatever the base's format, and are rounded to the activations' format
 //!   where they are applied: the master copy sees updates that 16 bits would swallow, and the multiplications cost what
