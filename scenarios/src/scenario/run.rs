@@ -132,7 +132,7 @@ pub struct SupervisionConfig {
     /// Longest wait for any one answer from an actor, in seconds.
     pub call_timeout_seconds: f64,
     /// Largest fraction of the completions of ten steps that may be left without a reward, since scores are missing,
-    /// before the arm stops with the reason.
+    /// before the arm pauses with the reason, or ends where nobody can resume it.
     pub max_missing_fraction: f64,
     /// Longest trial of a reward that is put in while the run goes on, in seconds.
     pub probe_timeout_seconds: f64,
