@@ -146,7 +146,7 @@ pub enum JudgeKind {
     Rules,
     /// A server with OpenAI's API: vLLM, SGLang, llama.cpp, Ollama, transformers serve, …
     Openai,
-    /// A Qwen3 in this process.
+    /// A Qwen3 in this process; no run can use it yet.
     Local,
     /// Several judges.
     Panel,
