@@ -241,7 +241,18 @@ async fn a_run_is_watched_paused_stepped_saved_and_stopped_over_http() {
     let applied = live.post("/api/arms/a/3/change", change).await;
     assert_eq!(applied, json!({"version": 1, "step": before + 1}));
     let rewards = live.get("/api/arms/a/3/rewards").await;
-    assert_eq!(rewards["brief"], json!({"kind": "format", "generation": 1, "form": "rust"}));
+    let brief = json!({"kind": "format", "generation": 1, "form": "rust", "toml": "kind = \"format\"\n"});
+    assert_eq!(rewards["brief"], brief);
+    // A reward may be what a scenario says of it.
+    let wrong = live.send(Method::PUT, "/api/arms/a/3/rewards/brief", &json!("kind = accuracy")).await;
+    assert_eq!((wrong.0, &wrong.1["line"]), (StatusCode::BAD_REQUEST, &json!(1)), "{}", wrong.1);
+    assert!(wrong.1["error"].as_str().unwrap().contains("[rewards.brief], line 1, column 8"), "{}", wrong.1);
+    let toml = json!({"rewards": {"brief": "[rewards.brief]\nkind = \"accuracy\""}});
+    let applied = live.post("/api/arms/a/3/change", toml).await;
+    assert_eq!(applied, json!({"version": 2, "step": before + 1}));
+    let formats = json!("kind = \"format\"");
+    let (status, applied) = live.send(Method::PUT, "/api/arms/a/3/rewards/brief", &formats).await;
+    assert_eq!((status, applied), (StatusCode::OK, json!({"version": 3, "step": before + 1})));
     let checked = live.post("/api/arms/a/3/formula/check", json!({"formula": "accuracy + brif"})).await;
     assert_eq!((&checked["ok"], &checked["place"]), (&json!(false), &json!(11)), "{checked}");
 
@@ -424,11 +435,20 @@ fn refuse_bodies(live: &Live) {
     for body in ["{", "[]", "{\"format\": \"much\"}", &"[".repeat(100_000), "{\"format\": 1e999}", "\u{0}"] {
         assert_refused(put(body), 400, "");
     }
-    // A head that never ends, and one that is too long.
+    // Heads that are too long are told so, whatever they are for.
+    for length in [64 * 1024, 100_000, 200_000] {
+        let long = format!("X: {}\r\n", "x".repeat(length));
+        assert_refused(live.raw(&live.head("GET /api/state", &long)), 431, "64 KiB");
+        let many = format!("X: {}\r\n", "x".repeat(3_990)).repeat(length / 4_000 + 1);
+        assert_refused(live.raw(&live.head("PUT /api/arms/a/3/weights", &many)), 431, "64 KiB");
+    }
+    let fits = format!("X: {}\r\nConnection: close\r\n", "x".repeat(60_000));
+    assert_eq!(live.raw(&live.head("GET /api/state", &fits)).0, 200);
+    // A head that never ends, and one that is far too long.
     let mut slow = live.connect();
     slow.write_all(b"GET /api/state HTTP/1.1\r\nHost: 127.").unwrap();
     let long =
-        format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nX: {}\r\n\r\n", live.port(), "x".repeat(200_000));
+        format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nX: {}\r\n\r\n", live.port(), "x".repeat(600_000));
     let mut stream = live.connect();
     // It may be turned away before all of it is written.
     let _ = stream.write_all(long.as_bytes());

@@ -136,6 +136,11 @@ fn a_run_is_steered_from_a_shell() {
     assert!(run.said(&["rewards"]).contains("tidy"));
     run.said(&["swap", "tidy", "tidy.toml"]);
     assert_eq!(run.json(&["rewards"])["tidy"]["generation"], 2);
+    let length =
+        "def reward(completions, **columns):\n    return [len(text) / 100 for text in completions]\n";
+    fs::write(run.dir.path().join("length.py"), length).unwrap();
+    run.said(&["swap", "tidy", "length.py"]);
+    assert_eq!(run.json(&["rewards"])["tidy"]["form"], "python");
     assert!(run.said(&["formula"]).contains("accuracy + w_tidy * tidy"));
     run.said(&["remove", "format"]);
     let journal = run.said(&["journal"]);

@@ -220,8 +220,20 @@ fn swap_think_for_python(page: &mut Browser, run: &Run, folder: &Path) {
     )
     .unwrap();
     page.click("[data-reward=think] footer button");
-    page.fill("#swap-kind", "python");
-    page.fill("#swap-options", &format!("file = {:?}", file.display().to_string()));
+    page.click("#swap-kinds button");
+    assert_eq!(
+        page.eval("document.querySelector('#swap-toml').value"),
+        "kind = \"python\"\nfile = \"my_reward.py\""
+    );
+    // A mistake is said and marked where it stands, and nothing changes.
+    page.fill("#swap-toml", "kind = \"python\"\nfile = length.py");
+    page.click("#swap-go");
+    let said = page.text_with("#swap-note", "line 2, column 8");
+    assert!(said.contains("file = \"brevity.py\""), "it says what to write instead: {said}");
+    assert_eq!(page.eval("getSelection().toString()"), "file = length.py");
+    // The refusal is on the console too.
+    page.complaints.retain(|complaint| !complaint.contains("400"));
+    page.fill("#swap-toml", &format!("kind = \"python\"\nfile = {:?}", file.display().to_string()));
     page.click("#swap-go");
     let step = step_in(&page.text_with("#rewards-note", "in force"));
     page.text_with("[data-reward=think]", "Python");
@@ -271,6 +283,34 @@ fn stop(page: &mut Browser) {
     page.text_with("#banner-text", "has ended");
     assert_eq!(page.eval("document.body.dataset.connection"), "ended");
     assert!(page.eval("document.querySelectorAll('#plots canvas').length").as_u64().unwrap() > 4);
+}
+
+/// A token that is wrong, or none at all, gets one line; the address as it was printed opens the page, also when it is
+/// loaded again.
+#[test]
+fn without_its_token_the_page_asks_for_it_until_it_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::start(folder.path());
+    let mut page = Browser::start(folder.path());
+    let open = |page: &mut Browser, text: &str| {
+        page.fill("#door-token", text);
+        page.click("#door button");
+    };
+    page.open(&run.address);
+    page.text_with("#door", "control.json");
+    assert_eq!(page.text("#page"), "");
+    open(&mut page, "8f0c…");
+    assert_eq!(page.text_with("#door-problem", "token").lines().count(), 1);
+    open(&mut page, &format!("{}/#{}", run.address, "0".repeat(64)));
+    assert_eq!(page.text_with("#door-problem", "does not open this run").lines().count(), 1);
+    open(&mut page, &format!("{}/#{}", run.address, run.token));
+    page.until("document.body.dataset.connection === 'live'");
+    assert_eq!(page.text("#door"), "");
+    page.call("Page.reload", json!({}));
+    page.text_with("#run-state", "running");
+    // The refusals are on the console too; nothing else is.
+    page.complaints.retain(|complaint| !complaint.contains("401"));
+    assert_no_complaints(&page, &run);
 }
 
 #[test]

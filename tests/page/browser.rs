@@ -178,17 +178,14 @@ impl Browser {
         }
     }
 
-    /// The text of an element, once it is there.
+    /// The text that can be seen of an element: of one that is hidden or not there, none.
     pub fn text(&mut self, selector: &str) -> String {
-        self.eval(&format!("document.querySelector({})?.innerText ?? ''", json!(selector)))
-            .as_str()
-            .unwrap()
-            .to_owned()
+        self.eval(&shown(selector)).as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits for an element's text to have this in it, and gives all of it.
     pub fn text_with(&mut self, selector: &str, part: &str) -> String {
-        let node = format!("document.querySelector({})?.innerText", json!(selector));
+        let node = shown(selector);
         self.until(&format!("{node}?.includes({}) && {node}", json!(part))).as_str().unwrap().to_owned()
     }
 
@@ -215,14 +212,22 @@ impl Browser {
     /// Puts text in the place of a field's own, as typing would.
     pub fn fill(&mut self, selector: &str, text: &str) {
         let node = json!(selector);
-        self.eval(&format!(
-            "(() => {{ const node = document.querySelector({node}); node.focus(); node.select(); }})()"
+        // What can't be seen yet does not take the focus, and the text would go nowhere.
+        self.until(&format!(
+            "(() => {{ const node = document.querySelector({node}); node?.focus(); node?.select(); \
+             return node !== null && document.activeElement === node; }})()"
         ));
         self.call("Input.insertText", json!({"text": text}));
         self.eval(&format!(
             "document.querySelector({node}).dispatchEvent(new Event('change', {{bubbles: true}}))"
         ));
     }
+}
+
+/// The text that can be seen of an element, as an expression; the text of one that is hidden has been asked for too.
+fn shown(selector: &str) -> String {
+    let node = format!("document.querySelector({})", json!(selector));
+    format!("({node}?.checkVisibility() ? {node}.innerText : undefined)")
 }
 
 /// Reads messages, each ended by a zero, on a thread of its own, so that waiting for one can end.

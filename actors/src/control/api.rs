@@ -15,6 +15,7 @@ mod conditions;
 mod conduct;
 mod records;
 mod state;
+mod wanted;
 
 pub(super) use state::ActorTree;
 

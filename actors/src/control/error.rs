@@ -14,6 +14,9 @@ pub struct Refusal {
     /// Where in the formula, counted in characters from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<usize>,
+    /// Where in the TOML of a reward: which line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
 }
 
 /// A [`Refusal`] with its status.
@@ -26,7 +29,7 @@ pub(super) struct ApiError {
 impl ApiError {
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
         let error = error.into().split_whitespace().collect::<Vec<_>>().join(" ");
-        ApiError { status, refusal: Refusal { error, place: None } }
+        ApiError { status, refusal: Refusal { error, place: None, line: None } }
     }
 
     pub fn bad(error: impl Into<String>) -> Self {
@@ -59,6 +62,11 @@ impl ApiError {
 
     pub fn at(mut self, place: Option<usize>) -> Self {
         self.refusal.place = place;
+        self
+    }
+
+    pub fn at_line(mut self, line: usize) -> Self {
+        self.refusal.line = Some(line);
         self
     }
 

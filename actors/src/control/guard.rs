@@ -3,6 +3,7 @@
 //! - `GUARD-1` a request whose `Host` is not one of ours is refused: a foreign web page that has its own name point
 //!   to 127.0.0.1 reaches nothing. `Origin`, where there is one, must be the host itself.
 //! - `GUARD-2` under `/api` nothing is read or done without the token; it is looked at before the body.
+//! - `GUARD-3` a head of more than 64 KiB is refused, before anything in it counts.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +15,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
 use super::listen::Token;
+
+/// Most bytes of a request's head.
+pub(super) const HEAD_BYTES: usize = 64 * 1024;
 
 /// What a request has to show.
 #[derive(Debug)]
@@ -93,12 +97,25 @@ fn split_port(host: &str) -> (&str, Option<u16>) {
     }
 }
 
+/// Refuses a head that is too long.
+fn head_size(request: &Request) -> Result<(), ApiError> {
+    const AROUND_A_LINE: usize = ": \r\n".len();
+    let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + AROUND_A_LINE;
+    let headers: usize = request.headers().iter().map(line).sum();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if headers + target <= HEAD_BYTES {
+        return Ok(());
+    }
+    let error = "the request's head is larger than 64 KiB; send fewer or shorter headers";
+    Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error))
+}
+
 /// Answers what may not come in, and marks every answer as not to be kept, framed or guessed at.
 pub(super) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let is_api = path == "/api" || path.starts_with("/api/");
-    let allowed = gate
-        .host_and_origin(request.uri(), request.headers())
+    let allowed = head_size(&request)
+        .and_then(|()| gate.host_and_origin(request.uri(), request.headers()))
         .and_then(|()| if is_api { gate.token(request.headers()) } else { Ok(()) });
     let mut response = match allowed {
         Ok(()) => next.run(request).await,
@@ -117,11 +134,12 @@ pub(super) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next:
 }
 
 /// Who is turned away does not keep the connection: others may need it, and an unwanted body is not waited for.
-const TURNED_AWAY: [StatusCode; 5] = [
+const TURNED_AWAY: [StatusCode; 6] = [
     StatusCode::UNAUTHORIZED,
     StatusCode::FORBIDDEN,
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     StatusCode::SERVICE_UNAVAILABLE,
 ];
 

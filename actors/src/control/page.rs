@@ -31,7 +31,6 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/series.js", JS, include_str!("page/series.js")),
     ("/store.js", JS, include_str!("page/store.js")),
     ("/swap.js", JS, include_str!("page/swap.js")),
-    ("/toml.js", JS, include_str!("page/toml.js")),
     ("/view.js", JS, include_str!("page/view.js")),
     ("/weights.js", JS, include_str!("page/weights.js")),
 ];

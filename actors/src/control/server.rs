@@ -27,7 +27,7 @@ use tokio::time::{sleep, timeout};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::ApiError;
-use super::guard::{Gate, guard};
+use super::guard::{Gate, HEAD_BYTES, guard};
 use super::linger::Lingering;
 use super::listen::Bound;
 use super::shared::Shared;
@@ -39,9 +39,6 @@ const CONNECTIONS: usize = 256;
 
 /// Longest wait for the head of a request, and for the next one on a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Most bytes of a request's head.
-const HEAD_BYTES: usize = 64 * 1024;
 
 /// Longest wait for answers under way when the run ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -209,7 +206,8 @@ async fn serve(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES)
+        // hyper itself refuses without a word; what the guard can speak to, it has to let through.
+        .max_buf_size(4 * HEAD_BYTES)
         .serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
     let ended = tokio::select! {

@@ -85,6 +85,8 @@ pub struct RewardView {
     pub generation: u64,
     /// What it is written in or reached by: `rust`, `process`, `http`, `python`.
     pub form: &'static str,
+    /// `kind` and the options as they stand in a scenario.
+    pub toml: String,
 }
 
 impl ConditionsView {
@@ -93,6 +95,7 @@ impl ConditionsView {
             spec: reward.spec().clone(),
             generation: reward.generation(),
             form: form(reward.spec()),
+            toml: reward.spec().to_toml(),
         };
         ConditionsView {
             version: conditions.version,

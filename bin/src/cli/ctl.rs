@@ -46,7 +46,7 @@ pub enum CtlCommand {
     },
     /// Show the rewards
     Rewards,
-    /// Put another reward in the place of one: swap think brevity.toml
+    /// Put another reward in the place of one: swap think brevity.py
     Swap(SwapOptions),
     /// Add a reward, with the formula that uses it
     Add(SwapOptions),
@@ -91,7 +91,7 @@ pub enum CtlCommand {
 pub struct SwapOptions {
     /// What the formula calls it
     pub name: String,
-    /// A TOML file with its kind and options, as in a scenario
+    /// A Python file with a function `reward`, or a TOML file with its kind and options, as in a scenario
     pub file: PathBuf,
     /// What else changes at the same step.
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use scenarios::RewardSpec;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -40,7 +41,7 @@ pub fn rewards(ctl: &Ctl<'_>) -> Result<(), Failure> {
         let mut table = Table::new(&["reward", "kind", "form", "generation", "options"]);
         for (name, reward) in rewards.as_object().into_iter().flatten() {
             let mut options = reward.as_object().cloned().unwrap_or_default();
-            options.retain(|key, _| !["kind", "form", "generation"].contains(&key.as_str()));
+            options.retain(|key, _| !["kind", "form", "generation", "toml"].contains(&key.as_str()));
             let options = if options.is_empty() {
                 String::new()
             } else {
@@ -124,22 +125,19 @@ fn read_weights(weights: &[String]) -> Result<Map<String, Value>, Failure> {
     weights.iter().map(|weight| read(weight).ok_or_else(|| unreadable(weight))).collect()
 }
 
-/// The table of a reward: the whole file, or `[rewards.NAME]` in it.
-fn read_reward(path: &Path, name: &str) -> Result<Value, Failure> {
-    let shown = path.display();
+/// The reward a file has: the whole of it, or `[rewards.NAME]` in it; a Python file is one. Its paths start from the
+/// file's folder.
+fn read_reward(path: &Path, name: &str) -> Result<RewardSpec, Failure> {
     let text = fs::read_to_string(path)
-        .map_err(|error| Failure::Input(format!("{shown}: cannot be read: {error}")))?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        Failure::Input(format!("{shown}: {}", one_line(error.message(), 300)))
-    })?;
-    let nested = table.get("rewards").and_then(|rewards| rewards.get(name)).and_then(toml::Value::as_table);
-    let table = nested.unwrap_or(&table);
-    if !table.contains_key("kind") {
-        return Err(Failure::Input(format!(
-            "{shown}: no reward: write `kind = \"…\"` and its options, or a table [rewards.{name}] with them"
-        )));
-    }
-    serde_json::to_value(table).map_err(|error| Failure::Input(format!("{shown}: {error}")))
+        .map_err(|error| Failure::Input(format!("{}: cannot be read: {error}", path.display())))?;
+    let spec = match (path.extension(), path.file_name()) {
+        (Some(extension), Some(file)) if extension == "py" => {
+            let file = toml::Value::String(file.to_string_lossy().into_owned());
+            RewardSpec { kind: "python".into(), options: [("file".to_owned(), file)].into_iter().collect() }
+        }
+        _ => RewardSpec::from_toml(&text, name, path).map_err(|error| Failure::Input(error.to_string()))?,
+    };
+    Ok(spec.anchored(path.parent().unwrap_or(Path::new(""))))
 }
 
 #[cfg(test)]
@@ -157,22 +155,26 @@ mod tests {
     }
 
     #[test]
-    fn a_reward_is_a_file_or_a_table_in_it() {
+    fn a_reward_is_a_python_file_a_toml_file_or_a_table_in_it_and_its_paths_start_there() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("brevity.toml");
-        let read = |text: &str| {
+        let read = |file: &str, text: &str| {
+            let path = dir.path().join(file);
             fs::write(&path, text).unwrap();
-            read_reward(&path, "brevity")
+            read_reward(&path, "brevity").map(|spec| json!(spec))
         };
-        let expected = json!({"kind": "process", "command": ["python3", "brevity.py"]});
+        let cwd = dir.path().display().to_string();
+        let python = json!({"kind": "python", "file": "brevity.py", "cwd": cwd});
+        assert_eq!(read("brevity.py", "def reward(completions):\n    return []\n").unwrap(), python);
+        let expected = json!({"kind": "process", "command": ["python3", "brevity.py"], "cwd": cwd});
         let command = "command = [\"python3\", \"brevity.py\"]";
-        assert_eq!(read(&format!("kind = \"process\"\n{command}")).unwrap(), expected);
-        assert_eq!(read(&format!("[rewards.brevity]\nkind = \"process\"\n{command}")).unwrap(), expected);
-        let Err(Failure::Input(error)) = read("[rewards.other]\nkind = \"format\"") else {
+        assert_eq!(read("b.toml", &format!("kind = \"process\"\n{command}")).unwrap(), expected);
+        let nested = format!("[rewards.brevity]\nkind = \"process\"\n{command}");
+        assert_eq!(read("b.toml", &nested).unwrap(), expected);
+        let Err(Failure::Input(error)) = read("b.toml", "[rewards.other]\nkind = \"format\"") else {
             panic!("not this one")
         };
         assert!(error.contains("[rewards.brevity]"), "{error}");
-        let Err(Failure::Input(error)) = read("kind = ") else { panic!("no TOML") };
-        assert!(error.contains("brevity.toml: ") && !error.contains('\n'), "{error}");
+        let Err(Failure::Input(error)) = read("b.toml", "kind = ") else { panic!("no TOML") };
+        assert!(error.contains("b.toml:1:") && !error.contains('\n'), "{error}");
     }
 }

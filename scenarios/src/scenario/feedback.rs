@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::weights::WeightConfig;
+use super::{tree, weights::WeightConfig};
+use crate::error::ScenarioError;
 
 /// `[rewards.NAME]`: one reward component. NAME is what the formula calls it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,6 +18,46 @@ pub struct RewardSpec {
     /// The reward's own options: every other key of the table.
     #[serde(flatten)]
     pub options: toml::Table,
+}
+
+impl RewardSpec {
+    /// Reads a reward written on its own: what would stand in `[rewards.NAME]`, or that table itself. `path` is only
+    /// named in errors.
+    ///
+    /// # Errors
+    /// What is not TOML, with its line and column, or no `kind`.
+    pub fn from_toml(text: &str, name: &str, path: &Path) -> Result<Self, ScenarioError> {
+        let whole = tree::parse(text, path).map_err(|error| match error {
+            ScenarioError::Invalid { place, problem, .. } => ScenarioError::at(
+                &place,
+                problem,
+                "write `key = value` lines, text in quotes, such as file = \"brevity.py\"",
+            ),
+            error @ ScenarioError::File { .. } => error,
+        })?;
+        let node = whole.entry(&["rewards", name]).map_or(&whole, |entry| &entry.node);
+        let toml::Value::Table(mut options) = node.to_value() else {
+            let problem = format!("`{name}` is no table");
+            return Err(ScenarioError::at(&node.place, problem, "write one such as { kind = \"accuracy\" }"));
+        };
+        match options.remove("kind") {
+            Some(toml::Value::String(kind)) => Ok(RewardSpec { kind, options }),
+            Some(_) => {
+                let place = node.place_of(&["kind"]);
+                Err(ScenarioError::at(place, "`kind` is no text", "write one such as kind = \"python\""))
+            }
+            None => {
+                let instead =
+                    format!("write kind = \"…\" and its options, or a table [rewards.{name}] with them");
+                Err(ScenarioError::at(&node.place, "there is no `kind`", instead))
+            }
+        }
+    }
+
+    /// The same as TOML, a line for each option.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a table of TOML values, with text as keys")
+    }
 }
 
 impl<'de> Deserialize<'de> for RewardSpec {
@@ -78,4 +120,41 @@ pub struct ShapingConfig {
     /// `[shaping.weights]`: the numbers the formula calls `w_NAME`, or their course over the steps; they can be turned
     /// while the run goes on.
     pub weights: BTreeMap<String, WeightConfig>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<RewardSpec, String> {
+        RewardSpec::from_toml(text, "brevity", Path::new("b.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_reward_is_a_document_or_its_table_in_one_and_is_written_as_it_is_read() {
+        let alone =
+            "kind = \"python\"\nfile = \"b.py\"\ntimeout_seconds = 2.5\n\n[options]\nn = 3\nof = [1, 2]\n";
+        let spec = read(alone).unwrap();
+        assert_eq!((spec.kind.as_str(), spec.options["options"]["n"].as_integer()), ("python", Some(3)));
+        let nested = "[rewards.brevity]\nkind = \"python\"\nfile = \"b.py\"\ntimeout_seconds = 2.5\noptions = { n = 3, of = [1, 2] }";
+        assert_eq!(read(nested).unwrap(), spec);
+        assert!(spec.to_toml().starts_with("kind = \"python\"\n"), "{}", spec.to_toml());
+        assert_eq!(read(&spec.to_toml()).unwrap(), spec);
+    }
+
+    #[test]
+    fn what_is_no_reward_is_refused_at_its_line_with_what_to_write_instead() {
+        for (text, place, instead) in [
+            ("kind = \"python\"\nfile = b.py", "b.toml:2:8: ", "file = \"brevity.py\""),
+            ("kind = \"a\"\nkind = \"b\"", "b.toml:2:1: ", "duplicate key"),
+            ("file = \"b.py\"", "b.toml:1:1: there is no `kind`; ", "[rewards.brevity]"),
+            ("[rewards.other]\nkind = \"format\"", "b.toml:1:1: there is no `kind`; ", "[rewards.brevity]"),
+            ("\nkind = 3", "b.toml:2:8: `kind` is no text; ", "kind = \"python\""),
+            ("rewards.brevity = 3", "b.toml:1:19: `brevity` is no table; ", "{ kind = \"accuracy\" }"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.starts_with(place) && error.contains(instead), "{text}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
 }

@@ -7,12 +7,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use futures_util::future::join_all;
-use scenarios::RewardSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::By;
 use super::conduct::{Choice, Outcome, Results, chosen};
+use super::wanted::{WantedChange, WantedReward};
 use crate::control::error::ApiError;
 use crate::control::input::Input;
 use crate::control::openapi::Api;
@@ -65,7 +65,7 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
         "Puts a reward in place of the one of that name, or beside those there are, after a trial",
         put_reward,
         |operation, schemas| {
-            operation.body::<RewardSpec>(schemas).answers::<Applied>(schemas);
+            operation.body::<WantedReward>(schemas).answers::<Applied>(schemas);
         },
     )
     .route(
@@ -83,7 +83,7 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
         "Changes weights, formula and rewards at one step boundary: all of it or nothing",
         change,
         |operation, schemas| {
-            operation.body::<Change>(schemas).answers::<Applied>(schemas);
+            operation.body::<WantedChange>(schemas).answers::<Applied>(schemas);
         },
     )
     .route(
@@ -122,7 +122,7 @@ struct ChangeAll {
     /// Which arms. Default: all that are trained by rewards and have not ended.
     #[serde(default)]
     arms: Option<Vec<Choice>>,
-    change: Change,
+    change: WantedChange,
 }
 
 async fn weights(TheArm(arm): TheArm) -> Result<Json<Weights>, ApiError> {
@@ -173,8 +173,9 @@ async fn put_reward(
     Path((_, _, name)): Path<(String, u64, String)>,
     TheArm(arm): TheArm,
     By(by): By,
-    Input(spec): Input<RewardSpec>,
+    Input(reward): Input<WantedReward>,
 ) -> Result<Json<Applied>, ApiError> {
+    let spec = reward.read(&name)?;
     let rewards = BTreeMap::from([(name, Some(spec))]);
     apply(&shared, &arm, Change { rewards, ..Change::default() }, by).await
 }
@@ -193,9 +194,9 @@ async fn change(
     State(shared): State<Arc<Shared>>,
     TheArm(arm): TheArm,
     By(by): By,
-    Input(change): Input<Change>,
+    Input(wanted): Input<WantedChange>,
 ) -> Result<Json<Applied>, ApiError> {
-    apply(&shared, &arm, change, by).await
+    apply(&shared, &arm, wanted.read()?, by).await
 }
 
 async fn change_all(
@@ -203,6 +204,7 @@ async fn change_all(
     By(by): By,
     Input(ChangeAll { arms, change }): Input<ChangeAll>,
 ) -> Result<Json<Results>, ApiError> {
+    let change = change.read()?;
     let _permit = permit(&shared)?;
     let arms = chosen(&shared, arms.as_deref(), |arm| arm.view().conditions.is_some())?;
     let results = arms.iter().map(|arm| {

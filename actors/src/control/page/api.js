@@ -2,11 +2,14 @@
 
 const KEY = "sandbox-token";
 
+/** The token in a text, which may be the page's whole address or what control.json says; null if there is none. */
+export const tokenIn = (text) => text.match(/[0-9a-f]{64}(?![0-9a-f])/)?.[0] ?? null;
+
 /** The token of the address (`#TOKEN`), or the one this tab had before; null if there is none. */
 const findToken = () => {
-  const fragment = decodeURIComponent(location.hash.slice(1));
-  if (fragment) sessionStorage.setItem(KEY, fragment);
-  return fragment || sessionStorage.getItem(KEY);
+  const given = tokenIn(location.hash);
+  if (given) sessionStorage.setItem(KEY, given);
+  return given ?? sessionStorage.getItem(KEY);
 };
 
 let token = findToken();
@@ -16,14 +19,17 @@ export const hasToken = () => Boolean(token);
 export const useToken = (given) => {
   token = given;
   sessionStorage.setItem(KEY, given);
+  // What opens this page when it is loaded again, in the place of one that did not.
+  history.replaceState(null, "", `#${given}`);
 };
 
-/** A refusal: one line, the status, and for a formula the character it is about. */
+/** A refusal: one line, the status, and where: a character of the formula, or a line of a reward. */
 export class Refused extends Error {
-  constructor(message, status, place = null) {
+  constructor(message, status, { place = null, line = null } = {}) {
     super(message);
     this.status = status;
     this.place = place;
+    this.line = line;
   }
 }
 
@@ -47,7 +53,7 @@ const request = async (method, path, body, signal) => {
   } catch {
     // Not one of the control channel's own refusals; the status has to do.
   }
-  throw new Refused(refusal.error ?? `the run answered ${response.status}`, response.status, refusal.place ?? null);
+  throw new Refused(refusal.error ?? `the run answered ${response.status}`, response.status, refusal);
 };
 
 const json = async (response) => {

@@ -1,6 +1,6 @@
 // Starts the page: the token, the panels, the stream of events, theme and shortcuts.
 
-import { follow, hasToken, Refused, useToken } from "./api.js";
+import { follow, hasToken, Refused, tokenIn, useToken } from "./api.js";
 import { startActors } from "./actors.js";
 import { startCompletions } from "./completions.js";
 import { startControls, togglePause } from "./controls.js";
@@ -142,9 +142,9 @@ startJournal();
 byId("retry").addEventListener("click", () => stream.now());
 byId("door-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const text = byId("door-token").value.trim();
-  // The whole address is as good as its end.
-  useToken(text.includes("#") ? text.slice(text.indexOf("#") + 1) : text);
+  const token = tokenIn(byId("door-token").value);
+  if (!token) return askForToken("there is no token in this; it is 64 digits and letters, from 0 to 9 and from a to f");
+  useToken(token);
   connect();
 });
 // Another token in the address, as when the address of a newer run is pasted over this one.

@@ -5,19 +5,15 @@ import { byId, count, fill, h, number, onceAFrame, setText } from "./dom.js";
 import { namesIn } from "./formula.js";
 import { hasEnded, idOf, label, on, steered, store } from "./store.js";
 import { openAdd, openRemove, openSwap, startSwap } from "./swap.js";
-import { writeOptions } from "./toml.js";
 
 const FORMS = { rust: "Rust", process: "process", http: "HTTP", python: "Python" };
-
-/** What of a reward in force is its scenario's own options. */
-const optionsOf = ({ kind: _kind, generation: _generation, form: _form, ...options }) => options;
 
 const HINTS = { "mean score": "over the last step", missing: "scores that could not be had in the last step", generation: "counts up with every swap and restart", latency: "mean of the last calls" };
 
 const cards = new Map();
 
 const makeCard = (name) => {
-  const card = { form: h("span", { class: "chip" }), use: h("span", { class: "chip" }), kind: h("code"), options: h("pre"), spark: h("div", { class: "spark-box" }), failure: h("p", { class: "failure" }), facts: new Map() };
+  const card = { form: h("span", { class: "chip" }), use: h("span", { class: "chip" }), toml: h("pre"), spark: h("div", { class: "spark-box" }), failure: h("p", { class: "failure" }), facts: new Map() };
   const fact = (text) => {
     const value = h("dd");
     card.facts.set(text, value);
@@ -27,8 +23,7 @@ const makeCard = (name) => {
   card.remove = h("button", { type: "button", class: "quiet", on: { click: () => openRemove(name) } }, "Remove…");
   card.node = h("article", { class: "card reward", "data-reward": name, "aria-label": `Reward ${name}` },
     h("header", {}, h("h3", {}, name), card.form, card.use),
-    h("p", { class: "sub" }, "kind ", card.kind),
-    card.options,
+    card.toml,
     h("dl", { class: "facts" }, ["mean score", "generation", "calls", "failures", "missing", "latency"].map(fact)),
     card.spark, card.failure,
     h("footer", {}, card.swap, card.remove));
@@ -41,15 +36,12 @@ const showCard = (card, name, arm) => {
   const track = store.tracks.get(id);
   const actor = rewardActor(id, name);
   const latencies = actor ? latencyOf(id, actor.name) : [];
-  setText(card.kind, reward.kind);
   setText(card.form, FORMS[reward.form] ?? reward.form ?? "");
   card.form.className = `chip ${reward.form && reward.form !== "rust" ? "accent" : ""}`;
   const used = namesIn(arm.conditions.formula).has(name);
   setText(card.use, used ? "in the formula" : "logged only");
   card.use.className = `chip ${used ? "good" : ""}`;
-  const options = writeOptions(optionsOf(reward));
-  setText(card.options, options);
-  card.options.hidden = !options;
+  setText(card.toml, reward.toml.trimEnd());
   const last = track?.latest(`missing.${name}`);
   const facts = {
     "mean score": number(track?.latest(`components.${name}`)),

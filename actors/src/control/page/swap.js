@@ -5,16 +5,16 @@ import { announce, byId, fill, h, setText } from "./dom.js";
 import { written } from "./editor.js";
 import { namesIn, terms } from "./formula.js";
 import { change, steered } from "./store.js";
-import { readOptions, writeOptions } from "./toml.js";
 import { outcome } from "./weights.js";
 
-/** What to write for each kind of reward that takes options; the run says what else it knows. */
+/** What to begin with for each kind; of those with options the one that is needed. */
 const EXAMPLES = {
-  python: 'file = "my_reward.py"\nfunction = "reward"',
+  python: 'file = "my_reward.py"',
   process: 'command = ["python3", "my_reward.py"]',
   http: 'url = "http://127.0.0.1:8000/score"',
 };
 const KINDS = ["python", "process", "http", "accuracy", "adaptive-think", "consistency", "format", "think"];
+const example = (kind) => [`kind = "${kind}"`, EXAMPLES[kind] ?? []].flat().join("\n");
 
 let purpose = null;
 let before = "";
@@ -45,22 +45,19 @@ const open = (title, what) => {
   setText(field("go"), what.remove ? "Remove" : what.add ? "Add" : "Swap");
   say("", "");
   byId("swap-dialog").showModal();
-  (what.remove ? field("go") : what.add ? field("name") : field("kind")).focus();
+  (what.remove ? field("go") : what.add ? field("name") : field("toml")).focus();
 };
 
 export const openSwap = (name) => {
   const [arm] = steered();
-  const { kind, generation: _generation, form: _form, ...options } = arm.conditions.rewards[name];
   field("name").value = name;
-  field("kind").value = kind;
-  field("options").value = writeOptions(options);
+  field("toml").value = arm.conditions.rewards[name].toml.trimEnd();
   open(`Swap ${name}`, { name });
 };
 
 export const openAdd = () => {
   field("name").value = "";
-  field("kind").value = "python";
-  field("options").value = EXAMPLES.python;
+  field("toml").value = example("python");
   open("Add a reward", { add: true });
 };
 
@@ -84,18 +81,23 @@ const wanted = () => {
   const name = purpose.add ? field("name").value.trim() : purpose.name;
   if (!name) throw new Error("give the reward a name, by which the formula calls it");
   const what = { rewards: {} };
-  if (purpose.remove) what.rewards[name] = null;
-  else {
-    const kind = field("kind").value.trim();
-    if (!kind) throw new Error("choose a kind, for example python");
-    what.rewards[name] = { ...readOptions(field("options").value), kind };
-  }
+  what.rewards[name] = purpose.remove ? null : field("toml").value;
   if (purpose.add && field("weight").value !== "") what.weights = { [name]: field("weight").valueAsNumber };
   const text = field("formula").value.trim();
   if (!purpose.mixed) return { name, what: text === before ? what : { ...what, formula: text } };
   const own = ({ conditions: { formula } }) => (purpose.remove ? without(formula, name) : text ? `${formula} + ${text}` : formula);
   const ofArm = (arm) => (own(arm) === arm.conditions.formula ? what : { ...what, formula: own(arm) });
   return { name, what: ofArm };
+};
+
+/** Selects what a refusal is about: a line of the reward, or a character of the formula. */
+const showPlace = ({ line = null, place = null }) => {
+  if (line === null && place === null) return;
+  const box = field(line === null ? "formula" : "toml");
+  const ends = [...box.value.matchAll(/\n|$/g)].map(({ index }) => index);
+  const [from, to] = line === null ? [place, place + 1] : [line > 1 ? ends[line - 2] + 1 : 0, ends[line - 1]];
+  box.focus();
+  box.setSelectionRange(from, to);
 };
 
 const submit = async (event) => {
@@ -120,7 +122,7 @@ const submit = async (event) => {
   } catch (problem) {
     say("bad", problem.message);
     announce(problem.message);
-    if (problem.place !== null && problem.place !== undefined) field("formula").setSelectionRange(problem.place, problem.place + 1);
+    showPlace(problem);
   }
   field("go").disabled = false;
 };
@@ -135,13 +137,13 @@ const suggest = () => {
 };
 
 export const startSwap = () => {
-  fill(byId("kinds"), KINDS.map((kind) => h("option", { value: kind })));
+  const begin = (kind) => {
+    field("toml").value = example(kind);
+    field("toml").focus();
+  };
+  fill(field("kinds"), KINDS.map((kind) => h("button", { type: "button", class: "tiny", on: { click: () => begin(kind) } }, kind)));
   field("form").addEventListener("submit", submit);
   field("name").addEventListener("input", suggest);
   field("weight").addEventListener("input", suggest);
   field("formula").addEventListener("input", () => purpose && (purpose.touched = true));
-  field("kind").addEventListener("change", () => {
-    const options = field("options").value.trim();
-    if (!options || Object.values(EXAMPLES).includes(options)) field("options").value = EXAMPLES[field("kind").value] ?? "";
-  });
 };
