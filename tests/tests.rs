@@ -8,6 +8,7 @@ mod goldens;
 mod grpo_parity;
 mod judges;
 mod live;
+mod local_judge;
 mod lora_parity;
 mod mel_parity;
 mod plugin_runs;

@@ -1,7 +1,7 @@
 //! The judge pool: reads the thinking of completions and says whether it supports the answer and how good it is.
 //!
 //! A step's completions come as one batch; [`AsyncJudge`] answers each with a [`Judgement`]: a verdict, or the cause
-//! for which there is none. Who judges is one of `rules`, `openai` and `panel`, see [`judges::Judges`].
+//! for which there is none. Who judges is one of `rules`, `openai`, `local` and `panel`, see [`judges::Judges`].
 //!
 //! - `POOL-1` a batch is answered in full before the slot's call runs out: what has no verdict by then has timed out.
 //! - `POOL-2` every request ends in exactly one of a verdict and a cause; a cause is never a score (REWARD-1).
@@ -22,6 +22,7 @@ use crate::slot::Request;
 mod cached;
 pub mod calibration;
 pub mod judges;
+mod local;
 mod openai;
 mod panel;
 mod store;

@@ -114,7 +114,7 @@ fn print(report: &JudgeReport) {
         if prompt + reply > 0 {
             let cost = match set.cost_per_1000 {
                 Some(cost) => format!("costing {cost:.3}"),
-                None => "judge.prompt_price and reply_price would tell the cost".to_owned(),
+                None => "at no price; set judge.prompt_price and reply_price for one".to_owned(),
             };
             println!("    1,000 verdicts      {prompt} prompt and {reply} reply tokens, {cost}");
         }

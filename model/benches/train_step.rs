@@ -120,7 +120,7 @@ fn open(args: &Args) -> Result<Policy, Error> {
         train_audio_tower: args.audio_tower,
         adapter,
         gradient_checkpointing: args.checkpointing,
-        from_scratch: None,
+        ..PolicyOptions::default()
     };
     Ok(match &args.policy {
         Some(dir) => Policy::open(dir, &options)?,

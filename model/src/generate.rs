@@ -42,7 +42,8 @@ pub(crate) fn generate(
     let device = model.device();
     let sampler = Sampler::new(*params, model.config.text.vocab_size, processor.suppressed_ids(), device);
     let uniforms = uniforms(seeds, params.max_new_tokens, device);
-    let (mut cache, logits) = prefill(model, &batch, group as i64, params);
+    let limit = params.max_new_tokens as i64;
+    let (mut cache, logits) = prefill(model, &batch, group as i64, limit, params.scale());
     let mut rows = Rows::new(model, &batch, group, params, processor.eos_ids());
     let mut logits = logits.repeat_interleave_self_int(group as i64, 0, None);
     for step in 0..params.max_new_tokens {
@@ -56,17 +57,23 @@ pub(crate) fn generate(
         }
         let ids = rows.shrink(&mut cache, ids);
         cache.grow();
-        let x = model.decoder.run(model.decoder.embed(&ids), &rows.next_angles(), &mut cache, None);
+        let x = model.decoder.run(model.decoder.embed(&ids), &rows.places.next_angles(), &mut cache, None);
         logits = model.decoder.project(&x, params.scale());
     }
     rows.finish()
 }
 
-/// Runs the prompts; returns their cache and the logits after each, `[prompts, vocabulary]`.
-fn prefill(model: &Network, batch: &PromptBatch, group: i64, params: &SamplingParams) -> (KvCache, Tensor) {
+/// Runs the prompts; returns their cache, with room for `limit` tokens of each of `group` completions, and the logits after
+/// each prompt over `temperature`, `[prompts, vocabulary]`.
+pub(crate) fn prefill(
+    model: &Network,
+    batch: &PromptBatch,
+    group: i64,
+    limit: i64,
+    temperature: f64,
+) -> (KvCache, Tensor) {
     let decoder = &model.decoder;
     let (count, length) = (batch.rows.batch, batch.rows.length);
-    let limit = params.max_new_tokens as i64;
     let options = (model.kind(), model.device());
     let mut cache = KvCache::new(batch.rows.key_bias(), count, group, limit, decoder.sizes, options);
     let keep = |keys: Tensor, values: Tensor| cache.push_layer(&keys, &values);
@@ -76,7 +83,35 @@ fn prefill(model: &Network, batch: &PromptBatch, group: i64, params: &SamplingPa
     let last: Vec<i64> = (1..=count).map(|prompt| prompt * length - 1).collect();
     let x = decoder.run(model.embed(&batch.ids, batch), &angles, &mut attention, Some(&model.upload(&last)));
     drop(attention);
-    (cache, decoder.project(&x, params.scale()))
+    (cache, decoder.project(&x, temperature))
+}
+
+/// Where the next token of each row stands, as angles.
+pub(crate) struct Places {
+    /// Angles of all positions, and each row's position.
+    angles: Angles,
+    positions: Tensor,
+}
+
+impl Places {
+    /// Behind the prompts, `group` rows each, with `limit` tokens to come.
+    pub(crate) fn after(model: &Network, batch: &PromptBatch, group: usize, limit: i64) -> Places {
+        let positions: Vec<i64> =
+            batch.lengths.iter().flat_map(|&length| std::iter::repeat_n(length, group)).collect();
+        let all = Tensor::arange(batch.rows.length + limit, (Kind::Int64, model.device()));
+        Places { angles: model.decoder.angles(&all), positions: model.upload(&positions) }
+    }
+
+    /// The angles at which the next token of each row stands.
+    pub(crate) fn next_angles(&mut self) -> Angles {
+        let angles = self.angles.select(&self.positions);
+        self.positions += 1;
+        angles
+    }
+
+    fn keep(&mut self, rows: &Tensor) {
+        self.positions = self.positions.index_select(0, rows);
+    }
 }
 
 /// Which completion each row of the batch writes, and what has been written.
@@ -92,9 +127,7 @@ struct Rows<'a> {
     columns: Option<Tensor>,
     /// Log-probabilities of each step, and the rows they belong to; fetched at the end.
     logprobs: Vec<(Tensor, Vec<usize>)>,
-    /// Angles of all positions, and each row's position.
-    angles: Angles,
-    positions: Tensor,
+    places: Places,
 }
 
 impl<'a> Rows<'a> {
@@ -107,9 +140,6 @@ impl<'a> Rows<'a> {
     ) -> Rows<'a> {
         let count = batch.lengths.len() * group;
         let blank = Completion { ids: Vec::new(), logprobs: Vec::new(), finish: Finish::Length };
-        let positions: Vec<i64> =
-            batch.lengths.iter().flat_map(|&length| std::iter::repeat_n(length, group)).collect();
-        let last = batch.rows.length + params.max_new_tokens as i64;
         Rows {
             model,
             eos_ids,
@@ -119,8 +149,7 @@ impl<'a> Rows<'a> {
             group,
             columns: None,
             logprobs: Vec::new(),
-            angles: model.decoder.angles(&Tensor::arange(last, (Kind::Int64, model.device()))),
-            positions: model.upload(&positions),
+            places: Places::after(model, batch, group, params.max_new_tokens as i64),
         }
     }
 
@@ -176,15 +205,8 @@ impl<'a> Rows<'a> {
         let columns: Vec<i64> = self.rows.iter().map(|&row| row as i64).collect();
         self.columns = Some(self.model.upload(&columns));
         let kept = self.model.upload(&kept);
-        self.positions = self.positions.index_select(0, &kept);
+        self.places.keep(&kept);
         ids.index_select(0, &kept)
-    }
-
-    /// The angles at which the next token of each row stands.
-    fn next_angles(&mut self) -> Angles {
-        let angles = self.angles.select(&self.positions);
-        self.positions += 1;
-        angles
     }
 
     fn finish(mut self) -> Result<Vec<Completion>, ModelError> {

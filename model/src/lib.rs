@@ -34,6 +34,7 @@
 
 pub mod audio;
 pub mod checkpoint;
+mod choose;
 mod clip_cache;
 pub mod config;
 mod decoder;
@@ -55,6 +56,7 @@ mod rng;
 mod sampling;
 mod tower;
 
+pub use choose::{Chosen, ChosenToken};
 pub use error::ModelError;
 pub use forward::Forward;
 pub use logprobs::{Group, GroupLogprobs};

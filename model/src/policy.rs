@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::audio::LogMel;
 use crate::checkpoint::{Checkpoint, Entry, write_sharded};
+use crate::choose::{Chosen, choose};
 use crate::config::ModelConfig;
 use crate::decoder::attention::PromptAttention;
 use crate::error::ModelError;
@@ -51,6 +52,8 @@ pub struct PolicyOptions {
     pub device: Device,
     /// Number format of the weights. None: f32 on the CPU; on a GPU bf16 if the checkpoint is stored in 16 bits, else f32.
     pub dtype: Option<Kind>,
+    /// Nothing trains: the model only reads and writes, as a judge does.
+    pub frozen: bool,
     /// The audio tower and the projector train along with the language model; with a fresh adapter, they may have
     /// adapters too.
     pub train_audio_tower: bool,
@@ -68,6 +71,7 @@ impl Default for PolicyOptions {
         PolicyOptions {
             device: Device::Cpu,
             dtype: None,
+            frozen: false,
             train_audio_tower: false,
             adapter: None,
             gradient_checkpointing: None,
@@ -113,6 +117,7 @@ impl Policy {
                 let adapter = AdapterSet::new(adapter, tower, config.architecture, dir)?;
                 Params::adapted(options.device, kind, true, adapter)
             }
+            (None, _) if options.frozen => Params::new(options.device, kind, false, Trained::Nothing),
             (None, true) => Params::new(options.device, kind, true, Trained::Everything),
             (None, false) => Params::new(options.device, kind, true, Trained::LanguageModel),
         };
@@ -170,6 +175,16 @@ impl Policy {
         let mut completions =
             generate(&self.model, &self.processor, prompts, 1, params, &seeds, &mut |_, id| heard(id))?;
         Ok(completions.remove(0))
+    }
+
+    /// Writes one of `texts` after each prompt: token by token, each the likeliest with which one of them can go on. None of
+    /// the texts may be the beginning of another.
+    ///
+    /// # Errors
+    /// There is no text, or one is empty or not printable ASCII; a prompt's placeholders do not fit its clips; or a prompt is
+    /// too long.
+    pub fn choose(&self, prompts: &[Prompt], texts: &[String]) -> Result<Vec<Chosen>, ModelError> {
+        choose(&self.model, &self.processor, prompts, texts)
     }
 
     /// Log-probabilities of completions under the temperature-scaled distribution (0 counts as 1), without gradients.

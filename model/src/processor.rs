@@ -130,6 +130,16 @@ impl Processor {
         Ok(Prompt { ids, clips: clips.to_vec() })
     }
 
+    /// A system's and a user's turn without clips, up to where the assistant begins to write. A template that can turn the
+    /// model's thinking off has done so.
+    ///
+    /// # Errors
+    /// The template fails.
+    pub fn chat(&self, system: &str, user: &str) -> Result<Prompt, ModelError> {
+        let rendered = self.shared.template.render_chat(system, user)?;
+        Ok(Prompt { ids: self.encode(&rendered), clips: Vec::new() })
+    }
+
     /// Token ids of a text; special tokens written out in it are recognised.
     ///
     /// # Panics
@@ -146,6 +156,27 @@ impl Processor {
     pub fn decode(&self, ids: &[i64]) -> String {
         let ids: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
         self.shared.tokenizer.decode(&ids, true).expect("a byte-level decoder")
+    }
+
+    /// The id of the token that writes exactly this; none if there is none, or if the text is not printable ASCII.
+    pub(crate) fn written_id(&self, text: &str) -> Option<i64> {
+        // Byte-level vocabularies spell printable ASCII as it is, and the space with a letter of its own.
+        let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        let id = self.shared.tokenizer.token_to_id(&text.replace(' ', "Ġ")).filter(|_| printable)?;
+        let added = self.shared.tokenizer.get_added_vocabulary().is_special_token(text);
+        (!added).then_some(i64::from(id))
+    }
+
+    /// The special tokens, as they are written out.
+    pub fn special_tokens(&self) -> Vec<String> {
+        let added = self.shared.tokenizer.get_added_tokens_decoder();
+        let mut tokens: Vec<(u32, String)> = added
+            .into_iter()
+            .filter(|(_, token)| token.special)
+            .map(|(id, token)| (id, token.content))
+            .collect();
+        tokens.sort();
+        tokens.into_iter().map(|(_, text)| text).collect()
     }
 
     /// The ids that end a completion.

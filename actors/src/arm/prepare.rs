@@ -173,6 +173,7 @@ pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Res
             DType::F32 => Some(tch::Kind::Float),
             DType::Bf16 => Some(tch::Kind::BFloat16),
         },
+        frozen: false,
         train_audio_tower: config.train_audio_tower,
         adapter: (config.train == TrainMode::Lora).then(|| adapter(config, seed)),
         gradient_checkpointing: match config.gradient_checkpointing {

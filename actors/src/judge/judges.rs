@@ -11,6 +11,7 @@ use rewards::judge::prompt::{Prompter, Scale, Wording};
 use scenarios::{JudgeCacheConfig, JudgeConfig, JudgeKind, Prompting};
 
 use super::cached::Cached;
+use super::local::LocalJudge;
 use super::openai::OpenAiJudge;
 use super::panel::Panel;
 use super::{AsyncJudge, VerdictStore};
@@ -49,10 +50,8 @@ impl Opened {
                 Arc::new(Cached { identity: judge.identity(), store: self.store(&config.cache), judge })
             }
             JudgeKind::Local => {
-                return Err(
-                    "judge.kind = \"local\" is not available yet; serve the model and write \"openai\""
-                        .into(),
-                );
+                let judge = LocalJudge::new(config)?;
+                Arc::new(Cached { identity: judge.identity(), store: self.store(&config.cache), judge })
             }
             JudgeKind::Panel => Arc::new(Panel {
                 members: config.members.iter().map(|member| self.open(member)).collect::<Result<_, _>>()?,

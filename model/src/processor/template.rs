@@ -60,11 +60,30 @@ impl ChatTemplate {
         self.render_messages(&json!([{"role": "user", "content": content}]), true)
     }
 
+    /// A system's and a user's turn, and the opening of the assistant's, whose thinking is off.
+    pub(super) fn render_chat(&self, system: &str, user: &str) -> Result<String, ModelError> {
+        let content = |text: &str| match self.plain {
+            true => json!(text),
+            false => json!([{"type": "text", "text": text}]),
+        };
+        let messages = json!([
+            {"role": "system", "content": content(system)},
+            {"role": "user", "content": content(user)},
+        ]);
+        self.render_with(context! {
+            messages => Value::from(Serde(&messages)), add_generation_prompt => true, enable_thinking => false
+        })
+    }
+
     fn render_messages(&self, messages: &serde_json::Value, generate: bool) -> Result<String, ModelError> {
+        self.render_with(
+            context! { messages => Value::from(Serde(messages)), add_generation_prompt => generate },
+        )
+    }
+
+    fn render_with(&self, variables: Value) -> Result<String, ModelError> {
         let template = self.environment.get_template(NAME);
-        let messages =
-            context! { messages => Value::from(Serde(messages)), add_generation_prompt => generate };
-        let rendered = template.and_then(|template| template.render(messages));
+        let rendered = template.and_then(|template| template.render(variables));
         rendered.map_err(|error| ModelError::processor(&self.path, format!("chat template: {error}")))
     }
 }
@@ -155,6 +174,7 @@ mod tests {
         let rendered = template.render_messages(&messages, true).unwrap();
         assert_eq!(rendered, "user:one;assistant:two;user:three!;user:<tool_response>;");
         assert_eq!(template.render("hello", 0).unwrap(), "user:hello!;", "a plain text, not a list of parts");
+        assert_eq!(template.render_chat("be brief", "hello").unwrap(), "system:be brief;user:hello!;off");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum FailureCause {
     Empty,
     /// The reply was cut off before it held a verdict.
     Truncated,
+    /// The prompt is longer than what the judge reads.
+    TooLong,
     /// The judge declined to judge.
     Refused,
     /// The reply was not the structure asked for, or held more than one verdict.
@@ -41,7 +43,7 @@ pub enum FailureCause {
 
 impl FailureCause {
     /// Every cause.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Timeout,
         Self::Connection,
         Self::Http429,
@@ -49,6 +51,7 @@ impl FailureCause {
         Self::Http4xx,
         Self::Empty,
         Self::Truncated,
+        Self::TooLong,
         Self::Refused,
         Self::Malformed,
         Self::OutOfRange,
@@ -67,6 +70,7 @@ impl FailureCause {
             Self::Http4xx => "http_4xx",
             Self::Empty => "empty",
             Self::Truncated => "truncated",
+            Self::TooLong => "too_long",
             Self::Refused => "refused",
             Self::Malformed => "malformed",
             Self::OutOfRange => "out_of_range",

@@ -149,6 +149,23 @@ impl Prompter {
         JudgePrompt::Chat { system, user }
     }
 
+    /// Every reply there can be, each as it follows the prompt.
+    pub fn replies(&self, asked: Asked) -> Vec<String> {
+        // A chat model's turn begins with the reply; a base model's line goes on after "Grade:".
+        let before = match self.wording {
+            Wording::Instruct => "",
+            Wording::Base => " ",
+        };
+        let consistent: &[u8] = if asked.consistency() { &[0, 1] } else { &[0] };
+        let most = if asked.quality() { 10 } else { 0 };
+        let pairs = consistent.iter().flat_map(|grade| (0..=most).map(move |tenths| (*grade, tenths)));
+        let mut replies: Vec<String> =
+            pairs.map(|(grade, tenths)| format!("{before}{}", self.grade(asked, grade, tenths))).collect();
+        // Two of the eleven tenths are the same of ten digits.
+        replies.dedup();
+        replies
+    }
+
     /// The form of a reply.
     fn form(&self, asked: Asked) -> String {
         let quality = match self.scale {
@@ -335,6 +352,27 @@ mod tests {
             assert!(!shown(Asked::Consistency).contains("\"quality\"") || wording == Wording::Base);
             assert!(shown(Asked::Both).contains("It barks.") && shown(Asked::Both).contains("- cat"));
         }
+    }
+
+    #[test]
+    fn replies_are_all_verdicts_there_are_and_each_is_read_as_one() {
+        for scale in [Scale::Tenths, Scale::Digit] {
+            for (wording, asked) in [(Wording::Base, Asked::Both), (Wording::Instruct, Asked::Quality)] {
+                let replies = Prompter { scale, ..prompter(wording) }.replies(asked);
+                let grades = if scale == Scale::Tenths { 11 } else { 10 };
+                let pairs = if asked == Asked::Both { 2 } else { 1 };
+                assert_eq!(replies.len(), pairs * grades, "{replies:?}");
+                let verdict = |reply: &String| super::super::reply::parse_reply(reply, asked, scale).unwrap();
+                let mut verdicts: Vec<_> = replies.iter().map(verdict).collect();
+                assert_eq!(verdicts[grades - 1].think_quality, Some(1.0));
+                verdicts.dedup();
+                assert_eq!(verdicts.len(), replies.len());
+            }
+        }
+        let both = prompter(Wording::Base).replies(Asked::Both);
+        assert_eq!(both[14], " {\"consistent\": 1, \"quality\": 0.3}");
+        let one = prompter(Wording::Instruct).replies(Asked::Consistency);
+        assert_eq!(one, ["{\"consistent\": 0}", "{\"consistent\": 1}"]);
     }
 
     #[test]

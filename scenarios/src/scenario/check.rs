@@ -5,7 +5,7 @@ use std::path::Path;
 use rewards::{Formula, FormulaError, RewardError, RewardRegistry};
 
 use super::tree::Node;
-use super::{ArmConfig, Experiment, Method, PolicyPath, RewardSpec};
+use super::{ArmConfig, Experiment, JudgeConfig, JudgeKind, Method, PolicyPath, RewardSpec};
 use crate::dataset::DataSource;
 use crate::error::ScenarioError;
 
@@ -18,6 +18,7 @@ pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), S
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
         check_rewards(arm, places, RewardSpec::check_files)?;
         check_policy(arm, places)?;
+        check_judge(&arm.judge, &["judge"], places)?;
         if arm.method != Method::None {
             check_source(&arm.data.train, &["data", "train"], places)?;
         }
@@ -116,15 +117,34 @@ fn check_policy(arm: &ArmConfig, places: &Node) -> Result<(), ScenarioError> {
         return Err(ScenarioError::at(places.place_of(&["policy", "adapter"]), problem, instead));
     }
     let PolicyPath::Directory(folder) = &arm.policy.path else { return Ok(()) };
-    let place = places.place_of(&["policy", "path"]);
     let instead = "write the folder of a Hugging Face model, or \"builtin:tiny\"";
+    check_model(folder, &["policy"], instead, places)
+}
+
+fn check_judge(judge: &JudgeConfig, keys: &[&str], places: &Node) -> Result<(), ScenarioError> {
+    for (index, member) in judge.members.iter().enumerate() {
+        check_judge(member, &[keys, &["members", &index.to_string()]].concat(), places)?;
+    }
+    match &judge.path {
+        Some(folder) if judge.kind == JudgeKind::Local => {
+            check_model(folder, keys, "write the folder of a Qwen3 in the Hugging Face layout", places)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// `path` of a section is a Hugging Face directory.
+fn check_model(folder: &Path, keys: &[&str], instead: &str, places: &Node) -> Result<(), ScenarioError> {
+    let missing = |problem: String| {
+        let place = places.place_of(&[keys, &["path"]].concat());
+        let problem = format!("`path` in {}: {problem}", super::de::section_name(keys));
+        Err(ScenarioError::at(place, problem, instead))
+    };
     if !folder.is_dir() {
-        let problem = format!("`path` in [policy]: there is no folder {}", folder.display());
-        return Err(ScenarioError::at(place, problem, instead));
+        return missing(format!("there is no folder {}", folder.display()));
     }
     if !folder.join("config.json").is_file() {
-        let problem = format!("`path` in [policy]: {} has no config.json", folder.display());
-        return Err(ScenarioError::at(place, problem, instead));
+        return missing(format!("{} has no config.json", folder.display()));
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ pub struct JudgeConfig {
     /// openai: whether replies are held to a JSON Schema: `json_schema` asks the server to, `auto` too as long as the
     /// server accepts that, `none` relies on the parser.
     pub guided: Guided,
-    /// openai: `text` takes the score as written; `logprobs` the expected value over the score tokens, where the server
+    /// openai, local: `text` takes the score as written; `logprobs` the expected value over the score tokens, where a server
     /// returns them.
     pub scoring: Scoring,
     /// openai: further fields of the request, such as `chat_template_kwargs = { enable_thinking = false }`.
@@ -54,7 +54,7 @@ pub struct JudgeConfig {
     /// openai: price of a million reply tokens, for `sandbox judge`.
     pub reply_price: Option<f64>,
 
-    /// local: the model's directory.
+    /// local: the model's directory; a Qwen3, or any model that can be a policy.
     pub path: Option<PathBuf>,
     /// local: where it runs; `auto`, `cpu` or `cuda:N`.
     pub device: Device,
@@ -65,9 +65,9 @@ pub struct JudgeConfig {
     pub prompting: Prompting,
     /// openai, local: one request per grade, as in the paper, instead of one for both.
     pub separate: bool,
-    /// openai, local: 0 always takes the likeliest token.
+    /// openai: 0 always takes the likeliest token, as `local` does anyway.
     pub temperature: f64,
-    /// openai, local: longest reply, in tokens.
+    /// openai: longest reply, in tokens. `local` writes nothing but the verdict.
     pub max_tokens: usize,
     /// openai, local: longest thinking that is shown whole, in characters; of a longer one the middle is left out.
     pub max_chars: usize,
@@ -146,7 +146,7 @@ pub enum JudgeKind {
     Rules,
     /// A server with OpenAI's API: vLLM, SGLang, llama.cpp, Ollama, transformers serve, …
     Openai,
-    /// A Qwen3 in this process; no run can use it yet.
+    /// A Qwen3 in this process.
     Local,
     /// Several judges.
     Panel,

@@ -287,6 +287,12 @@ fn paths() {
         )
     );
     assert_eq!(
+        message("[judge]\nkind = \"panel\"\n[[judge.members]]\nkind = \"local\"\npath = \"grader\""),
+        format!(
+            "{here}/x.toml:5:8: `path` in [judge.members]: there is no folder {here}/grader; write the folder of a Qwen3 in the Hugging Face layout"
+        )
+    );
+    assert_eq!(
         parse("prompt.file = \"p.txt\"", &path, &[], &[], None).unwrap_err().to_string(),
         format!(
             "{here}/x.toml:1:15: the prompt file {here}/p.txt cannot be read (No such file or directory (os error 2)); write the path of a text file, from the scenario's folder"
