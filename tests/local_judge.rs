@@ -16,10 +16,10 @@ fn model_dir() -> PathBuf {
     fixtures().join("qwen3_untied/model")
 }
 
-fn prompts(processor: &Processor) -> Vec<Prompt> {
-    let ids = ["Grade:", "It barks twice, so it is a dog. Grade:", "Is it? Grade:"]
-        .map(|text| processor.encode(text));
-    ids.map(|ids| Prompt { ids, clips: Vec::new() }).to_vec()
+fn prompts(processor: &Processor, beginning: &str) -> Vec<Prompt> {
+    let ends = ["Grade:", "It barks twice, so it is a dog. Grade:", "Is it? Grade:"];
+    let prompt = |end| Prompt { ids: processor.encode(&format!("{beginning}{end}")), clips: Vec::new() };
+    ends.map(prompt).to_vec()
 }
 
 fn texts() -> Vec<String> {
@@ -57,21 +57,29 @@ fn choose_slowly(policy: &Policy, prompt: &Prompt, texts: &[String]) -> (String,
 #[test]
 fn each_token_is_the_likeliest_with_which_a_reply_can_go_on() {
     let policy = open(&model_dir());
-    let prompts = prompts(policy.processor());
-    let chosen = policy.choose(&prompts, &texts()).unwrap();
-    for (prompt, chosen) in prompts.iter().zip(&chosen) {
-        let (text, tokens) = choose_slowly(&policy, prompt, &texts());
-        assert_eq!(chosen.text, text);
-        assert_eq!(chosen.tokens.len(), tokens.len());
-        for (found, expected) in chosen.tokens.iter().zip(&tokens) {
-            assert_eq!(found.text, expected.text);
-            assert_eq!(found.alternatives.len(), expected.alternatives.len());
-            for ((text, logprob), (expected_text, expected)) in
-                found.alternatives.iter().zip(&expected.alternatives)
-            {
-                assert_eq!(text, expected_text);
-                assert!((logprob - expected).abs() < 1e-4, "{text}: {logprob} is not {expected}");
-            }
+    let examples = "Reasoning about questions on audio clips, graded. Each stands between tags.\n";
+    // Prompts that begin alike are run otherwise than those that do not.
+    for beginning in ["", examples] {
+        let prompts = prompts(policy.processor(), beginning);
+        let chosen = policy.choose(&prompts, &texts()).unwrap();
+        for (prompt, chosen) in prompts.iter().zip(&chosen) {
+            let (text, tokens) = choose_slowly(&policy, prompt, &texts());
+            assert_eq!(chosen.text, text);
+            assert_same_tokens(&chosen.tokens, &tokens);
+        }
+    }
+}
+
+fn assert_same_tokens(found: &[ChosenToken], expected: &[ChosenToken]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found.text, expected.text);
+        assert_eq!(found.alternatives.len(), expected.alternatives.len());
+        for ((text, logprob), (expected_text, expected)) in
+            found.alternatives.iter().zip(&expected.alternatives)
+        {
+            assert_eq!(text, expected_text);
+            assert!((logprob - expected).abs() < 1e-4, "{text}: {logprob} is not {expected}");
         }
     }
 }
@@ -79,7 +87,7 @@ fn each_token_is_the_likeliest_with_which_a_reply_can_go_on() {
 #[test]
 fn what_cannot_be_chosen_from_is_told() {
     let policy = open(&model_dir());
-    let prompts = prompts(policy.processor());
+    let prompts = prompts(policy.processor(), "");
     let problem = |texts: &[&str]| {
         let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
         policy.choose(&prompts, &texts).unwrap_err().to_string()

@@ -2,14 +2,17 @@
 //!
 //! - CHOOSE-1 each token is the likeliest of those with which one of the texts can go on. What is written is therefore one
 //!   of them, in whatever tokens the model likes best: decoding by a grammar, as servers do it.
-//! - CHOOSE-2 log-probabilities are those among the whole vocabulary.
+//! - CHOOSE-2 what all prompts begin with, instructions and examples, is run once for all of them.
+//! - CHOOSE-3 log-probabilities are those among the whole vocabulary.
 
 use std::collections::HashMap;
 
 use tch::{Kind, Tensor};
 
+use crate::decoder::attention::{CompletionRows, GroupAttention, PromptRows};
 use crate::error::ModelError;
 use crate::generate::{Places, prefill};
+use crate::kv_cache::KvCache;
 use crate::network::Network;
 use crate::processor::{Processor, Prompt};
 
@@ -43,11 +46,16 @@ pub(crate) fn choose(
         return Ok(Vec::new());
     }
     let _guard = tch::no_grad_guard();
-    let batch = model.batch(&prompts.iter().collect::<Vec<_>>())?;
+    let lengths: Vec<i64> = prompts.iter().map(|prompt| prompt.ids.len() as i64).collect();
     let limit = continuations.longest;
-    model.check_length(batch.rows.length + limit)?;
-    let (mut cache, mut logits) = prefill(model, &batch, 1, limit, 1.0);
-    let mut places = Places::after(model, &batch, 1, limit);
+    model.check_length(lengths.iter().max().unwrap_or(&0) + limit)?;
+    let (mut cache, mut logits) = match common_beginning(prompts) {
+        shared if shared < LEAST_SHARED => {
+            prefill(model, &model.batch(&prompts.iter().collect::<Vec<_>>())?, 1, limit, 1.0)
+        }
+        shared => prefill_shared(model, prompts, shared, limit)?,
+    };
+    let mut places = Places::after(model, &lengths, 1, limit);
     let mut chosen = vec![Chosen { text: String::new(), tokens: Vec::new() }; prompts.len()];
     loop {
         let ids = write_tokens(&mut chosen, &mut continuations, &logits)?;
@@ -59,6 +67,72 @@ pub(crate) fn choose(
         let x = model.decoder.run(embedded, &places.next_angles(), &mut cache, None);
         logits = model.decoder.project(&x, 1.0);
     }
+}
+
+/// Tokens that prompts must have in common for it to pay to run them apart.
+const LEAST_SHARED: usize = 32;
+
+/// Tokens that several prompts without clips begin with, each going on afterwards; else 0.
+fn common_beginning(prompts: &[Prompt]) -> usize {
+    let Some((first, others)) = prompts.split_first() else { return 0 };
+    if others.is_empty() || prompts.iter().any(|prompt| !prompt.clips.is_empty()) {
+        return 0;
+    }
+    let common = |prompt: &Prompt| first.ids.iter().zip(&prompt.ids).take_while(|(a, b)| a == b).count();
+    let shortest = prompts.iter().map(|prompt| prompt.ids.len()).min().unwrap_or(0);
+    others.iter().map(common).min().unwrap_or(0).min(shortest.saturating_sub(1))
+}
+
+/// Runs prompts that begin with the same `shared` tokens (CHOOSE-2); as [`prefill`] otherwise.
+fn prefill_shared(
+    model: &Network,
+    prompts: &[Prompt],
+    shared: usize,
+    limit: i64,
+) -> Result<(KvCache, Tensor), ModelError> {
+    let (decoder, options) = (&model.decoder, (model.kind(), model.device()));
+    let count = prompts.len() as i64;
+    let own: Vec<i64> = prompts.iter().map(|prompt| (prompt.ids.len() - shared) as i64).collect();
+    let longest = own.iter().copied().max().unwrap_or(0);
+    let beginning = shared as i64;
+
+    // The beginning, then the rest of each prompt behind its padding.
+    let mut ids = prompts[0].ids[..shared].to_vec();
+    let mut positions: Vec<i64> = (0..beginning).collect();
+    let mut segments = Vec::with_capacity((count * longest) as usize);
+    for (index, (prompt, &own)) in prompts.iter().zip(&own).enumerate() {
+        model.check_ids(&prompt.ids, || format!("prompt {index}"))?;
+        let padding = (longest - own) as usize;
+        for column in [&mut ids, &mut positions] {
+            column.extend(std::iter::repeat_n(0, padding));
+        }
+        ids.extend(&prompt.ids[shared..]);
+        positions.extend(beginning..prompt.ids.len() as i64);
+        segments.extend((0..longest).map(|place| i64::from(place >= padding as i64)));
+    }
+    let rests = CompletionRows {
+        prompts: model.upload(&vec![0; prompts.len()]),
+        segments: model.upload(&segments).view([count, longest]),
+    };
+    let beginnings = PromptRows::new(&[beginning], options.0, options.1);
+    let padded = PromptRows::new(&own, options.0, options.1);
+    let bias = padded.key_bias().map(|bias| bias.constant_pad_nd([beginning, 0]));
+    let mut cache = KvCache::new(bias.as_ref(), count, 1, limit, decoder.sizes, options);
+    let behind = |beginning: &Tensor, rest: &Tensor| {
+        let size = rest.size();
+        let beginning = beginning.expand([count, size[1], beginning.size()[2], size[3]], false);
+        Tensor::cat(&[&beginning, rest], 2)
+    };
+    let keep = |[keys, values]: [Tensor; 2], [own_keys, own_values]: [Tensor; 2]| {
+        cache.push_layer(&behind(&keys, &own_keys), &behind(&values, &own_values));
+    };
+    let mut attention = GroupAttention::new(&beginnings, &rests, decoder.sizes, options).keeping(keep);
+    let last: Vec<i64> = (1..=count).map(|row| beginning + row * longest - 1).collect();
+    let angles = decoder.angles(&model.upload(&positions));
+    let embedded = decoder.embed(&model.upload(&ids));
+    let x = decoder.run(embedded, &angles, &mut attention, Some(&model.upload(&last)));
+    drop(attention);
+    Ok((cache, decoder.project(&x, 1.0)))
 }
 
 /// Adds the likeliest token to each text that is not whole yet. Returns the ids; whole texts have one that nobody reads.

@@ -94,11 +94,12 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Behind the prompts, `group` rows each, with `limit` tokens to come.
-    pub(crate) fn after(model: &Network, batch: &PromptBatch, group: usize, limit: i64) -> Places {
+    /// Behind prompts of these lengths, `group` rows each, with `limit` tokens to come.
+    pub(crate) fn after(model: &Network, lengths: &[i64], group: usize, limit: i64) -> Places {
         let positions: Vec<i64> =
-            batch.lengths.iter().flat_map(|&length| std::iter::repeat_n(length, group)).collect();
-        let all = Tensor::arange(batch.rows.length + limit, (Kind::Int64, model.device()));
+            lengths.iter().flat_map(|&length| std::iter::repeat_n(length, group)).collect();
+        let last = lengths.iter().max().unwrap_or(&0) + limit;
+        let all = Tensor::arange(last, (Kind::Int64, model.device()));
         Places { angles: model.decoder.angles(&all), positions: model.upload(&positions) }
     }
 
@@ -149,7 +150,7 @@ impl<'a> Rows<'a> {
             group,
             columns: None,
             logprobs: Vec::new(),
-            places: Places::after(model, batch, group, params.max_new_tokens as i64),
+            places: Places::after(model, &batch.lengths, group, params.max_new_tokens as i64),
         }
     }
 

@@ -132,7 +132,12 @@ pub(crate) struct GroupAttention<'a> {
     /// `[rows, 1, places, prompt + places]`
     completion_bias: Tensor,
     sizes: HeadSizes,
+    keep: Option<Keep<'a>>,
 }
+
+/// Takes each layer's keys and values: the prompts', `[prompts, key heads, length, head width]`, then the completions',
+/// `[rows, key heads, places, head width]`.
+type Keep<'a> = Box<dyn FnMut([Tensor; 2], [Tensor; 2]) + 'a>;
 
 impl<'a> GroupAttention<'a> {
     pub(crate) fn new(
@@ -151,7 +156,19 @@ impl<'a> GroupAttention<'a> {
         };
         let prompt = prompt.unsqueeze(1).expand([rows, places, prompts.length], false);
         let completion_bias = Tensor::cat(&[prompt, own], 2).unsqueeze(1);
-        GroupAttention { prompts, prompt_bias: prompts.own_bias(), completions, completion_bias, sizes }
+        GroupAttention {
+            prompts,
+            prompt_bias: prompts.own_bias(),
+            completions,
+            completion_bias,
+            sizes,
+            keep: None,
+        }
+    }
+
+    /// Hands each layer's keys and values on.
+    pub(crate) fn keeping(self, keep: impl FnMut([Tensor; 2], [Tensor; 2]) + 'a) -> Self {
+        GroupAttention { keep: Some(Box::new(keep)), ..self }
     }
 
     /// A prompt's keys (or values) before those of each of its rows of completions.
@@ -183,6 +200,9 @@ impl Attention for GroupAttention<'_> {
             Some(&self.completion_bias),
             false,
         );
+        if let Some(keep) = &mut self.keep {
+            keep([key, value], [own_key, own_value]);
+        }
         Tensor::cat(&[of_prompts, of_completions], 0)
     }
 }
