@@ -3,15 +3,19 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base
+.PHONY: run test check docs base judge-server
 
 run:
 	cargo run --release --bin sandbox -- $(SCENARIO) $(ARGS)
 
-test:
+test: judge-server
 	@cargo nextest --version >/dev/null 2>&1 && exec cargo nextest run --workspace --no-fail-fast || \
 		{ echo "cargo-nextest is missing; running the tests with cargo test"; cargo test --workspace --all-targets --no-fail-fast; }
 	cargo test --workspace --doc
+
+# The real server that the tests of judges ask.
+judge-server:
+	tests/judge_server/install
 
 check:
 	cargo fmt --all --check

@@ -9,6 +9,12 @@ use std::{
     process::{Command, Output},
 };
 
+use serde_json::Value;
+
+#[path = "judges/server.rs"]
+mod judge_server;
+use judge_server::JudgeServer;
+
 /// The command line is tested, not the policy: any weights will do.
 const UNTRAINED: &str = "policy.from_scratch=true";
 
@@ -374,4 +380,74 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     panic!("waited in vain until {what}");
+}
+
+/// A real judge, and what makes a scenario ask it.
+fn judged() -> (JudgeServer, Vec<String>) {
+    let server = JudgeServer::start(&root().join("tests/fixtures/qwen3_untied/model"));
+    let url = format!("judge.base_url={}", server.url);
+    let settings = ["judge.kind=openai", &url, "judge.model=judge", "judge.cache.disk=false"];
+    (server, settings.into_iter().flat_map(|set| ["--set".to_owned(), set.to_owned()]).collect())
+}
+
+#[test]
+fn the_ablation_runs_with_a_real_server_as_its_judge() {
+    let (_server, judged) = judged();
+    let ablation = root().join("scenarios/ablation.toml");
+    let small = [
+        "--no-control --set run.steps=2 --set sampling.prompts_per_step=2 --set sampling.group_size=4",
+        "--set data.soundscapes.train_clips=12 --set data.soundscapes.heldout_clips=3 --set eval.limit=6",
+    ];
+    let eight =
+        ["base", "sft", "sft+cot", "grpo", "grpo+cot", "grpo+atar", "grpo+atar+cr", "grpo+atar+cr+tr"];
+    for (prompting, arms) in [("instruct", &eight[..]), ("base", &eight[7..])] {
+        let dir = tempfile::tempdir().unwrap();
+        let prompting = format!("judge.prompting={prompting}");
+        let mut arguments = vec![ablation.to_str().unwrap(), "--out", "runs", "--set", &prompting];
+        arguments.extend(small.iter().flat_map(|line| line.split(' ')));
+        arguments.extend(judged.iter().map(String::as_str));
+        arguments.extend(arms.iter().flat_map(|arm| ["--arm", arm]));
+        let output = run(dir.path(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stderr), text(&output.stdout));
+        let run_dir = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+        let (mut requests, mut tokens) = (0.0, 0.0);
+        for arm in arms.iter().filter(|arm| arm.starts_with("grpo+")) {
+            let metrics = fs::read_to_string(run_dir.join(arm).join("seed-7/metrics.jsonl")).unwrap();
+            let lines: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(lines.len(), 2, "{arm}");
+            for line in &lines {
+                requests += line["judge_requests"].as_f64().unwrap();
+                tokens += line["judge_reply_tokens"].as_f64().unwrap();
+                assert_eq!(line["judge_failures"], serde_json::json!({}), "{arm}");
+                assert_eq!(line["missing"]["think"], 0, "{arm}");
+                assert_eq!(line["think_quality"].is_number(), line["judge_requests"] != 0, "{arm}");
+            }
+        }
+        // Arms share verdicts, so tokens are spent by whoever asks first.
+        assert!(requests > 0.0 && tokens > 5.0, "{requests} requests, {tokens} tokens");
+    }
+}
+
+#[test]
+fn sandbox_judge_measures_a_real_server() {
+    let (_server, judged) = judged();
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = root().join("scenarios/judge-attacks.toml");
+    let sets = "judge.calibration=[\"builtin:general\", \"builtin:attacks\"]";
+    let mut arguments =
+        vec!["judge", scenario.to_str().unwrap(), "--set", sets, "--set", "judge.max_chars=1000"];
+    arguments.extend(judged.iter().map(String::as_str));
+    let output = run(dir.path(), &arguments);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}{printed}", text(&output.stderr));
+    for line in [
+        "openai judge at http://127.0.0.1:",
+        "consistency         agrees ",
+        "attacks resisted    ",
+        "verdicts a second",
+        " reply tokens, ",
+    ] {
+        assert!(printed.contains(line), "{printed}");
+    }
+    assert!(!printed.contains("no verdict"), "{printed}");
 }

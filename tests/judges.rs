@@ -8,10 +8,14 @@ use std::time::Duration;
 use actors::judge::judges::Judges;
 use actors::judge::{AsyncJudge, Judgement};
 use rewards::{FailureCause, JudgeRequest, Question};
-use scenarios::{JudgeConfig, JudgeKind};
+use scenarios::{Guided, JudgeConfig, JudgeKind, Prompting};
 use tokio::time::Instant;
 
 use crate::scripted_server::{Act, ScriptedServer};
+
+mod real_server;
+pub mod server;
+mod server_parity;
 
 const VERDICT: &str = r#"{"consistent": 1, "quality": 0.7}"#;
 
@@ -174,7 +178,7 @@ async fn a_schema_is_asked_for_until_the_server_turns_it_down() {
     assert_eq!(causes(&ask(&judge, &requests(5)).await), [("verdict", 5)].into());
     assert_eq!(server.asked(), 6, "it was tried once");
     // One that insists gets no verdict rather than an unguided one.
-    config.guided = scenarios::Guided::JsonSchema;
+    config.guided = Guided::JsonSchema;
     assert_eq!(causes(&ask(&open(&config), &requests(5)).await), [("http_4xx", 5)].into());
 }
 
@@ -228,16 +232,19 @@ async fn scores_are_weighted_by_their_probabilities_where_the_server_returns_the
 }
 
 #[tokio::test]
-async fn a_base_model_is_shown_examples_and_stopped_at_the_end_of_its_line() {
-    let server = ScriptedServer::start(|_, asked| {
-        let good = asked.path == "/v1/completions"
-            && asked.body["stop"][0] == "\n"
-            && asked.prompt().ends_with("Grade:");
-        say(if good { " {\"consistent\": 1, \"quality\": 0.7}" } else { "wrong" })
-    })
-    .await;
-    let judge = open(&JudgeConfig { prompting: scenarios::Prompting::Base, ..config(&[&server.url]) });
-    assert_eq!(causes(&ask(&judge, &requests(2)).await), [("verdict", 2)].into());
+async fn a_base_model_is_shown_examples_and_stopped_at_the_end_of_its_line_or_before_the_next_example() {
+    // By a schema a verdict may take several lines, and ends by itself.
+    for (guided, stop) in [(Guided::None, "\n"), (Guided::Auto, "<")] {
+        let server = ScriptedServer::start(move |_, asked| {
+            let good = asked.path == "/v1/completions"
+                && asked.body["stop"][0] == stop
+                && asked.prompt().ends_with("Grade:");
+            say(if good { " {\"consistent\": 1, \"quality\": 0.7}" } else { "wrong" })
+        })
+        .await;
+        let judge = open(&JudgeConfig { prompting: Prompting::Base, guided, ..config(&[&server.url]) });
+        assert_eq!(causes(&ask(&judge, &requests(2)).await), [("verdict", 2)].into());
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub struct OpenAiJudge {
     guided: AtomicBool,
     /// Whether requests ask for log-probabilities; likewise.
     logprobs: AtomicBool,
+    /// Whether a server is llama.cpp's.
+    llama_cpp: AtomicBool,
 }
 
 /// How one attempt failed.
@@ -83,6 +85,7 @@ impl OpenAiJudge {
             settings: settings.clone(),
             guided: AtomicBool::new(settings.guided != Guided::None),
             logprobs: AtomicBool::new(logprobs),
+            llama_cpp: AtomicBool::new(false),
         })
     }
 
@@ -160,7 +163,8 @@ impl OpenAiJudge {
                 asked,
                 scale: self.prompter.scale,
             };
-            let body = form.body(&self.settings, &prompt);
+            let replies = self.llama_cpp.load(Ordering::Relaxed).then(|| self.prompter.replies(asked));
+            let body = form.body(&self.settings, &prompt, replies.as_deref());
             let server = self.servers.choose().await;
             let answer = self.attempt(&server, &body, prompt_path(&self.settings)).await;
             drop(permit);
@@ -278,8 +282,11 @@ impl OpenAiJudge {
             };
             return Err(Some(format!("{} does not accept {key}", server.url)));
         }
-        if let Ok(text) = response.bytes().await
-            && let Some(models) = wire::model_names(&text)
+        let text = response.bytes().await.unwrap_or_default();
+        if wire::is_llama_cpp(&text) {
+            self.llama_cpp.store(true, Ordering::Relaxed);
+        }
+        if let Some(models) = wire::model_names(&text)
             && !models.contains(&self.settings.model)
         {
             tracing::warn!(

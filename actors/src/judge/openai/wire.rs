@@ -32,8 +32,9 @@ pub struct RequestForm {
 }
 
 impl RequestForm {
-    /// The request.
-    pub fn body(&self, settings: &JudgeConfig, prompt: &JudgePrompt) -> Value {
+    /// The request. With `replies` a guided one is held to these rather than to a schema, as llama.cpp can: it takes no
+    /// schema where it continues a text, and a schema leaves white space open, with which small models fill their replies.
+    pub fn body(&self, settings: &JudgeConfig, prompt: &JudgePrompt, replies: Option<&[String]>) -> Value {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(settings.model));
         body.insert("temperature".to_owned(), json!(settings.temperature));
@@ -53,14 +54,19 @@ impl RequestForm {
             }
             JudgePrompt::Text(text) => {
                 body.insert("prompt".to_owned(), json!(text));
-                // The verdict ends with its line; a base model goes on to the next example otherwise.
-                body.insert("stop".to_owned(), json!(["\n"]));
+                // A base model goes on to the next example otherwise. Its verdict ends with its line, as in the examples;
+                // one by a schema may take several, and has no tag in it.
+                body.insert("stop".to_owned(), json!([if self.guided { "<" } else { "\n" }]));
                 if self.logprobs {
                     body.insert("logprobs".to_owned(), json!(ALTERNATIVES));
                 }
             }
         }
-        if self.guided {
+        if let Some(replies) = replies.filter(|_| self.guided) {
+            // Its literals are quoted and escaped as JSON's are.
+            let replies: Vec<String> = replies.iter().map(|reply| json!(reply).to_string()).collect();
+            body.insert("grammar".to_owned(), json!(format!("root ::= {}", replies.join(" | "))));
+        } else if self.guided {
             let schema = reply_schema(self.asked, self.scale);
             let format = json!({
                 "type": "json_schema",
@@ -212,6 +218,12 @@ impl Logprobs {
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// Whether `/models` is llama.cpp's.
+pub fn is_llama_cpp(body: &[u8]) -> bool {
+    let list: Option<Value> = serde_json::from_slice(body).ok();
+    list.is_some_and(|list| list["data"][0]["owned_by"] == "llamacpp")
 }
 
 /// The models that `/models` lists.
