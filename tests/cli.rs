@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -382,46 +382,67 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
     panic!("waited in vain until {what}");
 }
 
+const JUDGE: &str = "tests/fixtures/qwen3_untied/model";
+
 /// A real judge, and what makes a scenario ask it.
 fn judged() -> (JudgeServer, Vec<String>) {
-    let server = JudgeServer::start(&root().join("tests/fixtures/qwen3_untied/model"));
+    let server = JudgeServer::start(&root().join(JUDGE));
     let url = format!("judge.base_url={}", server.url);
     let settings = ["judge.kind=openai", &url, "judge.model=judge", "judge.cache.disk=false"];
-    (server, settings.into_iter().flat_map(|set| ["--set".to_owned(), set.to_owned()]).collect())
+    (server, sets(&settings))
 }
 
-#[test]
-fn the_ablation_runs_with_a_real_server_as_its_judge() {
-    let (_server, judged) = judged();
+fn sets(settings: &[&str]) -> Vec<String> {
+    settings.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]).collect()
+}
+
+/// Runs arms of the ablation for two steps and returns the run's folder.
+fn small_ablation(dir: &Path, arms: &[&str], judge: &[String]) -> PathBuf {
     let ablation = root().join("scenarios/ablation.toml");
     let small = [
         "--no-control --set run.steps=2 --set sampling.prompts_per_step=2 --set sampling.group_size=4",
         "--set data.soundscapes.train_clips=12 --set data.soundscapes.heldout_clips=3 --set eval.limit=6",
     ];
+    let mut arguments = vec![ablation.to_str().unwrap(), "--out", "runs"];
+    arguments.extend(small.iter().flat_map(|line| line.split(' ')));
+    arguments.extend(judge.iter().map(String::as_str));
+    arguments.extend(arms.iter().flat_map(|arm| ["--arm", arm]));
+    let output = run(dir, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stderr), text(&output.stdout));
+    fs::read_dir(dir.join("runs")).unwrap().next().unwrap().unwrap().path()
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_ablation_runs_with_a_real_server_as_its_judge_and_with_the_same_model_in_its_own_process() {
+    let (_server, served) = judged();
+    let path = format!("judge.path={}", root().join(JUDGE).display());
+    let local = sets(&["judge.kind=local", &path, "judge.device=cpu", "judge.cache.disk=false"]);
     let eight =
         ["base", "sft", "sft+cot", "grpo", "grpo+cot", "grpo+atar", "grpo+atar+cr", "grpo+atar+cr+tr"];
-    for (prompting, arms) in [("instruct", &eight[..]), ("base", &eight[7..])] {
-        let dir = tempfile::tempdir().unwrap();
-        let prompting = format!("judge.prompting={prompting}");
-        let mut arguments = vec![ablation.to_str().unwrap(), "--out", "runs", "--set", &prompting];
-        arguments.extend(small.iter().flat_map(|line| line.split(' ')));
-        arguments.extend(judged.iter().map(String::as_str));
-        arguments.extend(arms.iter().flat_map(|arm| ["--arm", arm]));
-        let output = run(dir.path(), &arguments);
-        assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stderr), text(&output.stdout));
-        let run_dir = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    for (prompting, arms) in [("instruct", &eight[7..]), ("base", &eight[..])] {
+        let prompting = sets(&[&format!("judge.prompting={prompting}")]);
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let there = small_ablation(dirs[0].path(), arms, &[&served[..], &prompting].concat());
+        let here = small_ablation(dirs[1].path(), arms, &[&local[..], &prompting].concat());
         let (mut requests, mut tokens) = (0.0, 0.0);
         for arm in arms.iter().filter(|arm| arm.starts_with("grpo+")) {
-            let metrics = fs::read_to_string(run_dir.join(arm).join("seed-7/metrics.jsonl")).unwrap();
-            let lines: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-            assert_eq!(lines.len(), 2, "{arm}");
-            for line in &lines {
+            let file = |run: &Path, name: &str| lines(&run.join(arm).join("seed-7").join(name));
+            for line in [file(&here, "metrics.jsonl"), file(&there, "metrics.jsonl")].concat() {
                 requests += line["judge_requests"].as_f64().unwrap();
                 tokens += line["judge_reply_tokens"].as_f64().unwrap();
                 assert_eq!(line["judge_failures"], serde_json::json!({}), "{arm}");
                 assert_eq!(line["missing"]["think"], 0, "{arm}");
                 assert_eq!(line["think_quality"].is_number(), line["judge_requests"] != 0, "{arm}");
             }
+            // The same verdicts make the same rewards, and those the same policy.
+            let rollouts = file(&here, "rollouts.jsonl");
+            assert!(!rollouts.is_empty());
+            assert_eq!(rollouts, file(&there, "rollouts.jsonl"), "{arm}");
         }
         // Arms share verdicts, so tokens are spent by whoever asks first.
         assert!(requests > 0.0 && tokens > 5.0, "{requests} requests, {tokens} tokens");

@@ -6,11 +6,12 @@ use std::time::Duration;
 use actors::judge::judges::Judges;
 use model::{ChosenToken, Policy, Processor, Prompt};
 use rewards::{FailureCause, JudgeRequest, Question};
-use scenarios::JudgeConfig;
+use scenarios::{JudgeConfig, Prompting, Scoring};
 use tch::Kind;
 use tokio::time::Instant;
 
 use crate::goldens::{copied, fixtures, open};
+use crate::judges::server::JudgeServer;
 
 fn model_dir() -> PathBuf {
     fixtures().join("qwen3_untied/model")
@@ -195,4 +196,43 @@ async fn weights_that_cannot_be_read_are_told_before_anything_is_judged() {
     std::fs::remove_file(folder.path().join("config.json")).unwrap();
     let problem = Judges::default().open(&config).err().unwrap();
     assert!(problem.contains("config.json"), "{problem}");
+}
+
+#[tokio::test]
+async fn it_gives_the_verdicts_of_the_same_model_behind_a_real_server() {
+    let server = JudgeServer::start(&model_dir());
+    let mut seen = Vec::new();
+    for (prompting, separate, scoring) in [
+        (Prompting::Base, false, Scoring::Text),
+        (Prompting::Base, true, Scoring::Text),
+        (Prompting::Instruct, false, Scoring::Text),
+        (Prompting::Instruct, false, Scoring::Logprobs),
+    ] {
+        let there = format!(
+            "kind = \"openai\"\nbase_url = \"{}\"\nmodel = \"judge\"\ncache.disk = false",
+            server.url
+        );
+        let here = JudgeConfig { prompting, separate, scoring, ..config("") };
+        let there =
+            JudgeConfig { prompting, separate, scoring, ..toml::from_str::<JudgeConfig>(&there).unwrap() };
+        let mut verdicts = Vec::new();
+        for config in [here, there] {
+            let judge = Judges::default().open(&config).unwrap();
+            judge.probe().await.unwrap();
+            let judged = judge.judge_all(&requests(), patience()).await;
+            verdicts.push(judged.into_iter().map(|judgement| judgement.verdict).collect::<Vec<_>>());
+        }
+        for (here, there) in verdicts[0].iter().zip(&verdicts[1]) {
+            for (one, other) in
+                [(here.consistency, there.consistency), (here.think_quality, there.think_quality)]
+            {
+                let (one, other) = (one.unwrap(), other.unwrap());
+                assert!((one - other).abs() < 1e-3, "{prompting:?} {scoring:?}: {one} here, {other} there");
+                seen.push(one);
+            }
+        }
+    }
+    seen.sort_by(f64::total_cmp);
+    seen.dedup();
+    assert!(seen.len() > 2, "all verdicts are alike, which shows little: {seen:?}");
 }
