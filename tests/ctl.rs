@@ -141,6 +141,19 @@ fn a_run_is_steered_from_a_shell() {
     fs::write(run.dir.path().join("length.py"), length).unwrap();
     run.said(&["swap", "tidy", "length.py"]);
     assert_eq!(run.json(&["rewards"])["tidy"]["form"], "python");
+    // Its weight alone takes a new reward into the formula; without, one is told that it teaches nothing.
+    run.said(&["add", "my-length", "length.py", "--weight", "my-length=0.1"]);
+    let formula = "accuracy + w_tidy * tidy + {w_my-length} * {my-length}";
+    assert_eq!(run.json(&["formula"])["formula"], formula);
+    let said = run.said(&["add", "idle", "length.py"]);
+    assert!(
+        said.ends_with("scored and logged only: `idle` is not in the formula of grpo (seed 7)\n"),
+        "{said}"
+    );
+    run.said(&["remove", "idle"]);
+    run.said(&["formula", "accuracy + w_tidy * tidy + w_new * format", "--weight", "new=0.5"]);
+    run.said(&["remove", "my-length"]);
+    run.said(&["formula", "accuracy + w_tidy * tidy"]);
     assert!(run.said(&["formula"]).contains("accuracy + w_tidy * tidy"));
     run.said(&["remove", "format"]);
     let journal = run.said(&["journal"]);

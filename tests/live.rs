@@ -355,6 +355,22 @@ async fn what_can_not_be_had_is_refused_in_a_line_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_arm_that_waits_for_its_turn_tries_a_reward_out_too() {
+    let scenario =
+        SCENARIO.replace("threads = 1", "threads = 1\nparallel_arms = 1") + "[[arm]]\nname = \"b\"\n";
+    let live = Live::start_paused(&scenario, registry()).await;
+    let waiting = live.run.arm("b", 3).unwrap();
+    assert_eq!(waiting.view().status, ArmState::Waiting);
+    let gone = reward("noise", "kind = \"python\"\nfile = \"gone.py\"");
+    let error = waiting.change(gone, "test").await.unwrap_err().to_string();
+    assert!(error.starts_with("`noise` is not let in") && error.contains("there is no file"), "{error}");
+    let constant = reward("noise", "kind = \"constant\"\nvalue = 2.0");
+    assert_eq!(waiting.change(constant, "test").await.unwrap(), Applied { version: 1, step: 1 });
+    live.stop.send_replace(true);
+    live.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trial_ends_at_its_time_limit() {
     struct Hangs(Arc<Mutex<gate::Receiver<()>>>);
     impl Reward for Hangs {

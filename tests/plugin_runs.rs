@@ -93,6 +93,14 @@ async fn a_plugin_that_the_formula_does_not_name_may_fail() {
     .await;
     assert_eq!(ran.only_arm(), &ArmStatus::Done);
     assert_eq!(ran.lines("metrics.jsonl")[11]["missing"]["noise"], 6);
+    // Told once, and when it has been so ten times.
+    assert_eq!(
+        ran.warnings,
+        [
+            "reward `noise` at step 1: no model",
+            "reward `noise` at step 10: no model (time 10; the next to be told is 100)"
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

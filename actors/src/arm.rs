@@ -157,6 +157,17 @@ impl ArmContext {
         self.tell(RunEvent::Warning { arm: self.name.clone(), seed: self.seed, message: message.to_owned() });
     }
 
+    /// Says what may be so at every step: the first, tenth, hundredth, … time, and from the tenth on how often it was.
+    pub fn warn_again(&self, times: u64, message: &str) {
+        match times {
+            0 | 1 => self.warn(message),
+            _ if times == 10u64.pow(times.ilog10()) => {
+                self.warn(&format!("{message} (time {times}; the next to be told is {})", 10 * times));
+            }
+            _ => {}
+        }
+    }
+
     /// Says, the first time only, that a clip is longer than the model hears.
     pub fn warn_of_truncation(&self, clip: &Path) {
         self.truncation_warned.call_once(|| {

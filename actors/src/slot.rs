@@ -8,6 +8,7 @@
 //! - `SLOT-1` a call ends: with an answer, a time-out, or the reason for which the slot was closed.
 //! - `SLOT-2` a request is answered at most once per attempt, and is tried again only after the actor that had it died.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,8 @@ pub struct Face {
     pub calls: u64,
     /// Those that brought no answer, or an answer that says that there is none.
     pub failures: u64,
+    /// Answers that say that there is none, by their cause.
+    pub causes: BTreeMap<String, u64>,
     /// Mean time of a call, in milliseconds, in which the newer ones count more.
     pub latency_ms: Option<f64>,
 }
@@ -194,11 +197,14 @@ impl<M: Message> Slot<M> {
         self.lock().clone()
     }
 
-    /// Counts an answer that says that there is none.
-    pub fn count_failure(&self, reason: &str) {
+    /// Counts an answer that says that there is none; returns how many of this cause that makes.
+    pub fn count_failure(&self, cause: &str, reason: &str) -> u64 {
         let mut face = self.lock();
         face.failures += 1;
         face.last_failure = Some(reason.to_owned());
+        let times = face.causes.entry(cause.to_owned()).or_default();
+        *times += 1;
+        *times
     }
 
     fn lock(&self) -> MutexGuard<'_, Face> {

@@ -28,7 +28,7 @@ pub fn ctl(options: &CtlOptions) -> Result<(), Failure> {
         CtlCommand::Rollouts(options) => records::rollouts(&ctl, options),
         CtlCommand::Journal => records::journal(&ctl),
         CtlCommand::Weights { weights } => conditions::weights(&ctl, weights),
-        CtlCommand::Formula { formula } => conditions::formula(&ctl, formula.as_deref()),
+        CtlCommand::Formula { formula, weights } => conditions::formula(&ctl, formula.as_deref(), weights),
         CtlCommand::Rewards => conditions::rewards(&ctl),
         CtlCommand::Swap(options) => conditions::swap(&ctl, options),
         CtlCommand::Add(options) => conditions::add(&ctl, options),

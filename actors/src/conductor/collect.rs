@@ -295,11 +295,13 @@ pub async fn judge(
         items[place].verdict = Some(verdict);
     }
     if let Some(failure) = judged.first_failure.filter(|failure| failure.cause != FailureCause::Undecided) {
-        arm.warn(&format!(
+        let cause = failure.cause.to_string();
+        let failure = format!(
             "the judge gave no verdict on {} of {} completions; the first: {failure}",
             judged.tally.failed(),
             judged.tally.requests
-        ));
+        );
+        arm.warn_again(arm.slots.judge.count_failure(&cause, &failure), &failure);
     }
     Ok((judged.tally, judged.seconds))
 }
@@ -324,8 +326,10 @@ async fn score(
             .map_err(|error| format!("reward `{name}`: {error}"))?
             .map_err(|error| format!("reward `{name}`: {error}"))?;
         if let Some(failure) = &scored.failure {
-            reward.slot.count_failure(failure);
-            arm.warn(&format!("reward `{name}` at step {}: {failure}", batch.step));
+            // The gravest of its causes: one without a word is null.
+            let cause = scored.missing.keys().next_back().map_or_else(String::new, ToString::to_string);
+            let times = reward.slot.count_failure(&cause, failure);
+            arm.warn_again(times, &format!("reward `{name}` at step {}: {failure}", batch.step));
         }
         slowest = slowest.max(scored.seconds);
         if !scored.missing.is_empty() {

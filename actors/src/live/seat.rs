@@ -25,21 +25,23 @@ pub(crate) enum Failed {
 }
 
 impl LiveArm {
-    /// Makes the rewards a change asks for; in an arm that has begun, tries them out and starts them. No one calls
-    /// them yet, and dropped they end.
+    /// Makes the rewards a change asks for and tries them out; in an arm that has begun, starts them. No one calls them
+    /// yet, and dropped they end.
     pub(super) async fn make(&self, change: &Change) -> Result<Rewards, ChangeError> {
         let supervisor = self.supervisor();
         let mut made = BTreeMap::new();
         for (name, spec) in &change.rewards {
             let Some(spec) = spec else { continue };
             let reward = Arc::new(self.unseated(name, spec)?);
-            if let Some(supervisor) = &supervisor {
-                let refused = |message| ChangeError::Probe { reward: name.clone(), message };
-                let scorer = reward.source.open().map_err(refused)?;
-                let limit = Duration::from_secs_f64(self.config.supervision.probe_timeout_seconds);
-                let batch = self.last_batch().unwrap_or_else(sample_batch);
-                let scorer = probe(scorer, batch, limit).await.map_err(refused)?;
-                self.start(&reward, scorer, supervisor).await.map_err(refused)?;
+            let refused = |message| ChangeError::Probe { reward: name.clone(), message };
+            let scorer = reward.source.open().map_err(refused)?;
+            let limit = Duration::from_secs_f64(self.config.supervision.probe_timeout_seconds);
+            let batch = self.last_batch().unwrap_or_else(sample_batch);
+            let mut scorer = probe(scorer, batch, limit).await.map_err(refused)?;
+            match &supervisor {
+                Some(supervisor) => self.start(&reward, scorer, supervisor).await.map_err(refused)?,
+                // It is opened again when the arm begins.
+                None => scorer.close().await,
             }
             made.insert(name.clone(), reward);
         }

@@ -164,8 +164,17 @@ impl ActorView {
     /// An actor that others reach through a slot.
     pub(crate) fn of<M: ractor::Message>(slot: &Slot<M>) -> Self {
         let (in_flight, capacity) = slot.load();
-        let Face { serving, closed, generation, restarts, last_failure, calls, failures, latency_ms } =
-            slot.face();
+        let Face {
+            serving,
+            closed,
+            generation,
+            restarts,
+            last_failure,
+            calls,
+            failures,
+            latency_ms,
+            causes: _,
+        } = slot.face();
         let status = match (serving, &closed) {
             (true, _) => ActorState::Serving,
             (false, None) => ActorState::Restarting,

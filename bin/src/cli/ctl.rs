@@ -43,12 +43,15 @@ pub enum CtlCommand {
     Formula {
         /// The new one, such as "accuracy + w_think * think"
         formula: Option<String>,
+        /// A weight from then on, one that the formula brings along too; may be repeated
+        #[arg(long = "weight", value_name = "NAME=VALUE", requires = "formula")]
+        weights: Vec<String>,
     },
     /// Show the rewards
     Rewards,
     /// Put another reward in the place of one: swap think brevity.py
     Swap(SwapOptions),
-    /// Add a reward, with the formula that uses it
+    /// Add a reward; with --weight alone, `+ w_NAME * NAME` joins the formula: add brevity brevity.py --weight brevity=0.3
     Add(SwapOptions),
     /// Take a reward out, with the formula that does without it
     Remove {

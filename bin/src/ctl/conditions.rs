@@ -2,12 +2,14 @@
 
 use std::{fs, path::Path};
 
+use rewards::Formula;
 use scenarios::RewardSpec;
 use serde_json::{Map, Value, json};
 
 use super::{
     Ctl,
     client::Arm,
+    say,
     table::{Table, one_line, short},
 };
 use crate::{
@@ -28,9 +30,9 @@ pub fn weights(ctl: &Ctl<'_>, weights: &[String]) -> Result<(), Failure> {
 }
 
 /// Shows the formula, or sets it.
-pub fn formula(ctl: &Ctl<'_>, formula: Option<&str>) -> Result<(), Failure> {
+pub fn formula(ctl: &Ctl<'_>, formula: Option<&str>, weights: &[String]) -> Result<(), Failure> {
     if let Some(formula) = formula {
-        return change(ctl, json!({ "formula": formula }));
+        return change(ctl, json!({ "formula": formula, "weights": read_weights(weights)? }));
     }
     show(ctl, "formula", |arm, formula| format!("{}  {}\n", arm.label(), short(&formula["formula"])))
 }
@@ -65,13 +67,70 @@ pub fn swap(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), Failure> {
             "there is no reward `{name}` to put another in the place of; `sandbox ctl rewards` shows them, `add` adds one"
         )));
     }
-    add(ctl, options)
+    put(ctl, options)
 }
 
-/// Adds a reward.
+/// Adds a reward. Given its weight and no formula, it joins the formula of every arm, which may differ.
 pub fn add(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), Failure> {
+    let (name, with) = (&options.name, &options.with);
+    let weights = read_weights(&with.weights)?;
+    if with.formula.is_some() || !weights.contains_key(name) {
+        return put(ctl, options);
+    }
+    let spec = read_reward(&options.file, name)?;
+    let is_steered = |arm: &&Arm| !arm.has_ended() && arm.conditions().is_some();
+    let mut results = Vec::new();
+    for arm in ctl.arms()?.iter().filter(is_steered) {
+        let formula = arm.conditions().and_then(|now| now["formula"].as_str()).unwrap_or_default();
+        let formula = format!("{formula} + {} * {}", written(&format!("w_{name}")), written(name));
+        let change = json!({ "rewards": { name.as_str(): spec }, "formula": formula, "weights": weights });
+        let path = ["api", "arms", arm.name(), &arm.seed().to_string(), "change"];
+        let mut result = json!({ "arm": arm.name(), "seed": arm.seed() });
+        match ctl.client.post(&path, &change) {
+            Ok(applied) => result["applied"] = applied,
+            Err(Failure::Input(error) | Failure::Running(error)) => result["error"] = json!(error),
+            Err(interrupted) => return Err(interrupted),
+        }
+        results.push(result);
+    }
+    told(ctl, &json!({ "results": results }))
+}
+
+/// A name as a formula has it.
+fn written(name: &str) -> String {
+    let is_word = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if is_word { name.to_owned() } else { format!("{{{name}}}") }
+}
+
+fn put(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), Failure> {
     let spec = read_reward(&options.file, &options.name)?;
-    with(ctl, json!({ options.name.as_str(): spec }), &options.with)
+    with(ctl, json!({ options.name.as_str(): spec }), &options.with)?;
+    if ctl.options.json {
+        return Ok(());
+    }
+    let idle: Vec<String> =
+        ctl.arms()?.iter().filter(|arm| is_idle(arm, &options.name)).map(Arm::label).collect();
+    if !idle.is_empty() {
+        say(&format!(
+            "scored and logged only: `{}` is not in the formula of {}",
+            options.name,
+            idle.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Whether an arm that goes on has a reward that its formula does not use.
+fn is_idle(arm: &Arm, reward: &str) -> bool {
+    let Some(conditions) = arm.conditions().filter(|_| !arm.has_ended()) else { return false };
+    let names = |what: &str| -> Vec<&String> {
+        conditions[what].as_object().into_iter().flat_map(Map::keys).collect()
+    };
+    let (rewards, weights) = (names("rewards"), names("weights"));
+    let text = conditions["formula"].as_str().unwrap_or_default();
+    let formula = Formula::parse(text, rewards.iter().copied(), weights.iter().copied());
+    rewards.iter().any(|name| *name == reward)
+        && formula.is_ok_and(|formula| formula.component_names().all(|name| name != reward))
 }
 
 /// Takes a reward out.
@@ -94,7 +153,11 @@ fn with(ctl: &Ctl<'_>, rewards: Value, with: &WithOptions) -> Result<(), Failure
 fn change(ctl: &Ctl<'_>, change: Value) -> Result<(), Failure> {
     let answer =
         ctl.client.post(&["api", "change"], &json!({ "arms": ctl.steered(true)?, "change": change }))?;
-    ctl.outcomes(&answer, |result| {
+    told(ctl, &answer)
+}
+
+fn told(ctl: &Ctl<'_>, answer: &Value) -> Result<(), Failure> {
+    ctl.outcomes(answer, |result| {
         let applied = &result["applied"];
         format!("in force from step {} on (version {})", applied["step"], applied["version"])
     })

@@ -2,7 +2,7 @@
 // breathes as fast as its actor is loaded.
 
 import { byId, fill, h, number, plural, setText } from "./dom.js";
-import { hasEnded, idOf, label, loadActors, on, store } from "./store.js";
+import { firstArm, hasEnded, idOf, label, loadActors, on, store } from "./store.js";
 
 /** Rows by the place of the actor in the tree, so that an animation goes on from one report to the next. */
 const rows = new Map();
@@ -23,8 +23,8 @@ const remember = (id, actors) => {
 };
 
 const makeRow = () => {
-  const row = { dot: h("i", { class: "orb" }), name: h("b"), generation: h("span", { class: "generation" }), load: h("span", { class: "load" }), fill: h("i"), detail: h("span", { class: "detail" }), failure: h("p", { class: "failure" }), children: h("ul") };
-  row.node = h("li", {}, h("div", { class: "actor" }, row.dot, row.name, row.generation, h("span", { class: "gauge", "aria-hidden": true }, row.fill), row.load, row.detail), row.failure, row.children);
+  const row = { dot: h("i", { class: "orb" }), name: h("b"), load: h("span", { class: "load" }), fill: h("i"), detail: h("span", { class: "detail" }), failure: h("p", { class: "failure" }), children: h("ul") };
+  row.node = h("li", {}, h("div", { class: "actor" }, row.dot, row.name, h("span", { class: "gauge", "aria-hidden": true }, row.fill), row.load, row.detail), row.failure, row.children);
   return row;
 };
 
@@ -33,13 +33,13 @@ const STATUS = { serving: "", restarting: "restarting", closed: "closed" };
 const show = (row, actor) => {
   const load = actor.capacity ? Math.min(1, actor.in_flight / actor.capacity) : Math.min(1, actor.in_flight);
   setText(row.name, actor.name);
-  setText(row.generation, actor.generation > 1 ? `generation ${actor.generation}` : "");
   setText(row.load, actor.capacity ? `${actor.in_flight} of ${actor.capacity}` : actor.in_flight ? `${actor.in_flight} in hand` : "");
   row.node.className = actor.status;
   row.dot.style.setProperty("--load", load.toFixed(2));
   row.fill.style.setProperty("--load", load.toFixed(2));
   row.dot.classList.toggle("busy", load > 0);
   const facts = [STATUS[actor.status] ?? actor.status];
+  if (actor.generation > 1) facts.push(`generation ${actor.generation}`);
   if (actor.calls) facts.push(plural(actor.calls, "call"));
   if (actor.latency_ms) facts.push(`${number(actor.latency_ms)} ms`);
   if (actor.failures) facts.push(plural(actor.failures, "failure"));
@@ -62,12 +62,8 @@ const place = (list, actors, path) => {
   if (nodes.length !== list.children.length || nodes.some((node, at) => list.children[at] !== node)) fill(list, nodes);
 };
 
-/** The arm whose tree is shown: the one chosen, or the first that is going on. */
-const current = () => {
-  const arms = [...store.arms.values()];
-  const chosen = store.arms.get(byId("actors-arm").value);
-  return chosen ?? arms.find((arm) => !hasEnded(arm) && arm.status !== "waiting") ?? arms[0];
-};
+/** The arm whose tree is shown. */
+const current = () => store.arms.get(byId("actors-arm").value) ?? firstArm();
 
 const render = () => {
   const arm = current();
@@ -83,7 +79,7 @@ const fillArms = () => {
   const arms = [...store.arms.values()];
   if (arms.length + 1 !== select.options.length) {
     const before = select.value;
-    fill(select, h("option", { value: "" }, "the arm going on"), arms.map((arm) => h("option", { value: idOf(arm) }, label(arm))));
+    fill(select, h("option", { value: "" }, "the arm steered"), arms.map((arm) => h("option", { value: idOf(arm) }, label(arm))));
     select.value = before;
   }
   const arm = current();
@@ -96,7 +92,7 @@ const fillArms = () => {
 
 export const startActors = () => {
   byId("actors-arm").addEventListener("change", fillArms);
-  on("arms", fillArms);
+  on("arms scope", fillArms);
   on("actors", (id) => {
     remember(id, store.actors.get(id));
     const arm = current();

@@ -3,7 +3,7 @@
 import { armPath, get } from "./api.js";
 import { breakdown, stopClip } from "./breakdown.js";
 import { byId, count, debounce, exact, fill, h, number, plural, setText } from "./dom.js";
-import { idOf, label, on, store } from "./store.js";
+import { firstArm, idOf, label, on, store } from "./store.js";
 
 const PAGE = 50;
 const asked = { offset: 0, sort: "", order: "desc" };
@@ -13,7 +13,7 @@ let components = [];
 let latest = null;
 
 const field = (name) => byId(`rollouts-${name}`);
-const arm = () => store.arms.get(field("arm").value) ?? [...store.arms.values()].find((one) => one.step > 0) ?? [...store.arms.values()][0];
+const arm = () => store.arms.get(field("arm").value) ?? firstArm();
 const keyOf = (line) => `${line.phase} ${line.step} ${line.group} ${line.index}`;
 
 const COLUMNS = [
@@ -27,7 +27,7 @@ const COLUMNS = [
 
 const sortButton = ({ title, key }) => {
   const active = asked.sort === key;
-  return h("th", { scope: "col", "aria-sort": active ? (asked.order === "desc" ? "descending" : "ascending") : "none" },
+  return h("th", { scope: "col", class: "num", "aria-sort": active ? (asked.order === "desc" ? "descending" : "ascending") : "none" },
     h("button", { type: "button", on: { click: () => {
       asked.order = active && asked.order === "desc" ? "asc" : "desc";
       asked.sort = key;

@@ -58,7 +58,7 @@ const showArm = (row, id, arm) => {
   const track = store.tracks.get(id);
   row.swatch.className = `swatch ${colourOf(arm)}`;
   setText(row.name, arm.arm);
-  setText(row.seed, `seed ${arm.seed}`);
+  setText(row.seed, label(arm) === arm.arm ? "" : `seed ${arm.seed}`);
   row.status.className = `state ${KIND[arm.status] ?? ""}`;
   setText(row.status, `${MARK[arm.status] ?? ""} ${arm.status}`);
   setText(row.reason, arm.reason ?? "");

@@ -27,7 +27,7 @@ const WORDS = { pause: "paused", resume: "resumed", step: "steps taken by hand",
 /** A journal entry in one line, without arm and step. */
 export const describe = (entry) => {
   const said = entry.action === "change" ? parts(entry).join("; ") : (WORDS[entry.action] ?? entry.action);
-  return `${said}${entry.reason ? `: ${entry.reason}` : ""} (${entry.by})`;
+  return `${said}${entry.note ? `: ${entry.note}` : ""} (${entry.by})`;
 };
 
 const SHOWN = 200;
@@ -40,7 +40,7 @@ const render = onceAFrame(() => {
       h("button", { type: "button", class: "link", title: "Show on the curves", on: { click: () => showStep(entry.step) } }, `step ${count(entry.step)}`),
       h("button", { type: "button", class: "link", title: "What was written at that step", on: { click: () => showCompletions(idOf(entry), entry.step) } }, "completions"),
       h("span", { class: "who" }, `${label(entry)} · ${entry.by} · ${clock(entry.time)}${entry.version === null || entry.version === undefined ? "" : ` · version ${entry.version}`}`),
-      h("span", { class: "what" }, entry.action === "change" ? parts(entry).map((text) => h("span", {}, text)) : `${WORDS[entry.action] ?? entry.action}${entry.reason ? `: ${entry.reason}` : ""}`))));
+      h("span", { class: "what" }, entry.action === "change" ? parts(entry).map((text) => h("span", {}, text)) : `${WORDS[entry.action] ?? entry.action}${entry.note ? `: ${entry.note}` : ""}`))));
   if (entries.length > SHOWN) byId("journal-list").append(h("li", { class: "none" }, `and ${count(entries.length - SHOWN)} before, in control.jsonl`));
 });
 

@@ -54,6 +54,13 @@ export const steered = () => {
   return going.length ? going : arms;
 };
 
+/** The arm to look at where nobody has chosen one: of those that are going on the first that is steered. */
+export const firstArm = () => {
+  const arms = [...store.arms.values()];
+  const going = (arm) => ["running", "paused"].includes(arm.status);
+  return steered().find(going) ?? arms.find(going) ?? arms.find((arm) => arm.step > 0) ?? arms[0];
+};
+
 export const setConnection = (connection, detail = null) => {
   store.connection = connection;
   emit("connection", detail);

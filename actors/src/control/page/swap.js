@@ -85,6 +85,7 @@ const wanted = () => {
   if (purpose.add && field("weight").value !== "") what.weights = { [name]: field("weight").valueAsNumber };
   const text = field("formula").value.trim();
   if (!purpose.mixed) return { name, what: text === before ? what : { ...what, formula: text } };
+  if (!purpose.add && !purpose.remove) return { name, what };
   const own = ({ conditions: { formula } }) => (purpose.remove ? without(formula, name) : text ? `${formula} + ${text}` : formula);
   const ofArm = (arm) => (own(arm) === arm.conditions.formula ? what : { ...what, formula: own(arm) });
   return { name, what: ofArm };
