@@ -82,9 +82,9 @@ pub(crate) fn registry() -> RewardRegistry {
 }
 
 /// A run that goes on, with its only arm.
-struct Live {
+pub(crate) struct Live {
     run: RunHandle,
-    arm: ArmHandle,
+    pub(crate) arm: ArmHandle,
     events: broadcast::Receiver<Arc<RunEvent>>,
     ended: JoinHandle<RunOutcome>,
     folder: tempfile::TempDir,
@@ -92,13 +92,13 @@ struct Live {
 }
 
 /// What a run left behind.
-struct Left {
-    status: ArmStatus,
+pub(crate) struct Left {
+    pub(crate) status: ArmStatus,
     folder: tempfile::TempDir,
 }
 
 impl Live {
-    async fn start(scenario: &str, registry: RewardRegistry) -> Live {
+    pub(crate) async fn start(scenario: &str, registry: RewardRegistry) -> Live {
         Live::start_in(tempfile::tempdir().unwrap(), scenario, registry, |_| {}).await
     }
 
@@ -151,7 +151,7 @@ impl Live {
     }
 
     /// Waits for a pause; returns the steps taken by then.
-    async fn paused(&mut self) -> u64 {
+    pub(crate) async fn paused(&mut self) -> u64 {
         self.hear(|event| match event {
             RunEvent::Paused { step, .. } => Some(*step),
             _ => None,
@@ -160,18 +160,18 @@ impl Live {
     }
 
     /// Waits for the end.
-    async fn end(self) -> Left {
+    pub(crate) async fn end(self) -> Left {
         let outcome = self.ended.await.unwrap();
         Left { status: outcome.arms[0].status.clone(), folder: self.folder }
     }
 }
 
 impl Left {
-    fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.folder.path().join("run/a/seed-3")
     }
 
-    fn metrics(&self) -> Vec<Value> {
+    pub(crate) fn metrics(&self) -> Vec<Value> {
         lines(&self.dir().join("metrics.jsonl"))
     }
 

@@ -6,6 +6,7 @@ mod audio_files;
 mod control;
 mod goldens;
 mod grpo_parity;
+mod judged_runs;
 mod judges;
 mod live;
 mod local_judge;
