@@ -26,6 +26,7 @@ mod local;
 mod openai;
 mod panel;
 mod store;
+mod wording;
 
 pub use store::VerdictStore;
 
@@ -48,6 +49,12 @@ impl Judgement {
         let verdict = Verdict { note: Some(failure.to_string()), ..Verdict::default() };
         Self { verdict, failure: Some(failure), ..Self::default() }
     }
+}
+
+/// A verdict that was not there when its batch had to be answered (POOL-1).
+fn out_of_time() -> JudgeFailure {
+    let message = "no verdict within the time for the step's batch (supervision.call_timeout_seconds)";
+    JudgeFailure::new(FailureCause::Timeout, message)
 }
 
 /// What a verdict took.

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rewards::RulesJudge;
-use rewards::judge::guard::Guard;
-use rewards::judge::prompt::{Prompter, Scale, Wording};
-use scenarios::{JudgeCacheConfig, JudgeConfig, JudgeKind, Prompting};
+use scenarios::{JudgeCacheConfig, JudgeConfig, JudgeKind};
 
 use super::cached::Cached;
 use super::local::LocalJudge;
@@ -68,18 +66,5 @@ impl Opened {
         let file = config.disk.then(|| config.path.clone().unwrap_or_else(default));
         let open = || Arc::new(VerdictStore::open(file.as_deref(), config.max_entries, config.max_mb));
         self.stores.entry(file.clone()).or_insert_with(open).clone()
-    }
-}
-
-/// How a model is asked under these settings; `own` are its tokenizer's special tokens.
-pub fn prompter(config: &JudgeConfig, scale: Scale, own: &[String]) -> Prompter {
-    let special_tokens = config.special_tokens.iter().chain(own).cloned().collect();
-    Prompter {
-        wording: match config.prompting {
-            Prompting::Instruct => Wording::Instruct,
-            Prompting::Base => Wording::Base,
-        },
-        scale,
-        guard: Guard { special_tokens, max_chars: config.max_chars },
     }
 }

@@ -14,16 +14,18 @@ use std::path::Path;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use model::config::ModelConfig;
-use model::{Chosen, Processor, Prompt};
+use model::{Chosen, PolicyOptions, Processor, Prompt};
 use rewards::judge::logits::{ReplyToken, weigh};
-use rewards::judge::prompt::{Asked, JudgePrompt, Prompter, Scale};
+use rewards::judge::prompt::{Asked, JudgePrompt, Prompter};
 use rewards::judge::reply::parse_reply;
 use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
-use scenarios::{JudgeConfig, Scoring};
+use scenarios::{DType, JudgeConfig, Scoring};
+use tch::Kind;
 use tokio::time::Instant;
 
 use self::worker::{Replied, Worker};
-use super::{AsyncJudge, Judgement, Usage};
+use super::wording::prompter;
+use super::{AsyncJudge, Judgement, Usage, out_of_time};
 
 mod worker;
 
@@ -54,22 +56,25 @@ impl LocalJudge {
         let text = |error: model::ModelError| error.to_string();
         let folder = settings.path.clone().ok_or("judge.path is missing; write the model's folder")?;
         let device = model::device::resolve(&settings.device.to_string()).map_err(text)?.device;
+        let dtype = match settings.dtype {
+            DType::Auto => None,
+            DType::F32 => Some(Kind::Float),
+            DType::Bf16 => Some(Kind::BFloat16),
+        };
+        let options = PolicyOptions { device, dtype, frozen: true, ..PolicyOptions::default() };
         let config = ModelConfig::open(&folder).map_err(text)?;
         let processor = Processor::open(&folder).map_err(text)?;
-        let scale = match settings.scoring {
-            Scoring::Logprobs => Scale::Digit,
-            Scoring::Text => Scale::Tenths,
-        };
-        let prompter = super::judges::prompter(settings, scale, &processor.special_tokens());
+        let prompter = prompter(settings, &processor.special_tokens());
         let identity = format!(
-            "local {} {} separate={} scoring={:?} device={device:?}",
+            "local {} {} separate={} scoring={:?} device={device:?} dtype={:?}",
             weights(&folder)?,
             prompter.fingerprint(),
             settings.separate,
             settings.scoring,
+            settings.dtype,
         );
         Ok(Self {
-            worker: Worker::new(folder, device)?,
+            worker: Worker::new(folder, options)?,
             processor,
             prompter,
             settings: settings.clone(),
@@ -122,10 +127,7 @@ impl LocalJudge {
                 let verdict = match &replied {
                     Ok(Ok(replied)) => self.verdict(question.asked, &replied[index]),
                     Ok(Err(problem)) => Err(JudgeFailure::new(FailureCause::Panicked, problem.clone())),
-                    Err(_) => Err(JudgeFailure::new(
-                        FailureCause::Timeout,
-                        "no verdict within the time for the step's batch (supervision.call_timeout_seconds)",
-                    )),
+                    Err(_) => Err(out_of_time()),
                 };
                 let reply = replied.as_ref().ok().and_then(|replied| replied.as_ref().ok());
                 let reply = reply.and_then(|replied| replied[index].as_ref().ok());

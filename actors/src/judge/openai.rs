@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join, join_all};
-use rewards::judge::prompt::{Asked, Prompter, Scale};
+use rewards::judge::prompt::{Asked, Prompter};
 use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
 use scenarios::{Guided, JudgeConfig, Scoring};
 use tokio::sync::Semaphore;
@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use self::limits::Limits;
 use self::servers::{Server, Servers};
 use self::wire::{Answer, RequestForm};
-use super::{AsyncJudge, Judgement, Usage};
+use super::wording::prompter;
+use super::{AsyncJudge, Judgement, Usage, out_of_time};
 
 mod limits;
 mod servers;
@@ -74,14 +75,13 @@ impl OpenAiJudge {
             })?),
         };
         let logprobs = settings.scoring == Scoring::Logprobs;
-        let scale = if logprobs { Scale::Digit } else { Scale::Tenths };
         Ok(Self {
             client: client(settings)?,
             servers: Servers::new(&settings.base_url.0),
             api_key,
             permits: Arc::new(Semaphore::new(settings.concurrency)),
             limits: Limits::new(settings.requests_per_minute, settings.tokens_per_minute),
-            prompter: super::judges::prompter(settings, scale, &[]),
+            prompter: prompter(settings, &[]),
             settings: settings.clone(),
             guided: AtomicBool::new(settings.guided != Guided::None),
             logprobs: AtomicBool::new(logprobs),
@@ -135,12 +135,8 @@ impl OpenAiJudge {
         deadline: Instant,
         spent: &Spent,
     ) -> Result<Verdict, JudgeFailure> {
-        let out_of_time = |_| {
-            let message =
-                "no verdict within the time for the step's batch (supervision.call_timeout_seconds)";
-            Err(JudgeFailure::new(FailureCause::Timeout, message))
-        };
-        tokio::time::timeout_at(deadline, self.ask(request, asked, spent)).await.unwrap_or_else(out_of_time)
+        let asking = tokio::time::timeout_at(deadline, self.ask(request, asked, spent));
+        asking.await.unwrap_or_else(|_| Err(out_of_time()))
     }
 
     /// Asks until there is a verdict, or no attempt is left.

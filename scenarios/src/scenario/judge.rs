@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Device;
+use super::{DType, Device};
 
 /// `[judge]`: who says whether the thinking supports the answer, and how good it is. Members of a panel are written
 /// `[[judge.members]]` and have the same keys.
@@ -58,6 +58,8 @@ pub struct JudgeConfig {
     pub path: Option<PathBuf>,
     /// local: where it runs; `auto`, `cpu` or `cuda:N`.
     pub device: Device,
+    /// local: number format of its weights; `auto` is f32 on the CPU and the checkpoint's on a GPU.
+    pub dtype: DType,
     /// local: completions judged in one batch.
     pub batch: usize,
 
@@ -118,6 +120,7 @@ impl Default for JudgeConfig {
             reply_price: None,
             path: None,
             device: Device::Auto,
+            dtype: DType::Auto,
             batch: 16,
             prompting: Prompting::Instruct,
             separate: false,

@@ -1,7 +1,7 @@
 //! The thread that holds a local judge's model.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use model::{Chosen, Policy, PolicyOptions, Prompt};
@@ -27,11 +27,11 @@ impl Worker {
     ///
     /// # Errors
     /// The system gives no further thread.
-    pub fn new(folder: PathBuf, device: tch::Device) -> Result<Self, String> {
+    pub fn new(folder: PathBuf, options: PolicyOptions) -> Result<Self, String> {
         let (jobs, received) = unbounded();
         std::thread::Builder::new()
             .name("local judge".to_owned())
-            .spawn(move || work(&folder, device, &received))
+            .spawn(move || work(&folder, &options, &received))
             .map_err(|error| format!("the judge's thread could not start: {error}"))?;
         Ok(Self { jobs })
     }
@@ -48,7 +48,7 @@ impl Worker {
     }
 }
 
-fn work(folder: &std::path::Path, device: tch::Device, jobs: &Receiver<Job>) {
+fn work(folder: &Path, options: &PolicyOptions, jobs: &Receiver<Job>) {
     let mut policy = None;
     for job in jobs {
         // Whoever asked may have run out of time meanwhile.
@@ -57,12 +57,9 @@ fn work(folder: &std::path::Path, device: tch::Device, jobs: &Receiver<Job>) {
         }
         let answer = match &policy {
             Some(policy) => Ok(policy),
-            None => {
-                let options = PolicyOptions { device, frozen: true, ..PolicyOptions::default() };
-                Policy::open(folder, &options)
-                    .map(|opened| &*policy.insert(opened))
-                    .map_err(|error| error.to_string())
-            }
+            None => Policy::open(folder, options)
+                .map(|opened| &*policy.insert(opened))
+                .map_err(|error| error.to_string()),
         };
         // Nobody waiting any more is no failure.
         let _ = job.reply.send(answer.map(|policy| choose(policy, &job.prompts, &job.texts)));
