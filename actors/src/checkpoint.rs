@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use model::{ModelError, Policy};
 use serde::{Deserialize, Serialize};
 
-use crate::conductor::Progress;
 use crate::live::ConditionsRecord;
+use crate::progress::Progress;
 use crate::recorder::keep_lines;
 use crate::records::Phase;
 use crate::shelf::{NamedTensors, Published};

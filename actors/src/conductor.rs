@@ -11,47 +11,24 @@ use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use scenarios::{Method, OnJudgeFailure};
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::collect::{AUDIO_UNREADABLE, Missing};
-use crate::arm::{ArmContext, ArmMsg};
+use crate::arm::context::{ArmContext, ArmMsg};
 use crate::checkpoint;
 use crate::evaluator::{EvaluateQuery, EvaluatorMsg};
+use crate::event::{ArmStatus, RunEvent};
 use crate::live::Conditions;
 use crate::optimizer::{CheckpointQuery, OptimizerMsg};
-use crate::records::GroupCounts;
+use crate::progress::{Ended, Progress};
 use crate::reward::Cause;
-use crate::run::{ArmStatus, RunEvent};
 
 mod boundary;
 pub mod collect;
 mod grpo;
 pub mod rows;
 mod sft;
-
-/// How far an arm has come; kept in every checkpoint.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Progress {
-    /// Steps taken.
-    pub step: u64,
-    /// The step after which it was last evaluated; an evaluation that a stop cut off is made on resuming.
-    pub evaluated: Option<u64>,
-    /// Where all groups so far ended.
-    pub groups: GroupCounts,
-}
-
-/// How an arm's steps ended.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// Done, stopped, or failed with a reason.
-    pub status: ArmStatus,
-    /// How far it came.
-    pub progress: Progress,
-    /// The last checkpoint.
-    pub checkpoint: Option<PathBuf>,
-}
 
 /// What a conductor is made of.
 pub struct ConductorArgs {

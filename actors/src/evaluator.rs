@@ -7,10 +7,10 @@ use std::time::Instant;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rewards::{Mode, Question, RewardItem};
 
-use crate::arm::{ArmContext, Suite, json_lines, json_value};
+use crate::arm::context::{ArmContext, Suite, json_lines, json_value};
 use crate::conductor::collect::{Made, figures, item_of, judge, prompts_of};
+use crate::event::RunEvent;
 use crate::records::{Evaluation, Phase, Rollout, Tally};
-use crate::run::RunEvent;
 use crate::sampler::{GenerateQuery, SamplerMsg};
 use crate::seed::{Purpose, derive};
 use crate::slot::Request;

@@ -13,11 +13,13 @@ pub mod conductor;
 pub mod control;
 mod environment;
 pub mod evaluator;
+mod event;
 pub mod judge;
 pub mod live;
 pub mod loader;
 pub mod optimizer;
 mod plugin;
+mod progress;
 pub mod recorder;
 pub mod records;
 pub mod replay;
@@ -33,7 +35,8 @@ mod statistics;
 pub mod supervision;
 
 pub use arm::open_policy;
+pub use event::{ArmOutcome, ArmStatus, RunEvent, RunMsg};
 pub use live::{
     ActorView, Applied, ArmHandle, ArmView, Change, ChangeError, Conditions, Entry, RewardInForce, RunHandle,
 };
-pub use run::{ArmOutcome, ArmStatus, RunArgs, RunError, RunEvent, RunMsg, RunOutcome, Running, run, start};
+pub use run::{RunArgs, RunError, RunOutcome, Running, run, start};

@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, oneshot};
 mod arm;
 mod change;
 mod conditions;
+pub(crate) mod entry;
 mod journal;
 mod seat;
 mod view;
@@ -25,14 +26,15 @@ mod watchers;
 pub(crate) use arm::{LiveArm, LiveArmArgs, Order};
 pub use change::{Applied, Change, ChangeError};
 pub use conditions::{Conditions, ConditionsRecord, RewardInForce, Rewards};
-pub use journal::{Action, Entry, JOURNAL, read_journal};
+pub use entry::{Action, Entry};
+pub use journal::{JOURNAL, read_journal};
 pub(crate) use journal::{Journal, now};
 pub(crate) use seat::Failed;
 pub use view::{ActorState, ActorView, ArmState, ArmView, ConditionsView, RewardView};
 pub use watchers::Watchers;
 
+use crate::event::RunEvent;
 use crate::recorder::RecorderMsg;
-use crate::run::RunEvent;
 use crate::slot::Slot;
 
 pub(crate) struct RunShared {

@@ -14,8 +14,8 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tch::{Kind, Tensor};
 
 use crate::checkpoint::ResumeState;
-use crate::conductor::Progress;
 use crate::live::ConditionsRecord;
+use crate::progress::Progress;
 use crate::sampler::use_threads;
 use crate::seed::{Purpose, derive};
 use crate::shelf::{Published, Shelf};

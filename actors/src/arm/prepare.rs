@@ -17,15 +17,16 @@ use scenarios::{
 };
 use tokio::runtime::Handle;
 
-use super::{ArmContext, Blueprints, Slots, Suite};
+use super::Blueprints;
+use super::context::{ArmContext, Slots, Suite};
 use crate::checkpoint;
-use crate::conductor::Progress;
 use crate::conductor::rows::Rows;
 use crate::judge::JudgeArgs;
 use crate::judge::judges::Judges;
 use crate::live::LiveArm;
 use crate::loader::{AudioSource, LoaderArgs};
 use crate::optimizer::OptimizerArgs;
+use crate::progress::Progress;
 use crate::recorder::RecorderMsg;
 use crate::sampler::SamplerArgs;
 use crate::seed::{Purpose, derive};

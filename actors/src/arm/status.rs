@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use scenarios::Method;
 
-use super::ArmContext;
-use crate::conductor::Progress;
+use super::context::ArmContext;
+use crate::event::ArmStatus;
+use crate::progress::Progress;
 use crate::recorder::RecorderMsg;
 use crate::records::Status;
-use crate::run::ArmStatus;
 
 /// How an arm is doing, in the words of `status.json`.
 pub(crate) enum Standing<'a> {

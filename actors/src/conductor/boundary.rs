@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::{Drive, Halt, Pause};
-use crate::arm::{ArmMsg, Standing, write_status};
+use crate::arm::context::ArmMsg;
+use crate::arm::status::{Standing, write_status};
+use crate::event::RunEvent;
 use crate::live::{Action, Order};
-use crate::run::RunEvent;
 
 /// Who pauses an arm that can't go on by itself, in the journal.
 const ENGINE: &str = "engine";

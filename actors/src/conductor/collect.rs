@@ -11,7 +11,7 @@ use rewards::{
 use scenarios::PromptStyle;
 use tokio::task::JoinHandle;
 
-use crate::arm::ArmContext;
+use crate::arm::context::ArmContext;
 use crate::judge::{JudgeMsg, JudgeTally};
 use crate::live::Conditions;
 use crate::loader::{Clip, LoaderMsg};

@@ -7,11 +7,11 @@ use rewards::{Mode, RewardItem};
 
 use super::collect::{Collected, figures};
 use super::{Drive, Halt, StepMissing};
-use crate::arm::{json_lines, json_value};
+use crate::arm::context::{json_lines, json_value};
 use crate::evaluator::rollout;
+use crate::event::RunEvent;
 use crate::optimizer::{OptimizerMsg, StepReport, TrainGroup};
 use crate::records::{GrpoMetrics, Phase, Rollout};
-use crate::run::RunEvent;
 use crate::statistics::{mean, mean_of, std_of};
 
 impl Drive {

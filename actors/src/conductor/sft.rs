@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::collect::{Made, prompts_of};
 use super::{Drive, Halt};
-use crate::arm::{ArmContext, json_value};
+use crate::arm::context::{ArmContext, json_value};
+use crate::event::RunEvent;
 use crate::optimizer::{OptimizerMsg, SftGroup};
 use crate::records::{GroupCounts, SftMetrics};
-use crate::run::RunEvent;
 use crate::seed::{Purpose, derive};
 
 /// A step's rows made ready.

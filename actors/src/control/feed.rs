@@ -11,8 +11,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::api::ActorTree;
 use super::shared::Shared;
+use crate::event::RunEvent;
 use crate::live::ActorView;
-use crate::run::RunEvent;
 
 /// How often the actors' load is looked at, while anybody listens.
 const GLANCE: Duration = Duration::from_millis(500);

@@ -18,11 +18,12 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::change::{Applied, Change, ChangeError};
 use super::conditions::{Conditions, ConditionsRecord, RewardInForce, Rewards};
-use super::journal::{Action, Entry, Journal, now};
+use super::entry::{Action, Entry};
+use super::journal::{Journal, now};
 use super::view::{ActorState, ActorView, ArmState, ArmView, ConditionsView};
 use super::watchers::Watchers;
-use crate::arm::Slots;
-use crate::run::ArmStatus;
+use crate::arm::context::Slots;
+use crate::event::ArmStatus;
 
 /// What an arm is asked to do at the next step boundary.
 pub(crate) enum Order {

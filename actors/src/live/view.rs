@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::conditions::{Conditions, RewardInForce};
-use crate::run::ArmStatus;
+use crate::event::ArmStatus;
 use crate::slot::{Face, Slot};
 
 /// How an arm is doing.

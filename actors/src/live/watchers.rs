@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, mpsc};
 
-use crate::run::RunEvent;
+use crate::event::RunEvent;
 
 /// Events kept for a subscriber that is slow; beyond them it loses the oldest, and is told so.
 const BACKLOG: usize = 4096;
