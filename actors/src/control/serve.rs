@@ -94,3 +94,69 @@ impl ControlState {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rewards::RewardRegistry;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::RunArgs;
+    use crate::control::server::{ControlMsg, watched};
+
+    const SCENARIO: &str = r#"
+        [run]
+        threads = 1
+        device = "cpu"
+        [policy]
+        from_scratch = true
+        [data.soundscapes]
+        train_clips = 2
+        heldout_clips = 1
+        [eval]
+        limit = 1
+        [[arm]]
+        name = "base"
+        method = "none"
+    "#;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_panics_is_started_again_and_answers_at_the_same_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let experiment =
+            scenarios::scenario::parse(SCENARIO, &folder.path().join("a.toml"), &[], &[], None).unwrap();
+        let bound = Bound::bind(&experiment.control).unwrap().unwrap();
+        let address = bound.address;
+        let args = RunArgs {
+            experiment,
+            run_dir: folder.path().to_owned(),
+            registry: Arc::new(RewardRegistry::standard()),
+            resume: false,
+            audio_source: None,
+            controlled: true,
+            replay: None,
+        };
+        let (_stop, stopping) = watch::channel(false);
+        let running = crate::start(args, mpsc::unbounded_channel().0, stopping).await.unwrap();
+        let serving = serve(running.handle.clone(), bound).await.unwrap();
+        let server = || serving.supervisor.get_children().pop();
+        let first = server().unwrap();
+
+        watched(ActorRef::<ControlMsg>::from(first.clone()), async { panic!("on purpose") }).await;
+        while server().is_none_or(|server| server.get_id() == first.get_id()) {
+            tokio::task::yield_now().await;
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let asked = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        running.end().await.unwrap();
+        serving.end().await;
+    }
+}

@@ -155,7 +155,7 @@ impl Drop for ControlState {
 }
 
 /// Tells the actor if the task panics.
-async fn watched(actor: ActorRef<ControlMsg>, task: impl Future<Output = ()>) {
+pub(super) async fn watched(actor: ActorRef<ControlMsg>, task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
         let error = "a task of the control channel failed; run.log says where".to_owned();
         // An actor that has gone needs not to be told.

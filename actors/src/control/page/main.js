@@ -9,7 +9,7 @@ import { byId, setText } from "./dom.js";
 import { startEditor } from "./editor.js";
 import { startJournal } from "./journal.js";
 import { startRewards } from "./rewards.js";
-import { emit, hasEnded, loadAll, loadState, on, setConnection, store, takeEvent } from "./store.js";
+import { emit, hasEnded, loadConditions, loadCurves, loadState, on, setConnection, store, takeEvent } from "./store.js";
 import { view } from "./view.js";
 import { startWeights } from "./weights.js";
 
@@ -28,10 +28,11 @@ const connect = () => {
   let ended = false;
   stream = follow({
     onOpen: async () => {
-      await loadAll();
+      await loadConditions();
       setText(byId("run-name"), store.run.name);
       setText(byId("run-dir"), store.run.dir ?? "");
       setConnection("live");
+      await loadCurves();
     },
     onEvent: (name, data) => {
       takeEvent(name, data);

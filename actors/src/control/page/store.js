@@ -108,13 +108,13 @@ export const loadActors = async (id) => {
   emit("actors", id);
 };
 
-/** Everything anew: at the start, after a lost connection, and when events were dropped. */
-export const loadAll = async () => {
-  await Promise.all([loadState(), loadJournal()]);
-  for (const [id, arm] of store.arms) {
-    if (arm.status === "waiting") continue;
-    await Promise.all([loadMetrics(id), loadEvals(id)]);
-  }
+/** How the run is and what was done to it: enough to steer by. */
+export const loadConditions = () => Promise.all([loadState(), loadJournal()]);
+
+/** The curves of all arms that have begun. */
+export const loadCurves = () => {
+  const begun = [...store.arms].filter(([, arm]) => arm.status !== "waiting");
+  return Promise.all(begun.flatMap(([id]) => [loadMetrics(id), loadEvals(id)]));
 };
 
 /** Weights may follow a schedule, which no event tells of: the conditions are read again as steps go by. */
@@ -161,7 +161,7 @@ export const takeEvent = (name, data) => {
   } else if (name === "warning") {
     store.warnings.push({ ...data, time: new Date() });
     emit("warnings");
-  } else if (name === "lagged") loadAll().catch(() => {});
+  } else if (name === "lagged") loadConditions().then(loadCurves).catch(() => {});
 };
 
 /** The same for an arm on its own, whose refusal is a result too. */
