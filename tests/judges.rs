@@ -318,18 +318,24 @@ async fn a_panel_goes_on_with_the_members_it_has() {
 async fn throughput_is_that_of_the_concurrency_limit() {
     const LATENCY: Duration = Duration::from_millis(100);
     let server = ScriptedServer::start(|_, _| Act::SayAfter(LATENCY, VERDICT.to_owned())).await;
-    for concurrency in [10, 50, 200] {
+    for (concurrency, completions) in [(10, 1_000), (50, 1_000), (200, 1_000), (200, 10_000)] {
         let judge = open(&JudgeConfig { concurrency, timeout_seconds: 30.0, ..config(&[&server.url]) });
         // Connections are made once a run.
-        ask(&judge, &requests(1_000 + concurrency).split_off(1_000)).await;
-        let began = Instant::now();
-        assert_eq!(causes(&ask(&judge, &requests(1_000)).await), [("verdict", 1_000)].into());
-        let rate = 1_000.0 / began.elapsed().as_secs_f64();
-        let limit = concurrency as f64 / LATENCY.as_secs_f64();
+        ask(&judge, &requests(completions + concurrency).split_off(completions)).await;
+        let (began, held) = (Instant::now(), server.held());
+        assert_eq!(causes(&ask(&judge, &requests(completions)).await), [("verdict", completions)].into());
+        let (took, held) = (began.elapsed().as_secs_f64(), (server.held() - held).as_secs_f64());
+        let (rate, limit) = (completions as f64 / took, concurrency as f64 / LATENCY.as_secs_f64());
+        let used = held / (took * concurrency as f64);
         println!(
-            "concurrency {concurrency}: {rate:.0} verdicts/s of {limit:.0}, {:.1} %",
-            100.0 * rate / limit
+            "{completions} at concurrency {concurrency}: {rate:.0} verdicts/s, {:.1} % of {limit:.0}; the server held a request for \
+             {:.1} ms, and {:.1} % of the places were taken",
+            100.0 * rate / limit,
+            1_000.0 * held / completions as f64,
+            100.0 * used
         );
-        assert!(rate >= 0.95 * limit);
+        // The server's timer rounds up, so it holds requests for longer than the latency. Fewer than twenty rounds show
+        // how long client and server, on the same cores, take until the first round is under way.
+        assert!(used >= 0.95 || completions / concurrency < 20);
     }
 }

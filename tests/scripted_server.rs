@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -62,6 +62,7 @@ pub struct ScriptedServer {
     pub url: String,
     asked: Arc<AtomicUsize>,
     busiest: Arc<AtomicUsize>,
+    held: Arc<AtomicU64>,
     dead: Arc<AtomicBool>,
     listening: JoinHandle<()>,
 }
@@ -82,16 +83,18 @@ impl ScriptedServer {
             asked: Arc::default(),
             now: Arc::default(),
             busiest: Arc::default(),
+            held: Arc::default(),
             dead: Arc::default(),
         };
         let (asked, busiest, dead) = (shared.asked.clone(), shared.busiest.clone(), shared.dead.clone());
+        let held = shared.held.clone();
         let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
                 tokio::spawn(shared.clone().serve(stream));
             }
         });
-        Self { url, asked, busiest, dead, listening }
+        Self { url, asked, busiest, held, dead, listening }
     }
 
     /// Requests so far.
@@ -102,6 +105,11 @@ impl ScriptedServer {
     /// The most requests that were in hand at once.
     pub fn busiest(&self) -> usize {
         self.busiest.load(Ordering::SeqCst)
+    }
+
+    /// How long requests were in hand, all together: from their last byte to the last one of their answer.
+    pub fn held(&self) -> Duration {
+        Duration::from_micros(self.held.load(Ordering::SeqCst))
     }
 
     /// From now on every connection is closed unanswered.
@@ -116,6 +124,7 @@ struct Shared {
     asked: Arc<AtomicUsize>,
     now: Arc<AtomicUsize>,
     busiest: Arc<AtomicUsize>,
+    held: Arc<AtomicU64>,
     dead: Arc<AtomicBool>,
 }
 
@@ -132,7 +141,9 @@ impl Shared {
             }
             let number = self.asked.fetch_add(1, Ordering::SeqCst);
             self.busiest.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let began = Instant::now();
             let goes_on = act(&mut stream, (self.script)(number, &asked)).await;
+            self.held.fetch_add(began.elapsed().as_micros() as u64, Ordering::SeqCst);
             self.now.fetch_sub(1, Ordering::SeqCst);
             if !goes_on {
                 return;
