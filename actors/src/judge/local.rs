@@ -116,7 +116,10 @@ impl LocalJudge {
         questions.sort_by_key(|question| (question.asked == Asked::Quality, question.prompt.ids.len()));
         let mut rest = &questions[..];
         while let Some(first) = rest.first() {
-            let alike = |question: &&Question| question.asked == first.asked;
+            // Short prompts beside a long one are computed at its length.
+            let longest = first.prompt.ids.len() * 3 / 2;
+            let alike =
+                |question: &&Question| question.asked == first.asked && question.prompt.ids.len() <= longest;
             let count = rest.iter().take(self.settings.batch).take_while(alike).count();
             let (batch, others) = rest.split_at(count);
             rest = others;
