@@ -44,16 +44,8 @@ pub enum RunEvent {
         seed: u64,
         /// Steps taken so far.
         step: u64,
-        /// Mean shaped reward, GRPO only.
-        reward: Option<f64>,
-        /// Share of right answers, GRPO only.
-        accuracy: Option<f64>,
-        /// Share of completions that think, GRPO only.
-        think_rate: Option<f64>,
-        /// The loss.
-        loss: Option<f64>,
-        /// Completion or target tokens a second, over the whole step.
-        tokens_per_second: f64,
+        /// How it went.
+        figures: StepFigures,
         /// The line of `metrics.jsonl`.
         line: Value,
     },
@@ -134,6 +126,21 @@ pub enum RunEvent {
         /// The last checkpoint.
         checkpoint: Option<PathBuf>,
     },
+}
+
+/// The figures of a training step that are shown while a run goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StepFigures {
+    /// Mean shaped reward, GRPO only.
+    pub reward: Option<f64>,
+    /// Share of right answers, GRPO only.
+    pub accuracy: Option<f64>,
+    /// Share of completions that think, GRPO only.
+    pub think_rate: Option<f64>,
+    /// The loss.
+    pub loss: Option<f64>,
+    /// Completion or target tokens a second, over the whole step.
+    pub tokens_per_second: f64,
 }
 
 /// How one arm ended, for the exit code and the last lines on the screen.

@@ -35,7 +35,7 @@ mod statistics;
 pub mod supervision;
 
 pub use arm::open_policy;
-pub use event::{ArmOutcome, ArmStatus, RunEvent, RunMsg};
+pub use event::{ArmOutcome, ArmStatus, RunEvent, RunMsg, StepFigures};
 pub use live::{
     ActorView, Applied, ArmHandle, ArmView, Change, ChangeError, Conditions, Entry, RewardInForce, RunHandle,
 };

@@ -9,7 +9,7 @@ use super::collect::{Collected, figures};
 use super::{Drive, Halt, StepMissing};
 use crate::arm::context::{json_lines, json_value};
 use crate::evaluator::rollout;
-use crate::event::RunEvent;
+use crate::event::{RunEvent, StepFigures};
 use crate::optimizer::{OptimizerMsg, StepReport, TrainGroup};
 use crate::records::{GrpoMetrics, Phase, Rollout};
 use crate::statistics::{mean, mean_of, std_of};
@@ -50,11 +50,13 @@ impl Drive {
             arm: self.arm.name.clone(),
             seed: self.arm.seed,
             step: self.progress.step,
-            reward: metrics.reward,
-            accuracy: Some(metrics.accuracy),
-            think_rate: Some(metrics.think_rate),
-            loss: metrics.loss,
-            tokens_per_second: metrics.tokens_per_second,
+            figures: StepFigures {
+                reward: metrics.reward,
+                accuracy: Some(metrics.accuracy),
+                think_rate: Some(metrics.think_rate),
+                loss: metrics.loss,
+                tokens_per_second: metrics.tokens_per_second,
+            },
             line,
         });
         Ok(StepMissing {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::collect::{Made, prompts_of};
 use super::{Drive, Halt};
 use crate::arm::context::{ArmContext, json_value};
-use crate::event::RunEvent;
+use crate::event::{RunEvent, StepFigures};
 use crate::optimizer::{OptimizerMsg, SftGroup};
 use crate::records::{GroupCounts, SftMetrics};
 use crate::seed::{Purpose, derive};
@@ -96,11 +96,11 @@ impl Drive {
             arm: self.arm.name.clone(),
             seed: self.arm.seed,
             step: self.progress.step,
-            reward: None,
-            accuracy: None,
-            think_rate: None,
-            loss: metrics.loss,
-            tokens_per_second: metrics.tokens_per_second,
+            figures: StepFigures {
+                loss: metrics.loss,
+                tokens_per_second: metrics.tokens_per_second,
+                ..StepFigures::default()
+            },
             line,
         });
         Ok(())

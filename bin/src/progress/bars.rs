@@ -9,7 +9,7 @@ use scenarios::Method;
 
 use super::{
     plain::{changed, ended, evaluated, paused},
-    pulse::{Figures, Key, Pulse, duration},
+    pulse::{Key, Pulse, duration},
 };
 
 /// The bars and what they show.
@@ -44,26 +44,9 @@ impl Bars {
                 let steps = if *method == Method::None { 0 } else { *total_steps };
                 self.start(arm, *seed, steps);
             }
-            RunEvent::StepDone {
-                arm,
-                seed,
-                step,
-                reward,
-                accuracy,
-                think_rate,
-                loss,
-                tokens_per_second,
-                ..
-            } => {
+            RunEvent::StepDone { arm, seed, step, figures, .. } => {
                 let Some(running) = self.running.get_mut(&(arm.clone(), *seed)) else { return };
-                running.pulse.step(&Figures {
-                    step: *step,
-                    reward: *reward,
-                    accuracy: *accuracy,
-                    think_rate: *think_rate,
-                    loss: *loss,
-                    tokens_per_second: *tokens_per_second,
-                });
+                running.pulse.step(*step, figures);
                 running.bar.set_position(*step);
                 let left = running
                     .pulse

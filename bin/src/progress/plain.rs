@@ -4,7 +4,7 @@
 use actors::{ArmStatus, Entry, RunEvent};
 use scenarios::Method;
 
-use super::pulse::{Figures, Pulse, Pulses, duration};
+use super::pulse::{Pulse, Pulses, duration};
 
 /// Remembers how far the arms are.
 #[derive(Debug, Default)]
@@ -24,26 +24,9 @@ impl Plain {
                 };
                 Some(format!("{arm} (seed {seed}): begins, {what}"))
             }
-            RunEvent::StepDone {
-                arm,
-                seed,
-                step,
-                reward,
-                accuracy,
-                think_rate,
-                loss,
-                tokens_per_second,
-                ..
-            } => {
+            RunEvent::StepDone { arm, seed, step, figures, .. } => {
                 let pulse = self.pulses.get_mut(&(arm.clone(), *seed))?;
-                pulse.step(&Figures {
-                    step: *step,
-                    reward: *reward,
-                    accuracy: *accuracy,
-                    think_rate: *think_rate,
-                    loss: *loss,
-                    tokens_per_second: *tokens_per_second,
-                });
+                pulse.step(*step, figures);
                 if !is_tenth(*step, pulse.total_steps) {
                     return None;
                 }

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actors::StepFigures;
+
 /// Weight of the latest step in a shown figure.
 const LATEST: f64 = 0.2;
 
@@ -31,17 +33,6 @@ pub struct Pulse {
     before: Option<u64>,
 }
 
-/// The figures of one step.
-#[derive(Clone, Copy, Debug)]
-pub struct Figures {
-    pub step: u64,
-    pub reward: Option<f64>,
-    pub accuracy: Option<f64>,
-    pub think_rate: Option<f64>,
-    pub loss: Option<f64>,
-    pub tokens_per_second: f64,
-}
-
 impl Pulse {
     /// An arm that begins.
     pub fn new(total_steps: u64) -> Self {
@@ -59,14 +50,14 @@ impl Pulse {
     }
 
     /// Takes a step in.
-    pub fn step(&mut self, figures: &Figures) {
+    pub fn step(&mut self, step: u64, figures: &StepFigures) {
         let steady = |shown: &mut Option<f64>, new: Option<f64>| {
             if let Some(new) = new {
                 *shown = Some(shown.map_or(new, |old| old + LATEST * (new - old)));
             }
         };
-        self.step = figures.step;
-        self.before.get_or_insert(figures.step.saturating_sub(1));
+        self.step = step;
+        self.before.get_or_insert(step.saturating_sub(1));
         steady(&mut self.reward, figures.reward);
         steady(&mut self.accuracy, figures.accuracy);
         steady(&mut self.think_rate, figures.think_rate);
@@ -119,16 +110,16 @@ pub fn duration(time: Duration) -> String {
 mod tests {
     use super::*;
 
-    fn figures(step: u64, reward: f64) -> Figures {
+    fn figures(reward: f64) -> StepFigures {
         let (accuracy, think_rate, loss) = (Some(0.5), Some(0.25), Some(0.01));
-        Figures { step, reward: Some(reward), accuracy, think_rate, loss, tokens_per_second: 2000.0 }
+        StepFigures { reward: Some(reward), accuracy, think_rate, loss, tokens_per_second: 2000.0 }
     }
 
     #[test]
     fn figures_are_steadied() {
         let mut pulse = Pulse::new(10);
-        pulse.step(&figures(1, 1.0));
-        pulse.step(&figures(2, 2.0));
+        pulse.step(1, &figures(1.0));
+        pulse.step(2, &figures(2.0));
         // 1 + 0.2 · (2 − 1) = 1.2
         assert_eq!(pulse.text(), "reward  1.20  accuracy  50 %  think  25 %   2000 tokens/s");
     }
@@ -136,8 +127,8 @@ mod tests {
     #[test]
     fn a_resumed_arm_does_not_count_the_steps_it_did_not_take() {
         let mut pulse = Pulse::new(300);
-        pulse.step(&figures(201, 1.0));
-        pulse.step(&figures(202, 1.0));
+        pulse.step(201, &figures(1.0));
+        pulse.step(202, &figures(1.0));
         // 2 steps in 4 s; 98 left.
         assert_eq!(pulse.left_after(Duration::from_secs(4)), Some(Duration::from_secs(196)));
     }
