@@ -181,6 +181,8 @@ fn a_run_is_steered_from_a_shell() {
     assert!(run.refused(2, &["swap", "tidy", "gone.toml"]).contains("gone.toml"));
     assert!(run.refused(2, &["--arm", "gpro", "weights"]).contains("grpo (seed 7)"));
     assert!(run.refused(2, &["rollouts", "--sort", "nothing"]).contains("components."));
+    let no_field = run.refused(2, &["metrics", "--fields", "nothing"]);
+    assert!(no_field.contains("grpo (seed 7): there is no field `nothing`"), "{no_field}");
 
     run.said(&["stop"]);
     assert!(watched.any(|line| line == "the run has ended"));

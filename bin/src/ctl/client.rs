@@ -72,7 +72,8 @@ impl Client {
 
     /// Asks for something of an arm.
     pub fn get_of(&self, arm: &Arm, what: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
-        self.get(&["api", "arms", arm.name(), &arm.seed().to_string(), what], query)
+        let answer = self.get(&["api", "arms", arm.name(), &arm.seed().to_string(), what], query);
+        answer.map_err(|failure| failure.of(&arm.label()))
     }
 
     /// Has something done.
