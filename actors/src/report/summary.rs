@@ -344,7 +344,7 @@ fn changed(run: &RunDir, arm: &str, seed: u64) -> Option<String> {
     let first = run.changes.iter().find(of_arm)?;
     let times = run.changes.iter().filter(of_arm).count();
     Some(format!(
-        "{arm} (seed {seed}) was changed {times} times while it ran, first at step {}; control.jsonl has what it was \
+        "{arm} (seed {seed}) was changed while it ran ({times}×, first at step {}); control.jsonl has what it was \
          trained under.",
         first.step
     ))
