@@ -724,7 +724,7 @@ async fn the_replay_of_a_run_with_twenty_changes_is_the_same_bit_for_bit() {
     let left = changed_twenty_times().await;
     assert_eq!(left.status, ArmStatus::Done);
     let (again, compared) = replay(&left).await;
-    assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 24 steps, with 20 changes");
+    assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 24 steps; changes made again: 20");
     assert_eq!(again.rollouts(), left.rollouts());
     let versions = |left: &Left| {
         let changes = left.journal().into_iter().filter(|entry| entry.change.is_some());
@@ -752,7 +752,7 @@ async fn a_stopped_run_is_repeated_as_far_as_it_came() {
     live.stop.send_replace(true);
     let left = live.end().await;
     let (again, compared) = replay(&left).await;
-    assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 4 steps, with 1 changes");
+    assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 4 steps; changes made again: 1");
     assert_eq!((again.status.clone(), again.metrics().len()), (ArmStatus::Stopped, 4));
 }
 

@@ -114,7 +114,7 @@ impl std::fmt::Display for Comparison {
         let Comparison { arm, seed, steps, changes, difference } = self;
         write!(f, "{arm} (seed {seed}): ")?;
         match difference {
-            None => write!(f, "the same in all {steps} steps, with {changes} changes"),
+            None => write!(f, "the same in all {steps} steps; changes made again: {changes}"),
             Some(Difference { step, field: Some(field), values: [then, now] }) => {
                 write!(f, "differs from step {step} on: {field} was {then} and is {now}")
             }
