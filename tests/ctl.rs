@@ -145,6 +145,9 @@ fn a_run_is_steered_from_a_shell() {
     run.said(&["add", "my-length", "length.py", "--weight", "my-length=0.1"]);
     let formula = "accuracy + w_tidy * tidy + {w_my-length} * {my-length}";
     assert_eq!(run.json(&["formula"])["formula"], formula);
+    // Once is enough.
+    run.said(&["add", "my-length", "length.py", "--weight", "my-length=0.2"]);
+    assert_eq!(run.json(&["formula"])["formula"], formula);
     let said = run.said(&["add", "idle", "length.py"]);
     assert!(
         said.ends_with("scored and logged only: `idle` is not in the formula of grpo (seed 7)\n"),

@@ -149,6 +149,11 @@ impl Formula {
         Ok(Self { text: text.to_owned(), expression, slots })
     }
 
+    /// A name as a formula has it: in braces if it needs them.
+    pub fn name(name: &str) -> String {
+        scan::written(name)
+    }
+
     /// The text it was parsed from.
     pub fn text(&self) -> &str {
         &self.text

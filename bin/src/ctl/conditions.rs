@@ -81,9 +81,12 @@ pub fn add(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), Failure> {
     let is_steered = |arm: &&Arm| !arm.has_ended() && arm.conditions().is_some();
     let mut results = Vec::new();
     for arm in ctl.arms()?.iter().filter(is_steered) {
-        let formula = arm.conditions().and_then(|now| now["formula"].as_str()).unwrap_or_default();
-        let formula = format!("{formula} + {} * {}", written(&format!("w_{name}")), written(name));
-        let change = json!({ "rewards": { name.as_str(): spec }, "formula": formula, "weights": weights });
+        let mut change = json!({ "rewards": { name.as_str(): spec }, "weights": weights });
+        if !is_in_formula(arm, name) {
+            let formula = arm.conditions().and_then(|now| now["formula"].as_str()).unwrap_or_default();
+            let term = format!("{} * {}", Formula::name(&format!("w_{name}")), Formula::name(name));
+            change["formula"] = json!(format!("{formula} + {term}"));
+        }
         let path = ["api", "arms", arm.name(), &arm.seed().to_string(), "change"];
         let mut result = json!({ "arm": arm.name(), "seed": arm.seed() });
         match ctl.client.post(&path, &change) {
@@ -94,12 +97,6 @@ pub fn add(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), Failure> {
         results.push(result);
     }
     told(ctl, &json!({ "results": results }))
-}
-
-/// A name as a formula has it.
-fn written(name: &str) -> String {
-    let is_word = name.chars().all(|c| c.is_alphanumeric() || c == '_');
-    if is_word { name.to_owned() } else { format!("{{{name}}}") }
 }
 
 fn put(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), Failure> {
@@ -122,15 +119,21 @@ fn put(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), Failure> {
 
 /// Whether an arm that goes on has a reward that its formula does not use.
 fn is_idle(arm: &Arm, reward: &str) -> bool {
-    let Some(conditions) = arm.conditions().filter(|_| !arm.has_ended()) else { return false };
+    let conditions = arm.conditions().filter(|_| !arm.has_ended());
+    let has = conditions.is_some_and(|conditions| conditions["rewards"].get(reward).is_some());
+    has && !is_in_formula(arm, reward)
+}
+
+/// Whether an arm's formula uses a reward.
+fn is_in_formula(arm: &Arm, reward: &str) -> bool {
+    let Some(conditions) = arm.conditions() else { return false };
     let names = |what: &str| -> Vec<&String> {
         conditions[what].as_object().into_iter().flat_map(Map::keys).collect()
     };
     let (rewards, weights) = (names("rewards"), names("weights"));
     let text = conditions["formula"].as_str().unwrap_or_default();
     let formula = Formula::parse(text, rewards.iter().copied(), weights.iter().copied());
-    rewards.iter().any(|name| *name == reward)
-        && formula.is_ok_and(|formula| formula.component_names().all(|name| name != reward))
+    formula.is_ok_and(|formula| formula.component_names().any(|name| name == reward))
 }
 
 /// Takes a reward out.

@@ -337,6 +337,12 @@ fn is_name_start(c: char) -> bool {
     c == '_' || c.is_alphabetic()
 }
 
+/// A name as a formula has it: in braces if it needs them.
+pub(super) fn written(name: &str) -> String {
+    let plain = |(at, c): (usize, char)| is_name_start(c) || (at > 0 && c.is_numeric());
+    if name.char_indices().all(plain) { name.to_owned() } else { format!("{{{name}}}") }
+}
+
 fn is_function(name: &str) -> bool {
     UNARY.contains(&name) || N_ARY.contains(&name)
 }

@@ -307,3 +307,19 @@ fn formulas_may_cross_threads() {
     fn crosses<T: Send + Sync + Clone>() {}
     crosses::<Formula>();
 }
+
+#[test]
+fn a_name_is_written_as_it_is_read() {
+    for (name, written) in [
+        ("think", "think"),
+        ("_a2", "_a2"),
+        ("größe", "größe"),
+        ("my-reward", "{my-reward}"),
+        ("2nd", "{2nd}"),
+    ] {
+        assert_eq!(Formula::name(name), written);
+        let text = format!("{} * {}", Formula::name(&format!("w_{name}")), Formula::name(name));
+        let formula = Formula::parse(&text, [name], [name]).unwrap();
+        assert_eq!(formula.component_names().collect::<Vec<_>>(), [name]);
+    }
+}
