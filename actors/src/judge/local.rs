@@ -23,7 +23,7 @@ use scenarios::{DType, JudgeConfig, Scoring};
 use tch::Kind;
 use tokio::time::Instant;
 
-use self::worker::{Replied, Worker};
+use self::worker::Worker;
 use super::wording::prompter;
 use super::{AsyncJudge, Judgement, Usage, out_of_time};
 
@@ -93,9 +93,10 @@ impl LocalJudge {
     }
 
     fn question(&self, place: usize, request: &JudgeRequest, asked: Asked) -> Result<Question, JudgeFailure> {
-        let broken = |error: model::ModelError| JudgeFailure::new(FailureCause::Panicked, error.to_string());
         let prompt = match self.prompter.prompt(request, asked) {
-            JudgePrompt::Chat { system, user } => self.processor.chat(&system, &user).map_err(broken)?,
+            JudgePrompt::Chat { system, user } => {
+                self.processor.chat(&system, &user).map_err(|error| broken(error.to_string()))?
+            }
             JudgePrompt::Text(text) => Prompt { ids: self.processor.encode(&text), clips: Vec::new() },
         };
         let longest = self.prompter.replies(asked).iter().map(String::len).max().unwrap_or(0);
@@ -125,23 +126,42 @@ impl LocalJudge {
             rest = others;
             let prompts = batch.iter().map(|question| question.prompt.clone()).collect();
             let replies = self.worker.choose(prompts, self.prompter.replies(first.asked));
-            let replied = tokio::time::timeout_at(deadline, replies).await;
-            for (index, question) in batch.iter().enumerate() {
-                let verdict = match &replied {
-                    Ok(Ok(replied)) => self.verdict(question.asked, &replied[index]),
-                    Ok(Err(problem)) => Err(JudgeFailure::new(FailureCause::Panicked, problem.clone())),
-                    Err(_) => Err(out_of_time()),
-                };
-                let reply = replied.as_ref().ok().and_then(|replied| replied.as_ref().ok());
-                let reply = reply.and_then(|replied| replied[index].as_ref().ok());
-                note(&mut judgements[question.place], question, verdict, reply, began);
+            let replied = match tokio::time::timeout_at(deadline, replies).await {
+                Ok(Ok(replied)) => replied.into_iter().map(|reply| reply.map_err(broken)).collect(),
+                Ok(Err(problem)) => vec![Err(broken(problem)); count],
+                Err(_) => vec![Err(out_of_time()); count],
+            };
+            for (question, reply) in batch.iter().zip(replied) {
+                self.note(&mut judgements[question.place], question, reply, began);
             }
         }
     }
 
-    fn verdict(&self, asked: Asked, replied: &Replied) -> Result<Verdict, JudgeFailure> {
-        let chosen =
-            replied.as_ref().map_err(|problem| JudgeFailure::new(FailureCause::Panicked, problem.clone()))?;
+    /// Adds what one question brought to its judgement.
+    fn note(
+        &self,
+        judgement: &mut Judgement,
+        question: &Question,
+        reply: Result<Chosen, JudgeFailure>,
+        began: Instant,
+    ) {
+        judgement.usage.add(Usage {
+            prompt_tokens: question.prompt.ids.len() as u64,
+            reply_tokens: reply.as_ref().map_or(0, |chosen| chosen.tokens.len() as u64),
+            seconds: began.elapsed().as_secs_f64(),
+            ..Usage::default()
+        });
+        match reply.and_then(|chosen| self.verdict(question.asked, &chosen)) {
+            Ok(verdict) => {
+                let known = &mut judgement.verdict;
+                known.consistency = known.consistency.or(verdict.consistency);
+                known.think_quality = known.think_quality.or(verdict.think_quality);
+            }
+            Err(failure) => fail(judgement, failure),
+        }
+    }
+
+    fn verdict(&self, asked: Asked, chosen: &Chosen) -> Result<Verdict, JudgeFailure> {
         let verdict = parse_reply(&chosen.text, asked, self.prompter.scale)?;
         if self.settings.scoring == Scoring::Text {
             return Ok(verdict);
@@ -154,28 +174,9 @@ impl LocalJudge {
     }
 }
 
-/// Adds what one question brought to its judgement.
-fn note(
-    judgement: &mut Judgement,
-    question: &Question,
-    verdict: Result<Verdict, JudgeFailure>,
-    reply: Option<&Chosen>,
-    began: Instant,
-) {
-    judgement.usage.add(Usage {
-        prompt_tokens: question.prompt.ids.len() as u64,
-        reply_tokens: reply.map_or(0, |chosen| chosen.tokens.len() as u64),
-        seconds: began.elapsed().as_secs_f64(),
-        ..Usage::default()
-    });
-    match verdict {
-        Ok(verdict) => {
-            let known = &mut judgement.verdict;
-            known.consistency = known.consistency.or(verdict.consistency);
-            known.think_quality = known.think_quality.or(verdict.think_quality);
-        }
-        Err(failure) => fail(judgement, failure),
-    }
+/// The model itself failed.
+fn broken(problem: String) -> JudgeFailure {
+    JudgeFailure::new(FailureCause::Panicked, problem)
 }
 
 fn fail(judgement: &mut Judgement, failure: JudgeFailure) {
