@@ -318,6 +318,7 @@ async fn a_panel_goes_on_with_the_members_it_has() {
 async fn throughput_is_that_of_the_concurrency_limit() {
     const LATENCY: Duration = Duration::from_millis(100);
     let server = ScriptedServer::start(|_, _| Act::SayAfter(LATENCY, VERDICT.to_owned())).await;
+    let mut shares = Vec::new();
     for (concurrency, completions) in [(10, 1_000), (50, 1_000), (200, 1_000), (200, 10_000)] {
         let judge = open(&JudgeConfig { concurrency, timeout_seconds: 30.0, ..config(&[&server.url]) });
         // Connections are made once a run.
@@ -334,8 +335,8 @@ async fn throughput_is_that_of_the_concurrency_limit() {
             1_000.0 * held / completions as f64,
             100.0 * used
         );
-        // The server's timer rounds up, so it holds requests for longer than the latency. Fewer than twenty rounds show
-        // how long client and server, on the same cores, take until the first round is under way.
-        assert!(used >= 0.95 || completions / concurrency < 20);
+        shares.push(rate / limit);
     }
+    // On two cores, which the server shares, the third does not hold: docs/log.md says to what the time goes.
+    assert!(shares.iter().all(|share| *share >= 0.95), "{shares:?}");
 }
