@@ -52,7 +52,7 @@ pub struct PolicyOptions {
     pub device: Device,
     /// Number format of the weights. None: f32 on the CPU; on a GPU bf16 if the checkpoint is stored in 16 bits, else f32.
     pub dtype: Option<Kind>,
-    /// Nothing trains: the model only reads and writes, as a judge does.
+    /// The checkpoint does not train; without an adapter nothing does, and the model only reads and writes, as a judge.
     pub frozen: bool,
     /// The audio tower and the projector train along with the language model; with a fresh adapter, they may have
     /// adapters too.

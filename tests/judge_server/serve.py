@@ -13,7 +13,6 @@ which llama.cpp does not bring them; what a judge is shown is.
 import json
 import os
 import sys
-import threading
 from pathlib import Path
 
 import gguf
