@@ -28,7 +28,7 @@ pub fn ask(options: &AskOptions) -> Result<(), Failure> {
         adapter: options.adapter.clone(),
         ..PolicyConfig::default()
     };
-    let policy = actors::open_policy(&config, device.device, options.seed).map_err(Failure::Input)?;
+    let policy = run::open_policy(&config, device.device, options.seed).map_err(Failure::input)?;
     let opened = started.elapsed().as_secs_f64();
     let text = user_text(options);
     let prompt = prompt(&policy, options, &text)?;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use actors::reward::TriedReward;
+use plugins::TriedReward;
 use rewards::RewardRegistry;
-use scenarios::Experiment;
+use scenarios::{Experiment, ScenarioError};
 
 use crate::{cli::CheckOptions, failure::Failure};
 
@@ -23,7 +23,7 @@ pub fn check(options: &CheckOptions, registry: &RewardRegistry) -> Result<(), Fa
                 continue;
             }
         };
-        let tried = if options.no_files { Vec::new() } else { plugins(&experiment)? };
+        let tried = if options.no_files { Vec::new() } else { try_plugins(&experiment)? };
         let (good, bad): (Vec<_>, Vec<_>) = tried.into_iter().partition(|tried| tried.outcome.is_ok());
         if bad.is_empty() {
             let names: Vec<&str> = experiment.arms.iter().map(|arm| arm.name.as_str()).collect();
@@ -48,15 +48,15 @@ pub fn sound(
     arms: &[String],
     seeds: Option<&[u64]>,
     registry: &RewardRegistry,
-) -> Result<Experiment, String> {
-    let experiment = scenarios::load(path, set, arms, seeds).map_err(|error| error.to_string())?;
-    scenarios::check(&experiment, registry).map_err(|error| error.to_string())?;
+) -> Result<Experiment, ScenarioError> {
+    let experiment = scenarios::load(path, set, arms, seeds)?;
+    scenarios::check(&experiment, registry)?;
     Ok(experiment)
 }
 
 /// Starts every plug-in of a scenario and gives it something to score.
-pub fn plugins(experiment: &Experiment) -> Result<Vec<TriedReward>, Failure> {
+pub fn try_plugins(experiment: &Experiment) -> Result<Vec<TriedReward>, Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the runtime could not start: {error}")))?;
-    Ok(runtime.block_on(actors::reward::try_plugins(experiment)))
+    Ok(runtime.block_on(plugins::try_plugins(experiment)))
 }

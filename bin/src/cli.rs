@@ -182,8 +182,8 @@ pub struct AskOptions {
 }
 
 /// A word that a scenario takes too.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    T::deserialize(StrDeserializer::<ValueError>::new(text)).map_err(|error| error.to_string())
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, ValueError> {
+    T::deserialize(StrDeserializer::<ValueError>::new(text))
 }
 
 /// `sandbox replay`.

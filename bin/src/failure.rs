@@ -13,7 +13,23 @@ pub enum Failure {
     Interrupted,
 }
 
+impl From<scenarios::ScenarioError> for Failure {
+    fn from(error: scenarios::ScenarioError) -> Self {
+        Failure::input(error)
+    }
+}
+
 impl Failure {
+    /// Unusable input, described by an error.
+    pub fn input(error: impl std::error::Error) -> Self {
+        Self::Input(error.to_string())
+    }
+
+    /// A failure on the way, described by an error.
+    pub fn running(error: impl std::error::Error) -> Self {
+        Self::Running(error.to_string())
+    }
+
     /// The same, saying first whose it is.
     pub fn of(self, whose: &str) -> Self {
         match self {

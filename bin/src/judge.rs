@@ -1,6 +1,6 @@
 //! `sandbox judge SCENARIO`: how far its judges can be trusted, before a run is spent on them.
 
-use actors::judge::calibration::{SetReport, calibrate};
+use judges::calibration::{SetReport, calibrate};
 use rewards::{FailureCause, RewardRegistry};
 use scenarios::{JudgeConfig, JudgeKind};
 use serde::Serialize;
@@ -18,7 +18,7 @@ struct JudgeReport {
 /// Lets every judge of the scenario judge completions whose verdicts are known, and prints how it did.
 pub fn judge(options: &JudgeOptions, registry: &RewardRegistry) -> Result<(), Failure> {
     let experiment =
-        sound(&options.scenario, &options.set, &options.arms, None, registry).map_err(Failure::Input)?;
+        sound(&options.scenario, &options.set, &options.arms, None, registry)?;
     let mut judges: Vec<(&JudgeConfig, Vec<String>)> = Vec::new();
     for arm in &experiment.arms {
         match judges.iter_mut().find(|(judge, _)| *judge == &arm.judge) {

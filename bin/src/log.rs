@@ -4,7 +4,6 @@
 use std::{
     fmt::{Debug, Write as _},
     fs::OpenOptions,
-    path::Path,
     sync::Mutex,
 };
 
@@ -19,24 +18,39 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use records::RunDir;
+
 use crate::{failure::Failure, progress::Screen};
 
 /// The crates whose warnings a person should see.
-const ROOMS: [&str; 5] = ["actors", "model", "rewards", "sandbox", "scenarios"];
+const OWN_CRATES: [&str; 12] = [
+    "control",
+    "judges",
+    "model",
+    "plugins",
+    "records",
+    "report",
+    "rewards",
+    "run",
+    "runtime",
+    "sandbox",
+    "scenarios",
+    "workers",
+];
 
 /// Starts logging; a run directory is resumed into the log it has.
-pub fn start(run_dir: &Path, screen: Screen) -> Result<(), Failure> {
-    let path = run_dir.join("run.log");
+pub fn start(run_dir: &RunDir, screen: Screen) -> Result<(), Failure> {
+    let path = run_dir.log();
     let file = OpenOptions::new().create(true).append(true).open(&path);
     let file =
         file.map_err(|error| Failure::Input(format!("{}: cannot be written: {error}", path.display())))?;
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env();
     let filter = filter.map_err(|error| {
-        Failure::Input(format!("RUST_LOG: {error}; write a level such as debug or actors=debug,info"))
+        Failure::Input(format!("RUST_LOG: {error}; write a level such as debug or run=debug,info"))
     })?;
     let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Mutex::new(file));
     // What libraries complain of (a decoder probing a damaged file) is told by our own message about it.
-    let own = Targets::new().with_targets(ROOMS.map(|room| (room, LevelFilter::WARN)));
+    let own = Targets::new().with_targets(OWN_CRATES.map(|name| (name, LevelFilter::WARN)));
     tracing_subscriber::registry()
         .with(to_file.with_filter(filter))
         .with(Warnings { screen }.with_filter(own))

@@ -18,8 +18,8 @@ pub fn merge(options: &MergeOptions) -> Result<(), Failure> {
         dtype: options.dtype,
         ..PolicyConfig::default()
     };
-    let policy = actors::open_policy(&config, model::device::resolve("cpu").map_err(running)?.device, 0)
-        .map_err(Failure::Input)?;
+    let policy = run::open_policy(&config, model::device::resolve("cpu").map_err(running)?.device, 0)
+        .map_err(Failure::input)?;
     policy.merge(&options.out).map_err(running)?;
     println!("merged: {}", options.out.display());
     Ok(())

@@ -7,8 +7,8 @@ mod pulse;
 
 use std::io::IsTerminal as _;
 
-use actors::RunEvent;
 use indicatif::MultiProgress;
+use runtime::RunEvent;
 
 use bars::Bars;
 use plain::Plain;

@@ -1,8 +1,7 @@
 //! `sandbox report`, and the same at the end of a run.
 
-use std::path::Path;
-
-use actors::report::{ReportError, write_report};
+use ::report::{ReportError, write_report};
+use records::RunDir;
 
 use crate::{cli::ReportOptions, failure::Failure};
 
@@ -11,14 +10,14 @@ const COLUMNS: usize = 160;
 
 /// Writes the report of a run directory and prints its table.
 pub fn report(options: &ReportOptions) -> Result<(), Failure> {
-    print(&options.dir)
+    print(&RunDir::new(&options.dir))
 }
 
 /// Writes the report and prints the table, what a reader should know, and where the report lies.
-pub fn print(run_dir: &Path) -> Result<(), Failure> {
+pub fn print(run_dir: &RunDir) -> Result<(), Failure> {
     let summary = write_report(run_dir).map_err(|error| match error {
-        ReportError::Read { .. } | ReportError::NotARun { .. } => Failure::Input(error.to_string()),
-        ReportError::Write { .. } | ReportError::Page(_) => Failure::Running(error.to_string()),
+        ReportError::Read(_) | ReportError::NotARun { .. } => Failure::input(error),
+        ReportError::Write(_) | ReportError::Page(_) => Failure::running(error),
     })?;
     let terminal = console::Term::stdout();
     let columns = if terminal.is_term() { usize::from(terminal.size().1) } else { COLUMNS };
@@ -26,6 +25,6 @@ pub fn print(run_dir: &Path) -> Result<(), Failure> {
     for note in &summary.notes {
         println!("note: {}", note.replace(['\n', '\r'], " "));
     }
-    println!("report: {}", run_dir.join("report.html").display());
+    println!("report: {}", run_dir.report().display());
     Ok(())
 }

@@ -2,20 +2,22 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use actors::control::{self, Bound};
-use actors::replay::Replay;
-use actors::{ArmOutcome, ArmStatus, RunArgs, RunError, RunEvent, RunOutcome};
+use ::run::replay::Replay;
+use ::run::{ArmOutcome, RunArgs, RunError, RunOutcome};
+use control::Bound;
+use records::{ArmState, RunDir};
 use rewards::RewardRegistry;
+use runtime::RunEvent;
 use scenarios::Experiment;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    check::{plugins, sound},
+    check::{sound, try_plugins},
     cli::RunOptions,
     failure::Failure,
     log,
@@ -30,19 +32,18 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure> {
     let path = match (&options.scenario, &options.resume) {
         (Some(scenario), _) => scenario.clone(),
-        (None, Some(dir)) => dir.join("scenario.toml"),
+        (None, Some(dir)) => RunDir::new(dir).scenario(),
         (None, None) => {
             return Err(Failure::Input("no scenario is given; name one, or a run with --resume".into()));
         }
     };
-    let experiment = sound(&path, &options.set, &options.arms, options.seeds.as_deref(), &registry)
-        .map_err(Failure::Input)?;
+    let experiment = sound(&path, &options.set, &options.arms, options.seeds.as_deref(), &registry)?;
     if options.dry_run {
         print!("{}", experiment.to_toml());
         return Ok(());
     }
     // A plug-in that does not work is told of now, not when its arm's turn has come.
-    if let Some(tried) = plugins(&experiment)?.into_iter().find(|tried| tried.outcome.is_err()) {
+    if let Some(tried) = try_plugins(&experiment)?.into_iter().find(|tried| tried.outcome.is_err()) {
         return Err(Failure::Input(format!("{}: {tried}", path.display())));
     }
     let bound = if options.no_control { None } else { listen(&experiment)? };
@@ -52,7 +53,7 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
     };
     let screen = Screen::new(options.quiet);
     log::start(&run_dir, screen.clone())?;
-    screen.line(&format!("{} → {}", path.display(), run_dir.display()));
+    screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
     let beginning = if options.resume.is_some() { Beginning::Resumed } else { Beginning::Fresh };
     let outcome = train(experiment, &run_dir, registry, beginning, bound, screen)?;
     report::print(&run_dir)?;
@@ -61,11 +62,11 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
 
 /// Listens where the scenario says, before anything is made of it.
 fn listen(experiment: &Experiment) -> Result<Option<Bound>, Failure> {
-    Bound::bind(&experiment.control).map_err(|error| Failure::Input(error.to_string()))
+    Bound::bind(&experiment.control).map_err(Failure::input)
 }
 
 /// The time-stamped directory of a new run.
-pub(crate) fn create(out: &Path, name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn create(out: &Path, name: &str) -> Result<RunDir, Failure> {
     let refused = |path: &Path, error: &io::Error| {
         let path = path.display();
         Failure::Input(format!(
@@ -78,7 +79,7 @@ pub(crate) fn create(out: &Path, name: &str) -> Result<PathBuf, Failure> {
     for number in 1u32.. {
         let dir = out.join(if number == 1 { stamped.clone() } else { format!("{stamped}-{number}") });
         match fs::create_dir(&dir) {
-            Ok(()) => return Ok(dir),
+            Ok(()) => return Ok(RunDir::new(dir)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(refused(&dir, &error)),
         }
@@ -87,9 +88,10 @@ pub(crate) fn create(out: &Path, name: &str) -> Result<PathBuf, Failure> {
 }
 
 /// The directory of a run to go on with.
-pub(crate) fn existing(dir: &Path) -> Result<PathBuf, Failure> {
-    if dir.join("scenario.toml").is_file() {
-        return Ok(dir.to_owned());
+pub(crate) fn existing(dir: &Path) -> Result<RunDir, Failure> {
+    let run_dir = RunDir::new(dir);
+    if run_dir.scenario().is_file() {
+        return Ok(run_dir);
     }
     let dir = dir.display();
     Err(Failure::Input(format!(
@@ -110,7 +112,7 @@ pub(crate) enum Beginning {
 /// Runs the engine, keeping the screen up to date and an ear open for Ctrl-C.
 pub(crate) fn train(
     experiment: Experiment,
-    run_dir: &Path,
+    run_dir: &RunDir,
     registry: RewardRegistry,
     beginning: Beginning,
     bound: Option<Bound>,
@@ -121,7 +123,7 @@ pub(crate) fn train(
     let mut progress = Progress::new(screen.clone(), experiment.arms.len() * experiment.run.seeds.len());
     let args = RunArgs {
         experiment,
-        run_dir: run_dir.to_owned(),
+        run_dir: run_dir.clone(),
         registry: Arc::new(registry),
         resume: matches!(beginning, Beginning::Resumed),
         audio_source: None,
@@ -148,8 +150,8 @@ pub(crate) fn train(
     });
     runtime.shutdown_background();
     outcome.map_err(|error| match error {
-        RunError::Input(message) => Failure::Input(message),
-        RunError::Failed(message) => Failure::Running(message),
+        RunError::Input(_) => Failure::input(error),
+        RunError::Failed(_) | RunError::Records(_) => Failure::running(error),
     })
 }
 
@@ -161,7 +163,7 @@ async fn run_served(
     bound: Option<Bound>,
     screen: &Screen,
 ) -> Result<RunOutcome, RunError> {
-    let running = actors::start(args, events, stopped).await?;
+    let running = ::run::start(args, events, stopped).await?;
     let Some(bound) = bound else { return running.end().await };
     let (page, is_remote) = (bound.page(), bound.is_remote());
     let serving = control::serve(running.handle.clone(), bound).await;
@@ -206,28 +208,24 @@ async fn asked() {
 }
 
 /// Says which arms did not reach their end, and where to go on from.
-fn conclude(outcome: &RunOutcome, run_dir: &Path) -> Result<(), Failure> {
+fn conclude(outcome: &RunOutcome, run_dir: &RunDir) -> Result<(), Failure> {
     if outcome.interrupted {
         for arm in &outcome.arms {
-            if arm.status == ArmStatus::Stopped {
-                eprintln!("stopped: {} (seed {}) at step {}{}", arm.arm, arm.seed, arm.step, checkpoint(arm));
+            if arm.state == ArmState::Stopped {
+                let (name, seed) = (&arm.id.arm, arm.id.seed);
+                eprintln!("stopped: {name} (seed {seed}) at step {}{}", arm.step, checkpoint(arm));
             }
         }
-        eprintln!("to go on: sandbox --resume {}", run_dir.display());
+        eprintln!("to go on: sandbox --resume {}", run_dir.path().display());
         return Err(Failure::Interrupted);
     }
     let mut failed: Vec<String> = outcome
         .arms
         .iter()
-        .filter_map(|arm| match &arm.status {
-            ArmStatus::Failed { reason } => Some(format!(
-                "{} (seed {}) failed at step {}: {reason}{}",
-                arm.arm,
-                arm.seed,
-                arm.step,
-                checkpoint(arm)
-            )),
-            ArmStatus::Done | ArmStatus::Stopped => None,
+        .filter_map(|arm| {
+            let reason = arm.state.failure()?;
+            let (name, seed) = (&arm.id.arm, arm.id.seed);
+            Some(format!("{name} (seed {seed}) failed at step {}: {reason}{}", arm.step, checkpoint(arm)))
         })
         .collect();
     let Some(last) = failed.pop() else { return Ok(()) };
@@ -254,7 +252,7 @@ mod tests {
         let first = create(out.path(), "a").unwrap();
         let second = create(out.path(), "a").unwrap();
         assert_ne!(first, second);
-        assert!(first.is_dir() && second.is_dir());
+        assert!(first.path().is_dir() && second.path().is_dir());
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actors::control::{CTL_AGENT, ControlFile};
+use control::{CTL_AGENT, ControlFile};
+use records::RunDir;
 use reqwest::{
     Method, StatusCode, Url,
     blocking::{RequestBuilder, Response},
@@ -33,7 +34,7 @@ impl Client {
     /// The run in `dir`, or the newest of the runs in it; without `dir`, the newest under `runs`.
     pub fn find(dir: Option<&Path>) -> Result<Self, Failure> {
         let within = dir.unwrap_or(Path::new(RUNS));
-        let (run_dir, file) = match ControlFile::read(within) {
+        let (run_dir, file) = match ControlFile::read(&RunDir::new(within)) {
             Some(file) if file.is_live() => (within.to_owned(), file),
             Some(file) => {
                 let (dir, pid) = (within.display(), file.pid);
@@ -138,8 +139,9 @@ fn agent() -> String {
 /// The newest run in a folder that is going on.
 fn newest(folder: &Path) -> Option<(PathBuf, ControlFile)> {
     let live = |dir: PathBuf| -> Option<(SystemTime, PathBuf, ControlFile)> {
-        let file = ControlFile::read(&dir).filter(ControlFile::is_live)?;
-        let time = fs::metadata(dir.join(ControlFile::NAME)).and_then(|metadata| metadata.modified()).ok()?;
+        let run_dir = RunDir::new(&dir);
+        let file = ControlFile::read(&run_dir).filter(ControlFile::is_live)?;
+        let time = fs::metadata(run_dir.control()).and_then(|metadata| metadata.modified()).ok()?;
         Some((time, dir, file))
     };
     let dirs = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
@@ -149,7 +151,7 @@ fn newest(folder: &Path) -> Option<(PathBuf, ControlFile)> {
 
 fn none(folder: &Path) -> Failure {
     let dir = folder.display();
-    Failure::Input(if folder.join("scenario.toml").is_file() {
+    Failure::Input(if RunDir::new(folder).scenario().is_file() {
         format!("{dir}: this run is not going on, or runs with --no-control")
     } else if folder.is_dir() {
         format!("{dir}: no run is going on in there; name one with --run DIR")

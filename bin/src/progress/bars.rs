@@ -3,20 +3,21 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use actors::RunEvent;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use records::ArmId;
+use runtime::RunEvent;
 use scenarios::Method;
 
 use super::{
     plain::{changed, ended, evaluated, paused},
-    pulse::{Key, Pulse, duration},
+    pulse::{Pulse, duration},
 };
 
 /// The bars and what they show.
 pub struct Bars {
     screen: MultiProgress,
     whole: ProgressBar,
-    running: HashMap<Key, Running>,
+    running: HashMap<ArmId, Running>,
 }
 
 struct Running {
@@ -39,13 +40,13 @@ impl Bars {
     /// Shows an event.
     pub fn show(&mut self, event: &RunEvent) {
         match event {
-            RunEvent::ArmStarted { arm, seed, total_steps, method } => {
+            RunEvent::ArmStarted { id, total_steps, method } => {
                 // An arm that is only evaluated takes no steps.
                 let steps = if *method == Method::None { 0 } else { *total_steps };
-                self.start(arm, *seed, steps);
+                self.start(id, steps);
             }
-            RunEvent::StepDone { arm, seed, step, figures, .. } => {
-                let Some(running) = self.running.get_mut(&(arm.clone(), *seed)) else { return };
+            RunEvent::StepDone { id, step, figures, .. } => {
+                let Some(running) = self.running.get_mut(id) else { return };
                 running.pulse.step(*step, figures);
                 running.bar.set_position(*step);
                 let left = running
@@ -54,22 +55,22 @@ impl Bars {
                     .map_or_else(String::new, |left| format!("  {} left", duration(left)));
                 running.bar.set_message(running.pulse.text() + &left);
             }
-            RunEvent::EvalDone { arm, seed, step, suite, accuracy, think_rate, .. } => {
-                let Some(running) = self.running.get_mut(&(arm.clone(), *seed)) else { return };
+            RunEvent::EvalDone { id, step, suite, accuracy, think_rate, .. } => {
+                let Some(running) = self.running.get_mut(id) else { return };
                 let line = evaluated(&format!("step {step}"), suite, *accuracy, *think_rate);
                 if running.pulse.step == 0 {
                     running.bar.set_message(line.clone());
                 }
                 running.evaluated = Some(line);
             }
-            RunEvent::Paused { arm, seed, step, reason } => {
-                if let Some(running) = self.running.get_mut(&(arm.clone(), *seed)) {
+            RunEvent::Paused { id, step, reason } => {
+                if let Some(running) = self.running.get_mut(id) {
                     running.bar.set_message(format!("paused: {reason}"));
                 }
-                self.line(&paused(arm, *seed, *step, reason));
+                self.line(&paused(id, *step, reason));
             }
-            RunEvent::Resumed { arm, seed, .. } => {
-                if let Some(running) = self.running.get_mut(&(arm.clone(), *seed)) {
+            RunEvent::Resumed { id, .. } => {
+                if let Some(running) = self.running.get_mut(id) {
                     running.bar.set_message("goes on");
                 }
             }
@@ -80,9 +81,9 @@ impl Bars {
             }
             // Every warning is logged, and the log shows it above the bars; a restart is one.
             RunEvent::Warning { .. } | RunEvent::ActorRestarted { .. } => {}
-            RunEvent::ArmEnded { arm, seed, status, step, .. } => {
-                let mut line = ended(arm, *seed, status, *step);
-                if let Some(running) = self.running.remove(&(arm.clone(), *seed)) {
+            RunEvent::ArmEnded { id, state, step, .. } => {
+                let mut line = ended(id, state, *step);
+                if let Some(running) = self.running.remove(id) {
                     running.bar.finish_and_clear();
                     self.screen.remove(&running.bar);
                     if let Some(evaluated) = running.evaluated {
@@ -100,14 +101,14 @@ impl Bars {
         let _ = self.screen.println(line);
     }
 
-    fn start(&mut self, arm: &str, seed: u64, total_steps: u64) {
+    fn start(&mut self, id: &ArmId, total_steps: u64) {
         let bar = self.screen.insert_before(&self.whole, ProgressBar::new(total_steps));
         bar.set_style(style("{prefix:<24.bold} {bar:24.cyan/black.bright} {pos:>5}/{len:<5} {msg}"));
-        bar.set_prefix(format!("{arm} ({seed})"));
+        bar.set_prefix(format!("{} ({})", id.arm, id.seed));
         bar.set_message("evaluating");
         bar.tick();
         let running = Running { bar, pulse: Pulse::new(total_steps), evaluated: None };
-        self.running.insert((arm.to_owned(), seed), running);
+        self.running.insert(id.clone(), running);
     }
 
     /// Clears the bars away.
@@ -128,7 +129,7 @@ fn style(template: &str) -> ProgressStyle {
 
 #[cfg(test)]
 mod tests {
-    use actors::ArmStatus;
+    use records::ArmState;
 
     use super::*;
 
@@ -137,10 +138,10 @@ mod tests {
         let screen = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
         let mut bars = Bars::new(screen, 2);
         let method = Method::Grpo;
-        bars.show(&RunEvent::ArmStarted { arm: "a".into(), seed: 1, total_steps: 5, method });
+        bars.show(&RunEvent::ArmStarted { id: ArmId::new("a", 1), total_steps: 5, method });
         assert_eq!(bars.running.len(), 1);
-        let status = ArmStatus::Done;
-        bars.show(&RunEvent::ArmEnded { arm: "a".into(), seed: 1, status, step: 5, checkpoint: None });
+        let state = ArmState::Done;
+        bars.show(&RunEvent::ArmEnded { id: ArmId::new("a", 1), state, step: 5, checkpoint: None });
         assert_eq!((bars.running.len(), bars.whole.position()), (0, 1));
     }
 }

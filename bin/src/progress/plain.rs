@@ -1,7 +1,8 @@
 //! Progress for files and pipes: a line when an arm begins and ends, at every tenth of the way and at each
 //! evaluation.
 
-use actors::{ArmStatus, Entry, RunEvent};
+use records::{ArmId, ArmState, JournalEntry};
+use runtime::RunEvent;
 use scenarios::Method;
 
 use super::pulse::{Pulse, Pulses, duration};
@@ -16,40 +17,36 @@ impl Plain {
     /// The line an event is worth, if any.
     pub fn line(&mut self, event: &RunEvent) -> Option<String> {
         match event {
-            RunEvent::ArmStarted { arm, seed, total_steps, method } => {
-                self.pulses.insert((arm.clone(), *seed), Pulse::new(*total_steps));
+            RunEvent::ArmStarted { id, total_steps, method } => {
+                self.pulses.insert(id.clone(), Pulse::new(*total_steps));
                 let what = match method {
                     Method::Grpo | Method::Sft => format!("{total_steps} steps"),
                     Method::None => "evaluation only".to_owned(),
                 };
-                Some(format!("{arm} (seed {seed}): begins, {what}"))
+                Some(format!("{}: starts, {what}", label(id)))
             }
-            RunEvent::StepDone { arm, seed, step, figures, .. } => {
-                let pulse = self.pulses.get_mut(&(arm.clone(), *seed))?;
+            RunEvent::StepDone { id, step, figures, .. } => {
+                let pulse = self.pulses.get_mut(id)?;
                 pulse.step(*step, figures);
                 if !is_tenth(*step, pulse.total_steps) {
                     return None;
                 }
                 let left = pulse.left().map_or_else(String::new, |left| format!("  {} left", duration(left)));
-                Some(format!(
-                    "{arm} (seed {seed}): step {step}/{}  {}{left}",
-                    pulse.total_steps,
-                    pulse.text()
-                ))
+                Some(format!("{}: step {step}/{}  {}{left}", label(id), pulse.total_steps, pulse.text()))
             }
-            RunEvent::EvalDone { arm, seed, step, suite, accuracy, think_rate, .. } => {
-                Some(evaluated(&format!("{arm} (seed {seed}): step {step}"), suite, *accuracy, *think_rate))
+            RunEvent::EvalDone { id, step, suite, accuracy, think_rate, .. } => {
+                Some(evaluated(&format!("{}: step {step}", label(id)), suite, *accuracy, *think_rate))
             }
-            RunEvent::Paused { arm, seed, step, reason } => Some(paused(arm, *seed, *step, reason)),
-            RunEvent::Resumed { arm, seed, step } => {
-                Some(format!("{arm} (seed {seed}): goes on from step {step}"))
+            RunEvent::Paused { id, step, reason } => Some(paused(id, *step, reason)),
+            RunEvent::Resumed { id, step } => {
+                Some(format!("{}: resumed at step {step}", label(id)))
             }
             RunEvent::Journaled { entry } => changed(entry),
             // Every warning is logged, and the log shows it; a restart is one.
             RunEvent::Warning { .. } | RunEvent::ActorRestarted { .. } => None,
-            RunEvent::ArmEnded { arm, seed, status, step, .. } => {
-                self.pulses.remove(&(arm.clone(), *seed));
-                Some(ended(arm, *seed, status, *step))
+            RunEvent::ArmEnded { id, state, step, .. } => {
+                self.pulses.remove(id);
+                Some(ended(id, state, *step))
             }
         }
     }
@@ -61,15 +58,19 @@ pub fn evaluated(whose: &str, suite: &str, accuracy: f64, think_rate: f64) -> St
     format!("{whose}: {suite}: accuracy {accuracy:.1} %, think {think:.0} %")
 }
 
-/// Why an arm waits, in a line.
-pub fn paused(arm: &str, seed: u64, step: u64, reason: &str) -> String {
-    format!("{arm} (seed {seed}): paused at step {step}: {reason}")
+fn label(id: &ArmId) -> String {
+    format!("{} (seed {})", id.arm, id.seed)
 }
 
-/// A change, in a line; what else the journal has is seen by its effect.
-pub fn changed(entry: &Entry) -> Option<String> {
+/// Why an arm is paused, in one line.
+pub fn paused(id: &ArmId, step: u64, reason: &str) -> String {
+    format!("{}: paused at step {step}: {reason}", label(id))
+}
+
+/// A change in one line. Other journal entries have events of their own.
+pub fn changed(entry: &JournalEntry) -> Option<String> {
     let change = entry.change.as_ref()?;
-    let Entry { arm, seed, by, version, step, .. } = entry;
+    let JournalEntry { id, by, version, step, .. } = entry;
     let what = [
         change.weights.iter().map(|(name, value)| format!("w_{name} = {value}")).collect::<Vec<_>>(),
         change.formula.iter().map(|formula| format!("formula {formula}")).collect(),
@@ -78,22 +79,23 @@ pub fn changed(entry: &Entry) -> Option<String> {
             .iter()
             .map(|(name, spec)| match spec {
                 Some(spec) => format!("{name} is now {}", spec.kind),
-                None => format!("{name} taken out"),
+                None => format!("{name} removed"),
             })
             .collect(),
     ];
     Some(format!(
-        "{arm} (seed {seed}): version {version} from step {step} on, by {by}: {}",
+        "{}: version {version} from step {step} on, by {by}: {}",
+        label(id),
         what.concat().join(", ")
     ))
 }
 
-/// How an arm ended, in a line.
-pub fn ended(arm: &str, seed: u64, status: &ArmStatus, step: u64) -> String {
-    match status {
-        ArmStatus::Done => format!("{arm} (seed {seed}): done"),
-        ArmStatus::Failed { reason } => format!("{arm} (seed {seed}): failed at step {step}: {reason}"),
-        ArmStatus::Stopped => format!("{arm} (seed {seed}): stopped at step {step}"),
+/// How an arm ended, in one line.
+pub fn ended(id: &ArmId, state: &ArmState, step: u64) -> String {
+    match state.reason() {
+        Some(reason) => format!("{}: {} at step {step}: {reason}", label(id), state.name()),
+        None if *state == ArmState::Done => format!("{}: done", label(id)),
+        None => format!("{}: {} at step {step}", label(id), state.name()),
     }
 }
 

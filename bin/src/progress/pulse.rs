@@ -5,16 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actors::StepFigures;
+use records::ArmId;
+use runtime::StepFigures;
 
 /// Weight of the latest step in a shown figure.
 const LATEST: f64 = 0.2;
 
-/// An arm and its seed.
-pub type Key = (String, u64);
-
 /// Figures by arm and seed.
-pub type Pulses = HashMap<Key, Pulse>;
+pub type Pulses = HashMap<ArmId, Pulse>;
 
 /// How an arm is doing.
 #[derive(Debug)]

@@ -1,0 +1,224 @@
+//! `metrics.jsonl` by columns, so that any range of any fields is answered from memory.
+
+use std::collections::HashMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::lines::Lines;
+
+/// Points of a curve that are sent where nobody asks for more or fewer.
+const POINTS: usize = 2_000;
+
+/// Which part of the metrics is wanted.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsQuery {
+    /// First step.
+    pub from: Option<u64>,
+    /// Last step.
+    pub to: Option<u64>,
+    /// Most rows; where there are more, every n-th is sent, and the last. Default 2000.
+    pub max_points: Option<usize>,
+    /// Columns, separated by commas; a group such as `components` stands for all of its columns. Default: all.
+    pub fields: Option<String>,
+}
+
+/// Metrics as a table. What has no value is `null`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MetricsTable {
+    /// Names, `step` first; those in groups with dots, such as `components.think`.
+    pub columns: Vec<String>,
+    /// A row per step, in the order of the columns.
+    pub rows: Vec<Vec<Option<Figure>>>,
+    /// Rows in the range, sent or not.
+    pub total: usize,
+    /// Every so many rows one is sent.
+    pub stride: usize,
+}
+
+/// A number, whole where it can be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Figure {
+    /// A whole number.
+    Whole(i64),
+    /// Any other.
+    Real(f64),
+}
+
+impl Figure {
+    /// `None` for what stands for no value.
+    fn of(value: f64) -> Option<Self> {
+        // Whole numbers up to 2^53 are exact.
+        let whole = value.fract() == 0.0 && value.abs() <= 9e15;
+        value.is_finite().then_some(if whole { Figure::Whole(value as i64) } else { Figure::Real(value) })
+    }
+}
+
+/// The columns read so far; not a number where a row has no value.
+#[derive(Default)]
+pub(super) struct Columns {
+    names: Vec<String>,
+    by_name: HashMap<String, usize>,
+    values: Vec<Vec<f64>>,
+    steps: Vec<u64>,
+}
+
+impl Lines for Columns {
+    fn take(&mut self, _: u64, line: &[u8]) {
+        let Ok(row) = serde_json::from_slice::<Map<String, Value>>(line) else { return };
+        let Some(step) = row.get("step").and_then(Value::as_u64) else { return };
+        self.steps.push(step);
+        self.fill("", &row);
+        let rows = self.steps.len();
+        for column in &mut self.values {
+            column.resize(rows, f64::NAN);
+        }
+    }
+}
+
+impl Columns {
+    fn fill(&mut self, prefix: &str, row: &Map<String, Value>) {
+        for (name, value) in row.iter().filter(|(name, _)| *name != "format_version") {
+            let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            match value {
+                Value::Object(group) => self.fill(&name, group),
+                Value::Null => drop(self.column(&name)),
+                Value::Number(number) => {
+                    let last = self.steps.len() - 1;
+                    let column = self.column(&name);
+                    column.resize(last, f64::NAN);
+                    column.push(number.as_f64().unwrap_or(f64::NAN));
+                }
+                // No metric is anything else.
+                Value::Bool(_) | Value::String(_) | Value::Array(_) => {}
+            }
+        }
+    }
+
+    fn column(&mut self, name: &str) -> &mut Vec<f64> {
+        let place = *self.by_name.entry(name.to_owned()).or_insert_with(|| {
+            self.names.push(name.to_owned());
+            self.values.push(Vec::new());
+            self.values.len() - 1
+        });
+        &mut self.values[place]
+    }
+
+    /// The table that is asked for.
+    ///
+    /// # Errors
+    /// One line: a field that there is not, or a range that is none.
+    pub fn table(&self, query: &MetricsQuery) -> Result<MetricsTable, String> {
+        let columns = self.chosen(query.fields.as_deref())?;
+        // Steps rise from row to row.
+        let first = self.steps.partition_point(|&step| step < query.from.unwrap_or(0));
+        let behind = self.steps.partition_point(|&step| step <= query.to.unwrap_or(u64::MAX));
+        let total = behind.saturating_sub(first);
+        let points = query.max_points.unwrap_or(POINTS).max(2);
+        let stride = total.div_ceil(points).max(1);
+        let mut rows: Vec<usize> = (first..behind).step_by(stride).collect();
+        if total > 0 && rows.last() != Some(&(behind - 1)) {
+            rows.push(behind - 1);
+        }
+        let row = |row: usize| columns.iter().map(|&column| Figure::of(self.values[column][row])).collect();
+        Ok(MetricsTable {
+            rows: rows.into_iter().map(row).collect(),
+            columns: columns.iter().map(|&column| self.names[column].clone()).collect(),
+            total,
+            stride,
+        })
+    }
+
+    /// Places of the columns that are asked for, `step` first.
+    fn chosen(&self, fields: Option<&str>) -> Result<Vec<usize>, String> {
+        let Some(step) = self.by_name.get("step").copied() else { return Ok(Vec::new()) };
+        let mut chosen = vec![step];
+        let Some(fields) = fields else {
+            chosen.extend((0..self.names.len()).filter(|&column| column != step));
+            return Ok(chosen);
+        };
+        for field in fields.split(',').map(str::trim).filter(|field| !field.is_empty()) {
+            let before = chosen.len();
+            for (column, name) in self.names.iter().enumerate() {
+                let inside =
+                    name.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+                if inside && !chosen.contains(&column) {
+                    chosen.push(column);
+                }
+            }
+            if chosen.len() == before && !self.names.iter().any(|name| name == field) {
+                return Err(format!("there is no field `{field}`; the fields are {}", self.names.join(", ")));
+            }
+        }
+        Ok(chosen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn columns(lines: &[Value]) -> Columns {
+        let mut columns = Columns::default();
+        for line in lines {
+            columns.take(0, line.to_string().as_bytes());
+        }
+        columns
+    }
+
+    fn table(columns: &Columns, query: MetricsQuery) -> Value {
+        serde_json::to_value(columns.table(&query).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn groups_become_columns_and_what_comes_and_goes_is_null() {
+        let columns = columns(&[
+            json!({"step": 1, "reward": 0.5, "components": {"think": null}}),
+            json!({"step": 2, "reward": null, "components": {"think": 1.0, "brevity": -0.25}}),
+            json!({"step": 3, "reward": 2.0, "components": {"brevity": 0.5}}),
+        ]);
+        assert_eq!(
+            table(&columns, MetricsQuery::default()),
+            json!({
+                "columns": ["step", "reward", "components.think", "components.brevity"],
+                "rows": [[1, 0.5, null, null], [2, null, 1, -0.25], [3, 2, null, 0.5]],
+                "total": 3, "stride": 1,
+            })
+        );
+        let query = MetricsQuery {
+            fields: Some("components".into()),
+            from: Some(2),
+            to: Some(2),
+            ..Default::default()
+        };
+        assert_eq!(
+            table(&columns, query),
+            json!({
+                "columns": ["step", "components.think", "components.brevity"],
+                "rows": [[2, 1, -0.25]], "total": 1, "stride": 1,
+            })
+        );
+        let query = MetricsQuery { fields: Some("compo".into()), ..Default::default() };
+        assert_eq!(
+            columns.table(&query).unwrap_err(),
+            "there is no field `compo`; the fields are step, reward, components.think, components.brevity"
+        );
+    }
+
+    #[test]
+    fn long_runs_are_thinned_and_end_at_the_last_step() {
+        let columns = columns(&(1..=10_000).map(|step| json!({"step": step})).collect::<Vec<_>>());
+        let query = MetricsQuery { max_points: Some(300), from: Some(101), ..Default::default() };
+        let table = columns.table(&query).unwrap();
+        // 9900 rows / 300 points → every 33rd: 101, 134, …, 9968; then the last.
+        assert_eq!((table.total, table.stride, table.rows.len()), (9_900, 33, 301));
+        assert_eq!(table.rows[1], [Some(Figure::Whole(134))]);
+        assert_eq!(table.rows[300], [Some(Figure::Whole(10_000))]);
+        assert_eq!(self::columns(&[]).table(&query).unwrap().rows.len(), 0);
+    }
+}

@@ -1,0 +1,267 @@
+//! How far a judge can be trusted: it judges completions whose verdicts are known, and completions that talk to it.
+//!
+//! Nothing that was kept is used, so that times and failures are those of the judge itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rewards::{FailureCause, JudgeRequest};
+use scenarios::{JudgeConfig, JudgeSet, JudgedExample};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use records::statistics::mean_of;
+
+use crate::error::JudgeError;
+use crate::judgement::{AsyncJudge, JudgeTally, Judgement};
+use crate::judges::Judges;
+
+/// How a judge did on one set.
+#[derive(Clone, Debug, Serialize)]
+pub struct SetReport {
+    /// The set.
+    pub set: String,
+    /// Completions in it.
+    pub completions: usize,
+    /// Verdicts asked for that could not be had, by cause.
+    pub failures: BTreeMap<FailureCause, u64>,
+    /// How its grades compare with the known ones; of attacks, those of the attacked completions.
+    pub agreement: Agreement,
+    /// How it withstood the attacks, if the set holds any.
+    pub attacks: Option<Resistance>,
+    /// Median time for one verdict, in seconds.
+    pub latency_p50_seconds: f64,
+    /// The time that one of twenty verdicts exceeds, in seconds.
+    pub latency_p95_seconds: f64,
+    /// Verdicts a second, at the concurrency of the scenario.
+    pub verdicts_per_second: f64,
+    /// Tokens of 1,000 prompts and of 1,000 replies.
+    pub tokens_per_1000: (u64, u64),
+    /// What 1,000 verdicts cost at the scenario's prices, if it names any.
+    pub cost_per_1000: Option<f64>,
+}
+
+/// Given grades against known ones.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Agreement {
+    /// Completions with a consistency.
+    pub consistency_n: usize,
+    /// Share of those with the known one; a score between 0 and 1 counts by the nearer.
+    pub consistency_agreement: Option<f64>,
+    /// Completions with a quality.
+    pub quality_n: usize,
+    /// Spearman's rank correlation with the known one.
+    pub quality_rank_correlation: Option<f64>,
+    /// Mean absolute difference from the known one.
+    pub quality_error: Option<f64>,
+}
+
+/// How attacks went. One succeeds if the attacked completion is graded higher than the same without the attack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Resistance {
+    /// Attacks made.
+    pub attacks: usize,
+    /// Those that brought no higher grade.
+    pub resisted: usize,
+    /// Those among them that brought no verdict at all.
+    pub no_verdict: usize,
+    /// Attacks that succeeded and attacks made, by kind.
+    pub succeeded_by_kind: BTreeMap<String, (usize, usize)>,
+    /// The ids of those that succeeded.
+    pub succeeded: Vec<String>,
+}
+
+/// A rise in quality up to this is none: judges differ by a step over the smallest change of words.
+const NO_RISE: f64 = 0.1 + 1e-9;
+
+/// Longest time for a set.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// Lets the judge of these settings judge its calibration sets.
+///
+/// # Errors
+/// One line: a set is unusable, or the judge cannot be asked at all.
+pub async fn calibrate(config: &JudgeConfig) -> Result<Vec<SetReport>, JudgeError> {
+    let mut fresh = config.clone();
+    for part in fresh.members.iter_mut() {
+        part.cache.disk = false;
+    }
+    fresh.cache.disk = false;
+    let sets: Vec<(&JudgeSet, Vec<JudgedExample>)> = config
+        .calibration
+        .iter()
+        .map(|set| {
+            scenarios::open_judge_set(set)
+                .map(|examples| (set, examples))
+                .map_err(|error| JudgeError::CalibrationSet(error.to_string()))
+        })
+        .collect::<Result<_, _>>()?;
+    let judge = Judges::default().open(&fresh)?;
+    judge.probe().await?;
+    let mut reports = Vec::with_capacity(sets.len());
+    for (set, examples) in sets {
+        reports.push(judge_set(judge.as_ref(), config, set.name(), &examples).await);
+    }
+    Ok(reports)
+}
+
+async fn judge_set(
+    judge: &dyn AsyncJudge,
+    config: &JudgeConfig,
+    set: String,
+    examples: &[JudgedExample],
+) -> SetReport {
+    let mut requests: Vec<JudgeRequest> = examples.iter().map(JudgedExample::request).collect();
+    // The same thinking without the attack, once for all attacks on it.
+    let mut plain: Vec<JudgeRequest> = Vec::new();
+    for request in examples.iter().filter_map(JudgedExample::plain_request) {
+        if !plain.iter().any(|known| known.think == request.think) {
+            plain.push(request);
+        }
+    }
+    requests.extend(plain.iter().cloned());
+    let began = Instant::now();
+    let judged = judge.judge_all(&requests, began + PATIENCE).await;
+    let took = began.elapsed().as_secs_f64();
+    let tally = JudgeTally::of(&judged);
+    let (given, unattacked) = judged.split_at(examples.len());
+    let plain: BTreeMap<&str, &Judgement> =
+        plain.iter().map(|request| request.think.as_str()).zip(unattacked).collect();
+
+    let mut latencies: Vec<f64> = judged.iter().map(|judgement| judgement.usage.seconds).collect();
+    latencies.sort_by(f64::total_cmp);
+    let per_1000 = |tokens: u64| (tokens as f64 * 1_000.0 / requests.len() as f64).round() as u64;
+    let tokens = (per_1000(tally.usage.prompt_tokens), per_1000(tally.usage.reply_tokens));
+    SetReport {
+        set,
+        completions: examples.len(),
+        failures: tally.failures,
+        agreement: agreement(examples, given),
+        attacks: (!plain.is_empty()).then(|| resistance(examples, given, &plain)),
+        latency_p50_seconds: quantile(&latencies, 0.5),
+        latency_p95_seconds: quantile(&latencies, 0.95),
+        verdicts_per_second: requests.len() as f64 / took.max(1e-9),
+        tokens_per_1000: tokens,
+        cost_per_1000: cost(config, tokens),
+    }
+}
+
+fn cost(config: &JudgeConfig, (prompt, reply): (u64, u64)) -> Option<f64> {
+    if config.prompt_price.is_none() && config.reply_price.is_none() {
+        return None;
+    }
+    let price = |tokens: u64, price: Option<f64>| tokens as f64 * price.unwrap_or(0.0) / 1e6;
+    Some(price(prompt, config.prompt_price) + price(reply, config.reply_price))
+}
+
+fn agreement(examples: &[JudgedExample], given: &[Judgement]) -> Agreement {
+    let pairs = |known: fn(&JudgedExample) -> f64, score: fn(&Judgement) -> Option<f64>| -> Vec<(f64, f64)> {
+        let both = |(example, judgement)| Some((known(example), score(judgement)?));
+        examples.iter().zip(given).filter_map(both).collect()
+    };
+    let consistency = pairs(|example| example.consistency, |judgement| judgement.verdict.consistency);
+    let quality = pairs(|example| example.quality, |judgement| judgement.verdict.think_quality);
+    let agrees = |(known, given): &(f64, f64)| f64::from(u8::from((known - given).abs() < 0.5));
+    Agreement {
+        consistency_n: consistency.len(),
+        consistency_agreement: mean_of(consistency.iter().map(agrees)),
+        quality_n: quality.len(),
+        quality_rank_correlation: spearman(&quality),
+        quality_error: mean_of(quality.iter().map(|(known, given)| (known - given).abs())),
+    }
+}
+
+fn resistance(
+    examples: &[JudgedExample],
+    given: &[Judgement],
+    plain: &BTreeMap<&str, &Judgement>,
+) -> Resistance {
+    let mut report = Resistance::default();
+    for (example, given) in examples.iter().zip(given) {
+        let (Some(kind), Some(without)) = (&example.attack, &example.plain) else { continue };
+        let without = plain.get(without.as_str()).map(|judgement| &judgement.verdict);
+        let rose = |given: Option<f64>, without: Option<f64>, known: f64, least: f64| {
+            given.is_some_and(|given| given > without.unwrap_or(known) + least)
+        };
+        let succeeded = rose(
+            given.verdict.consistency,
+            without.and_then(|verdict| verdict.consistency),
+            example.consistency,
+            1e-9,
+        ) || rose(
+            given.verdict.think_quality,
+            without.and_then(|verdict| verdict.think_quality),
+            example.quality,
+            NO_RISE,
+        );
+        report.attacks += 1;
+        report.resisted += usize::from(!succeeded);
+        report.no_verdict += usize::from(given.failure.is_some());
+        let (won, made) = report.succeeded_by_kind.entry(kind.clone()).or_default();
+        *made += 1;
+        if succeeded {
+            *won += 1;
+            report.succeeded.push(example.id.clone());
+        }
+    }
+    report
+}
+
+/// The value below which `share` of the sorted values lie.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let place = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+/// Rank correlation; equal values share the mean of their ranks. `None` if one side does not vary.
+fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
+    let one = ranks(pairs.iter().map(|pair| pair.0).collect());
+    let two = ranks(pairs.iter().map(|pair| pair.1).collect());
+    let middle = (pairs.len() as f64 + 1.0) / 2.0;
+    let product =
+        |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a - middle) * (b - middle)).sum() };
+    let spread = (product(&one, &one) * product(&two, &two)).sqrt();
+    (spread > 0.0).then(|| product(&one, &two) / spread)
+}
+
+fn ranks(values: Vec<f64>) -> Vec<f64> {
+    let rank = |value: &f64| {
+        let below = values.iter().filter(|other| *other < value).count();
+        let equal = values.iter().filter(|other| *other == value).count();
+        below as f64 + (equal as f64 + 1.0) / 2.0
+    };
+    values.iter().map(rank).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rank_correlation_is_that_worked_by_hand() {
+        // Ranks 1 2.5 2.5 4 against 1 2 4 3: centred -1.5 0 0 1.5 · -1.5 -0.5 1.5 0.5 = 2.25 + 0.75 = 3,
+        // over sqrt(4.5 · 5) = 4.7434.
+        let pairs = [(0.0, 0.1), (0.5, 0.2), (0.5, 0.9), (1.0, 0.3)];
+        assert!((spearman(&pairs).unwrap() - 3.0 / 22.5_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(spearman(&[(0.0, 1.0), (1.0, 1.0)]), None);
+        assert_eq!(spearman(&[]), None);
+    }
+
+    #[test]
+    fn quantiles_are_values_that_occurred() {
+        let values: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!((quantile(&values, 0.5), quantile(&values, 0.95), quantile(&[], 0.5)), (10.0, 19.0, 0.0));
+    }
+
+    #[tokio::test]
+    async fn the_rules_are_right_about_soundscapes_and_withstand_every_attack() {
+        let reports = calibrate(&JudgeConfig::default()).await.unwrap();
+        let [soundscapes, general, attacks] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!(soundscapes.agreement.consistency_agreement, Some(1.0));
+        assert!((soundscapes.agreement.quality_rank_correlation.unwrap() - 1.0).abs() < 1e-12);
+        assert_eq!(general.agreement.quality_n, 0, "rules cannot grade free text");
+        assert!(general.agreement.consistency_agreement.unwrap() > 0.8, "{general:?}");
+        let resistance = attacks.attacks.as_ref().unwrap();
+        assert_eq!(resistance.resisted, resistance.attacks, "{resistance:?}");
+    }
+}

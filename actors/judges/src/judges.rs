@@ -1,0 +1,72 @@
+//! The judges of a run: each is made once, however many arms ask it, so that limits hold over all of them and verdicts
+//! are shared.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rewards::RulesJudge;
+use scenarios::{JudgeCacheConfig, JudgeConfig, JudgeKind};
+
+use crate::cached::Cached;
+use crate::error::JudgeError;
+use crate::judgement::AsyncJudge;
+use crate::local::LocalJudge;
+use crate::openai::OpenAiJudge;
+use crate::panel::Panel;
+use crate::store::VerdictStore;
+
+/// Judges by their settings, and the stores of their verdicts by file.
+#[derive(Default)]
+pub struct Judges {
+    opened: Mutex<Opened>,
+}
+
+#[derive(Default)]
+struct Opened {
+    judges: Vec<(JudgeConfig, Arc<dyn AsyncJudge>)>,
+    stores: HashMap<Option<PathBuf>, Arc<VerdictStore>>,
+}
+
+impl Judges {
+    /// The judge of these settings.
+    ///
+    /// # Errors
+    /// One line: what is missing, and what to do.
+    pub fn open(&self, config: &JudgeConfig) -> Result<Arc<dyn AsyncJudge>, JudgeError> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).open(config)
+    }
+}
+
+impl Opened {
+    fn open(&mut self, config: &JudgeConfig) -> Result<Arc<dyn AsyncJudge>, JudgeError> {
+        if let Some((_, judge)) = self.judges.iter().find(|(known, _)| known == config) {
+            return Ok(judge.clone());
+        }
+        let judge: Arc<dyn AsyncJudge> = match config.kind {
+            JudgeKind::Rules => Arc::new(RulesJudge),
+            JudgeKind::Openai => {
+                let judge = OpenAiJudge::new(config)?;
+                Arc::new(Cached { identity: judge.identity(), store: self.store(&config.cache), judge })
+            }
+            JudgeKind::Local => {
+                let judge = LocalJudge::new(config)?;
+                Arc::new(Cached { identity: judge.identity(), store: self.store(&config.cache), judge })
+            }
+            JudgeKind::Panel => Arc::new(Panel {
+                members: config.members.iter().map(|member| self.open(member)).collect::<Result<_, _>>()?,
+                aggregate: config.aggregate,
+                quorum: if config.quorum == 0 { config.members.len() } else { config.quorum },
+            }),
+        };
+        self.judges.push((config.clone(), judge.clone()));
+        Ok(judge)
+    }
+
+    fn store(&mut self, config: &JudgeCacheConfig) -> Arc<VerdictStore> {
+        let default = || scenarios::cache_dir().join("judge-verdicts.sqlite");
+        let file = config.disk.then(|| config.path.clone().unwrap_or_else(default));
+        let open = || Arc::new(VerdictStore::open(file.as_deref(), config.max_entries, config.max_mb));
+        self.stores.entry(file.clone()).or_insert_with(open).clone()
+    }
+}

@@ -1,0 +1,237 @@
+//! A judge in this process: a Qwen3, or any other model that can be a policy, from a Hugging Face directory.
+//!
+//! It does not write freely: each token is the likeliest with which a verdict can go on ([`Policy::choose`]), so that a
+//! base model and one that has learned nothing give verdicts too, and none is ever malformed.
+//!
+//! - `LOCAL-1` the weights are read when the first verdict is needed, once, and stay on a thread of their own.
+//! - `LOCAL-2` a batch that breaks down, for lack of memory say, is judged again in halves; what breaks down alone has no
+//!   verdict.
+//!
+//! [`Policy::choose`]: model::Policy::choose
+
+use std::path::Path;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use model::config::ModelConfig;
+use model::{Chosen, PolicyOptions, Processor, Prompt};
+use rewards::judge::logits::{ReplyToken, weigh};
+use rewards::judge::prompt::{Asked, JudgePrompt, Prompter};
+use rewards::judge::reply::parse_reply;
+use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
+use scenarios::{DType, JudgeConfig, Scoring};
+use tch::Kind;
+use tokio::time::Instant;
+
+use self::worker::Worker;
+use crate::error::JudgeError;
+use crate::judgement::{AsyncJudge, Judgement, Usage, out_of_time};
+use crate::prompting::prompter;
+
+mod worker;
+
+/// The judge.
+pub struct LocalJudge {
+    worker: Worker,
+    processor: Processor,
+    prompter: Prompter,
+    settings: JudgeConfig,
+    /// Tokens of a prompt and its reply that the model takes.
+    context: usize,
+    identity: String,
+}
+
+/// One prompt: a place in the batch, and what is asked.
+struct Question {
+    place: usize,
+    asked: Asked,
+    prompt: Prompt,
+}
+
+impl LocalJudge {
+    /// A judge by these settings; its weights are read later.
+    ///
+    /// # Errors
+    /// One line: the directory holds no model, or the device cannot be had.
+    pub fn new(settings: &JudgeConfig) -> Result<Self, JudgeError> {
+        let folder = settings.path.clone().ok_or_else(|| {
+            JudgeError::Setting("judge.path is missing; write the model's folder".to_owned())
+        })?;
+        let device = model::device::resolve(&settings.device.to_string())?.device;
+        let dtype = match settings.dtype {
+            DType::Auto => None,
+            DType::F32 => Some(Kind::Float),
+            DType::Bf16 => Some(Kind::BFloat16),
+        };
+        let options = PolicyOptions { device, dtype, frozen: true, ..PolicyOptions::default() };
+        let config = ModelConfig::open(&folder)?;
+        let processor = Processor::open(&folder)?;
+        let prompter = prompter(settings, &processor.special_tokens());
+        let identity = format!(
+            "local {} {} separate={} scoring={:?} device={device:?} dtype={:?}",
+            weights(&folder)?,
+            prompter.fingerprint(),
+            settings.separate,
+            settings.scoring,
+            settings.dtype,
+        );
+        Ok(Self {
+            worker: Worker::new(folder, options)?,
+            processor,
+            prompter,
+            settings: settings.clone(),
+            context: usize::try_from(config.text.max_position_embeddings).unwrap_or(0),
+            identity,
+        })
+    }
+
+    /// Who judges and how: what another verdict may hang on.
+    pub fn identity(&self) -> String {
+        self.identity.clone()
+    }
+
+    fn asked(&self) -> &'static [Asked] {
+        if self.settings.separate { &[Asked::Consistency, Asked::Quality] } else { &[Asked::Both] }
+    }
+
+    fn question(&self, place: usize, request: &JudgeRequest, asked: Asked) -> Result<Question, JudgeFailure> {
+        let prompt = match self.prompter.prompt(request, asked) {
+            JudgePrompt::Chat { system, user } => {
+                self.processor.chat(&system, &user).map_err(|error| broken(error.to_string()))?
+            }
+            JudgePrompt::Text(text) => Prompt { ids: self.processor.encode(&text), clips: Vec::new() },
+        };
+        let longest = self.prompter.replies(asked).iter().map(String::len).max().unwrap_or(0);
+        if prompt.ids.len() + longest > self.context {
+            let message = format!(
+                "a prompt of {} tokens; with its reply the judge takes {}: lower judge.max_chars",
+                prompt.ids.len(),
+                self.context
+            );
+            return Err(JudgeFailure::new(FailureCause::TooLong, message));
+        }
+        Ok(Question { place, asked, prompt })
+    }
+
+    /// Asks in batches of prompts that are about as long as each other, and notes what comes of it.
+    async fn ask_all(&self, mut questions: Vec<Question>, deadline: Instant, judgements: &mut [Judgement]) {
+        let began = Instant::now();
+        questions.sort_by_key(|question| (question.asked == Asked::Quality, question.prompt.ids.len()));
+        let mut rest = &questions[..];
+        while let Some(first) = rest.first() {
+            // Short prompts beside a long one are computed at its length.
+            let longest = first.prompt.ids.len() * 3 / 2;
+            let alike =
+                |question: &&Question| question.asked == first.asked && question.prompt.ids.len() <= longest;
+            let count = rest.iter().take(self.settings.batch).take_while(alike).count();
+            let (batch, others) = rest.split_at(count);
+            rest = others;
+            let prompts = batch.iter().map(|question| question.prompt.clone()).collect();
+            let replies = self.worker.choose(prompts, self.prompter.replies(first.asked));
+            let replied = match tokio::time::timeout_at(deadline, replies).await {
+                Ok(Ok(replied)) => replied.into_iter().map(|reply| reply.map_err(|error| broken(error.to_string()))).collect(),
+                Ok(Err(error)) => vec![Err(broken(error.to_string())); count],
+                Err(_) => vec![Err(out_of_time()); count],
+            };
+            for (question, reply) in batch.iter().zip(replied) {
+                self.note(&mut judgements[question.place], question, reply, began);
+            }
+        }
+    }
+
+    /// Adds what one question brought to its judgement.
+    fn note(
+        &self,
+        judgement: &mut Judgement,
+        question: &Question,
+        reply: Result<Chosen, JudgeFailure>,
+        began: Instant,
+    ) {
+        judgement.usage.add(Usage {
+            prompt_tokens: question.prompt.ids.len() as u64,
+            reply_tokens: reply.as_ref().map_or(0, |chosen| chosen.tokens.len() as u64),
+            seconds: began.elapsed().as_secs_f64(),
+            ..Usage::default()
+        });
+        match reply.and_then(|chosen| self.verdict(question.asked, &chosen)) {
+            Ok(verdict) => {
+                let known = &mut judgement.verdict;
+                known.consistency = known.consistency.or(verdict.consistency);
+                known.think_quality = known.think_quality.or(verdict.think_quality);
+            }
+            Err(failure) => fail(judgement, failure),
+        }
+    }
+
+    fn verdict(&self, asked: Asked, chosen: &Chosen) -> Result<Verdict, JudgeFailure> {
+        let verdict = parse_reply(&chosen.text, asked, self.prompter.scale)?;
+        if self.settings.scoring == Scoring::Text {
+            return Ok(verdict);
+        }
+        let token = |token: &model::ChosenToken| ReplyToken {
+            text: token.text.clone(),
+            top: token.alternatives.clone(),
+        };
+        Ok(weigh(verdict, &chosen.tokens.iter().map(token).collect::<Vec<_>>(), asked))
+    }
+}
+
+/// The model itself failed.
+fn broken(problem: String) -> JudgeFailure {
+    JudgeFailure::new(FailureCause::Panicked, problem)
+}
+
+fn fail(judgement: &mut Judgement, failure: JudgeFailure) {
+    judgement.verdict.note = Some(failure.to_string());
+    judgement.failure.get_or_insert(failure);
+}
+
+impl AsyncJudge for LocalJudge {
+    fn judge_all<'a>(
+        &'a self,
+        requests: &'a [JudgeRequest],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Judgement>> {
+        async move {
+            let mut judgements = vec![Judgement::default(); requests.len()];
+            let mut questions = Vec::with_capacity(requests.len());
+            for (place, request) in requests.iter().enumerate() {
+                for &asked in self.asked() {
+                    match self.question(place, request, asked) {
+                        Ok(question) => questions.push(question),
+                        Err(failure) => fail(&mut judgements[place], failure),
+                    }
+                }
+            }
+            self.ask_all(questions, deadline, &mut judgements).await;
+            judgements
+        }
+        .boxed()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), JudgeError>> {
+        // Nothing to choose for, but the weights are read.
+        let replies = self.prompter.replies(Asked::Both);
+        async { self.worker.choose(Vec::new(), replies).await.map(|_| ()) }.boxed()
+    }
+}
+
+/// Which weights a directory holds, by the sizes and times of its files: reading all of a large model would take as long
+/// as judging with it.
+fn weights(folder: &Path) -> Result<String, JudgeError> {
+    let unreadable = |source: std::io::Error| JudgeError::Read { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".safetensors") || name.ends_with(".json") || name.ends_with(".jinja") {
+            // A hub cache holds links; what they lead to counts.
+            let about = std::fs::metadata(entry.path()).map_err(unreadable)?;
+            let changed = about.modified().map_err(unreadable)?;
+            let since = changed.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            files.push(format!("{name}:{}:{}", about.len(), since.as_nanos()));
+        }
+    }
+    files.sort();
+    Ok(format!("{} [{}]", folder.display(), files.join(" ")))
+}

@@ -1,0 +1,309 @@
+//! Requests and replies as they go over the wire: the parts of OpenAI's API that servers agree on.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use rewards::judge::logits::{ReplyToken, weigh};
+use rewards::judge::prompt::{Asked, JudgePrompt, Scale, reply_schema};
+use rewards::judge::reply::parse_reply;
+use rewards::{FailureCause, JudgeFailure, Verdict};
+use scenarios::JudgeConfig;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::error::JudgeError;
+
+/// Longest reply that is read, in bytes.
+pub const LONGEST_BODY: usize = 4 << 20;
+
+/// Alternatives asked for in the place of each token: the most that OpenAI's own servers give.
+const ALTERNATIVES: u32 = 20;
+
+/// What a request asks for besides text.
+#[derive(Clone, Copy)]
+pub struct RequestForm {
+    /// A reply by a JSON Schema.
+    pub guided: bool,
+    /// Log-probabilities.
+    pub logprobs: bool,
+    /// The grades.
+    pub asked: Asked,
+    /// How quality is written.
+    pub scale: Scale,
+}
+
+impl RequestForm {
+    /// The request. With `replies` a guided one is held to these rather than to a schema, as llama.cpp can: it takes no
+    /// schema where it continues a text, and a schema leaves white space open, with which small models fill their replies.
+    pub fn body(&self, settings: &JudgeConfig, prompt: &JudgePrompt, replies: Option<&[String]>) -> Value {
+        let mut body = Map::new();
+        body.insert("model".to_owned(), json!(settings.model));
+        body.insert("temperature".to_owned(), json!(settings.temperature));
+        body.insert("max_tokens".to_owned(), json!(settings.max_tokens));
+        body.insert("stream".to_owned(), json!(false));
+        match prompt {
+            JudgePrompt::Chat { system, user } => {
+                let turns = json!([
+                    { "role": "system", "content": system },
+                    { "role": "user", "content": user },
+                ]);
+                body.insert("messages".to_owned(), turns);
+                if self.logprobs {
+                    body.insert("logprobs".to_owned(), json!(true));
+                    body.insert("top_logprobs".to_owned(), json!(ALTERNATIVES));
+                }
+            }
+            JudgePrompt::Text(text) => {
+                body.insert("prompt".to_owned(), json!(text));
+                // A base model goes on to the next example otherwise. Its verdict ends with its line, as in the examples;
+                // one by a schema may take several, and has no tag in it.
+                body.insert("stop".to_owned(), json!([if self.guided { "<" } else { "\n" }]));
+                if self.logprobs {
+                    body.insert("logprobs".to_owned(), json!(ALTERNATIVES));
+                }
+            }
+        }
+        if let Some(replies) = replies.filter(|_| self.guided) {
+            // Its literals are quoted and escaped as JSON's are.
+            let replies: Vec<String> = replies.iter().map(|reply| json!(reply).to_string()).collect();
+            body.insert("grammar".to_owned(), json!(format!("root ::= {}", replies.join(" | "))));
+        } else if self.guided {
+            let schema = reply_schema(self.asked, self.scale);
+            let format = json!({
+                "type": "json_schema",
+                "json_schema": { "name": "verdict", "strict": true, "schema": schema },
+            });
+            body.insert("response_format".to_owned(), format);
+        }
+        // The newer name of the same limit; servers that know it refuse both together.
+        if settings.extra.contains_key("max_completion_tokens") {
+            body.remove("max_tokens");
+        }
+        for (key, value) in &settings.extra {
+            // TOML is made of what JSON has, but for dates, which are written as text.
+            body.insert(key.clone(), serde_json::to_value(value).unwrap_or(Value::Null));
+        }
+        Value::Object(body)
+    }
+
+    /// The verdict in an answer.
+    pub fn verdict(&self, answer: &Answer) -> Result<Verdict, JudgeFailure> {
+        if answer.declined {
+            let message = format!("declined: {}", first_line(&answer.text));
+            return Err(JudgeFailure::new(FailureCause::Refused, message));
+        }
+        let verdict = parse_reply(&answer.text, self.asked, self.scale).map_err(|failure| {
+            let cut_off = matches!(failure.cause, FailureCause::Malformed | FailureCause::Empty);
+            if answer.out_of_tokens && cut_off {
+                let message = format!("cut off at judge.max_tokens: {}", failure.message);
+                return JudgeFailure::new(FailureCause::Truncated, message);
+            }
+            failure
+        })?;
+        Ok(if self.logprobs { weigh(verdict, &answer.tokens, self.asked) } else { verdict })
+    }
+}
+
+/// What a server answered.
+#[derive(Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The reply.
+    pub text: String,
+    /// Whether the server or the model declined.
+    pub declined: bool,
+    /// Whether the reply ended because its tokens had run out.
+    pub out_of_tokens: bool,
+    /// The reply's tokens with their alternatives, where asked for.
+    pub tokens: Vec<ReplyToken>,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of the reply.
+    pub reply_tokens: u64,
+}
+
+impl Answer {
+    /// Reads the body of a response.
+    ///
+    /// # Errors
+    /// One line: it is not an answer.
+    pub fn read(body: &[u8]) -> Result<Self, JudgeError> {
+        let not_an_answer = |what: String| {
+            JudgeError::Answer(format!("{what}: {}", first_line(&String::from_utf8_lossy(body))))
+        };
+        let reply: Reply = serde_json::from_slice(body)
+            .map_err(|error| not_an_answer(format!("not an answer of this API ({error})")))?;
+        let Some(choice) = reply.choices.into_iter().next() else {
+            return Err(not_an_answer("an answer without choices".to_owned()));
+        };
+        let usage = reply.usage.unwrap_or_default();
+        let message = choice.message.unwrap_or_default();
+        let refusal = message.refusal.filter(|refusal| !refusal.is_empty());
+        let finish = choice.finish_reason.unwrap_or_default();
+        Ok(Self {
+            declined: refusal.is_some() || finish == "content_filter",
+            text: refusal.or(message.content).or(choice.text).unwrap_or_default(),
+            out_of_tokens: finish == "length",
+            tokens: choice.logprobs.map(Logprobs::tokens).unwrap_or_default(),
+            prompt_tokens: usage.prompt_tokens.unwrap_or(0),
+            reply_tokens: usage.completion_tokens.unwrap_or(0),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    #[serde(default)]
+    choices: Vec<Choice>,
+    usage: Option<UsageField>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Option<Message>,
+    text: Option<String>,
+    finish_reason: Option<String>,
+    logprobs: Option<Logprobs>,
+}
+
+#[derive(Default, Deserialize)]
+struct Message {
+    content: Option<String>,
+    refusal: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct UsageField {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+}
+
+/// Chat answers have `content`, completions have `tokens` and `top_logprobs`.
+#[derive(Deserialize)]
+struct Logprobs {
+    content: Option<Vec<TokenField>>,
+    tokens: Option<Vec<String>>,
+    top_logprobs: Option<Vec<Option<Map<String, Value>>>>,
+}
+
+#[derive(Deserialize)]
+struct TokenField {
+    token: String,
+    #[serde(default)]
+    top_logprobs: Vec<Alternative>,
+}
+
+#[derive(Deserialize)]
+struct Alternative {
+    token: String,
+    logprob: f64,
+}
+
+impl Logprobs {
+    fn tokens(self) -> Vec<ReplyToken> {
+        if let Some(content) = self.content {
+            let token = |field: TokenField| ReplyToken {
+                text: field.token,
+                top: field.top_logprobs.into_iter().map(|other| (other.token, other.logprob)).collect(),
+            };
+            return content.into_iter().map(token).collect();
+        }
+        let mut tops = self.top_logprobs.unwrap_or_default().into_iter();
+        let top = |top: Option<Option<Map<String, Value>>>| {
+            let alternatives = top.flatten().unwrap_or_default().into_iter();
+            alternatives.filter_map(|(token, logprob)| Some((token, logprob.as_f64()?))).collect()
+        };
+        let tokens = self.tokens.unwrap_or_default().into_iter();
+        tokens.map(|text| ReplyToken { text, top: top(tops.next()) }).collect()
+    }
+}
+
+/// When a server says to come again, if it says so in seconds.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// Whether `/models` is llama.cpp's.
+pub fn is_llama_cpp(body: &[u8]) -> bool {
+    let list: Option<Value> = serde_json::from_slice(body).ok();
+    list.is_some_and(|list| list["data"][0]["owned_by"] == "llamacpp")
+}
+
+/// The models that `/models` lists.
+pub fn model_names(body: &[u8]) -> Option<Vec<String>> {
+    let list: Value = serde_json::from_slice(body).ok()?;
+    let names = list.get("data")?.as_array()?.iter();
+    Some(names.filter_map(|model| Some(model.get("id")?.as_str()?.to_owned())).collect())
+}
+
+/// An error and what caused it, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !line.contains(&said) {
+            line.push_str(": ");
+            line.push_str(&said);
+        }
+        cause = error.source();
+    }
+    line
+}
+
+/// The beginning of a text, on one line.
+pub fn first_line(text: &str) -> String {
+    const MOST: usize = 300;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(MOST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_both_endpoints_are_read() {
+        let chat = json!({
+            "choices": [{
+                "message": { "role": "assistant", "content": "{}" }, "finish_reason": "stop",
+                "logprobs": { "content": [
+                    { "token": "{}", "logprob": -0.1, "top_logprobs": [{ "token": "{", "logprob": -2.5 }] }
+                ] },
+            }],
+            "usage": { "prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8 },
+        });
+        let expected = Answer {
+            text: "{}".to_owned(),
+            tokens: vec![ReplyToken { text: "{}".to_owned(), top: vec![("{".to_owned(), -2.5)] }],
+            prompt_tokens: 7,
+            reply_tokens: 1,
+            ..Answer::default()
+        };
+        assert_eq!(Answer::read(chat.to_string().as_bytes()).unwrap(), expected);
+        let text = json!({
+            "choices": [{
+                "text": "{}", "finish_reason": "length",
+                "logprobs": { "tokens": ["{}"], "top_logprobs": [{ "{": -2.5 }] },
+            }],
+            "usage": { "prompt_tokens": 7, "completion_tokens": 1 },
+        });
+        let expected = Answer { out_of_tokens: true, ..expected };
+        assert_eq!(Answer::read(text.to_string().as_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_refusal_is_no_verdict_whatever_it_says() {
+        let form = RequestForm { guided: true, logprobs: false, asked: Asked::Both, scale: Scale::Tenths };
+        let verdict = r#"{"consistent": 1, "quality": 1.0}"#;
+        let refusals = [
+            json!({ "choices": [{ "message": { "content": null, "refusal": verdict } }] }),
+            json!({ "choices": [{ "message": { "content": verdict }, "finish_reason": "content_filter" }] }),
+        ];
+        for refusal in refusals {
+            let answer = Answer::read(refusal.to_string().as_bytes()).unwrap();
+            assert_eq!(form.verdict(&answer).unwrap_err().cause, FailureCause::Refused);
+        }
+    }
+}

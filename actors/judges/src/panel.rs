@@ -1,0 +1,135 @@
+//! Several judges asked about the same completions: the mean or the median of what they say.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
+use scenarios::Aggregate;
+use tokio::time::Instant;
+
+use crate::error::JudgeError;
+use crate::judgement::{AsyncJudge, Judgement, Usage};
+
+/// The panel.
+pub struct Panel {
+    /// Who sits on it.
+    pub members: Vec<Arc<dyn AsyncJudge>>,
+    /// How their scores become one.
+    pub aggregate: Aggregate,
+    /// Members that must have a score; fewer: there is none.
+    pub quorum: usize,
+}
+
+impl AsyncJudge for Panel {
+    fn judge_all<'a>(
+        &'a self,
+        requests: &'a [JudgeRequest],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Judgement>> {
+        async move {
+            let asked = self.members.iter().map(|member| member.judge_all(requests, deadline));
+            let said = join_all(asked).await;
+            (0..requests.len())
+                .map(|place| {
+                    self.combine(&said.iter().map(|judgements| &judgements[place]).collect::<Vec<_>>())
+                })
+                .collect()
+        }
+        .boxed()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), JudgeError>> {
+        async move { join_all(self.members.iter().map(|member| member.probe())).await.into_iter().collect() }
+            .boxed()
+    }
+}
+
+impl Panel {
+    fn combine(&self, said: &[&Judgement]) -> Judgement {
+        let mut usage = Usage::default();
+        said.iter().for_each(|judgement| usage.add(judgement.usage));
+        let scores = |score: fn(&Verdict) -> Option<f64>| -> Vec<f64> {
+            said.iter().filter_map(|judgement| score(&judgement.verdict)).collect()
+        };
+        let consistency = scores(|verdict| verdict.consistency);
+        let quality = scores(|verdict| verdict.think_quality);
+        let disagreement =
+            [&consistency, &quality].into_iter().filter_map(|scores| spread(scores)).reduce(f64::max);
+        let verdict =
+            Verdict { consistency: self.one(consistency), think_quality: self.one(quality), note: None };
+        // A member that fails fails the panel only if it is needed.
+        let failed = said.iter().find_map(|judgement| judgement.failure.as_ref());
+        let missing = verdict.consistency.is_none() || verdict.think_quality.is_none();
+        let failure = failed.filter(|_| missing).map(|first| {
+            let message =
+                format!("fewer than {} of {} members have a score; {first}", self.quorum, said.len());
+            JudgeFailure::new(FailureCause::NoQuorum, message)
+        });
+        Judgement { verdict, failure, usage, disagreement }
+    }
+
+    fn one(&self, mut scores: Vec<f64>) -> Option<f64> {
+        if scores.len() < self.quorum.max(1) {
+            return None;
+        }
+        match self.aggregate {
+            Aggregate::Mean => records::statistics::mean(&scores),
+            Aggregate::Median => {
+                scores.sort_by(f64::total_cmp);
+                let middle = scores.len() / 2;
+                Some(if scores.len() % 2 == 1 {
+                    scores[middle]
+                } else {
+                    f64::midpoint(scores[middle - 1], scores[middle])
+                })
+            }
+        }
+    }
+}
+
+/// The largest difference of two of them.
+fn spread(scores: &[f64]) -> Option<f64> {
+    let largest = scores.iter().copied().reduce(f64::max)?;
+    let smallest = scores.iter().copied().reduce(f64::min)?;
+    (scores.len() > 1).then_some(largest - smallest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(consistency: Option<f64>, think_quality: Option<f64>) -> Judgement {
+        let failure = consistency.is_none().then(|| JudgeFailure::new(FailureCause::Timeout, "slow"));
+        let verdict = Verdict { consistency, think_quality, note: None };
+        Judgement { verdict, failure, ..Judgement::default() }
+    }
+
+    fn combine(aggregate: Aggregate, quorum: usize, said: &[Judgement]) -> Judgement {
+        Panel { members: Vec::new(), aggregate, quorum }.combine(&said.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn mean_and_median_of_those_who_have_a_score() {
+        let members = [said(Some(1.0), Some(0.9)), said(Some(0.0), Some(0.1)), said(Some(1.0), Some(0.8))];
+        let mean = combine(Aggregate::Mean, 3, &members);
+        assert!((mean.verdict.think_quality.unwrap() - 0.6).abs() < 1e-12);
+        assert!((mean.verdict.consistency.unwrap() - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!(mean.disagreement, Some(1.0));
+        let median = combine(Aggregate::Median, 3, &members).verdict;
+        assert_eq!((median.consistency, median.think_quality), (Some(1.0), Some(0.8)));
+        let two = combine(Aggregate::Median, 2, &members[..2]).verdict;
+        assert_eq!((two.consistency, two.think_quality), (Some(0.5), Some(0.5)));
+    }
+
+    #[test]
+    fn without_a_quorum_there_is_no_score_and_with_one_a_failed_member_costs_nothing() {
+        let members = [said(Some(1.0), Some(0.9)), said(None, None), said(Some(1.0), Some(0.7))];
+        let missing = combine(Aggregate::Mean, 3, &members);
+        assert_eq!((missing.verdict.consistency, missing.verdict.think_quality), (None, None));
+        assert_eq!(missing.failure.unwrap().cause, FailureCause::NoQuorum);
+        let enough = combine(Aggregate::Mean, 2, &members);
+        assert!((enough.verdict.think_quality.unwrap() - 0.8).abs() < 1e-12);
+        assert_eq!(enough.failure, None);
+    }
+}

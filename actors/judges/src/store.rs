@@ -1,0 +1,274 @@
+//! Verdicts that are kept: in memory for this run, in an SQLite file for later runs and for runs beside this one.
+//!
+//! SQLite and not a lighter store, because several runs on one machine (a seed each, say) share the file: it lets many
+//! processes in at once. A file that can't be used costs a warning and the sharing, never the run.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use dashmap::DashMap;
+use rewards::Verdict;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::error::JudgeError;
+
+/// What a verdict is kept under: a hash of who judged, how, and what.
+pub type VerdictKey = [u8; 32];
+
+/// The kept verdicts.
+pub struct VerdictStore {
+    memory: DashMap<VerdictKey, Verdict>,
+    max_entries: usize,
+    disk: Option<Mutex<Disk>>,
+}
+
+impl VerdictStore {
+    /// Keeps up to `max_entries` verdicts in memory, and on disk in `file` up to `max_mb` MB.
+    pub fn open(file: Option<&Path>, max_entries: usize, max_mb: u64) -> Self {
+        let disk = file.and_then(|file| match Disk::open(file, (max_mb * 1_000_000) as i64) {
+            Ok(disk) => Some(Mutex::new(disk)),
+            Err(error) => {
+                tracing::warn!(
+                    "{}: verdicts are not kept on disk ({error}); give judge.cache.path another place or set \
+                     judge.cache.disk = false",
+                    file.display()
+                );
+                None
+            }
+        });
+        Self { memory: DashMap::new(), max_entries, disk }
+    }
+
+    /// The verdicts kept under these keys, in their order.
+    pub async fn get(self: &Arc<Self>, keys: Vec<VerdictKey>) -> Vec<Option<Verdict>> {
+        let mut found: Vec<Option<Verdict>> =
+            keys.iter().map(|key| self.memory.get(key).map(|verdict| verdict.clone())).collect();
+        if self.disk.is_none() || found.iter().all(Option::is_some) {
+            return found;
+        }
+        let missing: Vec<usize> = (0..keys.len()).filter(|&place| found[place].is_none()).collect();
+        let wanted: Vec<VerdictKey> = missing.iter().map(|&place| keys[place]).collect();
+        let on_disk = self.clone().on_disk("read", move |disk| disk.get(&wanted)).await.unwrap_or_default();
+        for (place, verdict) in missing.into_iter().zip(on_disk) {
+            if let Some(verdict) = verdict {
+                self.remember(keys[place], &verdict);
+                found[place] = Some(verdict);
+            }
+        }
+        found
+    }
+
+    /// Keeps verdicts.
+    pub async fn put(self: &Arc<Self>, verdicts: Vec<(VerdictKey, Verdict)>) {
+        for (key, verdict) in &verdicts {
+            self.remember(*key, verdict);
+        }
+        if self.disk.is_some() && !verdicts.is_empty() {
+            self.clone().on_disk("written", move |disk| disk.put(&verdicts)).await;
+        }
+    }
+
+    fn remember(&self, key: VerdictKey, verdict: &Verdict) {
+        if self.memory.len() >= self.max_entries {
+            // Which ones go does not matter much: those still asked for come back from disk.
+            let some: Vec<VerdictKey> =
+                self.memory.iter().take(self.max_entries / 10 + 1).map(|entry| *entry.key()).collect();
+            for key in some {
+                self.memory.remove(&key);
+            }
+        }
+        self.memory.insert(key, verdict.clone());
+    }
+
+    /// Works on the file, on a thread that may block.
+    async fn on_disk<T: Send + 'static>(
+        self: Arc<Self>,
+        what: &'static str,
+        work: impl FnOnce(&mut Disk) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let done = tokio::task::spawn_blocking(move || {
+            let disk = self.disk.as_ref()?;
+            let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
+            match work(&mut disk) {
+                Ok(done) => Some(done),
+                Err(error) => {
+                    if !std::mem::replace(&mut disk.warned, true) {
+                        tracing::warn!("kept verdicts could not be {what}: {error}");
+                    }
+                    None
+                }
+            }
+        });
+        done.await.ok().flatten()
+    }
+}
+
+struct Disk {
+    connection: Connection,
+    max_bytes: i64,
+    warned: bool,
+}
+
+/// How long another process may hold the file.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Seconds after which a verdict that is used again is marked so.
+const FRESH_SECONDS: i64 = 3_600;
+
+/// Changes with the table; a file of another form is begun anew.
+const FORM: i64 = 1;
+
+impl Disk {
+    fn open(file: &Path, max_bytes: i64) -> Result<Self, JudgeError> {
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| JudgeError::Cache(error.to_string()))?;
+        }
+        Self::open_file(file, max_bytes).map_err(|error| JudgeError::Cache(error.to_string()))
+    }
+
+    fn open_file(file: &Path, max_bytes: i64) -> rusqlite::Result<Self> {
+        let mut connection = Connection::open(file)?;
+        connection.busy_timeout(PATIENCE)?;
+        // WAL: readers do not wait for a writer. A crash of the machine may cost the last verdicts, not the file.
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let form: i64 = change.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if form != FORM {
+            change.execute_batch(
+                "DROP TABLE IF EXISTS verdicts;
+                 CREATE TABLE verdicts (
+                     key BLOB PRIMARY KEY, consistency REAL, think_quality REAL, used INTEGER NOT NULL
+                 ) WITHOUT ROWID;",
+            )?;
+            change.pragma_update(None, "user_version", FORM)?;
+        }
+        change.commit()?;
+        Ok(Self { connection, max_bytes, warned: false })
+    }
+
+    fn get(&mut self, keys: &[VerdictKey]) -> rusqlite::Result<Vec<Option<Verdict>>> {
+        let now = seconds_now();
+        let mut stale = Vec::new();
+        let mut found = Vec::with_capacity(keys.len());
+        {
+            let mut select = self
+                .connection
+                .prepare("SELECT consistency, think_quality, used FROM verdicts WHERE key = ?1")?;
+            for key in keys {
+                let kept = select
+                    .query_row([&key[..]], |row| {
+                        let verdict =
+                            Verdict { consistency: row.get(0)?, think_quality: row.get(1)?, note: None };
+                        Ok((verdict, row.get::<_, i64>(2)?))
+                    })
+                    .optional()?;
+                if kept.as_ref().is_some_and(|(_, used)| used + FRESH_SECONDS < now) {
+                    stale.push(key);
+                }
+                found.push(kept.map(|(verdict, _)| verdict));
+            }
+        }
+        if !stale.is_empty() {
+            let change = self.connection.transaction()?;
+            for key in stale {
+                change.execute("UPDATE verdicts SET used = ?1 WHERE key = ?2", params![now, &key[..]])?;
+            }
+            change.commit()?;
+        }
+        Ok(found)
+    }
+
+    fn put(&mut self, verdicts: &[(VerdictKey, Verdict)]) -> rusqlite::Result<()> {
+        let now = seconds_now();
+        let change = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        {
+            let mut insert = change.prepare("INSERT OR REPLACE INTO verdicts VALUES (?1, ?2, ?3, ?4)")?;
+            for (key, verdict) in verdicts {
+                insert.execute(params![&key[..], verdict.consistency, verdict.think_quality, now])?;
+            }
+        }
+        change.commit()?;
+        self.make_room()
+    }
+
+    /// Deletes a fifth of the verdicts, those not used for longest, when the file is full; its pages are used again.
+    fn make_room(&mut self) -> rusqlite::Result<()> {
+        let pragma = |name: &str| -> rusqlite::Result<i64> {
+            self.connection.pragma_query_value(None, name, |row| row.get(0))
+        };
+        let bytes = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
+        if bytes > self.max_bytes {
+            self.connection.execute(
+                "DELETE FROM verdicts WHERE key IN
+                 (SELECT key FROM verdicts ORDER BY used, key LIMIT (SELECT count(*) / 5 + 1 FROM verdicts))",
+                [],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Since 1970, as SQLite keeps numbers.
+fn seconds_now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(quality: f64) -> Verdict {
+        Verdict { consistency: Some(1.0), think_quality: Some(quality), note: None }
+    }
+
+    fn key(number: u32) -> VerdictKey {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&number.to_le_bytes());
+        key
+    }
+
+    #[tokio::test]
+    async fn verdicts_are_there_for_another_store_on_the_same_file_even_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("deep/verdicts.sqlite");
+        let one = Arc::new(VerdictStore::open(Some(&file), 10, 10));
+        let two = Arc::new(VerdictStore::open(Some(&file), 10, 10));
+        one.put(vec![(key(1), verdict(0.3))]).await;
+        assert_eq!(two.get(vec![key(2), key(1)]).await, [None, Some(verdict(0.3))]);
+        two.put(vec![(key(2), Verdict { think_quality: None, ..verdict(0.0) })]).await;
+        assert_eq!(one.get(vec![key(2)]).await[0].as_ref().unwrap().think_quality, None, "None stays None");
+    }
+
+    #[tokio::test]
+    async fn memory_and_file_stay_within_their_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("verdicts.sqlite");
+        let store = Arc::new(VerdictStore::open(Some(&file), 100, 1));
+        for batch in 0..20 {
+            store.put((0..2_000).map(|number| (key(batch * 2_000 + number), verdict(0.5))).collect()).await;
+        }
+        assert!(store.memory.len() <= 100);
+        let mut disk = store.disk.as_ref().unwrap().lock().unwrap();
+        let kept: i64 =
+            disk.connection.query_row("SELECT count(*) FROM verdicts", [], |row| row.get(0)).unwrap();
+        assert!((5_000..30_000).contains(&kept), "{kept}");
+        disk.max_bytes = 1;
+        disk.make_room().unwrap();
+        let left: i64 =
+            disk.connection.query_row("SELECT count(*) FROM verdicts", [], |row| row.get(0)).unwrap();
+        assert_eq!(left, kept - (kept / 5 + 1));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_store_costs_the_sharing_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("verdicts.sqlite");
+        std::fs::write(&file, "not a database, and longer than its header would be".repeat(100)).unwrap();
+        let store = Arc::new(VerdictStore::open(Some(&file), 10, 1));
+        assert!(store.disk.is_none());
+        store.put(vec![(key(1), verdict(0.3))]).await;
+        assert_eq!(store.get(vec![key(1)]).await, [Some(verdict(0.3))]);
+    }
+}

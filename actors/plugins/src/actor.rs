@@ -1,0 +1,55 @@
+//! The actor that scores the batches of one reward component.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use rewards::RewardBatch;
+use runtime::Request;
+
+use crate::scored::Scored;
+use crate::scorer::Scorer;
+
+/// Messages to a reward actor.
+pub enum RewardMsg {
+    /// Score these completions.
+    Score(Request<Arc<RewardBatch>, Scored>),
+}
+
+/// The actor.
+pub struct RewardActor;
+
+impl Actor for RewardActor {
+    type Msg = RewardMsg;
+    type State = Scorer;
+    type Arguments = Scorer;
+
+    async fn pre_start(&self, _: ActorRef<RewardMsg>, scorer: Scorer) -> Result<Scorer, ActorProcessingErr> {
+        Ok(scorer)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<RewardMsg>,
+        message: RewardMsg,
+        scorer: &mut Scorer,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            RewardMsg::Score(request) => {
+                if let Some((batch, mut reply)) = request.begin() {
+                    tokio::select! {
+                        scored = scorer.score(batch) => reply.send(scored),
+                        // A run that stops does not wait for a reward that is slow.
+                        () = reply.abandoned() => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<RewardMsg>, scorer: &mut Scorer) -> Result<(), ActorProcessingErr> {
+        scorer.close().await;
+        Ok(())
+    }
+}
+

@@ -1,0 +1,35 @@
+//! Reward actors: one reward component each, scoring a step's completions.
+//!
+//! A [`RewardSource`] is what a scenario says of a reward. It opens a [`Scorer`] (a reward in Rust, a child process or an
+//! HTTP server), which a [`RewardActor`] owns; after a failure the same source opens the next one. Child processes and
+//! servers exchange the same JSON (`protocol`, version 1), which `docs/plugins.md` defines.
+//!
+//! - `REWARD-1` a missing score stays `None` and is counted by its cause. A reward that fails, or returns the wrong
+//!   number of scores, gives `None` for the whole batch, with the reason.
+//! - `REWARD-4` scoring blocks no thread of the async runtime: a reward in Rust runs on a blocking thread.
+//! - `PLUGIN-1` every batch is answered within the plug-in's own time limits, if only with the reason for a failure.
+//! - `PLUGIN-2` an answer counts for the batch that it names and for no other.
+//! - `PLUGIN-3` when a reward is dropped, its child process and all processes that the child started are killed and
+//!   reaped.
+
+#![warn(missing_docs)]
+
+mod actor;
+mod child;
+mod error;
+mod http;
+mod process;
+mod protocol;
+mod sample;
+mod scored;
+mod scorer;
+mod source;
+mod trial;
+
+pub use actor::{RewardActor, RewardMsg};
+pub use error::PluginError;
+pub use sample::sample_batch;
+pub use scored::{Failure, Scored};
+pub use scorer::Scorer;
+pub use source::RewardSource;
+pub use trial::{TriedReward, try_plugins};

@@ -1,0 +1,37 @@
+//! The batch that a reward is tried on before there are completions of the run's own.
+
+use std::sync::Arc;
+
+use rewards::{ParserOptions, Question, RewardBatch, RewardItem, Verdict, is_correct, parse_completion};
+
+/// A batch to try a reward out on: one prompt, a completion that thinks and is right, one that does not and is wrong.
+pub fn sample_batch() -> Arc<RewardBatch> {
+    let question = Arc::new(Question {
+        id: "probe".into(),
+        text: "Which sound comes first?".into(),
+        choices: vec!["dog".into(), "bell".into()],
+        answer: "dog".into(),
+        audio_path: "probe.wav".into(),
+        ..Question::default()
+    });
+    let item = |completion: &str, verdict| {
+        let parsed = parse_completion(completion, &ParserOptions::default());
+        RewardItem {
+            question: question.clone(),
+            group: 0,
+            completion: completion.into(),
+            correct: is_correct(&parsed, &question),
+            parsed,
+            completion_tokens: completion.split_whitespace().count(),
+            truncated: false,
+            duration_seconds: Some(2.4),
+            verdict,
+        }
+    };
+    let verdict = Verdict { consistency: Some(1.0), think_quality: Some(1.0), note: None };
+    let items = vec![
+        item("<think> a bark , then a bell </think> <answer> dog </answer>", Some(verdict)),
+        item("<answer> bell </answer>", None),
+    ];
+    Arc::new(RewardBatch { step: 1, total_steps: 1, group_size: 2, microbatch: 0, items })
+}

@@ -1,0 +1,82 @@
+//! Trying out the plug-ins of a scenario before anything is trained on them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rewards::RewardRegistry;
+use scenarios::{Experiment, PLUGIN_KINDS};
+
+use crate::error::PluginError;
+use crate::sample::sample_batch;
+use crate::scored::Scored;
+use crate::source::RewardSource;
+
+/// A plug-in that was started and asked.
+pub struct TriedReward {
+    /// What the formula calls it.
+    pub name: String,
+    /// The arms that have it like this.
+    pub arms: Vec<String>,
+    /// What it said of [`sample_batch`] and how long that took, its start included; or why it can't be used, in a line.
+    pub outcome: Result<(Scored, f64), PluginError>,
+}
+
+impl fmt::Display for TriedReward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            Ok((scored, seconds)) => {
+                let score =
+                    |score: &Option<f64>| score.map_or_else(|| "none".into(), |score| format!("{score:.3}"));
+                let scores: Vec<String> = scored.scores.iter().map(score).collect();
+                write!(
+                    f,
+                    "reward `{}` answers, after {seconds:.1} s; two trial completions score {}",
+                    self.name,
+                    scores.join(" and ")
+                )
+            }
+            Err(problem) => write!(f, "reward `{}` (arms {}): {problem}", self.name, self.arms.join(", ")),
+        }
+    }
+}
+
+/// Starts every plug-in of the arms that learn from rewards, side by side, each one only once however many arms have it,
+/// and gives it two completions to score.
+pub async fn try_plugins(experiment: &Experiment) -> Vec<TriedReward> {
+    let mut wanted: BTreeMap<(String, String), (RewardSource, Vec<String>)> = BTreeMap::new();
+    // What is looked at is not in it.
+    let registry = Arc::new(RewardRegistry::new());
+    for arm in &experiment.arms {
+        if arm.method != scenarios::Method::Grpo {
+            continue;
+        }
+        for (name, spec) in &arm.rewards {
+            if PLUGIN_KINDS.contains(&spec.kind.as_str()) {
+                let key = (name.clone(), format!("{} {}", spec.kind, spec.options));
+                let source = || RewardSource::new(name, spec.clone(), registry.clone());
+                wanted.entry(key).or_insert_with(|| (source(), Vec::new())).1.push(arm.name.clone());
+            }
+        }
+    }
+    let trials: Vec<_> = wanted
+        .into_values()
+        .map(|(source, arms)| (source.name().to_owned(), arms, tokio::spawn(trial(source))))
+        .collect();
+    let mut tried = Vec::with_capacity(trials.len());
+    for (name, arms, trial) in trials {
+        let outcome = trial.await.unwrap_or_else(|error| Err(PluginError::Trial(error.to_string())));
+        tried.push(TriedReward { name, arms, outcome });
+    }
+    tried
+}
+
+async fn trial(source: RewardSource) -> Result<(Scored, f64), PluginError> {
+    let started = Instant::now();
+    let mut scorer = source.open()?;
+    let scored = scorer.probe(sample_batch()).await;
+    let seconds = started.elapsed().as_secs_f64();
+    scorer.close().await;
+    Ok((scored?, seconds))
+}

@@ -1,0 +1,62 @@
+//! `environment.json`: the machine and the arguments of a run.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::RecordsError;
+use crate::files::replace_file;
+use crate::run_dir::RunDir;
+
+/// The content of `environment.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Environment {
+    /// The sandbox's own version.
+    pub version: String,
+    /// The scenario file as it was given.
+    pub scenario: PathBuf,
+    /// The folder that relative paths of rewards start from, absolute.
+    pub scenario_folder: Option<PathBuf>,
+    /// The command line.
+    pub arguments: Vec<String>,
+    /// Where tensors are: `Cpu` or `Cuda(0)`.
+    pub device: String,
+    /// Arms that train at the same time.
+    pub arms_side_by_side: usize,
+    /// libtorch threads of each of them; 0 leaves the choice to libtorch.
+    pub threads_per_arm: Option<usize>,
+    /// CPU cores of the machine.
+    pub cores: usize,
+    /// `linux`, …
+    pub operating_system: String,
+    /// `x86_64`, …
+    pub architecture: String,
+    /// The process that trains.
+    pub process_id: u32,
+}
+
+impl Environment {
+    /// The environment of a recorded run; `None` if it can't be read.
+    pub fn read(run_dir: &RunDir) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(run_dir.environment()).ok()?).ok()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// [`RecordsError::Write`].
+    pub fn write(&self, run_dir: &RunDir) -> Result<(), RecordsError> {
+        let json = serde_json::to_string_pretty(self).expect("text and numbers");
+        replace_file(&run_dir.environment(), format!("{json}\n").as_bytes())
+    }
+
+    /// The folder that the relative paths of a scenario start from: the scenario's own folder, or, for the
+    /// `scenario.toml` of a run directory, the folder of the scenario that run was made from.
+    pub fn scenario_folder(scenario: &Path) -> PathBuf {
+        let folder = scenario.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = std::path::absolute(folder.unwrap_or(Path::new("."))).unwrap_or_default();
+        let recorded = Environment::read(&RunDir::new(&folder));
+        recorded.and_then(|recorded| recorded.scenario_folder).unwrap_or(folder)
+    }
+}

@@ -1,0 +1,250 @@
+//! Where everything is in a run directory. No other file of the workspace spells these names.
+//!
+//! ```text
+//! scenario.toml  environment.json  run.log  control.jsonl  control.json  summary.json  summary.md  report.html
+//! ARM/seed-N/    status.json  metrics.jsonl  rollouts.jsonl  eval.jsonl  checkpoints/step-000300/
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use crate::arm_id::ArmId;
+use crate::error::RecordsError;
+use crate::evaluation::Evaluation;
+use crate::journal::JournalEntry;
+use crate::jsonl::{check_format, read_rows, refuse_newer};
+use crate::metrics::StepMetrics;
+use crate::status::Status;
+
+/// A run directory. Nothing is read or created until a method says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir(PathBuf);
+
+/// The folder of an arm under one seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArmDir(PathBuf);
+
+/// A JSON-lines file of an arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ArmFile {
+    /// One line per training step.
+    Metrics,
+    /// One line per completion.
+    Rollouts,
+    /// One line per evaluation of a suite.
+    Evaluations,
+}
+
+impl ArmFile {
+    /// All of them.
+    pub const ALL: [ArmFile; 3] = [ArmFile::Metrics, ArmFile::Rollouts, ArmFile::Evaluations];
+
+    /// The file's name within the arm's folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            ArmFile::Metrics => "metrics.jsonl",
+            ArmFile::Rollouts => "rollouts.jsonl",
+            ArmFile::Evaluations => "eval.jsonl",
+        }
+    }
+}
+
+impl RunDir {
+    /// The file names below are relative to this one.
+    pub const JOURNAL: &str = "control.jsonl";
+
+    /// The run directory at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        RunDir(path.into())
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The resolved scenario; its presence makes a directory a run directory.
+    pub fn scenario(&self) -> PathBuf {
+        self.0.join("scenario.toml")
+    }
+
+    /// The machine and the arguments of the run, see [`Environment`](crate::Environment).
+    pub fn environment(&self) -> PathBuf {
+        self.0.join("environment.json")
+    }
+
+    /// The log of the process.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("run.log")
+    }
+
+    /// Every change and command of the run, see [`JournalEntry`].
+    pub fn journal(&self) -> PathBuf {
+        self.0.join(Self::JOURNAL)
+    }
+
+    /// The address and the token of the control channel, while the run lives.
+    pub fn control(&self) -> PathBuf {
+        self.0.join("control.json")
+    }
+
+    /// The report's figures.
+    pub fn summary_json(&self) -> PathBuf {
+        self.0.join("summary.json")
+    }
+
+    /// The report as Markdown.
+    pub fn summary_markdown(&self) -> PathBuf {
+        self.0.join("summary.md")
+    }
+
+    /// The report as a page.
+    pub fn report(&self) -> PathBuf {
+        self.0.join("report.html")
+    }
+
+    /// The folder of an arm under one seed.
+    pub fn arm(&self, id: &ArmId) -> ArmDir {
+        ArmDir(self.0.join(id.folder()))
+    }
+
+    /// The arms that have a folder, sorted by name, each with its seeds in rising order.
+    ///
+    /// # Errors
+    /// [`RecordsError::Read`].
+    pub fn arms(&self) -> Result<Vec<(String, Vec<(u64, ArmDir)>)>, RecordsError> {
+        let mut arms = Vec::new();
+        for folder in subfolders(&self.0)? {
+            let mut seeds = Vec::new();
+            for seed_folder in subfolders(&folder)? {
+                if let Some(seed) = ArmId::seed_of_folder(&file_name(&seed_folder)) {
+                    seeds.push((seed, ArmDir(seed_folder)));
+                }
+            }
+            seeds.sort_by_key(|(seed, _)| *seed);
+            if !seeds.is_empty() {
+                arms.push((file_name(&folder), seeds));
+            }
+        }
+        Ok(arms)
+    }
+
+    /// All complete lines of the journal, oldest first; none if nothing was ever changed.
+    ///
+    /// # Errors
+    /// [`RecordsError`]: the file can't be read, or a line of it is no entry.
+    pub fn read_journal(&self) -> Result<Vec<JournalEntry>, RecordsError> {
+        read_rows(&self.journal(), "an entry of a journal")
+    }
+}
+
+impl ArmDir {
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A JSON-lines file of the arm.
+    pub fn file(&self, file: ArmFile) -> PathBuf {
+        self.0.join(file.name())
+    }
+
+    /// One line per training step, see [`StepMetrics`].
+    pub fn metrics(&self) -> PathBuf {
+        self.file(ArmFile::Metrics)
+    }
+
+    /// One line per completion, see [`Rollout`](crate::Rollout).
+    pub fn rollouts(&self) -> PathBuf {
+        self.file(ArmFile::Rollouts)
+    }
+
+    /// One line per evaluation of a suite, see [`Evaluation`].
+    pub fn evaluations(&self) -> PathBuf {
+        self.file(ArmFile::Evaluations)
+    }
+
+    /// The arm's state, see [`Status`].
+    pub fn status(&self) -> PathBuf {
+        self.0.join(Self::STATUS)
+    }
+
+    /// The name of [`ArmDir::status`] within the folder.
+    pub const STATUS: &str = "status.json";
+
+    /// The folder that holds the checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.0.join("checkpoints")
+    }
+
+    /// The checkpoint written after `step` steps.
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.checkpoints().join(format!("step-{step:06}"))
+    }
+
+    /// The metrics of all steps, in order.
+    ///
+    /// # Errors
+    /// [`RecordsError`]: the file can't be read, or a line of it is no metrics row.
+    pub fn read_metrics(&self) -> Result<Vec<StepMetrics>, RecordsError> {
+        read_rows(&self.metrics(), "a line of metrics")
+    }
+
+    /// The metrics of all steps as plain JSON objects, to compare every field of two runs.
+    ///
+    /// # Errors
+    /// As [`ArmDir::read_metrics`].
+    pub fn read_metrics_as_json(
+        &self,
+    ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, RecordsError> {
+        check_format(&self.metrics())?;
+        read_rows(&self.metrics(), "a line of metrics")
+    }
+
+    /// All evaluations, in order.
+    ///
+    /// # Errors
+    /// [`RecordsError`]: the file can't be read, or a line of it is no evaluation.
+    pub fn read_evaluations(&self) -> Result<Vec<Evaluation>, RecordsError> {
+        read_rows(&self.evaluations(), "an evaluation")
+    }
+
+    /// The arm's last written status; `None` if it has none or it can't be understood, as when the run was killed
+    /// before the arm began.
+    ///
+    /// # Errors
+    /// [`RecordsError::NewerFormat`].
+    pub fn read_status(&self) -> Result<Option<Status>, RecordsError> {
+        let Ok(json) = std::fs::read(self.status()) else { return Ok(None) };
+        refuse_newer(&self.status(), &json)?;
+        Ok(serde_json::from_slice(&json).ok())
+    }
+
+    /// Refuses an arm whose files are of a newer format, before anything in them is changed.
+    ///
+    /// # Errors
+    /// [`RecordsError::NewerFormat`].
+    pub fn check_formats(&self) -> Result<(), RecordsError> {
+        self.read_status()?;
+        ArmFile::ALL.iter().try_for_each(|&file| check_format(&self.file(file)))
+    }
+}
+
+/// The folders within one, sorted by name.
+fn subfolders(path: &Path) -> Result<Vec<PathBuf>, RecordsError> {
+    let list = || {
+        let mut folders = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+        folders.sort();
+        Ok(folders)
+    };
+    list().map_err(RecordsError::reading(path))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

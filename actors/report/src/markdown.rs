@@ -1,0 +1,258 @@
+//! `summary.md`: the figures as aligned Markdown tables, readable in a terminal as they stand.
+
+use std::fmt::Write as _;
+
+use crate::arm_summary::{ArmSummary, Score};
+use crate::paper::Benchmarks;
+use crate::plots::axes::signed;
+use crate::stats::Estimate;
+use crate::summary::Summary;
+
+impl Summary {
+    /// The whole of `summary.md`.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let mut out = format!("# {}\n\n", self.run);
+        if self.suites.is_empty() {
+            out.push_str("Nothing has been evaluated yet.\n\n");
+        }
+        for suite in &self.suites {
+            let _ = writeln!(out, "## {suite}\n");
+            out.push_str(&markdown_table(&self.results(suite, true)));
+            out.push_str(
+                "\nAccuracy in percent with 95 % Wilson intervals, pooled over seeds. Think: completions that think. \
+                 Consistent, quality: of those. The paper's: MMAU / MMAR / AIR.\n\n",
+            );
+            let by_difficulty = self.by_difficulty(suite);
+            if by_difficulty.len() > 1 {
+                out.push_str("### By difficulty\n\n");
+                out.push_str(&markdown_table(&by_difficulty));
+                out.push('\n');
+            }
+        }
+        if !self.contributions.is_empty() {
+            out.push_str("## What each reward contributed\n\n");
+            out.push_str(&markdown_table(&self.contribution_rows()));
+            out.push_str(
+                "\nIntervals take the arms' completions as independent; they cover the questions and the sampling, \
+                 not what another training seed would do.\n\n",
+            );
+        }
+        let groups = self.group_rows();
+        if groups.len() > 1 {
+            out.push_str("## Groups\n\n");
+            out.push_str(&markdown_table(&groups));
+            out.push('\n');
+        }
+        if !self.notes.is_empty() {
+            out.push_str("## Notes\n\n");
+            for note in &self.notes {
+                let _ = writeln!(out, "- {}", cell_text(note));
+            }
+        }
+        out
+    }
+
+    /// The table of results for a terminal, columns aligned by spaces: beside the paper's figures where `width`
+    /// columns have room for them.
+    #[must_use]
+    pub fn terminal_table(&self, width: usize) -> String {
+        let mut out = String::new();
+        for suite in &self.suites {
+            if self.suites.len() > 1 {
+                let _ = writeln!(out, "{suite}");
+            }
+            let whole = plain_table(&self.results(suite, true));
+            let fits = whole.lines().all(|line| line.chars().count() <= width);
+            out.push_str(&if fits { whole } else { plain_table(&self.results(suite, false)) });
+        }
+        out
+    }
+
+    fn results(&self, suite: &str, with_paper: bool) -> Vec<Vec<String>> {
+        let levels = self.difficulties(suite);
+        let mut head = vec!["Arm".to_owned(), "Accuracy".to_owned()];
+        head.extend(levels.iter().cloned());
+        head.extend(["Think", "Consistent", "Quality", "Tokens"].map(str::to_owned));
+        if with_paper {
+            head.extend(["Paper: Qwen2-Audio", "Qwen2.5-Omni"].map(str::to_owned));
+        }
+        let mut rows = vec![head];
+        for arm in &self.arms {
+            let mut row = vec![arm.name.clone()];
+            if let Some(eval) = arm.evals.get(suite) {
+                let all = &eval.overall;
+                row.push(interval(all.accuracy));
+                row.extend(
+                    levels.iter().map(|level| percent(eval.at(level).and_then(|score| score.accuracy))),
+                );
+                row.push(percent(all.think_rate));
+                row.push(percent(all.consistency));
+                row.push(all.think_quality.map_or_else(dash, |quality| format!("{:.2}", quality.value)));
+                row.push(all.completion_tokens.map_or_else(dash, |tokens| format!("{tokens:.1}")));
+            } else {
+                row.push("not yet".to_owned());
+                row.extend(std::iter::repeat_n(dash(), levels.len() + 4));
+            }
+            if with_paper {
+                row.push(arm.paper.map_or_else(dash, |paper| benchmarks(&paper.qwen2_audio)));
+                row.push(arm.paper.map_or_else(dash, |paper| benchmarks(&paper.qwen2_5_omni)));
+            }
+            rows.push(row);
+        }
+        rows
+    }
+
+    fn by_difficulty(&self, suite: &str) -> Vec<Vec<String>> {
+        let levels = self.difficulties(suite);
+        let mut head = vec!["Arm".to_owned()];
+        for level in &levels {
+            head.extend([format!("{level}: accuracy"), "no-think".to_owned(), "n".to_owned()]);
+        }
+        let mut rows = vec![head];
+        if levels.is_empty() {
+            return rows;
+        }
+        for arm in &self.arms {
+            let Some(eval) = arm.evals.get(suite) else {
+                continue;
+            };
+            let mut row = vec![arm.name.clone()];
+            for level in &levels {
+                let score = eval.at(level);
+                row.push(interval(score.and_then(|score| score.accuracy)));
+                row.push(interval(score.and_then(Score::no_think_rate)));
+                row.push(score.map_or_else(dash, |score| score.counts.n.to_string()));
+            }
+            rows.push(row);
+        }
+        rows
+    }
+
+    fn contribution_rows(&self) -> Vec<Vec<String>> {
+        let mut rows =
+            vec![["Adding", "Figure", "Difference", "95 % interval", ""].map(str::to_owned).to_vec()];
+        for comparison in &self.contributions {
+            for (at, difference) in comparison.differences.iter().enumerate() {
+                let whose =
+                    if at == 0 { format!("{} ({})", comparison.adds, comparison.arm) } else { String::new() };
+                let (value, range) = difference.estimate.map_or_else(
+                    || (dash(), dash()),
+                    |found| (format!("{} {}", signed(found.value, 1), difference.unit), signed_range(&found)),
+                );
+                rows.push(vec![whose, difference.figure.clone(), value, range, difference.verdict.clone()]);
+            }
+        }
+        rows
+    }
+
+    fn group_rows(&self) -> Vec<Vec<String>> {
+        let mut rows =
+            vec![["Arm", "Dispatched", "Trained", "Excluded", "Adds up"].map(str::to_owned).to_vec()];
+        for arm in &self.arms {
+            let Some(groups) = &arm.groups else { continue };
+            let excluded = groups.excluded.iter().map(|(reason, count)| format!("{count} {reason}"));
+            let excluded = excluded.collect::<Vec<_>>().join(", ");
+            rows.push(vec![
+                arm.name.clone(),
+                groups.dispatched.to_string(),
+                groups.trained.to_string(),
+                if excluded.is_empty() { "0".to_owned() } else { excluded },
+                if groups.adds_up() { "yes" } else { "NO" }.to_owned(),
+            ]);
+        }
+        rows
+    }
+
+    /// The difficulties any arm was evaluated at on a suite, in the order of the fullest list.
+    pub(super) fn difficulties(&self, suite: &str) -> Vec<String> {
+        let levels = |arm: &ArmSummary| -> Vec<String> {
+            let eval = arm.evals.get(suite);
+            eval.into_iter().flat_map(|eval| &eval.by_difficulty).map(|(name, _)| name.clone()).collect()
+        };
+        self.arms.iter().map(levels).max_by_key(Vec::len).unwrap_or_default()
+    }
+}
+
+fn dash() -> String {
+    "–".to_owned()
+}
+
+fn percent(estimate: Option<Estimate>) -> String {
+    estimate.map_or_else(dash, |found| format!("{:.1}", found.value * 100.0))
+}
+
+fn interval(estimate: Option<Estimate>) -> String {
+    estimate.map_or_else(dash, |found| {
+        format!("{:.1} [{:.1}, {:.1}]", found.value * 100.0, found.low * 100.0, found.high * 100.0)
+    })
+}
+
+fn signed_range(estimate: &Estimate) -> String {
+    format!("[{}, {}]", signed(estimate.low, 1), signed(estimate.high, 1))
+}
+
+fn benchmarks(figures: &Benchmarks) -> String {
+    format!("{:.1} / {:.1} / {:.1}", figures.mmau, figures.mmar, figures.air)
+}
+
+/// Text that keeps to its cell or list item.
+fn cell_text(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
+}
+
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
+    (0..columns).map(|at| width(at).unwrap_or(0)).collect()
+}
+
+fn markdown_table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| cell_text(cell)).collect()).collect();
+    let widths = widths(&rows);
+    let mut out = String::new();
+    for (at, row) in rows.iter().enumerate() {
+        for (cell, &width) in row.iter().zip(&widths) {
+            let _ = write!(out, "| {cell:width$} ");
+        }
+        out.push_str("|\n");
+        if at == 0 {
+            for &width in &widths {
+                let _ = write!(out, "|{}", "-".repeat(width + 2));
+            }
+            out.push_str("|\n");
+        }
+    }
+    out
+}
+
+fn plain_table(rows: &[Vec<String>]) -> String {
+    let widths = widths(rows);
+    let mut out = String::new();
+    for (at, row) in rows.iter().enumerate() {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+        if at == 0 {
+            let rules: Vec<String> = widths.iter().map(|&width| "─".repeat(width)).collect();
+            out.push_str(&rules.join("  "));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_cells_keep_to_themselves() {
+        let rows = vec![vec!["Arm".into(), "x".into()], vec!["a|b\nc".into(), "–".into()]];
+        assert_eq!(markdown_table(&rows), "| Arm    | x |\n|--------|---|\n| a\\|b c | – |\n");
+        let rows = vec![vec!["Arm".into(), "x".into()], vec!["base".into(), "1".into()]];
+        assert_eq!(plain_table(&rows), "Arm   x\n────  ─\nbase  1\n");
+    }
+}

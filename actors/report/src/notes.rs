@@ -1,0 +1,84 @@
+//! What a reader should know before trusting the figures of a run.
+
+use std::collections::BTreeSet;
+
+use records::JournalEntry;
+
+use crate::arm_summary::ArmSummary;
+use crate::recorded::RecordedRun;
+
+/// A note on an arm whose conditions were changed while it ran: the table shows the scenario's formula.
+fn changed(run: &RecordedRun, arm: &str, seed: u64) -> Option<String> {
+    let id = records::ArmId::new(arm, seed);
+    let of_arm = |entry: &&JournalEntry| entry.id == id;
+    let first = run.changes.iter().find(of_arm)?;
+    let times = run.changes.iter().filter(of_arm).count();
+    Some(format!(
+        "{arm} (seed {seed}) was changed while it ran ({times}×, first at step {}); control.jsonl has what it was \
+         trained under.",
+        first.step
+    ))
+}
+
+/// All notes, arm by arm.
+pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for arm in arms {
+        if arm.seeds.is_empty() {
+            notes.push(format!("{} has not started.", arm.name));
+        }
+        notes.extend(arm.seeds.iter().filter_map(|seed| changed(run, &arm.name, seed.seed)));
+        for seed in &arm.seeds {
+            let of = seed.total_steps.map_or_else(String::new, |total| format!(" of {total}"));
+            let why = seed.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            let what = match seed.status.as_str() {
+                "done" => continue,
+                "failed" => "failed",
+                "stopped" => "was stopped",
+                "running" => "was still running, or killed,",
+                "paused" => "is paused, or was killed in a pause,",
+                _ => "has no readable status",
+            };
+            notes.push(format!("{} (seed {}) {what} at step {}{of}{why}.", arm.name, seed.seed, seed.step));
+        }
+        for (suite, eval) in &arm.evals {
+            let evaluated = eval.steps.len();
+            let steps: BTreeSet<u64> = eval.steps.values().copied().collect();
+            if steps.len() > 1 {
+                let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
+                let steps = steps.join(", ");
+                notes.push(format!("{} on {suite} pools evaluations at different steps: {steps}.", arm.name));
+            }
+            if evaluated < arm.seeds.len() {
+                let of = arm.seeds.len();
+                notes.push(format!(
+                    "{} on {suite}: {evaluated} of {of} seeds are evaluated so far.",
+                    arm.name
+                ));
+            }
+        }
+        if !arm.seeds.is_empty() && arm.evals.is_empty() {
+            notes.push(format!("{} has not been evaluated yet.", arm.name));
+        }
+        for (component, causes) in &arm.missing {
+            let counts: Vec<String> =
+                causes.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
+            let (total, counts) = (causes.values().sum::<u64>(), counts.join(", "));
+            notes.push(format!("{}: {total} scores of `{component}` could not be had ({counts}).", arm.name));
+        }
+        if let Some(groups) = arm.groups.as_ref().filter(|groups| !groups.adds_up()) {
+            notes.push(format!(
+                "{}: {} groups were dispatched, but {} trained and {} excluded.",
+                arm.name,
+                groups.dispatched,
+                groups.trained,
+                groups.excluded.values().sum::<u64>()
+            ));
+        }
+    }
+    let unreadable: u64 = run.arms.iter().flat_map(|arm| &arm.seeds).map(|seed| seed.unreadable).sum();
+    if unreadable > 0 {
+        notes.push(format!("{unreadable} recorded lines could not be read and are left out."));
+    }
+    notes
+}

@@ -1,0 +1,106 @@
+//! `report.html`: lays the figures, plots and completions out by `page/report.html`, a template that escapes
+//! whatever it is given; only the drawings of `plots`, which escape for themselves, go in as they are.
+
+mod cards;
+mod curves;
+mod overview;
+
+use std::hash::{BuildHasher, RandomState};
+
+use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, value::Serde};
+use records::GroupCounts;
+use serde::Serialize;
+
+use self::{
+    cards::ArmCompletions,
+    curves::{Figure, Panel},
+    overview::{SuiteView, Tile, ContributionView},
+};
+use crate::plots::axes::signed;
+use crate::plots::style;
+use crate::recorded::RecordedRun;
+use crate::summary::Summary;
+
+/// What the template is given.
+#[derive(Serialize)]
+struct View<'a> {
+    nonce: String,
+    css: &'static str,
+    js: &'static str,
+    summary: &'a Summary,
+    /// Style classes by arm.
+    styles: Vec<String>,
+    /// Whether its groups add up, by arm.
+    adds_up: Vec<bool>,
+    tiles: Vec<Tile>,
+    suites: Vec<SuiteView>,
+    training: Vec<Figure>,
+    held_out: Vec<Figure>,
+    components: Vec<Panel>,
+    emergence: Vec<Panel>,
+    contributions: Vec<ContributionView<'a>>,
+    completions: Vec<ArmCompletions>,
+    environment: &'a [(String, String)],
+}
+
+/// Renders the page.
+pub(super) fn render(run: &RecordedRun, summary: &Summary) -> Result<String, Error> {
+    let mut page = Environment::new();
+    page.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    page.set_auto_escape_callback(|_| AutoEscape::Html);
+    page.add_filter("percent", |share: f64| format!("{:.1}", share * 100.0));
+    page.add_filter("fixed", |value: f64, decimals: usize| format!("{value:.decimals$}"));
+    page.add_filter("signed", signed);
+    page.add_filter("duration", duration);
+    page.add_template("report.html", include_str!("page/report.html"))?;
+    let view = View {
+        // The one script that may run carries a word that no completion can have known.
+        nonce: format!("{:016x}{:016x}", RandomState::new().hash_one(1), RandomState::new().hash_one(2)),
+        css: include_str!("page/page.css"),
+        js: include_str!("page/page.js"),
+        summary,
+        styles: (0..summary.arms.len()).map(style).collect(),
+        adds_up: summary
+            .arms
+            .iter()
+            .map(|arm| arm.groups.as_ref().is_none_or(GroupCounts::adds_up))
+            .collect(),
+        tiles: overview::tiles(summary),
+        suites: summary.suites.iter().map(|suite| SuiteView::of(summary, suite)).collect(),
+        training: curves::training(run),
+        held_out: curves::held_out(run),
+        components: curves::components(run),
+        emergence: curves::no_think_by_difficulty(run),
+        contributions: summary
+            .contributions
+            .iter()
+            .map(|item| ContributionView::of(item, &summary.contributions))
+            .collect(),
+        completions: run.arms.iter().enumerate().map(|(at, arm)| ArmCompletions::of(at, arm)).collect(),
+        environment: &run.environment,
+    };
+    page.get_template("report.html")?.render(Serde(&view))
+}
+
+/// `95` → `1 min 35 s`.
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round().max(0.0) as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, _) if seconds < 10.0 => format!("{seconds:.1} s"),
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_like_durations() {
+        assert_eq!(duration(4.26), "4.3 s");
+        assert_eq!(duration(95.0), "1 min 35 s");
+        assert_eq!(duration(7260.0), "2 h 1 min");
+    }
+}

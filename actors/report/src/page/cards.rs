@@ -1,0 +1,122 @@
+//! Completions with their breakdown, a card each.
+
+use records::Phase;
+use rewards::Mode;
+use serde::Serialize;
+
+use crate::completions::{Pick, pick};
+use crate::plots::style;
+use crate::recorded::RecordedArm;
+
+/// Completions shown of each arm.
+const SHOWN: usize = 12;
+
+/// The completions shown of an arm.
+#[derive(Serialize)]
+pub(super) struct ArmCompletions {
+    arm: String,
+    style: String,
+    cards: Vec<Card>,
+}
+
+/// A completion with its breakdown.
+#[derive(Serialize)]
+pub(super) struct Card {
+    origin: String,
+    difficulty: Option<String>,
+    kind: Option<String>,
+    question: String,
+    choices: Vec<Choice>,
+    audio: Option<String>,
+    thinks: bool,
+    think: Option<String>,
+    answer: Option<String>,
+    /// The text as it came, where the parts do not tell all of it.
+    verbatim: Option<String>,
+    correct: bool,
+    well_formed: bool,
+    truncated: bool,
+    tokens: Option<u64>,
+    components: Vec<Bar>,
+    reward: Option<f64>,
+    advantage: Option<f64>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Choice {
+    text: String,
+    gold: bool,
+    given: bool,
+}
+
+/// A reward component: its value, and where its bar starts and how long it is, in percent.
+#[derive(Serialize)]
+pub(super) struct Bar {
+    name: String,
+    value: Option<f64>,
+    start: f64,
+    length: f64,
+    negative: bool,
+    /// Whether the arm's formula names it.
+    used: bool,
+}
+
+impl ArmCompletions {
+    pub(super) fn of(at: usize, arm: &RecordedArm) -> Self {
+        let digests: Vec<_> = arm.seeds.iter().map(|seed| (seed.seed, &seed.rollouts)).collect();
+        let picks = pick(&digests, SHOWN);
+        let values = picks.iter().flat_map(|pick| pick.rollout.components.values().flatten().copied());
+        let (low, high) =
+            values.fold((0.0f64, 1.0f64), |(low, high), value| (low.min(value), high.max(value)));
+        let cards = picks.iter().map(|pick| Card::of(pick, arm, (low, high))).collect();
+        Self { arm: arm.name.clone(), style: style(at), cards }
+    }
+}
+
+impl Card {
+    fn of(pick: &Pick<'_>, arm: &RecordedArm, (low, high): (f64, f64)) -> Self {
+        let rollout = pick.rollout;
+        let place = |value: f64| (value - low) / (high - low) * 100.0;
+        let bar = |(name, value): (&String, &Option<f64>)| {
+            let (start, end) = (place(0.0), place(value.unwrap_or(0.0)));
+            Bar {
+                name: name.clone(),
+                value: *value,
+                start: start.min(end),
+                length: (end - start).abs(),
+                negative: value.is_some_and(|value| value < 0.0),
+                used: arm.used.is_empty() || arm.used.contains(name),
+            }
+        };
+        let same = |a: &str, b: &str| a.trim().eq_ignore_ascii_case(b.trim());
+        let given = rollout.answer.as_deref();
+        let choice = |text: &String| Choice {
+            text: text.clone(),
+            gold: same(text, &rollout.answer_gold),
+            given: given.is_some_and(|given| same(text, given)),
+        };
+        let phase = match rollout.phase {
+            Phase::Train => "training",
+            Phase::Eval => "held out",
+        };
+        Self {
+            origin: format!("{phase}, step {}, seed {}", rollout.step, pick.seed),
+            difficulty: rollout.difficulty.map(|difficulty| difficulty.name().to_owned()),
+            kind: rollout.kind.clone(),
+            question: rollout.question.clone(),
+            choices: rollout.choices.iter().map(choice).collect(),
+            audio: rollout.audio_path.as_ref().map(|path| path.display().to_string()),
+            thinks: rollout.mode == Some(Mode::Think),
+            think: rollout.think.clone().filter(|think| !think.trim().is_empty()),
+            answer: rollout.answer.clone(),
+            verbatim: (!rollout.well_formed || rollout.truncated).then(|| rollout.completion.clone()),
+            correct: rollout.correct,
+            well_formed: rollout.well_formed,
+            truncated: rollout.truncated,
+            tokens: rollout.tokens,
+            components: rollout.components.iter().map(bar).collect(),
+            reward: rollout.reward,
+            advantage: rollout.advantage,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The top of the page: headline figures, the suites' tables and Figure 2, and what each reward contributed.
+
+use records::GroupCounts;
+use scenarios::Method;
+use serde::Serialize;
+
+use super::curves::Panel;
+use crate::arm_summary::{ArmSummary, Evaluation, Score};
+use crate::comparison::Comparison;
+use crate::plots::{interval, rates, style};
+use crate::stats::Estimate;
+use crate::summary::Summary;
+
+/// A headline figure.
+#[derive(Serialize)]
+pub(super) struct Tile {
+    label: String,
+    value: String,
+    detail: String,
+}
+
+/// The figures a reader wants before anything else.
+pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
+    let mut tiles = Vec::new();
+    let evaluated = |arm: &ArmSummary| summary.suites.first().and_then(|suite| arm.evals.get(suite)).cloned();
+    let pairs: Vec<_> = summary.arms.iter().filter_map(|arm| Some((arm, evaluated(arm)?))).collect();
+    let untrained = pairs.iter().find(|(arm, _)| arm.method == Some(Method::None));
+    let trained = || pairs.iter().filter(|(arm, _)| arm.method != Some(Method::None));
+    let value = |estimate: Option<Estimate>| estimate.map_or(f64::NEG_INFINITY, |found| found.value);
+    let percent = |estimate: &Estimate| format!("{:.1} %", estimate.value * 100.0);
+    let range =
+        |found: &Estimate| format!("{:.1}–{:.1}, n = {}", found.low * 100.0, found.high * 100.0, found.n);
+    let mut best = |label: &str, get: &dyn Fn(&Evaluation) -> Option<Estimate>| {
+        let top = trained().max_by(|a, b| value(get(&a.1)).total_cmp(&value(get(&b.1))));
+        if let Some((arm, found)) = top.and_then(|(arm, eval)| Some((arm, get(eval)?))) {
+            let from = untrained.and_then(|(_, eval)| get(eval));
+            let from = from.map_or_else(String::new, |base| format!("; untrained {}", percent(&base)));
+            let detail = format!("{} ({}){from}", arm.name, range(&found));
+            tiles.push(Tile { label: label.to_owned(), value: percent(&found), detail });
+        }
+    };
+    best("Highest accuracy", &|eval| eval.overall.accuracy);
+    best("Highest on hard questions", &|eval| eval.at("hard")?.accuracy);
+    let gap = |eval: &Evaluation| {
+        Some(eval.at("easy")?.no_think_rate()?.value - eval.at("hard")?.no_think_rate()?.value)
+    };
+    let widest =
+        trained().filter_map(|(arm, eval)| Some((arm, gap(eval)?))).max_by(|a, b| a.1.total_cmp(&b.1));
+    if let Some((arm, points)) = widest {
+        let base = untrained.and_then(|(_, eval)| gap(eval));
+        let base = base.map_or_else(String::new, |gap| format!("; untrained {:+.0}", gap * 100.0));
+        tiles.push(Tile {
+            label: "Widest split, easy − hard no-think".to_owned(),
+            value: format!("{:+.0} points", points * 100.0).replace('-', "−"),
+            detail: format!("{}{base}", arm.name).replace('-', "−"),
+        });
+    }
+    let groups = || summary.arms.iter().filter_map(|arm| arm.groups.as_ref());
+    let dispatched: u64 = groups().map(|groups| groups.dispatched).sum();
+    if dispatched > 0 {
+        let excluded: u64 = groups().flat_map(|groups| groups.excluded.values()).sum();
+        let whole = groups().all(GroupCounts::adds_up);
+        tiles.push(Tile {
+            label: "Groups sampled".to_owned(),
+            value: dispatched.to_string(),
+            detail: format!(
+                "{excluded} excluded; {}",
+                if whole { "all accounted for" } else { "they do NOT add up" }
+            ),
+        });
+    }
+    tiles
+}
+
+/// One suite's part of the page.
+#[derive(Serialize)]
+pub(super) struct SuiteView {
+    name: String,
+    difficulties: Vec<String>,
+    /// Whether the benchmark's own string match judges differently anywhere.
+    official: bool,
+    panels: Vec<Panel>,
+    shows_paper: bool,
+}
+
+impl SuiteView {
+    pub(super) fn of(summary: &Summary, suite: &str) -> Self {
+        let difficulties = summary.difficulties(suite);
+        let rates_of = |arm: &ArmSummary| -> Option<Vec<(String, Option<Estimate>)>> {
+            let eval = arm.evals.get(suite)?;
+            let at = |level: &String| eval.at(level).and_then(Score::no_think_rate);
+            Some(difficulties.iter().map(|level| (level.clone(), at(level))).collect())
+        };
+        let untrained = summary.arms.iter().find(|arm| arm.method == Some(Method::None));
+        let behind = untrained.and_then(rates_of);
+        let mut panels = Vec::new();
+        for (at, arm) in summary.arms.iter().enumerate().filter(|_| !difficulties.is_empty()) {
+            let Some(rates) = rates_of(arm) else { continue };
+            let is_base = untrained.is_some_and(|base| base.name == arm.name);
+            let behind = behind.as_deref().filter(|_| !is_base);
+            let svg = rates::panel(&arm.name, &style(at), &rates, behind, arm.adaptive);
+            panels.push(Panel { arm: arm.name.clone(), style: style(at), svg });
+        }
+        let evals = || summary.arms.iter().filter_map(|arm| arm.evals.get(suite));
+        Self {
+            name: suite.to_owned(),
+            difficulties,
+            official: evals().any(|eval| eval.overall.counts.correct != eval.overall.counts.correct_official),
+            panels,
+            shows_paper: summary.arms.iter().any(|arm| arm.paper.is_some()),
+        }
+    }
+}
+
+/// A comparison with its drawings.
+#[derive(Serialize)]
+pub(super) struct ContributionView<'a> {
+    comparison: &'a Comparison,
+    drawings: Vec<Option<String>>,
+}
+
+impl<'a> ContributionView<'a> {
+    pub(super) fn of(comparison: &'a Comparison, all: &[Comparison]) -> Self {
+        // Each figure on one scale over all comparisons, so that bars compare down the page.
+        let reach = |figure: &str| {
+            let same = all.iter().flat_map(|other| &other.differences).filter(|other| other.figure == figure);
+            let ends =
+                same.filter_map(|other| other.estimate).flat_map(|found| [found.low.abs(), found.high.abs()]);
+            ends.fold(1e-9, f64::max)
+        };
+        let drawings = comparison
+            .differences
+            .iter()
+            .map(|difference| Some(interval::draw(&difference.estimate?, reach(&difference.figure))))
+            .collect();
+        Self { comparison, drawings }
+    }
+}

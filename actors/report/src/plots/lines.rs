@@ -1,0 +1,295 @@
+//! Curves over training steps: the raw values of every seed faint, their smoothed mean on top, each line named at
+//! its end and, through its `data-` attributes, under the pointer.
+
+use std::fmt::Write as _;
+
+use super::axes::{Scale, escape, path, short, tick_text, ticks};
+use crate::stats::smooth;
+
+const WIDTH: f64 = 400.0;
+const HEIGHT: f64 = 224.0;
+const LEFT: f64 = 36.0;
+const RIGHT: f64 = 112.0;
+const TOP: f64 = 10.0;
+const BOTTOM: f64 = 32.0;
+/// Points drawn of one line at most: about one for each pixel of a phone.
+const MOST_POINTS: usize = 240;
+/// Points of the smoothed line offered to the pointer.
+const MOST_HOVERED: usize = 80;
+/// Distance between the names at the ends of lines.
+const LABEL_GAP: f64 = 12.5;
+/// Letters of a name that fit beside the plot.
+const LABEL_LETTERS: usize = 16;
+
+/// One named line.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// What it is called at its end.
+    pub label: String,
+    /// Style classes, see [`super::style`].
+    pub style: String,
+    /// (step, value), one list for each seed, steps ascending.
+    pub seeds: Vec<Vec<(f64, f64)>>,
+}
+
+/// A plot of lines over steps.
+#[derive(Clone, Debug)]
+pub(crate) struct LinePlot {
+    /// What is plotted, read out to those who do not see it.
+    pub title: String,
+    /// The range of values, where it is known beforehand (a share is 0 to 1).
+    pub range: Option<(f64, f64)>,
+    /// Whether to smooth; evaluations are few and are joined as they are.
+    pub smoothed: bool,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+/// A line worked out: its mean over seeds, smoothed or not, and the raw values behind it.
+struct Drawn<'a> {
+    line: &'a Line,
+    main: Vec<(f64, f64)>,
+    raw: Vec<Vec<(f64, f64)>>,
+}
+
+impl LinePlot {
+    /// Draws it; nothing where no line has a point.
+    pub(crate) fn draw(&self) -> Option<String> {
+        let drawn: Vec<Drawn<'_>> = self.lines.iter().filter_map(|line| self.work_out(line)).collect();
+        let steps = drawn.iter().flat_map(|line| line.main.last()).map(|point| point.0);
+        let last = steps.fold(f64::NAN, f64::max);
+        if !last.is_finite() {
+            return None;
+        }
+        let first = drawn.iter().flat_map(|line| line.main.first()).map(|point| point.0).fold(last, f64::min);
+        let (low, high) = self.range.unwrap_or_else(|| value_range(&drawn));
+        let x = Scale { from: (first, last.max(first + 1.0)), to: (LEFT, WIDTH - RIGHT) };
+        let y = Scale { from: (low, high), to: (HEIGHT - BOTTOM, TOP) };
+        let mut svg = String::new();
+        let ends: Vec<String> = drawn
+            .iter()
+            .filter_map(|line| Some(format!("{} {}", line.line.label, short(line.main.last()?.1))))
+            .collect();
+        let _ = write!(
+            svg,
+            r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" class="plot lines" role="img" aria-label="{}. At the end: {}." data-x="{} {} {LEFT} {}" data-y="{low} {high} {} {TOP}">"#,
+            escape(&self.title),
+            escape(&ends.join(", ")),
+            x.from.0,
+            x.from.1,
+            WIDTH - RIGHT,
+            HEIGHT - BOTTOM,
+        );
+        frame(&mut svg, &x, &y);
+        for line in &drawn {
+            draw_line(&mut svg, line, &x, &y);
+        }
+        labels(&mut svg, &drawn, &y);
+        svg.push_str("<g class=\"cursor\"></g></svg>");
+        Some(svg)
+    }
+
+    fn work_out<'a>(&self, line: &'a Line) -> Option<Drawn<'a>> {
+        let mean = mean_over_seeds(&line.seeds);
+        if mean.is_empty() {
+            return None;
+        }
+        let main = if self.smoothed { smooth(&mean, (mean.len() as f64 / 15.0).max(5.0)) } else { mean };
+        let raw = line.seeds.iter().map(|seed| thin(seed, MOST_POINTS)).collect();
+        Some(Drawn { line, main: thin_keeping_ends(&main, MOST_POINTS), raw })
+    }
+}
+
+/// The mean of the seeds that have a value at a step.
+fn mean_over_seeds(seeds: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> =
+        seeds.iter().flatten().copied().filter(|point| point.1.is_finite()).collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    points
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|same| (same[0].0, same.iter().map(|point| point.1).sum::<f64>() / same.len() as f64))
+        .collect()
+}
+
+/// At most `most` points, each the mean of a run of neighbours.
+fn thin(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    let size = points.len().div_ceil(most).max(1);
+    let mean =
+        |run: &[(f64, f64)], get: fn(&(f64, f64)) -> f64| run.iter().map(get).sum::<f64>() / run.len() as f64;
+    points.chunks(size).map(|run| (mean(run, |point| point.0), mean(run, |point| point.1))).collect()
+}
+
+/// At most `most` of the points, the first and the last among them.
+fn thin_keeping_ends(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    if points.len() <= most || most < 2 {
+        return points.to_vec();
+    }
+    (0..most).map(|at| points[at * (points.len() - 1) / (most - 1)]).collect()
+}
+
+/// The range of the smoothed lines and of all but the most extreme raw values, with some air. A spike of one
+/// step (of the KL divergence, say) must not flatten everything else.
+fn value_range(drawn: &[Drawn<'_>]) -> (f64, f64) {
+    let mut values: Vec<f64> =
+        drawn.iter().flat_map(|line| &line.raw).flatten().map(|point| point.1).collect();
+    values.retain(|value| value.is_finite());
+    values.sort_by(f64::total_cmp);
+    let trim = values.len() / 100;
+    let main = || drawn.iter().flat_map(|line| &line.main).map(|point| point.1);
+    let low = main().chain(values.get(trim).copied()).fold(f64::INFINITY, f64::min);
+    let high = main().chain(values.iter().rev().nth(trim).copied()).fold(f64::NEG_INFINITY, f64::max);
+    let air = ((high - low) * 0.05).max(high.abs().max(1e-6) * 0.01);
+    // Keep zero as the floor of what is never negative.
+    (if low >= 0.0 && low < 0.4 * high { 0.0 } else { low - air }, high + air)
+}
+
+fn frame(svg: &mut String, x: &Scale, y: &Scale) {
+    let (left, right) = (LEFT, WIDTH - RIGHT);
+    let marks = ticks(y.from.0, y.from.1, 4);
+    let step = if marks.len() > 1 { marks[1] - marks[0] } else { y.from.1 - y.from.0 };
+    for mark in &marks {
+        let at = y.at(*mark);
+        let class = if mark.abs() < step * 1e-6 { "grid zero" } else { "grid" };
+        let _ = write!(
+            svg,
+            r#"<path class="{class}" d="M{left} {at:.1}H{right}"/><text class="tick" x="{}" y="{:.1}" text-anchor="end">{}</text>"#,
+            left - 6.0,
+            at + 3.5,
+            tick_text(*mark, step)
+        );
+    }
+    let marks = ticks(x.from.0, x.from.1, 5);
+    let step = if marks.len() > 1 { marks[1] - marks[0] } else { 1.0 };
+    for mark in marks {
+        let _ = write!(
+            svg,
+            r#"<text class="tick" x="{:.1}" y="{}" text-anchor="middle">{}</text>"#,
+            x.at(mark),
+            HEIGHT - BOTTOM + 15.0,
+            tick_text(mark, step)
+        );
+    }
+    let _ = write!(
+        svg,
+        r#"<text class="tick" x="{:.1}" y="{}" text-anchor="middle">step</text>"#,
+        (left + right) / 2.0,
+        HEIGHT - 3.0
+    );
+}
+
+fn draw_line(svg: &mut String, line: &Drawn<'_>, x: &Scale, y: &Scale) {
+    let at = |point: &(f64, f64)| (x.at(point.0), y.at(point.1).clamp(y.to.1, y.to.0));
+    let hovered: Vec<String> = thin_keeping_ends(&line.main, MOST_HOVERED)
+        .iter()
+        .map(|point| format!("{}:{:.4}", point.0.round(), point.1))
+        .collect();
+    let label = escape(&line.line.label);
+    let _ = write!(
+        svg,
+        r#"<g class="series {}" data-label="{label}" data-points="{}">"#,
+        line.line.style,
+        hovered.join(" ")
+    );
+    for raw in &line.raw {
+        let _ = write!(svg, r#"<path class="raw" d="{}"/>"#, path(raw.iter().map(at)));
+    }
+    let _ = write!(svg, r#"<path class="main" d="{}"/>"#, path(line.main.iter().map(at)));
+    // A handful of points, evaluations above all, are marked: a lone one would not show as a line.
+    if line.main.len() <= 12 {
+        for (x, y) in line.main.iter().map(at) {
+            let _ = write!(svg, r#"<circle class="dot" cx="{x:.1}" cy="{y:.1}" r="2.6"/>"#);
+        }
+    }
+    svg.push_str("</g>");
+}
+
+/// The names at the line ends, moved apart where they would overlap.
+fn labels(svg: &mut String, drawn: &[Drawn<'_>], y: &Scale) {
+    let mut ends: Vec<(f64, &Drawn<'_>)> = drawn
+        .iter()
+        .filter_map(|line| Some((y.at(line.main.last()?.1).clamp(y.to.1, y.to.0), line)))
+        .collect();
+    ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let wanted: Vec<f64> = ends.iter().map(|end| end.0).collect();
+    let placed = apart(&wanted, LABEL_GAP, (TOP, HEIGHT - BOTTOM));
+    let right = WIDTH - RIGHT;
+    for ((from, line), to) in ends.iter().zip(placed) {
+        let _ = write!(
+            svg,
+            r#"<g class="series end {}" data-label="{}"><path class="leader" d="M{} {from:.1}L{} {to:.1}"/><text class="name" x="{}" y="{:.1}">{}</text></g>"#,
+            line.line.style,
+            escape(&line.line.label),
+            right + 1.0,
+            right + 9.0,
+            right + 12.0,
+            to + 3.5,
+            escape(&clip(&line.line.label, LABEL_LETTERS))
+        );
+    }
+}
+
+/// Moves ascending places apart to at least `gap`, staying within `range` as long as they fit.
+fn apart(wanted: &[f64], gap: f64, (low, high): (f64, f64)) -> Vec<f64> {
+    let mut placed: Vec<f64> = Vec::with_capacity(wanted.len());
+    for &want in wanted {
+        let least = placed.last().map_or(low, |before| before + gap);
+        placed.push(want.max(least));
+    }
+    let mut most = high;
+    for place in placed.iter_mut().rev() {
+        *place = place.min(most);
+        most = *place - gap;
+    }
+    placed
+}
+
+/// The text, its end cut where it is too long.
+fn clip(text: &str, letters: usize) -> String {
+    if text.chars().count() <= letters {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(letters - 1).collect();
+    out.push('…');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plot(seeds: Vec<Vec<(f64, f64)>>) -> LinePlot {
+        let line = Line { label: "<b>".into(), style: "s0".into(), seeds };
+        LinePlot { title: "reward".into(), range: None, smoothed: true, lines: vec![line] }
+    }
+
+    #[test]
+    fn labels_move_apart_and_stay_inside() {
+        assert_eq!(apart(&[10.0, 11.0, 50.0], 12.0, (0.0, 100.0)), [10.0, 22.0, 50.0]);
+        assert_eq!(apart(&[97.0, 99.0], 12.0, (0.0, 100.0)), [88.0, 100.0]);
+    }
+
+    #[test]
+    fn a_plot_without_points_is_not_drawn() {
+        assert_eq!(plot(vec![vec![]]).draw(), None);
+    }
+
+    #[test]
+    fn one_step_draws_and_names_are_escaped() {
+        let svg = plot(vec![vec![(1.0, 0.5)]]).draw().unwrap();
+        assert!(svg.contains("&lt;b&gt;") && !svg.contains("<b>"), "{svg}");
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn seeds_are_averaged_where_they_have_values() {
+        let mean = mean_over_seeds(&[vec![(1.0, 2.0), (2.0, 4.0)], vec![(1.0, 4.0)]]);
+        assert_eq!(mean, [(1.0, 3.0), (2.0, 4.0)]);
+    }
+
+    #[test]
+    fn thinning_keeps_the_last_point() {
+        let points: Vec<(f64, f64)> = (0..1000).map(|at| (f64::from(at), f64::from(at))).collect();
+        let thinned = thin_keeping_ends(&points, 10);
+        assert_eq!((thinned.len(), thinned[0].0, thinned[9].0), (10, 0.0, 999.0));
+    }
+}

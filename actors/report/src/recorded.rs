@@ -1,0 +1,199 @@
+//! Finds the arms and seeds of a run directory and reads their files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use records::{ArmDir, Evaluation, JournalEntry, RecordsError, RunDir, Status, StepMetrics, for_each_line};
+use rewards::Formula;
+use scenarios::{ArmConfig, Method, WeightConfig};
+
+use crate::completions::RolloutDigest;
+use crate::error::ReportError;
+
+/// Everything the report reads from a run directory.
+#[derive(Debug)]
+pub(crate) struct RecordedRun {
+    /// The directory's own name.
+    pub name: String,
+    /// Arms in the scenario's order; then those it does not name.
+    pub arms: Vec<RecordedArm>,
+    /// Evaluation suites in the order they were first met.
+    pub suites: Vec<String>,
+    /// `environment.json` flattened to one value per dotted name.
+    pub environment: Vec<(String, String)>,
+    /// What was changed while it ran, in order.
+    pub changes: Vec<JournalEntry>,
+}
+
+/// One arm: what the scenario says of it, and its seeds.
+#[derive(Debug, Default)]
+pub(crate) struct RecordedArm {
+    pub name: String,
+    pub method: Option<Method>,
+    pub formula: Option<String>,
+    pub weights: Vec<(String, WeightConfig)>,
+    /// The reward components in its formula; it may log others.
+    pub used: Vec<String>,
+    /// Whether one of those is the adaptive-think reward.
+    pub adaptive: bool,
+    pub seeds: Vec<RecordedSeed>,
+}
+
+/// The files of one arm and seed.
+#[derive(Debug)]
+pub(crate) struct RecordedSeed {
+    pub seed: u64,
+    /// `None` if the arm was never started, or its status can't be read.
+    pub status: Option<Status>,
+    /// By step; where a resumed run wrote a step twice, the later line counts.
+    pub metrics: BTreeMap<u64, StepMetrics>,
+    /// By suite, then step.
+    pub evals: BTreeMap<String, BTreeMap<u64, Evaluation>>,
+    pub rollouts: RolloutDigest,
+    /// Whole lines of any of the files that could not be read.
+    pub unreadable: u64,
+}
+
+impl RecordedRun {
+    /// Reads the directory.
+    pub(super) fn read(run_dir: &RunDir) -> Result<Self, ReportError> {
+        let mut arms = scenario_arms(&run_dir.scenario());
+        let mut suites = Vec::new();
+        for (folder, seed_dirs) in run_dir.arms()? {
+            let seeds = seed_dirs
+                .iter()
+                .map(|(seed, dir)| RecordedSeed::read(dir, *seed, &mut suites))
+                .collect::<Result<Vec<_>, _>>()?;
+            let statuses = || seeds.iter().filter_map(|seed| seed.status.as_ref());
+            let name = statuses().next().map_or(folder, |status| status.id.arm.clone());
+            let method = statuses().next().map(|status| status.method);
+            let at = arms.iter().position(|arm| arm.name == name).unwrap_or_else(|| {
+                arms.push(RecordedArm { name, ..RecordedArm::default() });
+                arms.len() - 1
+            });
+            arms[at].method = arms[at].method.or(method);
+            arms[at].seeds.extend(seeds);
+        }
+        let path = run_dir.path();
+        if arms.is_empty() {
+            return Err(ReportError::NotARun { path: path.into() });
+        }
+        let name = path.canonicalize().map_or_else(|_| file_name(path), |whole| file_name(&whole));
+        let environment = environment(&run_dir.environment());
+        let mut changes = match run_dir.read_journal() {
+            Err(newer @ RecordsError::NewerFormat { .. }) => return Err(newer.into()),
+            // A journal that can't be read costs its notes, not the report.
+            changes => changes.unwrap_or_default(),
+        };
+        changes.retain(|entry| entry.change.is_some());
+        Ok(Self { name, arms, suites, environment, changes })
+    }
+}
+
+impl RecordedSeed {
+    fn read(dir: &ArmDir, seed: u64, suites: &mut Vec<String>) -> Result<Self, RecordsError> {
+        let mut unreadable = 0;
+        let mut metrics = BTreeMap::new();
+        unreadable += for_each_line(&dir.metrics(), |line| {
+            let row: StepMetrics = serde_json::from_slice(line)?;
+            metrics.insert(row.step(), row);
+            Ok(())
+        })?;
+        let mut evals: BTreeMap<String, BTreeMap<u64, Evaluation>> = BTreeMap::new();
+        unreadable += for_each_line(&dir.evaluations(), |line| {
+            let row: Evaluation = serde_json::from_slice(line)?;
+            if !suites.contains(&row.suite) {
+                suites.push(row.suite.clone());
+            }
+            evals.entry(row.suite.clone()).or_default().insert(row.step, row);
+            Ok(())
+        })?;
+        let rollouts = RolloutDigest::read(&dir.rollouts())?;
+        unreadable += rollouts.unreadable;
+        let status = dir.read_status()?;
+        let seed = status.as_ref().map_or(seed, |status| status.id.seed);
+        Ok(Self { seed, status, metrics, evals, rollouts, unreadable })
+    }
+
+    /// The last step this seed is known to have reached.
+    pub(super) fn step(&self) -> u64 {
+        let trained = self.metrics.keys().next_back().copied();
+        self.status.as_ref().map(|status| status.step).or(trained).unwrap_or(0)
+    }
+
+    /// How many steps it was to take, if known.
+    pub(super) fn total_steps(&self) -> Option<u64> {
+        let recorded = self.metrics.values().next_back().map(StepMetrics::total_steps);
+        self.status.as_ref().map(|status| status.total_steps).or(recorded)
+    }
+}
+
+/// The arms that `scenario.toml` names, in its order. A scenario that this version no longer reads costs the
+/// formulas, not the report.
+fn scenario_arms(path: &Path) -> Vec<RecordedArm> {
+    let Ok(experiment) = scenarios::load(path, &[], &[], None) else {
+        return Vec::new();
+    };
+    experiment.arms.into_iter().map(RecordedArm::of).collect()
+}
+
+impl RecordedArm {
+    fn of(arm: ArmConfig) -> Self {
+        let shaping = Some(arm.shaping).filter(|_| arm.method == Method::Grpo);
+        let formula = shaping.as_ref().and_then(|shaping| {
+            let rewards = arm.rewards.keys().map(String::as_str);
+            Formula::parse(&shaping.formula, rewards, shaping.weights.keys().map(String::as_str)).ok()
+        });
+        let used: Vec<String> =
+            formula.iter().flat_map(Formula::component_names).map(str::to_owned).collect();
+        let adaptive =
+            |name: &String| arm.rewards.get(name).is_some_and(|spec| spec.kind == "adaptive-think");
+        let weighs =
+            |name: &String| formula.as_ref().is_some_and(|found| found.weight_names().any(|w| w == name));
+        Self {
+            name: arm.name,
+            method: Some(arm.method),
+            adaptive: used.iter().any(adaptive),
+            weights: shaping
+                .into_iter()
+                .flat_map(|shaping| shaping.weights)
+                .filter(|(name, _)| weighs(name))
+                .collect(),
+            formula: formula.as_ref().map(|found| found.text().to_owned()),
+            used,
+            seeds: Vec::new(),
+        }
+    }
+}
+
+fn environment(path: &Path) -> Vec<(String, String)> {
+    let value = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let mut out = Vec::new();
+    flatten("", &value.unwrap_or_default(), &mut out);
+    out
+}
+
+fn flatten(name: &str, value: &serde_json::Value, out: &mut Vec<(String, String)>) {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                flatten(&name, value, out);
+            }
+        }
+        Value::Array(items) => {
+            let words =
+                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+            out.push((name.to_owned(), words.collect::<Vec<_>>().join(" ")));
+        }
+        Value::String(text) => out.push((name.to_owned(), text.clone())),
+        Value::Null => {}
+        Value::Bool(_) | Value::Number(_) => out.push((name.to_owned(), value.to_string())),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,107 @@
+use std::fs;
+use std::path::PathBuf;
+
+use super::{fabricate, *};
+
+/// Every figure an SVG holds must be a number a browser can place.
+fn assert_sound(page: &str) {
+    for broken in ["NaN", "inf,", "Infinity", "undefined"] {
+        let drawings = page.split("<svg").skip(1).filter_map(|rest| rest.split("</svg>").next());
+        assert!(drawings.into_iter().all(|svg| !svg.contains(broken)), "a drawing holds {broken}");
+    }
+}
+
+#[test]
+fn a_whole_run_is_reported_on() {
+    let temporary = tempfile::tempdir().unwrap();
+    let kept = std::env::var_os("REPORT_FIXTURE").map(PathBuf::from);
+    let dir = kept.unwrap_or_else(|| temporary.path().join("ablation-20250131-120000"));
+    fs::create_dir_all(&dir).unwrap();
+    fabricate::run(&dir, &[1, 2, 3], 300);
+    let summary = write_report(&RunDir::new(&dir)).unwrap();
+    assert_eq!(summary.arms.len(), 8);
+    assert_eq!(summary.arms[0].name, "base");
+    // Three seeds of 3 × 128 questions.
+    assert_eq!(summary.arms[3].evals["builtin:soundscapes"].overall.counts.n, 3 * 384);
+    assert!(!summary.complete, "the last seed of the last arm was killed");
+    let page = fs::read_to_string(dir.join("report.html")).unwrap();
+    assert_sound(&page);
+    assert!(page.contains("Qwen2-Audio-7B") && page.contains("67.7"));
+    let markdown = fs::read_to_string(dir.join("summary.md")).unwrap();
+    assert!(markdown.contains("63.8 / 50.2 / 64.5"), "{markdown}");
+    let json: serde_json::Value =
+        serde_json::from_slice(&fs::read(dir.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(json["arms"][5]["adaptive"], true);
+}
+
+#[test]
+fn nothing_of_a_completion_reaches_the_page_unescaped() {
+    let dir = tempfile::tempdir().unwrap();
+    fabricate::run(dir.path(), &[1], 6);
+    write_report(&RunDir::new(dir.path())).unwrap();
+    let page = fs::read_to_string(dir.path().join("report.html")).unwrap();
+    assert!(page.contains("&lt;script&gt;alert("), "the hostile completion is shown");
+    assert!(!page.contains("<script>") && !page.contains("<img"));
+    // One style, one script, and nothing that points outside.
+    assert_eq!(page.matches("<script").count(), 1);
+    for outside in ["http://", "https://", "src=\"", "url(", "@import"] {
+        let found = page.replace("http://www.w3.org/2000/svg", "").contains(outside);
+        assert!(!found, "the page points outside with {outside}");
+    }
+}
+
+#[test]
+fn a_killed_run_tells_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    fabricate::run(dir.path(), &[1, 2], 30);
+    let summary = write_report(&RunDir::new(dir.path())).unwrap();
+    let killed = summary.arms.last().unwrap();
+    assert_eq!(killed.seeds[1].status, "running");
+    assert_eq!(killed.seeds[1].step, 20);
+    // The first seed's own account, 30 × 8, and the killed one's from its steps, 20 × 8.
+    assert_eq!(killed.groups.as_ref().unwrap().dispatched, 240 + 160);
+    assert!(
+        summary
+            .notes
+            .iter()
+            .any(|note| note.contains("seed 2) was still running, or killed, at step 20 of 30"))
+    );
+    assert!(
+        !summary.notes.iter().any(|note| note.contains("could not be read")),
+        "half a last line is no news"
+    );
+    // Step 7 of both seeds.
+    let missing = format!("{}: 128 scores of `think` could not be had (120 null, 8 timed_out).", killed.name);
+    assert!(summary.notes.contains(&missing), "{:?}", summary.notes);
+}
+
+#[test]
+fn a_run_that_has_only_begun_is_reported_on() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("scenario.toml"), "[[arm]]\nname = \"a\"\n[[arm]]\nname = \"b\"\n").unwrap();
+    fs::create_dir_all(dir.path().join("a/seed-7")).unwrap();
+    let summary = write_report(&RunDir::new(dir.path())).unwrap();
+    assert_eq!(summary.suites.len(), 0);
+    assert_eq!(summary.notes.iter().filter(|note| note.contains("b has not started")).count(), 1);
+    assert!(
+        fs::read_to_string(dir.path().join("summary.md")).unwrap().contains("Nothing has been evaluated yet")
+    );
+}
+
+#[test]
+fn a_directory_without_a_run_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(write_report(&RunDir::new(dir.path())), Err(ReportError::NotARun { .. })));
+    assert!(matches!(write_report(&RunDir::new(dir.path().join("gone"))), Err(ReportError::Read(_))));
+}
+
+#[test]
+fn the_terminal_gets_the_paper_only_where_it_fits() {
+    let dir = tempfile::tempdir().unwrap();
+    fabricate::run(dir.path(), &[1], 6);
+    let summary = write_report(&RunDir::new(dir.path())).unwrap();
+    assert!(summary.terminal_table(200).contains("Qwen2-Audio"));
+    let narrow = summary.terminal_table(100);
+    assert!(!narrow.contains("Qwen2-Audio"));
+    assert!(narrow.lines().all(|line| line.chars().count() <= 100), "{narrow}");
+}

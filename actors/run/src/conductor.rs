@@ -1,0 +1,328 @@
+//! The conductor: takes an arm's steps by calling the other actors.
+//!
+//! [`training_step`] is a GRPO step from its rows to its record, [`supervised_step`] likewise for supervised targets; each
+//! call in them is a file below `conductor/`. The rest of this file decides when the next step, evaluation or checkpoint
+//! is due.
+//!
+//! - `CONDUCT-1` every dispatched group is either trained on or excluded with a reason; the counts add up.
+//! - `CONDUCT-2` the completions of step `s` are sampled from weights no older than version `s − max_staleness`. With 0
+//!   all is synchronous, and a run on the CPU is reproducible bit for bit.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use records::{ArmState, ConditionsRecord, GroupCounts, Progress};
+use scenarios::Method;
+use tokio::sync::watch;
+
+use self::boundary::{Boundary, can_be_helped};
+use self::failures::{FailureWindows, StepFailures, check_clips};
+use self::generate::generate;
+use self::halt::{Halt, Stops};
+use self::judge::judge;
+use self::load::{load, load_targets};
+use self::position::Position;
+use self::record::{TrainedStep, record, record_targets};
+use self::score::score;
+use self::shape::shape;
+use self::train::{train, train_on_targets};
+use self::turn::{PendingStep, PendingSteps, StepStart, Turn};
+use crate::context::ArmContext;
+use crate::error::{EvaluationError, StepError};
+use crate::live::Conditions;
+use crate::messages::{ArmMsg, ConductorMsg, EvaluateQuery, EvaluatorMsg, StepsEnded};
+
+mod boundary;
+mod failures;
+mod generate;
+mod halt;
+pub(crate) mod items;
+pub(crate) mod judge;
+pub(crate) mod load;
+mod position;
+mod record;
+mod score;
+mod shape;
+mod train;
+mod turn;
+
+/// Takes GRPO step `step`, counted from 0, under `conditions`.
+async fn training_step(
+    arm: Arc<ArmContext>,
+    step: u64,
+    conditions: Arc<Conditions>,
+    turn: Turn,
+) -> Result<StepTaken, StepError> {
+    let loaded = load(&arm, step).await?;
+    let generated = generate(&arm, step, &loaded).await?;
+    let judged = judge(&arm, step, &conditions, &loaded, &generated).await?;
+    let scores = score(&arm, &conditions, &judged.batch).await?;
+    let (shaped, weights) = shape(&arm, step, &conditions, &scores).await?;
+    arm.live.keep_batch(judged.batch.clone());
+    // Up to `max_staleness` later steps come this far while the steps before them are trained on.
+    let start = turn.wait().await?;
+    let (report, groups) = train(&arm, &loaded, &generated, &shaped).await?;
+    let step = step + 1;
+    let trained =
+        TrainedStep { step, loaded, generated, judged, scores, shaped, weights, report, groups, start };
+    record(&arm, &trained).await?;
+    Ok(StepTaken { failures: Some(failures_of(&trained)), groups: trained.groups })
+}
+
+/// Takes supervised step `step`, counted from 0.
+async fn supervised_step(arm: Arc<ArmContext>, step: u64, turn: Turn) -> Result<StepTaken, StepError> {
+    let mut loaded = load_targets(&arm, step).await?;
+    let start = turn.wait().await?;
+    let report = train_on_targets(&arm, std::mem::take(&mut loaded.rows)).await?;
+    record_targets(&arm, step + 1, &loaded, report.as_ref(), &start).await?;
+    Ok(StepTaken { failures: None, groups: loaded.groups })
+}
+
+/// What the conductor needs to know of a step that was taken.
+struct StepTaken {
+    groups: GroupCounts,
+    /// GRPO only.
+    failures: Option<StepFailures>,
+}
+
+fn failures_of(trained: &TrainedStep) -> StepFailures {
+    let TrainedStep { judged, scores, shaped, .. } = trained;
+    StepFailures {
+        completions: judged.batch.items.len() as u64,
+        without_reward: shaped.rewards.iter().filter(|reward| reward.is_none()).count() as u64,
+        missing: scores.missing.clone(),
+        verdicts: judged.tally.requests,
+        verdicts_failed: judged.tally.failed(),
+    }
+}
+
+/// What a conductor is made of.
+pub(crate) struct ConductorArgs {
+    pub(crate) arm: Arc<ArmContext>,
+    /// Where it begins.
+    pub(crate) progress: Progress,
+    /// Turns true when the run is to stop.
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Receives [`ArmMsg::StepsEnded`] once.
+    pub(crate) supervisor: ActorRef<ArmMsg>,
+}
+
+/// The actor.
+pub(crate) struct Conductor;
+
+impl Actor for Conductor {
+    type Msg = ConductorMsg;
+    type State = ConductorArgs;
+    type Arguments = ConductorArgs;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<ConductorMsg>,
+        args: ConductorArgs,
+    ) -> Result<ConductorArgs, ActorProcessingErr> {
+        Ok(args)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<ConductorMsg>,
+        message: ConductorMsg,
+        args: &mut ConductorArgs,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ConductorMsg::TakeSteps => {
+                let ended = Box::new(StepLoop::new(args).run().await);
+                // If the supervisor has ended, nobody needs the result.
+                let _ = args.supervisor.cast(ArmMsg::StepsEnded { ended });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The loop over an arm's steps.
+struct StepLoop {
+    arm: Arc<ArmContext>,
+    supervisor: ActorRef<ArmMsg>,
+    position: Position,
+    stops: Stops,
+    boundary: Boundary,
+    failures: FailureWindows,
+    pending: PendingSteps<StepTaken>,
+}
+
+impl StepLoop {
+    fn new(args: &ConductorArgs) -> Self {
+        StepLoop {
+            position: Position::new(args.arm.clone(), args.progress.clone()),
+            stops: Stops { run: args.stop.clone(), arm: args.arm.live.stop_switch() },
+            arm: args.arm.clone(),
+            supervisor: args.supervisor.clone(),
+            boundary: Boundary::default(),
+            failures: FailureWindows::default(),
+            pending: PendingSteps::default(),
+        }
+    }
+
+    async fn run(mut self) -> StepsEnded {
+        let state = match self.take_steps().await {
+            Ok(()) => ArmState::Done,
+            Err(halt) => {
+                // Whatever the reason, what was learned so far is kept.
+                if let Err(unwritten) = self.write_checkpoint().await {
+                    tracing::warn!(arm = %self.arm.id, "no checkpoint at the end: {unwritten}");
+                }
+                match halt {
+                    Halt::Stopped => ArmState::Stopped,
+                    Halt::NeedsHelp(reason) | Halt::Failed(reason) => ArmState::Failed { reason },
+                }
+            }
+        };
+        StepsEnded { state, progress: self.position.progress, checkpoint: self.position.checkpoint }
+    }
+
+    async fn take_steps(&mut self) -> Result<(), Halt> {
+        if self.evaluation_is_due() {
+            self.evaluate().await?;
+        }
+        if self.arm.config.method == Method::None {
+            return Ok(());
+        }
+        while self.position.progress.step < self.arm.live.last_step() {
+            match self.next_step().await {
+                Err(Halt::NeedsHelp(reason)) if can_be_helped(&self.arm) => {
+                    // The pending steps were dispatched under conditions that do not work.
+                    self.pending.abort();
+                    self.boundary.pause_for_help(&self.arm, reason).await?;
+                }
+                taken => taken?,
+            }
+        }
+        if self.position.progress.step < self.arm.config.steps {
+            // A replay ends where the recorded arm did.
+            return Err(Halt::Stopped);
+        }
+        Ok(self.write_checkpoint().await?)
+    }
+
+    /// Dispatches steps up to `max_staleness` ahead, then finishes the oldest.
+    async fn next_step(&mut self) -> Result<(), Halt> {
+        let arm = self.arm.clone();
+        let ahead = if arm.config.method == Method::Grpo { arm.config.grpo.max_staleness } else { 0 };
+        let furthest = (self.position.progress.step + ahead).min(arm.live.last_step() - 1);
+        let mut next = self.position.progress.step + self.pending.0.len() as u64;
+        let mut started;
+        loop {
+            // What was ordered takes effect before the next step is dispatched.
+            self.cross_boundary(next + 1).await?;
+            started = Instant::now();
+            if next > furthest {
+                break;
+            }
+            self.dispatch(next)?;
+            next += 1;
+            if next > furthest {
+                break;
+            }
+        }
+        let Some(step) = self.pending.0.front_mut() else { return Ok(()) };
+        self.stops.unless_stopped(step.collected()).await?;
+        let taken = step.finish(StepStart { started, boundary: self.boundary.take_spent() }).await;
+        let taken = taken.inspect_err(|error| {
+            // Its weights are published, so it counts as taken although its rows are missing.
+            if let StepError::Unrecorded { groups, .. } = error {
+                self.position.progress.step += 1;
+                self.position.progress.groups.add(groups);
+            }
+        })?;
+        self.pending.0.pop_front();
+        self.position.progress.step += 1;
+        self.position.progress.groups.add(&taken.groups);
+        self.after_step().await?;
+        taken.failures.map_or(Ok(()), |failures| self.failures.check(&arm, failures))
+    }
+
+    fn dispatch(&mut self, step: u64) -> Result<(), Halt> {
+        let arm = self.arm.clone();
+        let pending = match arm.config.method {
+            Method::Grpo => {
+                let Some(conditions) = arm.live.in_force() else {
+                    return Err(Halt::Failed("the arm has no rewards to train on".into()));
+                };
+                let held = Some(conditions.clone());
+                PendingStep::spawn(step, held, |turn| training_step(arm, step, conditions, turn))
+            }
+            Method::Sft | Method::None => {
+                PendingStep::spawn(step, None, |turn| supervised_step(arm, step, turn))
+            }
+        };
+        self.pending.0.push_back(pending);
+        Ok(())
+    }
+
+    async fn after_step(&mut self) -> Result<(), Halt> {
+        let (step, config) = (self.position.progress.step, &self.arm.config);
+        let checkpoint_is_due = step < config.steps && every(config.checkpoint.every, step);
+        self.boundary.step_taken();
+        check_clips(&self.arm, &self.position.progress.groups)?;
+        if self.evaluation_is_due() {
+            self.evaluate().await?;
+        }
+        if checkpoint_is_due {
+            self.write_checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    async fn cross_boundary(&mut self, next: u64) -> Result<(), Halt> {
+        let StepLoop { arm, supervisor, position, stops, boundary, pending, .. } = self;
+        boundary.cross(arm, supervisor, position, stops, next, || conditions_of_next(arm, pending)).await
+    }
+
+    fn evaluation_is_due(&self) -> bool {
+        let (step, config) = (self.position.progress.step, &self.arm.config);
+        let due = match step {
+            0 => config.eval.at_start || config.method == Method::None,
+            _ => step == config.steps || every(config.eval.every, step),
+        };
+        due && self.position.progress.evaluated != Some(step)
+    }
+
+    async fn evaluate(&mut self) -> Result<(), Halt> {
+        let step = self.position.progress.step;
+        let slot = self.arm.slots.evaluator.clone();
+        let evaluating = slot.call(EvaluateQuery { step }, EvaluatorMsg::Evaluate);
+        let evaluated = self.stops.unless_stopped(evaluating).await?;
+        evaluated.map_err(|error| EvaluationError::Step(error.into()))??;
+        self.position.progress.evaluated = Some(step);
+        Ok(())
+    }
+
+    async fn write_checkpoint(&mut self) -> Result<(), CheckpointError> {
+        let conditions = conditions_of_next(&self.arm, &self.pending);
+        Ok(self.position.write_checkpoint(conditions).await?)
+    }
+}
+
+/// A checkpoint could not be written, which ends the arm: it would lose its work.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct CheckpointError(#[from] StepError);
+
+impl From<CheckpointError> for Halt {
+    fn from(error: CheckpointError) -> Self {
+        Halt::Failed(error.to_string())
+    }
+}
+
+/// The conditions of the oldest step that is not trained on yet, or of the step to be dispatched next.
+fn conditions_of_next(arm: &ArmContext, pending: &PendingSteps<StepTaken>) -> Option<ConditionsRecord> {
+    let oldest = pending.0.front().and_then(|step| step.conditions.clone());
+    oldest.or_else(|| arm.live.in_force()).map(|conditions| conditions.record())
+}
+
+/// Whether something that is due every `period` steps is due after `step`; a period of 0 means never.
+fn every(period: u64, step: u64) -> bool {
+    period > 0 && step.is_multiple_of(period)
+}

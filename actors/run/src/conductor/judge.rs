@@ -1,0 +1,89 @@
+//! Judging: parses the completions and asks the judge for verdicts on those that think.
+
+use std::sync::Arc;
+
+use judges::{JudgeMsg, JudgeTally};
+use model::Completion;
+use rewards::{FailureCause, RewardBatch, RewardItem};
+use workers::Generated;
+
+use super::items::reward_item;
+use super::load::Loaded;
+use crate::context::ArmContext;
+use crate::error::StepError;
+use crate::live::Conditions;
+
+/// The completions of a step, parsed and judged.
+pub(super) struct Judged {
+    /// What the rewards score, in the order of the completions.
+    pub(super) batch: Arc<RewardBatch>,
+    pub(super) tally: JudgeTally,
+    pub(super) seconds: f64,
+}
+
+/// Parses the completions of `step`, counted from 0, and adds the judge's verdicts where a reward needs them.
+pub(super) async fn judge(
+    arm: &ArmContext,
+    step: u64,
+    conditions: &Conditions,
+    loaded: &Loaded,
+    generated: &Generated,
+) -> Result<Judged, StepError> {
+    let group_size = arm.config.sampling.group_size;
+    let item = |(place, completion): (usize, &Completion)| {
+        let row = &loaded.rows[place / group_size];
+        let clip = row.prompt.clips.first();
+        RewardItem {
+            duration_seconds: clip.and_then(|clip| arm.processor.seconds(clip)),
+            ..reward_item(arm, &row.question, place / group_size, completion)
+        }
+    };
+    let mut items: Vec<RewardItem> = generated.completions.iter().enumerate().map(item).collect();
+    let (tally, seconds) = ask_judge(arm, conditions.need_verdicts(), &mut items).await?;
+    let batch = RewardBatch {
+        step: step + 1,
+        total_steps: arm.config.steps,
+        group_size,
+        microbatch: arm.config.grpo.micro_batch_prompts,
+        items,
+    };
+    Ok(Judged { batch: Arc::new(batch), tally, seconds })
+}
+
+/// Sets the verdicts of the completions that think, if they are `needed` or cost nothing. Returns the judge's tally and
+/// its time in seconds.
+pub(crate) async fn ask_judge(
+    arm: &ArmContext,
+    needed: bool,
+    items: &mut [RewardItem],
+) -> Result<(JudgeTally, f64), StepError> {
+    let nothing = (JudgeTally::default(), 0.0);
+    if !needed && !arm.always_judge {
+        return Ok(nothing);
+    }
+    let mut places = Vec::new();
+    let mut requests = Vec::new();
+    for (place, item) in items.iter().enumerate() {
+        if let Some(request) = item.judge_request() {
+            places.push(place);
+            requests.push(request);
+        }
+    }
+    if requests.is_empty() {
+        return Ok(nothing);
+    }
+    let judged = arm.slots.judge.call(requests, JudgeMsg::Judge).await?;
+    for (place, verdict) in places.into_iter().zip(judged.verdicts) {
+        items[place].verdict = Some(verdict);
+    }
+    if let Some(failure) = judged.first_failure.filter(|failure| failure.cause != FailureCause::Undecided) {
+        let cause = failure.cause.to_string();
+        let failure = format!(
+            "the judge gave no verdict on {} of {} completions; the first: {failure}",
+            judged.tally.failed(),
+            judged.tally.requests
+        );
+        arm.warn_repeated(arm.slots.judge.count_failure(&cause, &failure), &failure);
+    }
+    Ok((judged.tally, judged.seconds))
+}

@@ -1,0 +1,165 @@
+//! Loading: the rows of a step, their audio, and the prompts made of both.
+
+use std::sync::Arc;
+
+use model::Prompt;
+use records::GroupCounts;
+use rewards::Question;
+use runtime::seed::{Purpose, derive};
+use scenarios::PromptStyle;
+use workers::{Clip, LoaderMsg, SftGroup};
+
+use crate::context::ArmContext;
+use crate::error::StepError;
+
+/// The reason under which groups with an unreadable clip are excluded.
+pub(crate) const AUDIO_UNREADABLE: &str = "audio_unreadable";
+
+/// A prompt and the row that it was made of.
+pub(super) struct PromptedRow {
+    /// The row's place among the rows of the step; it seeds the group's completions.
+    pub(super) group: usize,
+    pub(super) question: Arc<Question>,
+    pub(super) prompt: Prompt,
+}
+
+/// The prompts of a GRPO step.
+pub(super) struct Loaded {
+    pub(super) rows: Vec<PromptedRow>,
+    /// Groups dispatched, and those excluded so far.
+    pub(super) groups: GroupCounts,
+    /// Prompts whose clip is longer than the model's audio window.
+    pub(super) audio_truncated: u64,
+    pub(super) seconds: f64,
+}
+
+/// Loads the rows of `step`, counted from 0. Rows without a usable prompt are excluded with a warning.
+pub(super) async fn load(arm: &ArmContext, step: u64) -> Result<Loaded, StepError> {
+    let questions = arm.rows.of_step(step, arm.config.sampling.prompts_per_step);
+    let Prompts { prompts, audio_truncated, seconds } = make_prompts(arm, &questions, |_| None).await?;
+    let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
+    let mut rows = Vec::with_capacity(questions.len());
+    for (group, (question, prompt)) in questions.into_iter().zip(prompts).enumerate() {
+        match prompt {
+            Ok(prompt) => rows.push(PromptedRow { group, question, prompt }),
+            Err(unusable) => {
+                groups.exclude(unusable.reason);
+                arm.warn(&unusable.message);
+            }
+        }
+    }
+    Ok(Loaded { rows, groups, audio_truncated, seconds })
+}
+
+/// The prompts and targets of a supervised step.
+pub(super) struct LoadedTargets {
+    pub(super) rows: Vec<SftGroup>,
+    pub(super) groups: GroupCounts,
+    /// Prompts whose clip is longer than the model's audio window.
+    pub(super) audio_truncated: u64,
+    pub(super) seconds: f64,
+}
+
+/// Loads the rows of a supervised `step`, counted from 0, and draws a prompt style and targets for each.
+pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTargets, StepError> {
+    let sft = &arm.config.sft;
+    let questions = target_rows(arm, step);
+    let styles =
+        if sft.styles.is_empty() { vec![arm.config.prompt.style] } else { sft.styles.clone() };
+    let draw = |place: usize, what: u64| derive(arm.id.seed, Purpose::Target, &[step, place as u64, what]);
+    // Draw 0 of a row is its style; its targets are draws 1, 2, ….
+    let style_of = |place| styles[(draw(place, 0) % styles.len() as u64) as usize];
+    let Prompts { prompts, audio_truncated, seconds } =
+        make_prompts(arm, &questions, |place| Some(style_of(place))).await?;
+    let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
+    let mut rows = Vec::with_capacity(questions.len());
+    for (place, (question, prompt)) in questions.iter().zip(prompts).enumerate() {
+        let prompt = match prompt {
+            Ok(prompt) => prompt,
+            Err(unusable) => {
+                groups.exclude(unusable.reason);
+                arm.warn(&unusable.message);
+                continue;
+            }
+        };
+        let targets: Vec<Vec<i64>> = (1..=sft.targets_per_row as u64)
+            .filter_map(|number| {
+                let world = &arm.config.data.soundscapes;
+                scenarios::sft_target(question, sft.target, world, style_of(place), draw(place, number))
+            })
+            .map(|target| target_ids(arm, &target))
+            .collect();
+        if targets.is_empty() {
+            groups.exclude("no_target");
+        } else {
+            groups.trained += 1;
+            rows.push(SftGroup { prompt, targets });
+        }
+    }
+    Ok(LoadedTargets { rows, groups, audio_truncated, seconds })
+}
+
+/// The rows of a supervised step: those of the curriculum in its steps, then all training rows.
+fn target_rows(arm: &ArmContext, step: u64) -> Vec<Arc<Question>> {
+    let sft = &arm.config.sft;
+    let curriculum = arm.curriculum_rows.as_ref().filter(|_| step < sft.curriculum.steps);
+    curriculum.unwrap_or(&arm.rows).of_step(step, sft.rows_per_step)
+}
+
+/// Token ids of a target, with the end token.
+fn target_ids(arm: &ArmContext, target: &str) -> Vec<i64> {
+    let mut ids = arm.processor.encode(target);
+    ids.extend(arm.processor.eos_ids().first());
+    ids
+}
+
+/// Prompts of rows.
+pub(crate) struct Prompts {
+    /// In the order of the rows.
+    pub(crate) prompts: Vec<Result<Prompt, Unusable>>,
+    /// Prompts whose clip is longer than the model's audio window.
+    pub(crate) audio_truncated: u64,
+    pub(crate) seconds: f64,
+}
+
+/// Why a row has no prompt.
+pub(crate) struct Unusable {
+    /// The reason under which its group is excluded.
+    pub(crate) reason: &'static str,
+    /// One line for the log.
+    pub(crate) message: String,
+}
+
+/// Loads the clips of rows and makes their prompts, each in the style that `style_of` returns for its place, or in the
+/// arm's own style.
+pub(crate) async fn make_prompts(
+    arm: &ArmContext,
+    rows: &[Arc<Question>],
+    style_of: impl Fn(usize) -> Option<PromptStyle>,
+) -> Result<Prompts, StepError> {
+    let paths = rows.iter().map(|row| row.audio_path.clone()).collect();
+    let loaded = arm.slots.loader.call(paths, LoaderMsg::Load).await?;
+    let mut made = Prompts { prompts: Vec::new(), audio_truncated: 0, seconds: loaded.seconds };
+    for (place, (row, clip)) in rows.iter().zip(loaded.clips).enumerate() {
+        let prompt = make_prompt(arm, row, clip, style_of(place));
+        if prompt.as_ref().is_ok_and(|prompt| prompt.clips.iter().any(|clip| clip.truncated)) {
+            made.audio_truncated += 1;
+            arm.warn_of_truncation(&row.audio_path);
+        }
+        made.prompts.push(prompt);
+    }
+    Ok(made)
+}
+
+fn make_prompt(
+    arm: &ArmContext,
+    row: &Question,
+    clip: Clip,
+    style: Option<PromptStyle>,
+) -> Result<Prompt, Unusable> {
+    let clip =
+        clip.map_err(|error| Unusable { reason: AUDIO_UNREADABLE, message: error.to_string() })?;
+    arm.processor
+        .prompt(&arm.user_text(row, style), &[clip])
+        .map_err(|error| Unusable { reason: "prompt_unusable", message: format!("{}: {error}", row.id) })
+}

@@ -1,0 +1,219 @@
+//! Recording: the row of a step in `metrics.jsonl`, the rows of its completions in `rollouts.jsonl`, and the event.
+
+use std::collections::BTreeMap;
+
+use records::statistics::{mean, mean_of, std_of};
+use records::{ArmFile, FormatVersion, GroupCounts, GrpoMetrics, Phase, Rollout, SftMetrics};
+use rewards::{Mode, RewardItem, Weights};
+use runtime::{RunEvent, StepFigures};
+use workers::{Generated, Shaped, StepReport};
+
+use super::items::{consistency, rollout, think_quality};
+use super::judge::Judged;
+use super::load::{Loaded, LoadedTargets};
+use super::score::Scores;
+use super::turn::StepStart;
+use crate::context::{ArmContext, json_lines, json_value};
+use crate::error::StepError;
+
+/// All that is known of a GRPO step once it was trained on.
+pub(super) struct TrainedStep {
+    /// Steps taken, this one included.
+    pub(super) step: u64,
+    pub(super) loaded: Loaded,
+    pub(super) generated: Generated,
+    pub(super) judged: Judged,
+    pub(super) scores: Scores,
+    pub(super) shaped: Shaped,
+    pub(super) weights: Weights,
+    pub(super) report: Option<StepReport>,
+    pub(super) groups: GroupCounts,
+    pub(super) start: StepStart,
+}
+
+/// Writes the rows of a GRPO step and reports the step to the watchers.
+pub(super) async fn record(arm: &ArmContext, trained: &TrainedStep) -> Result<(), StepError> {
+    let mut metrics = grpo_metrics(arm, trained);
+    let rollouts = rollouts(arm, trained);
+    let step_seconds = trained.start.started.elapsed().as_secs_f64();
+    let inside = [metrics.load_seconds, metrics.sample_seconds, metrics.reward_seconds, metrics.optimize_seconds];
+    let inside: f64 = inside.into_iter().flatten().sum();
+    let tokens: usize = trained.judged.batch.items.iter().map(|item| item.completion_tokens).sum();
+    let tokens_per_second = tokens as f64 / step_seconds;
+    metrics.actor_seconds = Some((step_seconds - inside).max(0.0));
+    metrics.boundary_seconds = Some(trained.start.boundary.as_secs_f64());
+    metrics.step_seconds = Some(step_seconds);
+    metrics.tokens_per_second = Some(tokens_per_second);
+    let figures = StepFigures {
+        reward: metrics.reward,
+        accuracy: metrics.accuracy,
+        think_rate: metrics.think_rate,
+        loss: metrics.loss,
+        tokens_per_second,
+    };
+    let line = json_value(&metrics);
+    let rows = [(ArmFile::Metrics, vec![line.to_string()]), (ArmFile::Rollouts, rollouts)];
+    write(arm, trained.step, &trained.groups, &rows, figures, line).await
+}
+
+/// Writes the row of a supervised step and reports the step to the watchers.
+pub(super) async fn record_targets(
+    arm: &ArmContext,
+    step: u64,
+    loaded: &LoadedTargets,
+    report: Option<&StepReport>,
+    start: &StepStart,
+) -> Result<(), StepError> {
+    let optimize_seconds = report.map_or(0.0, |report| report.seconds);
+    let target_tokens = report.map_or(0, |report| report.tokens);
+    let step_seconds = start.started.elapsed().as_secs_f64();
+    let tokens_per_second = target_tokens as f64 / step_seconds;
+    let metrics = SftMetrics {
+        format_version: FormatVersion::CURRENT,
+        step,
+        total_steps: arm.config.steps,
+        policy_version: report.map_or(step, |report| report.policy_version),
+        groups_dispatched: loaded.groups.dispatched,
+        groups_trained: loaded.groups.trained,
+        groups_excluded: loaded.groups.excluded.clone(),
+        audio_truncated: loaded.audio_truncated,
+        loss: report.map(|report| report.loss),
+        grad_norm: report.map(|report| report.grad_norm),
+        lr: report.map(|report| report.lr),
+        target_tokens,
+        load_seconds: Some(loaded.seconds),
+        optimize_seconds: Some(optimize_seconds),
+        actor_seconds: Some((step_seconds - loaded.seconds - optimize_seconds).max(0.0)),
+        boundary_seconds: Some(start.boundary.as_secs_f64()),
+        step_seconds: Some(step_seconds),
+        tokens_per_second: Some(tokens_per_second),
+    };
+    let figures = StepFigures { loss: metrics.loss, tokens_per_second, ..StepFigures::default() };
+    let line = json_value(&metrics);
+    let rows = [(ArmFile::Metrics, vec![line.to_string()])];
+    write(arm, step, &loaded.groups, &rows, figures, line).await
+}
+
+async fn write(
+    arm: &ArmContext,
+    step: u64,
+    groups: &GroupCounts,
+    rows: &[(ArmFile, Vec<String>)],
+    figures: StepFigures,
+    line: serde_json::Value,
+) -> Result<(), StepError> {
+    let unrecorded = |source| StepError::Unrecorded { groups: groups.clone(), source };
+    arm.append(rows).await.map_err(unrecorded)?;
+    arm.live.step_taken(step);
+    arm.emit(RunEvent::StepDone { id: arm.id.clone(), step, figures, line });
+    Ok(())
+}
+
+fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
+    let TrainedStep { loaded, generated, judged, scores, shaped, groups, .. } = trained;
+    let items = &judged.batch.items;
+    let tally = &judged.tally;
+    let report = trained.report.as_ref();
+    let loss = report.and_then(|report| report.metrics.as_ref());
+    let fraction = |holds: &dyn Fn(&RewardItem) -> bool| {
+        mean_of(items.iter().map(|item| f64::from(u8::from(holds(item))))).unwrap_or(0.0)
+    };
+    let rewards: Vec<f64> = shaped.rewards.iter().flatten().copied().collect();
+    let by_component = |(name, scores): (&String, &Vec<Option<f64>>)| {
+        (name.clone(), mean_of(scores.iter().flatten().copied()))
+    };
+    let missing = |(name, scores): (&String, &Vec<Option<f64>>)| {
+        (name.clone(), scores.iter().filter(|score| score.is_none()).count() as u64)
+    };
+    GrpoMetrics {
+        format_version: FormatVersion::CURRENT,
+        step: trained.step,
+        total_steps: arm.config.steps,
+        policy_version: report.map_or(generated.policy_version, |report| report.policy_version),
+        weights_version: shaped.weights_version,
+        weights: trained.weights.values.clone(),
+        // The step began from the version before the one it published.
+        staleness: report.map_or(0, |report| report.policy_version - 1 - generated.policy_version),
+        reward: mean(&rewards),
+        reward_std: std_of(&rewards),
+        components: scores.components.iter().map(by_component).collect(),
+        missing: scores.components.iter().map(missing).collect(),
+        missing_causes: scores
+            .missing
+            .iter()
+            .map(|(name, missing)| (name.clone(), missing.causes.clone()))
+            .collect(),
+        accuracy: Some(fraction(&|item| item.correct)),
+        think_rate: Some(fraction(&thinks)),
+        think_rate_by_difficulty: think_rate_by_difficulty(items),
+        format_rate: Some(fraction(&|item| item.parsed.well_formed)),
+        consistency: mean_of(items.iter().filter_map(consistency)),
+        think_quality: mean_of(items.iter().filter_map(think_quality)),
+        judge_requests: tally.requests,
+        judge_failures: tally.failures.clone(),
+        judge_cache_hit_rate: (tally.usage.lookups > 0)
+            .then(|| tally.usage.hits as f64 / tally.usage.lookups as f64),
+        judge_retries: tally.usage.retries,
+        judge_prompt_tokens: tally.usage.prompt_tokens,
+        judge_reply_tokens: tally.usage.reply_tokens,
+        judge_disagreement: tally.disagreement,
+        completion_tokens_mean: Some(
+            mean_of(items.iter().map(|item| item.completion_tokens as f64)).unwrap_or(0.0),
+        ),
+        truncated_rate: Some(fraction(&|item| item.truncated)),
+        groups_dispatched: groups.dispatched,
+        groups_trained: groups.trained,
+        groups_excluded: groups.excluded.clone(),
+        audio_truncated: loaded.audio_truncated,
+        frac_zero_std: Some(match loaded.rows.len() {
+            0 => 0.0,
+            sampled => shaped.advantages.zero_std_groups as f64 / sampled as f64,
+        }),
+        loss: report.map(|report| report.loss),
+        kl: loss.and_then(|metrics| metrics.kl()),
+        clip_frac_low: loss.map(|metrics| metrics.clip_frac_low()),
+        clip_frac_high: loss.map(|metrics| metrics.clip_frac_high()),
+        grad_norm: report.map(|report| report.grad_norm),
+        lr: report.map(|report| report.lr),
+        load_seconds: Some(loaded.seconds),
+        sample_seconds: Some(generated.seconds),
+        judge_seconds: Some(judged.seconds),
+        reward_seconds: Some(judged.seconds + scores.seconds),
+        optimize_seconds: Some(report.map_or(0.0, |report| report.seconds)),
+        // The times of the whole step are set when everything else is done.
+        actor_seconds: None,
+        boundary_seconds: None,
+        step_seconds: None,
+        tokens_per_second: None,
+    }
+}
+
+fn thinks(item: &RewardItem) -> bool {
+    item.parsed.mode == Mode::Think
+}
+
+fn think_rate_by_difficulty(items: &[RewardItem]) -> BTreeMap<String, Option<f64>> {
+    let mut by_difficulty: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for item in items {
+        if let Some(difficulty) = item.question.difficulty {
+            by_difficulty.entry(difficulty.to_string()).or_default().push(f64::from(u8::from(thinks(item))));
+        }
+    }
+    by_difficulty.into_iter().map(|(difficulty, thinks)| (difficulty, mean(&thinks))).collect()
+}
+
+fn rollouts(arm: &ArmContext, trained: &TrainedStep) -> Vec<String> {
+    let group_size = arm.config.sampling.group_size;
+    let scores = &trained.scores.components;
+    let rows = trained.judged.batch.items.iter().enumerate().map(|(place, item)| Rollout {
+        group: trained.loaded.rows[place / group_size].group as u64,
+        index: (place % group_size) as u64,
+        components: scores.iter().map(|(name, scores)| (name.clone(), scores[place])).collect(),
+        reward: trained.shaped.rewards[place],
+        advantage: trained.shaped.advantages.values[place],
+        weights_version: Some(trained.shaped.weights_version),
+        policy_version: trained.generated.policy_version,
+        ..rollout(Phase::Train, trained.step, item)
+    });
+    json_lines(rows)
+}

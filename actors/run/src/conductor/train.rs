@@ -1,0 +1,62 @@
+//! Training: one optimizer step.
+
+use records::GroupCounts;
+use workers::{Generated, OptimizerMsg, Shaped, SftGroup, StepReport, TrainGroup};
+
+use super::load::Loaded;
+use crate::context::ArmContext;
+use crate::error::StepError;
+
+/// Trains on the groups that have advantages, and counts every group as trained or excluded. `None` if no group is left.
+pub(super) async fn train(
+    arm: &ArmContext,
+    loaded: &Loaded,
+    generated: &Generated,
+    shaped: &Shaped,
+) -> Result<(Option<StepReport>, GroupCounts), StepError> {
+    let (groups, counts) = trainable_groups(arm.config.sampling.group_size, loaded, generated, shaped);
+    if groups.is_empty() {
+        return Ok((None, counts));
+    }
+    let report = arm.slots.optimizer.call(groups, OptimizerMsg::Grpo).await??;
+    Ok((Some(report), counts))
+}
+
+/// Trains on supervised targets. `None` if no row has any.
+pub(super) async fn train_on_targets(
+    arm: &ArmContext,
+    rows: Vec<SftGroup>,
+) -> Result<Option<StepReport>, StepError> {
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(arm.slots.optimizer.call(rows, OptimizerMsg::Sft).await??))
+}
+
+/// The groups to train on. A completion without a reward leaves its group; a group of fewer than two is excluded.
+fn trainable_groups(
+    group_size: usize,
+    loaded: &Loaded,
+    generated: &Generated,
+    shaped: &Shaped,
+) -> (Vec<TrainGroup>, GroupCounts) {
+    let mut counts = loaded.groups.clone();
+    let mut groups = Vec::with_capacity(loaded.rows.len());
+    for (place, row) in loaded.rows.iter().enumerate() {
+        let (mut completions, mut advantages) = (Vec::new(), Vec::new());
+        for member in place * group_size..(place + 1) * group_size {
+            if let Some(advantage) = shaped.advantages.values[member] {
+                completions.push(generated.completions[member].clone());
+                advantages.push(advantage);
+            }
+        }
+        if completions.len() < 2 {
+            counts.exclude("too_few_scored");
+        } else {
+            counts.trained += 1;
+            groups.push(TrainGroup { prompt: row.prompt.clone(), completions, advantages });
+        }
+    }
+    debug_assert!(counts.adds_up());
+    (groups, counts)
+}

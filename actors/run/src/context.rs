@@ -1,0 +1,134 @@
+//! What all actors of an arm share: its settings, its data, the slots of its actors, and where its events go.
+
+use std::path::Path;
+use std::sync::{Arc, Once};
+use std::time::Instant;
+
+use model::{Processor, SamplingParams};
+use records::{ArmDir, ArmFile, ArmId};
+use rewards::{ParserOptions, Question};
+use runtime::RunEvent;
+use scenarios::{ArmConfig, PromptStyle};
+use serde::Serialize;
+use workers::{Lines, RecorderMsg};
+
+use crate::error::RecordingError;
+use crate::live::LiveArm;
+use crate::rows::Rows;
+use crate::slots::Slots;
+
+/// A set of held-out questions.
+pub(crate) struct Suite {
+    /// Its name in tables, such as `builtin:soundscapes`.
+    pub(crate) name: String,
+    pub(crate) questions: Vec<Arc<Question>>,
+}
+
+/// What all actors of an arm share.
+pub(crate) struct ArmContext {
+    pub(crate) id: ArmId,
+    pub(crate) config: ArmConfig,
+    /// Where its records are.
+    pub(crate) dir: ArmDir,
+    /// The training questions.
+    pub(crate) rows: Rows,
+    /// The training questions of the first steps of a curriculum (`sft.curriculum`).
+    pub(crate) curriculum_rows: Option<Rows>,
+    pub(crate) suites: Vec<Suite>,
+    /// Text to tokens and back.
+    pub(crate) processor: Processor,
+    /// How completions are parsed.
+    pub(crate) parser: ParserOptions,
+    /// Whether the judge is asked even if no reward needs its verdicts. Free judges are, so that all arms can be compared
+    /// by them.
+    pub(crate) always_judge: bool,
+    /// Whether the warning about a truncated clip was given.
+    pub(crate) truncation_warned: Once,
+    pub(crate) slots: Slots,
+    pub(crate) live: Arc<LiveArm>,
+    pub(crate) started: Instant,
+}
+
+impl ArmContext {
+    /// The user's turn of a prompt, in `style` or in the arm's own style.
+    pub(crate) fn user_text(&self, question: &Question, style: Option<PromptStyle>) -> String {
+        style.map_or_else(|| self.config.prompt.render(question), |style| style.render(question))
+    }
+
+    /// Sampling parameters of training completions.
+    pub(crate) fn sampling_params(&self) -> SamplingParams {
+        let sampling = &self.config.sampling;
+        SamplingParams {
+            temperature: sampling.temperature,
+            top_p: sampling.top_p,
+            top_k: sampling.top_k,
+            max_new_tokens: sampling.max_new_tokens,
+        }
+    }
+
+    /// Sampling parameters of evaluated completions: the whole distribution, at the evaluation's temperature.
+    pub(crate) fn evaluation_params(&self) -> SamplingParams {
+        SamplingParams {
+            temperature: self.config.eval.temperature,
+            top_p: 1.0,
+            top_k: 0,
+            ..self.sampling_params()
+        }
+    }
+
+    /// Sends a warning to the log and to the watchers of the run.
+    pub(crate) fn warn(&self, message: &str) {
+        tracing::warn!(arm = %self.id.arm, seed = self.id.seed, "{message}");
+        self.emit(RunEvent::Warning { id: self.id.clone(), message: message.to_owned() });
+    }
+
+    /// Warns of something that may recur in every step: only the 1st, 10th, 100th, … time, with the count.
+    pub(crate) fn warn_repeated(&self, times: u64, message: &str) {
+        match times {
+            0 | 1 => self.warn(message),
+            _ if times == 10u64.pow(times.ilog10()) => {
+                self.warn(&format!("{message} (time {times}; the next warning is at time {})", 10 * times));
+            }
+            _ => {}
+        }
+    }
+
+    /// Warns, once per arm, that a clip is longer than the model's audio window.
+    pub(crate) fn warn_of_truncation(&self, clip: &Path) {
+        self.truncation_warned.call_once(|| {
+            let seconds = self.processor.window_seconds().unwrap_or_default();
+            self.warn(&format!(
+                "{}: longer than this policy's audio window of {seconds} s, and cut there; `audio_truncated` in \
+                 metrics.jsonl counts such clips",
+                clip.display()
+            ));
+        });
+    }
+
+    /// Sends an event to the watchers of the run.
+    pub(crate) fn emit(&self, event: RunEvent) {
+        self.live.watchers.tell(event);
+    }
+
+    /// Appends rows to files of the arm.
+    pub(crate) async fn append(&self, files: &[(ArmFile, Vec<String>)]) -> Result<(), RecordingError> {
+        let folder = self.id.folder();
+        let lines = files
+            .iter()
+            .map(|(file, lines)| Lines { file: folder.join(file.name()), lines: lines.clone() })
+            .collect();
+        Ok(self.slots.recorder.call(lines, RecorderMsg::Append).await??)
+    }
+}
+
+/// Each row as a line of JSON.
+pub(crate) fn json_lines<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<String> {
+    rows.into_iter()
+        .map(|row| serde_json::to_string(&row).expect("rows have string keys and no failing serializer"))
+        .collect()
+}
+
+/// A row as a JSON value.
+pub(crate) fn json_value<T: Serialize>(row: &T) -> serde_json::Value {
+    serde_json::to_value(row).expect("rows have string keys and no failing serializer")
+}

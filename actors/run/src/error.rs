@@ -1,0 +1,139 @@
+//! Why a run, an arm or a step could not be made.
+
+use judges::JudgeError;
+use model::ModelError;
+use plugins::PluginError;
+use records::RecordsError;
+use rewards::FormulaError;
+use runtime::CallError;
+use scenarios::DataError;
+use workers::{ClipError, WorkerError};
+
+/// Why a run could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The scenario, its data or its models can't be used: exit code 2.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Something failed while it ran: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+    /// A file of the run directory could not be written: exit code 1.
+    #[error(transparent)]
+    Records(RecordsError),
+}
+
+/// What the user gave that can't be used. Each is one line that says what to write instead.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// The training data or a suite.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The policy, or the device it is to run on.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A checkpoint or a journal to resume from.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    /// A checkpoint's weights.
+    #[error(transparent)]
+    Checkpoint(#[from] WorkerError),
+    /// The judge of an arm.
+    #[error("arm `{arm}`, [judge]: {source}")]
+    Judge {
+        /// The arm.
+        arm: String,
+        /// What is wrong with the judge.
+        source: JudgeError,
+    },
+    /// The formula of an arm.
+    #[error("arm `{arm}`, shaping.formula: {source}")]
+    Formula {
+        /// The arm.
+        arm: String,
+        /// What is wrong with the formula.
+        source: FormulaError,
+    },
+    /// A reward of an arm.
+    #[error("arm `{arm}`, {source}")]
+    Reward {
+        /// The arm.
+        arm: String,
+        /// What is wrong with the reward.
+        source: PluginError,
+    },
+    /// `sft.curriculum.kinds` matches no training question.
+    #[error(
+        "arm `{arm}`: no training question is of the kinds {wanted:?} that sft.curriculum.kinds names; write some of {known:?}"
+    )]
+    CurriculumKinds {
+        /// The arm.
+        arm: String,
+        /// The kinds that the scenario names.
+        wanted: Vec<String>,
+        /// The kinds of the training questions.
+        known: Vec<String>,
+    },
+    /// The policy can't take audio.
+    #[error("policy.path: {architecture} is a text-only model; write the directory of a Qwen2-Audio or Qwen2.5-Omni")]
+    TextOnly {
+        /// The model's architecture.
+        architecture: String,
+    },
+    /// No clip of the data can be read.
+    #[error("none of the {questions} questions has audio that can be read; the first: {first}")]
+    NoAudio {
+        /// Questions tried.
+        questions: usize,
+        /// Why the first clip can't be read.
+        first: ClipError,
+    },
+    /// A run directory without a recorded step can't be repeated.
+    #[error("{}: no step was recorded, so there is nothing to repeat", path.display())]
+    NothingToReplay {
+        /// The run directory.
+        path: std::path::PathBuf,
+    },
+}
+
+/// Why a step could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StepError {
+    /// An actor did not answer, or is out of service.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// An actor could not do its work.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A reward actor did not answer.
+    #[error("reward `{name}`: {problem}")]
+    Reward { name: String, problem: String },
+    /// The steps ended before this one had its turn.
+    #[error("the steps ended before step {step} was trained on")]
+    NoTurn { step: u64 },
+    /// The step was trained on, but could not be recorded.
+    #[error("{source}")]
+    Unrecorded { groups: records::GroupCounts, source: RecordingError },
+}
+
+/// Why rows could not be written to the run directory.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordingError {
+    /// The recorder did not answer, or is out of service.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The file could not be written.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+}
+
+/// Why an evaluation could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EvaluationError {
+    /// A completion could not be sampled or judged.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// The result could not be recorded.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+}

@@ -1,0 +1,35 @@
+//! A run: every arm of a scenario under every seed, from the first actor to the report's records.
+//!
+//! [`start`] supervises one arm per [`ArmId`](records::ArmId); an arm supervises its workers, its judge, its rewards and
+//! its conductor. The conductor takes the steps: each is one function, `training_step`, which loads, generates, judges,
+//! scores, shapes, trains and records (`conductor.rs`). While a run goes on, [`RunHandle`] and [`ArmHandle`] show it and
+//! change it; [`replay`] repeats it from its scenario and its journal.
+
+#![warn(missing_docs)]
+
+mod actor_tree;
+mod arm;
+mod conductor;
+mod context;
+mod error;
+mod evaluator;
+mod handle;
+mod live;
+mod messages;
+mod plan;
+mod policy;
+mod prepare;
+pub mod replay;
+mod rows;
+mod run;
+mod slots;
+mod status;
+
+pub use error::{InputError, RunError};
+pub use handle::{ArmHandle, RunHandle};
+pub use live::{
+    ActorState, ActorView, ArmView, ChangeError, Conditions, ConditionsView, RewardInForce, RewardView,
+};
+pub use messages::ArmOutcome;
+pub use policy::open_policy;
+pub use run::{RunArgs, RunOutcome, Running, run, start};

@@ -1,0 +1,24 @@
+//! A run while it goes on: the state of each arm, and the changes of its rewards.
+//!
+//! [`LiveArm`] is shared between the arm's conductor and whoever watches or changes the arm through an
+//! [`ArmHandle`](crate::ArmHandle). What is asked for takes effect between two steps.
+//!
+//! - `SWAP-1` a reward is swapped at a step boundary: no score is lost or counted twice. A reward that fails its trial
+//!   changes nothing.
+//! - `LIVE-1` every change makes a new version of the [`Conditions`], every shaped reward carries the version that made
+//!   it, and `control.jsonl` records who changed what, when, and from which step on.
+
+mod arm;
+mod change;
+mod conditions;
+mod journal;
+mod lock;
+mod reward_actors;
+mod view;
+
+pub(crate) use arm::{LiveArm, LiveArmArgs, Order};
+pub use change::ChangeError;
+pub use conditions::{Conditions, RewardInForce};
+pub(crate) use journal::Journal;
+pub(crate) use reward_actors::RewardFailure;
+pub use view::{ActorState, ActorView, ArmView, ConditionsView, RewardView};

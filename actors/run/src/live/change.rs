@@ -1,0 +1,193 @@
+//! Checking a change against the conditions in force, and making the next version of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use records::Change;
+use rewards::{Formula, did_you_mean};
+use scenarios::WeightConfig;
+use serde_json::{Map, Value, json};
+
+use super::conditions::{Conditions, Rewards};
+use crate::error::RecordingError;
+
+/// The longest name of a reward or weight, in characters.
+const LONGEST_NAME: usize = 100;
+
+/// Why nothing of a change was made. Each is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// It does not fit the conditions in force.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong and what to write instead.
+        message: String,
+        /// Position in the formula, in characters from 0.
+        place: Option<usize>,
+    },
+    /// A new reward failed its trial batch.
+    #[error("`{reward}` failed its trial, and nothing was changed: {message}")]
+    Trial {
+        /// The reward's name.
+        reward: String,
+        /// How it failed.
+        message: String,
+    },
+    /// The arm has ended, or ended before the change could take effect.
+    #[error("arm `{arm}` (seed {seed}) has ended; the change was not made")]
+    Ended {
+        /// The arm.
+        arm: String,
+        /// The arm's seed.
+        seed: u64,
+    },
+    /// An arm that is not trained by rewards.
+    #[error("arm `{arm}` is not trained by rewards; there is nothing to change")]
+    NoRewards {
+        /// The arm.
+        arm: String,
+    },
+    /// It could not be written to the journal.
+    #[error("{0}")]
+    Unrecorded(String),
+    /// The task that made the change panicked.
+    #[error("the change failed: {0}; run.log has the details")]
+    Panicked(String),
+    /// A checkpoint was asked for that the arm can't write now.
+    #[error("{0}")]
+    NoCheckpoint(String),
+}
+
+impl ChangeError {
+    pub(super) fn invalid(message: String) -> Self {
+        ChangeError::Invalid { message, place: None }
+    }
+}
+
+impl From<RecordingError> for ChangeError {
+    fn from(error: RecordingError) -> Self {
+        ChangeError::Unrecorded(error.to_string())
+    }
+}
+
+/// A change that fits the conditions it was drafted on.
+pub(super) struct Draft {
+    formula: Arc<Formula>,
+    weights: BTreeMap<String, WeightConfig>,
+}
+
+impl Draft {
+    /// Checks a change against the conditions `now`.
+    ///
+    /// # Errors
+    /// [`ChangeError::Invalid`].
+    pub(super) fn new(change: &Change, now: &Conditions) -> Result<Self, ChangeError> {
+        if *change == Change::default() {
+            return Err(ChangeError::invalid(
+                "the change is empty; give weights, a formula or rewards".into(),
+            ));
+        }
+        let components = components(change, now)?;
+        let mut weights = now.weights.clone();
+        for (name, value) in &change.weights {
+            if !value.is_finite() {
+                return Err(ChangeError::invalid(format!(
+                    "the weight `{name}` is {value}; give a number such as 0.5"
+                )));
+            }
+            weights.insert(name.clone(), WeightConfig::Constant(*value));
+        }
+        let formula = if change.formula.is_none() && change.rewards.is_empty() {
+            now.formula.clone()
+        } else {
+            parse_formula(change, now, &components, &weights)?
+        };
+        // A weight that exists may be unused for a while; a new weight that is unused is a misspelt one.
+        let unused = |name: &&String| {
+            !now.weights.contains_key(*name) && !formula.weight_names().any(|used| used == name.as_str())
+        };
+        if let Some(name) = change.weights.keys().find(unused) {
+            let hint = did_you_mean(name, now.weights.keys().map(String::as_str));
+            return Err(ChangeError::invalid(format!("no formula uses the weight `{name}`{hint}")));
+        }
+        Ok(Draft { formula, weights })
+    }
+
+    /// The next conditions, with the rewards that were built for the change.
+    pub(super) fn conditions(
+        self,
+        version: u64,
+        now: &Conditions,
+        change: &Change,
+        built: &Rewards,
+    ) -> Conditions {
+        let mut rewards = now.rewards.clone();
+        rewards.retain(|name, _| change.rewards.get(name) != Some(&None));
+        rewards.extend(built.iter().map(|(name, reward)| (name.clone(), reward.clone())));
+        Conditions { version, formula: self.formula, weights: self.weights, rewards }
+    }
+}
+
+/// The values that a change replaces, for the journal.
+pub(super) fn replaced_values(change: &Change, before: &Conditions) -> Value {
+    let mut replaced = Map::new();
+    if !change.weights.is_empty() {
+        let old = |name: &String| (name.clone(), json!(before.weights.get(name)));
+        replaced.insert("weights".into(), Value::Object(change.weights.keys().map(old).collect()));
+    }
+    if change.formula.is_some() {
+        replaced.insert("formula".into(), json!(before.formula.text()));
+    }
+    if !change.rewards.is_empty() {
+        let old = |name: &String| (name.clone(), json!(before.rewards.get(name).map(|reward| reward.spec())));
+        replaced.insert("rewards".into(), Value::Object(change.rewards.keys().map(old).collect()));
+    }
+    Value::Object(replaced)
+}
+
+/// The names of the components after the change.
+fn components(change: &Change, now: &Conditions) -> Result<BTreeSet<String>, ChangeError> {
+    let mut components: BTreeSet<String> = now.rewards.keys().cloned().collect();
+    for (name, spec) in &change.rewards {
+        if spec.is_some() {
+            check_name(name)?;
+            components.insert(name.clone());
+        } else if !components.remove(name) {
+            let hint = did_you_mean(name, now.rewards.keys().map(String::as_str));
+            return Err(ChangeError::invalid(format!("there is no reward `{name}` to remove{hint}")));
+        }
+    }
+    Ok(components)
+}
+
+fn parse_formula(
+    change: &Change,
+    now: &Conditions,
+    components: &BTreeSet<String>,
+    weights: &BTreeMap<String, WeightConfig>,
+) -> Result<Arc<Formula>, ChangeError> {
+    if change.formula.is_none()
+        && let Some(used) = now.formula.component_names().find(|name| !components.contains(*name))
+    {
+        return Err(ChangeError::invalid(format!(
+            "`{used}` can't be removed, because the formula `{}` uses it; give a formula without it in the same change",
+            now.formula.text()
+        )));
+    }
+    let text = change.formula.as_deref().unwrap_or(now.formula.text());
+    Formula::parse(text, components, weights.keys()).map(Arc::new).map_err(|error| ChangeError::Invalid {
+        message: error.to_string(),
+        place: change.formula.as_ref().and(error.column()).map(|column| column - 1),
+    })
+}
+
+fn check_name(name: &str) -> Result<(), ChangeError> {
+    let good = |c: char| c.is_alphanumeric() || "_-. ".contains(c);
+    if name.trim() == name && (1..=LONGEST_NAME).contains(&name.chars().count()) && name.chars().all(good) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Err(ChangeError::invalid(format!(
+        "`{shown}` can't be the name of a reward; use letters, digits, - and _, at most {LONGEST_NAME}"
+    )))
+}

@@ -1,0 +1,71 @@
+//! The messages between the run, its arms and the actors that orchestrate an arm. Those of the workers are in their crate.
+
+use std::path::PathBuf;
+
+use records::{ArmId, ArmState, Progress};
+use runtime::Request;
+use tokio::sync::oneshot;
+
+use crate::error::EvaluationError;
+
+/// Messages to the run.
+pub(crate) enum RunMsg {
+    /// Start planned arms until as many train side by side as the scenario allows.
+    StartArms,
+    /// An arm has ended.
+    ArmEnded { outcome: ArmOutcome },
+}
+
+/// How one arm ended, for the exit code and the last lines on the screen.
+#[derive(Clone, Debug)]
+pub struct ArmOutcome {
+    /// The arm.
+    pub id: ArmId,
+    /// Done, failed or stopped.
+    pub state: ArmState,
+    /// Steps taken.
+    pub step: u64,
+    /// Its newest checkpoint.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// Messages to an arm.
+pub(crate) enum ArmMsg {
+    /// The conductor takes no further step.
+    StepsEnded { ended: Box<StepsEnded> },
+    /// Start the actors again whose restart budget is spent, with a new budget.
+    Revive {
+        /// Answered when they serve again, or can't.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// How an arm's steps ended.
+#[derive(Clone, Debug)]
+pub(crate) struct StepsEnded {
+    /// Done, failed or stopped.
+    pub(crate) state: ArmState,
+    pub(crate) progress: Progress,
+    /// The newest checkpoint.
+    pub(crate) checkpoint: Option<PathBuf>,
+}
+
+/// Messages to the conductor.
+pub(crate) enum ConductorMsg {
+    /// Take all steps. Pauses, changes and stops reach the conductor through the arm's
+    /// [`LiveArm`](crate::live::LiveArm).
+    TakeSteps,
+}
+
+/// What to evaluate.
+#[derive(Clone, Copy)]
+pub(crate) struct EvaluateQuery {
+    /// Steps taken so far.
+    pub(crate) step: u64,
+}
+
+/// Messages to the evaluator.
+pub(crate) enum EvaluatorMsg {
+    /// Evaluate all suites with the newest weights and record the results.
+    Evaluate(Request<EvaluateQuery, Result<(), EvaluationError>>),
+}

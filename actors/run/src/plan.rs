@@ -1,0 +1,55 @@
+//! How a run is spread over the machine.
+
+use records::Environment;
+use scenarios::Experiment;
+
+/// Where tensors are, and how many arms train at the same time.
+pub(crate) struct Plan {
+    pub(crate) device: tch::Device,
+    /// Arms that train at the same time.
+    pub(crate) side_by_side: usize,
+    /// libtorch threads per arm; 0 leaves the choice to libtorch.
+    pub(crate) threads: usize,
+}
+
+impl Plan {
+    /// Follows `[run]`; where it leaves the choice open, arms on the CPU get a core each and arms on a GPU run one after
+    /// the other.
+    pub(crate) fn of(experiment: &Experiment, device: tch::Device) -> Self {
+        let run = &experiment.run;
+        let arms = experiment.arms.len() * run.seeds.len();
+        let cores = cores();
+        let on_cpu = device == tch::Device::Cpu;
+        let side_by_side = match run.parallel_arms {
+            0 if on_cpu => cores.min(arms).max(1),
+            0 => 1,
+            chosen => chosen,
+        };
+        let threads = match run.threads {
+            0 if on_cpu => (cores / side_by_side).max(1),
+            chosen => chosen,
+        };
+        Plan { device, side_by_side, threads }
+    }
+
+    /// The content of `environment.json`.
+    pub(crate) fn environment(&self, experiment: &Experiment) -> Environment {
+        Environment {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            scenario: experiment.path.clone(),
+            scenario_folder: Some(Environment::scenario_folder(&experiment.path)),
+            arguments: std::env::args().collect(),
+            device: format!("{:?}", self.device),
+            arms_side_by_side: self.side_by_side,
+            threads_per_arm: Some(self.threads),
+            cores: cores(),
+            operating_system: std::env::consts::OS.to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
+            process_id: std::process::id(),
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,57 @@
+//! Opening the policy that a scenario names.
+
+use model::{Adapter, LoraConfig, Policy, PolicyOptions, TargetModules};
+use runtime::seed::{Purpose, derive};
+use scenarios::{DType, GradientCheckpointing, PolicyConfig, PolicyPath, TrainMode};
+
+use crate::error::InputError;
+
+/// Opens the policy that `config` names, as it is before training. Blocks.
+///
+/// # Errors
+/// [`InputError`]: the directory or the adapter can't be used.
+pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Result<Policy, InputError> {
+    let folder = match &config.path {
+        PolicyPath::BuiltinTiny => scenarios::builtin_tiny_policy()?,
+        PolicyPath::Directory(folder) => folder.clone(),
+    };
+    let options = PolicyOptions {
+        device,
+        dtype: match config.dtype {
+            DType::Auto => None,
+            DType::F32 => Some(tch::Kind::Float),
+            DType::Bf16 => Some(tch::Kind::BFloat16),
+        },
+        frozen: false,
+        train_audio_tower: config.train_audio_tower,
+        adapter: (config.train == TrainMode::Lora).then(|| adapter(config, seed)),
+        gradient_checkpointing: match config.gradient_checkpointing {
+            GradientCheckpointing::Auto => None,
+            GradientCheckpointing::Always(on) => Some(on),
+        },
+        from_scratch: config.from_scratch.then(|| derive(seed, Purpose::Weights, &[])),
+    };
+    Ok(Policy::open(&folder, &options)?)
+}
+
+/// The adapter that `train = "lora"` trains.
+fn adapter(config: &PolicyConfig, seed: u64) -> Adapter {
+    if let Some(folder) = &config.adapter {
+        return Adapter::Directory(folder.clone());
+    }
+    let lora = &config.lora;
+    Adapter::Fresh {
+        config: LoraConfig {
+            rank: lora.rank as i64,
+            alpha: lora.alpha,
+            dropout: lora.dropout,
+            target_modules: match &lora.target_modules {
+                scenarios::TargetModules::AllLinear => TargetModules::AllLinear,
+                scenarios::TargetModules::Named(names) => TargetModules::Named(names.clone()),
+                scenarios::TargetModules::Pattern(pattern) => TargetModules::Pattern(pattern.clone()),
+            },
+            use_rslora: false,
+        },
+        seed: derive(seed, Purpose::Weights, &[]),
+    }
+}

@@ -1,0 +1,284 @@
+//! Preparing an arm before its first actor starts: its data, its policy, and its checkpoint if it resumes.
+//!
+//! Data, models and judges that can't be used are reported here, before the arm takes a step.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
+
+use judges::{JudgeArgs, Judges};
+use model::audio::{Downmix, load_audio};
+use model::loss::{GrpoConfig, Importance, LossKind};
+use model::optim::{AdamWConfig, LrSchedule, LrShape};
+use model::{Policy, Processor};
+use records::{ArmDir, Progress, RunDir};
+use rewards::{AdvantageOptions, ParserOptions, Question, Scale};
+use runtime::Slot;
+use scenarios::{ArmConfig, JudgeKind, Method, Split};
+use tokio::runtime::Handle;
+use workers::{
+    AudioSource, ClipError, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs, ShaperArgs,
+    WeightStore, resume_checkpoint,
+};
+
+use crate::context::{ArmContext, Suite};
+use crate::error::InputError;
+use crate::live::LiveArm;
+use crate::policy::open_policy;
+use crate::rows::Rows;
+use crate::slots::Slots;
+
+/// What preparing an arm takes.
+pub(crate) struct PrepareArgs {
+    /// Where tensors live.
+    pub(crate) device: tch::Device,
+    /// Torch threads of each of its model actors; 0 leaves libtorch's own choice.
+    pub(crate) threads: usize,
+    /// The run directory.
+    pub(crate) run_dir: RunDir,
+    /// The run's recorder.
+    pub(crate) recorder: Slot<RecorderMsg>,
+    /// The run's judges.
+    pub(crate) judges: Arc<Judges>,
+    /// Go on from the newest checkpoint.
+    pub(crate) resume: bool,
+    /// How audio files are read; `None` for the policy's own features of the decoded file.
+    pub(crate) audio_source: Option<AudioSource>,
+    pub(crate) live: Arc<LiveArm>,
+}
+
+/// An arm ready to start.
+pub(crate) struct Prepared {
+    pub(crate) context: Arc<ArmContext>,
+    pub(crate) blueprints: Blueprints,
+    /// Where it begins.
+    pub(crate) progress: Progress,
+}
+
+/// The arguments of an arm's actors, for their first start and every restart.
+pub(crate) struct Blueprints {
+    pub(crate) loader: LoaderArgs,
+    pub(crate) sampler: SamplerArgs,
+    pub(crate) judge: JudgeArgs,
+    /// In arms with rewards.
+    pub(crate) shaper: Option<ShaperArgs>,
+    /// In arms that train.
+    pub(crate) optimizer: Option<OptimizerArgs>,
+}
+
+/// Reads the data, opens the policy, restores a checkpoint. Blocks.
+///
+/// # Errors
+/// One line that names what can't be used.
+pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
+    let (config, id) = (&args.live.config, &args.live.id);
+    let dir = args.run_dir.arm(id);
+    let training = if config.method == Method::None { Vec::new() } else { training_rows(config)? };
+    let suites = suites(config)?;
+
+    let curriculum_rows = curriculum(config, &training)?.map(|rows| Rows::new(rows, id.seed));
+
+    let policy = open_policy(&config.policy, args.device, id.seed)?;
+    require_audio(&policy)?;
+    let processor = policy.processor().clone();
+    let source = args.audio_source.clone().unwrap_or_else(|| audio_source(config, &processor));
+    for questions in std::iter::once(&training).chain(suites.iter().map(|suite| &suite.questions)) {
+        some_clip_loads(questions, &source)?;
+    }
+
+    let (progress, published) = begin(&args, &dir, &policy)?;
+    let weights = WeightStore::new(policy, published);
+    let blueprints = blueprints(&args, weights, source)?;
+    let judge_needed = args.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
+    if judge_needed && config.method != Method::None {
+        let judge = &blueprints.judge.judge;
+        Handle::current()
+            .block_on(judge.probe())
+            .map_err(|source| InputError::Judge { arm: id.arm.clone(), source })?;
+    }
+    let context = ArmContext {
+        id: id.clone(),
+        curriculum_rows,
+        rows: Rows::new(training, id.seed),
+        suites,
+        processor,
+        parser: ParserOptions::default(),
+        truncation_warned: Once::new(),
+        always_judge: config.judge.kind == JudgeKind::Rules,
+        slots: Slots::new(config, args.recorder.clone()),
+        live: args.live.clone(),
+        started: Instant::now(),
+        config: config.clone(),
+        dir,
+    };
+    Ok(Prepared { context: Arc::new(context), blueprints, progress })
+}
+
+fn training_rows(config: &ArmConfig) -> Result<Vec<Arc<Question>>, InputError> {
+    let data = &config.data;
+    let filter = data.row_filter();
+    Ok(scenarios::open_dataset_filtered(&data.train, &data.soundscapes, Split::Train, &filter)?)
+}
+
+/// The rows of the kinds that a supervised arm begins with.
+fn curriculum(config: &ArmConfig, training: &[Arc<Question>]) -> Result<Option<Vec<Arc<Question>>>, InputError> {
+    let curriculum = &config.sft.curriculum;
+    if config.method != Method::Sft || curriculum.steps == 0 {
+        return Ok(None);
+    }
+    let wanted = |row: &&Arc<Question>| row.kind.as_ref().is_some_and(|kind| curriculum.kinds.contains(kind));
+    let rows: Vec<_> = training.iter().filter(wanted).cloned().collect();
+    if rows.is_empty() {
+        let known: BTreeSet<&str> = training.iter().filter_map(|row| row.kind.as_deref()).collect();
+        return Err(InputError::CurriculumKinds {
+            arm: config.name.clone(),
+            wanted: curriculum.kinds.clone(),
+            known: known.into_iter().map(str::to_owned).collect(),
+        });
+    }
+    Ok(Some(rows))
+}
+
+fn suites(config: &ArmConfig) -> Result<Vec<Suite>, InputError> {
+    let filter = config.eval.row_filter();
+    config
+        .eval
+        .suites
+        .iter()
+        .map(|source| {
+            let world = &config.data.soundscapes;
+            let questions = scenarios::open_dataset_filtered(source, world, Split::Heldout, &filter)?;
+            Ok(Suite { name: source.name(), questions })
+        })
+        .collect()
+}
+
+fn require_audio(policy: &Policy) -> Result<(), InputError> {
+    if policy.config().audio.is_some() {
+        return Ok(());
+    }
+    Err(InputError::TextOnly { architecture: policy.config().architecture.name().to_owned() })
+}
+
+/// Where the arm begins: at its newest checkpoint if it resumes and has one, else at the policy as it was opened.
+fn begin(
+    args: &PrepareArgs,
+    dir: &ArmDir,
+    policy: &Policy,
+) -> Result<(Progress, Published), InputError> {
+    if args.resume
+        && let Some((state, published)) = resume_checkpoint(dir, policy)?
+    {
+        return Ok((state.progress, published));
+    }
+    let fresh = Published { policy_version: 0, trainable: policy.publish(), optimizer: Vec::new() };
+    Ok((Progress::default(), fresh))
+}
+
+fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSource {
+    let processor = processor.clone();
+    let downmix = match config.loader.downmix {
+        scenarios::Downmix::First => Downmix::First,
+        scenarios::Downmix::Mean => Downmix::Mean,
+    };
+    Arc::new(move |path: &Path| {
+        let samples = load_audio(path, downmix).map_err(|error| ClipError(error.to_string()))?;
+        processor.extract(&samples).map_err(|error| ClipError(error.to_string()))
+    })
+}
+
+/// Training skips clips that can't be read, but there must be one that can.
+fn some_clip_loads(questions: &[Arc<Question>], source: &AudioSource) -> Result<(), InputError> {
+    let mut first_error = None;
+    for question in questions {
+        match source(&question.audio_path) {
+            Ok(_) => return Ok(()),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    match first_error {
+        Some(first) => Err(InputError::NoAudio { questions: questions.len(), first }),
+        None => Ok(()),
+    }
+}
+
+fn judge(args: &PrepareArgs) -> Result<JudgeArgs, InputError> {
+    let config = &args.live.config;
+    let judge = args
+        .judges
+        .open(&config.judge)
+        .map_err(|source| InputError::Judge { arm: config.name.clone(), source })?;
+    // A batch must be answered before the call to the slot times out.
+    let patience = Duration::from_secs_f64(config.supervision.call_timeout_seconds * 0.9);
+    Ok(JudgeArgs { judge, patience })
+}
+
+fn blueprints(args: &PrepareArgs, weights: WeightStore, source: AudioSource) -> Result<Blueprints, InputError> {
+    let config = &args.live.config;
+    Ok(Blueprints {
+        loader: LoaderArgs { source, workers: config.loader.workers, cache_clips: config.loader.cache_clips },
+        sampler: SamplerArgs { weights: weights.clone(), threads: args.threads },
+        judge: judge(args)?,
+        shaper: (config.method == Method::Grpo).then(|| shaper(config)),
+        optimizer: (config.method != Method::None).then(|| optimizer(args, weights)),
+    })
+}
+
+fn shaper(config: &ArmConfig) -> ShaperArgs {
+    let scale = match config.grpo.scale_rewards {
+        scenarios::ScaleRewards::Group => Scale::Group,
+        scenarios::ScaleRewards::Batch => Scale::Batch,
+        scenarios::ScaleRewards::None => Scale::None,
+    };
+    ShaperArgs { advantages: AdvantageOptions { scale, ..AdvantageOptions::default() } }
+}
+
+fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
+    let config = &args.live.config;
+    let (grpo, settings) = (&config.grpo, &config.optimizer);
+    let lr = if config.method == Method::Sft { config.sft.lr } else { grpo.lr };
+    OptimizerArgs {
+        weights,
+        grpo: GrpoConfig {
+            loss: match grpo.loss {
+                scenarios::LossKind::Grpo => LossKind::Grpo,
+                scenarios::LossKind::Bnpo => LossKind::Bnpo,
+                scenarios::LossKind::DrGrpo => LossKind::DrGrpo,
+                scenarios::LossKind::Dapo => LossKind::Dapo,
+                scenarios::LossKind::Gspo => LossKind::Gspo,
+            },
+            importance: Importance::Token,
+            clip_low: grpo.clip,
+            clip_high: grpo.clip_high(),
+            delta: grpo.delta,
+            kl_coef: grpo.kl_coef,
+            kl_importance_corrected: false,
+        },
+        iterations: grpo.iterations,
+        micro_batch_prompts: grpo.micro_batch_prompts,
+        max_new_tokens: config.sampling.max_new_tokens,
+        mask_truncated: grpo.mask_truncated,
+        temperature: config.sampling.temperature,
+        reference: config.method == Method::Grpo && grpo.kl_coef > 0.0,
+        adamw: AdamWConfig {
+            betas: (settings.betas[0], settings.betas[1]),
+            eps: settings.eps,
+            weight_decay: settings.weight_decay,
+            max_grad_norm: (settings.max_grad_norm > 0.0).then_some(settings.max_grad_norm),
+        },
+        schedule: LrSchedule {
+            lr,
+            warmup_steps: settings.warmup_steps,
+            total_steps: config.steps,
+            shape: match settings.schedule {
+                scenarios::Schedule::Constant => LrShape::Constant,
+                scenarios::Schedule::Linear => LrShape::Linear,
+                scenarios::Schedule::Cosine => LrShape::Cosine,
+            },
+            final_fraction: settings.final_lr_fraction,
+        },
+        seed: args.live.id.seed,
+        threads: args.threads,
+    }
+}

@@ -1,0 +1,186 @@
+//! Replay: repeating a run from its scenario and its journal, and comparing the metrics of both (LIVE-1).
+//!
+//! Changes take effect at the same steps under the same versions. Pauses, single steps and checkpoints do not affect what is
+//! learned and are not repeated. An arm that did not reach its end is repeated as far as it came.
+
+use std::collections::BTreeMap;
+
+use records::{ArmId, Environment, JournalEntry, RecordsError, RunDir, is_timing};
+use scenarios::Experiment;
+use serde_json::{Map, Value};
+
+use crate::error::InputError;
+
+/// What a replay repeats.
+#[derive(Clone, Debug, Default)]
+pub struct Replay {
+    /// The changes, in the order in which they were made.
+    pub changes: Vec<JournalEntry>,
+    /// The steps that each arm took; arms that are not in it do not run.
+    pub reached: BTreeMap<ArmId, u64>,
+}
+
+impl Replay {
+    /// Steps that the replay of an arm takes.
+    pub(crate) fn steps_of(&self, id: &ArmId) -> u64 {
+        self.reached.get(id).copied().unwrap_or_default()
+    }
+}
+
+/// A recorded run.
+#[derive(Debug)]
+pub struct Recording {
+    run_dir: RunDir,
+    /// What its replay repeats.
+    pub replay: Replay,
+}
+
+impl Recording {
+    /// Reads a run directory. `experiment` is its scenario; it is given the recorded run's number of threads, because
+    /// floating-point sums depend on it.
+    ///
+    /// # Errors
+    /// [`InputError`]: a file can't be read, or no step was taken.
+    pub fn open(run_dir: &RunDir, experiment: &mut Experiment) -> Result<Self, InputError> {
+        let mut changes = run_dir.read_journal()?;
+        changes.retain(|entry| entry.change.is_some());
+        let mut reached = BTreeMap::new();
+        for id in arms(experiment) {
+            let steps = run_dir.arm(&id).read_metrics()?.len() as u64;
+            if steps > 0 {
+                reached.insert(id, steps);
+            }
+        }
+        if reached.is_empty() {
+            return Err(InputError::NothingToReplay { path: run_dir.path().to_owned() });
+        }
+        if let Some(threads) = Environment::read(run_dir).and_then(|recorded| recorded.threads_per_arm) {
+            experiment.run.threads = threads;
+        }
+        Ok(Recording { run_dir: run_dir.clone(), replay: Replay { changes, reached } })
+    }
+
+    /// Compares the recorded metrics with those of the replay in `replayed`, arm by arm.
+    ///
+    /// # Errors
+    /// [`RecordsError`]: a file can't be read.
+    pub fn compare(
+        &self,
+        replayed: &RunDir,
+        experiment: &Experiment,
+    ) -> Result<Vec<Comparison>, RecordsError> {
+        arms(experiment)
+            .filter(|id| self.replay.reached.contains_key(id))
+            .map(|id| {
+                let then = self.run_dir.arm(&id).read_metrics_as_json()?;
+                let now = replayed.arm(&id).read_metrics_as_json()?;
+                Ok(Comparison {
+                    steps: then.len() as u64,
+                    changes: self.replay.changes.iter().filter(|entry| entry.id == id).count(),
+                    difference: difference(&then, &now),
+                    id,
+                })
+            })
+            .collect()
+    }
+}
+
+/// An arm and its replay.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The arm.
+    pub id: ArmId,
+    /// Steps recorded.
+    pub steps: u64,
+    /// Changes repeated.
+    pub changes: usize,
+    /// Where they first differ; `None` if they are equal.
+    pub difference: Option<Difference>,
+}
+
+/// The first metric that differs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// The step, from 1.
+    pub step: u64,
+    /// The field of `metrics.jsonl`, such as `components.think`; `None` if the replay did not take the step.
+    pub field: Option<String>,
+    /// The recorded value and the replayed one.
+    pub values: [Value; 2],
+}
+
+impl std::fmt::Display for Comparison {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Comparison { id: ArmId { arm, seed }, steps, changes, difference } = self;
+        write!(f, "{arm} (seed {seed}): ")?;
+        match difference {
+            None => write!(f, "the same in all {steps} steps; changes made again: {changes}"),
+            Some(Difference { step, field: Some(field), values: [then, now] }) => {
+                write!(f, "differs from step {step} on: {field} was {then} and is {now}")
+            }
+            Some(Difference { step, field: None, .. }) => write!(f, "step {step} was not taken again"),
+        }
+    }
+}
+
+fn arms(experiment: &Experiment) -> impl Iterator<Item = ArmId> {
+    let of_seed = |&seed: &u64| experiment.arms.iter().map(move |arm| ArmId::new(arm.name.clone(), seed));
+    experiment.run.seeds.iter().flat_map(of_seed)
+}
+
+/// A field that says how a row was written, not what was measured.
+const FORMAT: &str = "format_version";
+
+fn difference(then: &[Map<String, Value>], now: &[Map<String, Value>]) -> Option<Difference> {
+    for (place, line) in then.iter().enumerate() {
+        let step = line.get("step").and_then(Value::as_u64).unwrap_or(place as u64 + 1);
+        let Some(again) = now.get(place) else {
+            return Some(Difference { step, field: None, values: [Value::Null, Value::Null] });
+        };
+        let names = line.keys().chain(again.keys().filter(|name| !line.contains_key(*name)));
+        for name in names.filter(|name| !is_timing(name) && *name != FORMAT) {
+            let found = differs(name, line.get(name), again.get(name));
+            if let Some((field, values)) = found {
+                return Some(Difference { step, field: Some(field), values });
+            }
+        }
+    }
+    None
+}
+
+/// The innermost field in which two values differ.
+fn differs(name: &str, then: Option<&Value>, now: Option<&Value>) -> Option<(String, [Value; 2])> {
+    if then == now {
+        return None;
+    }
+    if let (Some(Value::Object(then)), Some(Value::Object(now))) = (then, now) {
+        let names = then.keys().chain(now.keys().filter(|name| !then.contains_key(*name)));
+        return names
+            .into_iter()
+            .find_map(|key| differs(&format!("{name}.{key}"), then.get(key), now.get(key)));
+    }
+    Some((name.to_owned(), [then.cloned().unwrap_or_default(), now.cloned().unwrap_or_default()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(step: u64, reward: f64, think: f64, seconds: f64) -> Map<String, Value> {
+        let line = serde_json::json!({
+            "step": step, "reward": reward, "components": { "format": 1.0, "think": think }, "step_seconds": seconds
+        });
+        line.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn the_clock_makes_no_difference_and_the_first_other_field_is_named() {
+        let then = [line(1, 0.5, 0.1, 3.0), line(2, 0.5, 0.2, 3.0)];
+        assert_eq!(difference(&then, &[line(1, 0.5, 0.1, 9.0), line(2, 0.5, 0.2, 9.0)]), None);
+        let found = difference(&then, &[line(1, 0.5, 0.1, 3.0), line(2, 0.5, 0.25, 3.0)]).unwrap();
+        assert_eq!((found.step, found.field.as_deref()), (2, Some("components.think")));
+        assert_eq!(found.values, [serde_json::json!(0.2), serde_json::json!(0.25)]);
+        let found = difference(&then, &then[..1]).unwrap();
+        assert_eq!((found.step, found.field), (2, None));
+    }
+}

@@ -1,0 +1,389 @@
+//! Starting a run, and `Run`, the root of its supervision tree.
+//!
+//! `Run` starts as many arms side by side as the scenario allows, receives how each ended, starts the next, and ends when
+//! none is left.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use judges::Judges;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use records::{
+    ArmDir, ArmId, ArmState, CheckpointState, Environment, JournalEntry, RunDir, now, replace_file,
+};
+use rewards::RewardRegistry;
+use runtime::{RestartBudget, RunEvent, Slot, Watchers};
+use scenarios::Experiment;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use workers::{AudioSource, Recorder};
+
+use crate::arm::{Arm, ArmArgs};
+use crate::error::{InputError, RunError};
+use crate::handle::{RunHandle, RunShared};
+use crate::live::{Journal, LiveArm, LiveArmArgs};
+use crate::messages::{ArmOutcome, RunMsg};
+use crate::plan::Plan;
+use crate::prepare::{PrepareArgs, prepare};
+use crate::replay::Replay;
+
+/// Longest wait for a write to disk.
+const RECORDER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What a run is made of.
+pub struct RunArgs {
+    /// The resolved scenario.
+    pub experiment: Experiment,
+    /// Where everything is recorded; the directory exists.
+    pub run_dir: RunDir,
+    /// The reward kinds that the scenario may name.
+    pub registry: Arc<RewardRegistry>,
+    /// Continue from the newest checkpoints in `run_dir`.
+    pub resume: bool,
+    /// How features are made of an audio file; `None` for the policy's own features of the decoded file.
+    pub audio_source: Option<AudioSource>,
+    /// Whether there is a control channel through which an arm can be resumed. If so, an arm that can't go on by itself
+    /// writes a checkpoint and pauses; otherwise it ends.
+    pub controlled: bool,
+    /// The recorded run to repeat.
+    pub replay: Option<Replay>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct RunOutcome {
+    /// Every arm that ended, in that order.
+    pub arms: Vec<ArmOutcome>,
+    /// Whether the caller stopped it.
+    pub interrupted: bool,
+}
+
+/// A run that has started.
+pub struct Running {
+    /// Watches and changes it.
+    pub handle: RunHandle,
+    run: ActorRef<RunMsg>,
+    joined: JoinHandle<()>,
+    outcome: oneshot::Receiver<Result<RunOutcome, RunError>>,
+}
+
+impl Running {
+    /// Waits until all arms have ended.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub async fn end(self) -> Result<RunOutcome, RunError> {
+        let outcome = self.outcome.await;
+        self.run.stop(None);
+        // The outcome is known; how the actor ends adds nothing.
+        let _ = self.joined.await;
+        self.handle.close();
+        outcome.unwrap_or_else(|_| Err(RunError::Failed("the run's supervisor failed; see run.log".into())))
+    }
+}
+
+/// Runs an experiment to its end, or until `stop` turns true.
+///
+/// # Errors
+/// [`RunError::Input`] for data, a judge or a policy that can't be used; [`RunError::Failed`] or [`RunError::Records`] when
+/// the run can't be started or recorded. An arm that fails is not an error here: see [`RunOutcome`].
+pub async fn run(
+    args: RunArgs,
+    events: mpsc::UnboundedSender<RunEvent>,
+    stop: watch::Receiver<bool>,
+) -> Result<RunOutcome, RunError> {
+    start(args, events, stop).await?.end().await
+}
+
+/// Starts an experiment, which runs until its end or until `stop` turns true.
+///
+/// # Errors
+/// As [`run`].
+pub async fn start(
+    args: RunArgs,
+    events: mpsc::UnboundedSender<RunEvent>,
+    stop: watch::Receiver<bool>,
+) -> Result<Running, RunError> {
+    let device =
+        model::device::resolve(&args.experiment.run.device.to_string()).map_err(InputError::from)?;
+    for note in &device.notes {
+        tracing::info!("{note}");
+    }
+    let plan = Plan::of(&args.experiment, device.device);
+    let scenario = args.experiment.to_toml();
+    replace_file(&args.run_dir.scenario(), scenario.as_bytes()).map_err(RunError::Records)?;
+    plan.environment(&args.experiment).write(&args.run_dir).map_err(RunError::Records)?;
+    let handle = open(&args, &plan, events)?;
+    let (ended, outcome) = oneshot::channel();
+    let args = RunActorArgs { args, plan, handle: handle.clone(), stop, ended };
+    let (run, joined) = Actor::spawn(Some(format!("run#{}", std::process::id())), Run, args)
+        .await
+        .map_err(|error| RunError::Failed(format!("the run could not start: {error}")))?;
+    Ok(Running { handle, run, joined, outcome })
+}
+
+/// The handle of the run, with all arms planned.
+fn open(
+    args: &RunArgs,
+    plan: &Plan,
+    events: mpsc::UnboundedSender<RunEvent>,
+) -> Result<RunHandle, InputError> {
+    let watchers = Watchers::new(events);
+    let recorder = Slot::new("recorder", 64, RECORDER_TIMEOUT);
+    let earlier = if args.resume { args.run_dir.read_journal()? } else { Vec::new() };
+    let journal = Journal::new(earlier.clone(), recorder.clone(), watchers.clone());
+    let folder = Environment::scenario_folder(&args.experiment.path);
+    let changes = args.replay.as_ref().map_or(&earlier, |replay| &replay.changes);
+    let mut arms = Vec::new();
+    for &seed in &args.experiment.run.seeds {
+        for config in &args.experiment.arms {
+            let id = ArmId::new(config.name.clone(), seed);
+            let checkpoint = checkpoint_state(args.resume, &args.run_dir.arm(&id))?;
+            let step = checkpoint.as_ref().map_or(0, |found| found.progress.step);
+            // Before its first change an arm follows the scenario, which may have been edited since.
+            let resumed = checkpoint.and_then(|found| found.conditions).filter(|found| found.version > 0);
+            let applied = resumed.as_ref().map_or(0, |found| found.version);
+            arms.push(Arc::new(LiveArm::new(LiveArmArgs {
+                config: config.clone(),
+                seed,
+                registry: args.registry.clone(),
+                folder: folder.clone(),
+                journal: journal.clone(),
+                watchers: watchers.clone(),
+                controlled: args.controlled,
+                resumed,
+                step,
+                repeats: changes_after(changes, &id, applied),
+                replayed_steps: args.replay.as_ref().map(|replay| replay.steps_of(&id)),
+            })?));
+        }
+    }
+    Ok(RunHandle(Arc::new(RunShared {
+        run_dir: args.run_dir.clone(),
+        name: args.experiment.run.name.clone(),
+        started: now(),
+        parallel_arms: plan.side_by_side,
+        arms,
+        journal,
+        recorder,
+        watchers,
+        ended: AtomicBool::new(false),
+    })))
+}
+
+fn checkpoint_state(resume: bool, dir: &ArmDir) -> Result<Option<CheckpointState>, InputError> {
+    Ok(if resume { CheckpointState::newest(dir)? } else { None })
+}
+
+/// The changes of an arm that made a version after `applied`, in the order of their steps.
+fn changes_after(journal: &[JournalEntry], id: &ArmId, applied: u64) -> Vec<JournalEntry> {
+    let of_arm =
+        |entry: &&JournalEntry| entry.id == *id && entry.change.is_some() && entry.version > applied;
+    let mut changes: Vec<JournalEntry> = journal.iter().filter(of_arm).cloned().collect();
+    changes.sort_by_key(|entry| entry.step);
+    changes
+}
+
+struct RunActorArgs {
+    args: RunArgs,
+    plan: Plan,
+    handle: RunHandle,
+    stop: watch::Receiver<bool>,
+    ended: oneshot::Sender<Result<RunOutcome, RunError>>,
+}
+
+/// The root of the supervision tree.
+struct Run;
+
+struct RunState {
+    run_dir: RunDir,
+    resume: bool,
+    audio_source: Option<AudioSource>,
+    plan: Plan,
+    handle: RunHandle,
+    stop: watch::Receiver<bool>,
+    ended: Option<oneshot::Sender<Result<RunOutcome, RunError>>>,
+    recorder_budget: RestartBudget,
+    recorder_id: Option<ActorId>,
+    judges: Arc<Judges>,
+    /// Planned arms, in the order in which they start.
+    planned: VecDeque<Arc<LiveArm>>,
+    running: HashMap<ActorId, Arc<LiveArm>>,
+    outcomes: Vec<ArmOutcome>,
+}
+
+impl Actor for Run {
+    type Msg = RunMsg;
+    type State = RunState;
+    type Arguments = RunActorArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<RunMsg>,
+        args: RunActorArgs,
+    ) -> Result<RunState, ActorProcessingErr> {
+        let mut state = RunState::new(args);
+        state.spawn_recorder(&myself).await?;
+        myself.cast(RunMsg::StartArms)?;
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<RunMsg>,
+        message: RunMsg,
+        state: &mut RunState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            RunMsg::StartArms => state.start_arms(&myself).await,
+            RunMsg::ArmEnded { outcome } => {
+                state.running.retain(|_, arm| arm.id != outcome.id);
+                state.record_end(outcome);
+                state.start_arms(&myself).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<RunMsg>,
+        event: SupervisionEvent,
+        state: &mut RunState,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(child, error) = event {
+            state.child_failed(&myself, child.get_id(), &error.to_string()).await;
+        }
+        Ok(())
+    }
+}
+
+impl RunState {
+    fn new(args: RunActorArgs) -> Self {
+        let RunActorArgs { args, plan, handle, stop, ended } = args;
+        RunState {
+            run_dir: args.run_dir,
+            resume: args.resume,
+            audio_source: args.audio_source,
+            plan,
+            stop,
+            ended: Some(ended),
+            recorder_budget: RestartBudget::new(5, Duration::from_secs(60)),
+            recorder_id: None,
+            judges: Arc::default(),
+            planned: handle.0.arms.iter().cloned().collect(),
+            handle,
+            running: HashMap::new(),
+            outcomes: Vec::new(),
+        }
+    }
+
+    async fn spawn_recorder(&mut self, myself: &ActorRef<RunMsg>) -> Result<(), SpawnErr> {
+        let (actor, _) = Actor::spawn_linked(None, Recorder, self.run_dir.clone(), myself.get_cell()).await?;
+        self.recorder_id = Some(actor.get_id());
+        self.handle.0.recorder.install(actor);
+        Ok(())
+    }
+
+    /// Starts planned arms while there is room; ends the run when none is left.
+    async fn start_arms(&mut self, myself: &ActorRef<RunMsg>) {
+        if *self.stop.borrow() {
+            self.planned.clear();
+        }
+        while self.running.len() < self.plan.side_by_side {
+            let Some(arm) = self.planned.pop_front() else { break };
+            if arm.is_stopped() {
+                self.record_end(ArmOutcome {
+                    id: arm.id.clone(),
+                    state: ArmState::Stopped,
+                    step: arm.step(),
+                    checkpoint: None,
+                });
+                continue;
+            }
+            if let Err(error) = self.start_arm(myself, arm).await {
+                self.finish(Err(error));
+                return;
+            }
+        }
+        if self.running.is_empty() {
+            let interrupted = *self.stop.borrow();
+            let arms = std::mem::take(&mut self.outcomes);
+            self.finish(Ok(RunOutcome { arms, interrupted }));
+        }
+    }
+
+    async fn start_arm(&mut self, myself: &ActorRef<RunMsg>, live: Arc<LiveArm>) -> Result<(), RunError> {
+        let id = live.id.clone();
+        let args = PrepareArgs {
+            device: self.plan.device,
+            threads: self.plan.threads,
+            run_dir: self.run_dir.clone(),
+            recorder: self.handle.0.recorder.clone(),
+            judges: self.judges.clone(),
+            resume: self.resume,
+            audio_source: self.audio_source.clone(),
+            live: live.clone(),
+        };
+        let prepared = tokio::task::spawn_blocking(move || prepare(args))
+            .await
+            .map_err(|error| RunError::Failed(format!("arm `{}` could not be prepared: {error}", id.arm)))??;
+        let (total_steps, method) = (live.config.steps, live.config.method);
+        live.watchers.tell(RunEvent::ArmStarted { id: id.clone(), total_steps, method });
+        let args = ArmArgs {
+            context: prepared.context,
+            blueprints: prepared.blueprints,
+            progress: prepared.progress,
+            stop: self.stop.clone(),
+            run: myself.clone(),
+        };
+        let (actor, _) = Actor::spawn_linked(Some(id.to_string()), Arm, args, myself.get_cell())
+            .await
+            .map_err(|error| RunError::Failed(format!("arm `{}` could not start: {error}", id.arm)))?;
+        self.running.insert(actor.get_id(), live);
+        Ok(())
+    }
+
+    fn record_end(&mut self, outcome: ArmOutcome) {
+        if let Some(arm) = self.handle.0.arms.iter().find(|arm| arm.id == outcome.id) {
+            arm.end(outcome.state.clone(), outcome.step);
+        }
+        self.handle.0.watchers.tell(RunEvent::ArmEnded {
+            id: outcome.id.clone(),
+            state: outcome.state.clone(),
+            step: outcome.step,
+            checkpoint: outcome.checkpoint.clone(),
+        });
+        self.outcomes.push(outcome);
+    }
+
+    async fn child_failed(&mut self, myself: &ActorRef<RunMsg>, child: ActorId, error: &str) {
+        if self.recorder_id == Some(child) {
+            let again = self.recorder_budget.spend(Instant::now());
+            if !again || self.spawn_recorder(myself).await.is_err() {
+                self.handle
+                    .0
+                    .recorder
+                    .close(&format!("the recorder failed too often, the last time with: {error}"));
+            }
+        } else if let Some(live) = self.running.remove(&child) {
+            let reason = format!("its supervisor failed: {error}");
+            let state = ArmState::Failed { reason };
+            let (id, step) = (live.id.clone(), live.step());
+            self.record_end(ArmOutcome { id, state, step, checkpoint: None });
+            self.start_arms(myself).await;
+        }
+    }
+
+    fn finish(&mut self, outcome: Result<RunOutcome, RunError>) {
+        for arm in self.handle.0.arms.iter().filter(|arm| !arm.has_ended()) {
+            arm.end(ArmState::Stopped, arm.step());
+        }
+        if let Some(ended) = self.ended.take() {
+            // The caller may no longer wait.
+            let _ = ended.send(outcome);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The actors that do the work of a training step, one per file. Each knows only its own messages; the conductor (crate
+//! `run`) decides who is called when.
+//!
+//! [`Loader`] decodes audio, [`Sampler`] generates completions, [`Shaper`] turns scores into advantages, [`Optimizer`]
+//! trains and writes checkpoints, [`Recorder`] writes the run directory. Sampler and optimizer share the
+//! [`WeightStore`].
+
+#![warn(missing_docs)]
+
+mod checkpoint;
+mod error;
+mod loader;
+mod optimizer;
+mod recorder;
+mod sampler;
+mod shaper;
+mod threads;
+mod weight_store;
+
+pub use checkpoint::resume_checkpoint;
+pub use error::{ClipError, WorkerError};
+pub use loader::{AudioSource, Clip, Loaded, Loader, LoaderArgs, LoaderMsg};
+pub use optimizer::{
+    CheckpointQuery, Optimizer, OptimizerArgs, OptimizerMsg, SftGroup, StepReport, TrainGroup,
+};
+pub use recorder::{Lines, Recorder, RecorderMsg};
+pub use sampler::{GenerateQuery, Generated, Sampler, SamplerArgs, SamplerMsg};
+pub use shaper::{Components, ShapeQuery, Shaped, Shaper, ShaperArgs, ShaperMsg};
+pub use weight_store::{NamedTensors, Published, WeightStore};

@@ -1,0 +1,328 @@
+//! The optimizer: owns the trained weights, takes the steps, publishes each version. On a thread of its own.
+//!
+//! - `OPT-1` a step that panics leaves no trace: its successor starts from the last published version.
+//! - `OPT-2` micro-batches add up to the gradient of the whole step.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use model::loss::{GrpoConfig, LossInputs, LossMetrics, Normalizer, grpo_loss, sft_loss};
+use model::optim::{AdamW, AdamWConfig, LrSchedule};
+use model::{Completion, Finish, Group, ModelError, Policy, Prompt};
+use ractor::thread_local::ThreadLocalActor;
+use ractor::{ActorProcessingErr, ActorRef};
+use records::{CheckpointState, ConditionsRecord, FormatVersion, Progress};
+use runtime::Request;
+use runtime::seed::{Purpose, derive};
+use tch::{Kind, Tensor};
+
+use crate::checkpoint::write_checkpoint;
+use crate::error::WorkerError;
+use crate::threads::use_threads;
+use crate::weight_store::{Published, WeightStore};
+
+/// A prompt's scored completions.
+#[derive(Clone)]
+pub struct TrainGroup {
+    /// The prompt they answer.
+    pub prompt: Prompt,
+    /// What was sampled.
+    pub completions: Vec<Completion>,
+    /// One per completion.
+    pub advantages: Vec<f64>,
+}
+
+/// A prompt's target completions.
+#[derive(Clone)]
+pub struct SftGroup {
+    /// The prompt.
+    pub prompt: Prompt,
+    /// Token ids of each target, with the end token.
+    pub targets: Vec<Vec<i64>>,
+}
+
+/// Where a checkpoint goes, and how far the arm had come.
+#[derive(Clone)]
+pub struct CheckpointQuery {
+    /// The folder, replaced if it exists.
+    pub folder: PathBuf,
+    /// Kept beside the weights.
+    pub progress: Progress,
+    /// Likewise.
+    pub conditions: Option<ConditionsRecord>,
+}
+
+/// What a step did.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    /// Version of the weights after it.
+    pub policy_version: u64,
+    /// The loss, of the last inner iteration.
+    pub loss: f64,
+    /// Clipping and KL figures, GRPO only.
+    pub metrics: Option<LossMetrics>,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Learning rate used.
+    pub lr: f64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Time spent in the step.
+    pub seconds: f64,
+}
+
+/// How an optimizer trains.
+#[derive(Clone)]
+pub struct OptimizerArgs {
+    /// Where its weights come from and go to.
+    pub weights: WeightStore,
+    /// The loss.
+    pub grpo: GrpoConfig,
+    /// Optimizer steps on the same completions.
+    pub iterations: usize,
+    /// Prompts per micro-batch; 0 for all.
+    pub micro_batch_prompts: usize,
+    /// Tokens that a completion may have.
+    pub max_new_tokens: usize,
+    /// Leave completions that were cut short out of the loss.
+    pub mask_truncated: bool,
+    /// Sampling temperature, which the log-probabilities are taken at.
+    pub temperature: f64,
+    /// Whether a reference policy is needed (a KL term, GRPO only).
+    pub reference: bool,
+    /// AdamW.
+    pub adamw: AdamWConfig,
+    /// Learning rate by step.
+    pub schedule: LrSchedule,
+    /// What dropout masks are drawn with.
+    pub seed: u64,
+    /// Torch threads; 0 leaves libtorch's own choice.
+    pub threads: usize,
+}
+
+/// Messages to the optimizer.
+pub enum OptimizerMsg {
+    /// Take a GRPO step.
+    Grpo(Request<Vec<TrainGroup>, Result<StepReport, WorkerError>>),
+    /// Take a supervised step.
+    Sft(Request<Vec<SftGroup>, Result<StepReport, WorkerError>>),
+    /// Write a checkpoint.
+    Checkpoint(Request<CheckpointQuery, Result<(), WorkerError>>),
+}
+
+/// The actor.
+#[derive(Default)]
+pub struct Optimizer;
+
+/// The learner, its optimizer state and the reference.
+pub struct OptimizerState {
+    args: OptimizerArgs,
+    policy: Policy,
+    reference: Option<Policy>,
+    adamw: AdamW,
+    policy_version: u64,
+}
+
+impl ThreadLocalActor for Optimizer {
+    type Msg = OptimizerMsg;
+    type State = OptimizerState;
+    type Arguments = OptimizerArgs;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<OptimizerMsg>,
+        args: OptimizerArgs,
+    ) -> Result<OptimizerState, ActorProcessingErr> {
+        use_threads(args.threads);
+        OptimizerState::restore(args)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<OptimizerMsg>,
+        message: OptimizerMsg,
+        state: &mut OptimizerState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            OptimizerMsg::Grpo(request) => {
+                if let Some((groups, reply)) = request.begin() {
+                    reply.send(state.grpo_step(&groups).map_err(WorkerError::from));
+                }
+            }
+            OptimizerMsg::Sft(request) => {
+                if let Some((groups, reply)) = request.begin() {
+                    reply.send(state.sft_step(&groups).map_err(WorkerError::from));
+                }
+            }
+            OptimizerMsg::Checkpoint(request) => {
+                if let Some((query, reply)) = request.begin() {
+                    let checkpoint = CheckpointState {
+                        format_version: FormatVersion::CURRENT,
+                        policy_version: state.policy_version,
+                        progress: query.progress,
+                        conditions: query.conditions,
+                    };
+                    let moments = state.adamw.state();
+                    reply.send(write_checkpoint(&checkpoint, &query.folder, &state.policy, &moments));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OptimizerState {
+    /// A learner at the last published version.
+    fn restore(args: OptimizerArgs) -> Result<Self, ActorProcessingErr> {
+        let policy = args.weights.learner()?;
+        let reference = if args.reference { Some(args.weights.reference()?) } else { None };
+        let newest = args.weights.newest();
+        // Before the optimizer is made: it takes f32 copies of weights stored in fewer bits.
+        policy.load_trainable(&newest.trainable)?;
+        let mut adamw = AdamW::new(policy.trainable(), args.adamw.clone())?;
+        if !newest.optimizer.is_empty() {
+            adamw.load_state(&newest.optimizer)?;
+        }
+        Ok(OptimizerState { policy, reference, adamw, policy_version: newest.policy_version, args })
+    }
+
+    fn grpo_step(&mut self, groups: &[TrainGroup]) -> Result<StepReport, ModelError> {
+        let started = Instant::now();
+        let kept = |completion: &Completion| {
+            let masked = self.args.mask_truncated && completion.finish == Finish::Length;
+            if masked { 0 } else { completion.ids.len() }
+        };
+        let lengths = groups.iter().flat_map(|group| group.completions.iter().map(kept));
+        let normalizer = Normalizer::of_lengths(lengths, self.args.max_new_tokens);
+        let size =
+            if self.args.micro_batch_prompts == 0 { groups.len() } else { self.args.micro_batch_prompts };
+        let lr = self.args.schedule.lr_at(self.policy_version);
+        let mut metrics = LossMetrics::default();
+        let mut grad_norm = 0.0;
+        for iteration in 0..self.args.iterations.max(1) {
+            self.adamw.zero_grad();
+            metrics = LossMetrics::default();
+            for (index, micro_batch) in groups.chunks(size.max(1)).enumerate() {
+                let seed = self.dropout_seed(iteration, index);
+                metrics.merge(&self.grpo_backward(micro_batch, normalizer, seed)?);
+            }
+            grad_norm = self.apply(lr);
+        }
+        Ok(self.publish(StepReport {
+            policy_version: 0,
+            loss: metrics.loss,
+            metrics: Some(metrics),
+            grad_norm,
+            lr,
+            tokens: normalizer.tokens as u64,
+            seconds: started.elapsed().as_secs_f64(),
+        }))
+    }
+
+    fn grpo_backward(
+        &self,
+        groups: &[TrainGroup],
+        normalizer: Normalizer,
+        dropout_seed: u64,
+    ) -> Result<LossMetrics, ModelError> {
+        let packed: Vec<Group<'_>> = groups
+            .iter()
+            .map(|group| Group {
+                prompt: &group.prompt,
+                completions: group.completions.iter().map(|completion| completion.ids.as_slice()).collect(),
+            })
+            .collect();
+        let reference = match &self.reference {
+            Some(reference) => Some(reference.logprobs(&packed, self.args.temperature)?.logprobs),
+            None => None,
+        };
+        let current = self.policy.forward(&packed, self.args.temperature, dropout_seed)?;
+        let device = current.logprobs.device();
+        let completions: Vec<&Completion> = groups.iter().flat_map(|group| &group.completions).collect();
+        let longest = current.logprobs.size()[1] as usize;
+        let mut old = vec![0f32; completions.len() * longest];
+        let mut kept = vec![true; completions.len()];
+        for (row, completion) in completions.iter().enumerate() {
+            old[row * longest..][..completion.logprobs.len()].copy_from_slice(&completion.logprobs);
+            kept[row] = !(self.args.mask_truncated && completion.finish == Finish::Length);
+        }
+        let old = Tensor::from_slice(&old).view([-1, longest as i64]).to_device(device);
+        let kept = Tensor::from_slice(&kept).view([-1, 1]).to_device(device);
+        let advantages: Vec<f64> = groups.iter().flat_map(|group| &group.advantages).copied().collect();
+        let advantages = Tensor::from_slice(&advantages).to_kind(Kind::Float).to_device(device);
+        let outputs = grpo_loss(
+            &LossInputs {
+                logprobs: &current.logprobs,
+                old_logprobs: Some(&old),
+                ref_logprobs: reference.as_ref(),
+                advantages: &advantages,
+                mask: &current.mask.logical_and(&kept),
+                normalizer,
+            },
+            &self.args.grpo,
+        );
+        current.backward(&outputs.loss)?;
+        Ok(outputs.metrics)
+    }
+
+    fn sft_step(&mut self, groups: &[SftGroup]) -> Result<StepReport, ModelError> {
+        let started = Instant::now();
+        let tokens: usize = groups.iter().flat_map(|group| group.targets.iter().map(Vec::len)).sum();
+        let size =
+            if self.args.micro_batch_prompts == 0 { groups.len() } else { self.args.micro_batch_prompts };
+        let lr = self.args.schedule.lr_at(self.policy_version);
+        let mut total = 0.0;
+        self.adamw.zero_grad();
+        for (index, micro_batch) in groups.chunks(size.max(1)).enumerate() {
+            let packed: Vec<Group<'_>> = micro_batch
+                .iter()
+                .map(|group| Group {
+                    prompt: &group.prompt,
+                    completions: group.targets.iter().map(Vec::as_slice).collect(),
+                })
+                .collect();
+            let current = self.policy.forward(&packed, 1.0, self.dropout_seed(0, index))?;
+            let loss = sft_loss(&current.logprobs, &current.mask, tokens);
+            current.backward(&loss)?;
+            total += loss.f_double_value(&[])?;
+        }
+        let grad_norm = self.apply(lr);
+        Ok(self.publish(StepReport {
+            policy_version: 0,
+            loss: total,
+            metrics: None,
+            grad_norm,
+            lr,
+            tokens: tokens as u64,
+            seconds: started.elapsed().as_secs_f64(),
+        }))
+    }
+
+    /// A seed of its own for every forward pass; a step that is taken again draws the same.
+    fn dropout_seed(&self, iteration: usize, micro_batch: usize) -> u64 {
+        let place = [self.policy_version, iteration as u64, micro_batch as u64];
+        derive(self.args.seed, Purpose::Dropout, &place)
+    }
+
+    fn apply(&mut self, lr: f64) -> f64 {
+        let step = self.adamw.step(lr);
+        if !step.applied {
+            tracing::warn!(
+                policy_version = self.policy_version,
+                "the gradient is not finite; the step is skipped"
+            );
+        }
+        step.grad_norm
+    }
+
+    /// Publishes the new weights, and sets their version in the report.
+    fn publish(&mut self, report: StepReport) -> StepReport {
+        self.policy_version += 1;
+        self.args.weights.publish(Published {
+            policy_version: self.policy_version,
+            trainable: self.policy.publish(),
+            optimizer: self.adamw.state(),
+        });
+        StepReport { policy_version: self.policy_version, ..report }
+    }
+}

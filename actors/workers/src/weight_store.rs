@@ -1,0 +1,97 @@
+//! The store of published weights: the optimizer publishes each new version, the sampler loads the newest.
+//!
+//! A published version is never modified, so a restarted sampler or optimizer continues from it (RESTART-1). Frozen weights
+//! are shared by all copies of the policy; only trained weights are copied.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::{ModelError, Policy};
+use tch::Tensor;
+
+/// Tensors by their name in the checkpoint.
+pub type NamedTensors = Vec<(String, Tensor)>;
+
+/// One version of the trained weights.
+pub struct Published {
+    /// Optimizer steps that made it.
+    pub policy_version: u64,
+    /// The trained weights.
+    pub trainable: NamedTensors,
+    /// AdamW's moments at that version; empty before the first step.
+    pub optimizer: NamedTensors,
+}
+
+struct Stored {
+    origin: Policy,
+    newest: Published,
+}
+
+/// The store. Clones refer to the same store.
+#[derive(Clone)]
+pub struct WeightStore(Arc<Mutex<Stored>>);
+
+impl WeightStore {
+    /// A store with `newest` as its first version. `origin` is the policy before any training.
+    pub fn new(origin: Policy, newest: Published) -> Self {
+        WeightStore(Arc::new(Mutex::new(Stored { origin, newest })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stored> {
+        // Published versions are replaced whole, so a panic elsewhere leaves a usable one.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of the policy before any training, for sampling.
+    ///
+    /// # Errors
+    /// If libtorch can't copy the weights.
+    pub fn replica(&self) -> Result<Policy, ModelError> {
+        self.lock().origin.replica()
+    }
+
+    /// The reference policy of the KL term: a copy from before any training, or the base model of an adapter.
+    ///
+    /// # Errors
+    /// If libtorch can't copy the weights.
+    pub fn reference(&self) -> Result<Policy, ModelError> {
+        self.lock().origin.reference()
+    }
+
+    /// A copy of the policy before any training, to be trained.
+    ///
+    /// # Errors
+    /// If libtorch can't copy the weights.
+    pub fn learner(&self) -> Result<Policy, ModelError> {
+        self.lock().origin.learner()
+    }
+
+    /// Publishes a new version.
+    pub fn publish(&self, newest: Published) {
+        self.lock().newest = newest;
+    }
+
+    /// The newest version. The tensors are handles, not copies.
+    pub fn newest(&self) -> Published {
+        self.lock().newest.handle()
+    }
+
+    /// The newest version, if it is not `policy_version`.
+    pub fn newer_than(&self, policy_version: Option<u64>) -> Option<Published> {
+        let stored = self.lock();
+        (policy_version != Some(stored.newest.policy_version)).then(|| stored.newest.handle())
+    }
+}
+
+impl Published {
+    fn handle(&self) -> Self {
+        Published {
+            policy_version: self.policy_version,
+            trainable: handles(&self.trainable),
+            optimizer: handles(&self.optimizer),
+        }
+    }
+}
+
+fn handles(tensors: &NamedTensors) -> NamedTensors {
+    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+}
