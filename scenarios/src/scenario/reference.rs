@@ -251,7 +251,7 @@ impl<'a> Page<'a> {
         row(&[&code(name), kind, &default, &meaning(key)])
     }
 
-    /// The key that says which form a table has.
+    /// The row of the key that tells the forms of a table apart.
     fn tag_row(&self, section: &Section<'_>, table: Shape<'_>, tag: &str) -> String {
         let values: Vec<String> =
             variants(table).into_iter().filter_map(|form| constant_of(form, tag)).map(toml_text).collect();
