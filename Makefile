@@ -1,5 +1,5 @@
 # `make run` and `make test` do everything on a fresh Debian machine with Rust, a C++ compiler and Python 3.
-# Plain cargo does too: see .cargo/config.toml for how libtorch is found.
+# Plain cargo works too; .cargo/config.toml explains how libtorch is found.
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
@@ -13,7 +13,7 @@ test: judge-server
 		{ echo "cargo-nextest is missing; running the tests with cargo test"; cargo test --workspace --all-targets --no-fail-fast; }
 	cargo test --workspace --doc
 
-# The real server that the tests of judges ask.
+# llama.cpp's server, which the judge tests run against; downloaded once.
 judge-server:
 	tests/judge_server/install
 
@@ -25,7 +25,7 @@ check:
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Makes the built-in policy anew: scenarios/tiny/model.safetensors.
+# Retrains the built-in policy, scenarios/tiny/model.safetensors.
 base:
 	cargo run --release --bin sandbox -- scenarios/pretrain.toml --out runs/base
 	cp "$$(ls -td runs/base/pretrain-*/base/seed-7/checkpoints/step-* | head -1)/model.safetensors" scenarios/tiny/model.safetensors

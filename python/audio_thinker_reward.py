@@ -1,26 +1,26 @@
-"""Makes a Python function a reward of the Audio-Thinker sandbox. No dependencies; Python 3.8 or newer.
+"""Turns a Python function into a reward for the Audio-Thinker sandbox. No dependencies; Python 3.8 or newer.
 
-The function has TRL's signature: lists in, a list of numbers out, `None` where there is no score.
+The function has the signature of TRL's reward functions: lists in, a list of numbers out, `None` where there is no score.
 
     def reward(completions, **columns):
         return [1.0 - len(text) / 500 for text in completions]
 
-In a scenario, nothing else is needed:
+A scenario needs nothing but the file:
 
     [rewards.brevity]
     kind = "python"
     file = "brevity.py"          # function = "reward" is the default
 
-A program of its own ends in `serve(reward)` and is named as `kind = "process"`:
+A file that ends with `serve(reward)` is a program, configured as `kind = "process"`:
 
     [rewards.brevity]
     kind = "process"
     command = ["python3", "brevity.py"]
 
-The columns are `prompts` and everything that the sandbox says of a completion (see docs/plugins.md): `question`, `choices`,
-`answer_gold`, `audio_path`, `duration_seconds`, `mode`, `think`, `answer`, `correct`, ..., one list each, and every metadata
-column of the data. `step`, `total_steps`, `group_size` and `options` are single values. A function without `**columns` gets
-those that it names. `async def` works too. What it prints goes to the run's log.
+The columns are lists with one entry per completion: `prompts`, every field of a completion (see docs/plugins.md: `question`,
+`choices`, `answer_gold`, `audio_path`, `duration_seconds`, `mode`, `think`, `answer`, `correct`, ...), and every metadata column of
+the data. `step`, `total_steps`, `group_size` and `options` are single values. A function without `**columns` gets only the
+arguments that it names. `async def` works too. What the function prints goes to the run's log.
 """
 
 import argparse
@@ -38,21 +38,21 @@ __all__ = ["serve"]
 
 PROTOCOL = 1
 
-# True while `python3 -m audio_thinker_reward FILE` loads the file, which may itself end in `serve(reward)`.
+# True while `python3 -m audio_thinker_reward FILE` loads the file: a `serve(reward)` at its end must then do nothing.
 _loading = False
 
 
 def serve(function, conversational=False):
-    """Answers the sandbox until it hangs up.
+    """Answers requests on standard input until it ends.
 
-    With `conversational`, completions and prompts come as TRL gives them for chat models: a list of messages each.
+    With `conversational`, each completion and each prompt is a list of messages, as TRL passes them for chat models.
     """
     if _loading:
         return
     requests, replies = _take_pipes()
     send = _sender(replies)
     scorer = None
-    # Not `for line in requests`, which reads ahead.
+    # `for line in requests` would read ahead and delay the answer.
     for line in iter(requests.readline, ""):
         if not line.strip():
             continue
@@ -74,7 +74,7 @@ def serve(function, conversational=False):
 
 
 def _take_pipes():
-    """Keeps standard input and output for the protocol. Whatever else prints, C libraries too, goes to standard error."""
+    """Reserves standard input and output for the protocol and sends all other output, also of C libraries, to standard error."""
     sys.stdout.flush()
     requests = os.fdopen(os.dup(0), "r", encoding="utf-8", newline="\n")
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
@@ -95,7 +95,7 @@ def _sender(replies):
 
 
 class _Scorer:
-    """Calls the function with the columns of a batch."""
+    """Calls the reward function with the columns of a batch."""
 
     def __init__(self, function, options, conversational):
         self.function = function
@@ -104,7 +104,7 @@ class _Scorer:
         parameters = inspect.signature(function).parameters.values()
         self.takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
         self.names = {parameter.name for parameter in parameters}
-        # One for the whole life, so that clients made under it in an async function stay usable.
+        # One event loop for all batches, so that clients created in an async function stay usable.
         self.loop = None
 
     def score(self, batch):
@@ -139,14 +139,14 @@ class _Scorer:
         for name in ("step", "total_steps", "group_size"):
             columns[name] = batch.get(name)
         columns["options"] = self.options
-        # What TRL also passes: a function that asks for them finds them.
+        # TRL passes these too, so functions written for it may name them.
         columns["trainer_state"] = SimpleNamespace(global_step=batch.get("step"), max_steps=batch.get("total_steps"))
         columns["log_extra"] = columns["log_metric"] = lambda name, value: print(name, value)
         return columns
 
 
 def _prompt(item):
-    """The question and its choices, as text."""
+    """Returns the question and its lettered choices as text."""
     lines = [item.get("question") or ""]
     lines += ["(%s) %s" % (chr(ord("A") + place), choice) for place, choice in enumerate(item.get("choices") or [])]
     return "\n".join(lines)
@@ -156,12 +156,12 @@ def _number(score):
     if score is None:
         return None
     number = float(score)
-    # JSON has no NaN; the sandbox counts the word as "not a number".
+    # JSON has no NaN; the sandbox reads this word as "not a number".
     return number if math.isfinite(number) else "NaN"
 
 
 def _load(target):
-    """The function that `file.py:function` names."""
+    """Loads the function that a target such as `file.py:function` names."""
     path, _, name = target.rpartition(":")
     if not path:
         path, name = target, "reward"
@@ -186,7 +186,7 @@ def _main():
     parser.add_argument("target", help="file.py:function")
     parser.add_argument("--conversational", action="store_true", help="completions as lists of messages")
     arguments = parser.parse_args()
-    # What the file prints while it is loaded must not get into the protocol either.
+    # Output of the file while it is loaded must not end up in the protocol.
     _loading = True
     saved = os.dup(1)
     os.dup2(2, 1)
@@ -199,6 +199,6 @@ def _main():
 
 
 if __name__ == "__main__":
-    # Under `-m` this file is `__main__`; a reward file that imports the module must find this one.
+    # Under `-m` this file is `__main__`; make `import audio_thinker_reward` in the reward file find it.
     sys.modules.setdefault("audio_thinker_reward", sys.modules["__main__"])
     _main()

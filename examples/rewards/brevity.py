@@ -1,6 +1,6 @@
-"""Brevity: 1 for an empty completion, falling evenly to 0 at `longest` tokens (an option of the scenario).
+"""Brevity: 1 for an empty completion, falling linearly to 0 at `longest` tokens (an option, 48 by default).
 
-Worth trying against `think`: does the policy still reason when every token costs something?
+Try it together with `think`: does the policy still reason when every token costs something?
 """
 
 

@@ -1,7 +1,7 @@
-"""Effort by duration: a long clip may be thought about at length, a short one should not be.
+"""Length by duration: a completion about a long clip may be long, one about a short clip should be short.
 
-Uses the clip's length as the policy heard it. 1 for a completion of up to `per_second` tokens for each second of audio, and
-proportionally less for a longer one.
+Scores 1 for up to `per_second` tokens per second of audio (an option, 12 by default) and proportionally less for a longer
+completion. `duration_seconds` is the length of the clip within the policy's window.
 """
 
 
@@ -11,7 +11,7 @@ def reward(tokens, duration_seconds, options, **columns):
 
 
 def score(count, seconds, per_second):
-    # Nobody knows the length of a clip that nobody has looked at.
+    # The length is unknown if the clip has not been decoded.
     if seconds is None:
         return None
     return min(1.0, per_second * seconds / max(count, 1))

@@ -1,7 +1,7 @@
-"""Keyword: does the thinking speak of one of the choices? A cheap stand-in for "it thought about the question".
+"""Keyword: 1 if the thinking mentions one of the choices, else 0. A cheap proxy for "it thought about the question".
 
-There is no score for a completion that does not think: `None` leaves it out of its group's mean, instead of punishing it.
-It ends in `serve(reward)`, so that it is also a program of its own: command = ["python3", "keyword.py"].
+A completion that does not think has no score: `None` leaves it out of its group's mean instead of penalizing it.
+The file ends with `serve(reward)`, so it also runs as a program: command = ["python3", "keyword.py"].
 """
 
 from audio_thinker_reward import serve

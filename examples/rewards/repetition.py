@@ -1,7 +1,7 @@
-"""Repetition penalty: 0 for a text without repetition, down to -1 the more of its n-grams have been said before.
+"""Repetition penalty: minus the share of repeated n-grams, from 0 (no repetition) towards -1.
 
-The share of repeated n-grams, as in "Demystifying Long Chain-of-Thought" (arXiv 2502.03373), there with n = 40; the tiny
-policy's texts are short, so 3 by default.
+As in "Demystifying Long Chain-of-Thought" (arXiv 2502.03373), which uses n = 40. The default here is 3, because the tiny policy's
+completions are short.
 """
 
 

@@ -57,6 +57,6 @@ pub use scenario::{
     OnJudgeFailure, OptimizerConfig, PLUGIN_KINDS, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig,
     PromptStyle, Prompting, RewardForm, RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule,
     Scoring, SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig,
-    WeightSchedule, check, check_names, json_schema, load,
+    WeightSchedule, check, check_names, json_schema, load, scenario_reference,
 };
 pub use soundscape::{TargetKind, WorldConfig, sft_target};

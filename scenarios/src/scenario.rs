@@ -22,6 +22,7 @@ mod plugin;
 mod policy;
 mod prompt;
 mod ranges;
+mod reference;
 mod resolved;
 mod run;
 mod schema;
@@ -51,6 +52,7 @@ pub use policy::{
     DType, GradientCheckpointing, LoraConfig, PolicyConfig, PolicyPath, TargetModules, TrainMode,
 };
 pub use prompt::{PromptConfig, PromptStyle};
+pub use reference::scenario_reference;
 pub use run::{CheckpointConfig, ControlConfig, Device, RunConfig, SupervisionConfig};
 pub use schema::json_schema;
 pub use training::{

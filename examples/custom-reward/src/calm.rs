@@ -1,13 +1,13 @@
-//! Calm: 1 for a completion without exclamation marks, falling by `per_mark` with each, never below 0.
+//! Calm: 1 for a completion without exclamation marks, minus `per_mark` for each mark, but at least 0.
 
 use rewards::{Reward, RewardBatch, RewardError, read_options};
 use serde::{Deserialize, Serialize};
 
-/// The reward and its options: every key of `[rewards.NAME]` but `kind`.
+/// The reward with its options: every key of `[rewards.NAME]` except `kind`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Calm {
-    /// What a mark costs.
+    /// Subtracted from the score for each exclamation mark; 0.25 by default.
     per_mark: f64,
 }
 
@@ -18,8 +18,10 @@ impl Default for Calm {
 }
 
 impl Calm {
+    /// Reads the options of `[rewards.NAME]`.
+    ///
     /// # Errors
-    /// An option is unknown or unusable; the message says what to write instead.
+    /// An option is unknown or has an unusable value; the message says what to write instead.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         read_options("calm", options)
     }
@@ -39,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_costs_a_quarter_and_no_more_than_there_is() {
+    fn each_mark_costs_a_quarter_down_to_zero() {
         let item = |text: &str| RewardItem {
             question: Question::default().into(),
             group: 0,

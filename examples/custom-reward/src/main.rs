@@ -1,4 +1,4 @@
-//! The `sandbox` command with one reward more: `[rewards.calm] kind = "calm"`.
+//! The `sandbox` command with one more reward, `[rewards.calm] kind = "calm"`.
 //!
 //! ```text
 //! cargo run --release -p custom-reward -- examples/custom-reward/calm.toml
