@@ -1,21 +1,26 @@
-# `make run` and `make test` do everything on a fresh Debian machine with Rust, a C++ compiler and Python 3.
-# Plain cargo does too: see .cargo/config.toml for how libtorch is found.
+# `make run` and `make test` do everything on a fresh Debian 12 with Rust, g++, make and python3-pip. Plain cargo works too:
+# .cargo/config.toml explains how it finds libtorch.
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base judge-server
+.PHONY: run test check docs base
 
 run:
+	@.cargo/prerequisites run
 	cargo run --release --bin sandbox -- $(SCENARIO) $(ARGS)
 
-test: judge-server
-	@cargo nextest --version >/dev/null 2>&1 && exec cargo nextest run --workspace --no-fail-fast || \
-		{ echo "cargo-nextest is missing; running the tests with cargo test"; cargo test --workspace --all-targets --no-fail-fast; }
-	cargo test --workspace --doc
-
-# The real server that the tests of judges ask.
-judge-server:
+# Uses cargo-nextest where it is installed. The page tests need Chromium and are skipped without it, unless REQUIRE_BROWSER is set.
+test:
+	@.cargo/prerequisites test
 	tests/judge_server/install
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; cargo nextest run --workspace --no-fail-fast; \
+	else \
+		set -x; cargo test --workspace --tests --no-fail-fast; \
+	fi
+	cargo test --workspace --doc
+	@skipped=$$(cargo test --quiet --workspace --test page -- --list --ignored | grep -c ': test$$'); \
+	[ "$$skipped" = 0 ] || echo "skipped: $$skipped page tests (no Chromium; on Debian: apt-get install chromium)"
 
 check:
 	cargo fmt --all --check
@@ -25,7 +30,7 @@ check:
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Makes the built-in policy anew: scenarios/tiny/model.safetensors.
+# Trains the built-in policy again: scenarios/tiny/model.safetensors.
 base:
 	cargo run --release --bin sandbox -- scenarios/pretrain.toml --out runs/base
 	cp "$$(ls -td runs/base/pretrain-*/base/seed-7/checkpoints/step-* | head -1)/model.safetensors" scenarios/tiny/model.safetensors
