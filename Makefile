@@ -27,7 +27,9 @@ check:
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(MAKE) docs
 
+# The documentation of private items too, so that every link in a comment leads somewhere; the public one last, as it stays.
 docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # Trains the built-in policy again: scenarios/tiny/model.safetensors.
