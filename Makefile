@@ -1,28 +1,35 @@
-# `make run` and `make test` do everything on a fresh Debian machine with Rust, a C++ compiler and Python 3.
-# Plain cargo works too; .cargo/config.toml explains how libtorch is found.
+# `make run` and `make test` do everything on a fresh Debian 12 with Rust, g++, make and python3-pip. Plain cargo works too:
+# .cargo/config.toml explains how it finds libtorch.
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base judge-server
+.PHONY: run test check docs base
 
 run:
+	@.cargo/prerequisites run
 	cargo run --release --bin sandbox -- $(SCENARIO) $(ARGS)
 
-test: judge-server
-	@cargo nextest --version >/dev/null 2>&1 && exec cargo nextest run --workspace --no-fail-fast || \
-		{ echo "cargo-nextest is missing; running the tests with cargo test"; cargo test --workspace --all-targets --no-fail-fast; }
-	cargo test --workspace --doc
-
-# llama.cpp's server, which the judge tests run against; downloaded once.
-judge-server:
+# Uses cargo-nextest where it is installed. The page tests need Chromium and are skipped without it, unless REQUIRE_BROWSER is set.
+test:
+	@.cargo/prerequisites test
 	tests/judge_server/install
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; cargo nextest run --workspace --no-fail-fast; \
+	else \
+		set -x; cargo test --workspace --tests --no-fail-fast; \
+	fi
+	cargo test --workspace --doc
+	@skipped=$$(cargo test --quiet --workspace --test page -- --list --ignored | grep -c ': test$$'); \
+	[ "$$skipped" = 0 ] || echo "skipped: $$skipped page tests (no Chromium; on Debian: apt-get install chromium)"
 
 check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(MAKE) docs
 
+# The documentation of private items too, so that every link in a comment leads somewhere; the public one last, as it stays.
 docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # Retrains the built-in policy, scenarios/tiny/model.safetensors.

@@ -15,6 +15,7 @@ mod mel_parity;
 mod plugin_runs;
 mod plugins;
 mod policy;
+mod prerequisites;
 mod qwen2_5_omni_parity;
 mod qwen2_audio_parity;
 mod qwen3_parity;

@@ -1,7 +1,7 @@
 //! Scenario files: what is trained, on what, with which rewards, and the arms that are compared.
 //!
 //! A file is read into a tree that knows every line, the arms are laid over what they share and `--set` over both
-//! (see `merge.rs`), and each arm is read into an [`ArmConfig`] with nothing left open. [`check`] then looks at what the file
+//! (see `merge.rs`), and each arm is read into an [`ArmConfig`] with nothing left open. [`check()`] then looks at what the file
 //! refers to: rewards, formulas, files.
 //!
 //! - SCENARIO-1 every mistake is one line, `path:line:column: what is wrong; what to write instead`.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// Longest wait for the browser to answer, or for a page to come to show something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What it may be called; `CHROMIUM` names another.
+/// Usual names of the program; the environment variable `CHROMIUM` gives another.
 const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 const SWITCHES: [&str; 12] = [
@@ -34,15 +34,18 @@ const SWITCHES: [&str; 12] = [
     "--lang=en-US",
 ];
 
-fn program() -> PathBuf {
+/// What to do if [`program`] finds none.
+pub const MISSING: &str =
+    "no Chromium; on Debian: apt-get install chromium; elsewhere: set CHROMIUM to its program";
+
+/// The browser's program, if this machine has one.
+pub fn program() -> Option<PathBuf> {
     let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut found = std::env::split_paths(&path)
         .flat_map(|folder| PROGRAMS.map(|name| folder.join(name)))
         .filter(|file| file.is_file());
-    named.or_else(|| found.next()).expect(
-        "this test needs Chromium: `apt-get install chromium`, or name the program of another one in CHROMIUM",
-    )
+    named.or_else(|| found.next())
 }
 
 /// A browser with one page open.
@@ -66,7 +69,7 @@ impl Browser {
         // The protocol is spoken over descriptors 3 and 4, which a shell can give it.
         let mut child = Command::new("sh")
             .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#])
-            .arg(program())
+            .arg(program().expect(MISSING))
             .args(SWITCHES)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())

@@ -17,7 +17,7 @@ use crate::error::{Place, ScenarioError};
 ///
 /// # Errors
 /// The first mistake, in one line. What the scenario refers to (rewards, data, models) is looked at by
-/// [`check`](super::check).
+/// [`check`](super::check()).
 pub fn load(
     path: &Path,
     overrides: &[String],
