@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::control::{self, Bound, ControlFile, Serving};
-use actors::{RunArgs, RunEvent, RunOutcome, Running};
+use ::control::{Bound, ControlFile, Serving};
+use ::run::{RunArgs, RunOutcome, Running};
+use records::RunDir;
+use runtime::RunEvent;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use rewards::RewardRegistry;
 use serde_json::{Value, json};
@@ -68,8 +70,8 @@ impl Live {
         let path = folder.path().join("test.toml");
         std::fs::write(&path, scenario).unwrap();
         let experiment = scenarios::load(&path, &[], &[], None).unwrap();
-        let run_dir = folder.path().join("run");
-        std::fs::create_dir_all(&run_dir).unwrap();
+        let run_dir = RunDir::new(folder.path().join("run"));
+        std::fs::create_dir_all(run_dir.path()).unwrap();
         let bound = Bound::bind(&experiment.control).unwrap().unwrap();
         let (events, heard) = mpsc::unbounded_channel();
         let (stop, stopping) = watch::channel(false);
@@ -82,8 +84,8 @@ impl Live {
             controlled: true,
             replay: None,
         };
-        let running = actors::start(args, events, stopping).await.unwrap();
-        let serving = control::serve(running.handle.clone(), bound).await.unwrap();
+        let running = ::run::start(args, events, stopping).await.unwrap();
+        let serving = ::control::serve(running.handle.clone(), bound).await.unwrap();
         let file = ControlFile::read(&run_dir).unwrap();
         // Nothing here is encrypted, but the client wants to know who would.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actors::ArmStatus;
-use actors::live::ArmState;
+use records::ArmState;
+use ::run::RunError;
 use rewards::RewardRegistry;
 use serde_json::Value;
 
@@ -86,7 +86,7 @@ async fn a_second_run_asks_nothing_and_ends_the_same() {
     let server = ScriptedServer::start(|_, asked| Act::Say(verdict(asked))).await;
     let scenario = scenario(&server.url, &cache, "", "");
     let first = run(&scenario, RewardRegistry::standard(), None).await;
-    assert_eq!(first.only_arm(), &ArmStatus::Done);
+    assert_eq!(first.only_arm(), &ArmState::Done);
     let asked = server.asked();
     assert!(asked > 4, "{asked}");
     assert!(numbers(&first, "judge_cache_hit_rate")[0] < 1.0);
@@ -122,7 +122,7 @@ async fn verdicts_that_could_not_be_had_are_none_in_the_records_and_counted_by_c
         "supervision.max_missing_fraction = 1.0",
     );
     let ran = run(&scenario, RewardRegistry::standard(), None).await;
-    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    assert_eq!(ran.only_arm(), &ArmState::Done);
     let (mut failed, mut missing) = (0, 0);
     for line in ran.lines("metrics.jsonl") {
         let causes = line["judge_failures"].as_object().unwrap();
@@ -145,8 +145,8 @@ async fn a_judge_that_fails_too_often_ends_the_arm_with_the_reason_and_a_checkpo
     let judge = "on_failure = \"abort\"\nfailure_window = 2\nmax_failed_fraction = 0.9";
     let scenario = scenario(&server.url, &folder.path().join("verdicts.sqlite"), judge, "");
     let ran = run(&scenario, RewardRegistry::standard(), None).await;
-    let ArmStatus::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
-    assert!(reason.contains("verdicts could not be had in the last 2 steps"), "{reason}");
+    let ArmState::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
+    assert!(reason.contains("verdicts are missing in the last 2 steps"), "{reason}");
     let status = ran.status();
     assert_eq!(status["step"], 2);
     assert!(Path::new(status["checkpoint"].as_str().unwrap()).join("model.safetensors").exists());
@@ -172,13 +172,12 @@ async fn an_arm_whose_judge_fails_too_often_pauses_and_goes_on_when_it_is_well()
     let mut live = Live::start(&scenario, RewardRegistry::standard()).await;
     assert_eq!(live.paused().await, 2);
     let view = live.arm.view();
-    let reason = view.reason.unwrap();
-    assert_eq!(view.status, ArmState::Paused);
-    assert!(reason.contains("verdicts could not be had in the last 2 steps"), "{reason}");
+    let ArmState::Paused { reason } = view.state else { panic!("{:?}", view.state) };
+    assert!(reason.contains("verdicts are missing in the last 2 steps"), "{reason}");
     well.store(true, Ordering::SeqCst);
     live.arm.resume("test").unwrap();
     let left = live.end().await;
-    assert_eq!(left.status, ArmStatus::Done);
+    assert_eq!(left.status, ArmState::Done);
     assert!(left.dir().join("checkpoints/step-000002/model.safetensors").is_file());
     let failed: Vec<bool> =
         left.metrics().iter().map(|line| line["judge_failures"]["http_5xx"] != Value::Null).collect();
@@ -191,7 +190,8 @@ async fn a_judge_that_does_not_answer_is_told_before_the_first_step() {
     // Nothing listens on port 1.
     let scenario = scenario("http://127.0.0.1:1/v1", &folder.path().join("verdicts.sqlite"), "", "");
     let ran = run(&scenario, RewardRegistry::standard(), None).await;
-    let Err(actors::RunError::Input(message)) = ran.outcome else { panic!("{:?}", ran.outcome) };
+    let Err(RunError::Input(error)) = ran.outcome else { panic!("{:?}", ran.outcome) };
+    let message = error.to_string();
     assert!(message.contains("[judge]: no server answers at http://127.0.0.1:1/v1; start it"), "{message}");
 }
 
@@ -213,7 +213,7 @@ async fn judging_overlaps_with_computing() {
         .replace("prompts_per_step = 2", &format!("prompts_per_step = {prompts}"))
         .replace("steps = 4", "steps = 8");
         let ran = run(&text, RewardRegistry::standard(), None).await;
-        assert_eq!(ran.only_arm(), &ArmStatus::Done);
+        assert_eq!(ran.only_arm(), &ArmState::Done);
         // The first step waits for what it needs; the last has nothing ahead of it.
         let middle = |name: &str| {
             let values = numbers(&ran, name);

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::judge::judges::Judges;
-use actors::judge::{AsyncJudge, Judgement};
+use ::judges::{AsyncJudge, Judgement, Judges};
 use rewards::{FailureCause, JudgeRequest, Question};
 use scenarios::{Guided, JudgeConfig, JudgeKind, Prompting};
 use tokio::time::Instant;

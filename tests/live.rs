@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc as gate};
 
-use actors::live::{ArmState, Entry, read_journal};
-use actors::replay::{Comparison, Recording};
-use actors::{Applied, ArmHandle, ArmStatus, Change, ChangeError, RunArgs, RunEvent, RunHandle, RunOutcome};
+use ::run::replay::{Comparison, Recording};
+use ::run::{ArmHandle, ChangeError, RunArgs, RunHandle, RunOutcome};
+use records::{Applied, ArmId, ArmState, Change, JournalEntry, RunDir};
+use runtime::RunEvent;
 use rewards::{Reward, RewardBatch, RewardError, RewardRegistry};
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -93,7 +94,7 @@ pub(crate) struct Live {
 
 /// What a run left behind.
 pub(crate) struct Left {
-    pub(crate) status: ArmStatus,
+    pub(crate) status: ArmState,
     folder: tempfile::TempDir,
 }
 
@@ -110,8 +111,8 @@ impl Live {
     ) -> Live {
         let path = folder.path().join("test.toml");
         std::fs::write(&path, scenario).unwrap();
-        let run_dir = folder.path().join("run");
-        std::fs::create_dir_all(&run_dir).unwrap();
+        let run_dir = RunDir::new(folder.path().join("run"));
+        std::fs::create_dir_all(run_dir.path()).unwrap();
         let mut args = RunArgs {
             experiment: scenarios::load(&path, &[], &[], None).unwrap(),
             run_dir,
@@ -124,9 +125,9 @@ impl Live {
         adapt(&mut args);
         let (events, _) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
-        let running = actors::start(args, events, stopped).await.unwrap();
+        let running = ::run::start(args, events, stopped).await.unwrap();
         let run = running.handle.clone();
-        let arm = run.arm("a", 3).unwrap();
+        let arm = run.arm(&ArmId::new("a", 3)).unwrap();
         let events = run.subscribe();
         let ended = tokio::spawn(async move { running.end().await.unwrap() });
         Live { run, arm, events, ended, folder, stop }
@@ -162,7 +163,7 @@ impl Live {
     /// Waits for the end.
     pub(crate) async fn end(self) -> Left {
         let outcome = self.ended.await.unwrap();
-        Left { status: outcome.arms[0].status.clone(), folder: self.folder }
+        Left { status: outcome.arms[0].state.clone(), folder: self.folder }
     }
 }
 
@@ -182,8 +183,8 @@ impl Left {
         rollouts
     }
 
-    fn journal(&self) -> Vec<Entry> {
-        read_journal(&self.folder.path().join("run")).unwrap()
+    fn journal(&self) -> Vec<JournalEntry> {
+        RunDir::new(self.folder.path().join("run")).read_journal().unwrap()
     }
 
     /// Every group that was sent out ended once.
@@ -225,12 +226,12 @@ async fn a_change_takes_effect_at_a_boundary_and_every_reward_carries_its_versio
     let second = live.arm.change(formula("w_noise * noise - 2 * format"), "test").await.unwrap();
     assert_eq!(second, Applied { version: 2, step: 3 });
     let view = live.arm.view();
-    assert_eq!((view.status, view.step), (ArmState::Paused, 2));
+    assert_eq!((view.state.name(), view.step), ("paused", 2));
     let conditions = view.conditions.unwrap();
     assert_eq!((conditions.version, conditions.weights["noise"]), (2, 0.5));
     live.arm.resume("test").unwrap();
     let left = live.end().await;
-    assert_eq!(left.status, ArmStatus::Done);
+    assert_eq!(left.status, ArmState::Done);
     left.assert_adds_up(6);
     for rollout in left.rollouts() {
         let [format, noise] = ["format", "noise"].map(|name| number(&rollout["components"][name]));
@@ -245,7 +246,7 @@ async fn a_change_takes_effect_at_a_boundary_and_every_reward_carries_its_versio
     }
     assert!(left.metrics().iter().all(|line| line["weights"] == serde_json::json!({ "noise": 0.5 })));
     let journal = left.journal();
-    let changes: Vec<&Entry> = journal.iter().filter(|entry| entry.change.is_some()).collect();
+    let changes: Vec<&JournalEntry> = journal.iter().filter(|entry| entry.change.is_some()).collect();
     assert_eq!(changes[0].from, Some(serde_json::json!({ "weights": { "noise": 1.0 } })));
     assert_eq!(changes[1].from, Some(serde_json::json!({ "formula": "format + w_noise * noise" })));
     assert_eq!((changes[1].version, changes[1].step, &*changes[1].by), (2, 3, "test"));
@@ -282,7 +283,7 @@ async fn a_reward_comes_and_goes_with_the_formula_that_needs_it() {
     assert_eq!(names(&live), ["bonus", "format"]);
     live.arm.stop("test").await.unwrap();
     let left = live.end().await;
-    assert_eq!(left.status, ArmStatus::Stopped);
+    assert_eq!(left.status, ArmState::Stopped);
     for rollout in left.rollouts() {
         let format = number(&rollout["components"]["format"]);
         assert_eq!(number(&rollout["reward"]), format + 6.0);
@@ -330,9 +331,9 @@ async fn what_can_not_be_had_is_refused_in_a_line_and_changes_nothing() {
         ),
         (
             reward("noise", "kind = \"errs\""),
-            "`noise` is not let in, and what was in force stays: no such voice",
+            "`noise` failed its trial, and nothing was changed: no such voice",
         ),
-        (reward("noise", "kind = \"panics\""), "it panicked over a trial batch: over anything"),
+        (reward("noise", "kind = \"panics\""), "it panicked on a trial batch: over anything"),
     ];
     for (change, expected) in refused {
         let error = live.arm.change(change, "test").await.unwrap_err();
@@ -348,7 +349,7 @@ async fn what_can_not_be_had_is_refused_in_a_line_and_changes_nothing() {
     live.arm.resume("test").unwrap();
     live.hear(|event| matches!(event, RunEvent::Resumed { .. }).then_some(())).await;
     let left = live.end().await;
-    assert_eq!(left.status, ArmStatus::Done);
+    assert_eq!(left.status, ArmState::Done);
     left.assert_adds_up(6);
     assert!(left.journal().iter().all(|entry| entry.change.is_none()));
     assert!(left.metrics().iter().all(|line| line["weights_version"] == 0));
@@ -359,8 +360,8 @@ async fn an_arm_that_waits_for_its_turn_tries_a_reward_out_too() {
     let scenario =
         SCENARIO.replace("threads = 1", "threads = 1\nparallel_arms = 1") + "[[arm]]\nname = \"b\"\n";
     let live = Live::start_paused(&scenario, registry()).await;
-    let waiting = live.run.arm("b", 3).unwrap();
-    assert_eq!(waiting.view().status, ArmState::Waiting);
+    let waiting = live.run.arm(&ArmId::new("b", 3)).unwrap();
+    assert_eq!(waiting.view().state, ArmState::Planned);
     let gone = reward("noise", "kind = \"python\"\nfile = \"gone.py\"");
     let error = waiting.change(gone, "test").await.unwrap_err().to_string();
     assert!(error.starts_with("`noise` is not let in") && error.contains("there is no file"), "{error}");
@@ -386,10 +387,10 @@ async fn a_trial_ends_at_its_time_limit() {
     let scenario = SCENARIO.replace("probe_timeout_seconds = 60", "probe_timeout_seconds = 0.1");
     let live = Live::start_paused(&scenario, registry).await;
     let error = live.arm.change(reward("noise", "kind = \"hangs\""), "test").await.unwrap_err();
-    assert!(error.to_string().contains("it gave no answer to a trial batch within 0.1 s"), "{error}");
+    assert!(error.to_string().contains("it did not answer a trial batch within 0.1 s"), "{error}");
     assert_eq!(live.arm.view().conditions.unwrap().version, 0);
     live.arm.stop("test").await.unwrap();
-    assert_eq!(live.end().await.status, ArmStatus::Stopped);
+    assert_eq!(live.end().await.status, ArmState::Stopped);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -439,7 +440,7 @@ async fn a_reward_that_is_swapped_over_its_batch_finishes_it() {
     let applied = swapping.await.unwrap().unwrap();
     assert!(applied.version == 1 && applied.step >= 3, "{applied:?}");
     let left = live.end().await;
-    assert_eq!(left.status, ArmStatus::Done);
+    assert_eq!(left.status, ArmState::Done);
     left.assert_adds_up(6);
     for rollout in left.rollouts() {
         let swapped = rollout["step"].as_u64().unwrap() >= applied.step;
@@ -479,12 +480,12 @@ async fn a_thousand_swaps_and_a_thousand_weights_lose_no_group_and_mix_no_versio
     assert_eq!(generation, 1 + (TASKS * EACH) as u64);
     live.arm.stop("test").await.unwrap();
     let left = live.end().await;
-    assert_eq!(left.status, ArmStatus::Stopped);
+    assert_eq!(left.status, ArmState::Stopped);
 
     // What each version says, by the journal: the score and the weight.
     let mut versions = vec![(0.0, 1.0)];
     let mut steps = vec![1];
-    let mut journal: Vec<Entry> = left.journal();
+    let mut journal: Vec<JournalEntry> = left.journal();
     journal.retain(|entry| entry.change.is_some());
     assert_eq!(journal.len(), 2 * TASKS * EACH);
     for (place, entry) in journal.iter().enumerate() {
@@ -525,10 +526,9 @@ async fn a_reward_that_fails_too_often_pauses_its_arm_and_a_swap_lets_it_go_on()
     let mut live = Live::start(&SCENARIO.replace("by-length", "panics"), registry).await;
     assert_eq!(live.paused().await, 2);
     let view = live.arm.view();
-    let reason = view.reason.unwrap();
+    let ArmState::Paused { reason } = view.state else { panic!("{:?}", view.state) };
     assert!(
-        view.status == ArmState::Paused
-            && reason.contains("`reward/noise` failed more than 5 times")
+        reason.contains("`reward/noise` failed more than 5 times")
             && reason.contains("always at step 3"),
         "{reason}"
     );
@@ -538,7 +538,7 @@ async fn a_reward_that_fails_too_often_pauses_its_arm_and_a_swap_lets_it_go_on()
     assert_eq!(live.arm.change(reward("noise", "kind = \"by-length\""), "test").await.unwrap().step, 3);
     live.arm.resume("test").unwrap();
     let left = live.end().await;
-    assert_eq!(left.status, ArmStatus::Done);
+    assert_eq!(left.status, ArmState::Done);
     left.assert_adds_up(6);
     let by: Vec<String> = left.journal().into_iter().map(|entry| entry.by).collect();
     assert_eq!(by, ["engine", "test", "engine", "test", "test"]);
@@ -558,10 +558,10 @@ async fn an_arm_that_nobody_helps_ends_with_the_reason() {
         .replace("by-length", "panics")
         .replace("[supervision]", "[supervision]\nhelp_timeout_seconds = 0.01\nrestarts = 0");
     let left = Live::start(&scenario, registry).await.end().await;
-    let ArmStatus::Failed { reason } = &left.status else { panic!("{:?}", left.status) };
+    let ArmState::Failed { reason } = &left.status else { panic!("{:?}", left.status) };
     assert!(
         reason.contains("`reward/noise` failed more than 0 times")
-            && reason.contains("; nobody helped it within 0.01 s (supervision.help_timeout_seconds)"),
+            && reason.contains("; nobody resumed it within 0.01 s (supervision.help_timeout_seconds)"),
         "{reason}"
     );
     assert!(left.dir().join("checkpoints/step-000000/model.safetensors").is_file());
@@ -590,7 +590,7 @@ async fn too_many_missing_scores_pause_the_arm() {
     live.arm.change(reward("noise", "kind = \"by-length\""), "test").await.unwrap();
     live.arm.resume("test").unwrap();
     let left = live.end().await;
-    assert_eq!(left.status, ArmStatus::Done);
+    assert_eq!(left.status, ArmState::Done);
     left.assert_adds_up(12);
 }
 
@@ -604,11 +604,11 @@ async fn an_arm_stops_by_itself_and_ended_ones_take_no_orders() {
     let ended = "arm `a` (seed 3) has ended";
     assert!(live.arm.change(weight("noise", 2.0), "test").await.unwrap_err().to_string().contains(ended));
     assert!(live.arm.pause("test", None).unwrap_err().to_string().contains(ended));
-    assert!(live.arm.checkpoint("test").await.unwrap_err().contains(ended));
-    assert_eq!(live.arm.view().status, ArmState::Stopped);
+    assert!(live.arm.checkpoint("test").await.unwrap_err().to_string().contains(ended));
+    assert_eq!(live.arm.view().state, ArmState::Stopped);
     let (run, stop) = (live.run.clone(), live.stop.clone());
     let left = live.end().await;
-    assert_eq!((left.status.clone(), *stop.borrow()), (ArmStatus::Stopped, false));
+    assert_eq!((left.status.clone(), *stop.borrow()), (ArmState::Stopped, false));
     assert!(run.has_ended());
     assert_eq!(run.journal().len(), left.journal().len());
 }
@@ -617,8 +617,8 @@ async fn an_arm_stops_by_itself_and_ended_ones_take_no_orders() {
 async fn an_arm_that_waits_for_its_turn_begins_under_what_it_was_changed_to() {
     let scenario = SCENARIO.replace("seeds = [3]", "seeds = [3, 4]\nparallel_arms = 1");
     let live = Live::start_paused(&scenario, registry()).await;
-    let waiting = live.run.arm("a", 4).unwrap();
-    assert_eq!(waiting.view().status, ArmState::Waiting);
+    let waiting = live.run.arm(&ArmId::new("a", 4)).unwrap();
+    assert_eq!(waiting.view().state, ArmState::Planned);
     let change = Change {
         weights: [("noise".into(), 2.0)].into(),
         ..reward("noise", "kind = \"constant\"\nvalue = 5.0")
@@ -626,7 +626,7 @@ async fn an_arm_that_waits_for_its_turn_begins_under_what_it_was_changed_to() {
     assert_eq!(waiting.change(change, "test").await.unwrap(), Applied { version: 1, step: 1 });
     live.arm.stop("test").await.unwrap();
     let outcome = live.ended.await.unwrap();
-    assert_eq!(outcome.arms[1].status, ArmStatus::Done);
+    assert_eq!(outcome.arms[1].state, ArmState::Done);
     let rollouts = lines(&live.folder.path().join("run/a/seed-4/rollouts.jsonl"));
     let trained: Vec<&Value> = rollouts.iter().filter(|rollout| rollout["phase"] == "train").collect();
     assert_eq!(trained.len(), 24);
@@ -657,12 +657,12 @@ async fn a_changed_run_resumes_under_what_was_in_force() {
     // The checkpoint of the stop is older than the last change, which only the journal has.
     live.stop.send_replace(true);
     let stopped = live.end().await;
-    assert_eq!((stopped.status.clone(), stopped.metrics().len()), (ArmStatus::Stopped, 3));
+    assert_eq!((stopped.status.clone(), stopped.metrics().len()), (ArmState::Stopped, 3));
     let changes = |left: &Left| left.journal().iter().filter(|entry| entry.change.is_some()).count();
     let before = changes(&stopped);
     let live = Live::start_in(stopped.folder, SCENARIO, registry(), |args| args.resume = true).await;
     let resumed = live.end().await;
-    assert_eq!(resumed.status, ArmStatus::Done);
+    assert_eq!(resumed.status, ArmState::Done);
     assert_eq!(changes(&resumed), before, "nothing is changed twice");
     assert_eq!(timeless(&resumed.dir().join("metrics.jsonl")), timeless(&whole.dir().join("metrics.jsonl")));
     assert_eq!(resumed.rollouts(), whole.rollouts());
@@ -705,8 +705,8 @@ async fn changed_twenty_times() -> Left {
 
 /// Repeats a run.
 async fn replay(left: &Left) -> (Left, Vec<Comparison>) {
-    let recorded = left.folder.path().join("run");
-    let mut experiment = scenarios::load(&recorded.join("scenario.toml"), &[], &[], None).unwrap();
+    let recorded = RunDir::new(left.folder.path().join("run"));
+    let mut experiment = scenarios::load(&recorded.scenario(), &[], &[], None).unwrap();
     let recording = Recording::open(&recorded, &mut experiment).unwrap();
     let live = Live::start_in(tempfile::tempdir().unwrap(), SCENARIO, registry(), |args| {
         args.experiment = experiment.clone();
@@ -715,14 +715,14 @@ async fn replay(left: &Left) -> (Left, Vec<Comparison>) {
     })
     .await;
     let again = live.end().await;
-    let compared = recording.compare(&again.folder.path().join("run"), &experiment).unwrap();
+    let compared = recording.compare(&RunDir::new(again.folder.path().join("run")), &experiment).unwrap();
     (again, compared)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_replay_of_a_run_with_twenty_changes_is_the_same_bit_for_bit() {
     let left = changed_twenty_times().await;
-    assert_eq!(left.status, ArmStatus::Done);
+    assert_eq!(left.status, ArmState::Done);
     let (again, compared) = replay(&left).await;
     assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 24 steps; changes made again: 20");
     assert_eq!(again.rollouts(), left.rollouts());
@@ -753,7 +753,7 @@ async fn a_stopped_run_is_repeated_as_far_as_it_came() {
     let left = live.end().await;
     let (again, compared) = replay(&left).await;
     assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 4 steps; changes made again: 1");
-    assert_eq!((again.status.clone(), again.metrics().len()), (ArmStatus::Stopped, 4));
+    assert_eq!((again.status.clone(), again.metrics().len()), (ArmState::Stopped, 4));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actors::judge::judges::Judges;
+use ::judges::Judges;
 use model::{ChosenToken, Policy, Processor, Prompt};
 use rewards::{FailureCause, JudgeRequest, Question};
 use scenarios::{JudgeConfig, Prompting, Scoring};
@@ -135,7 +135,7 @@ async fn every_wording_brings_verdicts_on_the_scale_whatever_the_batch() {
         let together = judge(2).judge_all(&requests()[..3], patience()).await;
         for (alone, together) in alone.iter().zip(&together) {
             assert_eq!(alone.failure, None, "{settings}");
-            let scores = |judged: &actors::judge::Judgement| {
+            let scores = |judged: &::judges::Judgement| {
                 [judged.verdict.consistency, judged.verdict.think_quality].map(Option::unwrap)
             };
             for (one, other) in scores(alone).into_iter().zip(scores(together)) {

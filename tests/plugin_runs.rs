@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use actors::ArmStatus;
+use records::ArmState;
 use serde_json::{Value, json};
 
 use crate::runs::{Ran, SCENARIO, counts, registry, run_in};
@@ -55,7 +55,7 @@ elif step == 6: scores = '{oops'
 print('a word')
 say(scores)";
     let ran = run(in_turn, |scenario| scenario).await;
-    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    assert_eq!(ran.only_arm(), &ArmState::Done);
     let causes: Vec<Value> =
         ran.lines("metrics.jsonl").iter().map(|line| line["missing_causes"].clone()).collect();
     let of = |cause: &str, count: u64| json!({ "noise": { cause: count } });
@@ -74,7 +74,7 @@ say(scores)";
 async fn a_plugin_that_never_scores_ends_the_arm_with_the_reason() {
     let fails = "say({'type': 'error', 'id': m['id'], 'message': 'no model'})";
     let ran = run(fails, |scenario| scenario.replace("steps = 6", "steps = 12")).await;
-    let ArmStatus::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
+    let ArmState::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
     assert!(
         reason.starts_with("60 of 60 completions were left without a reward in the last 10 steps")
             && reason.ends_with("`noise` lacks 60 error scores; it last failed with: no model"),
@@ -91,7 +91,7 @@ async fn a_plugin_that_the_formula_does_not_name_may_fail() {
         scenario.replace("steps = 6", "steps = 12").replace("\"format + noise\"", "\"format\"")
     })
     .await;
-    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    assert_eq!(ran.only_arm(), &ArmState::Done);
     assert_eq!(ran.lines("metrics.jsonl")[11]["missing"]["noise"], 6);
     // Told once, and when it has been so ten times.
     assert_eq!(
@@ -130,6 +130,6 @@ time.sleep(1000)
         });
     })
     .await;
-    assert_eq!(ran.only_arm(), &ArmStatus::Stopped);
+    assert_eq!(ran.only_arm(), &ArmState::Stopped);
     assert_eq!(children(ran.folder.path()), 1);
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::reward::{Cause, RewardSource, Scored, Scorer, sample_batch};
+use ::plugins::{RewardSource, Scored, Scorer, sample_batch};
+use records::MissingCause;
 use rewards::RewardRegistry;
 use scenarios::RewardSpec;
 
@@ -47,7 +48,7 @@ async fn score(scorer: &mut Scorer) -> Scored {
     scorer.score(sample_batch()).await
 }
 
-fn cause(scored: &Scored) -> Vec<(Cause, u64)> {
+fn cause(scored: &Scored) -> Vec<(MissingCause, u64)> {
     scored.missing.iter().map(|(cause, count)| (*cause, *count)).collect()
 }
 
@@ -108,7 +109,7 @@ async fn one_that_never_answers_runs_out_of_time_and_is_replaced() {
     let scored = score(&mut scorer).await;
     assert_eq!(
         (scored.scores.as_slice(), cause(&scored)),
-        ([None, None].as_slice(), vec![(Cause::TimedOut, 2)])
+        ([None, None].as_slice(), vec![(MissingCause::TimedOut, 2)])
     );
     assert_said(&scored, &["`python3 child.py` gave no scores within 2 s"]);
     assert_eq!(score(&mut scorer).await.scores, [Some(0.0), Some(1.0)], "its successor answers");
@@ -159,37 +160,37 @@ elif n == 8:
 else: say(scores)";
     let mut scorer = child(folder.path(), answers, "");
     let scored = score(&mut scorer).await;
-    assert_eq!(cause(&scored), [(Cause::WrongLength, 2)]);
+    assert_eq!(cause(&scored), [(MissingCause::WrongLength, 2)]);
     assert_said(&scored, &["gave 1 scores for 2 completions"]);
 
     let scored = score(&mut scorer).await;
     assert_eq!(
         (scored.scores.as_slice(), cause(&scored)),
-        ([None, Some(1.0)].as_slice(), vec![(Cause::NotANumber, 1)])
+        ([None, Some(1.0)].as_slice(), vec![(MissingCause::NotANumber, 1)])
     );
     assert_said(&scored, &["1 of 2 scores were NaN or infinite"]);
 
     let scored = score(&mut scorer).await;
     assert_eq!(
         (scored.scores.as_slice(), cause(&scored)),
-        ([None, Some(1.0)].as_slice(), vec![(Cause::Null, 1)])
+        ([None, Some(1.0)].as_slice(), vec![(MissingCause::Null, 1)])
     );
     assert_eq!(scored.failure, None, "a reward may have no score");
 
     let scored = score(&mut scorer).await;
-    assert_eq!(cause(&scored), [(Cause::BadAnswer, 2)]);
+    assert_eq!(cause(&scored), [(MissingCause::BadAnswer, 2)]);
     assert_said(&scored, &["said `{\"type\": \"scores\", oops`, which is not JSON", "docs/plugins.md"]);
 
     let scored = score(&mut scorer).await;
-    assert_eq!(cause(&scored), [(Cause::BadAnswer, 2)]);
+    assert_eq!(cause(&scored), [(MissingCause::BadAnswer, 2)]);
     assert_said(&scored, &["score 0 is \"high\"; write a number or null"]);
 
     let scored = score(&mut scorer).await;
-    assert_eq!(cause(&scored), [(Cause::Error, 2)]);
+    assert_eq!(cause(&scored), [(MissingCause::Error, 2)]);
     assert_said(&scored, &["no model"]);
 
     let scored = score(&mut scorer).await;
-    assert_eq!(cause(&scored), [(Cause::BadAnswer, 2)]);
+    assert_eq!(cause(&scored), [(MissingCause::BadAnswer, 2)]);
     assert_said(&scored, &["when asked for the scores of batch 7"]);
 
     let scored = score(&mut scorer).await;
@@ -202,7 +203,7 @@ async fn one_that_only_prints_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let mut scorer = child(folder.path(), "print('0.5 0.5', flush=True)", "timeout_seconds = 0.5");
     let scored = score(&mut scorer).await;
-    assert_eq!(cause(&scored), [(Cause::TimedOut, 2)]);
+    assert_eq!(cause(&scored), [(MissingCause::TimedOut, 2)]);
     assert_said(&scored, &["it wrote `0.5 0.5` to standard output, where only JSON lines belong"]);
 }
 
@@ -215,7 +216,7 @@ async fn one_that_dies_at_the_start_says_what_it_died_of() {
     let mut scorer = source.open().unwrap();
     for _ in 0..2 {
         let scored = score(&mut scorer).await;
-        assert_eq!(cause(&scored), [(Cause::Unavailable, 2)]);
+        assert_eq!(cause(&scored), [(MissingCause::Unavailable, 2)]);
         assert_said(
             &scored,
             &["ended with exit status: 1; it last said: ModuleNotFoundError", "before it was ready"],
@@ -255,7 +256,7 @@ say(scores)";
 
     let mut always = child(folder.path(), "sys.exit('enough')", "");
     let scored = score(&mut always).await;
-    assert_eq!(cause(&scored), [(Cause::Died, 2)], "not more than twice");
+    assert_eq!(cause(&scored), [(MissingCause::Died, 2)], "not more than twice");
     assert_said(&scored, &["`python3 child.py` ended with exit status: 1; it last said: enough"]);
 }
 
@@ -353,18 +354,18 @@ def fails(completions): raise ValueError('no\\nmodel')
     let scored = score(&mut of("nan")).await;
     assert_eq!(
         (scored.scores.as_slice(), cause(&scored)),
-        ([None, Some(1.0)].as_slice(), vec![(Cause::NotANumber, 1)])
+        ([None, Some(1.0)].as_slice(), vec![(MissingCause::NotANumber, 1)])
     );
     assert_said(&score(&mut of("short")).await, &["gave 1 scores for 2 completions"]);
     assert_said(&score(&mut of("nothing")).await, &["the function returned None; return a list"]);
     let mut fails = of("fails");
     for _ in 0..2 {
         let scored = score(&mut fails).await;
-        assert_eq!(cause(&scored), [(Cause::Error, 2)]);
+        assert_eq!(cause(&scored), [(MissingCause::Error, 2)]);
         assert_said(&scored, &["ValueError: no model"]);
     }
     let scored = score(&mut of("rewrd")).await;
-    assert_eq!(cause(&scored), [(Cause::Unavailable, 2)]);
+    assert_eq!(cause(&scored), [(MissingCause::Unavailable, 2)]);
     assert_said(&scored, &["has no function `rewrd`; it has later, nan, short, nothing, fails"]);
 }
 
@@ -376,7 +377,7 @@ async fn the_examples_score_as_they_say() {
     let experiment = scenarios::load(&folder.join("my-rewards.toml"), &[], &[], None).unwrap();
     scenarios::check(&experiment, &RewardRegistry::standard()).unwrap();
     let mut scores = std::collections::BTreeMap::new();
-    for tried in actors::reward::try_plugins(&experiment).await {
+    for tried in ::plugins::try_plugins(&experiment).await {
         let (scored, _) = tried.outcome.unwrap_or_else(|problem| panic!("{}: {problem}", tried.name));
         scores.insert(tried.name, scored.scores);
     }
@@ -471,14 +472,14 @@ async fn a_server_is_sent_the_batch_with_its_headers_and_asked_again_while_it_is
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_does_wrong_is_said_in_a_line() {
     let answers = [
-        ("500 Oops", "a\nstack trace", Cause::Error, "answered 500 Internal Server Error: a stack trace"),
-        ("302 Found", "", Cause::Error, "answered 302 Found"),
-        ("200 OK", "<html>", Cause::BadAnswer, "said `<html>`, which is not JSON"),
-        ("200 OK", r#"{"scores": [1]}"#, Cause::WrongLength, "gave 1 scores for 2 completions"),
-        ("200 OK", r#"{"scores": [1, NaN]}"#, Cause::NotANumber, "1 of 2 scores were NaN"),
-        ("200 OK", r#"{"scores": [1, "x"]}"#, Cause::BadAnswer, "score 1 is \"x\""),
-        ("200 OK", r#"{"id": 77, "scores": [1, 1]}"#, Cause::BadAnswer, "answered another batch"),
-        ("200 OK", r#"{"message": "no model"}"#, Cause::Error, "no model"),
+        ("500 Oops", "a\nstack trace", MissingCause::Error, "answered 500 Internal Server Error: a stack trace"),
+        ("302 Found", "", MissingCause::Error, "answered 302 Found"),
+        ("200 OK", "<html>", MissingCause::BadAnswer, "said `<html>`, which is not JSON"),
+        ("200 OK", r#"{"scores": [1]}"#, MissingCause::WrongLength, "gave 1 scores for 2 completions"),
+        ("200 OK", r#"{"scores": [1, NaN]}"#, MissingCause::NotANumber, "1 of 2 scores were NaN"),
+        ("200 OK", r#"{"scores": [1, "x"]}"#, MissingCause::BadAnswer, "score 1 is \"x\""),
+        ("200 OK", r#"{"id": 77, "scores": [1, 1]}"#, MissingCause::BadAnswer, "answered another batch"),
+        ("200 OK", r#"{"message": "no model"}"#, MissingCause::Error, "no model"),
     ];
     for (status, body, expected, said) in answers {
         let (url, _serving) = serve(vec![Some((status, body.to_owned()))]).await;
@@ -492,12 +493,12 @@ async fn what_a_server_does_wrong_is_said_in_a_line() {
 async fn a_server_that_is_not_there_or_never_answers_costs_the_batch() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let scored = score(&mut http(&format!("http://{closed}"), "timeout_seconds = 0.5")).await;
-    assert_eq!(cause(&scored), [(Cause::Unavailable, 2)]);
+    assert_eq!(cause(&scored), [(MissingCause::Unavailable, 2)]);
     assert_said(&scored, &["could not be reached", "refused"]);
 
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let scored = score(&mut http(&url, "timeout_seconds = 0.5")).await;
-    assert_eq!(cause(&scored), [(Cause::TimedOut, 2)]);
+    assert_eq!(cause(&scored), [(MissingCause::TimedOut, 2)]);
     assert_said(&scored, &["gave no scores within 0.5 s"]);
 }

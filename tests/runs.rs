@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actors::loader::AudioSource;
-use actors::{ArmStatus, RunArgs, RunError, RunEvent, RunOutcome};
+use ::run::{RunArgs, RunError, RunOutcome};
 use model::audio::{Downmix, FeatureExtractor, load_audio};
+use records::{ArmState, RunDir};
 use rewards::{Reward, RewardBatch, RewardError, RewardRegistry};
+use runtime::RunEvent;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
+use workers::{AudioSource, ClipError};
 
 /// A GRPO arm of a random policy with groups of 3, two prompts a step, and a world of a few clips.
 pub(crate) const SCENARIO: &str = r#"
@@ -89,8 +91,8 @@ impl Ran {
         serde_json::from_slice(&std::fs::read(self.arm_dir().join("status.json")).unwrap()).unwrap()
     }
 
-    pub(crate) fn only_arm(&self) -> &ArmStatus {
-        &self.outcome.as_ref().unwrap().arms[0].status
+    pub(crate) fn only_arm(&self) -> &ArmState {
+        &self.outcome.as_ref().unwrap().arms[0].state
     }
 }
 
@@ -125,12 +127,13 @@ pub(crate) async fn run_in(
     let experiment = scenarios::load(&path, &[], &[], None).unwrap();
     let run_dir = folder.path().join("run");
     std::fs::create_dir_all(&run_dir).unwrap();
+    let run_dir = RunDir::new(run_dir);
     let (events, mut heard) = mpsc::unbounded_channel();
     let (stop, stopping) = watch::channel(false);
     let registry = Arc::new(registry);
     let args =
         RunArgs { experiment, run_dir, registry, resume, audio_source, controlled: false, replay: None };
-    let running = tokio::spawn(actors::run(args, events, stopping));
+    let running = tokio::spawn(::run::run(args, events, stopping));
     let mut warnings = Vec::new();
     while let Some(event) = heard.recv().await {
         on_event(&event, &stop);
@@ -150,16 +153,16 @@ pub(crate) fn counts(groups: &Value) -> (u64, u64, BTreeMap<String, u64>) {
     (groups["dispatched"].as_u64().unwrap(), groups["trained"].as_u64().unwrap(), excluded)
 }
 
-fn decode(path: &Path) -> Result<model::audio::LogMel, String> {
+fn decode(path: &Path) -> Result<model::audio::LogMel, ClipError> {
     let folder = scenarios::builtin_tiny_policy().unwrap();
     let features = FeatureExtractor::open(&folder).unwrap();
-    Ok(features.extract(&load_audio(path, Downmix::First).map_err(|error| error.to_string())?))
+    Ok(features.extract(&load_audio(path, Downmix::First).map_err(|error| ClipError(error.to_string()))?))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_runs_with_one_seed_record_the_same_but_for_the_clock() {
     let (first, second) = (run(SCENARIO, registry(), None).await, run(SCENARIO, registry(), None).await);
-    assert_eq!(first.only_arm(), &ArmStatus::Done);
+    assert_eq!(first.only_arm(), &ArmState::Done);
     assert_eq!(first.lines("metrics.jsonl").len(), 6);
     assert_eq!(first.timeless("metrics.jsonl"), second.timeless("metrics.jsonl"));
     assert_eq!(first.timeless("eval.jsonl"), second.timeless("eval.jsonl"));
@@ -198,7 +201,7 @@ async fn a_panicking_reward_and_a_panicking_decoder_cost_no_group() {
         }
     });
     let ran = run(SCENARIO, registry, Some(source)).await;
-    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    assert_eq!(ran.only_arm(), &ArmState::Done);
     assert!(panics.load(Ordering::SeqCst) >= 2, "the batch was scored again");
     assert!(decodings.load(Ordering::SeqCst) > 4);
     assert!(
@@ -223,7 +226,7 @@ async fn a_reward_that_always_panics_ends_its_arm_with_the_reason_and_a_checkpoi
     let mut registry = registry();
     registry.register("by-length", |_| Ok(Box::new(Panics)));
     let ran = run(SCENARIO, registry, None).await;
-    let ArmStatus::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
+    let ArmState::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
     assert!(
         reason.contains("`reward/noise` failed more than 5 times") && reason.contains("always at step 3"),
         "{reason}"
@@ -243,7 +246,7 @@ async fn clips_that_lose_their_end_are_counted_and_warned_of_once() {
         Ok(features.extract(&samples))
     });
     let ran = run(SCENARIO, registry(), Some(long)).await;
-    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    assert_eq!(ran.only_arm(), &ArmState::Done);
     // Two prompts a step.
     assert!(ran.lines("metrics.jsonl").iter().all(|line| line["audio_truncated"] == 2));
     assert!(ran.lines("eval.jsonl").iter().all(|line| line["truncated_clips"] == 4));
@@ -260,11 +263,11 @@ async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
     let source: AudioSource =
         Arc::new(
             move |path| {
-                if bad(path) { Err(format!("{}: cut short", path.display())) } else { decode(path) }
+                if bad(path) { Err(ClipError(format!("{}: cut short", path.display()))) } else { decode(path) }
             },
         );
     let ran = run(SCENARIO, registry(), Some(source)).await;
-    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    assert_eq!(ran.only_arm(), &ArmState::Done);
     let (dispatched, trained, excluded) = counts(&ran.status()["groups"]);
     assert!(excluded["audio_unreadable"] > 0 && trained > 0);
     assert_eq!(dispatched, trained + excluded.values().sum::<u64>());
@@ -274,11 +277,11 @@ async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
     let source: AudioSource =
         Arc::new(
             move |path| {
-                if bad(path) { Err(format!("{}: cut short", path.display())) } else { decode(path) }
+                if bad(path) { Err(ClipError(format!("{}: cut short", path.display()))) } else { decode(path) }
             },
         );
     let ran = run(&strict, registry(), Some(source)).await;
-    let ArmStatus::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
+    let ArmState::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
     assert!(
         reason.contains("clips could not be read, more than loader.max_failed_fraction = 0.05"),
         "{reason}"
@@ -286,7 +289,8 @@ async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
 
     let none: AudioSource = Arc::new(|path| Err(format!("{}: empty", path.display())));
     let ran = run(SCENARIO, registry(), Some(none)).await;
-    let Err(RunError::Input(message)) = ran.outcome else { panic!("nothing to train on") };
+    let Err(RunError::Input(error)) = ran.outcome else { panic!("nothing to train on") };
+    let message = error.to_string();
     assert!(message.contains("none of the") && message.contains("empty"), "{message}");
 }
 
@@ -306,7 +310,7 @@ async fn missing_scores_leave_their_group_and_too_few_exclude_it() {
     let mut registry = registry();
     registry.register("by-length", |_| Ok(Box::new(Gaps)));
     let ran = run(SCENARIO, registry, None).await;
-    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    assert_eq!(ran.only_arm(), &ArmState::Done);
     // One group of the two is excluded in steps 2, 4 and 6.
     let excluded = [("too_few_scored".to_owned(), 3)].into();
     assert_eq!(counts(&ran.status()["groups"]), (12, 9, excluded));
@@ -327,7 +331,7 @@ async fn a_stopped_run_resumes_to_the_same_end() {
         }
     })
     .await;
-    assert_eq!(stopped.only_arm(), &ArmStatus::Stopped);
+    assert_eq!(stopped.only_arm(), &ArmState::Stopped);
     let taken = stopped.lines("metrics.jsonl").len();
     assert!((3..6).contains(&taken), "{taken}");
     // A kill in the middle of a line.
@@ -336,7 +340,7 @@ async fn a_stopped_run_resumes_to_the_same_end() {
     std::fs::write(&metrics, cut).unwrap();
 
     let resumed = run_in(stopped.folder, SCENARIO, registry(), None, true, |_, _| {}).await;
-    assert_eq!(resumed.only_arm(), &ArmStatus::Done);
+    assert_eq!(resumed.only_arm(), &ArmState::Done);
     assert_eq!(resumed.timeless("metrics.jsonl"), whole.timeless("metrics.jsonl"));
     assert_eq!(resumed.lines("rollouts.jsonl"), whole.lines("rollouts.jsonl"));
     assert_eq!(resumed.status()["groups"], whole.status()["groups"]);
@@ -346,7 +350,7 @@ async fn a_stopped_run_resumes_to_the_same_end() {
 async fn staleness_stays_within_its_bound() {
     let ran =
         run(&SCENARIO.replace("[rewards]", "[grpo]\nmax_staleness = 2\n\n[rewards]"), registry(), None).await;
-    assert_eq!(ran.only_arm(), &ArmStatus::Done);
+    assert_eq!(ran.only_arm(), &ArmState::Done);
     let staleness: Vec<u64> =
         ran.lines("metrics.jsonl").iter().map(|line| line["staleness"].as_u64().unwrap()).collect();
     assert_eq!(staleness.len(), 6);
@@ -364,7 +368,7 @@ async fn an_adapter_is_trained_stopped_and_resumed_to_the_same_end() {
         "lora = { rank = 4, dropout = 0.1, target_modules = [\"q_proj\", \"v_proj\", \"down_proj\"] }",
     );
     let whole = run(&scenario, registry(), None).await;
-    assert_eq!(whole.only_arm(), &ArmStatus::Done);
+    assert_eq!(whole.only_arm(), &ArmState::Done);
     let metrics = whole.lines("metrics.jsonl");
     let number = |line: &Value, name: &str| line[name].as_f64().unwrap();
     // A fresh adapter is its base, which is the reference; then it moves away from it.
@@ -375,14 +379,14 @@ async fn an_adapter_is_trained_stopped_and_resumed_to_the_same_end() {
         }
     })
     .await;
-    assert_eq!(stopped.only_arm(), &ArmStatus::Stopped);
+    assert_eq!(stopped.only_arm(), &ArmState::Stopped);
     let status = stopped.status();
     let checkpoint = Path::new(status["checkpoint"].as_str().unwrap());
     assert!(checkpoint.join("adapter_model.safetensors").exists());
     assert!(!checkpoint.join("model.safetensors").exists(), "the base is not written again");
 
     let resumed = run_in(stopped.folder, &scenario, registry(), None, true, |_, _| {}).await;
-    assert_eq!(resumed.only_arm(), &ArmStatus::Done);
+    assert_eq!(resumed.only_arm(), &ArmState::Done);
     assert_eq!(resumed.timeless("metrics.jsonl"), whole.timeless("metrics.jsonl"));
     assert_eq!(resumed.lines("rollouts.jsonl"), whole.lines("rollouts.jsonl"));
 }
@@ -394,7 +398,7 @@ async fn an_arm_starts_from_an_adapter_that_another_has_trained() {
     let trained = status["checkpoint"].as_str().unwrap();
     let scenario = with_lora(&format!("adapter = \"{trained}\"")).replace("steps = 6", "steps = 1");
     let second = run(&scenario, registry(), None).await;
-    assert_eq!(second.only_arm(), &ArmStatus::Done);
+    assert_eq!(second.only_arm(), &ArmState::Done);
     let kl = |ran: &Ran, step: usize| ran.lines("metrics.jsonl")[step]["kl"].as_f64().unwrap();
     assert!(kl(&first, 0).abs() < 1e-6 && kl(&second, 0) > 1e-6, "it is away from the base from the start");
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use records::{Phase, RecordsError, Rollout, for_each_line};
+use records::{FormatVersion, Phase, RecordsError, Rollout, for_each_line};
 use rewards::{Difficulty, Mode};
 use serde::Deserialize;
 
@@ -61,6 +61,8 @@ impl RolloutDigest {
 /// What is parsed of every row before deciding whether to parse all of it.
 #[derive(Deserialize)]
 struct RolloutHead {
+    #[serde(default, rename = "format_version")]
+    _format_version: FormatVersion,
     phase: Phase,
     step: u64,
     #[serde(default)]
