@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rewards::registry::bad_option;
+use rewards::options::bad_option;
 use rewards::{Reward, RewardError, RewardRegistry, did_you_mean, read_options};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
