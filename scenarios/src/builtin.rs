@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cache::{cache_dir, make_once, stable_hash};
-use crate::dataset::DataError;
+use crate::error::DataError;
 
 /// The files of the directory. `model.safetensors` is made by `make base`, from `scenarios/pretrain.toml`.
 const TINY: &[(&str, &[u8])] = &[

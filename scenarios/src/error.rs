@@ -61,3 +61,47 @@ impl fmt::Display for Place {
         }
     }
 }
+
+/// What can go wrong between a [`DataSource`] and its questions.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file or folder could not be read.
+    #[error("{}: cannot be read: {source}; {advice}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to write instead.
+        advice: &'static str,
+    },
+    /// A row of a data file is not what its format says.
+    #[error("{}:{line}: {what}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The row's first line, from 1.
+        line: usize,
+        /// What is wrong, and what to write instead.
+        what: String,
+    },
+    /// A data file as a whole is not usable.
+    #[error("{}: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to write instead.
+        what: String,
+    },
+    /// A setting of the soundscape world is out of its range.
+    #[error("[data.soundscapes] {0}")]
+    World(String),
+    /// Something could not be written into the cache folder.
+    #[error("{}: cannot be written: {source}; set AUDIO_THINKER_CACHE to a folder that can", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}

@@ -14,9 +14,67 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rewards::Question;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::dataset::{DataError, DataFormat, RowFilter};
-use row::Rows;
+use crate::error::DataError;
+use crate::scorers::OfficialScorer;
+use row::{Row, Rows};
+
+/// The layout of a data file's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataFormat {
+    /// AVQA as R1-AQA writes it: one JSON object a line, the answer an index.
+    Avqa,
+    /// MMAU: a JSON array, the answer the text of a choice.
+    Mmau,
+    /// MMAR: one JSON object a line, the answer the text of a choice.
+    Mmar,
+    /// AIR-Bench's foundation part: a JSON array, one key per choice.
+    AirBench,
+}
+
+impl DataFormat {
+    /// The format's name, as written in a scenario.
+    pub fn name(self) -> &'static str {
+        match self {
+            DataFormat::Avqa => "avqa",
+            DataFormat::Mmau => "mmau",
+            DataFormat::Mmar => "mmar",
+            DataFormat::AirBench => "air-bench",
+        }
+    }
+
+    /// The scorer that the benchmark's own script applies.
+    pub fn official_scorer(self) -> OfficialScorer {
+        match self {
+            DataFormat::Avqa | DataFormat::Mmau | DataFormat::Mmar => OfficialScorer::StringMatch,
+            DataFormat::AirBench => OfficialScorer::AirBenchLetter,
+        }
+    }
+
+    /// Reads one row of a file in this format.
+    fn question(self, row: Row) -> Result<Question, String> {
+        match self {
+            DataFormat::Avqa => avqa::question(row),
+            DataFormat::Mmau => mmau::question(row),
+            DataFormat::Mmar => mmar::question(row),
+            DataFormat::AirBench => air_bench::question(row),
+        }
+    }
+}
+
+/// Which of a source's rows are used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowFilter {
+    /// Use at most this many questions, the first ones. Default: all.
+    pub limit: Option<usize>,
+    /// Leave out AVQA rows whose `question_relation` is `View`: what they ask can only be seen.
+    pub drop_view: bool,
+    /// Leave out questions that speak of colour.
+    pub drop_color: bool,
+}
 
 /// How many of the first rows must all lack their audio before the audio root is called wrong.
 const AUDIO_CHECKED: usize = 20;
@@ -32,12 +90,6 @@ pub(crate) fn read(
     audio_root: &Path,
     filter: &RowFilter,
 ) -> Result<Vec<Arc<Question>>, DataError> {
-    let question = match format {
-        DataFormat::Avqa => avqa::question,
-        DataFormat::Mmau => mmau::question,
-        DataFormat::Mmar => mmar::question,
-        DataFormat::AirBench => air_bench::question,
-    };
     let mut questions = Vec::new();
     let mut lines: HashMap<String, usize> = HashMap::new();
     for row in Rows::open(path)? {
@@ -47,7 +99,7 @@ pub(crate) fn read(
         let row = row?;
         let line = row.line;
         let fail = |what| DataError::Row { path: path.into(), line, what };
-        let mut question: Question = question(row).map_err(fail)?;
+        let mut question = format.question(row).map_err(fail)?;
         if let Some(earlier) = lines.insert(question.id.clone(), line) {
             let what = format!(
                 "id `{}` is also that of line {earlier}; give each row an id of its own",

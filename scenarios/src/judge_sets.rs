@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rewards::{JudgeRequest, Question};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::DataError;
+use crate::error::DataError;
 use crate::scenario::JudgeSet;
 
 /// A completion with a known verdict.

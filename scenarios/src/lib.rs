@@ -45,10 +45,9 @@ pub mod soundscape;
 
 pub use builtin::{builtin_tiny_policy, python_module};
 pub use cache::cache_dir;
-pub use dataset::{
-    DataError, DataFormat, DataSource, FileSource, RowFilter, Split, open_dataset, open_dataset_filtered,
-};
-pub use error::{Place, ScenarioError};
+pub use dataset::{DataSource, FileSource, open_dataset, open_dataset_filtered};
+pub use error::{DataError, Place, ScenarioError};
+pub use formats::{DataFormat, RowFilter};
 pub use judge_sets::{JudgedExample, open_judge_set};
 pub use scenario::{
     Aggregate, ArmConfig, CheckpointConfig, ControlConfig, CurriculumConfig, DType, DataConfig, Device,
@@ -59,4 +58,4 @@ pub use scenario::{
     Scoring, SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig,
     WeightSchedule, check, check_names, json_schema, load,
 };
-pub use soundscape::{TargetKind, WorldConfig, sft_target};
+pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};

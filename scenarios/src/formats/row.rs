@@ -9,7 +9,7 @@ use rewards::Difficulty;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::dataset::DataError;
+use crate::error::DataError;
 
 /// The rows of a file: JSON objects, one a line (read one by one) or as one JSON array. Which of the two is seen from
 /// the file itself, whatever its format's custom.

@@ -5,7 +5,25 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Split;
+/// The part of a dataset that is asked for. Files have one part only and give it for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Questions to train on.
+    Train,
+    /// Questions about clips that training never hears.
+    Heldout,
+}
+
+impl Split {
+    /// The split's name, as in its files' names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Heldout => "heldout",
+        }
+    }
+}
 
 /// A kind of question. How hard it is depends on the clip too: see `Kind::difficulty`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

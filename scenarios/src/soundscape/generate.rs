@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::clip::{FEWEST_EVENTS, MOST_EVENTS, Sound, render};
-use super::config::{AudioFormat, Kind, WorldConfig};
+use super::config::{AudioFormat, Kind, Split, WorldConfig};
 use super::encode;
 use super::question::{Asked, ask};
 use super::rng::Rng;
 use crate::cache::{cache_dir, make_once, stable_hash};
-use crate::dataset::{DataError, Split};
+use crate::error::DataError;
 
 /// Goes up with every change of what the same settings give, so that older folders are not taken for it.
 const GENERATOR_VERSION: u32 = 1;
@@ -175,8 +175,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::dataset::{DataFormat, RowFilter};
-    use crate::formats;
+    use crate::formats::{self, DataFormat, RowFilter};
 
     fn small() -> WorldConfig {
         WorldConfig { train_clips: 24, heldout_clips: 6, ..WorldConfig::default() }
