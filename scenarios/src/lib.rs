@@ -52,10 +52,11 @@ pub use judge_sets::{JudgedExample, open_judge_set};
 pub use scenario::{
     Aggregate, ArmConfig, CheckpointConfig, ControlConfig, CurriculumConfig, DType, DataConfig, Device,
     Downmix, EvalConfig, Experiment, GradientCheckpointing, GrpoConfig, Guided, HttpPlugin, Interpolate,
-    JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LoaderConfig, LoraConfig, LossKind, Method,
-    OnJudgeFailure, OptimizerConfig, PLUGIN_KINDS, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig,
-    PromptStyle, Prompting, RewardForm, RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule,
-    Scoring, SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig,
-    WeightSchedule, check, check_names, json_schema, load,
+    JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LoaderConfig, LocalJudgeConfig, LoraConfig, LossKind,
+    MemberKind, Method, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS,
+    PanelJudgeConfig, PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle,
+    Prompting, RewardForm, RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, SftConfig,
+    ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig, WeightSchedule, check,
+    check_names, json_schema, load,
 };
 pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};

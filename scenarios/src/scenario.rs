@@ -15,6 +15,7 @@ mod de;
 mod experiment;
 mod feedback;
 mod judge;
+mod keys;
 mod layers;
 mod load;
 mod merge;
@@ -27,6 +28,7 @@ mod ranges;
 mod resolved;
 mod run;
 mod schema;
+mod tagged;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -40,7 +42,8 @@ pub use data::{DataConfig, Downmix, EvalConfig, LoaderConfig};
 pub use experiment::Experiment;
 pub use feedback::{RewardSpec, ShapingConfig};
 pub use judge::{
-    Aggregate, Guided, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, OnJudgeFailure, Prompting, Scoring,
+    Aggregate, Guided, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LocalJudgeConfig, MemberKind,
+    OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, PanelJudgeConfig, PanelMember, Prompting, Scoring,
 };
 pub use load::{load, parse};
 pub use plugin::{HttpPlugin, PLUGIN_KINDS, ProcessPlugin, RewardForm};

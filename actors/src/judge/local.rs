@@ -19,12 +19,12 @@ use rewards::judge::logits::{ReplyToken, weigh};
 use rewards::judge::prompt::{Asked, JudgePrompt, Prompter};
 use rewards::judge::reply::parse_reply;
 use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
-use scenarios::{DType, JudgeConfig, Scoring};
+use scenarios::{DType, LocalJudgeConfig, Scoring};
 use tch::Kind;
 use tokio::time::Instant;
 
 use self::worker::Worker;
-use super::wording::prompter;
+use super::wording::local_prompter;
 use super::{AsyncJudge, Judgement, Usage, out_of_time};
 
 mod worker;
@@ -34,7 +34,7 @@ pub struct LocalJudge {
     worker: Worker,
     processor: Processor,
     prompter: Prompter,
-    settings: JudgeConfig,
+    settings: LocalJudgeConfig,
     /// Tokens of a prompt and its reply that the model takes.
     context: usize,
     identity: String,
@@ -52,9 +52,9 @@ impl LocalJudge {
     ///
     /// # Errors
     /// One line: the directory holds no model, or the device cannot be had.
-    pub fn new(settings: &JudgeConfig) -> Result<Self, String> {
+    pub fn new(settings: &LocalJudgeConfig) -> Result<Self, String> {
         let text = |error: model::ModelError| error.to_string();
-        let folder = settings.path.clone().ok_or("judge.path is missing; write the model's folder")?;
+        let folder = settings.path.clone();
         let device = model::device::resolve(&settings.device.to_string()).map_err(text)?.device;
         let dtype = match settings.dtype {
             DType::Auto => None,
@@ -64,7 +64,7 @@ impl LocalJudge {
         let options = PolicyOptions { device, dtype, frozen: true, ..PolicyOptions::default() };
         let config = ModelConfig::open(&folder).map_err(text)?;
         let processor = Processor::open(&folder).map_err(text)?;
-        let prompter = prompter(settings, &processor.special_tokens());
+        let prompter = local_prompter(settings, &processor.special_tokens());
         let identity = format!(
             "local {} {} separate={} scoring={:?} device={device:?} dtype={:?}",
             weights(&folder)?,
