@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::error::DataError;
+use crate::error::ScenarioError;
 use crate::formats::{self, DataFormat, RowFilter};
 use crate::scorers::OfficialScorer;
 use crate::soundscape::{self, Split, WorldConfig};
@@ -129,7 +129,7 @@ pub fn open_dataset(
     source: &DataSource,
     world: &WorldConfig,
     split: Split,
-) -> Result<Vec<Arc<Question>>, DataError> {
+) -> Result<Vec<Arc<Question>>, ScenarioError> {
     open_dataset_filtered(source, world, split, &RowFilter::default())
 }
 
@@ -142,7 +142,7 @@ pub fn open_dataset_filtered(
     world: &WorldConfig,
     split: Split,
     filter: &RowFilter,
-) -> Result<Vec<Arc<Question>>, DataError> {
+) -> Result<Vec<Arc<Question>>, ScenarioError> {
     match source {
         DataSource::File(file) => {
             let root = file.audio_root.as_deref().or(file.path.parent()).unwrap_or(Path::new(""));

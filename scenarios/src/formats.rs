@@ -17,7 +17,7 @@ use rewards::Question;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::DataError;
+use crate::error::ScenarioError;
 use crate::scorers::OfficialScorer;
 use row::{Row, Rows};
 
@@ -55,7 +55,7 @@ impl DataFormat {
     }
 
     /// Reads one row of a file in this format.
-    fn question(self, row: Row) -> Result<Question, String> {
+    fn question(self, row: Row) -> Result<Question, ScenarioError> {
         match self {
             DataFormat::Avqa => avqa::question(row),
             DataFormat::Mmau => mmau::question(row),
@@ -89,7 +89,7 @@ pub(crate) fn read(
     path: &Path,
     audio_root: &Path,
     filter: &RowFilter,
-) -> Result<Vec<Arc<Question>>, DataError> {
+) -> Result<Vec<Arc<Question>>, ScenarioError> {
     let mut questions = Vec::new();
     let mut lines: HashMap<String, usize> = HashMap::new();
     for row in Rows::open(path)? {
@@ -98,14 +98,10 @@ pub(crate) fn read(
         }
         let row = row?;
         let line = row.line;
-        let fail = |what| DataError::Row { path: path.into(), line, what };
-        let mut question = format.question(row).map_err(fail)?;
+        let mut question = format.question(row).map_err(|error| error.in_row(path, line))?;
         if let Some(earlier) = lines.insert(question.id.clone(), line) {
-            let what = format!(
-                "id `{}` is also that of line {earlier}; give each row an id of its own",
-                question.id
-            );
-            return Err(fail(what));
+            let problem = format!("id `{}` is also that of line {earlier}", question.id);
+            return Err(ScenarioError::value(problem, "give each row an id of its own").in_row(path, line));
         }
         if is_left_out(&question, filter) {
             continue;
@@ -127,18 +123,22 @@ fn is_left_out(question: &Question, filter: &RowFilter) -> bool {
 
 /// Sees to it that there are questions and that the audio is where the paths say. A missing clip is the loader's
 /// business; that all are missing means that the root is wrong.
-fn check(path: &Path, questions: &[Arc<Question>]) -> Result<(), DataError> {
-    let fail = |what| Err(DataError::File { path: path.into(), what });
+fn check(path: &Path, questions: &[Arc<Question>]) -> Result<(), ScenarioError> {
+    let fail = |problem, instead: &str| {
+        Err(ScenarioError::File { path: path.into(), problem, instead: instead.to_owned() })
+    };
     let Some(first) = questions.first() else {
-        return fail("no questions in it, or none that the filters let through; change [data]".into());
+        let problem = "no questions in it, or none that the filters let through".to_owned();
+        return fail(problem, "change [data]");
     };
     if questions.iter().take(AUDIO_CHECKED).any(|question| question.audio_path.is_file()) {
         return Ok(());
     }
-    fail(format!(
-        "the audio is not where its rows say: there is no {}; set audio_root to the folder that the paths start from",
-        first.audio_path.display()
-    ))
+    let missing = first.audio_path.display();
+    fail(
+        format!("the audio is not where its rows say: there is no {missing}"),
+        "set audio_root to the folder that the paths start from",
+    )
 }
 
 #[cfg(test)]

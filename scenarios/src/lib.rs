@@ -46,7 +46,7 @@ pub mod soundscape;
 pub use builtin::{builtin_tiny_policy, python_module};
 pub use cache::cache_dir;
 pub use dataset::{DataSource, FileSource, open_dataset, open_dataset_filtered};
-pub use error::{DataError, Place, ScenarioError};
+pub use error::{Place, ScenarioError};
 pub use formats::{DataFormat, RowFilter};
 pub use judge_sets::{JudgedExample, open_judge_set};
 pub use scenario::{

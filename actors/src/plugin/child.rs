@@ -55,7 +55,7 @@ impl Child {
     /// # Errors
     /// One line: it could not be started.
     pub async fn spawn(name: &str, plugin: &ProcessPlugin) -> Result<Self, String> {
-        let program = plugin.program()?;
+        let program = plugin.program().map_err(|error| error.to_string())?;
         let mut command = Command::new(&program);
         command.args(&plugin.command[1..]).envs(&plugin.env);
         if !plugin.cwd.as_os_str().is_empty() {

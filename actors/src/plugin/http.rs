@@ -45,7 +45,7 @@ impl HttpReward {
         let url = reqwest::Url::parse(&plugin.url)
             .map_err(|error| about(format!("`url = \"{}\"` is no address ({error})", plugin.url)))?;
         let mut headers = HeaderMap::new();
-        for (header, value) in plugin.filled_headers().map_err(about)? {
+        for (header, value) in plugin.filled_headers().map_err(|error| about(error.to_string()))? {
             let name = HeaderName::try_from(&header)
                 .map_err(|_| about(format!("`{header}` cannot be the name of a header")))?;
             let mut value = HeaderValue::try_from(value).map_err(|_| {

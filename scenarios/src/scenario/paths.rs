@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::prompt::template_problem;
+use super::prompt::check_template;
 use super::tree::Node;
 use super::{ArmConfig, JudgeConfig, JudgeKind, JudgeSet, MemberKind, PolicyPath};
 use crate::dataset::DataSource;
@@ -25,10 +25,7 @@ pub(crate) fn read_prompt_file(arm: &mut ArmConfig, layer: &Node, path: &Path) -
         })?;
         prompt.text = Some(text.trim_end().to_owned());
     }
-    match prompt.text.as_deref().and_then(template_problem) {
-        Some((problem, instead)) => Err(ScenarioError::at(place, problem, instead)),
-        None => Ok(()),
-    }
+    prompt.text.as_deref().map_or(Ok(()), check_template).map_err(|error| error.placed(place))
 }
 
 /// Makes every path absolute: one written in the file starts from the file's folder, one from the command line from

@@ -94,13 +94,13 @@ fn check_data(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
         0,
         "1 or more, or leave it out for all questions",
     )?;
-    if let Err(message) = arm.data.soundscapes.validate() {
-        let key = message.split(' ').next().unwrap_or_default();
-        let place = ranges.0.place_of(&["data", "soundscapes", key]);
-        let rest = message.strip_prefix(key).unwrap_or(&message);
-        let (problem, instead) = rest.split_once("; ").unwrap_or((rest, "write a value within its range"));
-        return Err(ScenarioError::at(place, format!("`{key}` in [data.soundscapes]{problem}"), instead));
-    }
+    arm.data.soundscapes.validate().map_err(|error| match error {
+        ScenarioError::World { key, problem, instead } => {
+            let place = ranges.0.place_of(&["data", "soundscapes", key]);
+            ScenarioError::at(place, format!("`{key}` in [data.soundscapes] {problem}"), instead)
+        }
+        other => other,
+    })?;
     ranges.at_least_one(arm.loader.workers, "loader.workers")?;
     ranges.fraction(arm.loader.max_failed_fraction, "loader.max_failed_fraction")
 }
