@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ::judges::{AsyncJudge, Judgement, Judges};
 use rewards::{FailureCause, JudgeRequest, Question};
-use scenarios::{Guided, JudgeConfig, JudgeKind, Prompting};
+use scenarios::{
+    Guided, JudgeConfig, JudgeKind, MemberKind, OpenaiJudgeConfig, PanelJudgeConfig, PanelMember, Prompting,
+};
 use tokio::time::Instant;
 
 use crate::scripted_server::{Act, ScriptedServer};
@@ -33,6 +35,18 @@ fn config(urls: &[&str]) -> JudgeConfig {
          timeout_seconds = 0.3\nread_timeout_seconds = 0.2\nconnect_timeout_seconds = 1.0\ncache.disk = false"
     );
     toml::from_str(&text).unwrap()
+}
+
+/// As [`config`], with other settings of the server's judge.
+fn config_with(urls: &[&str], change: impl FnOnce(&mut OpenaiJudgeConfig)) -> JudgeConfig {
+    let mut config = config(urls);
+    change(openai(&mut config));
+    config
+}
+
+fn openai(config: &mut JudgeConfig) -> &mut OpenaiJudgeConfig {
+    let JudgeKind::Openai(openai) = &mut config.kind else { panic!("a judge behind a server") };
+    openai
 }
 
 fn open(config: &JudgeConfig) -> Arc<dyn AsyncJudge> {
@@ -117,7 +131,7 @@ async fn a_storm_of_429_is_ridden_out() {
     let server =
         ScriptedServer::start(|number, _| if number % 3 == 2 { say(VERDICT) } else { status(429, "busy") })
             .await;
-    let judge = open(&JudgeConfig { retries: 60, ..config(&[&server.url]) });
+    let judge = open(&config_with(&[&server.url], |openai| openai.retries = 60));
     let judged = ask(&judge, &requests(40)).await;
     assert_eq!(causes(&judged), [("verdict", 40)].into());
     let retries: u64 = judged.iter().map(|judgement| judgement.usage.retries).sum();
@@ -147,7 +161,10 @@ async fn of_two_servers_one_may_die() {
 async fn concurrency_is_used_and_not_exceeded() {
     let wait = Duration::from_millis(20);
     let server = ScriptedServer::start(move |_, _| Act::SayAfter(wait, VERDICT.to_owned())).await;
-    let judge = open(&JudgeConfig { concurrency: 7, timeout_seconds: 30.0, ..config(&[&server.url]) });
+    let judge = open(&config_with(&[&server.url], |openai| {
+        openai.concurrency = 7;
+        openai.timeout_seconds = 30.0;
+    }));
     assert_eq!(causes(&ask(&judge, &requests(70)).await), [("verdict", 70)].into());
     assert_eq!(server.busiest(), 7);
 }
@@ -155,8 +172,10 @@ async fn concurrency_is_used_and_not_exceeded() {
 #[tokio::test]
 async fn what_is_not_answered_by_the_deadline_has_timed_out_and_the_rest_stands() {
     let server = ScriptedServer::start(|number, _| if number < 3 { say(VERDICT) } else { Act::Hang }).await;
-    let judge =
-        open(&JudgeConfig { timeout_seconds: 60.0, read_timeout_seconds: 60.0, ..config(&[&server.url]) });
+    let judge = open(&config_with(&[&server.url], |openai| {
+        openai.timeout_seconds = 60.0;
+        openai.read_timeout_seconds = 60.0;
+    }));
     let judged = judge.judge_all(&requests(5), Instant::now() + Duration::from_millis(500)).await;
     assert_eq!(causes(&judged), [("verdict", 3), ("timeout", 2)].into());
 }
@@ -171,13 +190,12 @@ async fn a_schema_is_asked_for_until_the_server_turns_it_down() {
         }
     })
     .await;
-    let mut config = config(&[&server.url]);
-    config.concurrency = 1;
+    let mut config = config_with(&[&server.url], |openai| openai.concurrency = 1);
     let judge = open(&config);
     assert_eq!(causes(&ask(&judge, &requests(5)).await), [("verdict", 5)].into());
     assert_eq!(server.asked(), 6, "it was tried once");
     // One that insists gets no verdict rather than an unguided one.
-    config.guided = Guided::JsonSchema;
+    openai(&mut config).guided = Guided::JsonSchema;
     assert_eq!(causes(&ask(&open(&config), &requests(5)).await), [("http_4xx", 5)].into());
 }
 
@@ -192,7 +210,7 @@ async fn separate_requests_ask_for_one_grade_each_and_hide_the_answer_from_the_s
         }
     })
     .await;
-    let judge = open(&JudgeConfig { separate: true, ..config(&[&server.url]) });
+    let judge = open(&config_with(&[&server.url], |openai| openai.separate = true));
     let judged = ask(&judge, &requests(3)).await;
     assert_eq!(server.asked(), 6);
     for judgement in judged {
@@ -224,7 +242,7 @@ async fn scores_are_weighted_by_their_probabilities_where_the_server_returns_the
         Act::Body(serde_json::json!({ "choices": [choice] }).to_string())
     })
     .await;
-    let judge = open(&JudgeConfig { scoring: scenarios::Scoring::Logprobs, ..config(&[&server.url]) });
+    let judge = open(&config_with(&[&server.url], |openai| openai.scoring = scenarios::Scoring::Logprobs));
     let verdict = ask(&judge, &requests(1)).await.remove(0).verdict;
     assert!((verdict.consistency.unwrap() - 0.9).abs() < 1e-9);
     assert!((verdict.think_quality.unwrap() - 0.5).abs() < 1e-9);
@@ -241,17 +259,19 @@ async fn a_base_model_is_shown_examples_and_stopped_at_the_end_of_its_line_or_be
             say(if good { " {\"consistent\": 1, \"quality\": 0.7}" } else { "wrong" })
         })
         .await;
-        let judge = open(&JudgeConfig { prompting: Prompting::Base, guided, ..config(&[&server.url]) });
+        let judge = open(&config_with(&[&server.url], |openai| {
+            openai.prompting = Prompting::Base;
+            openai.guided = guided;
+        }));
         assert_eq!(causes(&ask(&judge, &requests(2)).await), [("verdict", 2)].into());
     }
 }
 
 #[tokio::test]
 async fn a_key_comes_from_the_environment_or_not_at_all() {
-    let config = JudgeConfig {
-        api_key_env: Some("A_JUDGE_KEY_THAT_NOBODY_HAS_SET".to_owned()),
-        ..config(&["http://127.0.0.1:1/v1"])
-    };
+    let config = config_with(&["http://127.0.0.1:1/v1"], |openai| {
+        openai.api_key_env = Some("A_JUDGE_KEY_THAT_NOBODY_HAS_SET".to_owned());
+    });
     let problem = Judges::default().open(&config).err().unwrap();
     assert!(problem.contains("A_JUDGE_KEY_THAT_NOBODY_HAS_SET is not set; export it"), "{problem}");
 
@@ -261,7 +281,7 @@ async fn a_key_comes_from_the_environment_or_not_at_all() {
         if asked.headers.get("authorization") == Some(&expected) { say(VERDICT) } else { status(401, "no") }
     })
     .await;
-    let config = JudgeConfig { api_key_env: Some("PATH".to_owned()), ..self::config(&[&server.url]) };
+    let config = config_with(&[&server.url], |openai| openai.api_key_env = Some("PATH".to_owned()));
     assert_eq!(causes(&ask(&open(&config), &requests(2)).await), [("verdict", 2)].into());
 }
 
@@ -276,8 +296,7 @@ async fn kept_verdicts_outlive_the_judge_and_are_the_same() {
         }
     })
     .await;
-    let mut config = config(&[&server.url]);
-    config.concurrency = 1;
+    let mut config = config_with(&[&server.url], |openai| openai.concurrency = 1);
     config.cache.disk = true;
     config.cache.path = Some(folder.path().join("verdicts.sqlite"));
     let first = ask(&open(&config), &requests(10)).await;
@@ -289,7 +308,7 @@ async fn kept_verdicts_outlive_the_judge_and_are_the_same() {
         assert_eq!((second.usage.lookups, second.usage.hits), (1, 1));
     }
     // Another model is another judge.
-    config.model = "another".to_owned();
+    openai(&mut config).model = "another".to_owned();
     ask(&open(&config), &requests(10)).await;
     assert_eq!(server.asked(), 21);
 }
@@ -298,11 +317,15 @@ async fn kept_verdicts_outlive_the_judge_and_are_the_same() {
 async fn a_panel_goes_on_with_the_members_it_has() {
     let good = ScriptedServer::start(|_, _| say(VERDICT)).await;
     let bad = ScriptedServer::start(|_, _| status(500, "broken")).await;
-    let panel = |quorum| JudgeConfig {
-        kind: JudgeKind::Panel,
-        quorum,
-        members: vec![config(&[&good.url]), JudgeConfig { retries: 0, ..config(&[&bad.url]) }],
-        ..JudgeConfig::default()
+    let member = |mut config: JudgeConfig| PanelMember {
+        kind: MemberKind::Openai(openai(&mut config).clone()),
+        cache: Some(config.cache),
+    };
+    let panel = |quorum| {
+        let members =
+            vec![member(config(&[&good.url])), member(config_with(&[&bad.url], |openai| openai.retries = 0))];
+        let panel = PanelJudgeConfig { quorum, members, ..PanelJudgeConfig::default() };
+        JudgeConfig { kind: JudgeKind::Panel(panel), ..JudgeConfig::default() }
     };
     let judged = ask(&open(&panel(1)), &requests(3)).await;
     assert_eq!(causes(&judged), [("verdict", 3)].into());
@@ -319,7 +342,10 @@ async fn throughput_is_that_of_the_concurrency_limit() {
     let server = ScriptedServer::start(|_, _| Act::SayAfter(LATENCY, VERDICT.to_owned())).await;
     let mut shares = Vec::new();
     for (concurrency, completions) in [(10, 1_000), (50, 1_000), (200, 1_000), (200, 10_000)] {
-        let judge = open(&JudgeConfig { concurrency, timeout_seconds: 30.0, ..config(&[&server.url]) });
+        let judge = open(&config_with(&[&server.url], |openai| {
+            openai.concurrency = concurrency;
+            openai.timeout_seconds = 30.0;
+        }));
         // Connections are made once a run.
         ask(&judge, &requests(completions + concurrency).split_off(completions)).await;
         let (began, held) = (Instant::now(), server.held());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::judges::Judges;
 use model::{ChosenToken, Policy, Processor, Prompt};
 use rewards::{FailureCause, JudgeRequest, Question};
-use scenarios::{JudgeConfig, Prompting, Scoring};
+use scenarios::{JudgeConfig, JudgeKind, LocalJudgeConfig, Prompting, Scoring};
 use tch::Kind;
 use tokio::time::Instant;
 
@@ -104,6 +104,14 @@ fn config(more: &str) -> JudgeConfig {
     toml::from_str(&text).unwrap()
 }
 
+/// As [`config`], with other settings of the judge.
+fn config_with(more: &str, change: impl FnOnce(&mut LocalJudgeConfig)) -> JudgeConfig {
+    let mut config = config(more);
+    let JudgeKind::Local(local) = &mut config.kind else { panic!("{config:?}") };
+    change(local);
+    config
+}
+
 fn requests() -> Vec<JudgeRequest> {
     let question = Question {
         text: "Which animal is heard?".to_owned(),
@@ -159,7 +167,7 @@ async fn a_prompt_that_is_too_long_costs_its_own_verdict_only() {
         text.replace("\"max_position_embeddings\": 40960", "\"max_position_embeddings\": 4000"),
     )
     .unwrap();
-    let config = JudgeConfig { path: Some(folder.path().to_owned()), ..config("prompting = \"base\"") };
+    let config = config_with("prompting = \"base\"", |local| local.path = folder.path().to_owned());
     let mut requests = requests();
     requests[1].think = "endless ".repeat(500);
     let judged = Judges::default().open(&config).unwrap().judge_all(&requests, patience()).await;
@@ -184,7 +192,7 @@ async fn out_of_time_is_a_missing_verdict() {
 #[tokio::test]
 async fn weights_that_cannot_be_read_are_told_before_anything_is_judged() {
     let folder = copied(&model_dir());
-    let config = JudgeConfig { path: Some(folder.path().to_owned()), ..config("") };
+    let config = config_with("", |local| local.path = folder.path().to_owned());
     let shard = folder.path().join("model-00002-of-00004.safetensors");
     std::fs::write(&shard, "no weights").unwrap();
     let judge = Judges::default().open(&config).unwrap();
@@ -212,9 +220,16 @@ async fn it_gives_the_verdicts_of_the_same_model_behind_a_real_server() {
             "kind = \"openai\"\nbase_url = \"{}\"\nmodel = \"judge\"\ncache.disk = false",
             server.url
         );
-        let here = JudgeConfig { prompting, separate, scoring, ..config("") };
-        let there =
-            JudgeConfig { prompting, separate, scoring, ..toml::from_str::<JudgeConfig>(&there).unwrap() };
+        let here = config_with("", |local| {
+            local.prompting = prompting;
+            local.separate = separate;
+            local.scoring = scoring;
+        });
+        let mut there: JudgeConfig = toml::from_str(&there).unwrap();
+        let JudgeKind::Openai(openai) = &mut there.kind else { panic!("{there:?}") };
+        openai.prompting = prompting;
+        openai.separate = separate;
+        openai.scoring = scoring;
         let mut verdicts = Vec::new();
         for config in [here, there] {
             let judge = Judges::default().open(&config).unwrap();

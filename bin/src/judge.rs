@@ -2,7 +2,7 @@
 
 use judges::calibration::{SetReport, calibrate};
 use rewards::{FailureCause, RewardRegistry};
-use scenarios::{JudgeConfig, JudgeKind};
+use scenarios::{JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, OpenaiJudgeConfig};
 use serde::Serialize;
 
 use crate::{check::sound, cli::JudgeOptions, failure::Failure};
@@ -49,18 +49,21 @@ pub fn judge(options: &JudgeOptions, registry: &RewardRegistry) -> Result<(), Fa
 
 /// What a judge is called in the table.
 fn name(config: &JudgeConfig) -> String {
-    match config.kind {
-        JudgeKind::Rules => "rules".to_owned(),
-        JudgeKind::Openai => format!("openai {} at {}", config.model, config.base_url.0.join(", ")),
-        JudgeKind::Local => {
-            format!(
-                "local {}",
-                config.path.as_deref().map_or_else(String::new, |path| path.display().to_string())
-            )
-        }
-        JudgeKind::Panel => {
-            let members: Vec<String> = config.members.iter().map(name).collect();
-            format!("panel of {}", members.join(" + "))
+    let rules = || "rules".to_owned();
+    let openai =
+        |openai: &OpenaiJudgeConfig| format!("openai {} at {}", openai.model, openai.base_url.0.join(", "));
+    let local = |local: &LocalJudgeConfig| format!("local {}", local.path.display());
+    match &config.kind {
+        JudgeKind::Rules => rules(),
+        JudgeKind::Openai(settings) => openai(settings),
+        JudgeKind::Local(settings) => local(settings),
+        JudgeKind::Panel(panel) => {
+            let members = panel.members.iter().map(|member| match &member.kind {
+                MemberKind::Rules => rules(),
+                MemberKind::Openai(settings) => openai(settings),
+                MemberKind::Local(settings) => local(settings),
+            });
+            format!("panel of {}", members.collect::<Vec<_>>().join(" + "))
         }
     }
 }

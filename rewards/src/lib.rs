@@ -69,11 +69,13 @@ pub mod error;
 pub mod formula;
 pub mod judge;
 pub mod matching;
+pub mod options;
 pub mod question;
 pub mod registry;
 pub mod reward;
 pub mod shaping;
 pub mod statistics;
+pub mod weights;
 
 pub use advantages::{AdvantageOptions, Advantages, Scale, advantages};
 pub use completion::{Mode, ParsedCompletion, ParserOptions, parse_completion};
@@ -85,11 +87,13 @@ pub use judge::{
     rules::RulesJudge,
 };
 pub use matching::{answer_matches, is_correct};
+pub use options::read_options;
 pub use question::{Difficulty, Question};
-pub use registry::{RewardRegistry, read_options};
+pub use registry::RewardRegistry;
 pub use reward::{Reward, RewardBatch, RewardItem};
-pub use shaping::{Weights, shape};
+pub use shaping::shape;
 pub use statistics::Scope;
+pub use weights::Weights;
 
 #[cfg(test)]
 mod fixtures;

@@ -6,18 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::Formula;
-
-/// The weights of the formula, as of one version.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Weights {
-    /// Counts up with every change; 0 as the scenario has them.
-    pub version: u64,
-    /// The weight of each name; `w_NAME` in the formula.
-    pub values: BTreeMap<String, f64>,
-}
+use crate::{Formula, Weights};
 
 /// The shaped reward of every completion.
 ///

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cache::{cache_dir, make_once, stable_hash};
-use crate::dataset::DataError;
+use crate::error::ScenarioError;
 
 /// The files of the directory. `model.safetensors` is made by `make base`, from `scenarios/pretrain.toml`.
 const TINY: &[(&str, &[u8])] = &[
@@ -27,7 +27,7 @@ const PYTHON: &[(&str, &[u8])] =
 ///
 /// # Errors
 /// When the cache cannot be written.
-pub fn builtin_tiny_policy() -> Result<PathBuf, DataError> {
+pub fn builtin_tiny_policy() -> Result<PathBuf, ScenarioError> {
     unpack(TINY, &cache_dir().join("tiny"))
 }
 
@@ -35,18 +35,18 @@ pub fn builtin_tiny_policy() -> Result<PathBuf, DataError> {
 ///
 /// # Errors
 /// When the cache cannot be written.
-pub fn python_module() -> Result<PathBuf, DataError> {
+pub fn python_module() -> Result<PathBuf, ScenarioError> {
     unpack(PYTHON, &cache_dir().join("python"))
 }
 
-fn unpack(files: &[(&str, &[u8])], parent: &Path) -> Result<PathBuf, DataError> {
+fn unpack(files: &[(&str, &[u8])], parent: &Path) -> Result<PathBuf, ScenarioError> {
     let hashes: Vec<u8> = files
         .iter()
         .flat_map(|(name, content)| [stable_hash(name.as_bytes()), stable_hash(content)])
         .flat_map(u64::to_le_bytes)
         .collect();
     let folder = parent.join(format!("{:016x}", stable_hash(&hashes)));
-    let failed = |path: &Path, source| DataError::Write { path: path.into(), source };
+    let failed = |path: &Path, source| ScenarioError::Write { path: path.into(), source };
     let write = |unfinished: &Path| {
         files.iter().try_for_each(|(name, content)| {
             let path = unfinished.join(name);

@@ -16,101 +16,10 @@ use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::formats;
+use crate::error::ScenarioError;
+use crate::formats::{self, DataFormat, RowFilter};
 use crate::scorers::OfficialScorer;
-use crate::soundscape::{self, WorldConfig};
-
-pub use crate::soundscape::{TargetKind, sft_target};
-
-/// What can go wrong between a [`DataSource`] and its questions.
-#[derive(Debug, thiserror::Error)]
-pub enum DataError {
-    /// A file or folder could not be read.
-    #[error("{}: cannot be read: {source}; {advice}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-        /// What to write instead.
-        advice: &'static str,
-    },
-    /// A row of a data file is not what its format says.
-    #[error("{}:{line}: {what}", path.display())]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// The row's first line, from 1.
-        line: usize,
-        /// What is wrong, and what to write instead.
-        what: String,
-    },
-    /// A data file as a whole is not usable.
-    #[error("{}: {what}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and what to write instead.
-        what: String,
-    },
-    /// A setting of the soundscape world is out of its range.
-    #[error("[data.soundscapes] {0}")]
-    World(String),
-    /// Something could not be written into the cache folder.
-    #[error("{}: cannot be written: {source}; set AUDIO_THINKER_CACHE to a folder that can", path.display())]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-/// The part of a dataset that is asked for. Files have one part only and give it for both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// Questions to train on.
-    Train,
-    /// Questions about clips that training never hears.
-    Heldout,
-}
-
-impl Split {
-    /// The split's name, as in its files' names.
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Heldout => "heldout",
-        }
-    }
-}
-
-/// The layout of a data file's rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DataFormat {
-    /// AVQA as R1-AQA writes it: one JSON object a line, the answer an index.
-    Avqa,
-    /// MMAU: a JSON array, the answer the text of a choice.
-    Mmau,
-    /// MMAR: one JSON object a line, the answer the text of a choice.
-    Mmar,
-    /// AIR-Bench's foundation part: a JSON array, one key per choice.
-    AirBench,
-}
-
-impl DataFormat {
-    /// The format's name, as written in a scenario.
-    pub fn name(self) -> &'static str {
-        match self {
-            DataFormat::Avqa => "avqa",
-            DataFormat::Mmau => "mmau",
-            DataFormat::Mmar => "mmar",
-            DataFormat::AirBench => "air-bench",
-        }
-    }
-}
+use crate::soundscape::{self, Split, WorldConfig};
 
 /// A data file on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -155,10 +64,8 @@ impl DataSource {
     /// The scorer that the benchmark's own script applies to this source's predictions.
     pub fn official_scorer(&self) -> OfficialScorer {
         match self {
-            DataSource::File(FileSource { format: DataFormat::AirBench, .. }) => {
-                OfficialScorer::AirBenchLetter
-            }
-            DataSource::File(_) | DataSource::Soundscapes => OfficialScorer::StringMatch,
+            DataSource::File(file) => file.format.official_scorer(),
+            DataSource::Soundscapes => OfficialScorer::StringMatch,
         }
     }
 }
@@ -214,17 +121,6 @@ impl JsonSchema for DataSource {
     }
 }
 
-/// Which of a source's rows are used.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RowFilter {
-    /// Use at most this many questions, the first ones. Default: all.
-    pub limit: Option<usize>,
-    /// Leave out AVQA rows whose `question_relation` is `View`: what they ask can only be seen.
-    pub drop_view: bool,
-    /// Leave out questions that speak of colour.
-    pub drop_color: bool,
-}
-
 /// All questions of `source`, in order. Makes the soundscape world's files on first use.
 ///
 /// # Errors
@@ -233,7 +129,7 @@ pub fn open_dataset(
     source: &DataSource,
     world: &WorldConfig,
     split: Split,
-) -> Result<Vec<Arc<Question>>, DataError> {
+) -> Result<Vec<Arc<Question>>, ScenarioError> {
     open_dataset_filtered(source, world, split, &RowFilter::default())
 }
 
@@ -246,7 +142,7 @@ pub fn open_dataset_filtered(
     world: &WorldConfig,
     split: Split,
     filter: &RowFilter,
-) -> Result<Vec<Arc<Question>>, DataError> {
+) -> Result<Vec<Arc<Question>>, ScenarioError> {
     match source {
         DataSource::File(file) => {
             let root = file.audio_root.as_deref().or(file.path.parent()).unwrap_or(Path::new(""));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rewards::{JudgeRequest, Question};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::DataError;
+use crate::error::ScenarioError;
 use crate::scenario::JudgeSet;
 
 /// A completion with a known verdict.
@@ -70,7 +70,7 @@ impl JudgedExample {
 ///
 /// # Errors
 /// A file that cannot be read, or a line that is no example.
-pub fn open_judge_set(set: &JudgeSet) -> Result<Vec<JudgedExample>, DataError> {
+pub fn open_judge_set(set: &JudgeSet) -> Result<Vec<JudgedExample>, ScenarioError> {
     match set {
         JudgeSet::Soundscapes => {
             read(Path::new("scenarios/judge/soundscapes.jsonl"), include_str!("../judge/soundscapes.jsonl"))
@@ -82,39 +82,41 @@ pub fn open_judge_set(set: &JudgeSet) -> Result<Vec<JudgedExample>, DataError> {
             read(Path::new("scenarios/judge/attacks.jsonl"), include_str!("../judge/attacks.jsonl"))
         }
         JudgeSet::File(path) => {
-            let advice = "write the path of a JSONL file in judge.calibration";
-            let text = std::fs::read_to_string(path).map_err(|source| DataError::Read {
+            let instead = "write the path of a JSONL file in judge.calibration";
+            let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
                 path: path.clone(),
                 source,
-                advice,
+                instead,
             })?;
             read(path, &text)
         }
     }
 }
 
-fn read(path: &Path, text: &str) -> Result<Vec<JudgedExample>, DataError> {
+fn read(path: &Path, text: &str) -> Result<Vec<JudgedExample>, ScenarioError> {
     let mut examples = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let wrong = |what: String| DataError::Row { path: path.into(), line: index + 1, what };
+        let wrong =
+            |problem: String, instead: &str| ScenarioError::value(problem, instead).in_row(path, index + 1);
         let example: JudgedExample = serde_json::from_str(line).map_err(|error| {
-            wrong(format!("not a judged completion ({error}); see scenarios/judge/general.jsonl"))
+            wrong(format!("not a judged completion ({error})"), "see scenarios/judge/general.jsonl")
         })?;
         if example.consistency != 0.0 && example.consistency != 1.0 {
-            return Err(wrong(format!("consistency is {}; write 0 or 1", example.consistency)));
+            return Err(wrong(format!("consistency is {}", example.consistency), "write 0 or 1"));
         }
         if !(0.0..=1.0).contains(&example.quality) {
-            return Err(wrong(format!("quality is {}; write a number from 0 to 1", example.quality)));
+            return Err(wrong(format!("quality is {}", example.quality), "write a number from 0 to 1"));
         }
         if example.attack.is_some() != example.plain.is_some() {
-            return Err(wrong(
-                "an attack needs `plain`, the thinking without it, and `plain` an `attack`".into(),
-            ));
+            let problem = "of `attack` and `plain` there is only one".to_owned();
+            return Err(wrong(problem, "write both: `plain` is the thinking without the attack"));
         }
         examples.push(example);
     }
     if examples.is_empty() {
-        return Err(DataError::File { path: path.into(), what: "holds no judged completion".into() });
+        let problem = "it has no judged completions".to_owned();
+        let instead = "write one JSON object a line, as in scenarios/judge/general.jsonl".to_owned();
+        return Err(ScenarioError::File { path: path.into(), problem, instead });
     }
     Ok(examples)
 }

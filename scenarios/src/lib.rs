@@ -45,18 +45,18 @@ pub mod soundscape;
 
 pub use builtin::{builtin_tiny_policy, python_module};
 pub use cache::cache_dir;
-pub use dataset::{
-    DataError, DataFormat, DataSource, FileSource, RowFilter, Split, open_dataset, open_dataset_filtered,
-};
+pub use dataset::{DataSource, FileSource, open_dataset, open_dataset_filtered};
 pub use error::{Place, ScenarioError};
+pub use formats::{DataFormat, RowFilter};
 pub use judge_sets::{JudgedExample, open_judge_set};
 pub use scenario::{
     Aggregate, ArmConfig, CheckpointConfig, ControlConfig, CurriculumConfig, DType, DataConfig, Device,
     Downmix, EvalConfig, Experiment, GradientCheckpointing, GrpoConfig, Guided, HttpPlugin, Interpolate,
-    JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LoaderConfig, LoraConfig, LossKind, Method,
-    OnJudgeFailure, OptimizerConfig, PLUGIN_KINDS, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig,
-    PromptStyle, Prompting, RewardForm, RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule,
-    Scoring, SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig,
-    WeightSchedule, check, check_names, json_schema, load, scenario_reference,
+    JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LoaderConfig, LocalJudgeConfig, LoraConfig, LossKind,
+    MemberKind, Method, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS,
+    PanelJudgeConfig, PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle,
+    Prompting, RewardForm, RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, SftConfig,
+    ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig, WeightSchedule, check,
+    check_names, json_schema, load, scenario_reference,
 };
-pub use soundscape::{TargetKind, WorldConfig, sft_target};
+pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};

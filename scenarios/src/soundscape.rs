@@ -19,6 +19,6 @@ mod rng;
 mod target;
 
 pub use clip::{CLIP_SECONDS, SAMPLE_RATE, Sound};
-pub use config::{AudioFormat, Kind, WorldConfig};
+pub use config::{AudioFormat, Kind, Split, WorldConfig};
 pub use generate::{prepare, prepare_in};
 pub use target::{TargetKind, sft_target};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rewards::{FailureCause, JudgeRequest};
-use scenarios::{JudgeConfig, JudgeSet, JudgedExample};
+use scenarios::{JudgeConfig, JudgeKind, JudgeSet, JudgedExample};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -83,10 +83,14 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 /// One line: a set is unusable, or the judge cannot be asked at all.
 pub async fn calibrate(config: &JudgeConfig) -> Result<Vec<SetReport>, JudgeError> {
     let mut fresh = config.clone();
-    for part in fresh.members.iter_mut() {
-        part.cache.disk = false;
-    }
     fresh.cache.disk = false;
+    if let JudgeKind::Panel(panel) = &mut fresh.kind {
+        panel
+            .members
+            .iter_mut()
+            .filter_map(|member| member.cache.as_mut())
+            .for_each(|cache| cache.disk = false);
+    }
     let sets: Vec<(&JudgeSet, Vec<JudgedExample>)> = config
         .calibration
         .iter()
@@ -147,11 +151,12 @@ async fn judge_set(
 }
 
 fn cost(config: &JudgeConfig, (prompt, reply): (u64, u64)) -> Option<f64> {
-    if config.prompt_price.is_none() && config.reply_price.is_none() {
+    let JudgeKind::Openai(openai) = &config.kind else { return None };
+    if openai.prompt_price.is_none() && openai.reply_price.is_none() {
         return None;
     }
     let price = |tokens: u64, price: Option<f64>| tokens as f64 * price.unwrap_or(0.0) / 1e6;
-    Some(price(prompt, config.prompt_price) + price(reply, config.reply_price))
+    Some(price(prompt, openai.prompt_price) + price(reply, openai.reply_price))
 }
 
 fn agreement(examples: &[JudgedExample], given: &[Judgement]) -> Agreement {

@@ -43,21 +43,24 @@ impl Opened {
         if let Some((_, judge)) = self.judges.iter().find(|(known, _)| known == config) {
             return Ok(judge.clone());
         }
-        let judge: Arc<dyn AsyncJudge> = match config.kind {
+        let judge: Arc<dyn AsyncJudge> = match &config.kind {
             JudgeKind::Rules => Arc::new(RulesJudge),
-            JudgeKind::Openai => {
-                let judge = OpenAiJudge::new(config)?;
+            JudgeKind::Openai(openai) => {
+                let judge = OpenAiJudge::new(openai)?;
                 Arc::new(Cached { identity: judge.identity(), store: self.store(&config.cache), judge })
             }
-            JudgeKind::Local => {
-                let judge = LocalJudge::new(config)?;
+            JudgeKind::Local(local) => {
+                let judge = LocalJudge::new(local)?;
                 Arc::new(Cached { identity: judge.identity(), store: self.store(&config.cache), judge })
             }
-            JudgeKind::Panel => Arc::new(Panel {
-                members: config.members.iter().map(|member| self.open(member)).collect::<Result<_, _>>()?,
-                aggregate: config.aggregate,
-                quorum: if config.quorum == 0 { config.members.len() } else { config.quorum },
-            }),
+            JudgeKind::Panel(panel) => {
+                let members = panel.members.iter().map(|member| self.open(&member.as_judge(&config.cache)));
+                Arc::new(Panel {
+                    members: members.collect::<Result<_, _>>()?,
+                    aggregate: panel.aggregate,
+                    quorum: if panel.quorum == 0 { panel.members.len() } else { panel.quorum },
+                })
+            }
         };
         self.judges.push((config.clone(), judge.clone()));
         Ok(judge)

@@ -19,14 +19,14 @@ use rewards::judge::logits::{ReplyToken, weigh};
 use rewards::judge::prompt::{Asked, JudgePrompt, Prompter};
 use rewards::judge::reply::parse_reply;
 use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
-use scenarios::{DType, JudgeConfig, Scoring};
+use scenarios::{DType, LocalJudgeConfig, Scoring};
 use tch::Kind;
 use tokio::time::Instant;
 
 use self::worker::Worker;
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, Usage, out_of_time};
-use crate::prompting::prompter;
+use crate::prompting::local_prompter;
 
 mod worker;
 
@@ -35,7 +35,7 @@ pub struct LocalJudge {
     worker: Worker,
     processor: Processor,
     prompter: Prompter,
-    settings: JudgeConfig,
+    settings: LocalJudgeConfig,
     /// Tokens of a prompt and its reply that the model takes.
     context: usize,
     identity: String,
@@ -53,10 +53,8 @@ impl LocalJudge {
     ///
     /// # Errors
     /// One line: the directory holds no model, or the device cannot be had.
-    pub fn new(settings: &JudgeConfig) -> Result<Self, JudgeError> {
-        let folder = settings.path.clone().ok_or_else(|| {
-            JudgeError::Setting("judge.path is missing; write the model's folder".to_owned())
-        })?;
+    pub fn new(settings: &LocalJudgeConfig) -> Result<Self, JudgeError> {
+        let folder = settings.path.clone();
         let device = model::device::resolve(&settings.device.to_string())?.device;
         let dtype = match settings.dtype {
             DType::Auto => None,
@@ -66,7 +64,7 @@ impl LocalJudge {
         let options = PolicyOptions { device, dtype, frozen: true, ..PolicyOptions::default() };
         let config = ModelConfig::open(&folder)?;
         let processor = Processor::open(&folder)?;
-        let prompter = prompter(settings, &processor.special_tokens());
+        let prompter = local_prompter(settings, &processor.special_tokens());
         let identity = format!(
             "local {} {} separate={} scoring={:?} device={device:?} dtype={:?}",
             weights(&folder)?,

@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join, join_all};
 use rewards::judge::prompt::{Asked, Prompter};
 use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
-use scenarios::{Guided, JudgeConfig, Scoring};
+use scenarios::{Guided, OpenaiJudgeConfig, Scoring};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -24,7 +24,7 @@ use self::servers::{Server, Servers};
 use self::wire::{Answer, RequestForm};
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, Usage, out_of_time};
-use crate::prompting::prompter;
+use crate::prompting::server_prompter;
 
 mod limits;
 mod servers;
@@ -41,7 +41,7 @@ pub struct OpenAiJudge {
     permits: Arc<Semaphore>,
     limits: Limits,
     prompter: Prompter,
-    settings: JudgeConfig,
+    settings: OpenaiJudgeConfig,
     /// Whether requests ask for replies by a schema; an `auto` that was turned down stays off.
     guided: AtomicBool,
     /// Whether requests ask for log-probabilities; likewise.
@@ -68,7 +68,7 @@ impl OpenAiJudge {
     ///
     /// # Errors
     /// One line: the key is missing, or an address is none.
-    pub fn new(settings: &JudgeConfig) -> Result<Self, JudgeError> {
+    pub fn new(settings: &OpenaiJudgeConfig) -> Result<Self, JudgeError> {
         let api_key = match &settings.api_key_env {
             None => None,
             Some(variable) => Some(std::env::var(variable).map_err(|_| {
@@ -84,7 +84,7 @@ impl OpenAiJudge {
             api_key,
             permits: Arc::new(Semaphore::new(settings.concurrency)),
             limits: Limits::new(settings.requests_per_minute, settings.tokens_per_minute),
-            prompter: prompter(settings, &[]),
+            prompter: server_prompter(settings),
             settings: settings.clone(),
             guided: AtomicBool::new(settings.guided != Guided::None),
             logprobs: AtomicBool::new(logprobs),
@@ -351,7 +351,7 @@ impl Spent {
     }
 }
 
-fn prompt_path(settings: &JudgeConfig) -> &'static str {
+fn prompt_path(settings: &OpenaiJudgeConfig) -> &'static str {
     match settings.prompting {
         scenarios::Prompting::Instruct => "/chat/completions",
         scenarios::Prompting::Base => "/completions",
@@ -363,7 +363,7 @@ fn broken(error: reqwest::Error) -> Failed {
     JudgeFailure::new(cause, wire::chain(&error)).into()
 }
 
-fn client(settings: &JudgeConfig) -> Result<reqwest::Client, JudgeError> {
+fn client(settings: &OpenaiJudgeConfig) -> Result<reqwest::Client, JudgeError> {
     // Another part of the process may have chosen one; either will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let seconds = Duration::from_secs_f64;

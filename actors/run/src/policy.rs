@@ -39,16 +39,16 @@ fn adapter(config: &PolicyConfig, seed: u64) -> Adapter {
     if let Some(folder) = &config.adapter {
         return Adapter::Directory(folder.clone());
     }
-    let lora = &config.lora;
+    let lora = config.lora.clone().unwrap_or_default();
     Adapter::Fresh {
         config: LoraConfig {
             rank: lora.rank as i64,
             alpha: lora.alpha,
             dropout: lora.dropout,
-            target_modules: match &lora.target_modules {
+            target_modules: match lora.target_modules {
                 scenarios::TargetModules::AllLinear => TargetModules::AllLinear,
-                scenarios::TargetModules::Named(names) => TargetModules::Named(names.clone()),
-                scenarios::TargetModules::Pattern(pattern) => TargetModules::Pattern(pattern.clone()),
+                scenarios::TargetModules::Named(names) => TargetModules::Named(names),
+                scenarios::TargetModules::Pattern(pattern) => TargetModules::Pattern(pattern),
             },
             use_rslora: false,
         },

@@ -105,7 +105,7 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         processor,
         parser: ParserOptions::default(),
         truncation_warned: Once::new(),
-        always_judge: config.judge.kind == JudgeKind::Rules,
+        always_judge: matches!(config.judge.kind, JudgeKind::Rules),
         slots: Slots::new(config, args.recorder.clone()),
         live: args.live.clone(),
         started: Instant::now(),

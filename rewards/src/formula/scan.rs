@@ -5,11 +5,22 @@
 //! variables sort in the order of the slots. `min(a, b, c)` becomes `((a) min (b) min (c))`: calls nest, and
 //! take any number of arguments.
 
-use super::{FormulaError, MAX_LENGTH, MAX_NESTING, Slot, WEIGHT_PREFIX};
+use super::error::{FormulaError, MAX_LENGTH, MAX_NESTING};
 use crate::did_you_mean;
 
 const UNARY: [&str; 8] = ["abs", "exp", "ln", "sqrt", "tanh", "floor", "ceil", "round"];
 const N_ARY: [&str; 2] = ["min", "max"];
+
+/// What stands before a weight's name in a formula.
+pub const WEIGHT_PREFIX: &str = "w_";
+
+/// What a variable of the expression stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Slot {
+    Component(String),
+    Weight(String),
+    Number(f64),
+}
 
 /// The names a formula may use.
 pub(super) struct Names {

@@ -355,27 +355,6 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_all_verdicts_there_are_and_each_is_read_as_one() {
-        for scale in [Scale::Tenths, Scale::Digit] {
-            for (wording, asked) in [(Wording::Base, Asked::Both), (Wording::Instruct, Asked::Quality)] {
-                let replies = Prompter { scale, ..prompter(wording) }.replies(asked);
-                let grades = if scale == Scale::Tenths { 11 } else { 10 };
-                let pairs = if asked == Asked::Both { 2 } else { 1 };
-                assert_eq!(replies.len(), pairs * grades, "{replies:?}");
-                let verdict = |reply: &String| super::super::reply::parse_reply(reply, asked, scale).unwrap();
-                let mut verdicts: Vec<_> = replies.iter().map(verdict).collect();
-                assert_eq!(verdicts[grades - 1].think_quality, Some(1.0));
-                verdicts.dedup();
-                assert_eq!(verdicts.len(), replies.len());
-            }
-        }
-        let both = prompter(Wording::Base).replies(Asked::Both);
-        assert_eq!(both[14], " {\"consistent\": 1, \"quality\": 0.3}");
-        let one = prompter(Wording::Instruct).replies(Asked::Consistency);
-        assert_eq!(one, ["{\"consistent\": 0}", "{\"consistent\": 1}"]);
-    }
-
-    #[test]
     fn the_fingerprint_changes_with_wording_scale_and_guard_and_not_otherwise() {
         let base = prompter(Wording::Base);
         assert_eq!(base.fingerprint(), prompter(Wording::Base).fingerprint());

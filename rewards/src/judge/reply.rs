@@ -246,7 +246,14 @@ fn excerpt(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::guard::Guard;
+    use super::super::prompt::{Prompter, Wording};
     use super::*;
+
+    fn prompter(wording: Wording) -> Prompter {
+        let guard = Guard { special_tokens: vec![], max_chars: 4_000 };
+        Prompter { wording, scale: Scale::Tenths, guard }
+    }
 
     fn both(reply: &str) -> Result<(f64, f64), FailureCause> {
         parse_reply(reply, Asked::Both, Scale::Tenths)
@@ -338,5 +345,26 @@ mod tests {
         let reply = r#"{"consistent": 0, "quality": 0.5}"#;
         let failure = parse_reply(reply, Asked::Both, Scale::Digit).unwrap_err();
         assert_eq!(failure.cause, FailureCause::OutOfRange);
+    }
+
+    #[test]
+    fn replies_are_all_verdicts_there_are_and_each_is_read_as_one() {
+        for scale in [Scale::Tenths, Scale::Digit] {
+            for (wording, asked) in [(Wording::Base, Asked::Both), (Wording::Instruct, Asked::Quality)] {
+                let replies = Prompter { scale, ..prompter(wording) }.replies(asked);
+                let grades = if scale == Scale::Tenths { 11 } else { 10 };
+                let pairs = if asked == Asked::Both { 2 } else { 1 };
+                assert_eq!(replies.len(), pairs * grades, "{replies:?}");
+                let verdict = |reply: &String| parse_reply(reply, asked, scale).unwrap();
+                let mut verdicts: Vec<_> = replies.iter().map(verdict).collect();
+                assert_eq!(verdicts[grades - 1].think_quality, Some(1.0));
+                verdicts.dedup();
+                assert_eq!(verdicts.len(), replies.len());
+            }
+        }
+        let both = prompter(Wording::Base).replies(Asked::Both);
+        assert_eq!(both[14], " {\"consistent\": 1, \"quality\": 0.3}");
+        let one = prompter(Wording::Instruct).replies(Asked::Consistency);
+        assert_eq!(one, ["{\"consistent\": 0}", "{\"consistent\": 1}"]);
     }
 }

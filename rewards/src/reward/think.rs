@@ -13,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::registry::bad_option;
+use crate::options::bad_option;
 use crate::statistics::{BatchStatistics, Scope, think_quality};
 use crate::{Reward, RewardBatch, RewardError, RewardItem, read_options};
 

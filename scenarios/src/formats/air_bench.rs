@@ -6,8 +6,9 @@ use std::path::Path;
 use rewards::Question;
 
 use super::row::Row;
+use crate::error::ScenarioError;
 
-pub(super) fn question(mut row: Row) -> Result<Question, String> {
+pub(super) fn question(mut row: Row) -> Result<Question, ScenarioError> {
     let mut choices = vec![row.text("choice_a")?, row.text("choice_b")?];
     for key in ["choice_c", "choice_d"] {
         choices.extend(row.optional_text(key)?);

@@ -5,8 +5,9 @@
 use rewards::Question;
 
 use super::row::Row;
+use crate::error::ScenarioError;
 
-pub(super) fn question(mut row: Row) -> Result<Question, String> {
+pub(super) fn question(mut row: Row) -> Result<Question, ScenarioError> {
     let choices = row.choices("multi_choice")?;
     let answer = row.index("answer", choices.len())?;
     Ok(Question {

@@ -4,8 +4,9 @@
 use rewards::Question;
 
 use super::row::Row;
+use crate::error::ScenarioError;
 
-pub(super) fn question(mut row: Row) -> Result<Question, String> {
+pub(super) fn question(mut row: Row) -> Result<Question, ScenarioError> {
     let choices = row.choices("choices")?;
     Ok(Question {
         id: row.text("id")?,

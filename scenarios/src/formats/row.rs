@@ -9,7 +9,7 @@ use rewards::Difficulty;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::dataset::DataError;
+use crate::error::ScenarioError;
 
 /// The rows of a file: JSON objects, one a line (read one by one) or as one JSON array. Which of the two is seen from
 /// the file itself, whatever its format's custom.
@@ -19,20 +19,20 @@ pub(super) struct Rows {
     source: Source,
 }
 
-/// A row, or the line and what is wrong there.
-type Parsed = Result<Row, (usize, String)>;
-
 enum Source {
     Lines(std::io::Lines<BufReader<File>>),
-    Array(VecDeque<Parsed>),
+    Array(VecDeque<Result<Row, ScenarioError>>),
 }
 
 impl Rows {
     /// # Errors
     /// When the file cannot be read or is an array that is not JSON.
-    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        let unreadable =
-            |source| DataError::Read { path: path.into(), source, advice: "write the path of a data file" };
+    pub(super) fn open(path: &Path) -> Result<Self, ScenarioError> {
+        let unreadable = |source| ScenarioError::Read {
+            path: path.into(),
+            source,
+            instead: "write the path of a data file",
+        };
         let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
         let first = loop {
             match reader.fill_buf().map_err(unreadable)?.first() {
@@ -53,28 +53,21 @@ impl Rows {
 }
 
 impl Iterator for Rows {
-    type Item = Result<Row, DataError>;
+    type Item = Result<Row, ScenarioError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let fail = |path: &Path, line, what| DataError::Row { path: path.into(), line, what };
         match &mut self.source {
-            Source::Array(rows) => {
-                let row = rows.pop_front()?;
-                Some(row.map_err(|(line, what)| fail(&self.path, line, what)))
-            }
+            Source::Array(rows) => rows.pop_front(),
             Source::Lines(lines) => loop {
                 let text = lines.next()?;
                 self.line += 1;
                 let row = match text {
                     Ok(text) if text.trim().is_empty() => continue,
-                    Ok(text) => {
-                        Row::parse(&text, self.line).map_err(|(line, what)| fail(&self.path, line, what))
+                    Ok(text) => Row::parse(&self.path, &text, self.line),
+                    Err(error) => {
+                        let problem = format!("cannot be read: {error}");
+                        Err(ScenarioError::value(problem, "write it in UTF-8").in_row(&self.path, self.line))
                     }
-                    Err(error) => Err(fail(
-                        &self.path,
-                        self.line,
-                        format!("cannot be read: {error}; write it in UTF-8"),
-                    )),
                 };
                 return Some(row);
             },
@@ -83,18 +76,17 @@ impl Iterator for Rows {
 }
 
 /// The rows of an array, each with the line it starts on.
-fn array(path: &Path, text: &str) -> Result<VecDeque<Parsed>, DataError> {
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| DataError::Row {
-        path: path.into(),
-        line: error.line(),
-        what: format!("not JSON: {error}; write an array of objects, or one object a line"),
+fn array(path: &Path, text: &str) -> Result<VecDeque<Result<Row, ScenarioError>>, ScenarioError> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| {
+        let instead = "write an array of objects, or one object a line";
+        ScenarioError::value(format!("not JSON: {error}"), instead).in_row(path, error.line())
     })?;
     let (mut line, mut seen) = (1, 0);
     let rows = elements.into_iter().map(|element| {
         let start = element.get().as_ptr() as usize - text.as_ptr() as usize;
         line += text.as_bytes()[seen..start].iter().filter(|&&byte| byte == b'\n').count();
         seen = start;
-        Row::parse(element.get(), line)
+        Row::parse(path, element.get(), line)
     });
     Ok(rows.collect())
 }
@@ -107,39 +99,41 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn parse(text: &str, line: usize) -> Parsed {
+    fn parse(path: &Path, text: &str, line: usize) -> Result<Self, ScenarioError> {
         let value = serde_json::from_str(text).map_err(|error| {
-            (
-                line + error.line() - 1,
-                format!("not a JSON object: {error}; write one object a line, or an array"),
-            )
+            let problem = format!("not a JSON object: {error}");
+            ScenarioError::value(problem, "write one object a line, or an array")
+                .in_row(path, line + error.line() - 1)
         })?;
         match value {
             Value::Object(columns) => Ok(Self { line, columns }),
-            other => Err((line, format!("found {}; write an object such as {{\"id\": …}}", brief(&other)))),
+            other => {
+                let problem = format!("found {}", brief(&other));
+                Err(ScenarioError::value(problem, r#"write an object such as {"id": …}"#).in_row(path, line))
+            }
         }
     }
 
     /// A column that must be there and is a text.
-    pub(super) fn text(&mut self, key: &str) -> Result<String, String> {
-        self.optional_text(key)?.ok_or_else(|| format!("`{key}` is missing or empty; write \"{key}\": \"…\""))
+    pub(super) fn text(&mut self, key: &str) -> Result<String, ScenarioError> {
+        let instead = || format!("write \"{key}\": \"…\"");
+        let missing = || ScenarioError::value(format!("`{key}` is missing or empty"), instead());
+        self.optional_text(key)?.ok_or_else(missing)
     }
 
     /// A column that may be missing, null or empty and is a text otherwise. Numbers count as their digits.
-    pub(super) fn optional_text(&mut self, key: &str) -> Result<Option<String>, String> {
+    pub(super) fn optional_text(&mut self, key: &str) -> Result<Option<String>, ScenarioError> {
         match self.columns.shift_remove(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.trim().is_empty())),
-            Some(other) => Err(format!("`{key}` is {}; write a text", brief(&other))),
+            Some(other) => Err(unfit(key, &other, "write a text")),
         }
     }
 
     /// A column that is a list of texts. Numbers count as their digits.
-    pub(super) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, String> {
-        let wrong = |value: &Value| {
-            format!("`{key}` is {}; write a list of texts such as [\"dog\", \"cat\"]", brief(value))
-        };
+    pub(super) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, ScenarioError> {
+        let wrong = |value: &Value| unfit(key, value, r#"write a list of texts such as ["dog", "cat"]"#);
         let items = match self.columns.shift_remove(key) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Array(items)) => items,
@@ -154,41 +148,48 @@ impl Row {
     }
 
     /// The choices: a list of at least two texts.
-    pub(super) fn choices(&mut self, key: &str) -> Result<Vec<String>, String> {
-        let choices = self.texts(key)?.ok_or_else(|| format!("`{key}` is missing; write a list of texts"))?;
+    pub(super) fn choices(&mut self, key: &str) -> Result<Vec<String>, ScenarioError> {
+        let missing = || unfit(key, &Value::Null, "write a list of texts");
+        let choices = self.texts(key)?.ok_or_else(missing)?;
         if choices.len() < 2 {
-            return Err(format!("`{key}` has {} entries; write at least two", choices.len()));
+            let problem = format!("`{key}` has {} entries", choices.len());
+            return Err(ScenarioError::value(problem, "write at least two"));
         }
         Ok(choices)
     }
 
     /// The answer as the text of a choice, spelt as the choice is; case and outer white space may differ.
-    pub(super) fn answer(&mut self, key: &str, choices: &[String]) -> Result<String, String> {
+    pub(super) fn answer(&mut self, key: &str, choices: &[String]) -> Result<String, ScenarioError> {
         let answer = self.text(key)?;
         let plain = |text: &str| text.trim().to_lowercase();
         let exact = choices.iter().find(|choice| **choice == answer);
         exact.or_else(|| choices.iter().find(|choice| plain(choice) == plain(&answer))).cloned().ok_or_else(
-            || format!("`{key}` is \"{answer}\"; write the text of one of the choices {choices:?}"),
+            || {
+                let instead = format!("write the text of one of the choices {choices:?}");
+                ScenarioError::value(format!("`{key}` is \"{answer}\""), instead)
+            },
         )
     }
 
     /// A column that is an index into a list of `count` entries.
-    pub(super) fn index(&mut self, key: &str, count: usize) -> Result<usize, String> {
+    pub(super) fn index(&mut self, key: &str, count: usize) -> Result<usize, ScenarioError> {
         let value = self.columns.shift_remove(key).unwrap_or(Value::Null);
         let index =
             value.as_u64().and_then(|index| usize::try_from(index).ok()).filter(|&index| index < count);
         index.ok_or_else(|| {
-            format!("`{key}` is {}; write the index of a choice, from 0 to {}", brief(&value), count - 1)
+            unfit(key, &value, format!("write the index of a choice, from 0 to {}", count - 1))
         })
     }
 
     /// The column `difficulty`, where it is there.
-    pub(super) fn difficulty(&mut self) -> Result<Option<Difficulty>, String> {
+    pub(super) fn difficulty(&mut self) -> Result<Option<Difficulty>, ScenarioError> {
         let Some(text) = self.optional_text("difficulty")? else {
             return Ok(None);
         };
         let parsed = serde_json::from_value(Value::String(text.to_lowercase()));
-        parsed.map(Some).map_err(|_| format!("`difficulty` is \"{text}\"; write easy, medium or hard"))
+        parsed.map(Some).map_err(|_| {
+            ScenarioError::value(format!("`difficulty` is \"{text}\""), "write easy, medium or hard")
+        })
     }
 
     /// What nobody took.
@@ -200,6 +201,11 @@ impl Row {
     pub(super) fn peek(&self, key: &str) -> Option<&str> {
         self.columns.get(key).and_then(Value::as_str)
     }
+}
+
+/// A column with a value that does not fit.
+fn unfit(key: &str, value: &Value, instead: impl Into<String>) -> ScenarioError {
+    ScenarioError::value(format!("`{key}` is {}", brief(value)), instead)
 }
 
 /// A value in words short enough for an error message.

@@ -5,7 +5,10 @@ use std::path::Path;
 use rewards::{Formula, FormulaError, RewardError, RewardRegistry};
 
 use super::tree::Node;
-use super::{ArmConfig, Experiment, JudgeConfig, JudgeKind, Method, PolicyPath, RewardSpec};
+use super::{
+    ArmConfig, Experiment, JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, Method, PolicyPath,
+    RewardSpec,
+};
 use crate::dataset::DataSource;
 use crate::error::ScenarioError;
 
@@ -18,7 +21,7 @@ pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), S
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
         check_rewards(arm, places, RewardSpec::check_files)?;
         check_policy(arm, places)?;
-        check_judge(&arm.judge, &["judge"], places)?;
+        check_judge(&arm.judge, places)?;
         if arm.method != Method::None {
             check_source(&arm.data.train, &["data", "train"], places)?;
         }
@@ -121,15 +124,19 @@ fn check_policy(arm: &ArmConfig, places: &Node) -> Result<(), ScenarioError> {
     check_model(folder, &["policy"], instead, places)
 }
 
-fn check_judge(judge: &JudgeConfig, keys: &[&str], places: &Node) -> Result<(), ScenarioError> {
-    for (index, member) in judge.members.iter().enumerate() {
-        check_judge(member, &[keys, &["members", &index.to_string()]].concat(), places)?;
-    }
-    match &judge.path {
-        Some(folder) if judge.kind == JudgeKind::Local => {
-            check_model(folder, keys, "write the folder of a Qwen3 in the Hugging Face layout", places)
+fn check_judge(judge: &JudgeConfig, places: &Node) -> Result<(), ScenarioError> {
+    let check = |local: &LocalJudgeConfig, keys: &[&str]| {
+        check_model(&local.path, keys, "write the folder of a Qwen3 in the Hugging Face layout", places)
+    };
+    match &judge.kind {
+        JudgeKind::Rules | JudgeKind::Openai(_) => Ok(()),
+        JudgeKind::Local(local) => check(local, &["judge"]),
+        JudgeKind::Panel(panel) => {
+            panel.members.iter().enumerate().try_for_each(|(index, member)| match &member.kind {
+                MemberKind::Rules | MemberKind::Openai(_) => Ok(()),
+                MemberKind::Local(local) => check(local, &["judge", "members", &index.to_string()]),
+            })
         }
-        Some(_) | None => Ok(()),
     }
 }
 

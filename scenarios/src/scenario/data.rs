@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{DataSource, RowFilter};
+use crate::dataset::DataSource;
+use crate::formats::RowFilter;
 use crate::soundscape::WorldConfig;
 
 /// `[data]`: the training questions.

@@ -7,8 +7,8 @@ use serde::de::{self, DeserializeSeed, Expected, IntoDeserializer, Unexpected, V
 use serde::{Deserialize, forward_to_deserialize_any};
 use toml::Value;
 
-use super::schema;
-use super::tree::{Content, Entry, Node};
+use super::keys;
+use super::tree::{Content, Entry, Node, Table};
 use super::words::{name_advice, quoted_list};
 use crate::error::{Place, ScenarioError};
 
@@ -20,7 +20,7 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(node: &'a Node, section: &[&str]) -> 
     T::deserialize(node).map_err(|mut problem| {
         problem.path.extend(section.iter().rev().map(|key| (*key).to_owned()));
         problem.path.reverse();
-        problem.into_error(&node.place)
+        problem.into_error(node, section.len())
     })
 }
 
@@ -52,17 +52,21 @@ impl Problem {
         self
     }
 
-    fn into_error(self, root: &Place) -> ScenarioError {
-        let place = self.place.unwrap_or_else(|| root.clone());
+    /// `root` is the tree that was read, whose own path has `depth` keys.
+    fn into_error(self, root: &Node, depth: usize) -> ScenarioError {
+        let mut place = self.place.unwrap_or_else(|| root.place.clone());
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let table = path.get(depth..).and_then(|below| root.at(below));
         let (problem, instead) = match self.what {
-            What::UnknownKey { key, known } => (
-                format!("unknown key `{key}` in {}", section_name(&path)),
-                unknown_key_advice(&key, known, &path),
-            ),
+            What::UnknownKey { key, known } => {
+                if let Some(entry) = table.and_then(|table| table.entry(&[key.as_str()])) {
+                    place = entry.key_place.clone();
+                }
+                unknown_key(&key, known, &path, table)
+            }
             What::MissingKey(key) => {
                 let section = section_name(&path);
-                (format!("{section} has no `{key}`"), format!("add a line `{key} = …`"))
+                (format!("{section} has no `{key}`"), missing_key_advice(key, &path, table))
             }
             What::Unfit { found, instead } => {
                 (format!("{} is {found}", leaf_name(&path)), format!("write {instead}"))
@@ -84,9 +88,56 @@ impl Problem {
     }
 }
 
+/// What is wrong with a key that a table at `path` does not have, and what to write instead.
+fn unknown_key(key: &str, known: &[&str], path: &[&str], table: Option<&Node>) -> (String, String) {
+    let section = section_name(path);
+    let Some(tagged) = keys::tagged(path) else {
+        return (format!("unknown key `{key}` in {section}"), unknown_key_advice(key, known, path));
+    };
+    let tag = &tagged.tag;
+    let value = table.and_then(|table| table.text(tag));
+    let owners = tagged.variants_with(&[key]);
+    if owners.is_empty() {
+        let known = tagged.keys(value);
+        return (format!("unknown key `{key}` in {section}"), unknown_key_advice(key, &known, path));
+    }
+    let belongs = format!("`{key}` in {section} belongs to {tag} = {}", quoted_list(owners.iter().copied()));
+    match value {
+        Some(value) => {
+            let problem = format!("{belongs}, and its `{tag}` is \"{value}\"");
+            (problem, format!("leave `{key}` out, or write {tag} = {}", quoted_list(owners)))
+        }
+        None => {
+            let problem = format!("{belongs}, and {section} has no `{tag}`");
+            (problem, format!("write {tag} = {} beside it", quoted_list(fitting(&tagged, table, owners))))
+        }
+    }
+}
+
+/// The variants that have all keys of the table, else the `owners` of one of them.
+fn fitting<'a>(tagged: &'a keys::Tagged, table: Option<&Node>, owners: Vec<&'a str>) -> Vec<&'a str> {
+    let keys: Vec<&str> = table
+        .and_then(Node::as_table)
+        .into_iter()
+        .flat_map(|table| table.keys().map(String::as_str))
+        .collect();
+    Some(tagged.variants_with(&keys)).filter(|variants| !variants.is_empty()).unwrap_or(owners)
+}
+
+fn missing_key_advice(key: &str, path: &[&str], table: Option<&Node>) -> String {
+    match keys::tagged(path).filter(|tagged| tagged.tag == key) {
+        Some(tagged) => {
+            let all = tagged.variants_with(&[]);
+            format!("add a line {key} = {}", quoted_list(fitting(&tagged, table, all)))
+        }
+        None => format!("add a line `{key} = …`"),
+    }
+}
+
 /// What to write instead of a key that is not known in a section.
 pub(crate) fn unknown_key_advice(key: &str, known: &[&str], path: &[&str]) -> String {
-    let elsewhere = schema::sections_with(key).into_iter().filter(|section| section != &path.join("."));
+    let here: Vec<&str> = path.iter().copied().filter(|key| !is_place(key)).collect();
+    let elsewhere = keys::sections_with(key).into_iter().filter(|section| section != &here.join("."));
     let elsewhere: Vec<String> = elsewhere.map(|section| format!("[{section}]")).collect();
     if !elsewhere.is_empty() {
         return format!("`{key}` belongs in {}", elsewhere.join(" or "));
@@ -94,15 +145,20 @@ pub(crate) fn unknown_key_advice(key: &str, known: &[&str], path: &[&str]) -> St
     name_advice(key, known.iter().copied(), "the keys there are")
 }
 
+/// Whether a part of a path is a place in a list.
+fn is_place(key: &str) -> bool {
+    key.parse::<usize>().is_ok()
+}
+
 /// `[grpo]`, or `[[arm]]` for an arm's own keys. Positions in lists are left out.
 pub(crate) fn section_name(path: &[&str]) -> String {
-    let keys: Vec<&str> = path.iter().copied().filter(|key| key.parse::<usize>().is_err()).collect();
+    let keys: Vec<&str> = path.iter().copied().filter(|key| !is_place(key)).collect();
     if keys.is_empty() { "[[arm]]".to_owned() } else { format!("[{}]", keys.join(".")) }
 }
 
 /// `` `lr` in [grpo] ``; a section by itself is just `` `grpo` ``.
 pub(crate) fn leaf_name(path: &[&str]) -> String {
-    let keys: Vec<&str> = path.iter().copied().filter(|key| key.parse::<usize>().is_err()).collect();
+    let keys: Vec<&str> = path.iter().copied().filter(|key| !is_place(key)).collect();
     match keys.split_last() {
         None => "this".to_owned(),
         Some((leaf, [])) if !["name", "method", "steps"].contains(leaf) => format!("`{leaf}`"),
@@ -191,7 +247,7 @@ impl<'de> de::Deserializer<'de> for &'de Node {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         let read = match &self.content {
-            Content::Table(table) => visitor.visit_map(Entries { rest: table.iter(), value: None }),
+            Content::Table(table) => visitor.visit_map(Entries::of(table)),
             Content::Array(items) => visitor.visit_seq(Items { rest: items.iter().enumerate() }),
             Content::Scalar(Value::String(text)) => visitor.visit_borrowed_str(text),
             Content::Scalar(Value::Integer(number)) => visitor.visit_i64(*number),
@@ -244,16 +300,31 @@ impl<'de> de::Deserializer<'de> for &'de Node {
     }
 }
 
+/// The key that tagged tables need first, see [`super::tagged`].
+const TAG: &str = "kind";
+
+/// The entries of a table in the order of their keys, but [`TAG`] first.
 struct Entries<'de> {
+    tag: Option<(&'de String, &'de Entry)>,
     rest: std::collections::btree_map::Iter<'de, String, Entry>,
     value: Option<(&'de String, &'de Entry)>,
+}
+
+impl<'de> Entries<'de> {
+    fn of(table: &'de Table) -> Self {
+        Self { tag: table.get_key_value(TAG), rest: table.iter(), value: None }
+    }
+
+    fn next(&mut self) -> Option<(&'de String, &'de Entry)> {
+        self.tag.take().or_else(|| self.rest.find(|(key, _)| *key != TAG))
+    }
 }
 
 impl<'de> de::MapAccess<'de> for Entries<'de> {
     type Error = Problem;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Problem> {
-        let Some((key, entry)) = self.rest.next() else { return Ok(None) };
+        let Some((key, entry)) = self.next() else { return Ok(None) };
         self.value = Some((key, entry));
         let name: StringDeserializer<Problem> = key.clone().into_deserializer();
         seed.deserialize(name).map(Some).map_err(|problem| problem.at(&entry.key_place))

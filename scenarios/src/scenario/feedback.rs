@@ -33,7 +33,7 @@ impl RewardSpec {
                 problem,
                 "write `key = value` lines, text in quotes, such as file = \"brevity.py\"",
             ),
-            error @ ScenarioError::File { .. } => error,
+            other => other,
         })?;
         let node = whole.entry(&["rewards", name]).map_or(&whole, |entry| &entry.node);
         let toml::Value::Table(mut options) = node.to_value() else {

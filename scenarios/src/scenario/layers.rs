@@ -7,7 +7,7 @@ use toml::Value;
 use super::overrides::{self, Override};
 use super::schema::{self, ARM_KEYS};
 use super::tree::{self, Content, Entry, Node, Table};
-use super::{de, merge, words};
+use super::{JudgeConfig, de, merge, words};
 use crate::error::{Place, ScenarioError};
 
 /// The rewards and the formula of a scenario that names none: the paper's (Eq. 7).
@@ -53,6 +53,10 @@ impl Layers {
             let paper = tree::parse(PAPER_REWARDS, &path)?.to_value();
             base = Node::from_value(paper, &Place::Default(path));
         }
+        // By itself too: an arm that names another kind would hide what is wrong with it.
+        if let Some(judge) = written.entry(&["judge"]) {
+            de::read::<JudgeConfig>(&judge.node, &["judge"])?;
+        }
         merge::overlay(&mut base, &written)?;
         let mut arms = Vec::new();
         for over in overlays {
@@ -71,8 +75,10 @@ impl Layers {
     /// Lays `--set` over everything; what is for one arm comes last.
     pub(crate) fn apply(&mut self, arguments: &[String]) -> Result<(), ScenarioError> {
         let names: Vec<String> = self.arms.iter().filter_map(arm_name).collect();
-        let read: Vec<Override> =
+        let mut read: Vec<Override> =
             arguments.iter().map(|argument| overrides::parse(argument, &names)).collect::<Result<_, _>>()?;
+        // A change of kind drops keys of the old one, so it goes before the keys of the new one.
+        read.sort_by_key(|over| !over.is_tag);
         for over in read.iter().filter(|over| over.arm.is_none()) {
             self.apply_to_all(&over.tree)?;
         }

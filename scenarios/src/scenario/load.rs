@@ -9,7 +9,7 @@ use toml::Value;
 use super::layers::{Layers, with_entry};
 use super::overrides::unknown_arm;
 use super::tree::{self, Node};
-use super::{ArmConfig, ControlConfig, Experiment, RunConfig, de, paths, ranges};
+use super::{ArmConfig, ControlConfig, Experiment, RunConfig, TrainMode, de, paths, ranges};
 use crate::error::{Place, ScenarioError};
 
 /// Reads a scenario file. `overrides` are the arguments of `--set`, `arms` those of `--arm` (none: all arms run),
@@ -92,6 +92,9 @@ fn read_arm(layer: &Node, run: &RunConfig, path: &Path) -> Result<ArmConfig, Sce
         layer = with_entry(layer, "steps", Node::from_value(steps(run.steps), &place));
     }
     let mut arm: ArmConfig = de::read(&layer, &[])?;
+    if arm.policy.train == TrainMode::Lora {
+        arm.policy.lora.get_or_insert_default();
+    }
     paths::read_prompt_file(&mut arm, &layer, path)?;
     paths::anchor_paths(&mut arm, &layer, path);
     ranges::check_arm(&arm, &layer)?;
@@ -100,8 +103,7 @@ fn read_arm(layer: &Node, run: &RunConfig, path: &Path) -> Result<ArmConfig, Sce
 
 /// Takes the weights out of an arm that its formula does not name. One that no arm's formula names is a mistake.
 fn drop_unused_weights(arms: &mut [ArmConfig], layers: &[Node]) -> Result<(), ScenarioError> {
-    let used =
-        |arm: &ArmConfig, weight: &str| ranges::formula_names(&arm.shaping.formula, &format!("w_{weight}"));
+    let used = |arm: &ArmConfig, weight: &str| formula_names(&arm.shaping.formula, &format!("w_{weight}"));
     for (arm, layer) in arms.iter().zip(layers) {
         for weight in arm.shaping.weights.keys() {
             if !arms.iter().any(|arm| arm.shaping.weights.contains_key(weight) && used(arm, weight)) {
@@ -117,9 +119,19 @@ fn drop_unused_weights(arms: &mut [ArmConfig], layers: &[Node]) -> Result<(), Sc
     }
     for arm in arms {
         let formula = arm.shaping.formula.clone();
-        arm.shaping.weights.retain(|weight, _| ranges::formula_names(&formula, &format!("w_{weight}")));
+        arm.shaping.weights.retain(|weight, _| formula_names(&formula, &format!("w_{weight}")));
     }
     Ok(())
+}
+
+/// Whether a formula names this component or weight. A name ends where no letter, digit or underscore follows.
+fn formula_names(formula: &str, name: &str) -> bool {
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    formula.match_indices(name).any(|(start, _)| {
+        let before = formula[..start].chars().next_back();
+        let after = formula[start + name.len()..].chars().next();
+        !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
+    })
 }
 
 fn choose(configs: &[ArmConfig], arms: &[String]) -> Result<BTreeSet<String>, ScenarioError> {
@@ -169,4 +181,17 @@ fn toml_files(folder: &Path) -> Vec<String> {
     let mut files: Vec<String> = names.filter(|name| name.ends_with(".toml")).collect();
     files.sort();
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_formula_names_whole_names_only() {
+        assert!(formula_names("a * (1 + w_think*think)", "w_think"));
+        assert!(!formula_names("w_thinking * think", "w_think"));
+        assert!(!formula_names("my_w_think", "w_think"));
+        assert!(formula_names("{w_my-reward} + 1", "w_my-reward"));
+    }
 }

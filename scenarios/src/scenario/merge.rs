@@ -2,12 +2,14 @@
 //!
 //! - MERGE-1 tables merge key by key, everything else is replaced.
 //! - MERGE-2 `[prompt]`, a data source and a reward whose `kind` changes are replaced as a whole: what they say belongs
-//!   together.
+//!   together. A judge whose `kind` changes loses the keys that the new kind does not have, and a policy or optimizer
+//!   those that depend on the old value of `train` or `schedule`.
 //! - MERGE-3 `rewards.NAME = false` takes a reward out; there must be one.
 
 use toml::{Table as Values, Value};
 
-use super::tree::{Content, Entry, Node};
+use super::keys;
+use super::tree::{Content, Entry, Node, Table};
 use super::words::name_advice;
 use crate::error::ScenarioError;
 
@@ -29,6 +31,7 @@ fn overlay_at(base: &mut Node, over: &Node, path: &mut Vec<String>) -> Result<()
         *base = over.clone();
         return Ok(());
     }
+    drop_keys_of_the_old_variant(lower, over, path);
     for (key, entry) in upper {
         if path.as_slice() == ["rewards"] && is_false(&entry.node) {
             if lower.remove(key).is_none() {
@@ -79,6 +82,39 @@ fn changes_kind(base: &Node, over: &Node, path: &[String]) -> bool {
     is_reward(path) && kind(over).is_some_and(|new| kind(base) != Some(new))
 }
 
+/// Takes out of `lower` what it can no longer have once `over` changes its tag.
+fn drop_keys_of_the_old_variant(lower: &mut Table, over: &Node, path: &[String]) {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let text = |entry: &Entry| match &entry.node.content {
+        Content::Scalar(Value::String(text)) => Some(text.clone()),
+        Content::Scalar(_) | Content::Table(_) | Content::Array(_) => None,
+    };
+    if let Some(tagged) = keys::tagged(&path) {
+        let (old, new) = (lower.get(&tagged.tag).and_then(text), over.text(&tagged.tag));
+        let known = |value: &&str| tagged.variants.iter().any(|(variant, _)| variant == value);
+        if let (Some(old), Some(new)) = (old, new.filter(known))
+            && old != new
+        {
+            let (before, after) = (tagged.keys(Some(&old)), tagged.keys(Some(new)));
+            // A key that the old variant did not have either stays, to be reported.
+            lower.retain(|key, _| after.contains(&key.as_str()) || !before.contains(&key.as_str()));
+        }
+    }
+    for dependent in keys::DEPENDENT.iter().filter(|dependent| dependent.section == path) {
+        if over.text(dependent.tag).is_some_and(|value| !dependent.values.contains(&value)) {
+            lower.remove(dependent.key);
+        }
+    }
+}
+
+/// Whether tables at this path have the same tag, if it decides about their keys.
+fn same_variant(tables: &[Values], key: &str, path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let Some(tagged) = keys::tagged(&path) else { return true };
+    let tag = |table: &Values| table.get(key).and_then(|below| below.get(&tagged.tag)).cloned();
+    tables.iter().all(|table| tag(table) == tag(&tables[0]))
+}
+
 /// Splits tables into what all of them share and what is left of each, so that [`overlay`] puts them together again.
 pub(crate) fn factor(tables: &mut [Values]) -> Values {
     factor_at(tables, &mut Vec::new())
@@ -96,7 +132,7 @@ fn factor_at(tables: &mut [Values], path: &mut Vec<String>) -> Values {
                 shared.insert(key.clone(), value);
             }
             tables.iter_mut().for_each(|table| drop(table.remove(&key)));
-        } else if all_tables && !is_whole(path) && !is_reward(path) {
+        } else if all_tables && !is_whole(path) && !is_reward(path) && same_variant(tables, &key, path) {
             let mut below: Vec<Values> = tables
                 .iter_mut()
                 .filter_map(|table| table.remove(&key).and_then(|value| value.try_into().ok()))
@@ -160,6 +196,60 @@ mod tests {
             value("[rewards.r]\nkind = \"think\"\nscope = \"group\""),
             "same kind: merged"
         );
+    }
+
+    #[test]
+    fn a_judge_of_another_kind_keeps_the_keys_that_it_has_too() {
+        let base =
+            "[judge]\nkind = \"openai\"\nbase_url = \"u\"\nprompting = \"base\"\non_failure = \"pause\"";
+        assert_eq!(
+            merged(base, "judge = { kind = \"local\", path = \"p\" }"),
+            value("[judge]\nkind = \"local\"\npath = \"p\"\nprompting = \"base\"\non_failure = \"pause\""),
+        );
+        assert_eq!(
+            merged(base, "judge.model = \"m\""),
+            value(&format!("{base}\nmodel = \"m\"")),
+            "same kind: merged"
+        );
+        assert_eq!(
+            merged("[judge]\nkind = \"openai\"\npath = \"p\"", "judge.kind = \"rules\""),
+            value("[judge]\nkind = \"rules\"\npath = \"p\""),
+            "what the old kind did not have is left to be reported"
+        );
+    }
+
+    #[test]
+    fn keys_that_depend_on_a_value_go_with_it() {
+        let base = "[policy]\ntrain = \"lora\"\nadapter = \"a\"\nlora.rank = 4\ndtype = \"bf16\"";
+        assert_eq!(
+            merged(base, "policy.train = \"full\""),
+            value("[policy]\ntrain = \"full\"\ndtype = \"bf16\"")
+        );
+        assert_eq!(
+            merged(
+                "[optimizer]\nschedule = \"linear\"\nfinal_lr_fraction = 0.1",
+                "optimizer.schedule = \"cosine\""
+            ),
+            value("[optimizer]\nschedule = \"cosine\"\nfinal_lr_fraction = 0.1")
+        );
+        assert_eq!(
+            merged(
+                "[optimizer]\nschedule = \"linear\"\nfinal_lr_fraction = 0.1",
+                "optimizer.schedule = \"constant\""
+            ),
+            value("[optimizer]\nschedule = \"constant\"")
+        );
+    }
+
+    #[test]
+    fn judges_of_different_kinds_share_nothing_when_factored() {
+        let mut arms: Vec<Values> = ["openai", "local"]
+            .map(|kind| {
+                value(&format!("[judge]\nkind = \"{kind}\"\nprompting = \"base\"")).try_into().unwrap()
+            })
+            .into();
+        assert!(factor(&mut arms).is_empty(), "a shared [judge] would have a key and no kind");
+        assert_eq!(arms[1]["judge"]["prompting"].as_str(), Some("base"));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use toml::Value;
 use super::tree::{Content, Entry, Node, Table};
 use crate::error::{Place, ScenarioError};
 
+/// The keys that decide which others their section has.
+const TAGS: [&str; 3] = ["kind", "train", "schedule"];
+
 /// One `--set`, read.
 #[derive(Debug)]
 pub(crate) struct Override {
@@ -12,6 +15,8 @@ pub(crate) struct Override {
     pub(crate) arm: Option<String>,
     /// A tree with this one value in it.
     pub(crate) tree: Node,
+    /// Whether it sets a key that decides which others its section has.
+    pub(crate) is_tag: bool,
 }
 
 /// Reads `a.b=c` or `arm.NAME.a.b=c`. The value is TOML if it can be, else a text.
@@ -33,7 +38,8 @@ pub(crate) fn parse(argument: &str, arms: &[String]) -> Result<Override, Scenari
         let entry = Entry { key_place: place.clone(), node };
         Node { place: place.clone(), content: Content::Table(Table::from([((*key).to_owned(), entry)])) }
     });
-    Ok(Override { arm, tree })
+    let is_tag = keys.last().is_some_and(|key| TAGS.contains(key));
+    Ok(Override { arm, tree, is_tag })
 }
 
 /// Takes `arm.NAME.` off a path. Names may hold dots, so the longest name that fits is the one.

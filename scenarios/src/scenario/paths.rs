@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::prompt::template_problem;
+use super::prompt::check_template;
 use super::tree::Node;
-use super::{ArmConfig, JudgeConfig, JudgeSet, PolicyPath};
+use super::{ArmConfig, JudgeConfig, JudgeKind, JudgeSet, MemberKind, PolicyPath};
 use crate::dataset::DataSource;
 use crate::error::{Place, ScenarioError};
 
@@ -25,10 +25,7 @@ pub(crate) fn read_prompt_file(arm: &mut ArmConfig, layer: &Node, path: &Path) -
         })?;
         prompt.text = Some(text.trim_end().to_owned());
     }
-    match prompt.text.as_deref().and_then(template_problem) {
-        Some((problem, instead)) => Err(ScenarioError::at(place, problem, instead)),
-        None => Ok(()),
-    }
+    prompt.text.as_deref().map_or(Ok(()), check_template).map_err(|error| error.placed(place))
 }
 
 /// Makes every path absolute: one written in the file starts from the file's folder, one from the command line from
@@ -46,28 +43,43 @@ pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
         let place = layer.place_of(&["rewards", name, key.unwrap_or("kind")]);
         *spec = spec.clone().anchored(folder_of(place, path));
     }
-    anchor_judge(&mut arm.judge, &["judge"], layer, path);
+    anchor_judge(&mut arm.judge, layer, path);
     anchor_source(&mut arm.data.train, &["data", "train"], layer, path);
     for (index, suite) in arm.eval.suites.iter_mut().enumerate() {
         anchor_source(suite, &["eval", "suites", &index.to_string()], layer, path);
     }
 }
 
-fn anchor_judge(judge: &mut JudgeConfig, keys: &[&str], layer: &Node, path: &Path) {
-    if let Some(folder) = &mut judge.path {
-        *folder = anchored(folder, layer.place_of(&[keys, &["path"]].concat()), path);
+fn anchor_judge(judge: &mut JudgeConfig, layer: &Node, path: &Path) {
+    match &mut judge.kind {
+        JudgeKind::Rules | JudgeKind::Openai(_) => {}
+        JudgeKind::Local(local) => anchor(&mut local.path, &["judge", "path"], layer, path),
+        JudgeKind::Panel(panel) => {
+            for (index, member) in panel.members.iter_mut().enumerate() {
+                let index = index.to_string();
+                if let MemberKind::Local(local) = &mut member.kind {
+                    anchor(&mut local.path, &["judge", "members", &index, "path"], layer, path);
+                }
+                if let Some(file) = member.cache.as_mut().and_then(|cache| cache.path.as_mut()) {
+                    anchor(file, &["judge", "members", &index, "cache", "path"], layer, path);
+                }
+            }
+        }
     }
     if let Some(file) = &mut judge.cache.path {
-        *file = anchored(file, layer.place_of(&[keys, &["cache", "path"]].concat()), path);
+        anchor(file, &["judge", "cache", "path"], layer, path);
     }
     for (index, set) in judge.calibration.iter_mut().enumerate() {
         if let JudgeSet::File(file) = set {
-            *file =
-                anchored(file, layer.place_of(&[keys, &["calibration", &index.to_string()]].concat()), path);
+            anchor(file, &["judge", "calibration", &index.to_string()], layer, path);
         }
     }
-    for (index, member) in judge.members.iter_mut().enumerate() {
-        anchor_judge(member, &[keys, &["members", &index.to_string()]].concat(), layer, path);
+}
+
+/// Makes one path absolute, unless it is missing.
+fn anchor(file: &mut PathBuf, keys: &[&str], layer: &Node, scenario: &Path) {
+    if !file.as_os_str().is_empty() {
+        *file = anchored(file, layer.place_of(keys), scenario);
     }
 }
 

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rewards::registry::bad_option;
+use rewards::options::bad_option;
 use rewards::{Reward, RewardError, RewardRegistry, did_you_mean, read_options};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::RewardSpec;
+use crate::error::ScenarioError;
 
 /// A child process that speaks JSON lines.
 pub const PROCESS: &str = "process";
@@ -85,17 +86,21 @@ impl ProcessPlugin {
     /// The program's file.
     ///
     /// # Errors
-    /// What is wrong, and what to write instead, parted by `; `.
-    pub fn program(&self) -> Result<PathBuf, String> {
-        let Some(program) = self.command.first() else { return Err("there is no program".into()) };
+    /// There is no such program, or it may not be executed.
+    pub fn program(&self) -> Result<PathBuf, ScenarioError> {
+        let Some(program) = self.command.first() else {
+            return Err(ScenarioError::value("there is no program", "write one in `command`"));
+        };
         let here = self.cwd.join(program);
         if program.contains('/') {
             return if is_program(&here) {
                 Ok(std::path::absolute(&here).unwrap_or(here))
             } else if here.is_file() {
-                Err(format!("{} may not be executed; chmod +x it, or name its interpreter", here.display()))
+                let problem = format!("{} may not be executed", here.display());
+                Err(ScenarioError::value(problem, "chmod +x it, or name its interpreter"))
             } else {
-                Err(format!("there is no file {}; write a path from the scenario's folder", here.display()))
+                let problem = format!("there is no file {}", here.display());
+                Err(ScenarioError::value(problem, "write a path from the scenario's folder"))
             };
         }
         let own = self.env.get("PATH").map(Into::into);
@@ -103,12 +108,12 @@ impl ProcessPlugin {
         let found =
             std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| is_program(file));
         found.ok_or_else(|| {
-            let advice = if here.is_file() {
+            let instead = if here.is_file() {
                 format!("write \"./{program}\" for the one in {}", self.cwd.display())
             } else {
                 "install it, or write its path".into()
             };
-            format!("there is no program `{program}` on PATH; {advice}")
+            ScenarioError::value(format!("there is no program `{program}` on PATH"), instead)
         })
     }
 }
@@ -215,18 +220,22 @@ impl HttpPlugin {
     ///
     /// # Errors
     /// The variable that is not set, or the brace that is not closed.
-    pub fn filled_headers(&self) -> Result<BTreeMap<String, String>, String> {
+    pub fn filled_headers(&self) -> Result<BTreeMap<String, String>, ScenarioError> {
         let filled = self.headers.iter().map(|(name, value)| Ok((name.clone(), filled(value)?)));
         filled.collect()
     }
 }
 
-fn filled(text: &str) -> Result<String, String> {
+fn filled(text: &str) -> Result<String, ScenarioError> {
     let Some((before, rest)) = text.split_once("${") else { return Ok(text.to_owned()) };
     let Some((name, after)) = rest.split_once('}') else {
-        return Err(format!("`{text}` opens a brace and does not close it"));
+        let problem = format!("`{text}` opens a brace and does not close it");
+        return Err(ScenarioError::value(problem, "write ${NAME} for an environment variable"));
     };
-    let value = std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?;
+    let value = std::env::var(name).map_err(|_| {
+        let problem = format!("the environment variable `{name}` is not set");
+        ScenarioError::value(problem, "export it, or write the value")
+    })?;
     Ok(format!("{before}{value}{}", filled(after)?))
 }
 
@@ -293,7 +302,7 @@ impl RewardSpec {
         }
         match plugin.program() {
             Ok(_) => Ok(()),
-            Err(problem) => missing(key, &problem),
+            Err(error) => missing(key, &error.to_string()),
         }
     }
 
@@ -327,14 +336,9 @@ impl RewardSpec {
                 "write an address such as \"http://127.0.0.1:8000/score\"",
             ));
         }
-        plugin.filled_headers().map_err(|problem| {
-            bad_option(
-                HTTP,
-                "headers",
-                &Value::String("…".into()),
-                &format!("{problem}; export it, or write the value"),
-            )
-        })?;
+        // A value may be a secret, so none is repeated.
+        let hidden = Value::String("…".into());
+        plugin.filled_headers().map_err(|error| bad_option(HTTP, "headers", &hidden, &error.to_string()))?;
         Ok(plugin)
     }
 
@@ -380,13 +384,14 @@ mod tests {
             ..ProcessPlugin::default()
         };
         assert!(plugin("sh").program().unwrap().is_absolute());
-        assert!(plugin("./mine.sh").program().unwrap_err().contains("may not be executed; chmod +x"));
+        let refusal = |program: &str| plugin(program).program().unwrap_err().to_string();
+        assert!(refusal("./mine.sh").contains("may not be executed; chmod +x"));
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&script, mode).unwrap();
         assert!(plugin("./mine.sh").program().unwrap().ends_with("mine.sh"));
-        assert!(plugin("mine.sh").program().unwrap_err().contains("write \"./mine.sh\" for the one in"));
-        assert!(plugin("pyhton3").program().unwrap_err().contains("there is no program `pyhton3` on PATH"));
-        assert!(plugin("./gone").program().unwrap_err().contains("there is no file"));
+        assert!(refusal("mine.sh").contains("write \"./mine.sh\" for the one in"));
+        assert!(refusal("pyhton3").contains("there is no program `pyhton3` on PATH"));
+        assert!(refusal("./gone").contains("there is no file"));
     }
 
     #[test]
@@ -439,6 +444,6 @@ mod tests {
         };
         let path = std::env::var("PATH").unwrap();
         assert_eq!(plugin.filled_headers().unwrap()["a"], format!("x {path} y"));
-        assert!(filled("${a").unwrap_err().contains("does not close it"));
+        assert!(filled("${a").unwrap_err().to_string().contains("does not close it"));
     }
 }

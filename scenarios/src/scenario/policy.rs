@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// `[policy]`: a Hugging Face directory (or the built-in tiny policy) and how much of it learns.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("dependentSchemas" = { "adapter": not_full(), "lora": not_full() }))]
 pub struct PolicyConfig {
     /// `builtin:tiny`, or the folder of a model in the Hugging Face layout (`config.json`, `*.safetensors`, `tokenizer.json`).
     pub path: PolicyPath,
@@ -27,8 +28,15 @@ pub struct PolicyConfig {
     pub gradient_checkpointing: GradientCheckpointing,
     /// Number format of the weights: `auto` is `f32` on the CPU and `bf16` on a GPU.
     pub dtype: DType,
-    /// `[policy.lora]`, used with `train = "lora"`.
-    pub lora: LoraConfig,
+    /// `[policy.lora]`: the adapters of `train = "lora"`; refused with `full`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LoraConfig")]
+    pub lora: Option<LoraConfig>,
+}
+
+/// The schema of a `[policy]` with keys that `train = "full"` does not have. An arm may leave `train` to the base.
+fn not_full() -> serde_json::Value {
+    serde_json::json!({ "properties": { "train": { "const": "lora" } } })
 }
 
 /// Where a policy comes from.

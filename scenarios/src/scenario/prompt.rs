@@ -9,6 +9,8 @@ use rewards::Question;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::ScenarioError;
+
 const QUESTION: &str = "{question}";
 const CHOICES: &str = "{choices}";
 
@@ -78,17 +80,20 @@ fn render_template(template: &str, question: &Question) -> String {
     parts.join(&question.text)
 }
 
-/// What is wrong with a template, if anything: the problem and what to write instead.
-pub(crate) fn template_problem(template: &str) -> Option<(String, String)> {
+/// Checks a template.
+///
+/// # Errors
+/// It does not have the question exactly once, or has a placeholder that is not known.
+pub(crate) fn check_template(template: &str) -> Result<(), ScenarioError> {
     let instead = format!("use `{QUESTION}` once and `{CHOICES}` where the choices go");
     if template.matches(QUESTION).count() != 1 {
         let count = template.matches(QUESTION).count();
-        return Some((format!("the prompt text has `{QUESTION}` {count} times"), instead));
+        return Err(ScenarioError::value(format!("the prompt text has `{QUESTION}` {count} times"), instead));
     }
     let rest = template.replace(QUESTION, "").replace(CHOICES, "");
-    let open = rest.find('{')?;
+    let Some(open) = rest.find('{') else { return Ok(()) };
     let word = rest[open..].split_inclusive('}').next().unwrap_or_default();
-    Some((format!("the prompt text has an unknown placeholder `{word}`"), instead))
+    Err(ScenarioError::value(format!("the prompt text has an unknown placeholder `{word}`"), instead))
 }
 
 #[cfg(test)]
@@ -98,18 +103,19 @@ mod tests {
     #[test]
     fn every_built_in_text_is_a_usable_template() {
         for style in PromptStyle::ALL {
-            assert_eq!(template_problem(style.template()), None);
+            check_template(style.template()).unwrap();
             assert!(style.template().contains(CHOICES));
         }
     }
 
     #[test]
     fn a_template_without_the_question_or_with_a_foreign_placeholder_is_refused() {
-        let problem = |text| template_problem(text).map(|(problem, _)| problem);
-        assert_eq!(problem("Answer."), Some("the prompt text has `{question}` 0 times".to_owned()));
+        let problem = |text| check_template(text).unwrap_err().to_string();
+        let instead = "use `{question}` once and `{choices}` where the choices go";
+        assert_eq!(problem("Answer."), format!("the prompt text has `{{question}}` 0 times; {instead}"));
         assert_eq!(
             problem("{question} {options}"),
-            Some("the prompt text has an unknown placeholder `{options}`".to_owned())
+            format!("the prompt text has an unknown placeholder `{{options}}`; {instead}")
         );
     }
 }

@@ -1,15 +1,21 @@
 //! The JSON Schema of scenario files, for editors (`#:schema scenario.schema.json` in a file's first line).
 
-use std::collections::BTreeSet;
-use std::sync::OnceLock;
-
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
-use super::{ArmConfig, ControlConfig, RunConfig};
+use self::variants::Variant;
+use super::{ArmConfig, ControlConfig, LocalJudgeConfig, OpenaiJudgeConfig, PanelJudgeConfig, RunConfig};
+
+mod variants;
 
 /// Keys of an arm that are not sections.
 pub(crate) const ARM_KEYS: [&str; 3] = ["name", "method", "steps"];
+
+/// Definitions of the tables that a tag decides about, by the names schemars gives their types.
+const JUDGE: &str = "JudgeConfig";
+const MEMBER: &str = "PanelMember";
+/// What an arm writes in its own `[judge]`.
+const JUDGE_OVERLAY: &str = "JudgeOverlay";
 
 /// The JSON Schema of a scenario file.
 ///
@@ -22,7 +28,26 @@ pub fn json_schema() -> Value {
     let run = generator.subschema_for::<RunConfig>();
     let control = generator.subschema_for::<ControlConfig>();
     generator.subschema_for::<ArmConfig>();
+    let judges = [
+        Variant::without_keys(
+            "rules",
+            "Compares the thinking with the reasoning steps that the data states; needs no model.",
+        ),
+        Variant::of::<OpenaiJudgeConfig>("openai", &mut generator),
+        Variant::of::<LocalJudgeConfig>("local", &mut generator),
+        Variant::of::<PanelJudgeConfig>("panel", &mut generator),
+    ];
+    let members = [
+        Variant::without_keys("rules", "The rules, as a member of a panel."),
+        Variant::of::<OpenaiJudgeConfig>("openai", &mut generator),
+        Variant::of::<LocalJudgeConfig>("local", &mut generator),
+    ];
     let mut definitions = generator.take_definitions(true);
+    let shared = definitions.remove(JUDGE).unwrap_or_default();
+    definitions.insert(JUDGE.to_owned(), variants::whole(&shared, "kind", &judges, Some("rules")));
+    definitions.insert(JUDGE_OVERLAY.to_owned(), variants::overlay(&shared, "kind", &judges));
+    let shared = definitions.remove(MEMBER).unwrap_or_default();
+    definitions.insert(MEMBER.to_owned(), variants::whole(&shared, "kind", &members, None));
 
     let mut arm = definitions.remove("ArmConfig").unwrap_or_default();
     let mut sections = arm["properties"].as_object().cloned().unwrap_or_default();
@@ -33,6 +58,7 @@ pub fn json_schema() -> Value {
         section.as_object_mut().map(|section| section.remove("default"));
     }
     arm["required"] = json!(["name"]);
+    arm["properties"]["judge"]["$ref"] = json!(format!("#/$defs/{JUDGE_OVERLAY}"));
 
     let mut properties = Map::new();
     properties.insert("run".to_owned(), run.to_value());
@@ -46,7 +72,7 @@ pub fn json_schema() -> Value {
             json!({ "description": "Short for `seeds = [n]`.", "type": "integer", "minimum": 0 }),
         );
     }
-    json!({
+    let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Audio-Thinker sandbox scenario",
         "description": "An experiment: what is trained, on what, with which rewards, and the arms that are compared.",
@@ -54,36 +80,32 @@ pub fn json_schema() -> Value {
         "properties": properties,
         "additionalProperties": false,
         "$defs": definitions,
-    })
+    });
+    without_null(&mut schema);
+    schema
+}
+
+/// Takes `null` out of types and defaults: TOML has none, a key is left out instead.
+fn without_null(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            object.retain(|_, value| !value.is_null());
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = &types[..] {
+                    let only = only.clone();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            object.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn values(map: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
     map.values_mut()
-}
-
-/// The sections that have a key of this name, such as `policy.lora` for `rank`.
-pub(crate) fn sections_with(key: &str) -> Vec<String> {
-    static KEYS: OnceLock<BTreeSet<(String, String)>> = OnceLock::new();
-    let keys = KEYS.get_or_init(|| {
-        let schema = json_schema();
-        let mut keys = BTreeSet::new();
-        collect_keys(&schema, &schema, "", &mut keys);
-        keys
-    });
-    keys.iter().filter(|(_, known)| known == key).map(|(section, _)| section.clone()).collect()
-}
-
-fn collect_keys(root: &Value, schema: &Value, section: &str, keys: &mut BTreeSet<(String, String)>) {
-    let target = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/"));
-    let schema = target.map_or(schema, |name| &root["$defs"][name]);
-    for (key, below) in schema["properties"].as_object().into_iter().flatten() {
-        if section.is_empty() {
-            collect_keys(root, below, key, keys);
-        } else {
-            keys.insert((section.to_owned(), key.clone()));
-            collect_keys(root, below, &format!("{section}.{key}"), keys);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -102,12 +124,5 @@ mod tests {
             committed == current,
             "run `UPDATE_SCHEMA=1 cargo test -p scenarios committed_schema` and commit {path}"
         );
-    }
-
-    #[test]
-    fn a_key_is_found_in_the_sections_that_have_it() {
-        assert_eq!(sections_with("rank"), ["policy.lora"]);
-        assert_eq!(sections_with("temperature"), ["eval", "judge", "sampling"]);
-        assert_eq!(sections_with("nonsense"), [""; 0]);
     }
 }

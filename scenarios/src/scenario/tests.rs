@@ -1,6 +1,7 @@
 //! Scenarios as a user writes them: what they become, and the message for each mistake.
 
 mod files;
+mod judge;
 mod meaning;
 mod messages;
 

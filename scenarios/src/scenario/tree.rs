@@ -60,15 +60,32 @@ impl Node {
         if rest.is_empty() { Some(entry) } else { entry.node.entry(rest) }
     }
 
+    /// The node at a path of keys and places in lists.
+    pub(crate) fn at(&self, path: &[&str]) -> Option<&Node> {
+        let Some((first, rest)) = path.split_first() else { return Some(self) };
+        self.child(first)?.at(rest)
+    }
+
+    fn child(&self, key: &str) -> Option<&Node> {
+        match &self.content {
+            Content::Table(table) => table.get(key).map(|entry| &entry.node),
+            Content::Array(items) => key.parse::<usize>().ok().and_then(|index| items.get(index)),
+            Content::Scalar(_) => None,
+        }
+    }
+
+    /// The text at a key.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        match &self.child(key)?.content {
+            Content::Scalar(Value::String(text)) => Some(text),
+            Content::Scalar(_) | Content::Table(_) | Content::Array(_) => None,
+        }
+    }
+
     /// The place of the value at a path; of the nearest table above it where the value was not written.
     pub(crate) fn place_of(&self, path: &[&str]) -> &Place {
         let Some((first, rest)) = path.split_first() else { return &self.place };
-        let below = match &self.content {
-            Content::Table(table) => table.get(*first).map(|entry| &entry.node),
-            Content::Array(items) => first.parse::<usize>().ok().and_then(|index| items.get(index)),
-            Content::Scalar(_) => None,
-        };
-        below.map_or(&self.place, |node| node.place_of(rest))
+        self.child(first).map_or(&self.place, |node| node.place_of(rest))
     }
 
     /// The plain value.

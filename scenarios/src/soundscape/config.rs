@@ -5,7 +5,27 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Split;
+use crate::error::ScenarioError;
+
+/// The part of a dataset that is asked for. Files have one part only and give it for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Questions to train on.
+    Train,
+    /// Questions about clips that training never hears.
+    Heldout,
+}
+
+impl Split {
+    /// The split's name, as in its files' names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Heldout => "heldout",
+        }
+    }
+}
 
 /// A kind of question. How hard it is depends on the clip too: see `Kind::difficulty`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -103,7 +123,7 @@ impl WorldConfig {
     ///
     /// # Errors
     /// The first setting that is not, and what to write instead.
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), ScenarioError> {
         let counts = [
             ("train_clips", self.train_clips),
             ("heldout_clips", self.heldout_clips),
@@ -111,7 +131,7 @@ impl WorldConfig {
             ("heldout_questions_per_clip", self.heldout_questions_per_clip),
         ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(format!("{name} is 0; write at least 1"));
+            return Err(out_of_range(name, "is 0".to_owned(), "write at least 1"));
         }
         weights("train_kinds", self.train_kinds.values())?;
         weights("eval_kinds", self.eval_kinds.values())?;
@@ -119,7 +139,7 @@ impl WorldConfig {
         let rates = self.think_rates.values().map(|rate| ("think_rates", rate));
         for (name, rate) in rates.chain([("flaw_rate", &self.flaw_rate)]) {
             if !(0.0..=1.0).contains(rate) {
-                return Err(format!("{name} has {rate}; write a probability, from 0 to 1"));
+                return Err(out_of_range(name, format!("has {rate}"), "write a probability, from 0 to 1"));
             }
         }
         Ok(())
@@ -147,14 +167,21 @@ impl WorldConfig {
     }
 }
 
-fn weights<'a>(name: &str, mut weights: impl Iterator<Item = &'a f64> + Clone) -> Result<(), String> {
+fn weights<'a>(
+    name: &'static str,
+    mut weights: impl Iterator<Item = &'a f64> + Clone,
+) -> Result<(), ScenarioError> {
     if let Some(weight) = weights.clone().find(|weight| !weight.is_finite() || **weight < 0.0) {
-        return Err(format!("{name} has the weight {weight}; write 0 or more"));
+        return Err(out_of_range(name, format!("has the weight {weight}"), "write 0 or more"));
     }
     if !weights.any(|weight| *weight > 0.0) {
-        return Err(format!("{name} has no weight above 0; give at least one"));
+        return Err(out_of_range(name, "has no weight above 0".to_owned(), "give at least one"));
     }
     Ok(())
+}
+
+fn out_of_range(key: &'static str, problem: String, instead: &'static str) -> ScenarioError {
+    ScenarioError::World { key, problem, instead }
 }
 
 #[cfg(test)]
@@ -163,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_within_their_ranges() {
-        assert_eq!(WorldConfig::default().validate(), Ok(()));
+        WorldConfig::default().validate().unwrap();
     }
 
     #[test]
@@ -182,11 +209,15 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_named() {
-        let problem = |text| toml::from_str::<WorldConfig>(text).unwrap().validate().unwrap_err();
-        assert_eq!(problem("train_clips = 0"), "train_clips is 0; write at least 1");
-        assert_eq!(problem("flaw_rate = 1.5"), "flaw_rate has 1.5; write a probability, from 0 to 1");
-        assert_eq!(problem("[train_kinds]\nwalk = -1"), "train_kinds has the weight -1; write 0 or more");
-        assert_eq!(problem("[formats]\nwav = 0"), "formats has no weight above 0; give at least one");
+        for (text, problem) in [
+            ("train_clips = 0", "train_clips is 0; write at least 1"),
+            ("flaw_rate = 1.5", "flaw_rate has 1.5; write a probability, from 0 to 1"),
+            ("[train_kinds]\nwalk = -1", "train_kinds has the weight -1; write 0 or more"),
+            ("[formats]\nwav = 0", "formats has no weight above 0; give at least one"),
+        ] {
+            let error = toml::from_str::<WorldConfig>(text).unwrap().validate().unwrap_err();
+            assert_eq!(error.to_string(), format!("[data.soundscapes] {problem}"));
+        }
     }
 
     #[test]

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::clip::{FEWEST_EVENTS, MOST_EVENTS, Sound, render};
-use super::config::{AudioFormat, Kind, WorldConfig};
+use super::config::{AudioFormat, Kind, Split, WorldConfig};
 use super::encode;
 use super::question::{Asked, ask};
 use super::rng::Rng;
 use crate::cache::{cache_dir, make_once, stable_hash};
-use crate::dataset::{DataError, Split};
+use crate::error::ScenarioError;
 
 /// Goes up with every change of what the same settings give, so that older folders are not taken for it.
 const GENERATOR_VERSION: u32 = 1;
@@ -25,7 +25,7 @@ const SPLIT_FROM: usize = 3;
 ///
 /// # Errors
 /// When a setting is out of its range or the cache cannot be written.
-pub fn prepare(world: &WorldConfig) -> Result<PathBuf, DataError> {
+pub fn prepare(world: &WorldConfig) -> Result<PathBuf, ScenarioError> {
     prepare_in(&cache_dir(), world)
 }
 
@@ -33,15 +33,15 @@ pub fn prepare(world: &WorldConfig) -> Result<PathBuf, DataError> {
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn prepare_in(cache: &Path, world: &WorldConfig) -> Result<PathBuf, DataError> {
-    world.validate().map_err(DataError::World)?;
+pub fn prepare_in(cache: &Path, world: &WorldConfig) -> Result<PathBuf, ScenarioError> {
+    world.validate()?;
     let folder = cache.join("soundscapes").join(format!("{:016x}", fingerprint(world)));
     make_once(&folder, |unfinished| write_world(unfinished, world), failed_to_write)?;
     Ok(folder)
 }
 
-fn failed_to_write(path: &Path, source: std::io::Error) -> DataError {
-    DataError::Write { path: path.into(), source }
+fn failed_to_write(path: &Path, source: std::io::Error) -> ScenarioError {
+    ScenarioError::Write { path: path.into(), source }
 }
 
 /// Names the folder by what shapes its files; think rates and flaws are drawn when they are asked for.
@@ -58,7 +58,7 @@ fn fingerprint(world: &WorldConfig) -> u64 {
     stable_hash(shaping.to_string().as_bytes())
 }
 
-fn write_world(folder: &Path, world: &WorldConfig) -> Result<(), DataError> {
+fn write_world(folder: &Path, world: &WorldConfig) -> Result<(), ScenarioError> {
     let audio = folder.join("audio");
     std::fs::create_dir(&audio).map_err(|error| failed_to_write(&audio, error))?;
     for split in [Split::Train, Split::Heldout] {
@@ -79,9 +79,9 @@ fn write_world(folder: &Path, world: &WorldConfig) -> Result<(), DataError> {
 }
 
 /// Writes a split's audio, on all cores: each clip depends on its own number only.
-fn write_clips(folder: &Path, world: &WorldConfig, split: Split) -> Result<(), DataError> {
+fn write_clips(folder: &Path, world: &WorldConfig, split: Split) -> Result<(), ScenarioError> {
     let next = AtomicUsize::new(0);
-    let work = || -> Result<(), DataError> {
+    let work = || -> Result<(), ScenarioError> {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= world.clips(split) {
@@ -175,8 +175,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::dataset::{DataFormat, RowFilter};
-    use crate::formats;
+    use crate::formats::{self, DataFormat, RowFilter};
 
     fn small() -> WorldConfig {
         WorldConfig { train_clips: 24, heldout_clips: 6, ..WorldConfig::default() }

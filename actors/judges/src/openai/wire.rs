@@ -8,7 +8,7 @@ use rewards::judge::logits::{ReplyToken, weigh};
 use rewards::judge::prompt::{Asked, JudgePrompt, Scale, reply_schema};
 use rewards::judge::reply::parse_reply;
 use rewards::{FailureCause, JudgeFailure, Verdict};
-use scenarios::JudgeConfig;
+use scenarios::OpenaiJudgeConfig;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -36,7 +36,12 @@ pub struct RequestForm {
 impl RequestForm {
     /// The request. With `replies` a guided one is held to these rather than to a schema, as llama.cpp can: it takes no
     /// schema where it continues a text, and a schema leaves white space open, with which small models fill their replies.
-    pub fn body(&self, settings: &JudgeConfig, prompt: &JudgePrompt, replies: Option<&[String]>) -> Value {
+    pub fn body(
+        &self,
+        settings: &OpenaiJudgeConfig,
+        prompt: &JudgePrompt,
+        replies: Option<&[String]>,
+    ) -> Value {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(settings.model));
         body.insert("temperature".to_owned(), json!(settings.temperature));

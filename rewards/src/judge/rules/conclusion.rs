@@ -9,11 +9,12 @@
 //! passes.
 
 use crate::Question;
-use crate::matching::{bare_choices, letters_name_choices, words};
 
+mod names;
 mod sentence;
 
-use sentence::{Mention, Sentence};
+use names::ChoiceNames;
+use sentence::{Sentence, only_choice};
 
 /// The index of the choice that the thinking concludes, if it can be told.
 pub fn concluded_choice(think: &str, question: &Question) -> Option<usize> {
@@ -30,43 +31,6 @@ pub fn concluded_choice(think: &str, question: &Question) -> Option<usize> {
     let mentions =
         sentences.iter().rev().map(|s| s.affirmed_from(0)).find(|mentions| !mentions.is_empty())?;
     only_choice(&mentions)
-}
-
-/// The choice, if all mentions are of the same.
-fn only_choice(mentions: &[Mention]) -> Option<usize> {
-    let first = mentions.first()?.choice;
-    mentions.iter().all(|mention| mention.choice == first).then_some(first)
-}
-
-/// What the choices are called in running text.
-struct ChoiceNames {
-    /// The words of each choice.
-    texts: Vec<Vec<String>>,
-    letters: bool,
-}
-
-impl ChoiceNames {
-    /// `None` where the choices cannot be told from common words or from each other.
-    fn of(question: &Question) -> Option<Self> {
-        let texts: Vec<Vec<String>> = bare_choices(question).into_iter().map(words).collect();
-        let article = |text: &Vec<String>| matches!(text.as_slice(), [word] if word == "a" || word == "i");
-        let twice = (1..texts.len()).any(|index| texts[..index].contains(&texts[index]));
-        let unusable = texts.is_empty() || twice || texts.iter().any(|text| text.is_empty() || article(text));
-        (!unusable).then(|| Self { letters: letters_name_choices(question), texts })
-    }
-
-    /// The choice whose text stands at the head of these words, the longest if several do, and its length.
-    fn text_at(&self, words: &[String]) -> Option<(usize, usize)> {
-        let fitting = self.texts.iter().enumerate().filter(|(_, text)| words.starts_with(text));
-        fitting.map(|(choice, text)| (choice, text.len())).max_by_key(|(_, length)| *length)
-    }
-
-    /// The choice a single letter stands for.
-    fn letter(&self, word: &str) -> Option<usize> {
-        let [byte @ b'a'..=b'z'] = word.as_bytes() else { return None };
-        let choice = usize::from(byte - b'a');
-        (self.letters && choice < self.texts.len()).then_some(choice)
-    }
 }
 
 /// Cuts at line ends and at full stops that white space follows, so that `3.5` stays whole.

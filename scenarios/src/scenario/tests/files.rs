@@ -20,7 +20,7 @@ fn what_is_resolved_loads_again_to_the_same() {
         SCENARIO_FILES.map(|name| load(&scenario_file(name), &[], &[], None).unwrap()).into();
     experiments.push(read(TWO_ARMS).unwrap());
     experiments.push(read("").unwrap());
-    let data = "policy.lora.target_modules = [\"q_proj\"]\nrun.device = \"cuda:1\"\n[grpo]\nclip_high = 0.28\n[data]\nlimit = 9\ntrain = { format = \"mmau\", path = \"a\", audio_root = \"b\", name = \"c\" }\n[eval]\nsuites = [\"builtin:soundscapes\", { format = \"mmar\", path = \"d\" }]";
+    let data = "policy = { train = \"lora\", lora.target_modules = [\"q_proj\"] }\nrun.device = \"cuda:1\"\n[grpo]\nclip_high = 0.28\n[data]\nlimit = 9\ntrain = { format = \"mmau\", path = \"a\", audio_root = \"b\", name = \"c\" }\n[eval]\nsuites = [\"builtin:soundscapes\", { format = \"mmar\", path = \"d\" }]";
     experiments.push(read(data).unwrap());
     for first in experiments {
         let text = first.to_toml();

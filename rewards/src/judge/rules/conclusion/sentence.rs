@@ -1,6 +1,7 @@
 //! One sentence of free thinking: its words, where its clauses part, and the choices it names.
 
-use super::{ChoiceNames, only_choice, words};
+use super::names::ChoiceNames;
+use crate::matching::words;
 
 /// Phrases that open a conclusion wherever they stand. `so` and `answer` do in some places only.
 const CUES: [&[&str]; 7] = [
@@ -83,6 +84,12 @@ pub(super) struct Mention {
     pub(super) choice: usize,
     start: usize,
     end: usize,
+}
+
+/// The choice, if all mentions are of the same.
+pub(super) fn only_choice(mentions: &[Mention]) -> Option<usize> {
+    let first = mentions.first()?.choice;
+    mentions.iter().all(|mention| mention.choice == first).then_some(first)
 }
 
 /// A sentence, read.

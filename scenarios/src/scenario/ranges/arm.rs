@@ -1,0 +1,201 @@
+//! The sections of an arm.
+
+use super::judge::check_judge;
+use super::range::{Checked, Ranges, number, text};
+use super::run::{FOLDER_NAME, is_folder_name};
+use crate::error::ScenarioError;
+use crate::scenario::tree::Node;
+use crate::scenario::{ArmConfig, LoraConfig, Method, Schedule, TargetModules, TrainMode, WeightConfig};
+
+/// Everything of an arm that can be judged by itself.
+pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
+    let ranges = Ranges(tree);
+    ranges.need(is_folder_name(&arm.name), "name", text(&arm.name), FOLDER_NAME)?;
+    ranges.need(
+        arm.steps >= 1,
+        "steps",
+        arm.steps,
+        "1 or more (an arm that does not learn has method = \"none\")",
+    )?;
+    check_policy(arm, &ranges)?;
+    check_data(arm, &ranges)?;
+    check_sampling(arm, &ranges)?;
+    check_learning(arm, &ranges)?;
+    check_feedback(arm, &ranges)?;
+    ranges.not_negative(arm.eval.temperature, "eval.temperature")?;
+    ranges.at_least_one(arm.eval.batch_prompts, "eval.batch_prompts")?;
+    ranges.need(
+        arm.eval.limit != Some(0),
+        "eval.limit",
+        0,
+        "1 or more, or leave it out for all questions",
+    )?;
+    for (index, suite) in arm.eval.suites.iter().enumerate() {
+        if arm.eval.suites[..index].iter().any(|other| other.name() == suite.name()) {
+            let problem = format!("there are two suites named \"{}\" in [eval]", suite.name());
+            let place = tree.place_of(&["eval", "suites", &index.to_string()]);
+            return Err(ScenarioError::at(place, problem, "give one another `name`"));
+        }
+    }
+    let seed = arm.eval.seed;
+    ranges.need(i64::try_from(seed).is_ok(), "eval.seed", seed, "a seed up to 9223372036854775807")?;
+    ranges.at_least_one(arm.checkpoint.keep, "checkpoint.keep")?;
+    ranges.positive(arm.supervision.window_seconds, "supervision.window_seconds")?;
+    ranges.positive(arm.supervision.call_timeout_seconds, "supervision.call_timeout_seconds")?;
+    ranges.positive(arm.supervision.probe_timeout_seconds, "supervision.probe_timeout_seconds")?;
+    ranges.not_negative(arm.supervision.help_timeout_seconds, "supervision.help_timeout_seconds")?;
+    ranges.fraction(arm.supervision.max_missing_fraction, "supervision.max_missing_fraction")
+}
+
+fn check_policy(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    let policy = &arm.policy;
+    let lora = policy.train == TrainMode::Lora;
+    let adapter = policy.adapter.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let instead = "`train = \"lora\"` beside it, or leave it out: with \"full\" there is no adapter";
+    ranges.need(lora || policy.adapter.is_none(), "policy.adapter", text(&adapter), instead)?;
+    let instead = "false with train = \"lora\": adapters on random weights learn nothing";
+    ranges.need(!(lora && policy.from_scratch), "policy.from_scratch", true, instead)?;
+    match &policy.lora {
+        Some(_) if !lora => {
+            let entry = ranges.0.entry(&["policy", "lora"]);
+            let place = entry.map_or(&ranges.0.place, |entry| &entry.key_place);
+            let problem = "[policy.lora] belongs to train = \"lora\", and `train` in [policy] is \"full\"";
+            let instead = "write train = \"lora\" in [policy], or leave [policy.lora] out";
+            Err(ScenarioError::at(place, problem, instead))
+        }
+        Some(lora) => check_lora(lora, ranges),
+        None => Ok(()),
+    }
+}
+
+fn check_lora(lora: &LoraConfig, ranges: &Ranges<'_>) -> Checked {
+    ranges.at_least_one(lora.rank, "policy.lora.rank")?;
+    ranges.positive(lora.alpha, "policy.lora.alpha")?;
+    let dropout = lora.dropout;
+    ranges.need(
+        (0.0..1.0).contains(&dropout),
+        "policy.lora.dropout",
+        number(dropout),
+        "a number from 0, below 1",
+    )?;
+    let empty = matches!(&lora.target_modules, TargetModules::Named(names) if names.is_empty());
+    ranges.need(
+        !empty,
+        "policy.lora.target_modules",
+        "an empty list",
+        "\"all-linear\" or at least one layer name",
+    )
+}
+
+fn check_data(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    ranges.need(
+        arm.data.limit != Some(0),
+        "data.limit",
+        0,
+        "1 or more, or leave it out for all questions",
+    )?;
+    arm.data.soundscapes.validate().map_err(|error| match error {
+        ScenarioError::World { key, problem, instead } => {
+            let place = ranges.0.place_of(&["data", "soundscapes", key]);
+            ScenarioError::at(place, format!("`{key}` in [data.soundscapes] {problem}"), instead)
+        }
+        other => other,
+    })?;
+    ranges.at_least_one(arm.loader.workers, "loader.workers")?;
+    ranges.fraction(arm.loader.max_failed_fraction, "loader.max_failed_fraction")
+}
+
+fn check_sampling(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    let sampling = &arm.sampling;
+    let instead = "2 or more: a completion is compared with the others of its group";
+    ranges.need(sampling.group_size >= 2, "sampling.group_size", sampling.group_size, instead)?;
+    ranges.at_least_one(sampling.prompts_per_step, "sampling.prompts_per_step")?;
+    ranges.positive(sampling.temperature, "sampling.temperature")?;
+    let top_p = sampling.top_p;
+    ranges.need(top_p > 0.0 && top_p <= 1.0, "sampling.top_p", number(top_p), "a number above 0, up to 1")?;
+    ranges.at_least_one(sampling.max_new_tokens, "sampling.max_new_tokens")
+}
+
+fn check_learning(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    let grpo = &arm.grpo;
+    ranges.positive(grpo.lr, "grpo.lr")?;
+    ranges.not_negative(grpo.kl_coef, "grpo.kl_coef")?;
+    let clip = grpo.clip;
+    ranges.need(clip > 0.0 && clip < 1.0, "grpo.clip", number(clip), "a number above 0, below 1")?;
+    ranges.positive(grpo.clip_high(), "grpo.clip_high")?;
+    if let Some(delta) = grpo.delta {
+        let least = 1.0 + grpo.clip_high();
+        let instead = format!("a number above 1 + clip_high = {}", number(least));
+        ranges.need(delta > least && delta.is_finite(), "grpo.delta", number(delta), &instead)?;
+    }
+    ranges.at_least_one(grpo.iterations, "grpo.iterations")?;
+    let (micro, prompts) = (grpo.micro_batch_prompts, arm.sampling.prompts_per_step);
+    let instead = format!("up to prompts_per_step = {prompts}, or 0 for all of them");
+    ranges.need(micro <= prompts, "grpo.micro_batch_prompts", micro, &instead)?;
+
+    ranges.positive(arm.sft.lr, "sft.lr")?;
+    ranges.at_least_one(arm.sft.rows_per_step, "sft.rows_per_step")?;
+    ranges.at_least_one(arm.sft.targets_per_row, "sft.targets_per_row")?;
+
+    let optimizer = &arm.optimizer;
+    ranges.not_negative(optimizer.weight_decay, "optimizer.weight_decay")?;
+    for (index, beta) in optimizer.betas.iter().enumerate() {
+        let good = (0.0..1.0).contains(beta);
+        ranges.need(good, &format!("optimizer.betas.{index}"), number(*beta), "numbers from 0, below 1")?;
+    }
+    ranges.positive(optimizer.eps, "optimizer.eps")?;
+    ranges.not_negative(optimizer.max_grad_norm, "optimizer.max_grad_norm")?;
+    let instead = format!("fewer steps than the arm has, {}", arm.steps);
+    ranges.need(
+        optimizer.warmup_steps < arm.steps,
+        "optimizer.warmup_steps",
+        optimizer.warmup_steps,
+        &instead,
+    )?;
+    let last = optimizer.final_lr_fraction;
+    ranges.fraction(last, "optimizer.final_lr_fraction")?;
+    let falls = optimizer.schedule != Schedule::Constant;
+    let instead = "`schedule = \"linear\"` or \"cosine\" beside it, or leave it out: with \"constant\" the rate stays at its peak";
+    ranges.need(falls || last == 0.0, "optimizer.final_lr_fraction", number(last), instead)
+}
+
+fn check_feedback(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    check_judge(&arm.judge, ranges)?;
+    for (name, weight) in &arm.shaping.weights {
+        check_weight(&format!("shaping.weights.{name}"), weight, ranges)?;
+    }
+    if arm.method == Method::Grpo && arm.shaping.formula.trim().is_empty() {
+        let names: Vec<&str> = arm.rewards.keys().map(String::as_str).collect();
+        let place = ranges.0.place_of(&["shaping", "formula"]);
+        let problem = format!("the arm \"{}\" has no formula", arm.name);
+        let instead = match names.is_empty() {
+            true => "define rewards in [rewards.NAME] and add them up in [shaping] formula".to_owned(),
+            false => format!(
+                "say in [shaping] how its rewards add up, such as formula = \"{}\"",
+                names.join(" + ")
+            ),
+        };
+        return Err(ScenarioError::at(place, problem, instead));
+    }
+    Ok(())
+}
+
+fn check_weight(path: &str, weight: &WeightConfig, ranges: &Ranges<'_>) -> Checked {
+    let finite =
+        |path: &str, value: f64| ranges.need(value.is_finite(), path, number(value), "a number such as 0.5");
+    let points = match weight {
+        WeightConfig::Constant(value) => return finite(path, *value),
+        WeightConfig::Scheduled(course) => &course.schedule,
+    };
+    let path = format!("{path}.schedule");
+    ranges.need(!points.is_empty(), &path, "an empty list", "points such as [[0, 0.0], [100, 0.5]]")?;
+    for (place, (step, value)) in points.iter().enumerate() {
+        finite(&format!("{path}.{place}.1"), *value)?;
+        let before = place.checked_sub(1).map(|before| points[before].0);
+        if let Some(before) = before.filter(|before| before >= step) {
+            let instead = format!("a step after {before}, for the points stand in rising order");
+            ranges.need(false, &format!("{path}.{place}.0"), step, &instead)?;
+        }
+    }
+    Ok(())
+}

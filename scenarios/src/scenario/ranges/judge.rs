@@ -1,0 +1,100 @@
+//! `[judge]`.
+
+use super::range::{Checked, Ranges, number, text};
+use crate::scenario::{
+    JudgeCacheConfig, JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, OpenaiJudgeConfig,
+    PanelJudgeConfig,
+};
+
+pub(super) fn check_judge(judge: &JudgeConfig, ranges: &Ranges<'_>) -> Checked {
+    ranges.at_least_one(judge.failure_window, "judge.failure_window")?;
+    ranges.fraction(judge.max_failed_fraction, "judge.max_failed_fraction")?;
+    check_cache(&judge.cache, "judge.cache", ranges)?;
+    match &judge.kind {
+        JudgeKind::Rules => Ok(()),
+        JudgeKind::Openai(openai) => check_openai(openai, "judge", ranges),
+        JudgeKind::Local(local) => check_local(local, "judge", ranges),
+        JudgeKind::Panel(panel) => check_panel(panel, ranges),
+    }
+}
+
+fn check_cache(cache: &JudgeCacheConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
+    ranges.at_least_one(cache.max_entries, &format!("{section}.max_entries"))?;
+    let megabytes = cache.max_mb;
+    let good = (1..=1_000_000).contains(&megabytes);
+    ranges.need(good, &format!("{section}.max_mb"), megabytes, "1 to 1000000")
+}
+
+/// The keys that the judges with a model share.
+fn check_max_chars(max_chars: usize, section: &str, ranges: &Ranges<'_>) -> Checked {
+    ranges.need(max_chars >= 200, &format!("{section}.max_chars"), max_chars, "200 or more")
+}
+
+fn check_local(local: &LocalJudgeConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
+    let key = |name: &str| format!("{section}.{name}");
+    ranges.at_least_one(local.batch, &key("batch"))?;
+    check_max_chars(local.max_chars, section, ranges)?;
+    let given = !local.path.as_os_str().is_empty();
+    ranges.need(given, &key("path"), "missing", "the folder of a Qwen3 in the Hugging Face layout")
+}
+
+fn check_openai(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
+    let key = |name: &str| format!("{section}.{name}");
+    for (name, seconds) in [
+        ("connect_timeout_seconds", openai.connect_timeout_seconds),
+        ("timeout_seconds", openai.timeout_seconds),
+        ("read_timeout_seconds", openai.read_timeout_seconds),
+        ("retry_pause_seconds", openai.retry_pause_seconds),
+    ] {
+        let day = 86_400.0;
+        let instead = "a number above 0, up to 86400";
+        ranges.need(seconds > 0.0 && seconds <= day, &key(name), number(seconds), instead)?;
+    }
+    ranges.at_least_one(openai.concurrency, &key("concurrency"))?;
+    ranges.at_least_one(openai.max_tokens, &key("max_tokens"))?;
+    let most = 100_000;
+    let instead = format!("a number up to {most}");
+    ranges.need(openai.concurrency <= most, &key("concurrency"), openai.concurrency, &instead)?;
+    ranges.need(openai.retries <= 100, &key("retries"), openai.retries, "a number up to 100")?;
+    check_max_chars(openai.max_chars, section, ranges)?;
+    ranges.not_negative(openai.temperature, &key("temperature"))?;
+    for (name, price) in [("prompt_price", openai.prompt_price), ("reply_price", openai.reply_price)] {
+        ranges.not_negative(price.unwrap_or(0.0), &key(name))?;
+    }
+    let instead = "the server's address, such as base_url = \"http://127.0.0.1:8000/v1\"";
+    ranges.need(!openai.base_url.0.is_empty(), &key("base_url"), "missing", instead)?;
+    for url in &openai.base_url.0 {
+        let good = url.starts_with("http://") || url.starts_with("https://");
+        ranges.need(good, &key("base_url"), text(url), "an address that begins with http:// or https://")?;
+    }
+    let instead = "the model's name as the server knows it";
+    ranges.need(!openai.model.is_empty(), &key("model"), "missing", instead)?;
+    if let Some(variable) = &openai.api_key_env {
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let name = !variable.is_empty() && variable.chars().all(good);
+        let instead =
+            "the name of an environment variable, such as OPENAI_API_KEY; the key itself stays out of files";
+        // The value may be a key, so it is not repeated.
+        ranges.need(name, &key("api_key_env"), "not the name of a variable", instead)?;
+    }
+    Ok(())
+}
+
+fn check_panel(panel: &PanelJudgeConfig, ranges: &Ranges<'_>) -> Checked {
+    let instead = "at least one [[judge.members]] table";
+    ranges.need(!panel.members.is_empty(), "judge.members", "empty", instead)?;
+    let instead = format!("up to {}, the number of members, or 0 for all of them", panel.members.len());
+    ranges.need(panel.quorum <= panel.members.len(), "judge.quorum", panel.quorum, &instead)?;
+    for (index, member) in panel.members.iter().enumerate() {
+        let section = format!("judge.members.{index}");
+        if let Some(cache) = &member.cache {
+            check_cache(cache, &format!("{section}.cache"), ranges)?;
+        }
+        match &member.kind {
+            MemberKind::Rules => {}
+            MemberKind::Openai(openai) => check_openai(openai, &section, ranges)?,
+            MemberKind::Local(local) => check_local(local, &section, ranges)?,
+        }
+    }
+    Ok(())
+}
