@@ -25,6 +25,7 @@ mod plugin;
 mod policy;
 mod prompt;
 mod ranges;
+mod recorded;
 mod reference;
 mod resolved;
 mod run;

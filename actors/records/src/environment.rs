@@ -6,12 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RecordsError;
 use crate::files::replace_file;
+use crate::format::FormatVersion;
 use crate::run_dir::RunDir;
 
 /// The content of `environment.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Environment {
+    /// The format of the run directory; also says how its `scenario.toml` is read.
+    #[serde(default = "FormatVersion::unnamed")]
+    pub format_version: FormatVersion,
     /// The sandbox's own version.
     pub version: String,
     /// The scenario file as it was given.

@@ -1,6 +1,6 @@
 //! How a run is spread over the machine.
 
-use records::Environment;
+use records::{Environment, FormatVersion};
 use scenarios::Experiment;
 
 /// Where tensors are, and how many arms train at the same time.
@@ -35,6 +35,7 @@ impl Plan {
     /// The content of `environment.json`.
     pub(crate) fn environment(&self, experiment: &Experiment) -> Environment {
         Environment {
+            format_version: FormatVersion::CURRENT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             scenario: experiment.path.clone(),
             scenario_folder: Some(Environment::scenario_folder(&experiment.path)),

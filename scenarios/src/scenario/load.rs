@@ -9,7 +9,7 @@ use toml::Value;
 use super::layers::{Layers, with_entry};
 use super::overrides::unknown_arm;
 use super::tree::{self, Node};
-use super::{ArmConfig, ControlConfig, Experiment, RunConfig, TrainMode, de, paths, ranges};
+use super::{ArmConfig, ControlConfig, Experiment, RunConfig, TrainMode, de, paths, ranges, recorded};
 use crate::error::{Place, ScenarioError};
 
 /// Reads a scenario file. `overrides` are the arguments of `--set`, `arms` those of `--arm` (none: all arms run),
@@ -25,7 +25,11 @@ pub fn load(
     seeds: Option<&[u64]>,
 ) -> Result<Experiment, ScenarioError> {
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-    parse(&text, path, overrides, arms, seeds)
+    let mut root = tree::parse(&text, path)?;
+    if recorded::is_format_0(path) {
+        recorded::drop_unused_keys(&mut root);
+    }
+    resolve(root, path, overrides, arms, seeds)
 }
 
 /// Reads a scenario from its text, as [`load`] does from a file; `path` is where it would stand.
@@ -39,7 +43,17 @@ pub fn parse(
     arms: &[String],
     seeds: Option<&[u64]>,
 ) -> Result<Experiment, ScenarioError> {
-    let mut layers = Layers::of(tree::parse(text, path)?)?;
+    resolve(tree::parse(text, path)?, path, overrides, arms, seeds)
+}
+
+fn resolve(
+    root: Node,
+    path: &Path,
+    overrides: &[String],
+    arms: &[String],
+    seeds: Option<&[u64]>,
+) -> Result<Experiment, ScenarioError> {
+    let mut layers = Layers::of(root)?;
     layers.apply(overrides)?;
     let mut run: RunConfig = de::read(&layers.run, &["run"])?;
     if run.name.is_empty() && layers.run.entry(&["name"]).is_none() {
