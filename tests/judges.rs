@@ -154,6 +154,7 @@ async fn of_two_servers_one_may_die() {
     two.die();
     assert_eq!(causes(&ask(&judge, &requests(64)[60..]).await), [("connection", 4)].into());
     let problem = judge.probe().await.unwrap_err();
+    let problem = problem.to_string();
     assert!(problem.contains("no server answers at") && problem.contains(&one.url), "{problem}");
 }
 
@@ -273,6 +274,7 @@ async fn a_key_comes_from_the_environment_or_not_at_all() {
         openai.api_key_env = Some("A_JUDGE_KEY_THAT_NOBODY_HAS_SET".to_owned());
     });
     let problem = Judges::default().open(&config).err().unwrap();
+    let problem = problem.to_string();
     assert!(problem.contains("A_JUDGE_KEY_THAT_NOBODY_HAS_SET is not set; export it"), "{problem}");
 
     // A variable that every machine has.

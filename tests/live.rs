@@ -583,7 +583,8 @@ async fn too_many_missing_scores_pause_the_arm() {
     assert!(
         live.arm
             .view()
-            .reason
+            .state
+            .reason()
             .unwrap()
             .contains("40 of 40 completions were left without a reward in the last 10 steps")
     );

@@ -197,12 +197,14 @@ async fn weights_that_cannot_be_read_are_told_before_anything_is_judged() {
     std::fs::write(&shard, "no weights").unwrap();
     let judge = Judges::default().open(&config).unwrap();
     let problem = judge.probe().await.unwrap_err();
+    let problem = problem.to_string();
     assert!(problem.contains("model-00002-of-00004.safetensors"), "{problem}");
     let judged = judge.judge_all(&requests(), patience()).await;
     assert!(judged.iter().all(|judgement| judgement.verdict.consistency.is_none()));
 
     std::fs::remove_file(folder.path().join("config.json")).unwrap();
     let problem = Judges::default().open(&config).err().unwrap();
+    let problem = problem.to_string();
     assert!(problem.contains("config.json"), "{problem}");
 }
 

@@ -223,6 +223,7 @@ async fn one_that_dies_at_the_start_says_what_it_died_of() {
         );
     }
     let problem = source.open().unwrap().probe(sample_batch()).await.unwrap_err();
+    let problem = problem.to_string();
     assert!(problem.contains("a_module_that_is_not_there"), "{problem}");
 }
 

@@ -241,7 +241,7 @@ async fn clips_that_lose_their_end_are_counted_and_warned_of_once() {
     let folder = scenarios::builtin_tiny_policy().unwrap();
     let features = FeatureExtractor::open(&folder).unwrap();
     let long: AudioSource = Arc::new(move |path| {
-        let mut samples = load_audio(path, Downmix::First).map_err(|error| error.to_string())?;
+        let mut samples = load_audio(path, Downmix::First).map_err(|error| ClipError(error.to_string()))?;
         samples.resize(16_000 * 10, 0.0);
         Ok(features.extract(&samples))
     });
@@ -287,7 +287,7 @@ async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
         "{reason}"
     );
 
-    let none: AudioSource = Arc::new(|path| Err(format!("{}: empty", path.display())));
+    let none: AudioSource = Arc::new(|path| Err(ClipError(format!("{}: empty", path.display()))));
     let ran = run(SCENARIO, registry(), Some(none)).await;
     let Err(RunError::Input(error)) = ran.outcome else { panic!("nothing to train on") };
     let message = error.to_string();

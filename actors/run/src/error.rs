@@ -6,7 +6,7 @@ use plugins::PluginError;
 use records::RecordsError;
 use rewards::FormulaError;
 use runtime::CallError;
-use scenarios::DataError;
+use scenarios::ScenarioError;
 use workers::{ClipError, WorkerError};
 
 /// Why a run could not be made.
@@ -28,7 +28,7 @@ pub enum RunError {
 pub enum InputError {
     /// The training data or a suite.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(#[from] ScenarioError),
     /// The policy, or the device it is to run on.
     #[error(transparent)]
     Model(#[from] ModelError),

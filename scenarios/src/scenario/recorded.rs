@@ -79,7 +79,7 @@ fn drop_from_judge(judge: &mut Table) {
     let Some(kind) = text(judge, "kind").map(str::to_owned) else { return };
     for (key, kinds) in JUDGE_KEYS {
         if !kinds.contains(&kind.as_str()) {
-            judge.remove(*key);
+            judge.remove(key);
         }
     }
     let members = judge.get_mut("members").map(|entry| &mut entry.node.content);
