@@ -13,12 +13,14 @@ mod change;
 mod conditions;
 mod journal;
 mod lock;
+mod order;
 mod reward_actors;
 mod view;
 
-pub(crate) use arm::{LiveArm, LiveArmArgs, Order};
+pub(crate) use arm::{LiveArm, LiveArmArgs};
 pub use change::ChangeError;
 pub use conditions::{Conditions, RewardInForce};
 pub(crate) use journal::Journal;
+pub(crate) use order::Order;
 pub(crate) use reward_actors::RewardFailure;
 pub use view::{ActorState, ActorView, ArmView, ConditionsView, RewardView};

@@ -17,40 +17,15 @@ use runtime::Watchers;
 use scenarios::{ArmConfig, Method};
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::change::{ChangeError, Draft, replaced_values};
+use super::change::{ChangeError, Draft, RepeatError, replaced_values};
 use super::conditions::{Conditions, Rewards};
 use super::journal::Journal;
 use super::lock::lock;
+use super::order::{Order, PlannedChange};
 use super::reward_actors::{RewardActors, RewardFailure};
 use super::view::{ActorState, ActorView, ArmView, ConditionsView};
 use crate::error::{InputError, RecordingError};
 use crate::slots::Slots;
-
-/// What an arm is asked to do at the next step boundary.
-pub(crate) enum Order {
-    /// Exchange the conditions.
-    Change(Box<PlannedChange>),
-    /// Take no further step.
-    Pause { by: String, reason: String },
-    /// Train again.
-    Resume { by: String },
-    /// Take some steps, then pause.
-    Step { steps: u64, by: String },
-    /// Write a checkpoint.
-    Checkpoint { by: String, done: oneshot::Sender<Result<PathBuf, ChangeError>> },
-}
-
-/// A change whose rewards have been built and have passed their trial.
-pub(crate) struct PlannedChange {
-    change: Change,
-    by: String,
-    built: Rewards,
-    version: u64,
-    /// The conditions that `next` was made from. If others are in force at the boundary, the change is drafted again.
-    base: Arc<Conditions>,
-    next: Arc<Conditions>,
-    done: oneshot::Sender<Result<Applied, ChangeError>>,
-}
 
 /// When a change takes effect.
 enum Plan {
@@ -552,13 +527,4 @@ impl LiveArm {
         let Some(conditions) = self.in_force() else { return };
         conditions.rewards.values().for_each(|reward| reward.slot.close(reason));
     }
-}
-
-/// A change of an earlier run can't be made again.
-#[derive(Debug, thiserror::Error)]
-#[error("the change that made version {version} at step {step} can't be made again: {source}")]
-pub(crate) struct RepeatError {
-    version: u64,
-    step: u64,
-    source: ChangeError,
 }

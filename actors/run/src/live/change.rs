@@ -70,6 +70,15 @@ impl From<RecordingError> for ChangeError {
     }
 }
 
+/// A change of an earlier run can't be made again.
+#[derive(Debug, thiserror::Error)]
+#[error("the change that made version {version} at step {step} can't be made again: {source}")]
+pub(crate) struct RepeatError {
+    pub(super) version: u64,
+    pub(super) step: u64,
+    pub(super) source: ChangeError,
+}
+
 /// A change that fits the conditions it was drafted on.
 pub(super) struct Draft {
     formula: Arc<Formula>,

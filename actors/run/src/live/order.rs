@@ -1,0 +1,36 @@
+//! What the conductor carries out at a step boundary.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use records::{Applied, Change};
+use tokio::sync::oneshot;
+
+use super::change::ChangeError;
+use super::conditions::{Conditions, Rewards};
+
+/// What an arm is asked to do at the next step boundary.
+pub(crate) enum Order {
+    /// Exchange the conditions.
+    Change(Box<PlannedChange>),
+    /// Take no further step.
+    Pause { by: String, reason: String },
+    /// Train again.
+    Resume { by: String },
+    /// Take some steps, then pause.
+    Step { steps: u64, by: String },
+    /// Write a checkpoint.
+    Checkpoint { by: String, done: oneshot::Sender<Result<PathBuf, ChangeError>> },
+}
+
+/// A change whose rewards have been built and have passed their trial.
+pub(crate) struct PlannedChange {
+    pub(super) change: Change,
+    pub(super) by: String,
+    pub(super) built: Rewards,
+    pub(super) version: u64,
+    /// The conditions that `next` was made from. If others are in force at the boundary, the change is drafted again.
+    pub(super) base: Arc<Conditions>,
+    pub(super) next: Arc<Conditions>,
+    pub(super) done: oneshot::Sender<Result<Applied, ChangeError>>,
+}
