@@ -31,7 +31,7 @@ pub(super) async fn prepare(arm: &ArmContext, step: u64) -> Result<Prepared, Str
     // Which style a row is asked in is drawn for it; the targets are drawn after it.
     let style_of = |place| styles[(draw(place, 0) % styles.len() as u64) as usize];
     let Made { prompts, audio_truncated, load_seconds } =
-        prompts_of(arm, &rows, |place| Some(style_of(place))).await?;
+        prompts_of(arm, &rows, |place| sft.prompt_style(style_of(place))).await?;
     for (place, (row, prompt)) in rows.iter().zip(prompts).enumerate() {
         let prompt = match prompt {
             Ok(prompt) => prompt,
