@@ -90,7 +90,7 @@ pub fn json_schema() -> Value {
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            object.retain(|key, value| !value.is_null() && !(key == "default" && *value == ""));
+            object.retain(|key, value| !value.is_null() && (key != "default" || *value != ""));
             if let Some(Value::Array(types)) = object.get_mut("type") {
                 types.retain(|name| name != "null");
                 if let [only] = &types[..] {

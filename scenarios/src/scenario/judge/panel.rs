@@ -53,7 +53,6 @@ pub struct PanelMember {
 /// The kinds of judges that a member can be: all but a panel.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "a handful per scenario, read once")]
 pub enum MemberKind {
     /// `kind = "rules"`, see [`JudgeKind::Rules`](super::JudgeKind::Rules).
     Rules,
