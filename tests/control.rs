@@ -467,7 +467,7 @@ fn refuse_formulas_and_paths(live: &Live) {
         let more = format!("Content-Length: {}\r\nConnection: close\r\n", body.len());
         live.raw(&[live.head("PUT /api/arms/a/3/formula", &more), body.into_bytes()].concat())
     };
-    assert_refused(put(&"1+".repeat(5_000)), 400, "2000 is the most");
+    assert_refused(put(&"1+".repeat(5_000)), 400, "at most 2000 are allowed");
     let deep = format!("{}1{}", "(".repeat(900), ")".repeat(900));
     assert_refused(put(&deep), 400, "nested deeper");
     assert_refused(put("accuracy + format; drop"), 400, "column");

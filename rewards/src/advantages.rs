@@ -1,39 +1,38 @@
-//! Group-relative advantages (arXiv 2508.08039v3, Eq. 8), with missing rewards left out.
+//! Group-relative advantages (arXiv 2508.08039v3, Eq. 8), computed from the completions that have a reward.
 //!
-//! `Â_i = (R_i - mean(R)) / (std(R) + ε)` over the scored completions of one prompt, std with n - 1 in the
-//! denominator, as TRL computes it.
+//! `Â_i = (R_i - mean(R)) / (std(R) + ε)` over the completions of one prompt. The standard deviation has n - 1 in its
+//! denominator, and ε is added, as in TRL; the paper has no ε.
 //!
-//! Invariants:
-//! - ADV-1 a completion whose reward is `None` (or not finite) has no advantage and no part in mean and std.
-//! - ADV-2 a group with fewer than 2 scored completions is excluded: none of its completions has an
-//!   advantage.
-//! - ADV-3 a group whose rewards are all alike has advantage 0, under every scale, and is counted.
+//! Invariants, which the tests check:
+//! - ADV-1 a completion whose reward is missing or not finite has no advantage and does not enter mean and std.
+//! - ADV-2 a group with fewer than 2 rewards is excluded: none of its completions has an advantage.
+//! - ADV-3 in a group whose rewards are all equal every advantage is 0, under every scale, and the group is counted.
 
 use serde::{Deserialize, Serialize};
 
-/// A standard deviation below this is rounding, not difference (TRL's `isclose` to 0).
+/// A standard deviation below this counts as 0, since it comes from rounding (TRL tests it with `isclose`).
 const ZERO_STD: f64 = 1e-8;
 
-/// By what the centred rewards are divided.
+/// The divisor of the centred rewards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
-    /// The std of the completion's own group (the paper).
+    /// The standard deviation of the completion's own group, as in the paper.
     #[default]
     Group,
-    /// The std over all scored completions of the groups that take part.
+    /// The standard deviation over all rewards of the groups that are not excluded.
     Batch,
-    /// Nothing: the rewards are centred only (Dr. GRPO).
+    /// No divisor: the rewards are only centred, as in Dr. GRPO.
     None,
 }
 
-/// How advantages are computed.
+/// Options for the computation of advantages.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdvantageOptions {
-    /// By what the centred rewards are divided.
+    /// The divisor of the centred rewards.
     pub scale: Scale,
-    /// Added to the std, so that a small one does not blow up the advantage.
+    /// Added to the standard deviation, so that a very small one does not make huge advantages.
     pub epsilon: f64,
 }
 
@@ -46,23 +45,23 @@ impl Default for AdvantageOptions {
 /// The advantages of one step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Advantages {
-    /// One per completion; `None` where the completion or its group takes no part.
+    /// One per completion; `None` if the completion has no reward or its group is excluded.
     pub values: Vec<Option<f64>>,
-    /// How many groups that take part have rewards that are all alike.
+    /// Number of groups that are not excluded and whose rewards are all equal.
     pub zero_std_groups: usize,
-    /// The groups with fewer than 2 scored completions.
+    /// Indices of the groups with fewer than 2 rewards.
     pub excluded_groups: Vec<usize>,
 }
 
-/// Computes the advantages of groups of `group_size` that lie side by side; a shorter rest is a group of its
-/// own.
+/// Computes the advantages of a step. `rewards` has the completions group after group, `group_size` per group; a
+/// shorter rest is a group of its own.
 pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &AdvantageOptions) -> Advantages {
     let mut result = Advantages { values: vec![None; rewards.len()], ..Advantages::default() };
     let scored: Vec<Option<f64>> = rewards.iter().map(|reward| reward.filter(|r| r.is_finite())).collect();
-    let mut taking_part = Vec::new();
+    let mut included = Vec::new();
     for (index, group) in scored.chunks(group_size.max(1)).enumerate() {
         match Moments::of(group.iter().flatten()) {
-            Some(moments) => taking_part.push((index, moments)),
+            Some(moments) => included.push((index, moments)),
             None => result.excluded_groups.push(index),
         }
     }
@@ -70,9 +69,8 @@ pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &Advantag
         let start = index * group_size.max(1);
         start..(start + group_size.max(1)).min(scored.len())
     };
-    let batch =
-        Moments::of(taking_part.iter().flat_map(|(index, _)| scored[group_of(*index)].iter().flatten()));
-    for (index, moments) in taking_part {
+    let batch = Moments::of(included.iter().flat_map(|(index, _)| scored[group_of(*index)].iter().flatten()));
+    for (index, moments) in included {
         let alike = moments.std < ZERO_STD;
         result.zero_std_groups += usize::from(alike);
         let divisor = match options.scale {
@@ -88,7 +86,7 @@ pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &Advantag
     result
 }
 
-/// Mean and std (n - 1 in the denominator) of at least two numbers.
+/// Mean and standard deviation (with n - 1 in the denominator) of at least two numbers.
 #[derive(Clone, Copy)]
 struct Moments {
     mean: f64,
@@ -129,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn every_group_has_its_own_mean_and_std() {
+    fn each_group_has_its_own_mean_and_std() {
         // first: mean 1, std of (0, 2) = sqrt(2); second: mean 15, std of (10, 20) = sqrt(50)
         let result = advantages(&[0.0, 2.0, 10.0, 20.0].map(Some), 2, &EXACT);
         close(result.values[0], -1.0 / 2_f64.sqrt());
@@ -139,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_reward_leaves_mean_and_std_of_the_others_alone() {
+    fn a_missing_reward_does_not_change_mean_and_std_of_the_others() {
         // (1, 3): mean 2, std sqrt(2). With the missing one as 0 the mean would be 4/3.
         let result = advantages(&[Some(1.0), None, Some(3.0)], 3, &EXACT);
         close(result.values[0], -1.0 / 2_f64.sqrt());
@@ -150,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_with_fewer_than_two_scores_is_excluded() {
+    fn a_group_with_fewer_than_two_rewards_is_excluded() {
         let rewards = [Some(1.0), None, None, None, Some(0.0), Some(2.0)];
         let result = advantages(&rewards, 2, &EXACT);
         assert_eq!(result.excluded_groups, [0, 1]);
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn rewards_all_alike_have_advantage_zero_and_are_counted() {
+    fn equal_rewards_have_advantage_zero_and_are_counted() {
         for scale in [Scale::Group, Scale::Batch, Scale::None] {
             // Three times 0.1 has a mean that is not exactly 0.1.
             let rewards = [0.1, 0.1, 0.1, 0.0, 3.0, 3.0].map(Some);
@@ -173,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn batch_scale_divides_by_the_std_of_all_that_take_part() {
-        // Group means 1 and 3; all four: mean 2, deviations -2 0 0 2, variance 8/3. The third group is
-        // excluded, and its reward of 100 has no part in the std.
+    fn batch_scale_divides_by_the_std_of_all_groups_that_are_not_excluded() {
+        // Group means 1 and 3; all four: mean 2, deviations -2 0 0 2, variance 8/3. The third group is excluded, so
+        // its reward of 100 does not enter the std.
         let rewards = [Some(0.0), Some(2.0), Some(2.0), Some(4.0), Some(100.0), None];
         let options = AdvantageOptions { scale: Scale::Batch, epsilon: 0.0 };
         let result = advantages(&rewards, 2, &options);

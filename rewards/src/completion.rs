@@ -1,19 +1,19 @@
-//! Reads a completion: did it think, what did it think, what did it answer, is the form valid?
+//! Parses a completion: its mode, its thinking, its answer, and whether it is well-formed.
 //!
-//! Text comes from the sampler (special tokens already taken out); the result goes to every reward, the
-//! judge, the evaluator and the rollout file. The two valid forms (paper, section on the adaptive prompt):
+//! The text comes from the sampler, without special tokens. The result is used by the rewards, the judge and the
+//! evaluator, and written to `rollouts.jsonl`. There are two valid forms (arXiv 2508.08039v3, Appendix A.1):
 //!
 //! - think:    `<think> … </think><answer> … </answer>`
 //! - no-think: `<answer> … </answer>`
 //!
-//! Invariants:
-//! - PARSE-1 `well_formed` iff each tag of the form occurs exactly once, in order, with nothing but white
-//!   space around and between the two elements, and the answer is not blank. A tag quoted inside the text is
-//!   a second tag.
-//! - PARSE-2 a malformed completion is `Think` iff a `<think>` was opened anywhere.
-//! - PARSE-3 any text is parsed; nothing panics.
+//! Invariants, which the tests check:
+//! - PARSE-1 a completion is `well_formed` iff each tag of one of the forms occurs exactly once, in order, with only
+//!   white space around and between the elements, and the answer is not blank. A tag quoted inside the text counts
+//!   as a second occurrence.
+//! - PARSE-2 a malformed completion is in mode `Think` iff it has a `<think>` anywhere.
+//! - PARSE-3 any text can be parsed without a panic.
 //!
-//! Deviation: other work marks no-think by an empty `<think></think>`; by default that is read as a
+//! Deviation from the paper: other work marks no-think by an empty `<think></think>`. By default this is read as a
 //! well-formed no-think completion, see [`ParserOptions`].
 
 use serde::{Deserialize, Serialize};
@@ -23,22 +23,22 @@ const THINK_CLOSE: &str = "</think>";
 const ANSWER_OPEN: &str = "<answer>";
 const ANSWER_CLOSE: &str = "</answer>";
 
-/// Whether a completion thought before it answered.
+/// The mode the policy chose: whether the completion has thinking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// It thought.
+    /// Thinking, then an answer.
     Think,
-    /// It answered right away.
+    /// An answer without thinking.
     NoThink,
 }
 
-/// What the parser may be told.
+/// Options of the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ParserOptions {
-    /// `<think></think><answer>…</answer>` is a well-formed no-think completion (default). If not, it is a
-    /// think completion with nothing in its thinking.
+    /// Whether `<think></think><answer>…</answer>` is a no-think completion (default) or a think completion with empty
+    /// thinking. It is well-formed in both cases.
     pub empty_think_is_no_think: bool,
 }
 
@@ -48,32 +48,30 @@ impl Default for ParserOptions {
     }
 }
 
-/// A completion, taken apart.
+/// The parts of a completion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParsedCompletion {
-    /// Whether it thought.
+    /// Whether it has thinking. See PARSE-2 for malformed completions.
     pub mode: Mode,
     /// Whether it has one of the two valid forms.
     pub well_formed: bool,
-    /// The thinking, trimmed. Of a malformed completion: what follows its first `<think>`, as far as can be
-    /// told.
+    /// The trimmed thinking. In a malformed completion it is the text from the first `<think>` up to the next
+    /// `</think>` or `<answer>`, whichever comes first.
     pub think: Option<String>,
-    /// The answer, trimmed. Of a malformed completion: the last closed `<answer>` that is not blank, for the
-    /// record only, since a malformed completion counts as wrong whatever it says.
+    /// The trimmed answer. In a malformed completion it is the last closed `<answer>` that is not blank; it is only
+    /// recorded, since a malformed completion always counts as wrong.
     pub answer: Option<String>,
 }
 
-/// Takes a completion apart.
+/// Parses the text of a completion.
 ///
 /// ```
 /// use rewards::{Mode, ParserOptions, parse_completion};
 ///
 /// let text = "<think> a bark </think>\n<answer> dog </answer>";
 /// let parsed = parse_completion(text, &ParserOptions::default());
-/// assert!(parsed.well_formed);
-/// assert_eq!(parsed.mode, Mode::Think);
-/// assert_eq!(parsed.think.as_deref(), Some("a bark"));
-/// assert_eq!(parsed.answer.as_deref(), Some("dog"));
+/// assert_eq!((parsed.well_formed, parsed.mode), (true, Mode::Think));
+/// assert_eq!((parsed.think.as_deref(), parsed.answer.as_deref()), (Some("a bark"), Some("dog")));
 /// ```
 pub fn parse_completion(text: &str, options: &ParserOptions) -> ParsedCompletion {
     let Some((think, answer)) = valid_form(text.trim()) else {
@@ -88,7 +86,7 @@ pub fn parse_completion(text: &str, options: &ParserOptions) -> ParsedCompletion
     }
 }
 
-/// The thinking and the answer, both trimmed, of a text that has one of the valid forms.
+/// The trimmed thinking and answer of a text in one of the valid forms; `None` for any other text.
 fn valid_form(text: &str) -> Option<(Option<&str>, &str)> {
     let (think, rest) = match text.strip_prefix(THINK_OPEN) {
         Some(opened) => {
@@ -105,7 +103,7 @@ fn valid_form(text: &str) -> Option<(Option<&str>, &str)> {
     valid.then(|| (think.map(str::trim), answer.trim()))
 }
 
-/// What can still be told of a text that has neither form.
+/// Parses a text that has neither valid form as far as possible.
 fn malformed(text: &str) -> ParsedCompletion {
     let think = text.split_once(THINK_OPEN).map(|(_, opened)| {
         let end = [THINK_CLOSE, ANSWER_OPEN].into_iter().filter_map(|tag| opened.find(tag)).min();
@@ -119,7 +117,7 @@ fn malformed(text: &str) -> ParsedCompletion {
     }
 }
 
-/// The last `<answer>` that is closed and not blank.
+/// The trimmed content of the last `<answer>` that is closed and not blank.
 fn last_answer(text: &str) -> Option<String> {
     let mut end = text.len();
     while let Some(close) = text[..end].rfind(ANSWER_CLOSE) {
@@ -164,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_think_is_no_think_unless_told_otherwise() {
+    fn an_empty_think_is_no_think_by_default() {
         let text = "<think> \n </think><answer>dog</answer>";
         assert_eq!(parse(text), well_formed(None, "dog"));
         let strict = ParserOptions { empty_think_is_no_think: false };
@@ -173,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_form_is_malformed_and_its_mode_tells_whether_a_think_was_opened() {
+    fn every_other_form_is_malformed_and_its_mode_follows_from_the_think_tag() {
         use Mode::{NoThink, Think};
         for (text, mode, think, answer) in [
             ("", NoThink, None, None),
@@ -224,7 +222,7 @@ mod tests {
         assert_eq!(parse(text), well_formed(Some("ein Hund 🐕 <b>bellt</b> <thinking>"), "狗 & <i>x</i>"));
     }
 
-    /// A small generator of reproducible noise.
+    /// A linear congruential generator, so that the random texts are the same in every run.
     struct Noise(u64);
 
     impl Noise {
@@ -270,7 +268,7 @@ mod tests {
             let parsed = parse(&text);
             let opened = text.contains(THINK_OPEN);
             if parsed.well_formed {
-                // PARSE-1: put together again, it is the text, white space aside.
+                // PARSE-1: the parts put together again are the text, apart from white space.
                 let again = match &parsed.think {
                     Some(think) => {
                         format!("<think>{think}</think><answer>{}</answer>", parsed.answer.clone().unwrap())
@@ -308,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_of_tags_takes_no_time_to_speak_of() {
+    fn many_tags_are_parsed_in_linear_time() {
         let text = "<answer></answer>".repeat(100_000);
         assert!(!parse(&text).well_formed);
         assert!(!parse(&"<answer>".repeat(100_000)).well_formed);

@@ -1,4 +1,4 @@
-//! What can go wrong with a reward, said in one line, and the nearest name to a mistyped one.
+//! The error of rewards, and the search for the name that was probably meant by an unknown one.
 
 use thiserror::Error;
 
@@ -8,39 +8,40 @@ pub enum RewardError {
     /// No reward is registered under this name.
     #[error("no reward kind is called `{kind}`{hint}")]
     UnknownKind {
-        /// The name asked for.
+        /// The name that is not registered.
         kind: String,
-        /// The nearest name and the ones there are, from [`did_you_mean`].
+        /// The most similar name and all registered ones, from [`did_you_mean`].
         hint: String,
     },
-    /// The options table holds a key the reward does not know.
+    /// The options table has a key that is not an option of the reward.
     #[error("reward kind `{kind}` has no option `{option}`{hint}")]
     UnknownOption {
-        /// The reward.
+        /// The reward's registered name.
         kind: String,
-        /// The key.
+        /// The key that is not an option.
         option: String,
-        /// The nearest key and the ones there are, from [`did_you_mean`].
+        /// The most similar option and all others, from [`did_you_mean`].
         hint: String,
     },
-    /// An option has a value the reward cannot use.
+    /// An option has a value that the reward cannot use.
     #[error("reward kind `{kind}`: `{option} = {value}` cannot be used: {problem}")]
     BadOption {
-        /// The reward.
+        /// The reward's registered name.
         kind: String,
-        /// The key.
+        /// The key of the option.
         option: String,
-        /// The value, as TOML.
+        /// The value as TOML, on one line.
         value: String,
-        /// What to write instead.
+        /// Why it cannot be used, and what to write instead.
         problem: String,
     },
-    /// The reward could not score the batch at all. A single score that could not be had is `None` instead.
+    /// The reward could not score the batch at all. An item without a score is `None` instead.
     #[error("{0}")]
     Failed(String),
 }
 
-/// The candidate most like `name`, if any is like it at all: half of the longer of the two has to agree.
+/// The candidate that is most similar to `name`, if one has a normalized Damerau-Levenshtein similarity of at least
+/// 0.5. Case and the difference between `-` and `_` are ignored.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut best: Option<(&str, f64)> = None;
     for candidate in candidates {
@@ -52,11 +53,11 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     best.map(|(candidate, _)| candidate)
 }
 
-/// `; did you mean `X`? (known: A, B, X)`, to be put after a sentence about an unknown name.
+/// The end of a message about an unknown name: `; did you mean `X`? (known: A, B, X)`.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = candidates.into_iter().collect();
     if known.is_empty() {
-        return "; there is none to name".to_owned();
+        return "; none is registered".to_owned();
     }
     let listed = known.join(", ");
     match nearest(name, known) {
@@ -65,7 +66,7 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
     }
 }
 
-/// Case and the choice of dash or underscore are no reason to call two names unlike.
+/// The name in lower case with `_` for `-`, cut off after 100 characters to bound the cost of the comparison.
 fn fold(name: &str) -> String {
     name.chars().take(100).flat_map(char::to_lowercase).map(|c| if c == '-' { '_' } else { c }).collect()
 }
@@ -89,6 +90,6 @@ mod tests {
             "; did you mean `format`? (known: format, think)"
         );
         assert_eq!(did_you_mean("xyzzy", ["format", "think"]), " (known: format, think)");
-        assert_eq!(did_you_mean("x", []), "; there is none to name");
+        assert_eq!(did_you_mean("x", []), "; none is registered");
     }
 }

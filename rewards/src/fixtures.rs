@@ -1,10 +1,10 @@
-//! Items for the tests of this crate.
+//! Completions and batches for the tests of this crate.
 
 use std::sync::Arc;
 
 use crate::{ParserOptions, Question, RewardBatch, RewardItem, Verdict, is_correct, parse_completion};
 
-/// A completion that answers a question whose right answer is `dog`.
+/// A completion of a question with the choices `cat` and `dog`, of which `dog` is right.
 pub(crate) fn item(group: usize, completion: &str) -> RewardItem {
     let question = Question {
         choices: vec!["cat".to_owned(), "dog".to_owned()],
@@ -25,7 +25,7 @@ pub(crate) fn item(group: usize, completion: &str) -> RewardItem {
     }
 }
 
-/// A well-formed think completion with a verdict.
+/// A well-formed think completion with the judge's verdict.
 pub(crate) fn thought(
     group: usize,
     answer: &str,
@@ -42,7 +42,7 @@ pub(crate) fn direct(group: usize, answer: &str) -> RewardItem {
     item(group, &format!("<answer>{answer}</answer>"))
 }
 
-/// A think completion without a valid form.
+/// A malformed think completion.
 pub(crate) fn broken_thought(group: usize) -> RewardItem {
     item(group, "<think>hm")
 }
@@ -52,7 +52,7 @@ pub(crate) fn batch(step: u64, items: Vec<RewardItem>) -> RewardBatch {
     RewardBatch { step, total_steps: 100, group_size: 2, microbatch: 2, items }
 }
 
-/// Asserts that scores are what they should be, up to rounding.
+/// Asserts that scores are equal up to rounding.
 #[track_caller]
 pub(crate) fn assert_scores(found: &[Option<f64>], expected: &[Option<f64>]) {
     assert_eq!(found.len(), expected.len(), "{found:?} {expected:?}");

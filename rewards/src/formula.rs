@@ -1,22 +1,21 @@
-//! The shaping formula: how components and weights become one reward.
+//! The shaping formula, which combines components and weights into one reward.
 //!
-//! A scenario writes it as text, a researcher may change it while a run goes on; [`shape`](crate::shape)
-//! evaluates it for every completion of a step. What may stand in it:
+//! A scenario contains it as text, and it can be changed while a run is in progress. [`shape`](crate::shape)
+//! evaluates it for every completion of a step. A formula consists of:
 //!
-//! - the names of components, and `w_NAME` for the weight of NAME; in braces if a name has other characters
-//!   than letters, digits and underscores: `{my-reward}`, `{w_my-reward}`;
-//! - numbers: `2`, `0.5`, `1e-3`; `+ - * / ^` with their usual precedence; parentheses;
-//! - `min(a, b, …)`, `max(a, b, …)`, `abs`, `exp`, `ln`, `sqrt`, `tanh`, `floor`, `ceil`, `round`.
+//! - the names of components, and `w_NAME` for the weight of NAME; names with characters other than letters, digits
+//!   and underscores are put in braces: `{my-reward}`, `{w_my-reward}`;
+//! - numbers such as `2`, `0.5` and `1e-3`; `+ - * / ^` with their usual precedence; parentheses;
+//! - `min(a, b, …)`, `max(a, b, …)`, `abs`, `exp`, `ln`, `sqrt`, `tanh`, `floor`, `ceil` and `round`.
 //!
-//! `scan` checks the text and says in one line, with the column, what is wrong; the expression itself is
-//! parsed and evaluated by the `exmex` crate.
+//! `scan` checks the text and reports mistakes in one line with their column. Then the `exmex` crate parses the
+//! expression and evaluates it.
 //!
-//! Invariants:
-//! - FORMULA-1 any text is either refused in one line or evaluates as it reads: `-x^2` and `a^b^c`, on which
-//!   readers and programs disagree, are refused.
-//! - FORMULA-2 text length and nesting are bounded, so that no formula exhausts the stack or the time of a
-//!   step.
-//! - FORMULA-3 a result that is not finite is no result.
+//! Invariants, which the tests check:
+//! - FORMULA-1 any text either is refused in one line or has its usual mathematical meaning. `-x^2` and `a^b^c`, whose
+//!   meaning differs between programs, are refused.
+//! - FORMULA-2 length and nesting are bounded, so that no formula overflows the stack or delays a step.
+//! - FORMULA-3 a result that is not finite counts as missing.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +33,7 @@ pub use scan::WEIGHT_PREFIX;
 use operators::Operators;
 use scan::Slot;
 
-/// A checked formula.
+/// A formula that has been checked and parsed.
 #[derive(Clone, Debug)]
 pub struct Formula {
     text: String,
@@ -43,7 +42,7 @@ pub struct Formula {
 }
 
 impl Formula {
-    /// Checks and parses a formula over these components and weights (weights without their `w_`).
+    /// Checks and parses a formula. `components` and `weights` are the names it may use, weights without their `w_`.
     ///
     /// ```
     /// use rewards::Formula;
@@ -57,7 +56,7 @@ impl Formula {
     /// ```
     ///
     /// # Errors
-    /// It is not a formula, or names what is not there; one line says where and what to write instead.
+    /// The text is not a formula or uses an unknown name; the message names the column and what to write instead.
     pub fn parse<C, W>(text: &str, components: C, weights: W) -> Result<Self, FormulaError>
     where
         C: IntoIterator<Item: AsRef<str>>,
@@ -65,7 +64,7 @@ impl Formula {
     {
         let names = scan::Names::new(components, weights);
         let scan::Scanned { expression, slots } = scan::scan(text, &names)?;
-        // Not compiled: exmex's constant folding has nothing to fold, for numbers are variables here.
+        // Constant folding is skipped: numbers are variables here, so there are no constants.
         let expression = FlatEx::parse_wo_compile(&expression).map_err(|problem| FormulaError::Syntax {
             column: 1,
             problem: problem.msg().split_whitespace().collect::<Vec<_>>().join(" "),
@@ -73,17 +72,17 @@ impl Formula {
         Ok(Self { text: text.to_owned(), expression, slots })
     }
 
-    /// A name as a formula has it: in braces if it needs them.
+    /// The name as it is written in a formula: in braces if it needs them.
     pub fn name(name: &str) -> String {
         scan::written(name)
     }
 
-    /// The text it was parsed from.
+    /// The text that was parsed.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The components it uses.
+    /// The names of the components it uses, each once.
     pub fn component_names(&self) -> impl Iterator<Item = &str> {
         self.slots.iter().filter_map(|slot| match slot {
             Slot::Component(name) => Some(name.as_str()),
@@ -91,7 +90,7 @@ impl Formula {
         })
     }
 
-    /// The weights it uses, without their `w_`.
+    /// The names of the weights it uses, each once and without its `w_`.
     pub fn weight_names(&self) -> impl Iterator<Item = &str> {
         self.slots.iter().filter_map(|slot| match slot {
             Slot::Weight(name) => Some(name.as_str()),
@@ -99,8 +98,8 @@ impl Formula {
         })
     }
 
-    /// Its value for one completion; `None` if a component or weight it uses is missing or the value is not
-    /// finite.
+    /// Evaluates it for one completion; `None` if a component or weight that it uses is missing or its value is
+    /// not a finite number.
     pub fn eval(&self, components: &BTreeMap<String, f64>, weights: &Weights) -> Option<f64> {
         let mut bound = self.bind(weights)?;
         let row: Vec<Option<f64>> =
@@ -108,8 +107,7 @@ impl Formula {
         bound.eval_with(|column| row[column])
     }
 
-    /// The formula with its weights filled in, to be evaluated for many completions; `None` if a weight is
-    /// missing.
+    /// Fills in the weights, for the evaluation of many completions; `None` if a weight is missing.
     pub(crate) fn bind(&self, weights: &Weights) -> Option<Bound<'_>> {
         let value_of = |slot: &Slot| match slot {
             Slot::Component(_) => Some(0.0),
@@ -123,16 +121,17 @@ impl Formula {
     }
 }
 
-/// A formula whose weights are filled in.
+/// A formula with values for its weights.
 pub(crate) struct Bound<'a> {
     expression: &'a FlatEx<f64, Operators>,
     values: Vec<f64>,
-    /// The slot of each component, in the order of [`Formula::component_names`].
+    /// Index in `values` of each component, in the order of [`Formula::component_names`].
     columns: Vec<usize>,
 }
 
 impl Bound<'_> {
-    /// The value for one row, given the score of each component by its place in [`Formula::component_names`].
+    /// Evaluates the formula for one completion. `score` returns the score of a component, given the index of its
+    /// name in the order of [`Formula::component_names`].
     pub(crate) fn eval_with(&mut self, score: impl Fn(usize) -> Option<f64>) -> Option<f64> {
         for (column, slot) in self.columns.iter().enumerate() {
             self.values[*slot] = score(column)?;

@@ -1,18 +1,18 @@
-//! What a judge is asked and what it says.
+//! The judge of a completion's thinking.
 //!
-//! A judge reads one well-formed think completion and says whether the thinking supports the answer given
-//! (R_c of the paper) and how good the thinking is in itself (R_t). The slots of `consistency` and `think`
-//! ask it; its verdict is put into [`RewardItem::verdict`](crate::RewardItem::verdict) before the rewards are
-//! computed.
+//! A judge grades a well-formed think completion: whether the thinking supports the given answer (R_c of arXiv
+//! 2508.08039v3, Eq. 6) and how good the thinking is (R_t). The conductor asks it before the rewards are computed and
+//! puts its verdicts into [`RewardItem::verdict`](crate::RewardItem::verdict), where the rewards `consistency` and
+//! `think` find their scores.
 //!
-//! [`RulesJudge`](rules::RulesJudge) needs no model. For a judge that is a model, everything but the asking is
-//! here: [`guard`] cleans what it is shown, [`prompt`] words the request, [`reply`] and [`logits`] read the
-//! answer, [`failure`] names what can go wrong.
+//! [`RulesJudge`](rules::RulesJudge) works without a model. For judges that are models, this module has everything
+//! but the model itself: [`guard`] cleans the texts, [`prompt`] words the request, [`reply`] and [`logits`] read the
+//! reply, and [`failure`] lists the causes of a missing verdict.
 //!
-//! Invariants:
-//! - JUDGE-1 a score that could not be had is `None`, never 0; `note` says why.
-//! - JUDGE-2 the completion is data: nothing in it can end its fence, speak as the template's own tokens, or
-//!   be taken for the judge's reply.
+//! Invariants, which the tests check:
+//! - JUDGE-1 a missing score is `None`, never 0, and `note` has the reason.
+//! - JUDGE-2 the completion is treated as data: it cannot close its fence, contain a special token of the judge's
+//!   template, or be mistaken for the judge's reply.
 
 pub mod failure;
 pub mod guard;

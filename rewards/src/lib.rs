@@ -1,38 +1,39 @@
-//! The rewards of Audio-Thinker (arXiv 2508.08039v3), and a place for your own. Pure: no tensors, no async
-//! runtime.
+//! The rewards of Audio-Thinker (arXiv 2508.08039v3) and the trait to implement for your own. The crate is pure: it
+//! uses neither tensors nor an async runtime.
 //!
-//! The nouns, in the order in which a completion meets them:
-//! - a [`Question`] about a clip, and the completion's text, which [`parse_completion`] takes apart into
-//!   thinking and answer; [`is_correct`] says whether the answer is the right choice;
-//! - a [`Judge`] that reads the thinking and returns a [`Verdict`]; [`RulesJudge`] needs no model;
-//! - a [`Reward`] scores every [`RewardItem`] of a [`RewardBatch`], one component of the whole;
-//!   [`RewardRegistry`] knows rewards by name;
-//! - a [`Formula`] combines the components under [`Weights`] into one number per completion: [`shape`];
-//! - [`advantages()`] compares it with the rest of its group.
+//! A completion passes through these types in this order:
+//! - [`parse_completion`] splits the completion's text into thinking and answer, and [`is_correct`] compares the
+//!   answer with the right choice of the [`Question`];
+//! - a [`Judge`] grades the thinking and returns a [`Verdict`]; [`RulesJudge`] does so without a model;
+//! - each [`Reward`] scores every [`RewardItem`] of a [`RewardBatch`]; its scores are one component of the reward.
+//!   [`RewardRegistry`] builds rewards by name;
+//! - [`shape`] evaluates the [`Formula`] with the current [`Weights`] and turns the components into
+//!   one reward per completion;
+//! - [`advantages()`] compares each reward with the other rewards of its group.
 //!
-//! A score that could not be had is `None` all the way, never 0 (REWARD-1): it leaves the group instead of
-//! spoiling it.
+//! A missing score is `None` at every stage and never 0 (REWARD-1). A completion without a reward is excluded from its
+//! group, so that it does not bias the group's mean.
 //!
 //! # The standard rewards
 //!
 //! | kind | score | options (default first) |
 //! |---|---|---|
-//! | `format` | R_f: 1 for a valid form, else 0 | none |
-//! | `accuracy` | 1 for the right answer, else 0 | none |
-//! | `adaptive-think` | R_a, Eq. 3-5 | `scope = "step" \| "group" \| "microbatch"` |
+//! | `format` | R_f: 1 if the completion is well-formed, else 0 | none |
+//! | `accuracy` | 1 if the answer is right, else 0 | none |
+//! | `adaptive-think` | R_a, Eq. 3-5 | `scope = "step" \| "group" \| "microbatch"`, `balance = true` |
 //! | `consistency` | R_c, Eq. 6 | `when_wrong = "correct_only" \| "always"` |
 //! | `think` | R_t | `scope = "step" \| "group" \| "microbatch"`, `all_no_think = 0.0` |
 //!
 //! # Writing a reward
 //!
-//! Implement [`Reward`] and register it under a name; `[rewards.brevity] kind = "brevity"` then uses it, in a `sandbox`
-//! whose `main` hands the registry to `sandbox::main_with`: `examples/custom-reward` is one. `docs/plugins.md` has rewards
-//! in other languages.
+//! Implement [`Reward`] and register it under a name. A scenario then uses it with
+//! `[rewards.brevity] kind = "brevity"`, in a `sandbox` whose `main` passes the registry to `sandbox::main_with`;
+//! see `examples/custom-reward`. `docs/plugins.md` describes rewards in other languages.
 //!
 //! ```
 //! use rewards::{Reward, RewardBatch, RewardError, RewardRegistry, read_options};
 //!
-//! /// 1 for an empty completion, falling by `per_token` with each token.
+//! /// 1 for an empty completion, minus `per_token` for each token.
 //! #[derive(serde::Serialize, serde::Deserialize)]
 //! #[serde(default)]
 //! struct Brevity { per_token: f64 }

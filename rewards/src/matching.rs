@@ -1,17 +1,17 @@
-//! Which choice does an answer name? Training's exact choice match.
+//! Exact choice match, as used in training: finds the choice that an answer names.
 //!
-//! The content of `<answer>` names a choice if, in this order,
-//! 1. it is the choice's text, case and white space aside;
-//! 2. it is the choice's text, punctuation aside too, and no other choice's;
-//! 3. it is the choice's letter, `B`, `b.` or `(B)`, alone or before the choice's text: `B. dog`, `(b) dog`,
-//!    `B: dog`. A letter that contradicts the text after it names nothing.
+//! The content of `<answer>` names a choice if one of these holds; the rules are tried in this order:
+//! 1. it is the choice's text, ignoring case and white space;
+//! 2. it is the choice's text, also ignoring punctuation, and not the text of another choice;
+//! 3. it is the choice's letter (`B`, `b.` or `(B)`), alone or in front of the choice's text (`B. dog`, `(b) dog`,
+//!    `B: dog`). A letter in front of another choice's text names nothing.
 //!
-//! Letters are not read where a choice is itself a single letter, as keys of music are. Choices that bring
-//! letters of their own (`A. cat`, `B. dog`) are taken with and without them. Only the whole answer counts:
-//! `a dog` is not `dog`, and `dog and cat` is neither.
+//! Letters are not accepted if a choice is itself a single letter, such as a musical key. Choices that are written
+//! with their letters (`A. cat`, `B. dog`) match with and without them. The answer as a whole has to match: `a dog`
+//! is not `dog`, and `dog and cat` names neither.
 //!
-//! Stricter than the official MMAU and MMAR string match, which takes sets of words and so cannot tell `from
-//! near to far` from `from far to near`; evaluation reports both.
+//! The official string match of MMAU and MMAR is less strict: it compares sets of words and so accepts
+//! `from near to far` for `from far to near`. Evaluation reports both.
 
 use crate::{ParsedCompletion, Question};
 
@@ -20,12 +20,12 @@ pub fn answer_matches(answer: &str, question: &Question) -> bool {
     same_answer(answer, &question.answer, question)
 }
 
-/// Whether a completion counts as correct: well-formed, and its answer names the right choice.
+/// Whether a completion counts as correct: it is well-formed and its answer names the right choice.
 pub fn is_correct(parsed: &ParsedCompletion, question: &Question) -> bool {
     parsed.well_formed && parsed.answer.as_deref().is_some_and(|answer| answer_matches(answer, question))
 }
 
-/// Whether two answers to a question name the same choice or, where neither names one, say the same words.
+/// Whether two answers to a question name the same choice; if neither names one, whether they have the same words.
 pub fn same_answer(one: &str, other: &str, question: &Question) -> bool {
     match (named_choice(one, question), named_choice(other, question)) {
         (Some(one), Some(other)) => plain(&question.choices[one]) == plain(&question.choices[other]),
@@ -34,7 +34,7 @@ pub fn same_answer(one: &str, other: &str, question: &Question) -> bool {
     }
 }
 
-/// The index of the choice an answer names, see the module's rules.
+/// The index of the choice that an answer names by the rules above.
 pub fn named_choice(answer: &str, question: &Question) -> Option<usize> {
     if answer.trim().is_empty() {
         return None;
@@ -43,19 +43,19 @@ pub fn named_choice(answer: &str, question: &Question) -> Option<usize> {
     choices.by_text(answer).or_else(|| choices.by_letter(answer))
 }
 
-/// Whether `A`, `B`, … stand for the choices of this question: not if a choice is itself a single letter.
+/// Whether the choices of this question can be named by the letters `A`, `B`, …; not if a choice is a single letter.
 pub(crate) fn letters_name_choices(question: &Question) -> bool {
     Choices::of(question).letters_name_choices()
 }
 
-/// Choices of a question without the letters they may bring.
+/// The texts of a question's choices without the letters they may be written with.
 pub(crate) fn bare_choices(question: &Question) -> Vec<&str> {
     Choices::of(question).bare
 }
 
 struct Choices<'a> {
     full: &'a [String],
-    /// The same without the letters they bring.
+    /// The same without the letters they are written with.
     bare: Vec<&'a str>,
 }
 
@@ -83,7 +83,7 @@ impl<'a> Choices<'a> {
         let mut alike =
             texts().filter(|(_, (full, bare))| same_words(full, answer) || same_words(bare, answer));
         let (index, _) = alike.next()?;
-        // The same choice listed twice is no ambiguity; two that differ in punctuation only are.
+        // A choice that is listed twice is not ambiguous, but two choices that differ in punctuation only are.
         alike.all(|(other, _)| plain(&self.full[other]) == plain(&self.full[index])).then_some(index)
     }
 
@@ -93,7 +93,7 @@ impl<'a> Choices<'a> {
         }
         let Letter { index, delimited, rest } = letter_prefix(answer)?;
         let text = self.bare.get(index)?;
-        // `a dog` begins with an article.
+        // The `a` of `a dog` is an article.
         if index == 0 && !delimited && !rest.is_empty() {
             return None;
         }
@@ -110,11 +110,11 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// The letter a text begins with, as in `B`, `b.`, `(B)`, `B: dog`, `B dog`.
+/// A letter at the beginning of a text, as in `B`, `b.`, `(B)`, `B: dog` or `B dog`.
 struct Letter<'a> {
-    /// 0 for A.
+    /// Index of the choice: 0 for A.
     index: usize,
-    /// Whether more than white space stands around the letter.
+    /// Whether punctuation separates the letter from the rest.
     delimited: bool,
     rest: &'a str,
 }
@@ -126,7 +126,7 @@ fn letter_prefix(text: &str) -> Option<Letter<'_>> {
     let after = &opened[1..];
     let rest = after.trim_start_matches([')', ']', '.', ':', '-', '*', '"', '\'', '`', ',']);
     let delimited = rest.len() < after.len();
-    // `Bdog` and `I'm` begin with a word, not with a letter of their own.
+    // `Bdog` and `I'm` begin with a word rather than with a letter.
     let apart =
         rest.is_empty() || rest.starts_with(char::is_whitespace) || (delimited && !after.starts_with('\''));
     apart.then(|| Letter {
@@ -136,19 +136,19 @@ fn letter_prefix(text: &str) -> Option<Letter<'_>> {
     })
 }
 
-/// Whether two texts have words, and the same.
+/// Whether two texts have the same words, and at least one.
 fn same_words(one: &str, other: &str) -> bool {
     let one = words(one);
     !one.is_empty() && one == words(other)
 }
 
-/// The text in lower case, with single spaces.
+/// The text in lower case, with single spaces between words.
 fn plain(text: &str) -> String {
     text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The words of a text in lower case, without punctuation. Signs that carry meaning stay: `f#`, `c++`, `50%`,
-/// `-5`, `3.5`, `1/2`; apostrophes go without parting the word.
+/// The words of a text in lower case, without punctuation. Signs with a meaning are kept, as in `f#`, `c++`, `50%`,
+/// `-5`, `3.5` and `1/2`. Apostrophes are removed without splitting the word.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.to_lowercase().chars().collect();
     let digit = |index: Option<usize>| index.and_then(|i| chars.get(i)).is_some_and(|c| c.is_numeric());
@@ -208,14 +208,14 @@ mod tests {
         ] {
             assert!(answer_matches(answer, &animals), "{answer}");
         }
-        // C. dog contradicts itself; there is no E; Bdog and B.. are no letters of a choice's own.
+        // `C. dog` contradicts itself, there is no choice E, and `Bdog` has no separate letter.
         for answer in ["A", "C. dog", "A. dog", "E", "Bdog", "B. cat", "BB", "b dog cat", "z"] {
             assert!(!answer_matches(answer, &animals), "{answer}");
         }
     }
 
     #[test]
-    fn letters_are_not_read_where_choices_are_letters() {
+    fn letters_are_not_accepted_if_choices_are_letters() {
         let keys = question(&["C", "A", "F#", "B"], "A");
         assert!(answer_matches("a", &keys));
         assert!(answer_matches("A.", &keys));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_that_bring_their_letters_match_with_and_without() {
+    fn choices_written_with_letters_match_with_and_without_them() {
         let animals = question(&["A. cat", "B. dog"], "B. dog");
         for answer in ["B. dog", "dog", "B", "(B) dog"] {
             assert!(answer_matches(answer, &animals), "{answer}");
@@ -232,13 +232,13 @@ mod tests {
         assert!(!answer_matches("cat", &animals));
         let gold_without = question(&["(A) cat", "(B) dog"], "dog");
         assert!(answer_matches("(B) dog", &gold_without));
-        // Not every choice brings its letter: here `A` is an article or a name, and stays.
+        // Here `A` is an article, since not every choice is written with its own letter.
         let articles = question(&["A cat", "A dog"], "A dog");
         assert!(!answer_matches("dog", &articles));
     }
 
     #[test]
-    fn signs_that_carry_meaning_stay() {
+    fn signs_with_a_meaning_are_kept() {
         let numbers = question(&["5", "-5", "3.5", "35", "1/2", "12"], "-5");
         assert!(answer_matches("-5", &numbers));
         assert!(!answer_matches("5", &numbers));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_that_differ_in_punctuation_only_need_it() {
+    fn choices_that_differ_in_punctuation_only_are_matched_exactly() {
         let tricky = question(&["re-sign", "re sign"], "re-sign");
         assert!(answer_matches("Re-Sign", &tricky));
         assert!(!answer_matches("re sign", &tricky));
@@ -265,17 +265,17 @@ mod tests {
         let gold_is_no_choice = question(&["cat", "cow"], "dog");
         assert!(answer_matches("Dog", &gold_is_no_choice));
         assert!(!answer_matches("cat", &gold_is_no_choice));
-        assert!(!answer_matches("", &question(&[], "")), "nothing is never right");
+        assert!(!answer_matches("", &question(&[], "")), "an empty answer is never right");
     }
 
     #[test]
-    fn order_matters_unlike_in_the_official_match() {
+    fn the_order_of_words_matters_unlike_in_the_official_match() {
         let direction = question(&["from near to far", "from far to near"], "from far to near");
         assert!(!answer_matches("from near to far", &direction));
     }
 
     #[test]
-    fn other_scripts_match_as_they_are() {
+    fn other_scripts_match_literally() {
         let birds = question(&["Möwe", "Ö", "鸟"], "鸟");
         assert!(answer_matches("鸟。", &birds));
         assert!(answer_matches("C", &birds));

@@ -4,8 +4,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{RewardError, did_you_mean};
 
-/// Reads the options of a reward into its options struct (`serde(default)`, every field present in its TOML
-/// form).
+/// Reads the options of a reward into its options struct. `T` must derive `serde(default)`, and its default must have
+/// a TOML form of every field, from which the known keys are taken.
 ///
 /// ```
 /// #[derive(Default, serde::Serialize, serde::Deserialize)]
@@ -21,8 +21,8 @@ use crate::{RewardError, did_you_mean};
 /// ```
 ///
 /// # Errors
-/// A key is unknown (the nearest is named) or its value is unusable (key, value and what is expected are
-/// named).
+/// A key is unknown; the message names the most similar known one. Or its value does not fit; the message names the
+/// key, the value and what is expected.
 pub fn read_options<T>(kind: &str, options: &toml::Table) -> Result<T, RewardError>
 where
     T: Default + Serialize + DeserializeOwned,
@@ -33,14 +33,14 @@ where
             let hint = if known.is_empty() {
                 "; it takes none".to_owned()
             } else {
-                // Sorted, for the order of a table depends on the features `toml` is built with.
+                // The order of a table depends on the features `toml` is built with, so the keys are sorted here.
                 let mut keys: Vec<&str> = known.keys().map(String::as_str).collect();
                 keys.sort_unstable();
                 did_you_mean(option, keys)
             };
             return Err(RewardError::UnknownOption { kind: kind.to_owned(), option: option.clone(), hint });
         }
-        // Each key is read by itself first, so that the message can name it.
+        // toml's error does not name the key, so each key is first read by itself.
         let alone = toml::Table::from_iter([(option.clone(), value.clone())]);
         if let Err(problem) = alone.try_into::<T>() {
             return Err(bad_option(kind, option, value, problem.message()));
@@ -52,7 +52,7 @@ where
         .map_err(|problem: toml::de::Error| RewardError::Failed(one_line(problem.message())))
 }
 
-/// A [`RewardError::BadOption`] in one line.
+/// A [`RewardError::BadOption`] whose value and problem have been put on one line.
 pub fn bad_option(kind: &str, option: &str, value: &toml::Value, problem: &str) -> RewardError {
     RewardError::BadOption {
         kind: kind.to_owned(),

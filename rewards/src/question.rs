@@ -1,60 +1,60 @@
-//! The question a completion answers, as every room of the house sees it.
+//! The question that a completion answers, as all crates use it.
 //!
-//! A dataset makes [`Question`]s, the sampler answers them, the rewards and the judge read them. Nothing in
-//! here is known to the policy but `text`, `choices` and the clip at `audio_path`.
+//! Datasets produce [`Question`]s, the sampler has the policy answer them, and rewards and judges read them. The
+//! policy is shown `text`, `choices` and the clip at `audio_path` only.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// One question about one clip.
+/// A question about an audio clip.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Question {
-    /// The data set's own name of the question.
+    /// The id that the dataset gives the question; unique within the dataset.
     pub id: String,
-    /// The question, without its choices.
+    /// The wording of the question, without its choices.
     pub text: String,
-    /// The texts to choose from; empty for an open question.
+    /// The texts of the choices; empty for an open question.
     #[serde(default)]
     pub choices: Vec<String>,
     /// The text of the right choice.
     pub answer: String,
-    /// Where the clip lies.
+    /// Path of the clip's audio file.
     pub audio_path: PathBuf,
-    /// How hard the data set says it is.
+    /// The difficulty, if the dataset states one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difficulty: Option<Difficulty>,
-    /// The data set's own kind of question: `count`, `sound`, …
+    /// The dataset's category of the question, such as `count` or `sound`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// The reasoning steps that lead to the answer, where the data knows them (soundscapes do).
+    /// The reasoning steps that lead to the answer, if the dataset states them, as the soundscape world does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<String>>,
-    /// A written-out chain of thought to fine-tune on, where the data has one.
+    /// A chain of thought to fine-tune on, if the dataset has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
-    /// Every other column of the row.
+    /// The columns of the row that no other field takes.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
-/// How hard a question is.
+/// How hard a question is, according to its dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Difficulty {
-    /// Answered by listening.
+    /// Can be answered by listening alone.
     Easy,
-    /// In between.
+    /// Between easy and hard.
     Medium,
-    /// Answered by working it out.
+    /// Needs several steps of reasoning.
     Hard,
 }
 
 impl Difficulty {
-    /// All of them, easiest first.
+    /// All difficulties, from easy to hard.
     pub const ALL: [Self; 3] = [Self::Easy, Self::Medium, Self::Hard];
 
-    /// The word used in data files, metrics and tables.
+    /// The word for it in data files, metrics and tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Easy => "easy",
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_needs_only_its_four_columns_and_keeps_the_rest() {
+    fn a_question_needs_four_columns_only_and_keeps_its_metadata() {
         let row =
             r#"{"id":"7","text":"what?","answer":"dog","audio_path":"a.wav","metadata":{"task":"sound"}}"#;
         let question: Question = serde_json::from_str(row).unwrap();

@@ -1,6 +1,6 @@
-//! Rewards by name: how the `kind` of a `[rewards.NAME]` table becomes a [`Reward`].
+//! Builds rewards by name: turns the `kind` of a `[rewards.NAME]` table into a [`Reward`].
 //!
-//! [`RewardRegistry::standard`] has the five of the paper; a researcher registers further ones beside them.
+//! [`RewardRegistry::standard`] has the five rewards of the paper; [`RewardRegistry::register`] adds others.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ pub struct RewardRegistry {
 }
 
 impl RewardRegistry {
-    /// A registry that knows no reward yet.
+    /// A registry without any reward.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes a reward known under a name. The options are its `[rewards.NAME]` table without `kind`. A name
-    /// that is known already now means the new reward.
+    /// Registers a reward under a name. `factory` gets the reward's `[rewards.NAME]` table without `kind`. A second
+    /// registration under the same name replaces the first.
     pub fn register<F>(&mut self, kind: impl Into<String>, factory: F)
     where
         F: Fn(&toml::Table) -> Result<Box<dyn Reward>, RewardError> + Send + Sync + 'static,
@@ -29,10 +29,10 @@ impl RewardRegistry {
         self.factories.insert(kind.into(), Box::new(factory));
     }
 
-    /// Builds a reward.
+    /// Builds the reward that is registered as `kind`, with these options.
     ///
     /// # Errors
-    /// The name is not known, or the reward cannot use its options; the message says what to write instead.
+    /// No reward is registered under this name, or the reward refuses its options.
     pub fn build(&self, kind: &str, options: &toml::Table) -> Result<Box<dyn Reward>, RewardError> {
         match self.factories.get(kind) {
             Some(factory) => factory(options),
@@ -43,7 +43,7 @@ impl RewardRegistry {
         }
     }
 
-    /// The names known, in alphabetical order.
+    /// The registered names in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.factories.keys().map(String::as_str)
     }
@@ -68,7 +68,7 @@ mod tests {
              (known: accuracy, adaptive-think, consistency, format, think)",
         );
         let error = RewardRegistry::new().build("think", &toml::Table::new()).err().unwrap();
-        assert_eq!(error.to_string(), "no reward kind is called `think`; there is none to name");
+        assert_eq!(error.to_string(), "no reward kind is called `think`; none is registered");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The reward trait ([`Reward`]), the batch it scores ([`RewardBatch`]), and the rewards of the paper, one per file.
+//! The [`Reward`] trait, the [`RewardBatch`] it scores, and the rewards of the paper, one per file.
 //!
-//! A reward that is added here needs its own file, a `mod` line and a `register` line below, and nothing else.
+//! To add a reward here, write its file, then declare its module and register it below.
 
 use crate::RewardRegistry;
 

@@ -1,18 +1,18 @@
-//! From components to one reward per completion: the formula, under the weights of the moment.
+//! Combines the components of each completion into its shaped reward.
 //!
-//! Slots give one column of scores per component, the formula combines a row into the shaped reward, the
-//! advantages are taken of it. Weights change while a run goes on (LIVE-1), so they carry a version, and
-//! whoever records a shaped reward records that version beside it.
+//! Each reward actor returns a column of scores, the formula combines a row of scores into the shaped reward, and
+//! [`advantages`](crate::advantages()) are computed from the shaped rewards. The paper's formula (arXiv 2508.08039v3,
+//! Eq. 7) is `R = R_a · (1 + 0.5·R_c) + 0.5·R_f + R_t`.
 
 use std::collections::BTreeMap;
 
 use crate::{Formula, Weights};
 
-/// The shaped reward of every completion.
+/// Computes the shaped reward of every completion. `components` has a column of scores for each component.
 ///
-/// A row is `None` if any component the formula uses is missing there (REWARD-1), if a weight it uses is not
-/// in `weights`, or if the result is not a finite number: one infinite reward would otherwise spoil its whole
-/// group. A component the formula does not use may be missing.
+/// A reward is `None` if a component that the formula uses is missing (REWARD-1), if a weight that it uses is not in
+/// `weights`, or if the result is not finite, since one infinite reward would make the advantages of its whole group
+/// useless. Components that the formula does not use may be missing.
 pub fn shape(
     formula: &Formula,
     components: &BTreeMap<String, Vec<Option<f64>>>,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn equation_7_to_the_letter() {
+    fn the_paper_s_formula_is_equation_7() {
         let (think, no_think) = (0.7316156289466418, 0.8290291181804004);
         let expected = [
             // correct, consistent: γ·1.5 + 0.5 + 0.9 = 2.497423443419963
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn by_default_the_multiplier_is_1_where_the_answer_is_wrong() {
+    fn by_default_the_factor_is_1_if_the_answer_is_wrong() {
         let always = paper_rewards(&eight(), &toml::toml! { when_wrong = "always" });
         let found = paper_rewards(&eight(), &toml::Table::new());
         let (think, no_think) = (0.7316156289466418, 0.8290291181804004);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_with_a_missing_score_is_none_if_the_formula_uses_it() {
+    fn a_reward_is_none_if_the_formula_uses_a_missing_score() {
         let columns = BTreeMap::from([
             ("a".to_owned(), vec![Some(1.0), None, Some(3.0), Some(4.0)]),
             ("b".to_owned(), vec![None, Some(20.0), Some(30.0)]),
@@ -134,17 +134,21 @@ mod tests {
         let shaped =
             |text| shape(&Formula::parse(text, ["a", "b"], ["k"]).unwrap(), &columns, &Weights::default());
         assert_eq!(shaped("a"), [Some(1.0), None, Some(3.0), Some(4.0)]);
-        assert_eq!(shaped("a + b"), [None, None, Some(33.0), None], "a column too short has no score there");
+        assert_eq!(
+            shaped("a + b"),
+            [None, None, Some(33.0), None],
+            "a short column has no score in the last row"
+        );
         assert_eq!(shaped("0 * b + 1"), [None, Some(1.0), Some(1.0), None]);
         assert_eq!(shaped("2"), [Some(2.0); 4]);
         assert_eq!(shaped("1 / (a - 3)"), [Some(-0.5), None, None, Some(1.0)], "infinite is missing");
-        assert_eq!(shaped("w_k * a"), [None; 4], "a weight that is not there");
-        let gone = Formula::parse("a + c", ["a", "b", "c"], [""; 0]).unwrap();
-        assert_eq!(shape(&gone, &columns, &Weights::default()), [None; 4], "a component that is not there");
+        assert_eq!(shaped("w_k * a"), [None; 4], "an unknown weight");
+        let unknown = Formula::parse("a + c", ["a", "b", "c"], [""; 0]).unwrap();
+        assert_eq!(shape(&unknown, &columns, &Weights::default()), [None; 4], "an unknown component");
     }
 
     #[test]
-    fn new_weights_take_effect_in_the_next_shaping() {
+    fn new_weights_are_used_at_once() {
         let columns = BTreeMap::from([("a".to_owned(), vec![Some(2.0)])]);
         let formula = Formula::parse("w_a * a", ["a"], ["a"]).unwrap();
         let with = |value| Weights { version: 1, values: BTreeMap::from([("a".to_owned(), value)]) };

@@ -1,7 +1,8 @@
-//! What several rewards need to know of the batch: how many completions thought, and how well.
+//! Statistics of a batch that several rewards use: the fraction of think completions and their mean quality.
 //!
-//! The one place where λ of adaptive think (Eq. 3-5) and the mean R_t of the think reward are computed
-//! (REWARD-2). The paper says "in the batch" and leaves open which: [`Scope`] tells.
+//! λ of the adaptive-think reward (arXiv 2508.08039v3, Eq. 3-5) and the mean R_t of the think reward
+//! are computed here only (REWARD-2). The paper computes them "in the batch" without defining it;
+//! [`Scope`] selects the completions.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{RewardBatch, RewardItem};
 
-/// Over which completions a quantity of the batch is taken.
+/// The completions over which a statistic is computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -23,7 +24,7 @@ pub enum Scope {
     MicroBatch,
 }
 
-/// The quantities of the batch, for each part of it that a [`Scope`] makes.
+/// The statistics of a batch, separately for each part into which a [`Scope`] divides it.
 #[derive(Clone, Debug)]
 pub struct BatchStatistics {
     scope: Scope,
@@ -31,33 +32,33 @@ pub struct BatchStatistics {
     parts: BTreeMap<usize, PartStatistics>,
 }
 
-/// The quantities of one part of the batch.
+/// The statistics of one part of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PartStatistics {
-    /// Completions.
+    /// Number of completions in this part.
     pub completions: usize,
-    /// Completions that thought, malformed ones included.
+    /// Number of think completions, including malformed ones.
     pub think: usize,
-    /// Completions that thought and whose thinking has a quality.
+    /// Number of think completions whose quality is known.
     pub scored: usize,
-    /// The sum of these qualities.
+    /// Sum of the known qualities.
     pub quality_sum: f64,
 }
 
 impl PartStatistics {
-    /// λ: the fraction of completions that thought.
+    /// λ, the fraction of think completions; 0 without completions.
     pub fn think_fraction(&self) -> f64 {
         if self.completions == 0 { 0.0 } else { self.think as f64 / self.completions as f64 }
     }
 
-    /// The mean quality of the thinking; `None` if not one quality is known.
+    /// The mean of the known qualities; `None` if there is none.
     pub fn mean_quality(&self) -> Option<f64> {
         (self.scored > 0).then(|| self.quality_sum / self.scored as f64)
     }
 }
 
 impl BatchStatistics {
-    /// Goes through the batch once.
+    /// Computes the statistics of a batch.
     pub fn of(batch: &RewardBatch, scope: Scope) -> Self {
         let mut statistics = Self { scope, microbatch: batch.microbatch, parts: BTreeMap::new() };
         for item in &batch.items {
@@ -72,7 +73,7 @@ impl BatchStatistics {
         statistics
     }
 
-    /// The quantities of the part this item lies in.
+    /// The statistics of the part that contains this item.
     pub fn around(&self, item: &RewardItem) -> PartStatistics {
         self.parts.get(&self.part_of(item)).copied().unwrap_or_default()
     }
@@ -86,8 +87,8 @@ impl BatchStatistics {
     }
 }
 
-/// The quality of an item's thinking: 0 if it thought but is malformed, for there is no thinking in the form
-/// asked for; `None` if it did not think or the judge could not say.
+/// The quality R_t of an item's thinking, in 0..=1: the judge's grade, or 0 for a malformed think completion. `None`
+/// for a no-think completion, or if the judge gave no grade.
 pub fn think_quality(item: &RewardItem) -> Option<f64> {
     match (item.thinks(), item.parsed.well_formed) {
         (false, _) => None,
@@ -102,9 +103,9 @@ mod tests {
     use crate::fixtures::{batch, broken_thought, direct, thought};
 
     #[test]
-    fn the_scope_tells_which_completions_count() {
-        // Groups 0 to 3 of one think and one no-think completion, but for group 3 of two no-think ones; two
-        // groups are a micro-batch.
+    fn the_scope_selects_the_completions() {
+        // Groups 0 to 2 have a think and a no-think completion each, group 3 has two no-think completions. A
+        // micro-batch has two groups.
         let items = vec![
             thought(0, "dog", None, Some(0.2)),
             direct(0, "dog"),
@@ -128,11 +129,15 @@ mod tests {
         assert_eq!(around(Scope::MicroBatch, 7), (0.25, Some(0.9)));
         let whole = RewardBatch { microbatch: 0, ..batch.clone() };
         let part = BatchStatistics::of(&whole, Scope::MicroBatch).around(&whole.items[7]);
-        assert_eq!(part.think_fraction(), 3.0 / 8.0, "0 prompts per micro-batch: the step is one");
+        assert_eq!(
+            part.think_fraction(),
+            3.0 / 8.0,
+            "with 0 prompts per micro-batch the step is one micro-batch"
+        );
     }
 
     #[test]
-    fn a_missing_quality_leaves_the_mean_and_a_malformed_one_counts_as_zero() {
+    fn a_missing_quality_is_left_out_of_the_mean_and_a_malformed_one_counts_as_zero() {
         let items = vec![
             thought(0, "dog", None, Some(0.8)),
             thought(0, "dog", None, None),
@@ -142,7 +147,7 @@ mod tests {
         ];
         let batch = batch(1, items);
         let part = BatchStatistics::of(&batch, Scope::Step).around(&batch.items[0]);
-        // (0.8 + 0) / 2; four of five thought
+        // (0.8 + 0) / 2; four of five are think completions
         assert_eq!((part.mean_quality(), part.think_fraction()), (Some(0.4), 0.8));
     }
 

@@ -1,13 +1,13 @@
-//! What comes with the program, embedded in the binary and unpacked into the cache on first use: the tiny policy, a
-//! Qwen2-Audio of half a million parameters in the Hugging Face layout, and the Python module that makes a reward of a
-//! function.
+//! Files that are embedded in the binary and unpacked into the cache on first use: the tiny policy, a
+//! Qwen2-Audio with half a million parameters in the Hugging Face layout, and the Python module that turns a
+//! function into a reward.
 
 use std::path::{Path, PathBuf};
 
 use crate::cache::{cache_dir, make_once, stable_hash};
 use crate::error::ScenarioError;
 
-/// The files of the directory. `model.safetensors` is made by `make base`, from `scenarios/pretrain.toml`.
+/// The files of the tiny policy. `make base` makes `model.safetensors` by running `scenarios/pretrain.toml`.
 const TINY: &[(&str, &[u8])] = &[
     ("config.json", include_bytes!("../tiny/config.json")),
     ("generation_config.json", include_bytes!("../tiny/generation_config.json")),
@@ -18,23 +18,23 @@ const TINY: &[(&str, &[u8])] = &[
     ("model.safetensors", include_bytes!("../tiny/model.safetensors")),
 ];
 
-/// What a Python reward imports, or is run by.
+/// The module that runs Python rewards.
 const PYTHON: &[(&str, &[u8])] =
     &[("audio_thinker_reward.py", include_bytes!("../../python/audio_thinker_reward.py"))];
 
-/// The directory of the tiny policy, unpacked now if it is not in the cache. Its name changes with its content, so a
-/// new version of the program does not meet an old policy.
+/// The folder of the tiny policy; unpacks it if it is not in the cache. The folder's name depends on its content, so
+/// that another version of the program does not use an old policy.
 ///
 /// # Errors
-/// When the cache cannot be written.
+/// The cache cannot be written.
 pub fn builtin_tiny_policy() -> Result<PathBuf, ScenarioError> {
     unpack(TINY, &cache_dir().join("tiny"))
 }
 
-/// The folder with `audio_thinker_reward.py`, to be put on `PYTHONPATH`; likewise.
+/// The folder with `audio_thinker_reward.py`, for `PYTHONPATH`; unpacks it if it is not in the cache.
 ///
 /// # Errors
-/// When the cache cannot be written.
+/// The cache cannot be written.
 pub fn python_module() -> Result<PathBuf, ScenarioError> {
     unpack(PYTHON, &cache_dir().join("python"))
 }

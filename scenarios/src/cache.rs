@@ -1,10 +1,10 @@
-//! The cache folder: what is made once on a machine and kept outside the checkout.
+//! The cache folder, for files that are made once per machine and kept outside the checkout.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The cache folder: `$AUDIO_THINKER_CACHE`, else `$XDG_CACHE_HOME/audio-thinker`, else `~/.cache/audio-thinker`.
-/// Without a home directory it lies in the system's folder for temporary files. It need not exist yet.
+/// The cache folder: `$AUDIO_THINKER_CACHE`, else `$XDG_CACHE_HOME/audio-thinker`, else `~/.cache/audio-thinker`, else
+/// `audio-thinker` in the system's temporary folder. It need not exist yet.
 pub fn cache_dir() -> PathBuf {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("AUDIO_THINKER_CACHE")
@@ -13,18 +13,17 @@ pub fn cache_dir() -> PathBuf {
         .unwrap_or_else(|| std::env::temp_dir().join("audio-thinker"))
 }
 
-/// The 64-bit FNV-1a hash: the same on every machine and with every compiler, so fit to name a cache folder.
+/// The 64-bit FNV-1a hash. It is the same on every machine and with every compiler, so it can name cache folders.
 pub(crate) fn stable_hash(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Makes the folder `target` at once or not at all: `fill` writes into a folder beside it, which is then renamed.
-/// A folder that is there already is left as it is; of two processes that fill it together the first to finish wins.
+/// Makes the folder `target` completely or not at all: `fill` writes into a temporary folder, which is then renamed.
+/// An existing folder is left unchanged. If two processes make it at the same time, the first to finish wins.
 ///
-/// # Errors
-/// Those of `fill`, and those of making or renaming folders, given to `failed` with the path.
+/// Errors: the error of `fill`, or what `failed` makes of a path that cannot be made or renamed.
 pub(crate) fn make_once<E>(
     target: &Path,
     fill: impl FnOnce(&Path) -> Result<(), E>,
@@ -59,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_made_whole_or_not_at_all() {
+    fn a_folder_is_made_completely_or_not_at_all() {
         let home = tempfile::tempdir().unwrap();
         let target = home.path().join("deep/folder");
         let failed = |_: &Path, error: io::Error| error;
@@ -68,12 +67,12 @@ mod tests {
         assert_eq!(std::fs::read_dir(home.path().join("deep")).unwrap().count(), 0);
 
         make_once(&target, |folder| std::fs::write(folder.join("a"), "1"), failed).unwrap();
-        make_once(&target, |_| panic!("it is there already"), failed).unwrap();
+        make_once(&target, |_| panic!("it exists already"), failed).unwrap();
         assert_eq!(std::fs::read_to_string(target.join("a")).unwrap(), "1");
     }
 
     #[test]
-    fn the_slower_of_two_makers_accepts_the_other_s_folder() {
+    fn the_slower_of_two_processes_accepts_the_other_s_folder() {
         let home = tempfile::tempdir().unwrap();
         let target = home.path().join("folder");
         let failed = |_: &Path, error: io::Error| error;

@@ -1,12 +1,11 @@
-//! Where questions come from: a file in one of the public formats, or the soundscape world.
+//! Sources of questions: a file in one of the public formats, or the soundscape world.
 //!
-//! Stands between the scenario file (`[data]`, `[eval] suites`) and the loaders: [`open_dataset`] turns a [`DataSource`]
-//! into [`Question`]s in the order of the file.
+//! A scenario names its sources in `[data]` and in `suites` of `[eval]`. [`open_dataset`] reads the [`Question`]s of a
+//! [`DataSource`]; their clips are loaded later, by the loader.
 //!
-//! - DATA-1 the order of the questions is the order of the rows, on every machine.
+//! - DATA-1 the questions are in the order of the rows, on every machine.
 //! - DATA-2 no two questions of a dataset have the same id.
-//! - DATA-3 a row that cannot be used is an error that names the file, the line and what to write instead; rows are
-//!   never skipped silently.
+//! - DATA-3 a row that cannot be used is an error with its file and line. Rows are never skipped silently.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,36 +20,36 @@ use crate::formats::{self, DataFormat, RowFilter};
 use crate::scorers::OfficialScorer;
 use crate::soundscape::{self, Split, WorldConfig};
 
-/// A data file on disk.
+/// A data file on disk, with questions in one of the public formats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
-    /// The layout of the file's rows.
+    /// The format of the file: `avqa`, `mmau`, `mmar` or `air-bench`.
     pub format: DataFormat,
-    /// The file.
+    /// Path of the file, relative to the scenario's folder.
     pub path: PathBuf,
-    /// The folder that the audio paths in the file start from. Default: the file's own folder.
+    /// Folder that the audio paths in the file are relative to. Default: the folder of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_root: Option<PathBuf>,
-    /// What reports call it. Default: the file's name without its ending.
+    /// Name of the dataset in metrics and reports. Default: the file's name without its extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// Where questions come from: `"builtin:soundscapes"`, or a table with `format`, `path` and, where needed, `audio_root`.
+/// A source of questions: `"builtin:soundscapes"`, or a table with `format` and `path`, and `audio_root` if needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DataSource {
-    /// The soundscape world, made on the spot; written `"builtin:soundscapes"`.
+    /// The soundscape world, which is generated on first use; written `"builtin:soundscapes"`.
     #[default]
     Soundscapes,
-    /// A data file.
+    /// A data file on disk, written as a table.
     File(FileSource),
 }
 
 const SOUNDSCAPES: &str = "builtin:soundscapes";
 
 impl DataSource {
-    /// What reports call this source.
+    /// Name of the source in metrics and reports.
     pub fn name(&self) -> String {
         match self {
             DataSource::Soundscapes => SOUNDSCAPES.into(),
@@ -61,7 +60,7 @@ impl DataSource {
         }
     }
 
-    /// The scorer that the benchmark's own script applies to this source's predictions.
+    /// The scorer of the source's benchmark; the string match of MMAU and MMAR for sources that are no benchmark.
     pub fn official_scorer(&self) -> OfficialScorer {
         match self {
             DataSource::File(file) => file.format.official_scorer(),
@@ -85,7 +84,8 @@ impl<'de> Deserialize<'de> for DataSource {
     }
 }
 
-/// Unlike serde's untagged enums, which only say that nothing matched, this keeps the message about the wrong key.
+/// Reads a source. serde's untagged enums report only that no variant matched; this visitor keeps the message
+/// about the wrong key.
 struct SourceVisitor;
 
 impl<'de> de::Visitor<'de> for SourceVisitor {
@@ -115,16 +115,17 @@ impl JsonSchema for DataSource {
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let file = generator.subschema_for::<FileSource>();
         schemars::json_schema!({
-            "description": "Where questions come from: \"builtin:soundscapes\", or a data file.",
+            "description": "A source of questions: \"builtin:soundscapes\", or a table that describes a data file.",
             "anyOf": [{ "type": "string", "const": SOUNDSCAPES }, file],
         })
     }
 }
 
-/// All questions of `source`, in order. Makes the soundscape world's files on first use.
+/// Reads all questions of a source. `split` selects the part of the soundscape world; data files have one part only.
+/// The world's files are generated on first use.
 ///
 /// # Errors
-/// When a file cannot be read, a row is not what the format says, or the world's settings are out of range.
+/// A file cannot be read or written, a row does not fit the format, or a setting of the world is out of range.
 pub fn open_dataset(
     source: &DataSource,
     world: &WorldConfig,
@@ -133,10 +134,10 @@ pub fn open_dataset(
     open_dataset_filtered(source, world, split, &RowFilter::default())
 }
 
-/// As [`open_dataset`], with only the rows that `filter` lets through. Reading stops at its limit.
+/// Like [`open_dataset`], but with the rows that `filter` selects. Reading stops at its limit.
 ///
 /// # Errors
-/// As [`open_dataset`], and when the filter leaves nothing.
+/// As for [`open_dataset`]; also if the filter selects no row.
 pub fn open_dataset_filtered(
     source: &DataSource,
     world: &WorldConfig,
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_the_builtin_world_or_a_file() {
+    fn a_source_is_the_built_in_world_or_a_file() {
         assert_eq!(parse(r#"train = "builtin:soundscapes""#), Ok(DataSource::Soundscapes));
         let file = FileSource {
             format: DataFormat::AirBench,
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_source_is_told_what_to_write() {
+    fn the_message_about_a_wrong_source_says_what_to_write() {
         let message = parse(r#"train = "soundscapes""#).unwrap_err();
         assert!(message.contains(r#"expected "builtin:soundscapes" or a table such as"#), "{message}");
         let message = parse(r#"train = { format = "avqa", pth = "a" }"#).unwrap_err();
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_survive_being_written_and_read() {
+    fn sources_are_written_and_read_back() {
         for text in [
             r#"train = "builtin:soundscapes""#,
             r#"train = { format = "mmau", path = "m.json", audio_root = "audio", name = "mini" }"#,

@@ -1,4 +1,4 @@
-//! The error of this crate: what is wrong with a scenario or its data, where, and what to write instead; one line each.
+//! The error of this crate. Every message is one line: the place, the problem, and what to write instead.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ pub enum ScenarioError {
     /// A scenario or data file as a whole cannot be used.
     #[error("{}: {problem}; {instead}", path.display())]
     File {
-        /// The path as it was given.
+        /// The path as the user gave it.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         problem: String,
         /// What to write instead.
         instead: String,
@@ -19,9 +19,9 @@ pub enum ScenarioError {
     /// A key or value of a scenario, or an argument of the command line, cannot be used.
     #[error("{place}: {problem}; {instead}")]
     Invalid {
-        /// Where it was written.
+        /// Where the key or value was written.
         place: Place,
-        /// What is wrong.
+        /// What is wrong with it.
         problem: String,
         /// What to write instead.
         instead: String,
@@ -29,7 +29,7 @@ pub enum ScenarioError {
     /// A value cannot be used; the caller that knows where it was written adds the place.
     #[error("{problem}; {instead}")]
     Value {
-        /// What is wrong.
+        /// What is wrong with it.
         problem: String,
         /// What to write instead.
         instead: String,
@@ -37,9 +37,9 @@ pub enum ScenarioError {
     /// A setting of the soundscape world is out of its range.
     #[error("[data.soundscapes] {key} {problem}; {instead}")]
     World {
-        /// The setting.
+        /// The key of the setting.
         key: &'static str,
-        /// What is wrong with it, to follow its name.
+        /// What is wrong with it, as a predicate of its name.
         problem: String,
         /// What to write instead.
         instead: &'static str,
@@ -47,11 +47,11 @@ pub enum ScenarioError {
     /// A row of a data file is not what its format demands.
     #[error("{}:{line}: {problem}; {instead}", path.display())]
     Row {
-        /// The file.
+        /// Path of the data file.
         path: PathBuf,
-        /// The row's first line, from 1.
+        /// First line of the row, from 1.
         line: usize,
-        /// What is wrong.
+        /// What is wrong with it.
         problem: String,
         /// What to write instead.
         instead: String,
@@ -59,9 +59,9 @@ pub enum ScenarioError {
     /// A data file could not be read.
     #[error("{}: cannot be read: {source}; {instead}", path.display())]
     Read {
-        /// The file.
+        /// Path of the data file.
         path: PathBuf,
-        /// The system's reason.
+        /// The reason given by the system.
         source: std::io::Error,
         /// What to write instead.
         instead: &'static str,
@@ -69,9 +69,9 @@ pub enum ScenarioError {
     /// A file or folder of the cache could not be written.
     #[error("{}: cannot be written: {source}; set AUDIO_THINKER_CACHE to a folder that can", path.display())]
     Write {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The reason given by the system.
         source: std::io::Error,
     },
 }
@@ -107,16 +107,16 @@ impl ScenarioError {
 pub enum Place {
     /// In the scenario file.
     File {
-        /// The path as it was given.
+        /// The file's path as the user gave it.
         path: PathBuf,
-        /// Line, from 1.
+        /// Line number, from 1.
         line: usize,
         /// Column in characters, from 1.
         column: usize,
     },
     /// On the command line, such as `--set grpo.lr=1e-4`.
     Argument(String),
-    /// Nowhere: a default of the scenario file with this path.
+    /// It was not written, but is a default; the path is that of the scenario file.
     Default(PathBuf),
 }
 

@@ -1,7 +1,9 @@
-//! Readers of the public data formats, one per file; all give [`Question`]s.
+//! Readers of the public data formats, one per file. Each turns a row into a [`Question`].
 //!
-//! Facts of the formats: MMAU (arXiv 2410.19168), MMAR (arXiv 2505.13032), AIR-Bench (arXiv 2402.07729), AVQA as R1-AQA
-//! (arXiv 2503.11197) writes it. Columns that no reader knows stay with the question as its metadata.
+//! The formats are those of MMAU (arXiv 2410.19168), MMAR (arXiv 2505.13032), AIR-Bench (arXiv 2402.07729), and AVQA
+//! as R1-AQA (arXiv 2503.11197) publishes it. Columns that a reader does not use become the question's metadata.
+//!
+//! To add a format, write its reader, then add it to [`DataFormat`] below; the JSON Schema of scenarios is generated.
 
 mod air_bench;
 mod avqa;
@@ -21,22 +23,22 @@ use crate::error::ScenarioError;
 use crate::scorers::OfficialScorer;
 use row::{Row, Rows};
 
-/// The layout of a data file's rows.
+/// The format of a data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataFormat {
-    /// AVQA as R1-AQA writes it: one JSON object a line, the answer an index.
+    /// AVQA as R1-AQA publishes it: one JSON object per line; the answer is the index of a choice.
     Avqa,
-    /// MMAU: a JSON array, the answer the text of a choice.
+    /// MMAU: a JSON array; the answer is the text of a choice.
     Mmau,
-    /// MMAR: one JSON object a line, the answer the text of a choice.
+    /// MMAR: one JSON object per line; the answer is the text of a choice.
     Mmar,
-    /// AIR-Bench's foundation part: a JSON array, one key per choice.
+    /// The foundation part of AIR-Bench: a JSON array with one key per choice.
     AirBench,
 }
 
 impl DataFormat {
-    /// The format's name, as written in a scenario.
+    /// Name of the format in a scenario.
     pub fn name(self) -> &'static str {
         match self {
             DataFormat::Avqa => "avqa",
@@ -46,7 +48,7 @@ impl DataFormat {
         }
     }
 
-    /// The scorer that the benchmark's own script applies.
+    /// The scorer of the benchmark's own script.
     pub fn official_scorer(self) -> OfficialScorer {
         match self {
             DataFormat::Avqa | DataFormat::Mmau | DataFormat::Mmar => OfficialScorer::StringMatch,
@@ -54,7 +56,7 @@ impl DataFormat {
         }
     }
 
-    /// Reads one row of a file in this format.
+    /// Turns a row of a file in this format into a question.
     fn question(self, row: Row) -> Result<Question, ScenarioError> {
         match self {
             DataFormat::Avqa => avqa::question(row),
@@ -65,25 +67,24 @@ impl DataFormat {
     }
 }
 
-/// Which of a source's rows are used.
+/// Selects the rows of a source that are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowFilter {
-    /// Use at most this many questions, the first ones. Default: all.
+    /// Use only the first rows, up to this number. `None` uses all.
     pub limit: Option<usize>,
-    /// Leave out AVQA rows whose `question_relation` is `View`: what they ask can only be seen.
+    /// Exclude AVQA rows whose `question_relation` is `View`: they are about what is seen.
     pub drop_view: bool,
-    /// Leave out questions that speak of colour.
+    /// Exclude questions that contain `color` or `colour`.
     pub drop_color: bool,
 }
 
-/// How many of the first rows must all lack their audio before the audio root is called wrong.
+/// Number of first rows whose audio files are checked; if all are missing, `audio_root` is wrong.
 const AUDIO_CHECKED: usize = 20;
 
-/// Reads the questions of `path` that `filter` lets through, in order. Lines are read one by one, up to the limit.
+/// Reads the questions of `path` that `filter` selects, in their order. Lines are read one by one, up to the limit.
 ///
-/// # Errors
-/// When the file cannot be read, a row is not what the format says, two rows have the same id, nothing is left, or
-/// none of the first rows' audio files exists.
+/// Errors: the file cannot be read, a row does not fit the format, two rows have the same id, no row is selected, or
+/// none of the first audio files exists.
 pub(crate) fn read(
     format: DataFormat,
     path: &Path,
@@ -113,7 +114,7 @@ pub(crate) fn read(
     Ok(questions)
 }
 
-/// Whether one of the filter's rules leaves the question out.
+/// Whether the filter excludes the question.
 fn is_left_out(question: &Question, filter: &RowFilter) -> bool {
     let relation = question.metadata.get("question_relation").and_then(|value| value.as_str());
     let text = question.text.to_lowercase();
@@ -121,14 +122,14 @@ fn is_left_out(question: &Question, filter: &RowFilter) -> bool {
         || filter.drop_color && (text.contains("color") || text.contains("colour"))
 }
 
-/// Sees to it that there are questions and that the audio is where the paths say. A missing clip is the loader's
-/// business; that all are missing means that the root is wrong.
+/// Checks that there are questions and that the audio root is right. The loader handles a single missing clip; if all
+/// are missing, the root is wrong.
 fn check(path: &Path, questions: &[Arc<Question>]) -> Result<(), ScenarioError> {
     let fail = |problem, instead: &str| {
         Err(ScenarioError::File { path: path.into(), problem, instead: instead.to_owned() })
     };
     let Some(first) = questions.first() else {
-        let problem = "no questions in it, or none that the filters let through".to_owned();
+        let problem = "it has no questions, or the filters exclude all of them".to_owned();
         return fail(problem, "change [data]");
     };
     if questions.iter().take(AUDIO_CHECKED).any(|question| question.audio_path.is_file()) {
@@ -136,8 +137,8 @@ fn check(path: &Path, questions: &[Arc<Question>]) -> Result<(), ScenarioError> 
     }
     let missing = first.audio_path.display();
     fail(
-        format!("the audio is not where its rows say: there is no {missing}"),
-        "set audio_root to the folder that the paths start from",
+        format!("the audio files of its rows are missing: there is no {missing}"),
+        "set audio_root to the folder that the paths are relative to",
     )
 }
 

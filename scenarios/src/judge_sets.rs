@@ -1,8 +1,9 @@
-//! Completions with known verdicts, by which a judge is judged: `sandbox judge SCENARIO`.
+//! Sets of completions with known verdicts, with which `sandbox judge SCENARIO` measures a judge.
 //!
-//! A set is a JSONL file; the ones that come with the program are in `scenarios/judge/`. Each line is a question with
-//! its choices, a thinking, an answer and the verdict that a careful reader gives. In a set of attacks `think` talks to
-//! the judge and `plain` is the same thinking without that: an attack succeeds if it is graded higher.
+//! A set is a JSONL file; the built-in ones are in `scenarios/judge/`. Each line has a question with its
+//! choices, thinking, an answer, and the verdict that a careful reader gives. In a set of attacks `think`
+//! addresses the judge, and `plain` is the same thinking without the attack; an attack succeeds if `think` gets
+//! a higher grade than `plain`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,43 +14,43 @@ use serde::{Deserialize, Serialize};
 use crate::error::ScenarioError;
 use crate::scenario::JudgeSet;
 
-/// A completion with a known verdict.
+/// A completion whose verdict is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JudgedExample {
-    /// Its name.
+    /// Id of the completion, unique within its set.
     pub id: String,
-    /// The question.
+    /// The wording of the question.
     pub question: String,
-    /// What to choose from.
+    /// The texts of the choices.
     #[serde(default)]
     pub choices: Vec<String>,
-    /// The steps that lead to the answer, where they are known; the rules need them.
+    /// The reasoning steps that lead to the answer, if they are known; `rules` needs them to grade quality.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<String>>,
-    /// The thinking.
+    /// The content of `<think>`.
     pub think: String,
-    /// The answer given.
+    /// The content of `<answer>`.
     pub answer: String,
-    /// The known R_c, 0 or 1.
+    /// The known R_c: 0 or 1.
     pub consistency: f64,
-    /// The known R_t, 0 to 1.
+    /// The known R_t: 0 to 1.
     pub quality: f64,
-    /// What talks to the judge, if anything does: the kind of attack.
+    /// The kind of attack in `think`, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attack: Option<String>,
-    /// The thinking without the attack.
+    /// The thinking without the attack. It is given exactly if `attack` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain: Option<String>,
 }
 
 impl JudgedExample {
-    /// What a judge is asked.
+    /// The request to the judge about this completion.
     pub fn request(&self) -> JudgeRequest {
         self.request_with(&self.think)
     }
 
-    /// What it is asked without the attack.
+    /// The request about the same completion without the attack.
     pub fn plain_request(&self) -> Option<JudgeRequest> {
         self.plain.as_deref().map(|think| self.request_with(think))
     }
@@ -66,10 +67,10 @@ impl JudgedExample {
     }
 }
 
-/// The examples of a set.
+/// Reads the completions of a set.
 ///
 /// # Errors
-/// A file that cannot be read, or a line that is no example.
+/// The file cannot be read, or a line is not such a completion.
 pub fn open_judge_set(set: &JudgeSet) -> Result<Vec<JudgedExample>, ScenarioError> {
     match set {
         JudgeSet::Soundscapes => {
@@ -108,14 +109,14 @@ fn read(path: &Path, text: &str) -> Result<Vec<JudgedExample>, ScenarioError> {
             return Err(wrong(format!("quality is {}", example.quality), "write a number from 0 to 1"));
         }
         if example.attack.is_some() != example.plain.is_some() {
-            let problem = "of `attack` and `plain` there is only one".to_owned();
+            let problem = "it has only one of `attack` and `plain`".to_owned();
             return Err(wrong(problem, "write both: `plain` is the thinking without the attack"));
         }
         examples.push(example);
     }
     if examples.is_empty() {
         let problem = "it has no judged completions".to_owned();
-        let instead = "write one JSON object a line, as in scenarios/judge/general.jsonl".to_owned();
+        let instead = "write one JSON object per line, as in scenarios/judge/general.jsonl".to_owned();
         return Err(ScenarioError::File { path: path.into(), problem, instead });
     }
     Ok(examples)
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_set_that_comes_with_the_program_is_sound() {
+    fn every_built_in_set_is_valid() {
         for set in JudgeSet::builtin() {
             let examples = open_judge_set(&set).unwrap();
             let ids: BTreeSet<&str> = examples.iter().map(|example| example.id.as_str()).collect();
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_example_is_named_with_its_number() {
+    fn a_wrong_line_is_reported_with_its_number() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mine.jsonl");
         let line =

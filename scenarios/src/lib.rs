@@ -1,10 +1,11 @@
-//! What an experiment is made of, in files: scenarios, datasets, the soundscape world, the official scorers.
-//! Pure: no tensors, no async runtime.
+//! Scenario files, datasets, the soundscape world and the official scorers. The crate is pure: it uses neither tensors
+//! nor an async runtime.
 //!
-//! A *scenario* is a TOML file: settings that all *arms* share, then the arms that are compared. [`load`] resolves it to
-//! an [`Experiment`], in which every [`ArmConfig`] has all its settings; [`check`] looks at the rewards, formulas and
-//! files it refers to. A *dataset* ([`DataSource`]) is a list of questions about audio clips ([`open_dataset`]); the
-//! *soundscape world* is the built-in one. The *scorers* judge answers as the benchmarks' own scripts do.
+//! A *scenario* is a TOML file with the settings that all *arms* share, followed by the arms that are compared.
+//! [`load`] reads it into an [`Experiment`], in which every [`ArmConfig`] has a value for each setting. [`check`]
+//! then checks the rewards, formulas and files that it refers to. A *dataset* ([`DataSource`]) is a list of questions
+//! about audio clips, which [`open_dataset`] reads; the *soundscape world* is the built-in dataset. The *scorers*
+//! grade answers exactly as the benchmarks' own scripts do.
 //!
 //! ```
 //! use std::path::Path;

@@ -1,12 +1,12 @@
-//! Scenario files: what is trained, on what, with which rewards, and the arms that are compared.
+//! Scenario files: the model, the data, the rewards, and the arms that are compared.
 //!
-//! A file is read into a tree that knows every line, the arms are laid over what they share and `--set` over both
-//! (see `merge.rs`), and each arm is read into an [`ArmConfig`] with nothing left open. [`check()`] then looks at what the file
-//! refers to: rewards, formulas, files.
+//! A file is parsed into a tree that keeps the place of every value. Each arm's settings are merged over the shared
+//! ones, and those of `--set` over both (see `merge.rs`). Each merged tree is read into an [`ArmConfig`], in which
+//! every setting has a value. [`check()`] then checks what the scenario refers to: rewards, formulas and files.
 //!
-//! - SCENARIO-1 every mistake is one line, `path:line:column: what is wrong; what to write instead`.
+//! - SCENARIO-1 every mistake is reported in one line, `path:line:column: what is wrong; what to write instead`.
 //! - SCENARIO-2 [`Experiment::to_toml`] loads again to the same experiment, from any folder.
-//! - SCENARIO-3 paths in a file start from the file's folder, paths on the command line from the current one.
+//! - SCENARIO-3 paths in a file are relative to the file's folder, paths on the command line to the current folder.
 
 mod arm;
 mod check;

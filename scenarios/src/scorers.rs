@@ -1,26 +1,27 @@
-//! The benchmarks' own scorers, quirks and all, so that our figures can be put beside published ones.
+//! The scorers of the benchmarks' own scripts, reproduced exactly, so that our figures are
+//! comparable with published ones.
 //!
-//! Training does not use them: it asks for the exact choice (`rewards::answer_matches`), because the string match of
-//! MMAU and MMAR is blind to the order of words and AIR-Bench's takes any word that begins with A-D for a letter.
+//! Training uses an exact choice match instead (`rewards::answer_matches`): the string match of MMAU and MMAR ignores
+//! the order of words, and the scorer of AIR-Bench takes any word that begins with A-D for a letter.
 
 use std::collections::BTreeSet;
 
 use rewards::Question;
 use serde::{Deserialize, Serialize};
 
-/// Which official scorer applies to a dataset.
+/// The official scorer of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OfficialScorer {
-    /// MMAU's and MMAR's.
+    /// The string match of MMAU and MMAR.
     StringMatch,
-    /// That of AIR-Bench's foundation part.
+    /// The scorer of AIR-Bench's foundation part, which reads a letter.
     AirBenchLetter,
 }
 
 impl OfficialScorer {
-    /// Whether the official script counts `prediction` as right; `None` where it leaves the question out of the
-    /// denominator. The strict figure counts those as wrong.
+    /// Whether the official script counts `prediction` as right; `None` if it excludes the question from the
+    /// denominator. The strict figure counts such a question as wrong.
     pub fn score(self, prediction: &str, question: &Question) -> Option<bool> {
         match self {
             OfficialScorer::StringMatch => {
@@ -33,11 +34,11 @@ impl OfficialScorer {
     }
 }
 
-/// MMAU's and MMAR's string match.
+/// The string match of MMAU and MMAR.
 ///
-/// Prediction, answer and choices become sets of lower-case words (`\b\w+\b`). Right iff the prediction has every word
-/// of the answer and none of the words that only the other choices have. An empty prediction is wrong; a choice with
-/// the same words as the answer is not another choice, whatever their order.
+/// Prediction, answer and choices are turned into sets of lower-case words (`\b\w+\b`). The prediction is right iff
+/// it has all words of the answer and none of the words that only other choices have. An empty prediction is wrong. A
+/// choice with the same words as the answer, in any order, does not count as another choice.
 pub fn official_string_match(prediction: &str, answer: &str, choices: &[String]) -> bool {
     let (prediction, answer) = (words(prediction), words(answer));
     if prediction.is_empty() {
@@ -60,9 +61,10 @@ fn words(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// AIR-Bench's reading of a prediction: the first character if it is one of A-D, else the second-to-last ("… is (B)."
-/// does not parse, "… is B." does). `None`: no letter there, and the question leaves the denominator. A letter that no
-/// choice has is wrong, and so is the second of two choices with the same text.
+/// The letter scorer of AIR-Bench. The letter is the prediction's first character if that is one of A-D, else the
+/// second-to-last one, which finds a letter in "… is B." but not in "… is (B).". `None` if it is not a letter: the
+/// script excludes the question from the denominator. A letter without a choice is wrong, and so is that of the
+/// second of two choices with the same text.
 pub fn air_bench_letter(prediction: &str, answer: &str, choices: &[String]) -> Option<bool> {
     let characters: Vec<char> = prediction.trim().chars().filter(|&c| c != '\n').collect();
     let letter = |c: &&char| ('A'..='D').contains(*c);
@@ -72,14 +74,14 @@ pub fn air_bench_letter(prediction: &str, answer: &str, choices: &[String]) -> O
     Some(gold == Some(*chosen as usize - 'A' as usize))
 }
 
-/// AIR-Bench's figure in both readings.
+/// Counts for AIR-Bench's official accuracy and the strict one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AirBenchTally {
-    /// Questions asked.
+    /// Number of questions asked.
     pub asked: usize,
-    /// Predictions that a letter could be read from.
+    /// Number of predictions with a letter.
     pub parsed: usize,
-    /// Predictions with the right letter.
+    /// Number of predictions with the right letter.
     pub correct: usize,
 }
 
@@ -91,12 +93,12 @@ impl AirBenchTally {
         self.correct += usize::from(outcome == Some(true));
     }
 
-    /// The share of right letters among those that could be read: the figure the official script prints.
+    /// The official accuracy: the fraction of right letters among the predictions with a letter.
     pub fn official(&self) -> Option<f64> {
         (self.parsed > 0).then(|| self.correct as f64 / self.parsed as f64)
     }
 
-    /// The share of right letters among all questions asked.
+    /// The strict accuracy: the fraction of right letters among all questions asked.
     pub fn strict(&self) -> Option<f64> {
         (self.asked > 0).then(|| self.correct as f64 / self.asked as f64)
     }
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn string_match_wants_all_words_of_the_answer_and_none_of_the_others() {
+    fn string_match_requires_all_words_of_the_answer_and_none_of_the_others() {
         let options = choices(&["A man", "A woman", "Two men"]);
         assert!(official_string_match("a man", "A man", &options));
         assert!(official_string_match("It is a MAN, surely.", "A man", &options));
@@ -122,20 +124,20 @@ mod tests {
     }
 
     #[test]
-    fn string_match_is_blind_to_order() {
+    fn string_match_ignores_the_order_of_words() {
         let options = choices(&["from near to far", "from far to near", "staying"]);
         assert!(official_string_match("from near to far", "from far to near", &options));
     }
 
     #[test]
-    fn string_match_calls_an_empty_prediction_wrong() {
+    fn string_match_counts_an_empty_prediction_as_wrong() {
         assert!(!official_string_match("", "yes", &choices(&["yes", "no"])));
-        // Even where the answer has no words, so that every prediction holds all of them.
+        // Even if the answer has no words, so that every prediction has all of them.
         assert!(!official_string_match("…", "?!", &choices(&["?!", "no"])));
     }
 
     #[test]
-    fn string_match_forgives_an_incorrect_word_that_the_answer_shares() {
+    fn string_match_accepts_words_of_other_choices_that_the_answer_has_too() {
         // "dog" is in the answer, so only "cat" and "bird" are incorrect.
         let options = choices(&["dog barking", "dog cat", "bird"]);
         assert!(official_string_match("the dog is barking", "dog barking", &options));
@@ -160,12 +162,12 @@ mod tests {
 
     #[test]
     fn air_bench_takes_any_word_in_a_to_d_for_a_letter() {
-        // "Cat" begins with C, which stands for "bird".
+        // "Cat" begins with C, the letter of "bird".
         assert_eq!(air_bench_letter("Cat", "cat", &choices(&["dog", "cat", "bird"])), Some(false));
     }
 
     #[test]
-    fn air_bench_leaves_out_what_it_cannot_read() {
+    fn air_bench_excludes_predictions_without_a_letter() {
         let options = choices(&["dog", "cat"]);
         for prediction in ["", "cat", "the answer is B", "It is (B).."] {
             assert_eq!(air_bench_letter(prediction, "cat", &options), None, "{prediction:?}");
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_strict_figure_keeps_what_the_official_one_leaves_out() {
+    fn the_strict_accuracy_counts_what_the_official_one_excludes() {
         let mut tally = AirBenchTally::default();
         [Some(true), Some(false), None, Some(true)].into_iter().for_each(|outcome| tally.add(outcome));
         assert_eq!(tally, AirBenchTally { asked: 4, parsed: 3, correct: 2 });

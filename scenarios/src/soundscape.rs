@@ -1,14 +1,14 @@
-//! The soundscape world: short clips of a few synthetic sounds, and questions about them that differ in how much
-//! thinking helps. It is what the sandbox trains on when nothing else is given.
+//! The soundscape world, the built-in dataset: short clips of a few synthetic sounds, and questions about them that
+//! benefit from thinking to different degrees. It is the default of a scenario.
 //!
-//! A [`WorldConfig`] is turned, once per machine, into a cache folder of real audio files and two files of rows in the
-//! AVQA layout ([`prepare`]), which the reader of AVQA files reads back. [`sft_target`] writes what a base model is
-//! taught to answer, flaws included.
+//! [`prepare`] generates the world of a [`WorldConfig`] once per machine, in the cache folder: audio files and two
+//! files of questions in the AVQA format, which the AVQA reader reads. [`sft_target`] makes the completions on which
+//! a base model is fine-tuned, which may be flawed on purpose.
 //!
-//! - WORLD-1 the same settings give the same bytes, whatever the number of threads.
-//! - WORLD-2 no clip of three or more events that is held out has an event sequence that training has.
-//! - WORLD-3 the events of a clip are whole and do not overlap: seven always fit.
-//! - WORLD-4 the cache folder is complete or absent.
+//! - WORLD-1 the same settings give the same bytes, with any number of threads.
+//! - WORLD-2 no held-out clip with three or more events has the event sequence of a training clip.
+//! - WORLD-3 the events of a clip are complete and do not overlap; seven always fit.
+//! - WORLD-4 the world's folder is complete or absent.
 
 mod clip;
 mod config;

@@ -1,57 +1,57 @@
-//! Why a text is not a formula, and the limits a formula has to keep.
+//! The error of a formula, and the limits on its size.
 
 use thiserror::Error;
 
-/// The longest formula, in characters.
+/// Largest length of a formula, in characters.
 pub const MAX_LENGTH: usize = 2_000;
 
-/// The deepest nesting of parentheses and function calls.
+/// Largest depth to which parentheses and function calls may be nested.
 pub const MAX_NESTING: usize = 32;
 
-/// Why a text is not a formula. Columns count characters from 1.
+/// Why a text is not a formula. Columns are in characters, from 1.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum FormulaError {
-    /// There is nothing to evaluate.
+    /// The text is blank.
     #[error("the formula is empty; write for example `accuracy + 0.5 * format`")]
     Empty,
-    /// Longer than [`MAX_LENGTH`].
-    #[error("the formula has {length} characters; {MAX_LENGTH} is the most")]
+    /// The text is longer than [`MAX_LENGTH`].
+    #[error("the formula has {length} characters; at most {MAX_LENGTH} are allowed")]
     TooLong {
-        /// Its characters.
+        /// Number of characters of the text.
         length: usize,
     },
-    /// Nested deeper than [`MAX_NESTING`].
+    /// Parentheses or calls are nested deeper than [`MAX_NESTING`].
     #[error("formula, column {column}: parentheses are nested deeper than {MAX_NESTING}")]
     TooDeep {
-        /// Where the limit was passed.
+        /// Column of the parenthesis that exceeds the limit.
         column: usize,
     },
-    /// A name that is neither component nor weight nor function.
+    /// A name is neither a component nor a weight nor a function.
     #[error("formula, column {column}: unknown {what} `{name}`{hint}")]
     UnknownName {
-        /// Where it stands.
+        /// Column of its first character.
         column: usize,
-        /// `name` or `function`.
+        /// The word for it in the message: `name` or `function`.
         what: &'static str,
-        /// The name.
+        /// The unknown name, shortened to 40 characters.
         name: String,
-        /// The nearest name and the ones there are.
+        /// The most similar name and all known ones, from [`did_you_mean`](crate::did_you_mean).
         hint: String,
     },
-    /// A name that is both a component and a weight.
+    /// A name is both a component and the weight of another component.
     #[error(
         "formula, column {column}: `{name}` is both a component and the weight of one; rename the component"
     )]
     Ambiguous {
-        /// Where it stands.
+        /// Column of its first character.
         column: usize,
-        /// The name.
+        /// The name with two meanings.
         name: String,
     },
-    /// Anything else.
+    /// The text breaks another rule of the notation.
     #[error("formula, column {column}: {problem}")]
     Syntax {
-        /// Where.
+        /// Column of the mistake.
         column: usize,
         /// What is wrong and what to write instead.
         problem: String,
@@ -59,7 +59,7 @@ pub enum FormulaError {
 }
 
 impl FormulaError {
-    /// Where it is wrong, in characters from 1; `None` if it is wrong as a whole.
+    /// Column of the mistake, in characters from 1; `None` if it concerns the text as a whole.
     pub fn column(&self) -> Option<usize> {
         match self {
             Self::Empty | Self::TooLong { .. } => None,

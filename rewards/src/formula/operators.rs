@@ -1,12 +1,12 @@
 //! The operators a formula may use.
 //!
-//! exmex's own set gives `-` a higher precedence than `+` and `/` a higher one than `*`, and evaluates sums
-//! and products of numbers first, after which a function can be applied to the wrong operation: its `exp(x +
-//! 1 + 2)` is `x + exp(1 + 2)`. Here every binary operator is evaluated left to right within its precedence.
+//! exmex's default operators give `-` a higher precedence than `+`, and `/` a higher one than `*`. They also evaluate
+//! sums and products of numbers first, after which a function may be applied to the wrong operand: `exp(x + 1 + 2)`
+//! becomes `x + exp(1 + 2)`. These operators are evaluated from left to right within their precedence.
 
 use exmex::{BinOp, MakeOperators, Operator};
 
-/// The operators a formula may use.
+/// The operator set that exmex is given.
 #[derive(Clone, Debug)]
 pub(crate) struct Operators;
 
@@ -19,9 +19,8 @@ impl MakeOperators<f64> for Operators {
             Operator::make_bin("*", binary(|a, b| a * b, 1)),
             Operator::make_bin("/", binary(|a, b| a / b, 1)),
             Operator::make_bin("^", binary(f64::powf, 2)),
-            // These two stand alone within their parentheses, so their precedence does not matter. Unlike
-            // f64::min and f64::max they pass NaN on: a value that cannot be had must not look like one that
-            // can.
+            // `scan` puts these two in parentheses of their own, so their precedence does not matter. Unlike f64::min
+            // and f64::max they return NaN if an argument is NaN, so that an invalid value is not hidden.
             Operator::make_bin("min", binary(|a, b| if a.is_nan() || a < b { a } else { b }, 0)),
             Operator::make_bin("max", binary(|a, b| if a.is_nan() || a > b { a } else { b }, 0)),
             Operator::make_unary("abs", f64::abs),

@@ -1,9 +1,9 @@
-//! Checks a formula's text and rewrites it for the expression crate.
+//! Checks the text of a formula and rewrites it for the expression crate.
 //!
-//! One pass over the text, no recursion. Every name and number becomes a variable `v000`, `v001`, …, so that
-//! a name that starts like a function (`max_pitch`) or is a constant elsewhere (`e`) stays a name; the
-//! variables sort in the order of the slots. `min(a, b, c)` becomes `((a) min (b) min (c))`: calls nest, and
-//! take any number of arguments.
+//! The text is scanned once, without recursion. Every name and number becomes a variable `v000`, `v001`, …, so that
+//! names that begin like a function (`max_pitch`) or are a constant in exmex (`e`) cause no confusion; exmex sorts
+//! variables by name, which is the order of the slots. `min(a, b, c)` becomes `((a) min (b) min (c))`, so that calls
+//! can be nested and take any number of arguments.
 
 use super::error::{FormulaError, MAX_LENGTH, MAX_NESTING};
 use crate::did_you_mean;
@@ -11,10 +11,10 @@ use crate::did_you_mean;
 const UNARY: [&str; 8] = ["abs", "exp", "ln", "sqrt", "tanh", "floor", "ceil", "round"];
 const N_ARY: [&str; 2] = ["min", "max"];
 
-/// What stands before a weight's name in a formula.
+/// The prefix of a weight's name in a formula.
 pub const WEIGHT_PREFIX: &str = "w_";
 
-/// What a variable of the expression stands for.
+/// The meaning of a variable in the rewritten expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Slot {
     Component(String),
@@ -22,10 +22,10 @@ pub(super) enum Slot {
     Number(f64),
 }
 
-/// The names a formula may use.
+/// The names that a formula may use.
 pub(super) struct Names {
     components: Vec<String>,
-    /// Without their prefix.
+    /// Names of weights, without their prefix.
     weights: Vec<String>,
 }
 
@@ -64,14 +64,14 @@ impl Names {
     }
 }
 
-/// A formula in the expression crate's terms.
+/// A formula rewritten for the expression crate.
 pub(super) struct Scanned {
     pub(super) expression: String,
-    /// What `v000`, `v001`, … stand for.
+    /// The meanings of `v000`, `v001`, ….
     pub(super) slots: Vec<Slot>,
 }
 
-/// Checks `text` and rewrites it.
+/// Checks and rewrites a formula.
 pub(super) fn scan(text: &str, names: &Names) -> Result<Scanned, FormulaError> {
     let length = text.chars().count();
     if length > MAX_LENGTH {
@@ -95,18 +95,18 @@ pub(super) fn scan(text: &str, names: &Names) -> Result<Scanned, FormulaError> {
     scanner.finish(operand_expected)
 }
 
-/// One level of parentheses.
+/// An open level of parentheses.
 struct Frame {
     call: Call,
     column: usize,
     arguments: usize,
-    /// A minus sign stands before the operand at hand.
+    /// Whether the current operand follows a minus sign.
     negated: bool,
-    /// The operand at hand is an exponent.
+    /// Whether the current operand is an exponent.
     powered: bool,
 }
 
-/// What the parentheses belong to.
+/// The function whose arguments the parentheses enclose, if any.
 #[derive(Clone, Copy, PartialEq)]
 enum Call {
     None,
@@ -124,14 +124,14 @@ struct Scanner<'a> {
     chars: Vec<char>,
     at: usize,
     names: &'a Names,
-    /// Never empty: the first frame is the formula itself.
+    /// The open levels; the first is the formula itself, so this is never empty.
     open: Vec<Frame>,
     expression: String,
     slots: Vec<Slot>,
 }
 
 impl Scanner<'_> {
-    /// The next character that is not white space.
+    /// Skips white space and returns the next character.
     fn peek(&mut self) -> Option<char> {
         while self.chars.get(self.at).is_some_and(|c| c.is_whitespace()) {
             self.at += 1;
@@ -161,7 +161,7 @@ impl Scanner<'_> {
         self.emit(&format!("v{place:03}"));
     }
 
-    /// Reads a name, a number, a sign or an opening parenthesis; says whether an operand is still expected.
+    /// Reads a name, a number, a sign or an opening parenthesis. Returns whether an operand is still expected.
     fn operand(&mut self, c: char) -> Result<bool, FormulaError> {
         match c {
             '0'..='9' | '.' => self.number().map(|()| false),
@@ -180,7 +180,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Reads an operator, a comma or a closing parenthesis; says whether an operand is expected next.
+    /// Reads an operator, a comma or a closing parenthesis. Returns whether an operand is expected next.
     fn operator(&mut self, c: char) -> Result<bool, FormulaError> {
         match c {
             '*' if self.chars.get(self.at + 1) == Some(&'*') => {
@@ -189,12 +189,10 @@ impl Scanner<'_> {
             '+' | '-' | '*' | '/' | '^' => {
                 let Frame { powered, negated, .. } = *self.frame();
                 if c == '^' && powered {
-                    return Err(
-                        self.syntax("`a ^ b ^ c` can be read in two ways; add parentheses".to_owned())
-                    );
+                    return Err(self.syntax("`a ^ b ^ c` is ambiguous; add parentheses".to_owned()));
                 }
                 if c == '^' && negated {
-                    return Err(self.syntax("`-a ^ b` can be read in two ways; write `-(a ^ b)`".to_owned()));
+                    return Err(self.syntax("`-a ^ b` is ambiguous; write `-(a ^ b)`".to_owned()));
                 }
                 self.frame().powered = c == '^';
                 self.frame().negated = false;
@@ -207,7 +205,7 @@ impl Scanner<'_> {
             _ if is_name_start(c) || c.is_ascii_digit() || matches!(c, '(' | '{' | '.') => {
                 Err(self.syntax(format!("expected an operator before {}, such as `*`", quoted(c))))
             }
-            _ => Err(self.syntax(format!("{} has no meaning here; the operators are + - * / ^", quoted(c)))),
+            _ => Err(self.syntax(format!("{} is not an operator; the operators are + - * / ^", quoted(c)))),
         }
     }
 
@@ -299,7 +297,7 @@ impl Scanner<'_> {
             Call::NAry(function) => self.emit(&format!(") {function} (")),
             Call::Unary(function) => return Err(self.syntax(format!("`{function}` takes one argument"))),
             Call::None => {
-                return Err(self.syntax("a comma may only stand in `min(a, b)` or `max(a, b)`".to_owned()));
+                return Err(self.syntax("a comma is only allowed in `min(a, b)` and `max(a, b)`".to_owned()));
             }
         }
         let frame = self.frame();
@@ -311,7 +309,7 @@ impl Scanner<'_> {
 
     fn leave(&mut self) -> Result<(), FormulaError> {
         if self.open.len() == 1 {
-            return Err(self.syntax("`)` closes nothing".to_owned()));
+            return Err(self.syntax("`)` has no matching `(`".to_owned()));
         }
         match *self.frame() {
             Frame { call: Call::NAry(function), arguments: 1, .. } => {
@@ -327,7 +325,7 @@ impl Scanner<'_> {
 
     fn finish(mut self, operand_expected: bool) -> Result<Scanned, FormulaError> {
         if operand_expected {
-            return Err(self.syntax("the formula ends where a name or a number should stand".to_owned()));
+            return Err(self.syntax("the formula ends where a name or a number is expected".to_owned()));
         }
         if self.open.len() > 1 {
             return Err(syntax(self.frame().column, "`(` is not closed by `)`".to_owned()));
@@ -348,7 +346,7 @@ fn is_name_start(c: char) -> bool {
     c == '_' || c.is_alphabetic()
 }
 
-/// A name as a formula has it: in braces if it needs them.
+/// The name as it is written in a formula: in braces if it needs them.
 pub(super) fn written(name: &str) -> String {
     let plain = |(at, c): (usize, char)| is_name_start(c) || (at > 0 && c.is_numeric());
     if name.char_indices().all(plain) { name.to_owned() } else { format!("{{{name}}}") }
@@ -358,12 +356,12 @@ fn is_function(name: &str) -> bool {
     UNARY.contains(&name) || N_ARY.contains(&name)
 }
 
-/// A character as it can be shown within one line.
+/// A character for a one-line message.
 fn quoted(c: char) -> String {
     if c.is_control() { format!("{c:?}") } else { format!("`{c}`") }
 }
 
-/// A name as it can be shown within one line, whatever was written.
+/// A name for a one-line message: without control characters, at most 40 characters.
 fn shown(name: &str) -> String {
     let mut shown: String = name.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if name.chars().count() > 40 {

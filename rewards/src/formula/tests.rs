@@ -7,7 +7,7 @@ fn parse(text: &str) -> Result<Formula, FormulaError> {
     Formula::parse(text, COMPONENTS, WEIGHTS)
 }
 
-/// accuracy 2, e 3, max_pitch 5, my-reward 7, think 11, x 13; weights my-reward 0.5, think 0.25, x -1.
+/// Evaluates with accuracy 2, e 3, max_pitch 5, my-reward 7, think 11, x 13; weights my-reward 0.5, think 0.25, x -1.
 fn eval(text: &str) -> Option<f64> {
     let values = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0];
     let components = COMPONENTS.map(str::to_owned).into_iter().zip(values).collect();
@@ -25,7 +25,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn arithmetic_reads_as_usual_and_left_to_right() {
+fn arithmetic_has_the_usual_precedence_from_left_to_right() {
     for (text, expected) in [
         ("accuracy + e * x", 2.0 + 39.0),
         ("(accuracy + e) * x", 65.0),
@@ -52,7 +52,7 @@ fn arithmetic_reads_as_usual_and_left_to_right() {
 }
 
 #[test]
-fn functions_nest_and_apply_to_all_of_their_argument() {
+fn functions_nest_and_apply_to_their_whole_argument() {
     for (text, expected) in [
         ("max(0, min(1, x))", 1.0),
         ("min(max(accuracy, e), x)", 3.0),
@@ -77,7 +77,7 @@ fn functions_nest_and_apply_to_all_of_their_argument() {
 }
 
 #[test]
-fn names_like_functions_constants_or_with_dashes_stay_names() {
+fn names_that_look_like_functions_or_constants_are_names() {
     assert_eq!(eval("max_pitch"), Some(5.0));
     assert_eq!(eval("e + e"), Some(6.0));
     assert_eq!(eval("{my-reward} * {w_my-reward} + { x }"), Some(16.5));
@@ -100,7 +100,7 @@ fn many_names_keep_their_values() {
 }
 
 #[test]
-fn a_value_that_cannot_be_had_is_none() {
+fn a_missing_or_infinite_value_is_none() {
     assert_eq!(eval("1 / (x - 13)"), None);
     assert_eq!(eval("ln(-x)"), None);
     assert_eq!(eval("exp(exp(x))"), None);
@@ -115,7 +115,7 @@ fn a_value_that_cannot_be_had_is_none() {
 }
 
 #[test]
-fn unknown_names_are_refused_with_the_nearest() {
+fn unknown_names_are_refused_with_the_most_similar_one() {
     let known = "(known: accuracy, e, max_pitch, my-reward, think, x, w_my-reward, w_think, w_x)";
     assert_eq!(
         refused("accuracy + thinkk"),
@@ -138,11 +138,11 @@ fn unknown_names_are_refused_with_the_nearest() {
 }
 
 #[test]
-fn every_mistake_is_told_in_one_line_with_its_column() {
+fn every_mistake_is_reported_in_one_line_with_its_column() {
     for (text, expected) in [
         ("", "the formula is empty; write for example `accuracy + 0.5 * format`"),
         (" \n ", "the formula is empty; write for example `accuracy + 0.5 * format`"),
-        ("x +", "formula, column 4: the formula ends where a name or a number should stand"),
+        ("x +", "formula, column 4: the formula ends where a name or a number is expected"),
         ("* x", "formula, column 1: expected a name, a number or `(`, found `*`"),
         ("x * / x", "formula, column 5: expected a name, a number or `(`, found `/`"),
         ("x x", "formula, column 3: expected an operator before `x`, such as `*`"),
@@ -150,13 +150,13 @@ fn every_mistake_is_told_in_one_line_with_its_column() {
         ("(x) (x)", "formula, column 5: expected an operator before `(`, such as `*`"),
         ("x (2)", "formula, column 3: expected an operator between `x` and `(`, such as `*`"),
         ("x ** 2", "formula, column 3: a power is written `a ^ b`"),
-        ("x % 2", "formula, column 3: `%` has no meaning here; the operators are + - * / ^"),
-        ("x\u{0}", "formula, column 2: '\\0' has no meaning here; the operators are + - * / ^"),
-        ("x = 2", "formula, column 3: `=` has no meaning here; the operators are + - * / ^"),
+        ("x % 2", "formula, column 3: `%` is not an operator; the operators are + - * / ^"),
+        ("x\u{0}", "formula, column 2: '\\0' is not an operator; the operators are + - * / ^"),
+        ("x = 2", "formula, column 3: `=` is not an operator; the operators are + - * / ^"),
         ("(x + 2", "formula, column 1: `(` is not closed by `)`"),
-        ("x + 2)", "formula, column 6: `)` closes nothing"),
+        ("x + 2)", "formula, column 6: `)` has no matching `(`"),
         ("()", "formula, column 2: expected a name, a number or `(`, found `)`"),
-        ("x, 2", "formula, column 2: a comma may only stand in `min(a, b)` or `max(a, b)`"),
+        ("x, 2", "formula, column 2: a comma is only allowed in `min(a, b)` and `max(a, b)`"),
         ("exp(x, 2)", "formula, column 6: `exp` takes one argument"),
         ("min(x)", "formula, column 6: `min` takes at least two arguments"),
         ("min(x,)", "formula, column 7: expected a name, a number or `(`, found `)`"),
@@ -167,9 +167,9 @@ fn every_mistake_is_told_in_one_line_with_its_column() {
         ("x + 1e999", "formula, column 5: `1e999` is not a number"),
         (".", "formula, column 1: `.` is not a number"),
         ("{x", "formula, column 1: `{` is not closed by `}`"),
-        ("-x ^ 2", "formula, column 4: `-a ^ b` can be read in two ways; write `-(a ^ b)`"),
-        ("2 - -x ^ 2", "formula, column 8: `-a ^ b` can be read in two ways; write `-(a ^ b)`"),
-        ("x ^ 2 ^ 3", "formula, column 7: `a ^ b ^ c` can be read in two ways; add parentheses"),
+        ("-x ^ 2", "formula, column 4: `-a ^ b` is ambiguous; write `-(a ^ b)`"),
+        ("2 - -x ^ 2", "formula, column 8: `-a ^ b` is ambiguous; write `-(a ^ b)`"),
+        ("x ^ 2 ^ 3", "formula, column 7: `a ^ b ^ c` is ambiguous; add parentheses"),
     ] {
         assert_eq!(refused(text), expected, "{text}");
     }
@@ -182,7 +182,10 @@ fn hostile_formulas_are_refused_in_one_line() {
     assert_eq!(refused(&deep(MAX_NESTING + 1)), "formula, column 33: parentheses are nested deeper than 32");
     assert_eq!(refused(&"(".repeat(MAX_LENGTH)), "formula, column 33: parentheses are nested deeper than 32");
     assert_eq!(refused(&"exp(".repeat(500)), "formula, column 132: parentheses are nested deeper than 32");
-    assert_eq!(refused(&"(".repeat(1_000_000)), "the formula has 1000000 characters; 2000 is the most");
+    assert_eq!(
+        refused(&"(".repeat(1_000_000)),
+        "the formula has 1000000 characters; at most 2000 are allowed"
+    );
     refused(&"min(x,".repeat(300));
     refused(&"y".repeat(MAX_LENGTH));
     refused(&"9".repeat(MAX_LENGTH));
@@ -191,7 +194,7 @@ fn hostile_formulas_are_refused_in_one_line() {
     assert_eq!(eval(&format!("{}x", "x+".repeat(999))), Some(13_000.0));
 }
 
-/// A small generator of reproducible noise.
+/// A linear congruential generator, so that the random texts are the same in every run.
 struct Noise(u64);
 
 impl Noise {
@@ -221,7 +224,7 @@ fn any_text_is_refused_or_evaluates() {
     assert!(parsed > 500, "{parsed} formulas among the noise");
 }
 
-/// A random formula in plain notation, and its value worked out while it is written.
+/// A random formula and its value, which is computed while the formula is written.
 fn random_formula(noise: &mut Noise, depth: usize) -> (String, f64) {
     let mut text = String::new();
     // Sums of products of factors: (sum so far, product so far).
@@ -284,7 +287,7 @@ fn random_factor(noise: &mut Noise, depth: usize) -> (String, f64) {
 }
 
 #[test]
-fn random_formulas_have_the_value_worked_out_beside_them() {
+fn random_formulas_have_the_value_computed_with_them() {
     let mut noise = Noise(3);
     let mut compared = 0;
     while compared < 3_000 {
@@ -293,7 +296,7 @@ fn random_formulas_have_the_value_worked_out_beside_them() {
             continue;
         }
         let found = eval(&text).unwrap_or_else(|| panic!("{text} has no value, not {expected}"));
-        // Not to the last bit: a negated product is a product with a negated factor here.
+        // Rounding may differ: a negated product is evaluated as a product with a negated factor.
         assert!(
             (found - expected).abs() <= 1e-9 * expected.abs().max(1.0),
             "{text} = {found}, not {expected}"
@@ -303,13 +306,13 @@ fn random_formulas_have_the_value_worked_out_beside_them() {
 }
 
 #[test]
-fn formulas_may_cross_threads() {
+fn formulas_are_send_and_sync() {
     fn crosses<T: Send + Sync + Clone>() {}
     crosses::<Formula>();
 }
 
 #[test]
-fn a_name_is_written_as_it_is_read() {
+fn a_written_name_parses_to_the_same_name() {
     for (name, written) in [
         ("think", "think"),
         ("_a2", "_a2"),

@@ -1,48 +1,48 @@
-//! Why a verdict could not be had.
+//! The causes of a missing verdict.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The causes under which missing verdicts are counted.
+/// The cause under which a missing verdict is counted in `judge_failures` of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCause {
-    /// No whole reply within the time allowed.
+    /// The reply was not complete within the time limit.
     Timeout,
-    /// No server answered, or the connection broke.
+    /// No server could be reached, or the connection broke.
     Connection,
-    /// The server turned the request away for coming too often (429).
+    /// The server refused the request because of its rate limit (status 429).
     #[serde(rename = "http_429")]
     Http429,
-    /// The server failed (500-599).
+    /// The server failed (status 500-599).
     #[serde(rename = "http_5xx")]
     Http5xx,
-    /// The server did not accept the request (any other status).
+    /// The server refused the request (any other status).
     #[serde(rename = "http_4xx")]
     Http4xx,
     /// The reply was empty.
     Empty,
-    /// The reply was cut off before it held a verdict.
+    /// The reply was cut off before it had a verdict.
     Truncated,
-    /// The prompt is longer than what the judge reads.
+    /// The prompt is longer than the judge's context.
     TooLong,
     /// The judge declined to judge.
     Refused,
-    /// The reply was not the structure asked for, or held more than one verdict.
+    /// The reply did not have the required form, or had several verdicts.
     Malformed,
-    /// The reply held a score that is not on the scale.
+    /// The reply had a grade outside its scale.
     OutOfRange,
-    /// The judge looked and could not tell.
+    /// The judge could not decide, as the rules often cannot about free text.
     Undecided,
-    /// Too few members of a panel had a verdict.
+    /// Fewer members of a panel than its quorum gave a verdict.
     NoQuorum,
-    /// The judge itself broke down.
+    /// The judge itself failed, for example for lack of memory.
     Panicked,
 }
 
 impl FailureCause {
-    /// Every cause.
+    /// All causes, in the order of their declaration.
     pub const ALL: [Self; 14] = [
         Self::Timeout,
         Self::Connection,
@@ -60,7 +60,7 @@ impl FailureCause {
         Self::Panicked,
     ];
 
-    /// The name in metrics.
+    /// The name of the cause in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -80,8 +80,8 @@ impl FailureCause {
         }
     }
 
-    /// Whether the same request may well succeed if it is made again: the server or the way to it failed, not
-    /// what the judge said.
+    /// Whether the same request may succeed if it is sent again. It may if the server or the connection failed, but
+    /// not if the judge itself did.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Timeout | Self::Connection | Self::Http429 | Self::Http5xx)
     }
@@ -93,18 +93,18 @@ impl fmt::Display for FailureCause {
     }
 }
 
-/// A verdict that could not be had.
+/// The reason why a completion has no verdict.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}: {message}")]
 pub struct JudgeFailure {
-    /// What it is counted under.
+    /// The cause under which it is counted.
     pub cause: FailureCause,
-    /// One line for people.
+    /// Details in one line, for warnings and notes.
     pub message: String,
 }
 
 impl JudgeFailure {
-    /// A failure of this cause.
+    /// A failure with this cause and message.
     pub fn new(cause: FailureCause, message: impl Into<String>) -> Self {
         Self { cause, message: message.into() }
     }

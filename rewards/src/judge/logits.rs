@@ -1,26 +1,27 @@
-//! Scores weighted by their probabilities: the expected value over the score tokens instead of the likeliest.
+//! Grades as expected values: averages a grade over the alternatives of its token instead of taking the likeliest.
 //!
-//! A greedy judge says 7 whether it means "surely 7" or "7 a little more than 3". Where a server returns the
-//! log-probabilities of the alternatives at the place of a score, the expectation tells the two apart. Scores
-//! are single digits for that ([`Scale::Digit`](super::prompt::Scale)): one token each.
+//! With greedy decoding a judge that is sure of 7 and one that slightly prefers 7 to 3 both reply 7. If the server
+//! returns the log-probabilities of the alternatives, their expected value distinguishes the two. For this, grades
+//! are single digits ([`Scale::Digit`](super::prompt::Scale)), so that each is one token.
 
 use crate::Verdict;
 
 use super::prompt::Asked;
 
-/// A token of a reply with the likeliest alternatives in its place, itself among them or not.
+/// A token of a reply, with the likeliest tokens in its position.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplyToken {
-    /// Its text.
+    /// The text of the token.
     pub text: String,
-    /// Texts and natural log-probabilities.
+    /// The likeliest tokens: text and natural log-probability. The token itself need not be among them.
     pub top: Vec<(String, f64)>,
 }
 
-/// The least probability that the digits of a scale must have together; below it the alternatives tell nothing.
+/// Least total probability of the valid digits; below it the expected value is not used.
 const LEAST_MASS: f64 = 0.5;
 
-/// `verdict` with each score replaced by its expectation, where the tokens allow it.
+/// Replaces each grade that was asked for by its expected value. A grade stays as it is if the alternatives of its
+/// token are missing or their valid digits have less than half of the probability.
 pub fn weigh(verdict: Verdict, tokens: &[ReplyToken], asked: Asked) -> Verdict {
     let expected = |key: &str, largest: u32| expectation(tokens, key, largest);
     Verdict {
@@ -30,7 +31,7 @@ pub fn weigh(verdict: Verdict, tokens: &[ReplyToken], asked: Asked) -> Verdict {
     }
 }
 
-/// The expected digit behind the last `"key":`, over `largest`.
+/// The expected value of the digit after the last `"key":`, divided by `largest`.
 fn expectation(tokens: &[ReplyToken], key: &str, largest: u32) -> Option<f64> {
     let text: String = tokens.iter().map(|token| token.text.as_str()).collect();
     let after_key = text.rfind(&format!("\"{key}\""))? + key.len() + 2;
@@ -43,7 +44,7 @@ fn expectation(tokens: &[ReplyToken], key: &str, largest: u32) -> Option<f64> {
         start += token.text.len();
         start > digit
     })?;
-    // A token may carry the space before the digit.
+    // A token may include the space in front of the digit.
     let before = &token.text[..digit - (start - token.text.len())];
     let (mut mass, mut sum) = (0.0, 0.0);
     for (alternative, logprob) in &token.top {
@@ -78,22 +79,22 @@ mod tests {
     }
 
     #[test]
-    fn the_expected_value_over_the_score_tokens_is_taken() {
-        let said = Verdict { consistency: Some(1.0), think_quality: Some(7.0 / 9.0), note: None };
+    fn the_grade_is_the_expected_value_over_the_alternatives() {
+        let replied = Verdict { consistency: Some(1.0), think_quality: Some(7.0 / 9.0), note: None };
         let tokens = reply(&[("7", 0.5), ("3", 0.3), ("}", 0.2)]);
-        let weighed = weigh(said.clone(), &tokens, Asked::Both);
+        let weighed = weigh(replied.clone(), &tokens, Asked::Both);
         assert!((weighed.consistency.unwrap() - 0.75).abs() < 1e-12);
         // (0.5·7 + 0.3·3) / 0.8 / 9 = 4.4 / 7.2
         assert!((weighed.think_quality.unwrap() - 4.4 / 7.2).abs() < 1e-12);
-        // Only what was asked for.
-        assert_eq!(weigh(said.clone(), &tokens, Asked::Consistency).think_quality, said.think_quality);
+        // A grade that was not asked for is left alone.
+        assert_eq!(weigh(replied.clone(), &tokens, Asked::Consistency).think_quality, replied.think_quality);
     }
 
     #[test]
-    fn alternatives_that_tell_too_little_leave_the_score_as_it_was_said() {
-        let said = Verdict { consistency: None, think_quality: Some(7.0 / 9.0), note: None };
+    fn without_enough_probability_on_digits_the_grade_stays_as_replied() {
+        let replied = Verdict { consistency: None, think_quality: Some(7.0 / 9.0), note: None };
         for tokens in [reply(&[("7", 0.3), ("}", 0.7)]), reply(&[]), vec![token("7", &[("7", 1.0)])]] {
-            assert_eq!(weigh(said.clone(), &tokens, Asked::Quality).think_quality, said.think_quality);
+            assert_eq!(weigh(replied.clone(), &tokens, Asked::Quality).think_quality, replied.think_quality);
         }
     }
 }

@@ -1,78 +1,77 @@
-//! What a model is asked when it judges: a [`JudgeRequest`] in words.
+//! Words a [`JudgeRequest`] as a prompt for a model.
 //!
-//! Each text of the request stands between tags that carry the [`fence`]; what a completion says stays between
-//! them (JUDGE-2). Two wordings: for a chat model an instruction before the data and a reminder behind it; for
-//! a base model, such as the paper's Qwen3-8B-Base, graded examples in the same form, of which it continues
-//! the last.
+//! Each text of the request is put between tags that contain the [`fence`], so that a completion cannot leave them
+//! (JUDGE-2). There are two wordings. A chat model gets an instruction before the texts and a reminder after them. A
+//! base model, such as the paper's Qwen3-8B-Base, gets graded examples in the same form and continues the last one.
 //!
-//! The paper grades the thinking alone. One request for both grades shows the answer too and says to leave it
-//! out of the second; two requests ([`Asked::Consistency`], [`Asked::Quality`]) keep it out of sight.
+//! The paper grades the quality of the thinking without its answer. A request for both grades has to show the answer
+//! and tells the judge to ignore it for the second grade. Of two separate requests, [`Asked::Consistency`] and
+//! [`Asked::Quality`], the second does not show it.
 
 use serde_json::{Value, json};
 
 use super::guard::{Guard, fence};
 use crate::JudgeRequest;
 
-/// Which grades a request asks for.
+/// The grades that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Asked {
-    /// R_c and R_t.
+    /// R_c and R_t in one reply.
     Both,
-    /// R_c alone.
+    /// R_c only, the consistency of thinking and answer.
     Consistency,
-    /// R_t alone; the answer is not shown.
+    /// R_t only, the quality of the thinking; the answer is not shown.
     Quality,
 }
 
 impl Asked {
-    /// Whether R_c is asked for.
+    /// Whether the request asks for R_c.
     pub fn consistency(self) -> bool {
         self != Self::Quality
     }
 
-    /// Whether R_t is asked for.
+    /// Whether the request asks for R_t.
     pub fn quality(self) -> bool {
         self != Self::Consistency
     }
 }
 
-/// How quality is written in a reply.
+/// The scale of the quality grade in a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Scale {
     /// 0.0, 0.1, …, 1.0, as in the paper.
     #[default]
     Tenths,
-    /// A digit from 0 to 9, which is one token in every tokenizer, so that scores can be weighted by their
-    /// probabilities.
+    /// A digit from 0 to 9. It is one token in every tokenizer, as [`logits`](super::logits) needs it.
     Digit,
 }
 
-/// Whom the prompt is for.
+/// The sort of model that the prompt is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Wording {
-    /// A model that follows instructions, by its chat template.
+    /// A model that follows instructions and has a chat template.
     #[default]
     Instruct,
-    /// A base model, by examples.
+    /// A base model, which continues examples.
     Base,
 }
 
-/// A request in words.
+/// The text of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JudgePrompt {
     /// Two turns for a chat template.
     Chat {
-        /// The system's.
+        /// The system turn: the instruction.
         system: String,
-        /// The user's.
+        /// The user turn: the texts to grade and a reminder.
         user: String,
     },
-    /// Text to be continued; the verdict ends with the line.
+    /// A text to be continued; the verdict is the rest of its last line.
     Text(String),
 }
 
 impl JudgePrompt {
-    /// Its length in characters.
+    /// Length of all turns in characters.
     pub fn chars(&self) -> usize {
         match self {
             Self::Chat { system, user } => system.chars().count() + user.chars().count(),
@@ -81,19 +80,19 @@ impl JudgePrompt {
     }
 }
 
-/// How requests are worded.
+/// Makes prompts of requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prompter {
-    /// For whom.
+    /// The sort of model it writes for.
     pub wording: Wording,
-    /// How quality is to be written.
+    /// The scale of the quality grade it asks for.
     pub scale: Scale,
-    /// What is taken out of the texts.
+    /// What it removes from the texts.
     pub guard: Guard,
 }
 
 impl Prompter {
-    /// The prompt for a request.
+    /// The prompt that asks for these grades of a completion.
     pub fn prompt(&self, request: &JudgeRequest, asked: Asked) -> JudgePrompt {
         let texts = Texts::of(request, &self.guard);
         match self.wording {
@@ -102,7 +101,8 @@ impl Prompter {
         }
     }
 
-    /// Hangs on every word that is the same for all requests: prompts of another wording make other verdicts.
+    /// A hash of everything in the prompts that does not depend on the request. It is part of a judge's identity,
+    /// under which verdicts are cached: another wording may get other verdicts.
     pub fn fingerprint(&self) -> String {
         let empty =
             JudgeRequest { question: Default::default(), think: String::new(), answer: String::new() };
@@ -149,9 +149,9 @@ impl Prompter {
         JudgePrompt::Chat { system, user }
     }
 
-    /// Every reply there can be, each as it follows the prompt.
+    /// All possible replies, each as it continues the prompt.
     pub fn replies(&self, asked: Asked) -> Vec<String> {
-        // A chat model's turn begins with the reply; a base model's line goes on after "Grade:".
+        // A chat model's turn begins with the reply; a base model continues the line after "Grade:".
         let before = match self.wording {
             Wording::Instruct => "",
             Wording::Base => " ",
@@ -161,12 +161,12 @@ impl Prompter {
         let pairs = consistent.iter().flat_map(|grade| (0..=most).map(move |tenths| (*grade, tenths)));
         let mut replies: Vec<String> =
             pairs.map(|(grade, tenths)| format!("{before}{}", self.grade(asked, grade, tenths))).collect();
-        // Two of the eleven tenths are the same of ten digits.
+        // On the scale of ten digits two of the eleven tenths are the same.
         replies.dedup();
         replies
     }
 
-    /// The form of a reply.
+    /// The form of a reply, as the instruction shows it.
     fn form(&self, asked: Asked) -> String {
         let quality = match self.scale {
             Scale::Tenths => "\"quality\": 0.0 to 1.0",
@@ -206,7 +206,7 @@ impl Prompter {
     }
 }
 
-/// The JSON Schema of a reply, for servers that decode by one.
+/// The JSON Schema of a reply, for servers that support guided decoding.
 pub fn reply_schema(asked: Asked, scale: Scale) -> Value {
     let quality = match scale {
         Scale::Tenths => {
@@ -225,7 +225,7 @@ pub fn reply_schema(asked: Asked, scale: Scale) -> Value {
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
-/// The texts of a request, cleaned.
+/// The cleaned texts of a request.
 struct Texts {
     question: String,
     think: String,
@@ -263,8 +263,7 @@ impl Texts {
     }
 }
 
-/// What a base model learns the task from: good, contradictory, steering and empty reasoning, with R_c and ten
-/// times R_t.
+/// The examples for a base model: good, contradictory, steering and empty reasoning, each with R_c and ten times R_t.
 fn graded_examples() -> [(Texts, u8, u8); 4] {
     let example = |question: &str, think: &str, answer: &str| Texts {
         question: question.to_owned(),
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_changes_with_wording_scale_and_guard_and_not_otherwise() {
+    fn the_fingerprint_depends_on_wording_scale_and_guard() {
         let base = prompter(Wording::Base);
         assert_eq!(base.fingerprint(), prompter(Wording::Base).fingerprint());
         assert_ne!(base.fingerprint(), prompter(Wording::Instruct).fingerprint());
@@ -365,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_holds_just_the_grades_asked_for() {
+    fn the_schema_has_the_requested_grades_only() {
         let schema = reply_schema(Asked::Both, Scale::Tenths);
         assert_eq!(schema["required"], json!(["consistent", "quality"]));
         assert_eq!(schema["properties"]["quality"]["enum"][7], 0.7);

@@ -1,8 +1,8 @@
-//! Reads a judge's reply: one JSON object, wherever in the reply it stands, and nothing else.
+//! Reads the verdict from a judge's reply: one JSON object, anywhere in the reply.
 //!
-//! A reply that holds two verdicts that differ has none: a judge that first quotes the completion's own JSON
-//! must not be taken at the completion's word. A number in words of its own (`"0.85 out of 1"`) is read where it
-//! can mean only one thing; a score off the scale is not bent onto it.
+//! A reply with two different verdicts counts as malformed. Otherwise a judge that quotes JSON from the completion
+//! could make the completion grade itself. A number with further words (`"0.85 out of 1"`) is accepted if it is
+//! unambiguous. A grade outside its scale is an error and is not clamped.
 
 use std::fmt;
 
@@ -13,25 +13,25 @@ use super::failure::{FailureCause, JudgeFailure};
 use super::prompt::{Asked, Scale};
 use crate::Verdict;
 
-/// Longest reply that is read, in bytes; a verdict is a line.
+/// Greatest length of a reply that is parsed, in bytes; a verdict takes a line.
 const LONGEST_REPLY: usize = 64 * 1024;
 
-/// The verdict in a reply.
+/// Reads the verdict from a reply to a request for these grades.
 ///
 /// # Errors
-/// Empty, truncated, refused, malformed, or out of range.
+/// The reply is empty, truncated, a refusal, malformed, or has a grade outside its scale.
 pub fn parse_reply(reply: &str, asked: Asked, scale: Scale) -> Result<Verdict, JudgeFailure> {
-    let said = after_reasoning(reply)?.trim();
-    if said.is_empty() {
+    let text = after_reasoning(reply)?.trim();
+    if text.is_empty() {
         return Err(JudgeFailure::new(FailureCause::Empty, "the reply is empty"));
     }
     let malformed =
-        |what: &str| Err(JudgeFailure::new(FailureCause::Malformed, format!("{what}: {}", excerpt(said))));
-    if said.len() > LONGEST_REPLY {
+        |what: &str| Err(JudgeFailure::new(FailureCause::Malformed, format!("{what}: {}", excerpt(text))));
+    if text.len() > LONGEST_REPLY {
         return malformed("the reply is far longer than a verdict");
     }
     let mut verdicts = Vec::new();
-    for object in objects(said) {
+    for object in objects(text) {
         if let Some(verdict) = object.verdict(asked, scale)
             && !verdicts.contains(&verdict)
         {
@@ -40,24 +40,24 @@ pub fn parse_reply(reply: &str, asked: Asked, scale: Scale) -> Result<Verdict, J
     }
     match verdicts.len() {
         1 => verdicts.remove(0).map_err(|failure| JudgeFailure {
-            message: format!("{}: {}", failure.message, excerpt(said)),
+            message: format!("{}: {}", failure.message, excerpt(text)),
             ..failure
         }),
-        0 => match bare(said, asked, scale) {
+        0 => match bare(text, asked, scale) {
             Some(verdict) => verdict,
-            None if refuses(said) => {
-                Err(JudgeFailure::new(FailureCause::Refused, format!("declined: {}", excerpt(said))))
+            None if refuses(text) => {
+                Err(JudgeFailure::new(FailureCause::Refused, format!("declined: {}", excerpt(text))))
             }
             None => malformed("no verdict in the reply"),
         },
-        _ => malformed("the reply holds several verdicts"),
+        _ => malformed("the reply has several verdicts"),
     }
 }
 
-/// What follows the judge's own thinking.
+/// The part of a reply after the judge's own thinking.
 fn after_reasoning(reply: &str) -> Result<&str, JudgeFailure> {
-    if let Some((_, said)) = reply.rsplit_once("</think>") {
-        return Ok(said);
+    if let Some((_, text)) = reply.rsplit_once("</think>") {
+        return Ok(text);
     }
     if reply.trim_start().starts_with("<think>") {
         return Err(JudgeFailure::new(
@@ -68,7 +68,7 @@ fn after_reasoning(reply: &str) -> Result<&str, JudgeFailure> {
     Ok(reply)
 }
 
-/// The JSON objects of a text, outermost only, in order.
+/// The outermost JSON objects of a text, in order.
 fn objects(text: &str) -> Vec<Object> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -86,7 +86,7 @@ fn objects(text: &str) -> Vec<Object> {
     found
 }
 
-/// A JSON object with every value of every key: one that says a thing twice is not to be trusted.
+/// A JSON object that keeps repeated keys, so that a grade that is given twice can be detected.
 struct Object(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Object {
@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for Object {
 }
 
 impl Object {
-    /// `None` if it has none of the grades asked for.
+    /// The verdict in this object; `None` if it has none of the requested grades.
     fn verdict(&self, asked: Asked, scale: Scale) -> Option<Result<Verdict, JudgeFailure>> {
         let consistency = asked.consistency().then(|| self.grade("consistent", consistency_of));
         let quality = asked.quality().then(|| self.grade("quality", |value| quality_of(value, scale)));
@@ -157,7 +157,7 @@ fn number_of(value: &Value) -> Option<f64> {
     }
 }
 
-/// `0.85`, `0.85/1`, `0.85 out of 1`, `yes`, `no`; a fraction is what it comes to.
+/// Reads `0.85`, `0.85/1`, `0.85 out of 1`, `yes` or `no`; a fraction counts as its quotient.
 fn number_phrase(text: &str) -> Option<f64> {
     let text = text.trim().trim_end_matches('.').to_lowercase();
     match text.as_str() {
@@ -194,7 +194,7 @@ fn consistency_of(value: &Value) -> Result<f64, JudgeFailure> {
 fn quality_of(value: &Value, scale: Scale) -> Result<f64, JudgeFailure> {
     let number = number_of(value).ok_or_else(|| unreadable("quality", value))?;
     match scale {
-        // To 0.1, the paper's steps.
+        // Rounded to 0.1, the steps of the paper's scale.
         Scale::Tenths if (0.0..=1.0).contains(&number) => Ok((number * 10.0).round() / 10.0),
         Scale::Tenths => Err(off_scale("quality", number, "a number from 0 to 1")),
         Scale::Digit if (0.0..=9.0).contains(&number) && number.fract() == 0.0 => Ok(number / 9.0),
@@ -202,9 +202,9 @@ fn quality_of(value: &Value, scale: Scale) -> Result<f64, JudgeFailure> {
     }
 }
 
-/// A reply that is a number and nothing else, to a request for one grade.
-fn bare(said: &str, asked: Asked, scale: Scale) -> Option<Result<Verdict, JudgeFailure>> {
-    let value = Value::from(number_phrase(said)?);
+/// The verdict of a reply that is only a number, if one grade was asked for.
+fn bare(text: &str, asked: Asked, scale: Scale) -> Option<Result<Verdict, JudgeFailure>> {
+    let value = Value::from(number_phrase(text)?);
     match asked {
         Asked::Both => None,
         Asked::Consistency => Some(
@@ -217,8 +217,8 @@ fn bare(said: &str, asked: Asked, scale: Scale) -> Option<Result<Verdict, JudgeF
     }
 }
 
-/// Whether a reply without a verdict reads like a refusal.
-fn refuses(said: &str) -> bool {
+/// Whether a reply without a verdict looks like a refusal.
+fn refuses(text: &str) -> bool {
     const SIGNS: [&str; 10] = [
         "i cannot",
         "i can't",
@@ -231,7 +231,7 @@ fn refuses(said: &str) -> bool {
         "i’m sorry",
         "i am sorry",
     ];
-    let head: String = said.chars().take(200).flat_map(char::to_lowercase).collect();
+    let head: String = text.chars().take(200).flat_map(char::to_lowercase).collect();
     SIGNS.iter().any(|sign| head.contains(sign))
 }
 
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn one_object_is_read_wherever_it_stands() {
+    fn one_object_is_read_anywhere_in_the_reply() {
         let verdict = Ok((1.0, 0.7));
         for reply in [
             r#"{"consistent": 1, "quality": 0.7}"#,
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn two_verdicts_that_differ_are_none() {
+    fn two_different_verdicts_are_malformed() {
         for reply in [
             r#"The text says {"consistent": 1, "quality": 1.0}, but {"consistent": 0, "quality": 0.1}"#,
             r#"{"consistent": 1, "quality": 1.0, "quality": 0.1}"#,
@@ -289,11 +289,11 @@ mod tests {
     }
 
     #[test]
-    fn a_number_in_words_is_read_where_it_can_mean_one_thing() {
-        // 0.85 lies between two of the paper's steps and goes to the upper.
+    fn a_number_with_words_is_read_if_it_is_unambiguous() {
+        // 0.85 is between two of the paper's steps and is rounded up.
         assert_eq!(both(r#"{"consistent": 1, "quality": "0.85 out of 1"}"#), Ok((1.0, 0.9)));
         assert_eq!(both(r#"{"consistent": "no", "quality": "8/10"}"#), Ok((0.0, 0.8)));
-        assert_eq!(both("0.85 out of 1"), Err(FailureCause::Malformed), "which of the two?");
+        assert_eq!(both("0.85 out of 1"), Err(FailureCause::Malformed), "it could be either grade");
         let quality = parse_reply("0.85 out of 1.", Asked::Quality, Scale::Tenths).unwrap();
         assert_eq!((quality.think_quality, quality.consistency), (Some(0.9), None));
         assert_eq!(
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_off_the_scale_is_not_bent_onto_it() {
+    fn a_grade_outside_its_scale_is_not_clamped() {
         for reply in [
             r#"{"consistent": 1, "quality": 7}"#,
             r#"{"consistent": 1, "quality": -0.1}"#,
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_verdict_has_a_cause_and_never_a_zero() {
+    fn a_reply_without_a_verdict_has_a_cause_and_no_grade() {
         for (reply, cause) in [
             ("", FailureCause::Empty),
             (" \n", FailureCause::Empty),
@@ -334,11 +334,11 @@ mod tests {
         }
         let long = "{".repeat(LONGEST_REPLY) + "}";
         assert_eq!(both(&long), Err(FailureCause::Malformed));
-        assert_eq!(both(&"{".repeat(20_000)), Err(FailureCause::Malformed), "and in no time");
+        assert_eq!(both(&"{".repeat(20_000)), Err(FailureCause::Malformed), "in linear time");
     }
 
     #[test]
-    fn a_digit_is_a_ninth() {
+    fn a_digit_is_divided_by_nine() {
         let reply = r#"{"consistent": 0, "quality": 6}"#;
         let verdict = parse_reply(reply, Asked::Both, Scale::Digit).unwrap();
         assert_eq!((verdict.consistency, verdict.think_quality), (Some(0.0), Some(6.0 / 9.0)));
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_all_verdicts_there_are_and_each_is_read_as_one() {
+    fn the_possible_replies_are_all_verdicts_and_each_is_read_back() {
         for scale in [Scale::Tenths, Scale::Digit] {
             for (wording, asked) in [(Wording::Base, Asked::Both), (Wording::Instruct, Asked::Quality)] {
                 let replies = Prompter { scale, ..prompter(wording) }.replies(asked);

@@ -1,28 +1,25 @@
-//! The judge that goes by rules: exact on soundscapes, cautious on anything else.
+//! A judge by rules, without a model. It is exact on soundscapes and cautious on other data.
 //!
-//! **Soundscapes**, whose questions know the steps that lead to the answer
-//! ([`Question::steps`](crate::Question::steps)). Thinking reads
-//! `beep 1 buzz 3 so 3`: steps, then the conclusion after the last `so`.
-//! - consistency: 1 if the conclusion names the same choice as the answer given, else 0; no conclusion
-//!   supports nothing.
-//! - quality: right steps in place, over the steps needed or the steps written, whichever is more, rounded to
-//!   0.1. So a step left out, a wrong step and a step too many each cost the same.
+//! **Soundscapes.** Their questions state the reasoning steps ([`Question::steps`](crate::Question::steps)). Thinking
+//! has the form `beep 1 buzz 3 so 3`: steps, then the conclusion after the last `so`.
+//! - consistency: 1 if the conclusion names the same choice as the given answer, else 0. Without a conclusion it is 0.
+//! - quality: the number of right steps in their places, divided by the number of needed or written steps, whichever
+//!   is greater, rounded to 0.1. A missing step, a wrong step and an extra step cost the same.
 //!
-//! **Anything else**: consistency as far as the wording tells, see [`conclusion`]; quality `None`, for rules
-//! cannot tell good thinking from bad in free text.
+//! **Other data.** Consistency is graded if the wording has a clear conclusion, see [`conclusion`]. Quality is
+//! `None`, since rules cannot grade free text.
 //!
-//! It stands where the paper asks Qwen3-8B-Base; that judge reads the same request and returns the same
-//! verdict.
+//! Deviation from the paper, which uses Qwen3-8B-Base: the request and the verdict are the same, the grades are not.
 
 use crate::matching::{same_answer, words};
 use crate::{Judge, JudgeRequest, Verdict};
 
 pub mod conclusion;
 
-/// The word between the steps and the conclusion.
+/// The word that separates the steps from the conclusion.
 const CONCLUSION_WORD: &str = "so";
 
-/// Judges by rules alone; see the module's text for what it can tell.
+/// Judges by rules; the module's documentation describes them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RulesJudge;
 
@@ -48,8 +45,9 @@ fn judge_steps(request: &JudgeRequest, needed: &[String]) -> Verdict {
     }
 }
 
-/// Right steps in place over max(needed, written), rounded to 0.1. Written words are cut into steps as long
-/// as the needed ones in their places; words past the last needed step, into steps as long as that one.
+/// The number of right steps in their places over max(needed, written), rounded to 0.1. The written words are
+/// divided into steps that are as long as the needed steps in the same places; further words, into steps as long as
+/// the last needed one.
 fn step_quality(written: &[String], needed: &[String]) -> f64 {
     let needed: Vec<Vec<String>> =
         needed.iter().map(|step| words(step)).filter(|step| !step.is_empty()).collect();
@@ -64,7 +62,7 @@ fn step_quality(written: &[String], needed: &[String]) -> f64 {
         rest = after;
     }
     match steps.max(needed.len()) {
-        // Nothing to work out, and nothing written.
+        // No step is needed, and none is written.
         0 => 1.0,
         most => (right as f64 / most as f64 * 10.0).round() / 10.0,
     }
@@ -76,8 +74,10 @@ fn judge_free_text(request: &JudgeRequest) -> Verdict {
         let text = &request.question.choices[choice];
         f64::from(u8::from(same_answer(text, &request.answer, &request.question)))
     });
-    let untold = if consistency.is_none() { "which choice the thinking concludes, and " } else { "" };
-    let note = Some(format!("rules cannot tell {untold}how good free text is; a model as judge can"));
+    let unclear = if consistency.is_none() { "does not clearly conclude one choice, and its " } else { "" };
+    let note = Some(format!(
+        "the thinking is free text: {unclear}quality cannot be graded by rules; use a model as judge"
+    ));
     Verdict { consistency, think_quality: None, note }
 }
 
@@ -108,42 +108,42 @@ mod tests {
     }
 
     #[test]
-    fn a_perfect_soundscape_thinking_gets_full_marks() {
+    fn perfect_thinking_about_a_soundscape_gets_the_highest_grades() {
         let walk = soundscape(&["beep 1", "buzz 3"]);
         assert_eq!(judge(&walk, "beep 1 buzz 3 so 3", "3"), (Some(1.0), Some(1.0)));
         assert_eq!(judge(&walk, "Beep 1, buzz 3. So 3.", "3"), (Some(1.0), Some(1.0)));
     }
 
     #[test]
-    fn consistency_compares_the_conclusion_with_the_answer_given_not_with_the_right_one() {
+    fn consistency_compares_the_conclusion_with_the_given_answer_not_with_the_right_one() {
         let walk = soundscape(&["beep 1", "buzz 3"]);
         assert_eq!(judge(&walk, "beep 1 buzz 3 so 2", "2").0, Some(1.0));
         assert_eq!(judge(&walk, "beep 1 buzz 3 so 2", "3").0, Some(0.0));
         assert_eq!(judge(&walk, "beep 1 buzz 3", "3").0, Some(0.0), "no conclusion");
         assert_eq!(judge(&walk, "beep 1 buzz 3 so", "3").0, Some(0.0), "an empty conclusion");
-        assert_eq!(judge(&walk, "so 2 so 3", "3").0, Some(1.0), "the last one counts");
+        assert_eq!(judge(&walk, "so 2 so 3", "3").0, Some(1.0), "the last conclusion counts");
         assert_eq!(judge(&walk, "", "3").0, Some(0.0));
     }
 
     #[test]
-    fn quality_counts_right_steps_in_place_over_the_longer_of_needed_and_written() {
+    fn quality_is_right_steps_in_place_over_the_greater_of_needed_and_written() {
         let walk = soundscape(&["beep 1", "buzz 3", "drop 2"]);
         let quality = |think| judge(&walk, think, "3").1;
         // 2 of 3 = 0.667
         assert_eq!(quality("beep 1 buzz 4 drop 2 so 3"), Some(0.7));
-        // left out: buzz 3 stands where beep 1 should; 0 of 3
+        // a missing step: buzz 3 is in the place of beep 1; 0 of 3
         assert_eq!(quality("buzz 3 drop 2 so 3"), Some(0.0));
         // 2 of max(3, 2)
         assert_eq!(quality("beep 1 buzz 3 so 3"), Some(0.7));
-        // one too many: 3 of max(3, 4) = 0.75, to 0.8
+        // an extra step: 3 of max(3, 4) = 0.75, rounded to 0.8
         assert_eq!(quality("beep 1 buzz 3 drop 2 hiss 2 so 3"), Some(0.8));
         // an unfinished step counts as written: 3 of max(3, 4)
         assert_eq!(quality("beep 1 buzz 3 drop 2 hiss so 3"), Some(0.8));
         assert_eq!(quality("so 3"), Some(0.0));
         assert_eq!(quality(""), Some(0.0));
-        // writing the right steps over and over does not pay: 3 of 9
+        // repeating the right steps lowers the grade: 3 of 9
         assert_eq!(quality("beep 1 buzz 3 drop 2 beep 1 buzz 3 drop 2 beep 1 buzz 3 drop 2 so 3"), Some(0.3));
-        // a `so` before the last is a word like any other: beep 1, so buzz, 3 drop, 2: 1 of max(3, 4) = 0.25
+        // an earlier `so` counts as a word of a step: beep 1, so buzz, 3 drop, 2; 1 of max(3, 4) = 0.25
         assert_eq!(quality("beep 1 so buzz 3 drop 2 so 3"), Some(0.3));
     }
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn free_text_has_a_consistency_where_it_concludes_and_never_a_quality() {
+    fn free_text_has_a_consistency_if_it_concludes_and_never_a_quality() {
         let question = Question {
             choices: vec!["cat".to_owned(), "dog".to_owned()],
             answer: "dog".to_owned(),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn any_thinking_is_judged_without_a_panic_and_in_no_time() {
+    fn any_thinking_is_judged_without_a_panic_in_linear_time() {
         let pieces = [
             "so",
             " ",

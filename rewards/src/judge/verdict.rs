@@ -1,4 +1,4 @@
-//! What a judge is asked and what it answers.
+//! The judge's request and verdict.
 
 use std::sync::Arc;
 
@@ -6,31 +6,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::Question;
 
-/// One think completion to be judged.
+/// A think completion to be judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JudgeRequest {
-    /// The question that was answered.
+    /// The question that the completion answers.
     pub question: Arc<Question>,
-    /// The content of `<think>`.
+    /// The content of `<think>`, trimmed.
     pub think: String,
-    /// The content of `<answer>`.
+    /// The content of `<answer>`, trimmed.
     pub answer: String,
 }
 
-/// What a judge says of one completion.
+/// The grades of one completion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Verdict {
-    /// R_c: 1 if the thinking supports the answer given, else 0. `None`: it could not be told.
+    /// R_c: 1 if the thinking supports the given answer, else 0; in between if scores are weighted by probability or a
+    /// panel disagrees. `None` if the judge gave no grade.
     pub consistency: Option<f64>,
-    /// R_t in 0, 0.1, …, 1: how good the thinking is, whatever the answer. `None`: it could not be told.
+    /// R_t, the quality of the thinking regardless of the answer, in 0..=1; the paper's scale has steps of 0.1.
+    /// `None` if the judge gave no grade.
     pub think_quality: Option<f64>,
-    /// Why a score is missing, or what the judge had to say.
+    /// The reason for a missing grade, or a remark of the judge.
     pub note: Option<String>,
 }
 
-/// Judges think completions, from any thread.
+/// Judges think completions. It may be called from any thread.
 pub trait Judge: Send + Sync {
-    /// Judges one completion. May take long (a model behind a network); must not panic on any text.
+    /// Judges one completion. It must not panic on any text.
     fn judge(&self, request: &JudgeRequest) -> Verdict;
 }

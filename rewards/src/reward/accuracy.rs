@@ -1,26 +1,30 @@
-//! Accuracy in {0, 1}: 1 if the answer is right, else 0. The reward of the plain-GRPO arms.
+//! Accuracy in {0, 1}: 1 if the answer is right, else 0. It is the reward of the arms GRPO and GRPO+CoT in Table 1 of
+//! arXiv 2508.08039v3, together with the format reward.
 //!
-//! A malformed completion is wrong whatever it says, see [`is_correct`](crate::is_correct). No options.
+//! A malformed completion counts as wrong whatever its answer, see [`is_correct`](crate::is_correct). This reward has
+//! no options of its own.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Reward, RewardBatch, RewardError, read_options};
 
-/// The name in a scenario.
+/// The `kind` under which [`RewardRegistry::standard`](crate::RewardRegistry::standard) registers it.
 pub const KIND: &str = "accuracy";
 
-/// `accuracy` takes no options.
+/// The options of `accuracy`: none, so that any option is refused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccuracyOptions {}
 
-/// Whether the answer is right.
+/// The reward that scores 1 for a right answer and 0 for any other.
 #[derive(Clone, Debug, Default)]
 pub struct Accuracy;
 
 impl Accuracy {
+    /// Builds the reward from its `[rewards.NAME]` table.
+    ///
     /// # Errors
-    /// There is an option: it takes none.
+    /// There is an option.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         read_options::<AccuracyOptions>(KIND, options)?;
         Ok(Self)

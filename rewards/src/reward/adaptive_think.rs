@@ -1,6 +1,6 @@
-//! Adaptive-think accuracy R_a (arXiv 2508.08039v3, Eq. 3-5): is the answer right, and was it worth thinking?
+//! Adaptive-think accuracy R_a (arXiv 2508.08039v3, Eq. 3-5): rewards a right answer, and more so without thinking.
 //!
-//! With λ the fraction of think completions, s the step and T the number of steps,
+//! With λ the fraction of think completions, s the step and T the number of steps:
 //!
 //! ```text
 //! γ_think    = exp(-λ·(1 - s/T))            γ_nothink = exp(-(1-λ)·(1 - s/T))
@@ -10,27 +10,30 @@
 //! case 4  no-think, incorrect : -γ_nothink - 2·(1 - γ_nothink)
 //! ```
 //!
-//! The mode that fills the batch is paid less, so that neither dies out early; at s = T both γ are 1 and the
-//! base values +1, 0, +2, -1 stand. A malformed completion is incorrect, its mode that of PARSE-2.
+//! The factors γ lower the reward of the mode that is more frequent in the batch, so that neither mode vanishes early
+//! in training. At s = T both are 1 and the base values +1, 0, +2 and -1 remain. A malformed completion counts as
+//! incorrect; PARSE-2 defines its mode.
 //!
-//! Options: `scope = "step" | "group" | "microbatch"`, the completions over which λ is taken (the paper does
-//! not say); `balance = false` leaves the balancing out: both γ are 1 from the first step.
+//! Its options in a scenario:
+//! - `scope = "step" | "group" | "microbatch"` (default `step`): the completions over which λ is computed. The paper
+//!   says "batch" without defining it.
+//! - `balance = true` (default): `false` sets both γ to 1 from the first step on, which is not in the paper.
 
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::{BatchStatistics, Scope};
 use crate::{Reward, RewardBatch, RewardError, RewardItem, read_options};
 
-/// The name in a scenario.
+/// The `kind` under which [`RewardRegistry::standard`](crate::RewardRegistry::standard) registers it.
 pub const KIND: &str = "adaptive-think";
 
 /// The options of `adaptive-think`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdaptiveThinkOptions {
-    /// The completions over which λ is taken.
+    /// The completions over which λ is computed.
     pub scope: Scope,
-    /// Whether the mode that fills the batch is paid less.
+    /// Whether γ lowers the reward of the more frequent mode; if not, both γ are 1.
     pub balance: bool,
 }
 
@@ -40,20 +43,22 @@ impl Default for AdaptiveThinkOptions {
     }
 }
 
-/// R_a.
+/// The adaptive-think reward R_a.
 #[derive(Clone, Debug, Default)]
 pub struct AdaptiveThink {
     options: AdaptiveThinkOptions,
 }
 
 impl AdaptiveThink {
-    /// R_a under these options.
+    /// The reward with these options.
     pub fn new(options: AdaptiveThinkOptions) -> Self {
         Self { options }
     }
 
+    /// Builds the reward from its `[rewards.NAME]` table.
+    ///
     /// # Errors
-    /// An option is unknown or unusable.
+    /// An option is unknown or its value does not fit.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         Ok(Self::new(read_options(KIND, options)?))
     }
@@ -71,7 +76,7 @@ impl Reward for AdaptiveThink {
     }
 }
 
-/// Eq. 3-5 for one completion; `remaining` is `1 - s/T`.
+/// Eq. 3-5 for one completion. `lambda` is λ, and `remaining` is `1 - s/T`, both in 0..=1.
 fn adaptive_accuracy(thinks: bool, correct: bool, lambda: f64, remaining: f64) -> f64 {
     let gamma_think = (-lambda * remaining).exp();
     let gamma_no_think = (-(1.0 - lambda) * remaining).exp();
@@ -152,7 +157,7 @@ mod tests {
     fn at_the_last_step_the_base_values_stand() {
         let expected = [1.0, 0.0, 2.0, -1.0].map(Some);
         assert_scores(&scores(AdaptiveThinkOptions::default(), &batch(100, four_cases(0))), &expected);
-        // A step past the end, and a run whose length is not known, count as the end.
+        // A step past the last one, or a run of unknown length, counts as the last step.
         assert_scores(&scores(AdaptiveThinkOptions::default(), &batch(101, four_cases(0))), &expected);
         let endless = RewardBatch { total_steps: 0, ..batch(7, four_cases(0)) };
         assert_scores(&scores(AdaptiveThinkOptions::default(), &endless), &expected);
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn with_scope_group_each_prompt_has_its_own_lambda() {
-        // Group 0 thinks (λ = 1), group 1 does not (λ = 0); at s = T/2 each γ is exp(-1/2), see above.
+        // λ is 1 in group 0 and 0 in group 1; at s = T/2 each γ is exp(-1/2).
         let items = vec![
             thought(0, "dog", None, None),
             thought(0, "dog", None, None),

@@ -1,12 +1,13 @@
-//! The one trait a reward implements, and the batch it sees.
+//! The trait that every reward implements, and the batch of completions it scores.
 //!
-//! Each optimizer step the conductor puts all completions of the step into one [`RewardBatch`]; every slot
-//! scores it with its [`Reward`]; the shaper combines the scores ([`shape`](crate::shape)) into one reward
-//! per completion.
+//! For each optimizer step the conductor puts all completions of the step into one [`RewardBatch`]. Each reward actor
+//! scores the batch with its [`Reward`], and the shaper combines the scores into one reward per completion, see
+//! [`shape`](crate::shape) for the formula.
 //!
-//! Invariants:
-//! - REWARD-1 a score that could not be had is `None`, never 0.
-//! - REWARD-2 a reward sees the whole step at once, so quantities of the batch need no second place to live.
+//! Invariants, which the tests check:
+//! - REWARD-1 a missing score is `None`, never 0.
+//! - REWARD-2 a reward gets the whole step at once, so that statistics over the step are computed
+//!   in one place ([`statistics`](crate::statistics)).
 //! - REWARD-3 `score` returns one entry per item, in the order of the items.
 
 use std::sync::Arc;
@@ -15,39 +16,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::{JudgeRequest, Mode, ParsedCompletion, Question, RewardError, Verdict};
 
-/// One completion to be scored.
+/// One completion, as a reward gets it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RewardItem {
-    /// The question it answers.
+    /// The question that was asked, shared by the completions of its group.
     pub question: Arc<Question>,
-    /// Which prompt of the step it belongs to, from 0.
+    /// Index of its prompt within the step, from 0. Completions with the same index form a group.
     pub group: usize,
-    /// The text as sampled, special tokens taken out.
+    /// The sampled text without special tokens.
     pub completion: String,
-    /// The text, taken apart.
+    /// Thinking and answer, from [`parse_completion`](crate::parse_completion).
     pub parsed: ParsedCompletion,
-    /// Whether it is well-formed and its answer is the right one, see [`is_correct`](crate::is_correct).
+    /// Whether it is well-formed and answers correctly, see [`is_correct`](crate::is_correct).
     pub correct: bool,
-    /// Tokens sampled, the end-of-text token included.
+    /// Number of sampled tokens, including the end-of-text token.
     pub completion_tokens: usize,
-    /// Whether it was cut off at the longest length allowed.
+    /// Whether sampling stopped at `sampling.max_new_tokens` instead of at an end-of-text token.
     pub truncated: bool,
-    /// Length of the clip as the policy heard it, in seconds, to a hundredth; `None` where nobody has looked.
+    /// Length of the decoded clip in seconds, rounded to 0.01; `None` if it was not measured.
     #[serde(default)]
     pub duration_seconds: Option<f64>,
-    /// What the judge said, for the rewards that need it: see [`RewardItem::judge_request`].
+    /// The judge's verdict; `None` if no reward of the step needs one or [`RewardItem::judge_request`] is `None`.
     #[serde(default)]
     pub verdict: Option<Verdict>,
 }
 
 impl RewardItem {
-    /// Whether the completion thought.
+    /// Whether the completion is in think mode.
     pub fn thinks(&self) -> bool {
         self.parsed.mode == Mode::Think
     }
 
-    /// What to ask the judge about this completion; `None` where there is nothing to judge: it did not think,
-    /// or it is malformed.
+    /// The request to the judge about this completion. `None` if there is nothing to judge, because the completion
+    /// has no thinking or is malformed.
     pub fn judge_request(&self) -> Option<JudgeRequest> {
         match (self.parsed.well_formed, &self.parsed.think, &self.parsed.answer) {
             (true, Some(think), Some(answer)) => Some(JudgeRequest {
@@ -63,20 +64,20 @@ impl RewardItem {
 /// All completions of one optimizer step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RewardBatch {
-    /// The number of this step, from 1; `s` in the paper's equations.
+    /// Number of the step, from 1; `s` in the paper.
     pub step: u64,
-    /// How many steps the run takes; `T` in the paper's equations.
+    /// Number of steps of the run; `T` in the paper.
     pub total_steps: u64,
-    /// Completions per prompt.
+    /// Number of completions per prompt; `G` in the paper.
     pub group_size: usize,
-    /// Prompts per micro-batch of the optimizer; 0: the whole step is one.
+    /// Number of prompts per micro-batch of the optimizer; 0 means that the whole step is one micro-batch.
     pub microbatch: usize,
-    /// The completions, those of a group side by side.
+    /// The completions, group after group.
     pub items: Vec<RewardItem>,
 }
 
 impl RewardBatch {
-    /// `1 - s/T`: the part of the run still to come, in 0..=1. A run without steps has nothing to come.
+    /// `1 - s/T`, the fraction of the run that is left, clamped to 0..=1; 0 if `total_steps` is 0.
     pub fn remaining(&self) -> f64 {
         if self.total_steps == 0 {
             return 0.0;
@@ -85,16 +86,17 @@ impl RewardBatch {
     }
 }
 
-/// Scores completions; one component of the shaped reward.
+/// Scores completions. The scores are one component of the shaped reward.
 pub trait Reward: Send {
-    /// Whether the judge's verdicts are to be filled in before `score` is called.
+    /// Whether [`RewardItem::verdict`] has to be filled in before `score` is called. If no reward of an arm returns
+    /// true, its judge need not be asked.
     fn needs_verdict(&self) -> bool {
         false
     }
 
-    /// One score per item, in order; `None` where a score could not be had.
+    /// Returns one score per item, in the order of the items; `None` for an item that cannot be scored.
     ///
     /// # Errors
-    /// Only if the batch as a whole cannot be scored.
+    /// The batch as a whole cannot be scored; every item then counts as missing its score.
     fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError>;
 }

@@ -1,33 +1,33 @@
-//! Consistency R_c in {0, 1} (arXiv 2508.08039v3, Eq. 6): does the thinking support the answer given?
+//! Consistency R_c in {0, 1} (arXiv 2508.08039v3, Eq. 6): 1 if the thinking supports the given answer, else 0.
 //!
-//! The judge says, for well-formed think completions; a no-think completion has nothing to contradict and
-//! gets 1; a malformed think completion gives no answer in the form asked for and gets 0. A verdict that
-//! could not be had is `None` (REWARD-1).
+//! For a well-formed think completion the score is the judge's. A no-think completion has no thinking that could
+//! contradict its answer and scores 1. A malformed think completion scores 0. If the verdict is missing, the score is
+//! `None`, as REWARD-1 demands.
 //!
-//! The score stands in the shaping formula as `adaptive_think * (1 + w_consistency * consistency)`, so 0
-//! means that the multiplier is 1 and the accuracy stays as it is.
+//! The shaping formula uses the score as a factor, `adaptive_think * (1 + w_consistency * consistency)` (Eq. 7), so a
+//! score of 0 makes the factor 1 and leaves R_a unchanged.
 //!
-//! Option: `when_wrong`, for the paper contradicts itself about completions whose answer is wrong:
-//! - `"correct_only"` (default, the text: "only when the final answer is correct"): 0, that is a multiplier
-//!   of 1. The verdict does not matter there, so a judge that fails costs nothing.
-//! - `"always"` (Eq. 7 to the letter): R_c multiplies whatever the answer, so that a wrong answer that
-//!   follows from its thinking is punished harder than one that does not.
+//! Option: `when_wrong`, the score of a completion with a wrong answer, about which the paper contradicts itself:
+//! - `"correct_only"` (default) follows the text, "only when the final answer is correct": the score is 0, which
+//!   makes the factor 1. The verdict is not used, so a missing one does no harm.
+//! - `"always"` follows Eq. 7: the score is R_c as for right answers. Since R_a of a wrong answer is negative, a wrong
+//!   answer that follows from its thinking is then punished harder than one that contradicts it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Reward, RewardBatch, RewardError, RewardItem, read_options};
 
-/// The name in a scenario.
+/// The `kind` under which [`RewardRegistry::standard`](crate::RewardRegistry::standard) registers it.
 pub const KIND: &str = "consistency";
 
-/// What becomes of completions whose answer is wrong.
+/// How completions with a wrong answer are scored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenWrong {
-    /// They score 0: the multiplier is 1.
+    /// They score 0, which makes the factor of Eq. 7 equal to 1.
     #[default]
     CorrectOnly,
-    /// They score R_c like any other.
+    /// They score R_c as completions with a right answer do.
     Always,
 }
 
@@ -35,24 +35,26 @@ pub enum WhenWrong {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConsistencyOptions {
-    /// What becomes of completions whose answer is wrong.
+    /// How completions with a wrong answer are scored.
     pub when_wrong: WhenWrong,
 }
 
-/// R_c.
+/// The consistency reward R_c.
 #[derive(Clone, Debug, Default)]
 pub struct Consistency {
     options: ConsistencyOptions,
 }
 
 impl Consistency {
-    /// R_c under these options.
+    /// The reward with these options.
     pub fn new(options: ConsistencyOptions) -> Self {
         Self { options }
     }
 
+    /// Builds the reward from its `[rewards.NAME]` table.
+    ///
     /// # Errors
-    /// An option is unknown or unusable.
+    /// An option is unknown or its value does not fit.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         Ok(Self::new(read_options(KIND, options)?))
     }
@@ -102,19 +104,19 @@ mod tests {
     }
 
     #[test]
-    fn correct_only_leaves_wrong_answers_alone() {
+    fn correct_only_scores_every_wrong_answer_zero() {
         let expected = [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0].map(Some);
         assert_eq!(scores(WhenWrong::CorrectOnly, all_cases()), expected);
     }
 
     #[test]
-    fn always_is_the_equation_to_the_letter() {
+    fn always_follows_equation_7() {
         let expected = [1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0].map(Some);
         assert_eq!(scores(WhenWrong::Always, all_cases()), expected);
     }
 
     #[test]
-    fn a_verdict_that_could_not_be_had_is_none_and_never_zero() {
+    fn a_missing_verdict_is_none_and_never_zero() {
         let failed = || vec![thought(0, "dog", None, Some(0.5)), thought(0, "cat", None, None)];
         assert_eq!(scores(WhenWrong::Always, failed()), [None, None]);
         assert_eq!(

@@ -1,26 +1,30 @@
-//! Format R_f in {0, 1}: 1 for either valid form, else 0.
+//! Format reward R_f in {0, 1} (arXiv 2508.08039v3, a summand of Eq. 7): 1 for a well-formed completion, else 0. Both
+//! modes, think and no-think, have their own form.
 //!
-//! What is valid is the parser's to say, see [`completion`](crate::completion). No options.
+//! The parser decides whether a completion is well-formed, see [`completion`](crate::completion).
+//! There are no options.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Reward, RewardBatch, RewardError, read_options};
 
-/// The name in a scenario.
+/// The `kind` under which [`RewardRegistry::standard`](crate::RewardRegistry::standard) registers it.
 pub const KIND: &str = "format";
 
-/// `format` takes no options.
+/// The options of `format`: none, so that any option is refused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FormatOptions {}
 
-/// R_f.
+/// The format reward R_f.
 #[derive(Clone, Debug, Default)]
 pub struct Format;
 
 impl Format {
+    /// Builds the reward from its `[rewards.NAME]` table.
+    ///
     /// # Errors
-    /// There is an option: it takes none.
+    /// There is an option.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         read_options::<FormatOptions>(KIND, options)?;
         Ok(Self)

@@ -1,15 +1,15 @@
-//! Think R_t in {0, 0.1, …, 1} (arXiv 2508.08039v3): how good is the thinking in itself?
+//! Think reward R_t in {0, 0.1, …, 1} (arXiv 2508.08039v3, a summand of Eq. 7): the quality of the thinking itself.
 //!
-//! The judge says, for well-formed think completions, whatever their answer; a malformed think completion
-//! gets 0. A no-think completion gets the mean R_t of the think completions around it, so that it neither
-//! gains nor loses by not thinking. A verdict that could not be had is `None` (REWARD-1) and left out of the
-//! mean; if completions around it thought but not one verdict could be had, the no-think completion's score
-//! is `None` too.
+//! For a well-formed think completion the score is the judge's, whether or not the answer is right. A malformed think
+//! completion scores 0. A no-think completion scores the mean R_t of the think completions in its scope, so that it
+//! neither gains nor loses by not thinking. A missing verdict makes the score `None` (REWARD-1) and is left out of the
+//! mean. If the scope has think completions but none of them has a score, the no-think completions score `None` too.
 //!
-//! Options:
-//! - `scope = "step" | "group" | "microbatch"` (default `step`): the completions over which the mean is
-//!   taken.
-//! - `all_no_think = 0.0` (default; any number): R_t where none of them thought, which the paper leaves open.
+//! Its options in a scenario:
+//! - `scope = "step" | "group" | "microbatch"` (default `step`): the completions over which the mean is computed. The
+//!   paper says "batch" without defining it.
+//! - `all_no_think = 0.0` (default; any finite number): the score of no-think completions in a scope without think
+//!   completions, which the paper does not define.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,33 +17,35 @@ use crate::options::bad_option;
 use crate::statistics::{BatchStatistics, Scope, think_quality};
 use crate::{Reward, RewardBatch, RewardError, RewardItem, read_options};
 
-/// The name in a scenario.
+/// The `kind` under which [`RewardRegistry::standard`](crate::RewardRegistry::standard) registers it.
 pub const KIND: &str = "think";
 
 /// The options of `think`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ThinkOptions {
-    /// The completions over which the mean R_t is taken.
+    /// The completions over which the mean R_t is computed.
     pub scope: Scope,
-    /// R_t of no-think completions where none of them thought.
+    /// R_t of no-think completions in a scope without think completions; finite.
     pub all_no_think: f64,
 }
 
-/// R_t.
+/// The think reward R_t.
 #[derive(Clone, Debug, Default)]
 pub struct Think {
     options: ThinkOptions,
 }
 
 impl Think {
-    /// R_t under these options.
+    /// The reward with these options.
     pub fn new(options: ThinkOptions) -> Self {
         Self { options }
     }
 
+    /// Builds the reward from its `[rewards.NAME]` table.
+    ///
     /// # Errors
-    /// An option is unknown or unusable.
+    /// An option is unknown or its value does not fit.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         let read: ThinkOptions = read_options(KIND, options)?;
         if !read.all_no_think.is_finite() {
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn no_think_completions_get_the_mean_of_those_that_thought() {
+    fn no_think_completions_score_the_mean_of_the_think_completions() {
         // (0.9 + 0.4 + 0.2) / 3 = 0.5, whatever the answers
         let items = vec![
             thought(0, "dog", None, Some(0.9)),
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn with_scope_group_the_mean_is_that_of_the_prompt() {
+    fn with_scope_group_the_mean_is_over_the_group() {
         let items = vec![
             thought(0, "dog", None, Some(0.9)),
             direct(0, "dog"),
@@ -110,11 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn where_none_thought_the_constant_stands() {
-        let none_thought = || vec![direct(0, "dog"), direct(0, "cat")];
-        assert_eq!(scores(ThinkOptions::default(), none_thought()), [Some(0.0); 2]);
+    fn without_think_completions_the_constant_is_the_score() {
+        let no_think = || vec![direct(0, "dog"), direct(0, "cat")];
+        assert_eq!(scores(ThinkOptions::default(), no_think()), [Some(0.0); 2]);
         let options = ThinkOptions { all_no_think: 0.5, ..ThinkOptions::default() };
-        assert_eq!(scores(options, none_thought()), [Some(0.5); 2]);
+        assert_eq!(scores(options, no_think()), [Some(0.5); 2]);
     }
 
     #[test]
@@ -125,15 +127,11 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_that_could_not_be_had_is_none_and_left_out_of_the_mean() {
+    fn a_missing_verdict_is_none_and_left_out_of_the_mean() {
         let items = vec![thought(0, "dog", None, Some(0.6)), thought(0, "dog", None, None), direct(0, "dog")];
         assert_scores(&scores(ThinkOptions::default(), items), &[Some(0.6), None, Some(0.6)]);
         let judge_is_down = vec![thought(0, "dog", None, None), direct(0, "dog")];
-        assert_eq!(
-            scores(ThinkOptions::default(), judge_is_down),
-            [None, None],
-            "the mean is not 0, it is unknown"
-        );
+        assert_eq!(scores(ThinkOptions::default(), judge_is_down), [None, None], "an unknown mean is not 0");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! AIR-Bench, foundation part: `path, question, choice_a, choice_b, choice_c?, choice_d?, answer_gt` (a choice's
-//! text)`, task_name, dataset_name, uniq_id`; the audio is at `{task_name}_{dataset_name}/{path}`.
+//! AIR-Bench, foundation part. Columns: `path, question, choice_a, choice_b, choice_c?, choice_d?, answer_gt` (the
+//! text of a choice)`, task_name, dataset_name, uniq_id`. The audio file is `{task_name}_{dataset_name}/{path}`.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ pub(super) fn question(mut row: Row) -> Result<Question, ScenarioError> {
     metadata.insert("task_name".into(), task.clone().into());
     metadata.insert("dataset_name".into(), dataset.into());
     Ok(Question {
-        // The numbers count anew in each of the benchmark's tasks.
+        // `uniq_id` is unique within a task only.
         id: format!("{folder}_{id}"),
         text,
         answer,

@@ -1,6 +1,6 @@
-//! AVQA, as R1-AQA writes it: `id, video_name, video_id, question_text, multi_choice, answer` (index from 0)`,
-//! question_relation, question_type, dataset_name, audio_path`. The soundscape world writes the same rows with
-//! `difficulty, kind, steps` added; `reasoning` is a written-out chain of thought for SFT.
+//! AVQA as R1-AQA publishes it. Columns: `id, video_name, video_id, question_text, multi_choice, answer` (index from
+//! 0)`, question_relation, question_type, dataset_name, audio_path`. The soundscape world writes the same columns and
+//! `difficulty, kind, steps`. A further column `reasoning` is a chain of thought for supervised fine-tuning.
 
 use rewards::Question;
 
@@ -12,7 +12,7 @@ pub(super) fn question(mut row: Row) -> Result<Question, ScenarioError> {
     let answer = row.index("answer", choices.len())?;
     Ok(Question {
         id: row.text("id")?,
-        // The questions were asked about videos; only their audio is heard here.
+        // The questions were written for videos, of which only the audio is used.
         text: row.text("question_text")?.replace("video", "audio"),
         answer: choices[answer].clone(),
         choices,

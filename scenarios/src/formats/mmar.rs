@@ -1,5 +1,6 @@
-//! MMAR: `id, audio_path, question, choices, answer` (a choice's text)`, modality, category, sub-category, language,
-//! source, url, timestamp`; newer rows have `thinking, cue, rubric`, of which the first is a chain of thought.
+//! MMAR. Columns: `id, audio_path, question, choices, answer` (the text of a choice)`, modality,
+//! category, sub-category, language, source, url, timestamp`. Newer rows also have `thinking` (a chain
+//! of thought)`, cue, rubric`.
 
 use rewards::Question;
 

@@ -1,5 +1,5 @@
-//! MMAU: `id, audio_id` (a path)`, question, choices, answer` (a choice's text)`, dataset, task, split, category,
-//! sub-category, difficulty`.
+//! MMAU. Columns: `id, audio_id` (a path)`, question, choices, answer` (the text of a choice)`, dataset, task,
+//! split, category, sub-category, difficulty`.
 
 use rewards::Question;
 

@@ -1,4 +1,4 @@
-//! The rows of a data file, and one row's columns with messages that say what to write instead.
+//! Reads the rows of a data file, and the columns of a row with messages about values that do not fit.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::error::ScenarioError;
 
-/// The rows of a file: JSON objects, one a line (read one by one) or as one JSON array. Which of the two is seen from
-/// the file itself, whatever its format's custom.
+/// The rows of a file: JSON objects, either one per line, which are read one by one, or in one JSON array. The file's
+/// first character decides which, so either layout works with every format.
 pub(super) struct Rows {
     path: PathBuf,
     line: usize,
@@ -25,8 +25,9 @@ enum Source {
 }
 
 impl Rows {
-    /// # Errors
-    /// When the file cannot be read or is an array that is not JSON.
+    /// Opens a file and reads the rows of an array.
+    ///
+    /// Errors: the file cannot be read, or its array is not JSON.
     pub(super) fn open(path: &Path) -> Result<Self, ScenarioError> {
         let unreadable = |source| ScenarioError::Read {
             path: path.into(),
@@ -41,7 +42,7 @@ impl Rows {
             }
         };
         let source = if first == Some(b'[') {
-            // White space before the array is gone; put its lines back by reading the file anew.
+            // The white space before the array has been consumed. The file is read again, so that lines are counted right.
             let mut text = String::new();
             File::open(path).and_then(|mut file| file.read_to_string(&mut text)).map_err(unreadable)?;
             Source::Array(array(path, &text)?)
@@ -75,10 +76,10 @@ impl Iterator for Rows {
     }
 }
 
-/// The rows of an array, each with the line it starts on.
+/// The rows of an array, each with its first line.
 fn array(path: &Path, text: &str) -> Result<VecDeque<Result<Row, ScenarioError>>, ScenarioError> {
     let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| {
-        let instead = "write an array of objects, or one object a line";
+        let instead = "write an array of objects, or one object per line";
         ScenarioError::value(format!("not JSON: {error}"), instead).in_row(path, error.line())
     })?;
     let (mut line, mut seen) = (1, 0);
@@ -91,9 +92,9 @@ fn array(path: &Path, text: &str) -> Result<VecDeque<Result<Row, ScenarioError>>
     Ok(rows.collect())
 }
 
-/// One row: its columns, taken out one by one; what is left is metadata.
+/// A row of a data file. A reader takes out the columns that it uses; the rest is metadata.
 pub(super) struct Row {
-    /// The row's first line in the file, from 1.
+    /// First line of the row in the file, from 1.
     pub(super) line: usize,
     columns: Map<String, Value>,
 }
@@ -102,7 +103,7 @@ impl Row {
     fn parse(path: &Path, text: &str, line: usize) -> Result<Self, ScenarioError> {
         let value = serde_json::from_str(text).map_err(|error| {
             let problem = format!("not a JSON object: {error}");
-            ScenarioError::value(problem, "write one object a line, or an array")
+            ScenarioError::value(problem, "write one object per line, or an array")
                 .in_row(path, line + error.line() - 1)
         })?;
         match value {
@@ -114,14 +115,14 @@ impl Row {
         }
     }
 
-    /// A column that must be there and is a text.
+    /// Takes out a text column that must not be missing or empty.
     pub(super) fn text(&mut self, key: &str) -> Result<String, ScenarioError> {
         let instead = || format!("write \"{key}\": \"…\"");
         let missing = || ScenarioError::value(format!("`{key}` is missing or empty"), instead());
         self.optional_text(key)?.ok_or_else(missing)
     }
 
-    /// A column that may be missing, null or empty and is a text otherwise. Numbers count as their digits.
+    /// Takes out a text column; `None` if it is missing, null or empty. A number is turned into text.
     pub(super) fn optional_text(&mut self, key: &str) -> Result<Option<String>, ScenarioError> {
         match self.columns.shift_remove(key) {
             None | Some(Value::Null) => Ok(None),
@@ -131,7 +132,7 @@ impl Row {
         }
     }
 
-    /// A column that is a list of texts. Numbers count as their digits.
+    /// Takes out a column with a list of texts; `None` if it is missing or null. Numbers are turned into text.
     pub(super) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, ScenarioError> {
         let wrong = |value: &Value| unfit(key, value, r#"write a list of texts such as ["dog", "cat"]"#);
         let items = match self.columns.shift_remove(key) {
@@ -147,7 +148,7 @@ impl Row {
         items.into_iter().map(text).collect::<Result<_, _>>().map(Some)
     }
 
-    /// The choices: a list of at least two texts.
+    /// Takes out the choices, a list of at least two texts.
     pub(super) fn choices(&mut self, key: &str) -> Result<Vec<String>, ScenarioError> {
         let missing = || unfit(key, &Value::Null, "write a list of texts");
         let choices = self.texts(key)?.ok_or_else(missing)?;
@@ -158,7 +159,8 @@ impl Row {
         Ok(choices)
     }
 
-    /// The answer as the text of a choice, spelt as the choice is; case and outer white space may differ.
+    /// Takes out the answer, which must be the text of a choice, and returns that choice. Case and outer
+    /// white space may differ.
     pub(super) fn answer(&mut self, key: &str, choices: &[String]) -> Result<String, ScenarioError> {
         let answer = self.text(key)?;
         let plain = |text: &str| text.trim().to_lowercase();
@@ -171,7 +173,7 @@ impl Row {
         )
     }
 
-    /// A column that is an index into a list of `count` entries.
+    /// Takes out a column that is an index into a list of `count` entries.
     pub(super) fn index(&mut self, key: &str, count: usize) -> Result<usize, ScenarioError> {
         let value = self.columns.shift_remove(key).unwrap_or(Value::Null);
         let index =
@@ -181,7 +183,7 @@ impl Row {
         })
     }
 
-    /// The column `difficulty`, where it is there.
+    /// Takes out the column `difficulty`; `None` if it is missing.
     pub(super) fn difficulty(&mut self) -> Result<Option<Difficulty>, ScenarioError> {
         let Some(text) = self.optional_text("difficulty")? else {
             return Ok(None);
@@ -192,23 +194,23 @@ impl Row {
         })
     }
 
-    /// What nobody took.
+    /// The columns that were not taken out.
     pub(super) fn rest(self) -> Map<String, Value> {
         self.columns
     }
 
-    /// A look at a text column, which stays with the metadata.
+    /// A text column, which is not taken out.
     pub(super) fn peek(&self, key: &str) -> Option<&str> {
         self.columns.get(key).and_then(Value::as_str)
     }
 }
 
-/// A column with a value that does not fit.
+/// The error for a column with a value that does not fit.
 fn unfit(key: &str, value: &Value, instead: impl Into<String>) -> ScenarioError {
     ScenarioError::value(format!("`{key}` is {}", brief(value)), instead)
 }
 
-/// A value in words short enough for an error message.
+/// A short description of a value for a message.
 fn brief(value: &Value) -> String {
     match value {
         Value::Null => "missing".into(),

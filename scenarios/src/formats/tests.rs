@@ -4,7 +4,7 @@ use rewards::Difficulty;
 
 use super::*;
 
-/// Reads `text` as a file of this format beside `a.wav`.
+/// Reads `text` as a file in this format, in a folder with `a.wav`.
 fn read_text(format: DataFormat, text: &str, filter: &RowFilter) -> Result<Vec<Arc<Question>>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows");
@@ -33,7 +33,7 @@ const AVQA: &str = r#"{"id": 183, "video_name": "-HG3_30", "video_id": 341, "que
 "#;
 
 #[test]
-fn avqa_rows_answer_by_index_and_speak_of_audio() {
+fn avqa_rows_answer_by_index_and_ask_about_audio() {
     let rows = questions(DataFormat::Avqa, AVQA);
     assert_eq!(rows.len(), 3);
     let first = &rows[0];
@@ -41,7 +41,7 @@ fn avqa_rows_answer_by_index_and_speak_of_audio() {
     assert_eq!((first.answer.as_str(), first.choices.len()), ("cat", 4));
     assert!(first.audio_path.ends_with("a.wav") && first.audio_path.is_absolute());
     assert_eq!((first.difficulty, &first.kind, &first.steps), (None, &None, &None));
-    // What the reader does not know stays; what it took is not said twice.
+    // Columns that the reader does not use become metadata; the others do not.
     assert_eq!(first.metadata["video_name"], "-HG3_30");
     assert!(!first.metadata.contains_key("multi_choice"));
     let last = &rows[2];
@@ -51,7 +51,7 @@ fn avqa_rows_answer_by_index_and_speak_of_audio() {
 }
 
 #[test]
-fn filters_leave_out_what_can_only_be_seen_and_stop_at_the_limit() {
+fn filters_exclude_rows_and_stop_at_the_limit() {
     let ids = |filter| -> Vec<String> {
         read_text(DataFormat::Avqa, AVQA, &filter)
             .unwrap()
@@ -62,7 +62,7 @@ fn filters_leave_out_what_can_only_be_seen_and_stop_at_the_limit() {
     assert_eq!(ids(RowFilter { drop_view: true, ..RowFilter::default() }), ["184", "185"]);
     assert_eq!(ids(RowFilter { drop_color: true, ..RowFilter::default() }), ["183", "185"]);
     assert_eq!(ids(RowFilter { limit: Some(1), ..RowFilter::default() }), ["183"]);
-    // The limit counts what is used, and what comes after it is not read.
+    // The limit counts selected rows, and later rows are not read.
     let broken_after = AVQA.to_owned() + "{";
     let filter = RowFilter { drop_view: true, limit: Some(2), ..RowFilter::default() };
     assert_eq!(read_text(DataFormat::Avqa, &broken_after, &filter).unwrap().len(), 2);
@@ -89,11 +89,11 @@ fn mmau_rows_answer_by_text() {
     assert_eq!((rows[0].id.as_str(), rows[0].answer.as_str(), rows[0].choices.len()), ("3fe6", "Man", 3));
     assert_eq!((rows[0].difficulty, rows[0].kind.as_deref()), (Some(Difficulty::Medium), Some("sound")));
     assert_eq!(rows[0].metadata["sub-category"], "Acoustic Source Inference");
-    assert_eq!(rows[1].answer, "A woman", "spelt as the choice is");
+    assert_eq!(rows[1].answer, "A woman", "spelled like the choice");
 }
 
 #[test]
-fn mmar_rows_may_bring_their_thinking() {
+fn mmar_rows_may_have_a_chain_of_thought() {
     let rows = questions(
         DataFormat::Mmar,
         r#"{"id": "m1", "audio_path": "./a.wav", "question": "Who?", "choices": ["he", "she"], "answer": "she", "modality": "mix-speech", "thinking": "A high voice.", "timestamp": null}
@@ -122,7 +122,7 @@ fn air_bench_rows_have_a_key_per_choice_and_a_folder_per_task() {
 }
 
 #[test]
-fn a_wrong_row_is_named_with_what_to_write_instead() {
+fn a_wrong_row_is_reported_with_what_to_write_instead() {
     let row = |change: (&str, &str)| AVQA.replacen(change.0, change.1, 1);
     for (change, expected) in [
         (
@@ -151,7 +151,7 @@ fn a_wrong_row_is_named_with_what_to_write_instead() {
 }
 
 #[test]
-fn an_answer_that_is_no_choice_is_named_with_the_line_its_row_starts_on() {
+fn an_answer_that_is_no_choice_is_reported_with_the_first_line_of_its_row() {
     let text = MMAU.replace("\" a Woman\"", "\"nobody\"");
     assert_eq!(
         problem(DataFormat::Mmau, &text),
@@ -160,7 +160,7 @@ fn an_answer_that_is_no_choice_is_named_with_the_line_its_row_starts_on() {
 }
 
 #[test]
-fn text_that_is_not_json_is_named_with_its_line() {
+fn text_that_is_not_json_is_reported_with_its_line() {
     let message = problem(DataFormat::Avqa, "{\"id\": 1,\n");
     assert!(message.starts_with("/rows:1: not a JSON object: EOF"), "{message}");
     let message =
@@ -174,11 +174,11 @@ fn text_that_is_not_json_is_named_with_its_line() {
 fn a_file_without_questions_or_without_its_audio_is_refused() {
     assert_eq!(
         problem(DataFormat::Avqa, " \n"),
-        "/rows: no questions in it, or none that the filters let through; change [data]"
+        "/rows: it has no questions, or the filters exclude all of them; change [data]"
     );
     assert_eq!(
         problem(DataFormat::Avqa, &AVQA.replace("a.wav", "c.wav")),
-        "/rows: the audio is not where its rows say: there is no /c.wav; set audio_root to the folder that the paths start from"
+        "/rows: the audio files of its rows are missing: there is no /c.wav; set audio_root to the folder that the paths are relative to"
     );
     let missing = read(DataFormat::Avqa, Path::new("/nowhere.jsonl"), Path::new(""), &RowFilter::default());
     let message = missing.unwrap_err().to_string();

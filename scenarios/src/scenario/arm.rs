@@ -1,4 +1,4 @@
-//! One arm of a scenario: every section it may have.
+//! The settings of an arm: a field for each section of a scenario.
 
 use std::collections::BTreeMap;
 
@@ -10,70 +10,71 @@ use super::{
     PolicyConfig, PromptConfig, RewardSpec, SamplingConfig, SftConfig, ShapingConfig, SupervisionConfig,
 };
 
-/// One arm of an experiment, with all its settings.
+/// An arm of an experiment, with a value for every setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ArmConfig {
-    /// Its name in tables and its folder in the run directory.
+    /// Name of the arm in tables, and of its folder in the run directory; must be set. It may have letters, digits and
+    /// `+ - _ .`, at most 100 characters.
     pub name: String,
-    /// How it learns.
+    /// How the arm is trained: `grpo`, `sft` or `none`.
     #[serde(default)]
     pub method: Method,
-    /// Optimizer steps. Default: `run.steps`.
+    /// Number of optimizer steps; at least 1. Default: `run.steps`.
     pub steps: u64,
-    /// `[policy]`: the model.
+    /// `[policy]`: the model that is trained.
     #[serde(default)]
     pub policy: PolicyConfig,
-    /// `[data]`: the training questions.
+    /// `[data]`: the questions to train on.
     #[serde(default)]
     pub data: DataConfig,
-    /// `[loader]`: audio decoding.
+    /// `[loader]`: how audio is decoded.
     #[serde(default)]
     pub loader: LoaderConfig,
-    /// `[prompt]`: what the policy is asked, in training and in evaluation.
+    /// `[prompt]`: the wording of the questions, in training and evaluation.
     #[serde(default)]
     pub prompt: PromptConfig,
-    /// `[sampling]`: how completions are drawn.
+    /// `[sampling]`: how completions are sampled in training.
     #[serde(default)]
     pub sampling: SamplingConfig,
-    /// `[grpo]`: the policy-gradient step.
+    /// `[grpo]`: the policy-gradient step of arms with `method = "grpo"`.
     #[serde(default)]
     pub grpo: GrpoConfig,
-    /// `[sft]`: supervised fine-tuning.
+    /// `[sft]`: supervised fine-tuning of arms with `method = "sft"`.
     #[serde(default)]
     pub sft: SftConfig,
-    /// `[optimizer]`: AdamW and its schedule.
+    /// `[optimizer]`: AdamW and the schedule of its learning rate.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
-    /// `[judge]`: who judges the thinking.
+    /// `[judge]`: the judge that grades the thinking.
     #[serde(default)]
     pub judge: JudgeConfig,
-    /// `[rewards.NAME]`: the reward components. One that the formula does not name is still scored and logged.
+    /// `[rewards.NAME]`: the reward components. A component that the formula does not use is scored and logged too.
     #[serde(default)]
     pub rewards: BTreeMap<String, RewardSpec>,
-    /// `[shaping]`: the formula and its weights.
+    /// `[shaping]`: the formula that combines the components, and its weights.
     #[serde(default)]
     pub shaping: ShapingConfig,
-    /// `[eval]`: evaluation.
+    /// `[eval]`: when and on which questions the policy is evaluated.
     #[serde(default)]
     pub eval: EvalConfig,
-    /// `[checkpoint]`: what is saved.
+    /// `[checkpoint]`: when checkpoints are saved, and how many are kept.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
-    /// `[supervision]`: how much may fail.
+    /// `[supervision]`: how many failures an arm tolerates.
     #[serde(default)]
     pub supervision: SupervisionConfig,
 }
 
-/// How an arm learns.
+/// How an arm is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// By reinforcement: completions of a prompt are compared with one another.
+    /// Reinforcement learning: the completions of a prompt are compared with each other.
     #[default]
     Grpo,
-    /// By example: `[sft] target`.
+    /// Supervised fine-tuning on the targets of `[sft]`.
     Sft,
-    /// Not at all: it is evaluated as it is.
+    /// No training: the policy is evaluated as it is.
     None,
 }

@@ -1,4 +1,4 @@
-//! What a scenario refers to: rewards, formulas, models and data on disk.
+//! Checks what a scenario refers to: rewards, formulas, models and data on disk.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use super::{
 use crate::dataset::DataSource;
 use crate::error::ScenarioError;
 
-/// Looks at everything the chosen arms refer to.
+/// Checks everything that the chosen arms refer to.
 ///
 /// # Errors
-/// The first thing that is not there or cannot be used, at the line that names it.
+/// The first reference that is missing or unusable, at its place in the scenario.
 pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), ScenarioError> {
     check_names(experiment, registry)?;
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
@@ -32,10 +32,10 @@ pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), S
     Ok(())
 }
 
-/// Looks at what the chosen arms name in the scenario itself, and not at files: they may lie on another machine.
+/// Checks rewards and formulas but no files, which may be on another machine.
 ///
 /// # Errors
-/// The first reward that can't be set up or formula that can't be read, at the line that has it.
+/// The first reward or formula that is unusable, at its place in the scenario.
 pub fn check_names(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), ScenarioError> {
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
         check_rewards(arm, places, |spec| spec.read(registry).map(drop))?;
@@ -46,7 +46,7 @@ pub fn check_names(experiment: &Experiment, registry: &RewardRegistry) -> Result
     Ok(())
 }
 
-/// Looks at every reward of an arm.
+/// Checks every reward of an arm with `look` and turns its error into one with a place.
 fn check_rewards(
     arm: &ArmConfig,
     places: &Node,
@@ -57,15 +57,17 @@ fn check_rewards(
         let at = |key: &str, problem: String, instead: String| {
             Err(ScenarioError::at(places.place_of(&["rewards", name, key]), problem, instead))
         };
-        // The hints start with `; did you mean` or ` (known: …)`.
+        // A hint starts with `; did you mean`, `; it takes none` or ` (known: …)`.
         let advice = |hint: String| match hint.strip_prefix("; ") {
             Some(meant) => meant.to_owned(),
             None => format!("write one of {}", hint.trim_start_matches(" (known: ").trim_end_matches(')')),
         };
         return match error {
-            RewardError::UnknownKind { kind, hint } => {
-                at("kind", format!("`kind` in [rewards.{name}] is \"{kind}\", no such reward"), advice(hint))
-            }
+            RewardError::UnknownKind { kind, hint } => at(
+                "kind",
+                format!("`kind` in [rewards.{name}] is \"{kind}\", which is no reward"),
+                advice(hint),
+            ),
             RewardError::UnknownOption { kind, option, hint } => {
                 let key_place = match places.entry(&["rewards", name, &option]) {
                     Some(entry) => &entry.key_place,
@@ -140,7 +142,7 @@ fn check_judge(judge: &JudgeConfig, places: &Node) -> Result<(), ScenarioError> 
     }
 }
 
-/// `path` of a section is a Hugging Face directory.
+/// Checks that `path` of a section is a model's folder in the Hugging Face layout.
 fn check_model(folder: &Path, keys: &[&str], instead: &str, places: &Node) -> Result<(), ScenarioError> {
     let missing = |problem: String| {
         let place = places.place_of(&[keys, &["path"]].concat());
@@ -169,9 +171,12 @@ fn check_source(source: &DataSource, keys: &[&str], places: &Node) -> Result<(),
         return missing("path", &file.path, "file", &instead);
     }
     match &file.audio_root {
-        Some(root) if !root.is_dir() => {
-            missing("audio_root", root, "folder", "write the folder that the file's audio paths start from")
-        }
+        Some(root) if !root.is_dir() => missing(
+            "audio_root",
+            root,
+            "folder",
+            "write the folder that the file's audio paths are relative to",
+        ),
         Some(_) | None => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! `[data]`, `[loader]` and `[eval]`: which questions are asked, in training and in evaluation.
+//! `[data]`, `[loader]` and `[eval]`: the questions of training and evaluation, and the decoding of their audio.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,41 +7,43 @@ use crate::dataset::DataSource;
 use crate::formats::RowFilter;
 use crate::soundscape::WorldConfig;
 
-/// `[data]`: the training questions.
+/// `[data]`: the questions to train on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// `"builtin:soundscapes"`, or a dataset on disk: `{ format = "avqa", path = "train.jsonl", audio_root = "audio" }`.
+    /// The training set: `"builtin:soundscapes"`, or a file such as
+    /// `{ format = "avqa", path = "train.jsonl", audio_root = "audio" }`.
     pub train: DataSource,
-    /// Use only the first so many questions. Default: all.
+    /// Use only the first questions, up to this number; at least 1. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Leave out questions whose `question_relation` is `View` (AVQA's questions about what is seen).
+    /// Exclude questions whose `question_relation` is `View`: AVQA's questions about what is seen.
     pub drop_view: bool,
-    /// Leave out questions that speak of a colour.
+    /// Exclude questions that contain `color` or `colour`.
     pub drop_color: bool,
-    /// `[data.soundscapes]`: the built-in world, used by every `builtin:soundscapes`.
+    /// `[data.soundscapes]`: the settings of the soundscape world, which every `builtin:soundscapes` uses.
     pub soundscapes: WorldConfig,
 }
 
 impl DataConfig {
-    /// The rows that training uses.
+    /// Selects the rows of the training set.
     pub fn row_filter(&self) -> RowFilter {
         RowFilter { limit: self.limit, drop_view: self.drop_view, drop_color: self.drop_color }
     }
 }
 
-/// `[loader]`: the pool that decodes audio.
+/// `[loader]`: the threads that decode audio.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoaderConfig {
-    /// Decoding threads per arm.
+    /// Number of decoding threads per arm; at least 1.
     pub workers: usize,
-    /// How several channels become one: the `first` alone (as the reference implementations do) or their `mean`.
+    /// How several channels are turned into one: `first` takes the first channel, as the reference implementations
+    /// do; `mean` averages them.
     pub downmix: Downmix,
-    /// Decoded clips kept in memory per arm; 0 keeps none.
+    /// Number of decoded clips kept in memory per arm; 0 keeps none.
     pub cache_clips: usize,
-    /// Largest fraction of clips that may fail to load before the arm stops; 1 never stops for it.
+    /// Largest fraction of clips that may fail to load, 0 to 1; above it the arm stops. 1 never stops it.
     pub max_failed_fraction: f64,
 }
 
@@ -51,35 +53,37 @@ impl Default for LoaderConfig {
     }
 }
 
-/// How several channels become one.
+/// How several channels are turned into one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Downmix {
-    /// The first channel.
+    /// Take the first channel.
     #[default]
     First,
-    /// The mean of all channels.
+    /// Take the average of all channels.
     Mean,
 }
 
-/// `[eval]`: questions held out from training.
+/// `[eval]`: evaluation on questions that are held out from training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalConfig {
-    /// Steps between evaluations; 0 evaluates at the end only. The end is always evaluated.
+    /// Number of steps between evaluations; 0 evaluates after the last step only. The last step is always evaluated.
     pub every: u64,
-    /// Also evaluate before the first step.
+    /// Whether to evaluate before the first step too.
     pub at_start: bool,
-    /// The sets: `"builtin:soundscapes"` (its held-out questions) or `{ name = "mmau", format = "mmau", path = "…" }`.
+    /// The sets of questions: `"builtin:soundscapes"` (its held-out questions), or files such as
+    /// `{ name = "mmau", format = "mmau", path = "…" }`. Their names must differ.
     pub suites: Vec<DataSource>,
-    /// Use only the first so many questions of each set. Default: all.
+    /// Use only the first questions of each set, up to this number; at least 1. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Temperature in evaluation; 0 is greedy.
+    /// Sampling temperature in evaluation, 0 or more; 0 decodes greedily.
     pub temperature: f64,
-    /// Seed of the evaluation's sampling; the same for every arm and seed, so that they can be compared.
+    /// Seed of the sampling in evaluation. It does not depend on arm or run seed, so that
+    /// their results are comparable.
     pub seed: u64,
-    /// Questions answered side by side.
+    /// Number of questions that are answered in one batch; at least 1.
     pub batch_prompts: usize,
 }
 
@@ -98,7 +102,7 @@ impl Default for EvalConfig {
 }
 
 impl EvalConfig {
-    /// The rows of each suite that evaluation uses.
+    /// Selects the rows of each suite.
     pub fn row_filter(&self) -> RowFilter {
         RowFilter { limit: self.limit, ..RowFilter::default() }
     }

@@ -1,4 +1,4 @@
-//! Reads configuration structs out of a [`Node`] tree with serde, and says where and how that failed.
+//! Reads configuration structs from a [`Node`] tree with serde, and turns errors into messages with a place.
 
 use std::fmt;
 
@@ -12,10 +12,9 @@ use super::tree::{Content, Entry, Node, Table};
 use super::words::{name_advice, quoted_list};
 use crate::error::{Place, ScenarioError};
 
-/// Reads a `T`; `section` names the tree's root in messages and is empty for an arm.
+/// Reads a `T` from a tree. `section` is the path of the tree's root for messages; it is empty for an arm.
 ///
-/// # Errors
-/// The first key or value that does not fit, at its own line.
+/// Errors: the first key or value that does not fit, at its place.
 pub(crate) fn read<'a, T: Deserialize<'a>>(node: &'a Node, section: &[&str]) -> Result<T, ScenarioError> {
     T::deserialize(node).map_err(|mut problem| {
         problem.path.extend(section.iter().rev().map(|key| (*key).to_owned()));
@@ -24,11 +23,11 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(node: &'a Node, section: &[&str]) -> 
     })
 }
 
-/// Why a node could not be read, while it climbs out of the tree.
+/// Why a node could not be read. serde passes it up the tree, where each level adds its key.
 #[derive(Debug)]
 pub(crate) struct Problem {
     place: Option<Place>,
-    /// Keys from the leaf up while it climbs, from the root down once [`read`] has it.
+    /// Keys from the leaf upwards; [`read`] reverses them.
     path: Vec<String>,
     what: What,
 }
@@ -52,7 +51,7 @@ impl Problem {
         self
     }
 
-    /// `root` is the tree that was read, whose own path has `depth` keys.
+    /// The error for the user. `root` is the tree that was read, and `depth` the length of its path.
     fn into_error(self, root: &Node, depth: usize) -> ScenarioError {
         let mut place = self.place.unwrap_or_else(|| root.place.clone());
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
@@ -81,14 +80,16 @@ impl Problem {
             }
             What::Other(message) => match message.split_once("; ") {
                 Some((problem, instead)) => (problem.to_owned(), instead.to_owned()),
-                None => (message, "see scenarios/scenario.schema.json for what can stand there".to_owned()),
+                None => {
+                    (message, "see scenarios/scenario.schema.json for the values that are allowed".to_owned())
+                }
             },
         };
         ScenarioError::at(&place, problem, instead)
     }
 }
 
-/// What is wrong with a key that a table at `path` does not have, and what to write instead.
+/// The problem with a key that the table at `path` may not have, and what to write instead.
 fn unknown_key(key: &str, known: &[&str], path: &[&str], table: Option<&Node>) -> (String, String) {
     let section = section_name(path);
     let Some(tagged) = keys::tagged(path) else {
@@ -114,7 +115,7 @@ fn unknown_key(key: &str, known: &[&str], path: &[&str], table: Option<&Node>) -
     }
 }
 
-/// The variants that have all keys of the table, else the `owners` of one of them.
+/// The variants that have all keys of the table; if there are none, `owners`.
 fn fitting<'a>(tagged: &'a keys::Tagged, table: Option<&Node>, owners: Vec<&'a str>) -> Vec<&'a str> {
     let keys: Vec<&str> = table
         .and_then(Node::as_table)
@@ -134,31 +135,31 @@ fn missing_key_advice(key: &str, path: &[&str], table: Option<&Node>) -> String 
     }
 }
 
-/// What to write instead of a key that is not known in a section.
+/// What to write instead of an unknown key of a section: the section it belongs to, or a similar key.
 pub(crate) fn unknown_key_advice(key: &str, known: &[&str], path: &[&str]) -> String {
-    let here: Vec<&str> = path.iter().copied().filter(|key| !is_place(key)).collect();
+    let here: Vec<&str> = path.iter().copied().filter(|key| !is_index(key)).collect();
     let elsewhere = keys::sections_with(key).into_iter().filter(|section| section != &here.join("."));
     let elsewhere: Vec<String> = elsewhere.map(|section| format!("[{section}]")).collect();
     if !elsewhere.is_empty() {
         return format!("`{key}` belongs in {}", elsewhere.join(" or "));
     }
-    name_advice(key, known.iter().copied(), "the keys there are")
+    name_advice(key, known.iter().copied(), "the keys are")
 }
 
-/// Whether a part of a path is a place in a list.
-fn is_place(key: &str) -> bool {
+/// Whether a part of a path is an index into a list.
+fn is_index(key: &str) -> bool {
     key.parse::<usize>().is_ok()
 }
 
-/// `[grpo]`, or `[[arm]]` for an arm's own keys. Positions in lists are left out.
+/// A section as it is written in a file, without list indices: `[grpo]`, or `[[arm]]` for an arm's own keys.
 pub(crate) fn section_name(path: &[&str]) -> String {
-    let keys: Vec<&str> = path.iter().copied().filter(|key| !is_place(key)).collect();
+    let keys: Vec<&str> = path.iter().copied().filter(|key| !is_index(key)).collect();
     if keys.is_empty() { "[[arm]]".to_owned() } else { format!("[{}]", keys.join(".")) }
 }
 
-/// `` `lr` in [grpo] ``; a section by itself is just `` `grpo` ``.
+/// A key with its section for messages, `` `lr` in [grpo] ``; for a section itself `` `grpo` ``.
 pub(crate) fn leaf_name(path: &[&str]) -> String {
-    let keys: Vec<&str> = path.iter().copied().filter(|key| !is_place(key)).collect();
+    let keys: Vec<&str> = path.iter().copied().filter(|key| !is_index(key)).collect();
     match keys.split_last() {
         None => "this".to_owned(),
         Some((leaf, [])) if !["name", "method", "steps"].contains(leaf) => format!("`{leaf}`"),
@@ -179,7 +180,7 @@ fn found(unexpected: Unexpected<'_>) -> String {
     }
 }
 
-/// serde's word for a type, as advice to somebody who writes TOML.
+/// Advice for what serde expected, in the terms of TOML.
 fn instead(expected: &dyn Expected) -> String {
     let expected = expected.to_string();
     match expected.as_str() {
@@ -300,10 +301,10 @@ impl<'de> de::Deserializer<'de> for &'de Node {
     }
 }
 
-/// The key that tagged tables need first, see [`super::tagged`].
+/// The key that tables with variants have to be given first, see [`super::tagged`].
 const TAG: &str = "kind";
 
-/// The entries of a table in the order of their keys, but [`TAG`] first.
+/// The entries of a table: first [`TAG`], then the others in the order of their keys.
 struct Entries<'de> {
     tag: Option<(&'de String, &'de Entry)>,
     rest: std::collections::btree_map::Iter<'de, String, Entry>,

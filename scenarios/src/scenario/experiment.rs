@@ -1,4 +1,4 @@
-//! A scenario as it is run: what [`load`](super::load) returns.
+//! The experiment that [`load`](super::load) makes of a scenario.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,17 +6,17 @@ use std::sync::Arc;
 use super::tree::Node;
 use super::{ArmConfig, ControlConfig, RunConfig};
 
-/// A scenario, resolved: every arm with all its settings.
+/// A scenario in which every setting of every arm has a value.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    /// The scenario file, as it was given.
+    /// Path of the scenario file as the user gave it.
     pub path: PathBuf,
-    /// `[run]`.
+    /// The settings of `[run]`, which apply to all arms.
     pub run: RunConfig,
-    /// `[control]`.
+    /// The settings of `[control]`, which apply to all arms.
     pub control: ControlConfig,
     /// The arms to run, in the order of the file.
     pub arms: Vec<ArmConfig>,
-    /// Where each setting of each arm was written, by the arm's position.
+    /// For each arm the tree it was read from, which has the places of its settings.
     pub(super) places: Arc<Vec<Node>>,
 }

@@ -1,4 +1,4 @@
-//! `[rewards.NAME]` and `[shaping]`: what is scored, and how the scores add up.
+//! `[rewards.NAME]` and `[shaping]`: the reward components, and how they are combined.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,22 +10,22 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::{tree, weights::WeightConfig};
 use crate::error::ScenarioError;
 
-/// `[rewards.NAME]`: one reward component. NAME is what the formula calls it.
+/// `[rewards.NAME]`: a reward component. NAME is its name in the formula.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RewardSpec {
-    /// Which reward, by the name it is registered under, or one of [`PLUGIN_KINDS`](super::PLUGIN_KINDS).
+    /// The reward: the name that it is registered under, or one of [`PLUGIN_KINDS`](super::PLUGIN_KINDS).
     pub kind: String,
-    /// The reward's own options: every other key of the table.
+    /// The options of the reward: every other key of the table.
     #[serde(flatten)]
     pub options: toml::Table,
 }
 
 impl RewardSpec {
-    /// Reads a reward written on its own: what would stand in `[rewards.NAME]`, or that table itself. `path` is only
-    /// named in errors.
+    /// Reads a reward from a text of its own: either the content of `[rewards.NAME]` or that table itself. `path` is
+    /// used in errors only.
     ///
     /// # Errors
-    /// What is not TOML, with its line and column, or no `kind`.
+    /// The text is not TOML, or has no `kind`; the error has the line and column.
     pub fn from_toml(text: &str, name: &str, path: &Path) -> Result<Self, ScenarioError> {
         let whole = tree::parse(text, path).map_err(|error| match error {
             ScenarioError::Invalid { place, problem, .. } => ScenarioError::at(
@@ -37,14 +37,14 @@ impl RewardSpec {
         })?;
         let node = whole.entry(&["rewards", name]).map_or(&whole, |entry| &entry.node);
         let toml::Value::Table(mut options) = node.to_value() else {
-            let problem = format!("`{name}` is no table");
+            let problem = format!("`{name}` is not a table");
             return Err(ScenarioError::at(&node.place, problem, "write one such as { kind = \"accuracy\" }"));
         };
         match options.remove("kind") {
             Some(toml::Value::String(kind)) => Ok(RewardSpec { kind, options }),
             Some(_) => {
                 let place = node.place_of(&["kind"]);
-                Err(ScenarioError::at(place, "`kind` is no text", "write one such as kind = \"python\""))
+                Err(ScenarioError::at(place, "`kind` is not a text", "write one such as kind = \"python\""))
             }
             None => {
                 let instead =
@@ -54,7 +54,7 @@ impl RewardSpec {
         }
     }
 
-    /// The same as TOML, a line for each option.
+    /// The content of `[rewards.NAME]` as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a table of TOML values, with text as keys")
     }
@@ -93,14 +93,14 @@ impl JsonSchema for RewardSpec {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "One reward component: its kind and that reward's own options. In an arm, `false` removes it.",
+            "description": "A reward component: its `kind`, and the options of that reward as further keys. In an arm, `false` removes the component.",
             "anyOf": [
                 { "const": false },
                 {
                     "type": "object",
                     "properties": {
                         "kind": {
-                            "description": "Which reward, by the name it is registered under; or one of your own: python, process, http (docs/plugins.md).",
+                            "description": "The reward: the name that it is registered under, or `python`, `process` or `http` for one of your own (docs/plugins.md); must be set.",
                             "type": "string",
                             "examples": ["format", "accuracy", "adaptive-think", "consistency", "think", "python", "process", "http"]
                         }
@@ -111,14 +111,17 @@ impl JsonSchema for RewardSpec {
     }
 }
 
-/// `[shaping]`: the formula that turns the components of a completion into its reward.
+/// `[shaping]`: the formula that combines the components of a completion into its reward.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShapingConfig {
-    /// Arithmetic over the rewards' names and `w_NAME` for each weight, such as `accuracy + w_format * format`.
+    /// The formula, an arithmetic expression of the components' names and of `w_NAME` for each weight,
+    /// such as `accuracy + w_format * format`. It may use `+ - * / ^`, `min`, `max`, `abs`, `exp`, `ln`,
+    /// `sqrt`, `tanh`, `floor`, `ceil` and `round`. Default: Eq. 7 of the paper, if the scenario has
+    /// neither `[rewards]` nor `[shaping]`.
     pub formula: String,
-    /// `[shaping.weights]`: the numbers the formula calls `w_NAME`, or their course over the steps; they can be turned
-    /// while the run goes on.
+    /// `[shaping.weights]`: the values of the weights, `w_NAME` in the formula; each a number or a schedule over the
+    /// steps. They can be changed while the run is in progress.
     pub weights: BTreeMap<String, WeightConfig>,
 }
 
@@ -126,12 +129,12 @@ pub struct ShapingConfig {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<RewardSpec, String> {
-        RewardSpec::from_toml(text, "brevity", Path::new("b.toml")).map_err(|error| error.to_string())
+    fn read(text: &str) -> Result<RewardSpec, ScenarioError> {
+        RewardSpec::from_toml(text, "brevity", Path::new("b.toml"))
     }
 
     #[test]
-    fn a_reward_is_a_document_or_its_table_in_one_and_is_written_as_it_is_read() {
+    fn a_reward_is_a_document_or_a_table_in_one_and_is_written_and_read_back() {
         let alone =
             "kind = \"python\"\nfile = \"b.py\"\ntimeout_seconds = 2.5\n\n[options]\nn = 3\nof = [1, 2]\n";
         let spec = read(alone).unwrap();
@@ -143,16 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reward_is_refused_at_its_line_with_what_to_write_instead() {
+    fn a_wrong_reward_is_refused_at_its_place_with_what_to_write_instead() {
         for (text, place, instead) in [
             ("kind = \"python\"\nfile = b.py", "b.toml:2:8: ", "file = \"brevity.py\""),
             ("kind = \"a\"\nkind = \"b\"", "b.toml:2:1: ", "duplicate key"),
             ("file = \"b.py\"", "b.toml:1:1: there is no `kind`; ", "[rewards.brevity]"),
             ("[rewards.other]\nkind = \"format\"", "b.toml:1:1: there is no `kind`; ", "[rewards.brevity]"),
-            ("\nkind = 3", "b.toml:2:8: `kind` is no text; ", "kind = \"python\""),
-            ("rewards.brevity = 3", "b.toml:1:19: `brevity` is no table; ", "{ kind = \"accuracy\" }"),
+            ("\nkind = 3", "b.toml:2:8: `kind` is not a text; ", "kind = \"python\""),
+            ("rewards.brevity = 3", "b.toml:1:19: `brevity` is not a table; ", "{ kind = \"accuracy\" }"),
         ] {
-            let error = read(text).unwrap_err();
+            let error = read(text).unwrap_err().to_string();
             assert!(error.starts_with(place) && error.contains(instead), "{text}: {error}");
             assert_eq!(error.lines().count(), 1, "{error}");
         }

@@ -1,7 +1,7 @@
-//! `[judge]`: the judge of the thinking, which grades whether it supports the answer and how good it is.
+//! `[judge]`: the judge, which grades whether the thinking supports the answer and how good the thinking is.
 //!
-//! Five keys belong to every judge ([`JudgeConfig`]); the others belong to one `kind`, whose struct alone has them
-//! ([`JudgeKind`]). A key of another kind is refused, see [`super::tagged`].
+//! Five keys are common to all judges ([`JudgeConfig`]). The others belong to a `kind`, and only the struct of that
+//! kind has them ([`JudgeKind`]). A key of another kind is refused, see [`super::tagged`].
 
 mod cache;
 mod config;

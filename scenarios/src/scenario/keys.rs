@@ -1,4 +1,4 @@
-//! Which keys the sections of a scenario have, as its JSON Schema has them: for advice about keys in the wrong place.
+//! Looks up the keys of a scenario's sections in its JSON Schema, for advice about keys in the wrong place.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use super::schema::json_schema;
 
-/// A table whose tag decides which other keys it has.
+/// The keys of a table with variants, where one key, the tag, selects the variant.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Tagged {
-    /// The key that decides, such as `kind`.
+    /// The key that selects the variant, such as `kind`.
     pub(crate) tag: String,
-    /// Each value of the tag, with all keys that the table then has.
+    /// Each value of the tag, with all keys of the table in this variant.
     pub(crate) variants: Vec<(String, Vec<String>)>,
 }
 
 impl Tagged {
-    /// The keys of a table with this tag; of every variant if there is none or it is unknown.
+    /// The keys of the variant with this tag; those of all variants if the tag is missing or unknown.
     pub(crate) fn keys(&self, tag: Option<&str>) -> Vec<&str> {
         let known = self.variants.iter().find(|(value, _)| Some(value.as_str()) == tag);
         let variants = known.map_or(self.variants.as_slice(), std::slice::from_ref);
@@ -26,24 +26,24 @@ impl Tagged {
         keys.into_iter().collect()
     }
 
-    /// The values of the tag under which the table has all of these keys.
+    /// The values of the tag whose variants have all of these keys.
     pub(crate) fn variants_with(&self, wanted: &[&str]) -> Vec<&str> {
         let has_all = |keys: &[String]| wanted.iter().all(|key| keys.iter().any(|known| known == key));
         self.variants.iter().filter(|(_, keys)| has_all(keys)).map(|(value, _)| value.as_str()).collect()
     }
 }
 
-/// A key of a section that counts only for some values of another of its keys.
+/// A key of a section that has an effect only for some values of another key of the section.
 pub(crate) struct Dependent {
     pub(crate) section: &'static [&'static str],
     pub(crate) key: &'static str,
-    /// The key it depends on.
+    /// The other key, on which it depends.
     pub(crate) tag: &'static str,
-    /// The values of `tag` for which it counts.
+    /// The values of `tag` for which it has an effect.
     pub(crate) values: &'static [&'static str],
 }
 
-/// The keys of this sort; those of tagged tables are known from the schema.
+/// All such keys outside of tables with variants, whose keys are in the schema.
 pub(crate) const DEPENDENT: [Dependent; 3] = [
     Dependent { section: &["policy"], key: "lora", tag: "train", values: &["lora"] },
     Dependent { section: &["policy"], key: "adapter", tag: "train", values: &["lora"] },
@@ -55,7 +55,7 @@ pub(crate) const DEPENDENT: [Dependent; 3] = [
     },
 ];
 
-/// The sections that have a key of this name, such as `policy.lora` for `rank`.
+/// The sections with a key of this name, such as `policy.lora` for `rank`.
 pub(crate) fn sections_with(key: &str) -> Vec<String> {
     static KEYS: OnceLock<BTreeSet<(String, String)>> = OnceLock::new();
     let keys = KEYS.get_or_init(|| {
@@ -66,7 +66,7 @@ pub(crate) fn sections_with(key: &str) -> Vec<String> {
     keys.iter().filter(|(_, known)| known == key).map(|(section, _)| section.clone()).collect()
 }
 
-/// The table at a path of keys and places in lists, if a tag decides about its keys.
+/// The variants of the table at a path of keys and list indices; `None` if it has no variants.
 pub(crate) fn tagged(path: &[&str]) -> Option<Tagged> {
     let table = path.iter().try_fold(schema(), |table, key| match key.parse::<usize>() {
         Ok(_) => table.get("items").map(resolved),
@@ -88,13 +88,13 @@ fn schema() -> &'static Value {
     SCHEMA.get_or_init(json_schema)
 }
 
-/// A schema, or the one it refers to.
+/// The definition that a schema refers to, or the schema itself.
 fn resolved(schema_or_reference: &'static Value) -> &'static Value {
     let name = schema_or_reference["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/"));
     name.map_or(schema_or_reference, |name| &schema()["$defs"][name])
 }
 
-/// The forms a table may have: itself, or one for each value of its tag.
+/// The schema itself and the schemas of its variants.
 fn tables(schema: &'static Value) -> impl Iterator<Item = &'static Value> {
     std::iter::once(schema).chain(schema["oneOf"].as_array().into_iter().flatten())
 }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_found_in_the_sections_that_have_it() {
+    fn the_sections_with_a_key_are_found() {
         assert_eq!(sections_with("rank"), ["policy.lora"]);
         assert_eq!(sections_with("temperature"), ["eval", "judge", "sampling"]);
         assert_eq!(sections_with("max_mb"), ["judge.cache"]);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_with_a_tag_have_the_keys_of_each_of_its_values() {
+    fn tables_with_variants_are_found_with_their_keys() {
         let judge = tagged(&["judge"]).unwrap();
         assert_eq!(judge.tag, "kind");
         assert_eq!(judge.variants_with(&[]), ["rules", "openai", "local", "panel"]);

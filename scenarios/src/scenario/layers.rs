@@ -1,4 +1,4 @@
-//! The parts of a scenario file, laid over each other: base, arms, command line.
+//! Merges the layers of a scenario: shared settings, arms, command line.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::tree::{self, Content, Entry, Node, Table};
 use super::{JudgeConfig, de, merge, words};
 use crate::error::{Place, ScenarioError};
 
-/// The rewards and the formula of a scenario that names none: the paper's (Eq. 7).
+/// The rewards and the formula of a scenario that defines none: Eq. 7 of arXiv 2508.08039v3.
 const PAPER_REWARDS: &str = r#"
 [rewards]
 adaptive_think = { kind = "adaptive-think" }
@@ -22,11 +22,11 @@ formula = "adaptive_think * (1 + w_consistency * consistency) + w_format * forma
 weights = { consistency = 0.5, format = 0.5, think = 1.0 }
 "#;
 
-/// The parts of a scenario file, before they are read into structs.
+/// The trees of a scenario, before they are read into structs.
 pub(crate) struct Layers {
     pub(crate) run: Node,
     pub(crate) control: Node,
-    /// The arms, each already laid over what all share.
+    /// The arms, each merged over the shared settings.
     pub(crate) arms: Vec<Node>,
 }
 
@@ -53,7 +53,7 @@ impl Layers {
             let paper = tree::parse(PAPER_REWARDS, &path)?.to_value();
             base = Node::from_value(paper, &Place::Default(path));
         }
-        // By itself too: an arm that names another kind would hide what is wrong with it.
+        // Read by itself too, since an arm with another `kind` would hide its mistakes.
         if let Some(judge) = written.entry(&["judge"]) {
             de::read::<JudgeConfig>(&judge.node, &["judge"])?;
         }
@@ -72,12 +72,12 @@ impl Layers {
         Self { run: Node::empty(place.clone()), control: Node::empty(place), arms: Vec::new() }
     }
 
-    /// Lays `--set` over everything; what is for one arm comes last.
+    /// Merges the settings of `--set` over all layers; those for a single arm come last.
     pub(crate) fn apply(&mut self, arguments: &[String]) -> Result<(), ScenarioError> {
         let names: Vec<String> = self.arms.iter().filter_map(arm_name).collect();
         let mut read: Vec<Override> =
             arguments.iter().map(|argument| overrides::parse(argument, &names)).collect::<Result<_, _>>()?;
-        // A change of kind drops keys of the old one, so it goes before the keys of the new one.
+        // A change of kind drops keys of the old kind, so it has to come before keys of the new one.
         read.sort_by_key(|over| !over.is_tag);
         for over in read.iter().filter(|over| over.arm.is_none()) {
             self.apply_to_all(&over.tree)?;
@@ -105,7 +105,7 @@ impl Layers {
                 }
                 _ => {
                     let laid: Vec<_> = self.arms.iter_mut().map(|arm| merge::overlay(arm, over)).collect();
-                    // What is taken out need not have been in every arm.
+                    // A reward that is removed need not be in every arm.
                     if laid.iter().all(Result::is_err) {
                         laid.into_iter().collect::<Result<(), _>>()?;
                     }
@@ -120,7 +120,7 @@ fn arm_name(arm: &Node) -> Option<String> {
     arm.entry(&["name"])?.node.to_value().as_str().map(str::to_owned)
 }
 
-/// The arms as they are written; a scenario without any has one, named after the run.
+/// The arms as they are written. A scenario without arms gets one with the name of the run.
 fn arm_overlays(arms: Option<Node>, run: &Node, root: &Place) -> Result<Vec<Node>, ScenarioError> {
     let Some(arms) = arms else {
         let name =
@@ -160,7 +160,7 @@ fn arm_section_names() -> Vec<&'static str> {
     names.iter().map(String::as_str).collect()
 }
 
-/// Looks at the keys at the top of a file (or of a `--set`).
+/// Checks the keys at the top level of a file or of a `--set`.
 fn check_section_names(sections: &Table) -> Result<(), ScenarioError> {
     let mut known = arm_section_names();
     known.extend(["run", "control", "arm"]);
@@ -171,9 +171,9 @@ fn check_section_names(sections: &Table) -> Result<(), ScenarioError> {
         let (problem, instead) = if entry.node.as_table().is_some() {
             (format!("unknown section [{key}]"), section_advice(key, &known))
         } else if ARM_KEYS.contains(&key.as_str()) && key != "steps" {
-            (format!("`{key}` stands in no section"), format!("write `{key}` in an [[arm]]"))
+            (format!("`{key}` is in no section"), format!("write `{key}` in an [[arm]]"))
         } else {
-            (format!("`{key}` stands in no section"), de::unknown_key_advice(key, &known, &[]))
+            (format!("`{key}` is in no section"), de::unknown_key_advice(key, &known, &[]))
         };
         return Err(ScenarioError::at(&entry.key_place, problem, instead));
     }
@@ -187,16 +187,16 @@ fn section_advice(key: &str, known: &[&str]) -> String {
     }
 }
 
-/// Looks at the keys of an arm.
+/// Checks the keys of an arm.
 fn check_arm_keys(arm: &Node) -> Result<(), ScenarioError> {
     let mut known = ARM_KEYS.to_vec();
     known.extend(arm_section_names());
     for (key, entry) in arm.as_table().into_iter().flatten() {
         let key = key.as_str();
         if ["run", "control"].contains(&key) {
-            let problem = format!("[{key}] is for all arms together");
+            let problem = format!("[{key}] applies to all arms");
             let instead = format!(
-                "move it out of the arm to the top (an arm may have its own `steps`, without [{key}])"
+                "move it out of the arm to the top level (an arm may have its own `steps`, without [{key}])"
             );
             return Err(ScenarioError::at(&entry.key_place, problem, instead));
         }
@@ -216,7 +216,7 @@ fn check_arm_keys(arm: &Node) -> Result<(), ScenarioError> {
     Ok(())
 }
 
-/// `seed = 7` as `seeds = [7]`.
+/// Turns `seed = 7` into `seeds = [7]`.
 fn one_seed(mut run: Node) -> Result<Node, ScenarioError> {
     let Content::Table(table) = &mut run.content else { return Ok(run) };
     let Some(mut entry) = table.remove("seed") else { return Ok(run) };
@@ -234,7 +234,7 @@ fn one_seed(mut run: Node) -> Result<Node, ScenarioError> {
     Ok(run)
 }
 
-/// The node with one more entry, or another in its place.
+/// The node with this entry added or replaced.
 pub(crate) fn with_entry(mut node: Node, key: &str, value: Node) -> Node {
     if let Content::Table(table) = &mut node.content {
         table.insert(key.to_owned(), Entry { key_place: value.place.clone(), node: value });

@@ -1,4 +1,4 @@
-//! From a file and the command line to an [`Experiment`].
+//! Makes an [`Experiment`] of a scenario file and the command line.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,12 +12,11 @@ use super::tree::{self, Node};
 use super::{ArmConfig, ControlConfig, Experiment, RunConfig, TrainMode, de, paths, ranges, recorded};
 use crate::error::{Place, ScenarioError};
 
-/// Reads a scenario file. `overrides` are the arguments of `--set`, `arms` those of `--arm` (none: all arms run),
-/// `seeds` that of `--seeds`.
+/// Reads a scenario file. `overrides` are the arguments of `--set`, `arms` those of `--arm` (if empty, all arms are
+/// run), and `seeds` is the argument of `--seeds`.
 ///
 /// # Errors
-/// The first mistake, in one line. What the scenario refers to (rewards, data, models) is looked at by
-/// [`check`](super::check()).
+/// The first mistake. [`check`](super::check()) checks what the scenario refers to: rewards, data and models.
 pub fn load(
     path: &Path,
     overrides: &[String],
@@ -32,10 +31,11 @@ pub fn load(
     resolve(root, path, overrides, arms, seeds)
 }
 
-/// Reads a scenario from its text, as [`load`] does from a file; `path` is where it would stand.
+/// Reads a scenario from a text, as [`load`] reads it from a file. Relative paths in it are resolved as if it were the
+/// file at `path`, which errors name too.
 ///
 /// # Errors
-/// The first mistake, in one line.
+/// The first mistake, as for [`load`].
 pub fn parse(
     text: &str,
     path: &Path,
@@ -94,7 +94,7 @@ fn resolve(
     Ok(Experiment { path: path.to_owned(), run, control, arms: kept, places: Arc::new(places) })
 }
 
-/// A number of steps as TOML has it.
+/// A number of steps as a TOML value.
 pub(crate) fn steps(steps: u64) -> Value {
     Value::Integer(i64::try_from(steps).unwrap_or(i64::MAX))
 }
@@ -115,9 +115,9 @@ fn read_arm(layer: &Node, run: &RunConfig, path: &Path) -> Result<ArmConfig, Sce
     Ok(arm)
 }
 
-/// Takes the weights out of an arm that its formula does not name. One that no arm's formula names is a mistake.
+/// Removes the weights from an arm that its formula does not use. A weight that no formula uses is a mistake.
 fn drop_unused_weights(arms: &mut [ArmConfig], layers: &[Node]) -> Result<(), ScenarioError> {
-    let used = |arm: &ArmConfig, weight: &str| formula_names(&arm.shaping.formula, &format!("w_{weight}"));
+    let used = |arm: &ArmConfig, weight: &str| uses_name(&arm.shaping.formula, &format!("w_{weight}"));
     for (arm, layer) in arms.iter().zip(layers) {
         for weight in arm.shaping.weights.keys() {
             if !arms.iter().any(|arm| arm.shaping.weights.contains_key(weight) && used(arm, weight)) {
@@ -133,13 +133,14 @@ fn drop_unused_weights(arms: &mut [ArmConfig], layers: &[Node]) -> Result<(), Sc
     }
     for arm in arms {
         let formula = arm.shaping.formula.clone();
-        arm.shaping.weights.retain(|weight, _| formula_names(&formula, &format!("w_{weight}")));
+        arm.shaping.weights.retain(|weight, _| uses_name(&formula, &format!("w_{weight}")));
     }
     Ok(())
 }
 
-/// Whether a formula names this component or weight. A name ends where no letter, digit or underscore follows.
-fn formula_names(formula: &str, name: &str) -> bool {
+/// Whether a formula uses this component or weight. A name ends in front of any character but a
+/// letter, digit or underscore.
+fn uses_name(formula: &str, name: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     formula.match_indices(name).any(|(start, _)| {
         let before = formula[..start].chars().next_back();
@@ -170,7 +171,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> ScenarioError {
     ScenarioError::File { path: path.to_owned(), problem, instead }
 }
 
-/// The scenario files that could have been meant instead of a missing one: those beside it, else those in `scenarios`.
+/// Advice about a missing scenario file: a similar name in its folder or in `scenarios` below it, else
+/// a list of files.
 fn other_files(path: &Path) -> String {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -202,10 +204,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_formula_names_whole_names_only() {
-        assert!(formula_names("a * (1 + w_think*think)", "w_think"));
-        assert!(!formula_names("w_thinking * think", "w_think"));
-        assert!(!formula_names("my_w_think", "w_think"));
-        assert!(formula_names("{w_my-reward} + 1", "w_my-reward"));
+    fn only_whole_names_are_found_in_a_formula() {
+        assert!(uses_name("a * (1 + w_think*think)", "w_think"));
+        assert!(!uses_name("w_thinking * think", "w_think"));
+        assert!(!uses_name("my_w_think", "w_think"));
+        assert!(uses_name("{w_my-reward} + 1", "w_my-reward"));
     }
 }

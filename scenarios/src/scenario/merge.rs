@@ -1,10 +1,10 @@
-//! Layers of a scenario: an arm over the base, `--set` over both; and back, for the resolved file.
+//! Merges one layer of a scenario over another, and splits arms into shared and own settings for the resolved file.
 //!
-//! - MERGE-1 tables merge key by key, everything else is replaced.
-//! - MERGE-2 `[prompt]`, a data source and a reward whose `kind` changes are replaced as a whole: what they say belongs
-//!   together. A judge whose `kind` changes loses the keys that the new kind does not have, and a policy or optimizer
-//!   those that depend on the old value of `train` or `schedule`.
-//! - MERGE-3 `rewards.NAME = false` takes a reward out; there must be one.
+//! - MERGE-1 tables are merged key by key; other values are replaced.
+//! - MERGE-2 `[prompt]`, a data source, and a reward whose `kind` changes are replaced as a whole, since their keys
+//!   belong together. If the `kind` of a judge changes, the keys that the new kind does not have are dropped;
+//!   likewise keys that depend on the old value of `train` in `[policy]` or `schedule` in `[optimizer]`.
+//! - MERGE-3 `rewards.NAME = false` removes a reward, which must exist.
 
 use toml::{Table as Values, Value};
 
@@ -13,10 +13,9 @@ use super::tree::{Content, Entry, Node, Table};
 use super::words::name_advice;
 use crate::error::ScenarioError;
 
-/// Lays `over` on top of `base`.
+/// Merges `over` over `base`.
 ///
-/// # Errors
-/// A reward is taken out that is not there.
+/// Errors: `over` removes a reward that `base` does not have.
 pub(crate) fn overlay(base: &mut Node, over: &Node) -> Result<(), ScenarioError> {
     overlay_at(base, over, &mut Vec::new())
 }
@@ -40,7 +39,7 @@ fn overlay_at(base: &mut Node, over: &Node, path: &mut Vec<String>) -> Result<()
             continue;
         }
         path.push(key.clone());
-        // A section that only `over` has is laid over an empty one, so that what it takes out is looked at too.
+        // A section that only `over` has is merged over an empty one, so that removals in it are checked too.
         let fresh = || Entry {
             key_place: entry.key_place.clone(),
             node: if entry.node.as_table().is_some() {
@@ -58,11 +57,11 @@ fn overlay_at(base: &mut Node, over: &Node, path: &mut Vec<String>) -> Result<()
 fn no_such_reward<'a>(key: &str, entry: &Entry, known: impl Iterator<Item = &'a str>) -> ScenarioError {
     let known: Vec<&str> = known.collect();
     let instead = if known.is_empty() {
-        "leave the line out, there is none".to_owned()
+        "leave the line out, no reward is defined".to_owned()
     } else {
         name_advice(key, known, "the rewards are")
     };
-    ScenarioError::at(&entry.key_place, format!("there is no reward `{key}` to take out"), instead)
+    ScenarioError::at(&entry.key_place, format!("there is no reward `{key}` to remove"), instead)
 }
 
 fn is_false(node: &Node) -> bool {
@@ -82,7 +81,7 @@ fn changes_kind(base: &Node, over: &Node, path: &[String]) -> bool {
     is_reward(path) && kind(over).is_some_and(|new| kind(base) != Some(new))
 }
 
-/// Takes out of `lower` what it can no longer have once `over` changes its tag.
+/// Removes the keys from `lower` that it may not have any more, if `over` selects another variant.
 fn drop_keys_of_the_old_variant(lower: &mut Table, over: &Node, path: &[String]) {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let text = |entry: &Entry| match &entry.node.content {
@@ -96,7 +95,7 @@ fn drop_keys_of_the_old_variant(lower: &mut Table, over: &Node, path: &[String])
             && old != new
         {
             let (before, after) = (tagged.keys(Some(&old)), tagged.keys(Some(new)));
-            // A key that the old variant did not have either stays, to be reported.
+            // A key that is wrong for the old variant too is kept, so that it gets reported.
             lower.retain(|key, _| after.contains(&key.as_str()) || !before.contains(&key.as_str()));
         }
     }
@@ -107,7 +106,7 @@ fn drop_keys_of_the_old_variant(lower: &mut Table, over: &Node, path: &[String])
     }
 }
 
-/// Whether tables at this path have the same tag, if it decides about their keys.
+/// Whether the tables at this path are of the same variant; true for a table without variants.
 fn same_variant(tables: &[Values], key: &str, path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let Some(tagged) = keys::tagged(&path) else { return true };
@@ -115,7 +114,7 @@ fn same_variant(tables: &[Values], key: &str, path: &[String]) -> bool {
     tables.iter().all(|table| tag(table) == tag(&tables[0]))
 }
 
-/// Splits tables into what all of them share and what is left of each, so that [`overlay`] puts them together again.
+/// Moves the entries that all tables share into a table of their own. [`overlay`] puts the parts together again.
 pub(crate) fn factor(tables: &mut [Values]) -> Values {
     factor_at(tables, &mut Vec::new())
 }
@@ -142,7 +141,7 @@ fn factor_at(tables: &mut [Values], path: &mut Vec<String>) -> Values {
             if !common.is_empty() {
                 shared.insert(key.clone(), Value::Table(common));
             }
-            // A table that says nothing is not the same as none: it stands for no default either.
+            // An empty table is not the same as a missing one, which would get its default.
             for ((table, rest), was_empty) in tables.iter_mut().zip(below).zip(was_empty) {
                 if was_empty || !rest.is_empty() {
                     table.insert(key.clone(), Value::Table(rest));
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_merge_and_values_are_replaced() {
+    fn tables_are_merged_and_values_replaced() {
         assert_eq!(
             merged("[grpo]\nlr = 1\nclip = 2\n[eval]\nsuites = [1, 2]", "eval.suites = [3]\ngrpo.lr = 4"),
             value("[grpo]\nlr = 4\nclip = 2\n[eval]\nsuites = [3]"),
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_judge_of_another_kind_keeps_the_keys_that_it_has_too() {
+    fn a_judge_of_another_kind_keeps_the_keys_that_both_kinds_have() {
         let base =
             "[judge]\nkind = \"openai\"\nbase_url = \"u\"\nprompting = \"base\"\non_failure = \"pause\"";
         assert_eq!(
@@ -214,12 +213,12 @@ mod tests {
         assert_eq!(
             merged("[judge]\nkind = \"openai\"\npath = \"p\"", "judge.kind = \"rules\""),
             value("[judge]\nkind = \"rules\"\npath = \"p\""),
-            "what the old kind did not have is left to be reported"
+            "a key that the old kind does not have is kept to be reported"
         );
     }
 
     #[test]
-    fn keys_that_depend_on_a_value_go_with_it() {
+    fn keys_that_depend_on_a_value_are_dropped_with_it() {
         let base = "[policy]\ntrain = \"lora\"\nadapter = \"a\"\nlora.rank = 4\ndtype = \"bf16\"";
         assert_eq!(
             merged(base, "policy.train = \"full\""),
@@ -242,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn judges_of_different_kinds_share_nothing_when_factored() {
+    fn judges_of_different_kinds_are_not_split() {
         let mut arms: Vec<Values> = ["openai", "local"]
             .map(|kind| {
                 value(&format!("[judge]\nkind = \"{kind}\"\nprompting = \"base\"")).try_into().unwrap()
@@ -262,18 +261,18 @@ mod tests {
     }
 
     #[test]
-    fn false_takes_a_reward_out_and_must_find_it() {
+    fn false_removes_a_reward_that_must_exist() {
         let base = "[rewards]\nthink = { kind = \"think\" }\nformat = { kind = \"format\" }";
         assert_eq!(merged(base, "rewards.think = false"), value("rewards.format.kind = \"format\""));
         let error = overlay(&mut node(base), &node("[rewards]\nthnk = false")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "x.toml:2:1: there is no reward `thnk` to take out; did you mean `think`?"
+            "x.toml:2:1: there is no reward `thnk` to remove; did you mean `think`?"
         );
     }
 
     #[test]
-    fn what_is_factored_out_merges_back_to_the_same() {
+    fn split_tables_are_merged_back_to_the_same() {
         let arms = [
             value("[rewards.a]\nkind = \"x\"\no = 1\n[grpo]\nlr = 1\nclip = 2\n[prompt]\nstyle = \"think\""),
             value(
@@ -282,7 +281,7 @@ mod tests {
         ];
         let mut rest: Vec<Values> = arms.iter().map(|arm| arm.clone().try_into().unwrap()).collect();
         let shared = factor(&mut rest);
-        assert_eq!(Value::Table(shared.clone()), value("grpo.clip = 2"), "only what is the same everywhere");
+        assert_eq!(Value::Table(shared.clone()), value("grpo.clip = 2"), "only what all arms share");
         for (arm, rest) in arms.iter().zip(rest) {
             let mut base = node(&shared.to_string());
             overlay(&mut base, &node(&rest.to_string())).unwrap();

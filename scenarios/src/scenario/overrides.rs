@@ -1,28 +1,27 @@
-//! `--set a.b=c`: one key of the scenario, from the command line.
+//! Parses `--set a.b=c`, a setting from the command line.
 
 use toml::Value;
 
 use super::tree::{Content, Entry, Node, Table};
 use crate::error::{Place, ScenarioError};
 
-/// The keys that decide which others their section has.
+/// The keys that select a variant of their section, or on which others of its keys depend.
 const TAGS: [&str; 3] = ["kind", "train", "schedule"];
 
-/// One `--set`, read.
+/// A setting from a `--set` argument.
 #[derive(Debug)]
 pub(crate) struct Override {
-    /// The one arm it is for; all of them where there is none.
+    /// The arm that it applies to; `None` for all arms.
     pub(crate) arm: Option<String>,
-    /// A tree with this one value in it.
+    /// A tree with its value only.
     pub(crate) tree: Node,
-    /// Whether it sets a key that decides which others its section has.
+    /// Whether it sets one of [`TAGS`].
     pub(crate) is_tag: bool,
 }
 
-/// Reads `a.b=c` or `arm.NAME.a.b=c`. The value is TOML if it can be, else a text.
+/// Parses `a.b=c` or `arm.NAME.a.b=c`. A value that is not TOML is a text.
 ///
-/// # Errors
-/// There is no `=`, no key, or no such arm.
+/// Errors: there is no `=`, a key is empty, or the arm does not exist.
 pub(crate) fn parse(argument: &str, arms: &[String]) -> Result<Override, ScenarioError> {
     let place = Place::Argument(format!("--set {argument}"));
     let Some((path, value)) = argument.split_once('=') else {
@@ -42,7 +41,7 @@ pub(crate) fn parse(argument: &str, arms: &[String]) -> Result<Override, Scenari
     Ok(Override { arm, tree, is_tag })
 }
 
-/// Takes `arm.NAME.` off a path. Names may hold dots, so the longest name that fits is the one.
+/// Splits `arm.NAME.` off a path. Names may contain dots, so the longest matching name is used.
 fn split_arm<'a>(
     path: &'a str,
     arms: &[String],
@@ -54,7 +53,7 @@ fn split_arm<'a>(
         Some(name) => Ok((Some(name.clone()), &rest[name.len() + 1..])),
         None if arms.iter().any(|name| name == rest) => Err(ScenarioError::at(
             place,
-            format!("no key of the arm `{rest}` is named"),
+            format!("no key of the arm `{rest}` is given"),
             format!("write --set arm.{rest}.section.key=value"),
         )),
         None => {
@@ -64,7 +63,7 @@ fn split_arm<'a>(
     }
 }
 
-/// The error for an arm that the scenario does not have.
+/// The error about an arm that does not exist.
 pub(crate) fn unknown_arm(place: &Place, name: &str, arms: &[String]) -> ScenarioError {
     let list = arms.join(", ");
     let instead = match rewards::nearest(name, arms.iter().map(String::as_str)) {
@@ -77,7 +76,7 @@ pub(crate) fn unknown_arm(place: &Place, name: &str, arms: &[String]) -> Scenari
 fn parse_value(text: &str) -> Value {
     let as_text = || Value::String(text.to_owned());
     match format!("value = {text}").parse::<toml::Table>() {
-        // Nothing in a scenario is a date: what looks like one is a name.
+        // No setting is a date, so a value that looks like one is a text.
         Ok(table) if table.len() == 1 => table
             .into_iter()
             .next()
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_toml_where_they_can_be() {
+    fn values_that_are_toml_are_parsed() {
         let value = |text: &str| parse_value(text);
         assert_eq!(value("3"), Value::Integer(3));
         assert_eq!(value("1e-4"), Value::Float(1e-4));
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arm_is_found_though_its_name_holds_dots_and_signs() {
+    fn an_arm_is_found_by_a_name_with_dots_and_signs() {
         let arms = ["grpo".to_owned(), "grpo+x.5".to_owned(), "grpo+x".to_owned()];
         let read = parse("arm.grpo+x.5.grpo.lr=1", &arms).unwrap();
         assert_eq!(read.arm.as_deref(), Some("grpo+x.5"));
@@ -127,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_assignment_is_refused() {
+    fn an_argument_without_an_assignment_is_refused() {
         let error = |argument: &str| parse(argument, &[]).unwrap_err().to_string();
         assert_eq!(error("grpo.lr"), "--set grpo.lr: there is no `=`; write --set section.key=value");
         let no_key = parse("arm.grpo=1", &["grpo".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             no_key,
-            "--set arm.grpo=1: no key of the arm `grpo` is named; write --set arm.grpo.section.key=value"
+            "--set arm.grpo=1: no key of the arm `grpo` is given; write --set arm.grpo.section.key=value"
         );
         assert_eq!(error("grpo.=1"), "--set grpo.=1: a key is empty; write --set section.key=value");
     }

@@ -1,4 +1,4 @@
-//! What a scenario's paths start from, and the prompt file, which is read along with it.
+//! Resolves the paths in a scenario, and reads the prompt file.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::{ArmConfig, JudgeConfig, JudgeKind, JudgeSet, MemberKind, PolicyPath}
 use crate::dataset::DataSource;
 use crate::error::{Place, ScenarioError};
 
-/// Puts the content of `[prompt] file` into `text`, so that the resolved scenario stands by itself.
+/// Reads the file of `[prompt]` into `text`, so that the resolved scenario does not depend on it.
 pub(crate) fn read_prompt_file(arm: &mut ArmConfig, layer: &Node, path: &Path) -> Result<(), ScenarioError> {
     let prompt = &mut arm.prompt;
     if let (Some(_), Some(_)) = (&prompt.file, &prompt.text) {
@@ -28,8 +28,8 @@ pub(crate) fn read_prompt_file(arm: &mut ArmConfig, layer: &Node, path: &Path) -
     prompt.text.as_deref().map_or(Ok(()), check_template).map_err(|error| error.placed(place))
 }
 
-/// Makes every path absolute: one written in the file starts from the file's folder, one from the command line from
-/// the current folder.
+/// Makes every path absolute. A path in the file is relative to the file's folder, one on the command line
+/// to the current folder.
 pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
     if let PolicyPath::Directory(folder) = &mut arm.policy.path {
         *folder = anchored(folder, layer.place_of(&["policy", "path"]), path);
@@ -38,7 +38,7 @@ pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
         *adapter = anchored(adapter, layer.place_of(&["policy", "adapter"]), path);
     }
     for (name, spec) in &mut arm.rewards {
-        // Where it does not say where it runs, the place of what is run counts.
+        // Without a `cwd` the place of the program or file decides which folder its path is relative to.
         let key = ["cwd", "command", "file"].into_iter().find(|key| spec.options.contains_key(*key));
         let place = layer.place_of(&["rewards", name, key.unwrap_or("kind")]);
         *spec = spec.clone().anchored(folder_of(place, path));
@@ -76,7 +76,7 @@ fn anchor_judge(judge: &mut JudgeConfig, layer: &Node, path: &Path) {
     }
 }
 
-/// Makes one path absolute, unless it is missing.
+/// Makes a path absolute unless it is missing, that is, empty.
 fn anchor(file: &mut PathBuf, keys: &[&str], layer: &Node, scenario: &Path) {
     if !file.as_os_str().is_empty() {
         *file = anchored(file, layer.place_of(keys), scenario);

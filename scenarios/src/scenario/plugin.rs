@@ -1,5 +1,5 @@
-//! Rewards outside this process: the options of `kind = "process"`, `"python"` and `"http"`. `docs/plugins.md` has what
-//! is said over the wire.
+//! Rewards outside this process: the options of the kinds `process`, `python` and `http`.
+//! `docs/plugins.md` describes the protocol.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,28 +12,28 @@ use toml::{Table, Value};
 use super::RewardSpec;
 use crate::error::ScenarioError;
 
-/// A child process that speaks JSON lines.
+/// The `kind` of a child process that exchanges JSON lines.
 pub const PROCESS: &str = "process";
-/// A Python function, run by the module that comes with the program.
+/// The `kind` of a Python function, which the embedded module runs.
 pub const PYTHON: &str = "python";
-/// A server that answers a POST.
+/// The `kind` of a server that answers a POST request.
 pub const HTTP: &str = "http";
 
-/// The kinds that no registry holds.
+/// The kinds of rewards outside this process, which are in no registry.
 pub const PLUGIN_KINDS: [&str; 3] = [HTTP, PROCESS, PYTHON];
 
-/// What a `[rewards.NAME]` table stands for.
+/// The reward that a `[rewards.NAME]` table describes.
 pub enum RewardForm {
-    /// A reward in Rust, built.
+    /// A reward in Rust, ready to score.
     Rust(Box<dyn Reward>),
-    /// A child process.
+    /// A child process that is still to be started; a Python function too.
     Process(ProcessPlugin),
-    /// A server.
+    /// A server that is still to be connected to.
     Http(HttpPlugin),
 }
 
 impl RewardForm {
-    /// Whether the judge is to be asked before it scores.
+    /// Whether the judge has to be asked before this reward scores.
     pub fn needs_verdict(&self) -> bool {
         match self {
             Self::Rust(reward) => reward.needs_verdict(),
@@ -43,23 +43,24 @@ impl RewardForm {
     }
 }
 
-/// The options of `kind = "process"`.
+/// The options of a reward with `kind = "process"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProcessPlugin {
-    /// The program and its arguments. A program with a slash in its name is looked for from `cwd`, others on `PATH`.
+    /// The program and its arguments; must be set. A program with a slash in its name is a path relative to `cwd`;
+    /// any other is searched on `PATH`.
     pub command: Vec<String>,
-    /// Where it runs; in a scenario the scenario's folder, unless it says otherwise.
+    /// The working directory. Default: the scenario's folder.
     pub cwd: PathBuf,
-    /// Environment variables on top of the sandbox's own.
+    /// Environment variables, in addition to those of the sandbox.
     pub env: BTreeMap<String, String>,
-    /// Passed on as they are.
+    /// Options for the program itself, passed on unchanged.
     pub options: Table,
-    /// Whether the judge is asked before it scores.
+    /// Whether the judge has to be asked before this reward scores.
     pub needs_verdict: bool,
-    /// Longest wait for the scores of a batch.
+    /// Longest wait for the scores of a batch, in seconds; above 0, at most 86,400.
     pub timeout_seconds: f64,
-    /// Longest wait until it is ready.
+    /// Longest wait until the program is ready, in seconds; above 0, at most 86,400.
     pub startup_timeout_seconds: f64,
 }
 
@@ -78,15 +79,15 @@ impl Default for ProcessPlugin {
 }
 
 impl ProcessPlugin {
-    /// The command as one would type it.
+    /// The command line for messages.
     pub fn line(&self) -> String {
         self.command.join(" ")
     }
 
-    /// The program's file.
+    /// The path of the program's file.
     ///
     /// # Errors
-    /// There is no such program, or it may not be executed.
+    /// There is no such program, or it is not executable.
     pub fn program(&self) -> Result<PathBuf, ScenarioError> {
         let Some(program) = self.command.first() else {
             return Err(ScenarioError::value("there is no program", "write one in `command`"));
@@ -96,7 +97,7 @@ impl ProcessPlugin {
             return if is_program(&here) {
                 Ok(std::path::absolute(&here).unwrap_or(here))
             } else if here.is_file() {
-                let problem = format!("{} may not be executed", here.display());
+                let problem = format!("{} is not executable", here.display());
                 Err(ScenarioError::value(problem, "chmod +x it, or name its interpreter"))
             } else {
                 let problem = format!("there is no file {}", here.display());
@@ -123,13 +124,17 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// The options of `kind = "python"`.
+/// The options of a reward with `kind = "python"`. Those that are not described here are those of [`ProcessPlugin`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct PythonPlugin {
+    /// The Python file, relative to `cwd`; must be set.
     file: PathBuf,
+    /// The function in the file.
     function: String,
+    /// The Python interpreter, a path or a program on `PATH`.
     python: String,
+    /// Whether completions and prompts are passed as lists of messages.
     conversational: bool,
     cwd: PathBuf,
     env: BTreeMap<String, String>,
@@ -187,19 +192,20 @@ impl PythonPlugin {
     }
 }
 
-/// The options of `kind = "http"`.
+/// The options of a reward with `kind = "http"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpPlugin {
-    /// Where the batch is posted to.
+    /// Address that each batch is posted to, with `http://` or `https://`; must be set.
     pub url: String,
-    /// Headers; `${NAME}` stands for an environment variable, so that no secret needs to be written down.
+    /// Headers of the request. `${NAME}` is replaced by an environment variable, so that secrets need not
+    /// be in the scenario.
     pub headers: BTreeMap<String, String>,
-    /// Passed on as they are.
+    /// Options for the server itself, passed on unchanged.
     pub options: Table,
-    /// Whether the judge is asked before it scores.
+    /// Whether the judge has to be asked before this reward scores.
     pub needs_verdict: bool,
-    /// Longest wait for the scores of a batch.
+    /// Longest wait for the scores of a batch, in seconds; above 0, at most 86,400.
     pub timeout_seconds: f64,
 }
 
@@ -216,10 +222,10 @@ impl Default for HttpPlugin {
 }
 
 impl HttpPlugin {
-    /// The headers with the environment's values in them.
+    /// The headers with environment variables filled in.
     ///
     /// # Errors
-    /// The variable that is not set, or the brace that is not closed.
+    /// A variable is not set, or a brace is not closed.
     pub fn filled_headers(&self) -> Result<BTreeMap<String, String>, ScenarioError> {
         let filled = self.headers.iter().map(|(name, value)| Ok((name.clone(), filled(value)?)));
         filled.collect()
@@ -240,10 +246,11 @@ fn filled(text: &str) -> Result<String, ScenarioError> {
 }
 
 impl RewardSpec {
-    /// What the table stands for. The names of `registry` and [`PLUGIN_KINDS`] are known.
+    /// Builds the reward, or the options of a reward outside this process. `kind` is a name in `registry`
+    /// or one of [`PLUGIN_KINDS`].
     ///
     /// # Errors
-    /// The kind is unknown or an option is unusable; the message says what to write instead.
+    /// The kind is unknown, or an option does not fit.
     pub fn read(&self, registry: &RewardRegistry) -> Result<RewardForm, RewardError> {
         match self.kind.as_str() {
             PROCESS => self.process().map(RewardForm::Process),
@@ -260,12 +267,12 @@ impl RewardSpec {
         }
     }
 
-    /// With the folder that its paths start from written out.
+    /// The same with `folder` joined to `cwd`, so that relative paths do not depend on the current folder.
     pub fn anchored(mut self, folder: &Path) -> Self {
         if matches!(self.kind.as_str(), PROCESS | PYTHON) {
             let cwd = match self.options.get("cwd") {
                 Some(Value::String(cwd)) => folder.join(cwd),
-                // One that is no text is refused when the options are read.
+                // A value that is not a text is refused when the options are read.
                 Some(_) => return self,
                 None => folder.to_owned(),
             };
@@ -276,10 +283,10 @@ impl RewardSpec {
         self
     }
 
-    /// Looks whether what it runs is there.
+    /// Checks that the program, file and folder that it uses exist.
     ///
     /// # Errors
-    /// As [`RewardSpec::read`], and a program, file or folder that is not there.
+    /// As for [`RewardSpec::read`]; also if one of them does not exist.
     pub fn check_files(&self) -> Result<(), RewardError> {
         let (plugin, key, file) = match self.kind.as_str() {
             PROCESS => (self.process()?, "command", None),
@@ -336,14 +343,14 @@ impl RewardSpec {
                 "write an address such as \"http://127.0.0.1:8000/score\"",
             ));
         }
-        // A value may be a secret, so none is repeated.
+        // A value may be a secret, so the message does not repeat it.
         let hidden = Value::String("…".into());
         plugin.filled_headers().map_err(|error| bad_option(HTTP, "headers", &hidden, &error.to_string()))?;
         Ok(plugin)
     }
 
     fn positive(&self, option: &str, value: f64) -> Result<(), RewardError> {
-        // A day is longer than anybody waits, and short enough for a timer.
+        // The limit of a day keeps the value within the range of a timer.
         if value > 0.0 && value <= 86_400.0 {
             return Ok(());
         }
@@ -360,13 +367,9 @@ impl RewardSpec {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<RewardForm, String> {
-        let spec: RewardSpec = toml::from_str(text).unwrap();
-        spec.read(&RewardRegistry::standard()).map_err(|error| error.to_string())
-    }
-
     fn refusal(text: &str) -> String {
-        read(text).err().unwrap()
+        let spec: RewardSpec = toml::from_str(text).unwrap();
+        spec.read(&RewardRegistry::standard()).err().unwrap().to_string()
     }
 
     fn missing(text: &str) -> String {
@@ -374,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_found_on_the_path_or_from_the_folder() {
+    fn a_program_is_found_on_the_path_or_in_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("mine.sh");
         std::fs::write(&script, "#!/bin/sh\n").unwrap();
@@ -385,7 +388,7 @@ mod tests {
         };
         assert!(plugin("sh").program().unwrap().is_absolute());
         let refusal = |program: &str| plugin(program).program().unwrap_err().to_string();
-        assert!(refusal("./mine.sh").contains("may not be executed; chmod +x"));
+        assert!(refusal("./mine.sh").contains("is not executable; chmod +x"));
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&script, mode).unwrap();
         assert!(plugin("./mine.sh").program().unwrap().ends_with("mine.sh"));
@@ -408,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_the_option_and_what_to_write() {
+    fn mistakes_are_reported_with_the_option_and_what_to_write() {
         assert_eq!(
             refusal("kind = 'process'\ncomand = ['sh']"),
             "reward kind `process` has no option `comand`; did you mean `command`? (known: command, cwd, env, \

@@ -1,4 +1,4 @@
-//! `[policy]`: the model that is trained, and which of its weights.
+//! `[policy]`: the model that is trained, and which of its weights are.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,46 +6,50 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// `[policy]`: a Hugging Face directory (or the built-in tiny policy) and how much of it learns.
+/// `[policy]`: the model that is trained, and which of its weights are trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("dependentSchemas" = { "adapter": not_full(), "lora": not_full() }))]
 pub struct PolicyConfig {
-    /// `builtin:tiny`, or the folder of a model in the Hugging Face layout (`config.json`, `*.safetensors`, `tokenizer.json`).
+    /// The model: `builtin:tiny`, or the folder of a Qwen2-Audio or Qwen2.5-Omni in the Hugging Face
+    /// layout (`config.json`, `*.safetensors`, `tokenizer.json`).
     pub path: PolicyPath,
-    /// `full` trains every weight of the decoder, `lora` low-rank adapters on it.
+    /// Which weights are trained: `full` trains all weights of the decoder, `lora` only low-rank adapters on it.
     pub train: TrainMode,
-    /// Start from this adapter, a folder in PEFT's form, with `train = "lora"`; `[policy.lora]` is then its own
-    /// `adapter_config.json`. The reference policy is still the base without it: to be compared with an adapted policy,
-    /// merge that adapter first (`sandbox merge`).
+    /// Folder of an adapter in PEFT's format to start from; with `train = "lora"` only. Its `adapter_config.json`
+    /// then replaces `[policy.lora]`. The reference policy is the base without the adapter; to compare with an
+    /// adapted policy instead, merge the adapter first (`sandbox merge`). Default: new adapters.
     pub adapter: Option<PathBuf>,
-    /// Also train the audio tower and its projector; with `train = "lora"`, adapters may be put on them too.
+    /// Whether to train the audio tower and its projector too; with `train = "lora"`, whether they may get adapters.
     pub train_audio_tower: bool,
-    /// Start from random weights instead of the directory's (its `config.json` and tokenizer are still used).
+    /// Whether to start from random weights; of the model's folder only `config.json` and the tokenizer are used
+    /// then. Not with `train = "lora"`.
     pub from_scratch: bool,
-    /// Keep only the layers' inputs between forward and backward and compute the rest again: a third more work, a fraction of
-    /// the memory, the same gradients. `"auto"` does so on a GPU and for models of width 1024 or more.
+    /// Whether to keep only the inputs of each layer between forward and backward and to recompute the rest: a third
+    /// more computation for a fraction of the memory, with the same gradients. `"auto"` does so on a GPU and for
+    /// models of width 1024 or more.
     pub gradient_checkpointing: GradientCheckpointing,
-    /// Number format of the weights: `auto` is `f32` on the CPU and `bf16` on a GPU.
+    /// Number format of the weights: `f32`, `bf16`, or `auto` for `f32` on the CPU and `bf16` on a GPU.
     pub dtype: DType,
-    /// `[policy.lora]`: the adapters of `train = "lora"`; refused with `full`.
+    /// `[policy.lora]`: the adapters of `train = "lora"`. Refused with `train = "full"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "LoraConfig")]
     pub lora: Option<LoraConfig>,
 }
 
-/// The schema of a `[policy]` with keys that `train = "full"` does not have. An arm may leave `train` to the base.
+/// The schema of a `[policy]` with keys that are refused with `train = "full"`. An arm may leave `train`
+/// to the shared settings.
 fn not_full() -> serde_json::Value {
     serde_json::json!({ "properties": { "train": { "const": "lora" } } })
 }
 
-/// Where a policy comes from.
+/// The model that a policy starts from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PolicyPath {
-    /// `builtin:tiny`: the small Qwen2-Audio embedded in this crate, see [`crate::builtin`].
+    /// `builtin:tiny`, the small Qwen2-Audio that is embedded in this crate, see [`crate::builtin`].
     #[default]
     BuiltinTiny,
-    /// A folder in the Hugging Face layout.
+    /// A model's folder in the Hugging Face layout.
     Directory(PathBuf),
 }
 
@@ -86,28 +90,33 @@ impl JsonSchema for PolicyPath {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": [BUILTIN_TINY, "models/Qwen2-Audio-7B-Instruct"] })
+        json_schema!({
+            "description": "The model that a policy starts from: `builtin:tiny`, or the path of its folder.",
+            "type": "string",
+            "examples": [BUILTIN_TINY, "models/Qwen2-Audio-7B-Instruct"]
+        })
     }
 }
 
-/// Which of the policy's weights learn.
+/// Which of the policy's weights are trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainMode {
-    /// Every weight of the decoder; the reference policy is a frozen copy.
+    /// All weights of the decoder. The reference policy is a frozen copy.
     #[default]
     Full,
-    /// Low-rank adapters; the reference policy is the base with the adapters off. A checkpoint is an adapter in PEFT's form.
+    /// Low-rank adapters. The reference policy is the base without them, and a checkpoint is an
+    /// adapter in PEFT's format.
     Lora,
 }
 
 /// Whether layers are recomputed in the backward pass: `true`, `false` or `"auto"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GradientCheckpointing {
-    /// By the model's size and the device.
+    /// Decided by the model's size and the device.
     #[default]
     Auto,
-    /// As it says.
+    /// Always or never, on every device.
     Always(bool),
 }
 
@@ -153,7 +162,10 @@ impl JsonSchema for GradientCheckpointing {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "type": "boolean" }, { "const": AUTO }] })
+        json_schema!({
+            "description": "Whether layers are recomputed in the backward pass: `true`, `false` or `auto`.",
+            "anyOf": [{ "type": "boolean" }, { "const": AUTO }]
+        })
     }
 }
 
@@ -164,24 +176,24 @@ pub enum DType {
     /// `f32` on the CPU, `bf16` on a GPU.
     #[default]
     Auto,
-    /// 32-bit floats.
+    /// Numbers in 32-bit floating point.
     F32,
-    /// bfloat16 weights with norms, softmax and loss in f32.
+    /// bfloat16, with norms, softmax and loss in f32.
     Bf16,
 }
 
-/// `[policy.lora]`: the adapters of `train = "lora"`.
+/// `[policy.lora]`: the low-rank adapters of `train = "lora"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraConfig {
-    /// Rank of the adapters.
+    /// Rank of the adapters; at least 1.
     pub rank: usize,
-    /// Scale: the adapter's output is multiplied by `alpha / rank`.
+    /// Scale of the adapters, above 0: their output is multiplied by `alpha / rank`.
     pub alpha: f64,
-    /// Dropout before the adapter.
+    /// Probability of dropout in front of the adapters; 0 to below 1.
     pub dropout: f64,
-    /// `all-linear`; or the names of the layers that get an adapter, such as `["q_proj", "v_proj"]`; or a regular expression
-    /// that matches their whole names, such as `".*\\.self_attn\\..*"`.
+    /// The layers that get an adapter: `all-linear`; or a list of names, such as `["q_proj", "v_proj"]`; or a regular
+    /// expression that matches whole names, such as `".*\\.self_attn\\..*"`.
     pub target_modules: TargetModules,
 }
 
@@ -194,13 +206,13 @@ impl Default for LoraConfig {
 /// The layers that get an adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TargetModules {
-    /// `"all-linear"`: every linear layer of the decoder, without the output projection; with `train_audio_tower` those of
-    /// the audio tower and its projector too.
+    /// `"all-linear"`: all linear layers of the decoder except the output projection; with `train_audio_tower` those
+    /// of the audio tower and its projector too.
     #[default]
     AllLinear,
-    /// The linear layers whose name ends with one of these.
+    /// The linear layers with a name that ends with one of these.
     Named(Vec<String>),
-    /// The linear layers whose whole name this regular expression matches.
+    /// The linear layers with a name that this regular expression matches as a whole.
     Pattern(String),
 }
 
@@ -251,6 +263,7 @@ impl JsonSchema for TargetModules {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
+            "description": "The layers that get an adapter: `all-linear`, a list of names, or a regular expression.",
             "anyOf": [
                 { "const": ALL_LINEAR },
                 { "type": "string", "minLength": 1 },

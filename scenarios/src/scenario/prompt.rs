@@ -1,7 +1,7 @@
-//! `[prompt]`: what the policy is asked, and the three built-in texts (`scenarios/prompts/*.txt`).
+//! `[prompt]`: the wording of the user turn, with three built-in texts (`scenarios/prompts/*.txt`).
 //!
-//! A text is a template with two placeholders, `{question}` and `{choices}`; the choices are set in the order of the
-//! data, separated by `, `.
+//! A text is a template with the placeholders `{question}` and `{choices}`. The choices are inserted in the order of
+//! the dataset, separated by `, `.
 
 use std::path::PathBuf;
 
@@ -14,43 +14,44 @@ use crate::error::ScenarioError;
 const QUESTION: &str = "{question}";
 const CHOICES: &str = "{choices}";
 
-/// `[prompt]`: one of the built-in texts, or one's own.
+/// `[prompt]`: the text of the user turn, a built-in one or your own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PromptConfig {
-    /// Built-in text: `adaptive` lets the policy decide whether to think, `think` asks for it, `answer` does not.
+    /// The built-in text: `adaptive` lets the policy decide whether to think, `think` asks it to think, `answer` asks
+    /// for the answer only. With a text of your own, it still decides how `sft.target = "world"` thinks.
     pub style: PromptStyle,
-    /// A file with a text of one's own instead, with the placeholders `{question}` and `{choices}`. Its content is
-    /// kept as `text` in the resolved scenario.
+    /// Path of a file with a text of your own. It must have the placeholder `{question}` once, and may have
+    /// `{choices}`. The resolved scenario has its content as `text`. Not together with `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// A text of one's own, written out here.
+    /// A text of your own, with the same placeholders as `file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
 impl PromptConfig {
-    /// The template: one's own text if there is one, else the built-in one of `style`.
+    /// The template: `text` if it is set, else the built-in text of `style`.
     pub fn template(&self) -> &str {
         self.text.as_deref().unwrap_or(self.style.template())
     }
 
-    /// The user turn for a question.
+    /// The user turn for a question, from this template.
     pub fn render(&self, question: &Question) -> String {
         render_template(self.template(), question)
     }
 }
 
-/// The built-in prompt texts.
+/// The built-in texts of the user turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptStyle {
-    /// Decide whether the question needs thinking (the paper's appendix A.1, in our words).
+    /// Asks the policy to decide whether the question needs thinking (Appendix A.1 of the paper, in our words).
     #[default]
     Adaptive,
-    /// Answer at once.
+    /// Asks for the answer only.
     Answer,
-    /// Think, then answer.
+    /// Asks for thinking and an answer.
     Think,
 }
 
@@ -58,7 +59,7 @@ impl PromptStyle {
     /// All styles, in the order of their declaration.
     pub const ALL: [Self; 3] = [Self::Adaptive, Self::Answer, Self::Think];
 
-    /// The template of this style.
+    /// The built-in template of this style.
     pub fn template(self) -> &'static str {
         match self {
             Self::Adaptive => include_str!("../../prompts/adaptive.txt").trim_ascii_end(),
@@ -67,23 +68,22 @@ impl PromptStyle {
         }
     }
 
-    /// The user turn for a question.
+    /// The user turn for a question, from the built-in template.
     pub fn render(self, question: &Question) -> String {
         render_template(self.template(), question)
     }
 }
 
-/// Fills a template. The question's own text is put in last, so that a placeholder spelt in it stays as it is.
+/// Fills in a template. The question's text is inserted last, so that a placeholder in it is not replaced.
 fn render_template(template: &str, question: &Question) -> String {
     let choices = question.choices.join(", ");
     let parts: Vec<String> = template.split(QUESTION).map(|part| part.replace(CHOICES, &choices)).collect();
     parts.join(&question.text)
 }
 
-/// Checks a template.
+/// Checks the placeholders of a template.
 ///
-/// # Errors
-/// It does not have the question exactly once, or has a placeholder that is not known.
+/// Errors: it does not have `{question}` exactly once, or has an unknown placeholder.
 pub(crate) fn check_template(template: &str) -> Result<(), ScenarioError> {
     let instead = format!("use `{QUESTION}` once and `{CHOICES}` where the choices go");
     if template.matches(QUESTION).count() != 1 {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_built_in_text_is_a_usable_template() {
+    fn every_built_in_text_is_a_valid_template() {
         for style in PromptStyle::ALL {
             check_template(style.template()).unwrap();
             assert!(style.template().contains(CHOICES));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_without_the_question_or_with_a_foreign_placeholder_is_refused() {
+    fn a_template_without_the_question_or_with_an_unknown_placeholder_is_refused() {
         let problem = |text| check_template(text).unwrap_err().to_string();
         let instead = "use `{question}` once and `{choices}` where the choices go";
         assert_eq!(problem("Answer."), format!("the prompt text has `{{question}}` 0 times; {instead}"));

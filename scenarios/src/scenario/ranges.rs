@@ -1,4 +1,4 @@
-//! Whether values are within their ranges, each checked at the line it was written on.
+//! Checks that values are within their ranges. An error has the place of the value.
 
 mod arm;
 mod judge;

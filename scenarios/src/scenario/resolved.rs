@@ -1,4 +1,4 @@
-//! An [`Experiment`] as a scenario file that says everything.
+//! Writes an [`Experiment`] as a scenario file with a value for every setting.
 
 use serde::Serialize;
 use toml::{Table as Values, Value};
@@ -8,14 +8,14 @@ use super::schema::ARM_KEYS;
 use super::{Experiment, merge};
 
 impl Experiment {
-    /// The scenario with every setting written out; what all arms share stands above the arms.
+    /// The resolved scenario: every setting of every arm, with those that all arms share in front of the arms.
     pub fn to_toml(&self) -> String {
         let mut arms: Vec<Values> = self.arms.iter().map(values).collect();
         let mut heads: Vec<String> = Vec::new();
         for arm in &mut arms {
             let keys = ARM_KEYS.iter().filter_map(|key| Some((*key, arm.remove(*key)?)));
-            let said = keys.filter(|(key, value)| *key != "steps" || *value != steps(self.run.steps));
-            heads.push(said.map(|(key, value)| part(key, value)).collect());
+            let written = keys.filter(|(key, value)| *key != "steps" || *value != steps(self.run.steps));
+            heads.push(written.map(|(key, value)| part(key, value)).collect());
         }
         let run = part("run", Value::Table(values(&self.run)));
         let control = part("control", Value::Table(values(&self.control)));
@@ -23,7 +23,7 @@ impl Experiment {
         let mut parts = vec![run, control, shared];
         for (head, rest) in heads.into_iter().zip(arms) {
             parts.push(format!("[[arm]]\n{head}"));
-            // What is left of an arm are sections only, so this writes [arm.SECTION] and no [arm].
+            // An arm has only sections left, so this writes [arm.SECTION] and no [arm].
             if !rest.is_empty() {
                 parts.push(part("arm", Value::Table(rest)));
             }
@@ -32,7 +32,7 @@ impl Experiment {
     }
 }
 
-/// A configuration struct as a table. All are made of tables, lists, numbers, texts and flags, which TOML has.
+/// A configuration struct as a TOML table. Conversion does not fail, since these structs contain TOML's types only.
 fn values(config: &impl Serialize) -> Values {
     Values::try_from(config).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! `[run]`, `[control]`, `[supervision]` and `[checkpoint]`: how an experiment is run, whatever it trains.
+//! `[run]`, `[control]`, `[supervision]` and `[checkpoint]`: how an experiment is run, apart from what it trains.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,23 +7,25 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// `[run]`: the experiment as a whole. It cannot be set per arm, except `steps`, which an arm may state for itself.
+/// `[run]`: settings of the whole experiment. They cannot be set per arm, except for `steps`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
-    /// Name of the experiment; the run directory is `<out>/<name>-<time>`. Default: the scenario file's name.
+    /// Name of the experiment; the run directory is `<out>/<name>-<time>`. It may have letters, digits and `+ - _ .`,
+    /// at most 100 characters. Default: the name of the scenario file.
     pub name: String,
-    /// Every arm is run once per seed. `seed = 7` is short for `seeds = [7]`.
+    /// Seeds of the runs, at least one, each different; every arm is run once per seed. `seed = 7` is short
+    /// for `seeds = [7]`.
     pub seeds: Vec<u64>,
-    /// Optimizer steps per arm and seed.
+    /// Number of optimizer steps per arm and seed; at least 1. An arm may have its own `steps`.
     pub steps: u64,
-    /// Where tensors live: `auto` (a GPU if libtorch sees one, else the CPU), `cpu` or `cuda:N`.
+    /// Device of the model: `auto` (a GPU if libtorch finds one, else the CPU), `cpu`, `cuda` or `cuda:N`.
     pub device: Device,
-    /// Arms trained side by side; 0 chooses: one per core on the CPU, one on a GPU.
+    /// Number of arms that are trained at the same time; 0 means one per core on the CPU and one on a GPU.
     pub parallel_arms: usize,
-    /// libtorch threads per arm; 0 chooses: the cores shared out between the arms that run side by side.
+    /// Number of libtorch threads per arm; 0 divides the cores among the arms that are trained at the same time.
     pub threads: usize,
-    /// Folder that receives the run directories, relative to the current directory.
+    /// Folder for the run directories, relative to the current folder.
     pub out: PathBuf,
 }
 
@@ -41,15 +43,15 @@ impl Default for RunConfig {
     }
 }
 
-/// The device of a run, written `auto`, `cpu`, `cuda` (the first GPU) or `cuda:N`.
+/// The device of a model, written `auto`, `cpu`, `cuda` (the first GPU) or `cuda:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// The first GPU if there is one, else the CPU.
     #[default]
     Auto,
-    /// The CPU.
+    /// The CPU, even if there is a GPU.
     Cpu,
-    /// The GPU with this index.
+    /// The GPU with this index, from 0.
     Cuda(usize),
 }
 
@@ -90,7 +92,11 @@ impl JsonSchema for Device {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(auto|cpu|cuda(:[0-9]+)?)$" })
+        json_schema!({
+            "description": "The device of a model: `auto`, `cpu`, `cuda` (the first GPU) or `cuda:N`.",
+            "type": "string",
+            "pattern": "^(auto|cpu|cuda(:[0-9]+)?)$"
+        })
     }
 }
 
@@ -98,12 +104,14 @@ impl JsonSchema for Device {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ControlConfig {
-    /// Address to listen on, of this machine only; port 0 takes any free port, `"off"` listens nowhere.
+    /// Address and port to listen on, such as `"127.0.0.1:8080"`; only this machine can reach it unless
+    /// `allow_remote` is set. Port 0 selects any free port. `"off"` turns the control channel off.
     pub listen: String,
-    /// Let `listen` be an address that other machines can reach. Whoever has the token then steers the run from
-    /// there, over a connection that is not encrypted.
+    /// Whether `listen` may be an address that other machines can reach. Anyone with the token can then control the
+    /// run, over an unencrypted connection.
     pub allow_remote: bool,
-    /// Further names under which the page is opened, such as `"gpu1.lan"` or, through a tunnel, `"localhost:9000"`.
+    /// Further host names in the page's address, such as `"gpu1.lan"` or, through a tunnel, `"localhost:9000"`;
+    /// requests with other names are refused.
     pub hosts: Vec<String>,
 }
 
@@ -114,30 +122,30 @@ impl Default for ControlConfig {
 }
 
 impl ControlConfig {
-    /// The address to listen on; `None` with `"off"`, or for what is no address.
+    /// The address to listen on; `None` for `"off"` and for a text that is no address.
     pub fn address(&self) -> Option<SocketAddr> {
         self.listen.parse().ok()
     }
 }
 
-/// `[supervision]`: how much may fail before an arm gives up.
+/// `[supervision]`: how many failures an arm tolerates before it pauses or ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SupervisionConfig {
-    /// Restarts an actor may use up within the window before the arm pauses with the reason, or ends where
-    /// nobody can resume it.
+    /// Number of restarts that an actor may need within the window. After more, the arm pauses with the reason, or
+    /// ends if there is no control channel to resume it.
     pub restarts: usize,
-    /// Length of that window, in seconds.
+    /// Length of that window, in seconds; above 0.
     pub window_seconds: f64,
-    /// Longest wait for any one answer from an actor, in seconds.
+    /// Longest wait for an answer of an actor, in seconds; above 0.
     pub call_timeout_seconds: f64,
-    /// Largest fraction of the completions of ten steps that may be left without a reward, since scores are missing,
-    /// before the arm pauses with the reason, or ends where nobody can resume it.
+    /// Largest fraction of the completions of the last ten steps that may lack a reward because of missing scores, 0
+    /// to 1. Above it the arm pauses with the reason, or ends if there is no control channel to resume it.
     pub max_missing_fraction: f64,
-    /// Longest trial of a reward that is put in while the run goes on, in seconds.
+    /// Longest trial of a reward that is added or swapped during the run, in seconds; above 0.
     pub probe_timeout_seconds: f64,
-    /// How long an arm that can't go on by itself waits for somebody to help it, in seconds, before it ends; 0 ends it
-    /// at once. Where there is no control channel it does not wait.
+    /// How long an arm that paused because of failures waits to be resumed, in seconds; then it ends. 0 ends it at
+    /// once. Without a control channel it does not wait.
     pub help_timeout_seconds: f64,
 }
 
@@ -154,13 +162,14 @@ impl Default for SupervisionConfig {
     }
 }
 
-/// `[checkpoint]`: when the policy and the optimizer's state are saved. The last step is always saved.
+/// `[checkpoint]`: when the policy and the state of its optimizer are saved. They are always saved
+/// after the last step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointConfig {
-    /// Steps between checkpoints; 0 saves at the end only.
+    /// Number of steps between checkpoints; 0 saves after the last step only.
     pub every: u64,
-    /// Checkpoints kept per arm and seed; older ones are deleted.
+    /// Number of checkpoints kept per arm and seed, at least 1; older ones are deleted.
     pub keep: usize,
 }
 

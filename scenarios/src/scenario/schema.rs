@@ -1,4 +1,4 @@
-//! The JSON Schema of scenario files, for editors (`#:schema scenario.schema.json` in a file's first line).
+//! The JSON Schema of scenario files. Editors find it through `#:schema scenario.schema.json` in a file's first line.
 
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
@@ -8,13 +8,13 @@ use super::{ArmConfig, ControlConfig, LocalJudgeConfig, OpenaiJudgeConfig, Panel
 
 mod variants;
 
-/// Keys of an arm that are not sections.
+/// The keys of an arm that are not sections.
 pub(crate) const ARM_KEYS: [&str; 3] = ["name", "method", "steps"];
 
-/// Definitions of the tables that a tag decides about, by the names schemars gives their types.
+/// Definitions of tables with variants, by the names that schemars gives their types.
 const JUDGE: &str = "JudgeConfig";
 const MEMBER: &str = "PanelMember";
-/// What an arm writes in its own `[judge]`.
+/// The definition of an arm's own `[judge]`, which is merged over the shared one.
 const JUDGE_OVERLAY: &str = "JudgeOverlay";
 
 /// The JSON Schema of a scenario file.
@@ -31,14 +31,14 @@ pub fn json_schema() -> Value {
     let judges = [
         Variant::without_keys(
             "rules",
-            "Compares the thinking with the reasoning steps that the data states; needs no model.",
+            "Rules that compare the thinking with the reasoning steps in the data; no model is needed. Without steps the quality is not graded.",
         ),
         Variant::of::<OpenaiJudgeConfig>("openai", &mut generator),
         Variant::of::<LocalJudgeConfig>("local", &mut generator),
         Variant::of::<PanelJudgeConfig>("panel", &mut generator),
     ];
     let members = [
-        Variant::without_keys("rules", "The rules, as a member of a panel."),
+        Variant::without_keys("rules", "The rules, without a model."),
         Variant::of::<OpenaiJudgeConfig>("openai", &mut generator),
         Variant::of::<LocalJudgeConfig>("local", &mut generator),
     ];
@@ -52,7 +52,7 @@ pub fn json_schema() -> Value {
     let mut arm = definitions.remove("ArmConfig").unwrap_or_default();
     let mut sections = arm["properties"].as_object().cloned().unwrap_or_default();
     sections.retain(|key, _| !ARM_KEYS.contains(&key.as_str()));
-    // Every section may be left out, of the file as of an arm; the defaults belong to the sections' own keys.
+    // Every section is optional, in the file and in an arm; defaults are stated at the keys of the sections.
     for section in sections.values_mut().chain(arm["properties"].as_object_mut().into_iter().flat_map(values))
     {
         section.as_object_mut().map(|section| section.remove("default"));
@@ -69,27 +69,28 @@ pub fn json_schema() -> Value {
     if let Some(run) = definitions["RunConfig"]["properties"].as_object_mut() {
         run.insert(
             "seed".to_owned(),
-            json!({ "description": "Short for `seeds = [n]`.", "type": "integer", "minimum": 0 }),
+            json!({ "description": "Short for `seeds = [n]`; not together with `seeds`.", "type": "integer", "minimum": 0 }),
         );
     }
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Audio-Thinker sandbox scenario",
-        "description": "An experiment: what is trained, on what, with which rewards, and the arms that are compared.",
+        "description": "An experiment: the model, the data, the rewards, and the arms that are compared.",
         "type": "object",
         "properties": properties,
         "additionalProperties": false,
         "$defs": definitions,
     });
-    without_null(&mut schema);
+    tidy(&mut schema);
     schema
 }
 
-/// Takes `null` out of types and defaults: TOML has none, a key is left out instead.
-fn without_null(schema: &mut Value) {
+/// Removes `null` from types and defaults, since TOML has no null: a key is left out instead. Empty texts as defaults are
+/// removed too: they stand for a missing key, whose description states the default.
+fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            object.retain(|_, value| !value.is_null());
+            object.retain(|key, value| !value.is_null() && (key != "default" || *value != ""));
             if let Some(Value::Array(types)) = object.get_mut("type") {
                 types.retain(|name| name != "null");
                 if let [only] = &types[..] {
@@ -97,9 +98,9 @@ fn without_null(schema: &mut Value) {
                     object.insert("type".to_owned(), only);
                 }
             }
-            object.values_mut().for_each(without_null);
+            object.values_mut().for_each(tidy);
         }
-        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Array(items) => items.iter_mut().for_each(tidy),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

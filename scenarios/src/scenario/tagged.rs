@@ -1,12 +1,12 @@
-//! Reads tables in which one key, the tag, decides which other keys there may be: `[judge]` with its `kind`.
+//! Reads tables with variants, where one key, the tag, selects the variant: `[judge]` with its `kind`.
 //!
-//! serde's own internally tagged enums copy such a table before they read it, which loses the lines of its values, and
-//! together with `flatten` they accept unknown keys. Here the shared keys are taken out one by one while the variant's
-//! struct, which refuses unknown keys, reads the rest.
+//! serde's internally tagged enums do not serve here. They copy a table before they read it, which loses the places
+//! of its values, and together with `flatten` they accept unknown keys. This module gives the table's entries to the
+//! struct of the variant, which refuses unknown keys, and reads the keys that all variants share on the way.
 //!
-//! - TAGGED-1 a key of another variant is an unknown key; [`super::de`] says which variant it belongs to.
-//! - TAGGED-2 every error has the place of its own key or value. This needs the tag to come first, as
-//!   [`super::tree::Node`] gives it; from other sources, variant keys before the tag are kept until it is found.
+//! - TAGGED-1 a key of another variant is an unknown key; [`super::de`] reports the variant that it belongs to.
+//! - TAGGED-2 every error has the place of its key or value. For this the tag has to come first, as it does in a
+//!   scenario's tree ([`super::tree::Node`]). From other sources, keys of a variant before the tag are buffered.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -15,12 +15,11 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer as _, MapAccess};
 
-/// The keys that every variant of a table has.
+/// The keys that all variants of a table share.
 pub(crate) trait SharedKeys<'de>: Default {
-    /// Reads the value of `key` if it is one of these keys; whether it is.
+    /// Reads the value of `key` if it is one of these keys, and returns whether it is.
     ///
-    /// # Errors
-    /// The value does not fit.
+    /// Errors: the value of the key does not fit.
     fn read<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 
     /// Whether `key` is one of these keys.
@@ -29,11 +28,11 @@ pub(crate) trait SharedKeys<'de>: Default {
 
 /// A table that has been read up to its tag.
 pub(crate) struct Tagged<A, T, S> {
-    /// The tag's value, if the table has one.
+    /// The value of the tag, if the table has it.
     pub(crate) tag: Option<T>,
-    /// The shared keys read so far; complete after [`Tagged::variant`].
+    /// The shared keys that have been read so far.
     shared: S,
-    /// Keys that are not shared and came before the tag.
+    /// The keys before the tag that are not shared.
     early: VecDeque<(String, toml::Value)>,
     map: A,
 }
@@ -41,8 +40,7 @@ pub(crate) struct Tagged<A, T, S> {
 impl<'de, A: MapAccess<'de>, T: Deserialize<'de>, S: SharedKeys<'de>> Tagged<A, T, S> {
     /// Reads a table up to the key `tag`, or to its end if it has none.
     ///
-    /// # Errors
-    /// The tag's value or a shared one does not fit.
+    /// Errors: the tag's value or a shared one does not fit.
     pub(crate) fn open(tag: &str, mut map: A) -> Result<Self, A::Error> {
         let (mut shared, mut early) = (S::default(), VecDeque::new());
         let tag = loop {
@@ -59,10 +57,9 @@ impl<'de, A: MapAccess<'de>, T: Deserialize<'de>, S: SharedKeys<'de>> Tagged<A, 
         Ok(Self { tag, shared, early, map })
     }
 
-    /// Reads the rest of the table: what is not shared is read into a `V`.
+    /// Reads the rest of the table. Keys that are not shared are read into a `V`.
     ///
-    /// # Errors
-    /// A key is neither shared nor one of `V`, or a value does not fit.
+    /// Errors: a key is neither shared nor a field of `V`, or a value does not fit.
     pub(crate) fn variant<V: Deserialize<'de>>(self) -> Result<(V, S), A::Error> {
         let Self { mut shared, early, map, .. } = self;
         let rest = Rest { shared: &mut shared, early, value: None, map, lifetime: PhantomData };
@@ -71,16 +68,16 @@ impl<'de, A: MapAccess<'de>, T: Deserialize<'de>, S: SharedKeys<'de>> Tagged<A, 
     }
 }
 
-/// The keys of a variant that has none but the shared ones.
+/// The keys of a variant that has only the shared ones.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoKeys {}
 
-/// The entries of a table without the shared ones, which are read on the way.
+/// The entries of a table for the struct of its variant. Shared keys are read and left out.
 struct Rest<'a, 'de, A, S> {
     shared: &'a mut S,
     early: VecDeque<(String, toml::Value)>,
-    /// The value of the early key that was given last.
+    /// The value of the early key that was returned last.
     value: Option<toml::Value>,
     map: A,
     lifetime: PhantomData<&'de ()>,
@@ -121,8 +118,8 @@ enum Key<K> {
     Own(K),
 }
 
-/// Reads a key as the variant does unless it is shared. It is read within the map's own call, so that an unknown key is
-/// reported at its place.
+/// Reads a key with the variant's own seed unless it is shared. This happens within the call to the underlying map, so
+/// that the map adds the key's place to an error.
 struct KeySeed<'a, K, S> {
     own: &'a mut Option<K>,
     shared: PhantomData<S>,

@@ -1,4 +1,4 @@
-//! Scenarios as a user writes them: what they become, and the message for each mistake.
+//! Tests of whole scenarios: what they are read into, and the message for each mistake.
 
 mod files;
 mod judge;
@@ -22,7 +22,7 @@ fn read_with(text: &str, overrides: &[&str], arms: &[&str]) -> Result<Experiment
     parse(text, Path::new("x.toml"), &owned(overrides), &owned(arms), None)
 }
 
-/// The message for a scenario, from reading it or from checking what it refers to.
+/// The message about a scenario with a mistake, from reading it or from checking what it refers to.
 fn message(text: &str) -> String {
     message_with(text, &[], &[])
 }

@@ -1,4 +1,4 @@
-//! `[sampling]`, `[grpo]`, `[optimizer]` and `[sft]`: how completions are drawn and how the policy learns from them.
+//! `[sampling]`, `[grpo]`, `[optimizer]` and `[sft]`: how completions are sampled, and how the policy is trained.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,21 +6,23 @@ use serde::{Deserialize, Serialize};
 use super::prompt::PromptStyle;
 use crate::soundscape::TargetKind;
 
-/// `[sampling]`: the completions of one training step.
+/// `[sampling]`: how the completions of a training step are sampled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplingConfig {
-    /// Completions per prompt (the paper's G); at least 2, since a completion is compared with its group.
+    /// Number of completions per prompt, G in the paper; at least 2, since a completion is compared with the
+    /// others of its group.
     pub group_size: usize,
-    /// Prompts per optimizer step.
+    /// Number of prompts per optimizer step; at least 1.
     pub prompts_per_step: usize,
     /// Sampling temperature; above 0.
     pub temperature: f64,
-    /// Nucleus sampling: the smallest set of tokens with this much probability; 1 keeps all.
+    /// Nucleus sampling: tokens are drawn from the smallest set with at least this probability; above 0, at most 1.
+    /// 1 keeps all tokens.
     pub top_p: f64,
-    /// Only the k likeliest tokens; 0 keeps all.
+    /// Tokens are drawn from this number of likeliest ones; 0 keeps all tokens.
     pub top_k: usize,
-    /// Longest completion, in tokens; also used in evaluation.
+    /// Greatest length of a completion, in tokens; at least 1. It applies to evaluation too.
     pub max_new_tokens: usize,
 }
 
@@ -41,35 +43,36 @@ impl Default for SamplingConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GrpoConfig {
-    /// Which loss of the family.
+    /// The loss: `grpo`, `bnpo`, `dr_grpo`, `dapo` or `gspo`.
     pub loss: LossKind,
-    /// Learning rate (its peak, see `[optimizer]` for the schedule).
+    /// Learning rate, above 0; the peak of the schedule in `[optimizer]`.
     pub lr: f64,
-    /// Weight of the KL penalty towards the reference policy (β); 0 leaves it out.
+    /// Weight β of the KL penalty towards the reference policy, 0 or more; 0 turns it off.
     pub kl_coef: f64,
-    /// Clip range ε of the importance ratio: 1 ± ε.
+    /// Clip range ε of the importance ratio, above 0 and below 1: the ratio is clipped to 1 ± ε.
     pub clip: f64,
-    /// Upper clip range where it differs (`dapo`'s clip-higher). Default: `clip`.
+    /// Upper clip range, above 0, if it differs from the lower one (the clip-higher of `dapo`). Default: `clip`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_high: Option<f64>,
-    /// Two-sided clipping: an upper bound on the ratio itself for negative advantages. Default: none.
+    /// Two-sided clipping: upper bound of the ratio for negative advantages, above `1 + clip_high`. Default: no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta: Option<f64>,
-    /// Optimizer steps on the same completions (the papers' μ).
+    /// Number of optimizer steps on the same completions, μ in the GRPO papers; at least 1.
     pub iterations: usize,
-    /// Prompts per forward and backward pass; 0 takes all of the step at once. Changes memory, not the result.
+    /// Number of prompts per forward and backward pass, at most `sampling.prompts_per_step`; 0 takes all prompts of
+    /// the step at once. It affects memory use, not the result.
     pub micro_batch_prompts: usize,
-    /// What a reward is divided by after its group's mean is taken away: the `group`'s standard deviation, the
-    /// `batch`'s, or nothing (`none`).
+    /// The divisor of a reward after its group's mean has been subtracted: the standard deviation of the `group` or of
+    /// the `batch`, or `none`.
     pub scale_rewards: ScaleRewards,
-    /// Versions by which the sampling policy may lag behind the trained one; 0 is on-policy and reproducible.
+    /// Number of versions that the sampling policy may be behind the trained one; 0 is on-policy and reproducible.
     pub max_staleness: u64,
-    /// Leave completions cut off at `max_new_tokens` out of the loss.
+    /// Whether to exclude completions from the loss that were cut off at `sampling.max_new_tokens`.
     pub mask_truncated: bool,
 }
 
 impl GrpoConfig {
-    /// The upper clip range: `clip_high`, or `clip` where it is not set.
+    /// The upper clip range: `clip_high` if it is set, else `clip`.
     pub fn clip_high(&self) -> f64 {
         self.clip_high.unwrap_or(self.clip)
     }
@@ -93,53 +96,54 @@ impl Default for GrpoConfig {
     }
 }
 
-/// The losses of the GRPO family; they differ in what a completion's tokens are averaged over.
+/// The losses of the GRPO family. They differ in how the losses of tokens are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LossKind {
-    /// Mean over the tokens of each completion, then over completions (the paper's).
+    /// The mean over the tokens of each completion, then over completions, as in the paper (Eq. 9).
     #[default]
     Grpo,
-    /// Mean over all tokens of the batch.
+    /// The mean over all tokens of the step.
     Bnpo,
-    /// Sum over tokens divided by a constant length, so that length carries no weight.
+    /// The sum over tokens divided by a constant length, so that the length of a completion does
+    /// not change its weight.
     DrGrpo,
-    /// Mean over all tokens of the whole step; usually with `clip_high = 0.28`.
+    /// The mean over all tokens of the step, as for `bnpo`; usually with `clip_high = 0.28`.
     Dapo,
-    /// One importance ratio per completion instead of per token.
+    /// One importance ratio per completion instead of one per token.
     Gspo,
 }
 
-/// What rewards are scaled by within a group.
+/// The divisor of the centred rewards of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScaleRewards {
     /// The standard deviation of the group.
     #[default]
     Group,
-    /// The standard deviation of the whole step.
+    /// The standard deviation over the whole step.
     Batch,
-    /// Nothing: the advantage is the reward minus its group's mean.
+    /// No divisor: the advantage is the reward minus the mean of its group.
     None,
 }
 
-/// `[optimizer]`: AdamW and its learning-rate schedule, for every method.
+/// `[optimizer]`: AdamW and the schedule of its learning rate, for `grpo` and `sft`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// Decoupled weight decay.
+    /// Decoupled weight decay per step, as a multiple of the learning rate; 0 or more.
     pub weight_decay: f64,
-    /// Decay rates of the two moments.
+    /// Decay rates β₁ and β₂ of the two moments; each 0 to below 1.
     pub betas: [f64; 2],
-    /// Term that keeps the division finite.
+    /// Constant ε in the denominator of the update; above 0.
     pub eps: f64,
-    /// Gradients are scaled down to this norm; 0 leaves them as they are.
+    /// Largest norm of the gradient, 0 or more; a larger gradient is scaled down to it. 0 turns clipping off.
     pub max_grad_norm: f64,
-    /// Steps over which the learning rate rises from 0 to its peak.
+    /// Number of steps over which the learning rate rises linearly from 0 to its peak; fewer than the arm's steps.
     pub warmup_steps: u64,
-    /// How it falls after the warm-up.
+    /// How the learning rate changes after the warm-up: `constant`, `linear` or `cosine`.
     pub schedule: Schedule,
-    /// Learning rate at the last step, as a fraction of the peak.
+    /// Learning rate at the last step, as a fraction of its peak; 0 to 1. Only if `schedule` is `linear` or `cosine`.
     pub final_lr_fraction: f64,
 }
 
@@ -157,46 +161,54 @@ impl Default for OptimizerConfig {
     }
 }
 
-/// Course of the learning rate after the warm-up.
+/// How the learning rate changes after the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// It stays at its peak.
     #[default]
     Constant,
-    /// It falls in a straight line.
+    /// It falls linearly until the last step.
     Linear,
-    /// It falls along half a cosine.
+    /// It falls along half a cosine until the last step.
     Cosine,
 }
 
-/// `[sft]`: supervised fine-tuning, for arms with `method = "sft"`.
+/// `[sft]`: supervised fine-tuning of arms with `method = "sft"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SftConfig {
-    /// Learning rate (its peak).
+    /// Learning rate, above 0; the peak of the schedule in `[optimizer]`.
     pub lr: f64,
-    /// Questions per optimizer step.
+    /// Number of questions per optimizer step; at least 1.
     pub rows_per_step: usize,
-    /// What the policy learns to write: the `answer` alone, the `reasoning` and then the answer, or the built-in
-    /// `world`'s deliberately flawed mixture of both.
+    /// The completion that is taught: the `answer` only, the `reasoning` followed by the answer, or the `world`
+    /// target of the soundscape world, a deliberately flawed mixture of both.
     pub target: TargetKind,
-    /// Targets drawn per question and step; more than 1 shares the audio's encoding among them.
+    /// Number of targets per question and step, at least 1; they share the encoding of the question's audio.
     pub targets_per_row: usize,
-    /// Prompt styles drawn from uniformly, row by row. Default: the arm's own prompt.
+    /// Prompt styles, of which one is drawn at random for each question. Default: the arm's own prompt.
     pub styles: Vec<PromptStyle>,
-    /// `[sft.curriculum]`: which questions come first.
+    /// `[sft.curriculum]`: the kinds of questions to begin with.
     pub curriculum: CurriculumConfig,
 }
 
-/// `[sft.curriculum]`: the first steps take only questions of some kinds. A policy from random weights learns to hear
-/// from one simple question within minutes, and from a mixture hardly at all.
+impl SftConfig {
+    /// The built-in text in which a question is asked, given the style that was drawn for it. `None` stands for the
+    /// arm's own prompt, which may have a text of its own.
+    pub fn prompt_style(&self, drawn: PromptStyle) -> Option<PromptStyle> {
+        (!self.styles.is_empty()).then_some(drawn)
+    }
+}
+
+/// `[sft.curriculum]`: restricts the first steps to some kinds of questions. A policy with random weights learns to
+/// use the audio from one simple kind of question within minutes, but hardly at all from a mixture.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CurriculumConfig {
-    /// How many steps; 0 mixes all kinds from the start.
+    /// Number of steps with these kinds only; 0 uses all kinds from the start.
     pub steps: u64,
-    /// The `kind`s of question they take.
+    /// The kinds of questions, such as `first`; see `kind` in the dataset.
     pub kinds: Vec<String>,
 }
 
@@ -210,5 +222,18 @@ impl Default for SftConfig {
             styles: Vec::new(),
             curriculum: CurriculumConfig::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_styles_a_question_is_asked_in_the_arm_s_own_prompt() {
+        assert_eq!(SftConfig::default().prompt_style(PromptStyle::Think), None);
+        let drawn =
+            SftConfig { styles: vec![PromptStyle::Think, PromptStyle::Answer], ..SftConfig::default() };
+        assert_eq!(drawn.prompt_style(PromptStyle::Answer), Some(PromptStyle::Answer));
     }
 }

@@ -1,8 +1,7 @@
-//! A parsed TOML document in which every key and value knows where it was written.
+//! A parsed TOML document that keeps the place of every key and value.
 //!
-//! Files and `--set` overrides become [`Node`]s; [`super::merge`] lays them over each other and [`super::de`] reads the
-//! configuration structs out of the result, so that a mistake is reported at the line that made it, whichever layer
-//! that was in.
+//! A file and each `--set` are parsed into [`Node`]s. [`super::merge`] merges them, and [`super::de`] reads the
+//! configuration structs from the result, so that a mistake is reported at its own place in whichever layer it is.
 //!
 //! - TREE-1 a node keeps its place through every merge.
 
@@ -14,26 +13,26 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Place, ScenarioError};
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) place: Place,
     pub(crate) content: Content,
 }
 
-/// The shape of a [`Node`].
+/// The content of a [`Node`].
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
     Table(Table),
     Array(Vec<Node>),
-    /// A string, number, boolean or date; never a table or an array.
+    /// A text, number, flag or date; never a table or an array.
     Scalar(Value),
 }
 
-/// A table's entries, by key.
+/// The entries of a table by key.
 pub(crate) type Table = BTreeMap<String, Entry>;
 
-/// A key's place and its value.
+/// The value of a key, and the place of the key.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) key_place: Place,
@@ -41,7 +40,7 @@ pub(crate) struct Entry {
 }
 
 impl Node {
-    /// A table that was not written anywhere.
+    /// An empty table with this place.
     pub(crate) fn empty(place: Place) -> Self {
         Self { place, content: Content::Table(Table::new()) }
     }
@@ -53,14 +52,14 @@ impl Node {
         }
     }
 
-    /// The entry at a path of keys.
+    /// The entry at a path of keys; `None` if there is none.
     pub(crate) fn entry(&self, path: &[&str]) -> Option<&Entry> {
         let (first, rest) = path.split_first()?;
         let entry = self.as_table()?.get(*first)?;
         if rest.is_empty() { Some(entry) } else { entry.node.entry(rest) }
     }
 
-    /// The node at a path of keys and places in lists.
+    /// The node at a path of keys and list indices; `None` if there is none.
     pub(crate) fn at(&self, path: &[&str]) -> Option<&Node> {
         let Some((first, rest)) = path.split_first() else { return Some(self) };
         self.child(first)?.at(rest)
@@ -74,7 +73,7 @@ impl Node {
         }
     }
 
-    /// The text at a key.
+    /// The text at a key; `None` if the value is missing or not a text.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         match &self.child(key)?.content {
             Content::Scalar(Value::String(text)) => Some(text),
@@ -82,13 +81,13 @@ impl Node {
         }
     }
 
-    /// The place of the value at a path; of the nearest table above it where the value was not written.
+    /// The place of the value at a path; if the value was not written, that of the innermost table on the path.
     pub(crate) fn place_of(&self, path: &[&str]) -> &Place {
         let Some((first, rest)) = path.split_first() else { return &self.place };
         self.child(first).map_or(&self.place, |node| node.place_of(rest))
     }
 
-    /// The plain value.
+    /// The value without places.
     pub(crate) fn to_value(&self) -> Value {
         match &self.content {
             Content::Table(table) => {
@@ -99,7 +98,7 @@ impl Node {
         }
     }
 
-    /// A plain value, every part of it at one place.
+    /// A node of a value, all parts of which get the same place.
     pub(crate) fn from_value(value: Value, place: &Place) -> Self {
         let content = match value {
             Value::Table(table) => Content::Table(
@@ -119,10 +118,9 @@ impl Node {
     }
 }
 
-/// Parses a document; `path` is only named in places.
+/// Parses a document. `path` is used for places only.
 ///
-/// # Errors
-/// What is not TOML, with its line and column.
+/// Errors: the text is not TOML; the error has the line and column.
 pub(crate) fn parse(text: &str, path: &Path) -> Result<Node, ScenarioError> {
     let lines = Lines { text, path };
     let document = DeTable::parse(text).map_err(|error| {
@@ -135,7 +133,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Node, ScenarioError> {
         .map(|table| Node { place: lines.place(0), content: Content::Table(table) })
 }
 
-/// Turns byte offsets of a text into places.
+/// Converts byte offsets of a text into places.
 struct Lines<'a> {
     text: &'a str,
     path: &'a Path,
@@ -202,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_value_knows_its_line_and_column() {
+    fn every_value_has_its_line_and_column() {
         let tree = parse("[run]\nname = \"ü\" # é\n[grpo]\n  lr = 1e-3\n", Path::new("x.toml")).unwrap();
         assert_eq!(tree.place_of(&["run", "name"]).to_string(), "x.toml:2:8");
         assert_eq!(tree.place_of(&["grpo", "lr"]).to_string(), "x.toml:4:8");
@@ -210,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_was_not_written_is_placed_at_its_section() {
+    fn a_missing_value_has_the_place_of_its_section() {
         let tree = parse("a = 1\n[grpo]\nlr = 1\n", Path::new("x.toml")).unwrap();
         assert_eq!(tree.place_of(&["grpo", "clip"]).to_string(), "x.toml:2:1");
     }
@@ -222,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_toml_is_one_line() {
+    fn text_that_is_not_toml_is_reported_in_one_line() {
         let error = parse("[run]\nname = \n", Path::new("x.toml")).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -1,4 +1,4 @@
-//! `[shaping.weights]`: a number each, or a course over the steps.
+//! `[shaping.weights]`: the weights of the formula, each a number or a schedule over the steps.
 
 use std::fmt;
 
@@ -9,51 +9,53 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum WeightConfig {
-    /// The same in every step.
+    /// The same value in every step.
     Constant(f64),
-    /// Its value depends on the step.
+    /// A value that depends on the step.
     Scheduled(WeightSchedule),
 }
 
-/// The course of a weight. Before its first point and after its last it stays as it is there.
+/// The schedule of a weight: points of step and value. Before the first point the weight has the value of that point,
+/// after the last one that of the last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightSchedule {
-    /// Steps and the weight in them, in rising order; the first step of a run is 1, as in `metrics.jsonl`.
+    /// The points, `[step, value]` each, with increasing steps; at least one. The first step of a run is
+    /// 1, as in `metrics.jsonl`.
     pub schedule: Vec<(u64, f64)>,
-    /// What lies between two points: a straight `linear` line, or a `step`, the value of the point before.
+    /// The weight between two points: `linear` interpolates, `step` keeps the value of the earlier point.
     #[serde(default)]
     pub interpolate: Interpolate,
 }
 
-/// What lies between two points of a schedule.
+/// The weight between two points of a schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolate {
-    /// A straight line.
+    /// Linear interpolation between the values.
     #[default]
     Linear,
-    /// The value of the point before, until the next is reached.
+    /// The value of the earlier point until the later one is reached.
     Step,
 }
 
 impl WeightConfig {
-    /// The weight in a step, counted from 1.
+    /// The weight in a step; steps count from 1.
     pub fn at(&self, step: u64) -> f64 {
         match self {
             WeightConfig::Constant(value) => *value,
-            WeightConfig::Scheduled(course) => course.at(step),
+            WeightConfig::Scheduled(schedule) => schedule.at(step),
         }
     }
 
-    /// Whether it has a course.
+    /// Whether it has a schedule rather than a constant value.
     pub fn is_scheduled(&self) -> bool {
         matches!(self, WeightConfig::Scheduled(_))
     }
 }
 
 impl WeightSchedule {
-    /// The weight in a step, counted from 1; 0 if there is no point.
+    /// The weight in a step; steps count from 1. It is 0 if there are no points.
     pub fn at(&self, step: u64) -> f64 {
         let reached = self.schedule.partition_point(|(at, _)| *at <= step);
         let before = reached.checked_sub(1).and_then(|place| self.schedule.get(place));
@@ -63,8 +65,8 @@ impl WeightSchedule {
             (None, Some((_, value))) | (Some((_, value)), None) => *value,
             (Some((_, value)), Some(_)) if self.interpolate == Interpolate::Step => *value,
             (Some((from, low)), Some((to, high))) => {
-                let way = (step - from) as f64 / (to - from) as f64;
-                low + (high - low) * way
+                let progress = (step - from) as f64 / (to - from) as f64;
+                low + (high - low) * progress
             }
         }
     }
@@ -115,7 +117,7 @@ impl JsonSchema for WeightConfig {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let schedule = generator.subschema_for::<WeightSchedule>();
         json_schema!({
-            "description": "A number, or its course over the steps.",
+            "description": "The value of a weight: a number, or a schedule over the steps.",
             "anyOf": [{ "type": "number" }, schedule]
         })
     }
@@ -125,26 +127,26 @@ impl JsonSchema for WeightConfig {
 mod tests {
     use super::*;
 
-    fn course(interpolate: Interpolate) -> WeightSchedule {
+    fn schedule(interpolate: Interpolate) -> WeightSchedule {
         WeightSchedule { schedule: vec![(10, 0.0), (20, 1.0), (24, -1.0)], interpolate }
     }
 
     #[test]
-    fn a_linear_course_runs_straight_from_point_to_point() {
-        let at = |step| course(Interpolate::Linear).at(step);
+    fn a_linear_schedule_interpolates_between_points() {
+        let at = |step| schedule(Interpolate::Linear).at(step);
         // (15 - 10) / (20 - 10) = 0.5; 1 + (-2) · (21 - 20) / 4 = 0.5
         assert_eq!([1, 10, 15, 20, 21, 24, 900].map(at), [0.0, 0.0, 0.5, 1.0, 0.5, -1.0, -1.0]);
     }
 
     #[test]
-    fn a_stepped_course_keeps_each_value_until_the_next_point() {
-        let at = |step| course(Interpolate::Step).at(step);
+    fn a_stepped_schedule_keeps_each_value_until_the_next_point() {
+        let at = |step| schedule(Interpolate::Step).at(step);
         assert_eq!([1, 10, 19, 20, 23, 24, 900].map(at), [0.0, 0.0, 0.0, 1.0, 1.0, -1.0, -1.0]);
     }
 
     #[test]
     fn a_weight_reads_back_as_it_was_written() {
-        for weight in [WeightConfig::Constant(0.1), WeightConfig::Scheduled(course(Interpolate::Step))] {
+        for weight in [WeightConfig::Constant(0.1), WeightConfig::Scheduled(schedule(Interpolate::Step))] {
             let json = serde_json::to_string(&weight).unwrap();
             assert_eq!(serde_json::from_str::<WeightConfig>(&json).unwrap(), weight);
         }

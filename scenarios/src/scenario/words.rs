@@ -1,6 +1,6 @@
-//! Names in messages: lists, and the name that was probably meant.
+//! Lists of names in messages, and advice about unknown names.
 
-/// `"a", "b" or "c"`.
+/// The names in quotes as an English list: `"a", "b" or "c"`.
 pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut names: Vec<String> = names.into_iter().map(|name| format!("\"{name}\"")).collect();
     match (names.pop(), names.is_empty()) {
@@ -10,7 +10,8 @@ pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> Strin
     }
 }
 
-/// What to write instead of an unknown name: the nearest one, else all there are.
+/// What to write instead of an unknown name: the most similar name, else a list of all known ones
+/// after the words `are`.
 pub(crate) fn name_advice<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, are: &str) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match rewards::nearest(name, known.iter().copied()) {
@@ -24,13 +25,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_read_as_english() {
+    fn a_list_is_written_in_english() {
         assert_eq!(quoted_list(["a", "b", "c"]), r#""a", "b" or "c""#);
         assert_eq!(quoted_list(["a"]), r#""a""#);
     }
 
     #[test]
-    fn a_near_name_is_offered_else_all_are_listed() {
+    fn a_similar_name_is_suggested_else_all_are_listed() {
         assert_eq!(name_advice("stpes", ["seeds", "steps"], "the keys are"), "did you mean `steps`?");
         assert_eq!(name_advice("xyz", ["seeds", "steps"], "the keys are"), "the keys are seeds, steps");
     }

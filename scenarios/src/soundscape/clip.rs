@@ -1,34 +1,36 @@
-//! The five sounds, and how a sequence of them becomes a clip.
+//! The five sounds, and the rendering of a sequence of them as a clip.
 
 use std::f64::consts::TAU;
 
 use super::rng::Rng;
 
-/// Samples per second of every clip.
+/// Sample rate of every clip, in Hz.
 pub const SAMPLE_RATE: u32 = 16_000;
-/// Length of every clip.
+/// Length of every clip, in seconds.
 pub const CLIP_SECONDS: u32 = 3;
 
-/// The most events in a clip.
+/// Largest number of events in a clip.
 pub(super) const MOST_EVENTS: usize = 7;
-/// The fewest events in a clip.
+/// Smallest number of events in a clip.
 pub(super) const FEWEST_EVENTS: usize = 2;
 
 const RATE: f64 = SAMPLE_RATE as f64;
-/// Before the first event there is at most this much, in seconds.
+/// Longest time before the first event, in seconds.
 const LEAD: f64 = 0.05;
-/// Lengths of events and of the gaps between them, in seconds: 0.05 + 7·0.24 + 6·0.12 = 2.45 s at most.
+/// Ranges of the lengths of events and of the gaps between them, in seconds. All of it takes at most
+/// 0.05 + 7·0.24 + 6·0.12 = 2.45 s.
 const EVENT: (f64, f64) = (0.16, 0.24);
 const GAP: (f64, f64) = (0.06, 0.12);
-/// Events fade in and out over this many seconds.
+/// Length of an event's fade-in and fade-out, in seconds.
 const FADE: f64 = 0.01;
+/// Range of the amplitudes of events; 1 is full scale.
 const LOUDNESS: (f64, f64) = (0.3, 0.8);
-/// Pitches vary by this much to either side.
+/// Largest relative deviation of an event's pitch.
 const DETUNE: f64 = 0.03;
-/// Standard deviation of the noise under the whole clip.
+/// Standard deviation of the background noise; 1 is full scale.
 const NOISE_FLOOR: f64 = 0.01;
 
-/// A class of sound events.
+/// A kind of sound event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sound {
     /// A steady 880 Hz tone.
@@ -39,15 +41,15 @@ pub enum Sound {
     Chirp,
     /// A tone that falls from 1600 to 400 Hz.
     Drop,
-    /// White noise.
+    /// White noise, which has no pitch.
     Hiss,
 }
 
 impl Sound {
-    /// All classes, in the order of their names.
+    /// All sounds, in the order of their names.
     pub const ALL: [Sound; 5] = [Sound::Beep, Sound::Buzz, Sound::Chirp, Sound::Drop, Sound::Hiss];
 
-    /// The class's name, as in questions and answers.
+    /// Name of the sound in questions and answers.
     pub fn name(self) -> &'static str {
         match self {
             Sound::Beep => "beep",
@@ -59,7 +61,7 @@ impl Sound {
     }
 }
 
-/// The samples of a clip with these events in this order: f32, mono, [`SAMPLE_RATE`], within [-1, 1].
+/// Renders a clip with these events in this order: f32, mono, at [`SAMPLE_RATE`], within [-1, 1].
 pub(super) fn render(events: &[Sound], rng: &mut Rng) -> Vec<f32> {
     let mut clip: Vec<f64> = (0..SAMPLE_RATE * CLIP_SECONDS).map(|_| NOISE_FLOOR * rng.normal()).collect();
     let mut start = (RATE * rng.between(0.0, LEAD)) as usize;
@@ -73,7 +75,7 @@ pub(super) fn render(events: &[Sound], rng: &mut Rng) -> Vec<f32> {
     clip.into_iter().map(|sample| sample.clamp(-1.0, 1.0) as f32).collect()
 }
 
-/// One event, with its own length, pitch and loudness.
+/// Renders an event with a random length, pitch and loudness.
 fn render_event(sound: Sound, rng: &mut Rng) -> Vec<f64> {
     let length = (RATE * rng.between(EVENT.0, EVENT.1)) as usize;
     let detune = rng.between(1.0 - DETUNE, 1.0 + DETUNE);
@@ -113,7 +115,7 @@ mod tests {
     fn a_clip_has_its_events_in_order_with_silence_between() {
         let clip = render(&[Sound::Beep, Sound::Hiss, Sound::Drop], &mut Rng::new(1, "clip"));
         assert_eq!(clip.len(), 48_000);
-        // Stretches louder than ten times the noise floor in 10 ms windows are the events.
+        // The events are the stretches of 10 ms windows with an RMS above 0.05, five times that of the noise floor.
         let loud: Vec<bool> = clip.chunks(160).map(|window| rms(window) > 0.05).collect();
         let starts = 1 + loud.windows(2).filter(|pair| !pair[0] && pair[1]).count() - usize::from(!loud[0]);
         assert_eq!(starts, 3);

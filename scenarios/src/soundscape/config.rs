@@ -1,4 +1,4 @@
-//! The settings of the soundscape world.
+//! `[data.soundscapes]`: the settings of the soundscape world.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ScenarioError;
 
-/// The part of a dataset that is asked for. Files have one part only and give it for both.
+/// A part of the soundscape world. Data files have one part only, which is used for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// Questions to train on.
+    /// The questions to train on.
     Train,
-    /// Questions about clips that training never hears.
+    /// Questions about clips that are not used in training.
     Heldout,
 }
 
 impl Split {
-    /// The split's name, as in its files' names.
+    /// Name of the part in file names.
     pub fn name(self) -> &'static str {
         match self {
             Split::Train => "train",
@@ -27,7 +27,7 @@ impl Split {
     }
 }
 
-/// A kind of question. How hard it is depends on the clip too: see `Kind::difficulty`.
+/// A kind of question. Its difficulty depends on the clip too, see `Kind::difficulty`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -35,55 +35,58 @@ pub enum Kind {
     First,
     /// Whether the first sound is a tone, a sweep or noise. Easy.
     Opening,
-    /// Which sound comes last. Medium, with up to three events easy.
+    /// Which sound comes last. Medium; easy with up to three events.
     Last,
-    /// How many sounds there are. Medium, with up to three events easy.
+    /// How many sounds there are. Medium; easy with up to three events.
     Count,
-    /// The sum modulo 5 of the sounds' values. Hard, with two events medium.
+    /// The sum of the sounds' values modulo 5. Hard; medium with two events.
     Walk,
-    /// Where a dial from 0 to 4 ends that each sound turns up or down. Hard, with two events medium.
+    /// The final position of a dial from 0 to 4 that each sound turns. Hard; medium with two events.
     Dial,
 }
 
-/// How a clip is written to disk.
+/// The file format of a clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AudioFormat {
-    /// WAV, 16-bit.
+    /// WAV with 16-bit samples.
     Wav,
-    /// WAV, 24-bit.
+    /// WAV with 24-bit samples.
     Wav24,
-    /// WAV, 32-bit floating point.
+    /// WAV with 32-bit floating-point samples.
     WavFloat,
-    /// FLAC, 16-bit.
+    /// FLAC with 16-bit samples.
     Flac,
 }
 
-/// The soundscape world. Proportions are weights: only their ratios count, and what is not named has none.
+/// `[data.soundscapes]`: the settings of the soundscape world. Proportions are weights of 0 or more, of which at
+/// least one is above 0; only their ratios matter, and an entry that is not named has weight 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorldConfig {
-    /// Everything in the world is drawn from this seed. Default 7.
+    /// Seed of all clips and questions.
     pub seed: u64,
-    /// Clips to train on. Default 1500.
+    /// Number of clips to train on; at least 1.
     pub train_clips: usize,
-    /// Clips that training never hears. Default 200.
+    /// Number of held-out clips, for evaluation; at least 1.
     pub heldout_clips: usize,
-    /// Questions about each clip of the training split. Default 6.
+    /// Number of questions about each training clip; at least 1.
     pub train_questions_per_clip: usize,
-    /// Questions about each held-out clip. Default 3.
+    /// Number of questions about each held-out clip; at least 1.
     pub heldout_questions_per_clip: usize,
-    /// Proportions of the kinds of questions in training. Default: half of the questions are hard.
+    /// Proportions of the kinds of training questions: `first`, `opening`, `last`, `count`, `walk` and `dial`. By
+    /// default half of the questions are hard.
     pub train_kinds: BTreeMap<Kind, f64>,
-    /// Proportions of the kinds of questions that are held out. Default: a third each is easy, medium and hard.
+    /// Proportions of the kinds of held-out questions. By default a third each is easy, medium and hard.
     pub eval_kinds: BTreeMap<Kind, f64>,
-    /// How often the `world` target of SFT thinks, by kind; kinds that are not named think half of the time. Default: the
-    /// kinds differ, so that the base has something to go by, but easy, medium and hard average to the same.
+    /// For each kind of question the probability that the `world` target of `[sft]` thinks, 0 to 1; 0.5 for kinds
+    /// that are not named. By default the kinds differ, so that the base policy can learn when to think, but the
+    /// averages over easy, medium and hard questions are the same.
     pub think_rates: BTreeMap<Kind, f64>,
-    /// The share of the thinking `world` targets that have a wrong step or conclude with another answer than they
-    /// give. Default 0.35.
+    /// Fraction of the `world` targets with thinking that have a wrong step or a conclusion that differs from the
+    /// answer; 0 to 1.
     pub flaw_rate: f64,
-    /// Proportions of the audio formats. Default: `wav` 4, `flac` 4, `wav24` 1, `wav_float` 1.
+    /// Proportions of the audio formats: `wav`, `wav24`, `wav_float` and `flac`.
     pub formats: BTreeMap<AudioFormat, f64>,
 }
 
@@ -96,7 +99,7 @@ impl Default for WorldConfig {
             heldout_clips: 200,
             train_questions_per_clip: 6,
             heldout_questions_per_clip: 3,
-            // A walk over two events is not hard: 0.6 · 5/6 = 1/2 of the questions are.
+            // A walk over two events is not hard, so 0.6 · 5/6 = 1/2 of the questions are.
             train_kinds: [(First, 0.1), (Opening, 0.1), (Last, 0.1), (Count, 0.1), (Walk, 0.6)].into(),
             // Easy 0.2 + 0.4 · 2/6, medium 0.4 · 4/6 + 0.4 · 1/6, hard 0.4 · 5/6: a third each.
             eval_kinds: [(First, 0.1), (Opening, 0.1), (Last, 0.2), (Count, 0.2), (Walk, 0.4)].into(),
@@ -114,15 +117,15 @@ impl Default for WorldConfig {
 }
 
 impl WorldConfig {
-    /// How often the `world` target thinks about questions of this kind.
+    /// The probability that the `world` target thinks about a question of this kind.
     pub fn think_rate(&self, kind: Kind) -> f64 {
         self.think_rates.get(&kind).copied().unwrap_or(0.5)
     }
 
-    /// Checks that the settings are within their ranges.
+    /// Checks that all settings are within their ranges.
     ///
     /// # Errors
-    /// The first setting that is not, and what to write instead.
+    /// The first setting that is not.
     pub fn validate(&self) -> Result<(), ScenarioError> {
         let counts = [
             ("train_clips", self.train_clips),
@@ -194,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn naming_kinds_replaces_all_of_the_defaults() {
+    fn named_kinds_replace_all_defaults() {
         let world: WorldConfig = toml::from_str("[train_kinds]\nwalk = 1").unwrap();
         assert_eq!(world.train_kinds, [(Kind::Walk, 1.0)].into());
         assert_eq!(world.eval_kinds, WorldConfig::default().eval_kinds);
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_out_of_range_are_named() {
+    fn settings_out_of_range_are_refused() {
         for (text, problem) in [
             ("train_clips = 0", "train_clips is 0; write at least 1"),
             ("flaw_rate = 1.5", "flaw_rate has 1.5; write a probability, from 0 to 1"),
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn think_rates_are_flat_over_difficulty() {
+    fn think_rates_average_to_the_same_for_each_difficulty() {
         // Over two to seven events: `last` and `count` are easy in 2 cases of 6, `walk` is medium in 1 of 6.
         let world = WorldConfig::default();
         let part = |kind| world.eval_kinds[&kind];

@@ -1,4 +1,4 @@
-//! Writes clips as WAV and FLAC.
+//! Encodes clips as WAV and FLAC files.
 
 use flacenc::component::BitRepr;
 use flacenc::error::Verify;
@@ -6,7 +6,7 @@ use flacenc::error::Verify;
 use super::clip::SAMPLE_RATE;
 use super::config::AudioFormat;
 
-/// The file name's ending.
+/// The extension of files in this format.
 pub(super) fn extension(format: AudioFormat) -> &'static str {
     match format {
         AudioFormat::Wav | AudioFormat::Wav24 | AudioFormat::WavFloat => "wav",
@@ -14,7 +14,7 @@ pub(super) fn extension(format: AudioFormat) -> &'static str {
     }
 }
 
-/// The bytes of a file with these mono samples (f32 within [-1, 1], 16 kHz).
+/// Encodes mono samples (f32 within [-1, 1], 16 kHz) as a file.
 pub(super) fn encode(samples: &[f32], format: AudioFormat) -> Vec<u8> {
     let integer =
         |bits: u32, sample: f32| (f64::from(sample) * f64::from((1u32 << (bits - 1)) - 1)).round() as i32;
@@ -26,7 +26,7 @@ pub(super) fn encode(samples: &[f32], format: AudioFormat) -> Vec<u8> {
     }
 }
 
-/// A RIFF file with the 44-byte header: `tag` 1 is PCM, 3 floating point.
+/// Encodes a RIFF file with a header of 44 bytes. `tag` is 1 for PCM and 3 for floating point.
 fn wav(tag: u16, bits: u16, samples: &[f32], bytes: impl Fn(f32) -> Vec<u8>) -> Vec<u8> {
     let frame = bits / 8;
     let length = samples.len() as u32 * u32::from(frame);
@@ -47,7 +47,7 @@ fn wav(tag: u16, bits: u16, samples: &[f32], bytes: impl Fn(f32) -> Vec<u8>) -> 
     out
 }
 
-/// 16-bit FLAC.
+/// Encodes 16-bit samples as FLAC.
 fn flac(samples: &[i32]) -> Vec<u8> {
     let settings =
         flacenc::config::Encoder::default().into_verified().expect("the default settings are valid");
@@ -55,7 +55,7 @@ fn flac(samples: &[i32]) -> Vec<u8> {
     let block = settings.block_size;
     let mut stream =
         flacenc::encode_with_fixed_block_size(&settings, source, block).expect("16-bit mono can be encoded");
-    // The shorter last block does not count as the smallest, or readers take the stream for one of varying blocks.
+    // The shorter last block must not be stated as the smallest, or decoders expect blocks of varying size.
     stream.stream_info_mut().set_block_sizes(block, block).expect("the default block size is valid");
     let mut sink = flacenc::bitsink::ByteSink::new();
     stream.write(&mut sink).expect("memory takes all bytes");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn flac_declares_what_it_holds() {
+    fn flac_states_its_format_and_length() {
         let samples: Vec<f32> = (0..48_000).map(|at| (at as f32 * 0.1).sin() * 0.5).collect();
         let file = encode(&samples, AudioFormat::Flac);
         assert_eq!(&file[..4], b"fLaC");
@@ -103,6 +103,6 @@ mod tests {
         let fields = [packed >> 44, (packed >> 41) & 7, (packed >> 36) & 31, packed & 0xf_ffff_ffff];
         assert_eq!(fields, [16_000, 0, 15, 48_000]);
         assert_eq!(file[8..10], file[10..12], "blocks of one size");
-        assert!(file.len() < 48_000, "a sine is packed to less than half: {}", file.len());
+        assert!(file.len() < 48_000, "a sine is compressed to less than half: {}", file.len());
     }
 }

@@ -1,4 +1,4 @@
-//! Makes the world's files: audio, and the rows of questions about it.
+//! Generates the files of the world: audio, and rows with questions about it.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -15,24 +15,25 @@ use super::rng::Rng;
 use crate::cache::{cache_dir, make_once, stable_hash};
 use crate::error::ScenarioError;
 
-/// Goes up with every change of what the same settings give, so that older folders are not taken for it.
+/// Has to be increased with every change of the generated files, so that folders of an older version are not used.
 const GENERATOR_VERSION: u32 = 1;
 
-/// From this many events on, a sequence belongs to one split only: every fifth one is held out.
+/// Smallest number of events for which a sequence is used in one split only. A fifth of these sequences is held out.
 const SPLIT_FROM: usize = 3;
 
-/// The folder with the world's files, made now if it is not in the cache: `train.jsonl`, `heldout.jsonl`, `audio/`.
+/// The folder with the files of the world, `train.jsonl`, `heldout.jsonl` and `audio/`. They are generated if they are
+/// not in the cache.
 ///
 /// # Errors
-/// When a setting is out of its range or the cache cannot be written.
+/// A setting is out of its range, or the cache cannot be written.
 pub fn prepare(world: &WorldConfig) -> Result<PathBuf, ScenarioError> {
     prepare_in(&cache_dir(), world)
 }
 
-/// As [`prepare`], with another cache folder.
+/// Like [`prepare`], with another cache folder.
 ///
 /// # Errors
-/// As [`prepare`].
+/// The same as those of [`prepare`].
 pub fn prepare_in(cache: &Path, world: &WorldConfig) -> Result<PathBuf, ScenarioError> {
     world.validate()?;
     let folder = cache.join("soundscapes").join(format!("{:016x}", fingerprint(world)));
@@ -44,7 +45,8 @@ fn failed_to_write(path: &Path, source: std::io::Error) -> ScenarioError {
     ScenarioError::Write { path: path.into(), source }
 }
 
-/// Names the folder by what shapes its files; think rates and flaws are drawn when they are asked for.
+/// A hash of the settings that the files depend on. Think rates and the flaw rate are not among them: targets are made
+/// when they are needed.
 fn fingerprint(world: &WorldConfig) -> u64 {
     let shaping = json!([
         GENERATOR_VERSION,
@@ -78,7 +80,7 @@ fn write_world(folder: &Path, world: &WorldConfig) -> Result<(), ScenarioError> 
     Ok(())
 }
 
-/// Writes a split's audio, on all cores: each clip depends on its own number only.
+/// Writes the audio of a split with a thread per core. A clip depends on its number only.
 fn write_clips(folder: &Path, world: &WorldConfig, split: Split) -> Result<(), ScenarioError> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), ScenarioError> {
@@ -104,7 +106,7 @@ fn write_clips(folder: &Path, world: &WorldConfig, split: Split) -> Result<(), S
     })
 }
 
-/// A clip's plan: everything but its samples.
+/// The plan of a clip: everything except its samples.
 struct Clip {
     split: Split,
     number: usize,
@@ -131,7 +133,7 @@ impl Clip {
         Self { split, number, name, events, format, audio_path }
     }
 
-    /// The rows about this clip, in the AVQA layout.
+    /// The questions about this clip, as rows in the AVQA format.
     fn rows(&self, world: &WorldConfig) -> Vec<Value> {
         let mut rng = Rng::new(world.seed, &format!("{} questions", self.name));
         let kinds = world.kinds(self.split).iter().map(|(kind, weight)| (*kind, *weight));
@@ -162,11 +164,11 @@ impl Clip {
     }
 }
 
-/// Whether a sequence of events is kept from training. Independent of the world's settings, so that a base trained in
-/// one world has not heard what another holds out.
+/// Whether a sequence of events is held out. This does not depend on the settings, so that a base policy trained in
+/// one world has not been trained on sequences that are held out in another.
 fn is_held_out(events: &[Sound]) -> bool {
     let names: Vec<u8> = events.iter().map(|&sound| sound as u8).collect();
-    // The low bits of FNV-1a are poor; the high ones are not.
+    // The low bits of FNV-1a are not random enough, the high ones are.
     (stable_hash(&names) >> 32).is_multiple_of(5)
 }
 
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn held_out_clips_have_sequences_that_training_never_has() {
+    fn held_out_sequences_do_not_occur_in_training() {
         let world = WorldConfig::default();
         let sequences = |split, world: &WorldConfig| -> BTreeSet<Vec<Sound>> {
             let clips = (0..world.clips(split)).map(|number| Clip::draw(world, split, number).events);
@@ -233,7 +235,7 @@ mod tests {
         };
         let heldout = sequences(Split::Heldout, &world);
         assert!(heldout.len() > 100, "{}", heldout.len());
-        // Nor has training in a world with another seed.
+        // The same holds for training in a world with another seed.
         for seed in [world.seed, world.seed + 1] {
             let train = sequences(Split::Train, &WorldConfig { seed, ..world.clone() });
             assert!(heldout.is_disjoint(&train));
@@ -250,7 +252,7 @@ mod tests {
             clip.events.iter().for_each(|sound| *sounds.entry(*sound).or_insert(0usize) += 1);
         }
         assert_eq!(lengths.keys().copied().collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7]);
-        // 500 of each length (standard deviation 20), 2700 of each sound (46, more for the short ones kept back).
+        // Expected are 500 of each length (standard deviation 20) and 2700 of each sound (46 if no sequence were held out).
         assert!(lengths.values().all(|count| count.abs_diff(500) < 90), "{lengths:?}");
         assert!(sounds.len() == 5 && sounds.values().all(|count| count.abs_diff(2700) < 250), "{sounds:?}");
     }
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_training_is_hard_and_a_third_of_what_is_held_out() {
+    fn half_of_the_training_questions_and_a_third_of_the_held_out_ones_are_hard() {
         let world = WorldConfig { heldout_clips: 1500, ..WorldConfig::default() };
         let shares = |split| {
             let rows =

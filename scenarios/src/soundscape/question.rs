@@ -1,6 +1,6 @@
-//! Questions about a sequence of events: the wording, the choices, the answer and the steps that lead to it.
+//! Questions about a sequence of events: wording, choices, answer, and the reasoning steps that lead to it.
 //!
-//! Wordings are short on purpose: every word is a token for the tiny policy.
+//! The wordings are short, since each of their words is one token of the tiny policy.
 
 use rewards::Difficulty;
 
@@ -8,7 +8,7 @@ use super::clip::{FEWEST_EVENTS, MOST_EVENTS, Sound};
 use super::config::Kind;
 use super::rng::Rng;
 
-/// Most questions have this many choices.
+/// Number of choices of a question, if the kind has as many answers.
 const CHOICES: usize = 4;
 
 /// A question about a sequence of events.
@@ -16,18 +16,18 @@ const CHOICES: usize = 4;
 pub(super) struct Asked {
     pub(super) kind: Kind,
     pub(super) choices: Vec<String>,
-    /// The index of the right choice.
+    /// Index of the right choice.
     pub(super) answer: usize,
     pub(super) difficulty: Difficulty,
-    /// Two words per step: the sound and the running value after it.
+    /// The reasoning steps, each of two words: the sound, and the running value after it.
     pub(super) steps: Vec<String>,
 }
 
 impl Kind {
-    /// All kinds.
+    /// All kinds, in the order of their declaration.
     pub const ALL: [Kind; 6] = [Kind::First, Kind::Opening, Kind::Last, Kind::Count, Kind::Walk, Kind::Dial];
 
-    /// The kind's name, as in scenarios and data rows.
+    /// Name of the kind in scenarios and data files.
     pub fn name(self) -> &'static str {
         match self {
             Kind::First => "first",
@@ -39,12 +39,12 @@ impl Kind {
         }
     }
 
-    /// The kind with this name.
+    /// The kind with this name, if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The question's wording.
+    /// The wording of questions of this kind.
     pub fn wording(self) -> &'static str {
         match self {
             Kind::First => "Which sound comes first?",
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// How hard the question is about a clip with this many events.
+    /// The difficulty of the question about a clip with this number of events.
     pub fn difficulty(self, events: usize) -> Difficulty {
         match self {
             Kind::First | Kind::Opening => Difficulty::Easy,
@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// Everything that can be the answer.
+    /// All possible answers of this kind.
     pub(super) fn answers(self) -> Vec<String> {
         let numbers =
             |range: std::ops::RangeInclusive<usize>| range.map(|number| number.to_string()).collect();
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// Everything that can be the second word of a step.
+    /// All possible running values, the second words of steps.
     pub(super) fn values(self) -> Vec<String> {
         match self {
             Kind::Opening | Kind::Walk | Kind::Dial => self.answers(),
@@ -89,7 +89,7 @@ impl Kind {
         }
     }
 
-    /// The running value after each event: its place in the clip, what sort of sound it is, or a sum modulo 5.
+    /// The running value after each event: its position, its sort of sound, or a sum modulo 5.
     fn running_values(self, events: &[Sound]) -> Vec<String> {
         let sums = |start: usize, value: fn(Sound) -> usize| {
             let sum = events.iter().scan(start, move |sum, &sound| {
@@ -109,7 +109,7 @@ impl Kind {
     }
 }
 
-/// What sort of sound it is: the answers of [`Kind::Opening`].
+/// The sort of a sound, which is the answer of [`Kind::Opening`].
 fn sort(sound: Sound) -> &'static str {
     match sound {
         Sound::Beep | Sound::Buzz => "tone",
@@ -118,7 +118,7 @@ fn sort(sound: Sound) -> &'static str {
     }
 }
 
-/// What a sound adds in [`Kind::Walk`]'s wording.
+/// The value of a sound in the wording of [`Kind::Walk`].
 fn walk_value(sound: Sound) -> usize {
     match sound {
         Sound::Beep => 1,
@@ -129,7 +129,7 @@ fn walk_value(sound: Sound) -> usize {
     }
 }
 
-/// How far a sound turns the dial up in [`Kind::Dial`]'s wording.
+/// How far a sound turns the dial in the wording of [`Kind::Dial`].
 fn dial_value(sound: Sound) -> usize {
     match sound {
         Sound::Beep => 1,
@@ -140,10 +140,11 @@ fn dial_value(sound: Sound) -> usize {
     }
 }
 
-/// Asks a question of this kind about `events`. `rng` draws the wrong choices and the order of all.
+/// Makes a question of this kind about a clip with these events. Wrong choices and the order of
+/// all choices are random.
 pub(super) fn ask(kind: Kind, events: &[Sound], rng: &mut Rng) -> Asked {
     let heard = match kind {
-        // What comes first needs the first event only.
+        // These questions need the first event only.
         Kind::First | Kind::Opening => &events[..1],
         Kind::Last | Kind::Count | Kind::Walk | Kind::Dial => events,
     };
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_clip_has_the_answers_worked_out_by_hand() {
+    fn a_known_clip_has_the_expected_answers() {
         let events = [Drop, Hiss, Buzz, Drop];
         let expected = [
             (Kind::First, "drop", Difficulty::Easy, vec!["drop 1"]),
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_audio_decides_how_hard_a_question_is() {
+    fn the_difficulty_depends_on_the_number_of_events() {
         use Difficulty::{Easy, Hard, Medium};
         for (kind, by_events) in [
             (Kind::First, [Easy, Easy, Easy]),
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_are_distinct_and_hold_the_answer_at_any_place() {
+    fn choices_are_distinct_and_the_answer_is_at_any_position() {
         let mut rng = Rng::new(2, "choices");
         for kind in Kind::ALL {
             let mut places = [0; CHOICES];
@@ -239,12 +240,13 @@ mod tests {
         };
         for sound in Sound::ALL {
             assert_eq!(named(Kind::Walk.wording(), sound), Some(walk_value(sound)));
-            // A hiss does not turn the dial, so the wording does not speak of it.
+            // A hiss does not turn the dial, so the wording does not mention it.
             assert_eq!(named(Kind::Dial.wording(), sound).unwrap_or(0), dial_value(sound));
         }
     }
 
-    /// What the tiny policy's tokenizer is made from: a wording a line, then all answers, then all steps.
+    /// The corpus of the tiny policy's tokenizer: for each kind a line with the wording, one with all answers, and
+    /// lines with all steps.
     fn corpus() -> String {
         let mut lines = Vec::new();
         for kind in Kind::ALL {
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tokenizer_is_made_from_the_world_s_own_words() {
+    fn the_corpus_of_the_tokenizer_has_the_words_of_the_world() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tiny/corpus.txt");
         if std::env::var_os("BLESS").is_some() {
             std::fs::write(&path, corpus()).unwrap();

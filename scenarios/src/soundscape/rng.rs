@@ -1,17 +1,17 @@
-//! The world's random numbers: SplitMix64, a few lines that stay the same whatever crates do.
+//! The random numbers of the world: SplitMix64, implemented here so that no dependency can change the generated files.
 
 use std::f64::consts::TAU;
 
 use crate::cache::stable_hash;
 
-/// A stream of random numbers that depends on a seed and a label only.
+/// A stream of random numbers, determined by a seed and a label.
 pub(super) struct Rng {
     state: u64,
     spare_normal: Option<f64>,
 }
 
 impl Rng {
-    /// The stream for one purpose, named by `label`, under `seed`.
+    /// The stream of a seed for the purpose named by `label`.
     pub(super) fn new(seed: u64, label: &str) -> Self {
         Self {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stable_hash(label.as_bytes()),
@@ -27,32 +27,32 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Uniform in [0, 1), with 53 random bits.
+    /// A uniform number in [0, 1) with 53 random bits.
     pub(super) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Uniform in [low, high).
+    /// A uniform number in [low, high).
     pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
-    /// Uniform in 0..count. The bias of the product method is below 2⁻⁵⁰ for the few choices made here.
+    /// A uniform integer in 0..count. For the small counts used here the bias of this method is below 2⁻⁵⁰.
     pub(super) fn below(&mut self, count: usize) -> usize {
         ((u128::from(self.next()) * count as u128) >> 64) as usize
     }
 
-    /// True with the given probability.
+    /// Returns true with this probability.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
-    /// One of `items`, each as likely; `None` if there are none.
+    /// One of `items`, with equal probabilities; `None` if there are none.
     pub(super) fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         if items.is_empty() { None } else { items.get(self.below(items.len())) }
     }
 
-    /// One of the keys, as likely as its weight; `None` if no weight is positive.
+    /// One of the keys, with probabilities proportional to the weights; `None` if no weight is positive.
     pub(super) fn weighted<T>(&mut self, items: impl Iterator<Item = (T, f64)> + Clone) -> Option<T> {
         let positive = items.filter(|(_, weight)| *weight > 0.0);
         let mut left = self.unit() * positive.clone().map(|(_, weight)| weight).sum::<f64>();
@@ -67,14 +67,14 @@ impl Rng {
         chosen
     }
 
-    /// Fisher and Yates' shuffle.
+    /// Shuffles a slice by the method of Fisher and Yates.
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }
     }
 
-    /// Standard normal, by Box and Muller's transform.
+    /// A standard normal number, by the transform of Box and Muller.
     pub(super) fn normal(&mut self) -> f64 {
         if let Some(spare) = self.spare_normal.take() {
             return spare;
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_kept_and_zero_weights_never_drawn() {
+    fn keys_are_drawn_in_proportion_to_their_weights_and_those_of_weight_zero_never() {
         let mut rng = Rng::new(3, "weights");
         let weights = [("never", 0.0), ("once", 1.0), ("thrice", 3.0)];
         let drawn: Vec<_> = (0..4000).filter_map(|_| rng.weighted(weights.into_iter())).collect();

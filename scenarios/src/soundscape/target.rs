@@ -1,8 +1,9 @@
-//! What SFT teaches: plain answers, right reasoning, or the flawed mixture that reinforcement learning starts from.
+//! The completions of supervised fine-tuning: plain answers, right reasoning, or the flawed mixture from which the
+//! base policy for reinforcement learning is trained.
 //!
-//! The mixture thinks at a rate of its own for each kind of question, unconnected with how hard the question is, and a
-//! share of its thinking has a wrong step or concludes with another answer than it gives. Without the rates the first
-//! token would carry no knowledge of the question, and training could only move one global bias.
+//! In the mixture, the probability of thinking differs between kinds of questions but not between difficulties, and
+//! some of the thinking has a wrong step or a conclusion that differs from the answer. Without these differences the
+//! first token would not depend on the question, and reinforcement learning could only move one global bias.
 
 use rewards::Question;
 use schemars::JsonSchema;
@@ -13,24 +14,24 @@ use super::config::{Kind, WorldConfig};
 use super::rng::Rng;
 use crate::PromptStyle;
 
-/// What SFT teaches.
+/// The completion that supervised fine-tuning teaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetKind {
-    /// The answer alone.
+    /// The answer without thinking.
     #[default]
     Answer,
-    /// The right steps, then the answer; for other data than soundscapes its written-out reasoning.
+    /// Right reasoning, then the answer: the steps of a soundscape question, or the dataset's own chain of thought.
     Reasoning,
-    /// The soundscape world's flawed mixture of both.
+    /// A flawed mixture of both, for soundscape questions.
     World,
 }
 
-/// The completion that SFT teaches for `question`; `None` where the question lacks what the target needs: reasoning or
-/// steps. The same arguments give the same text.
+/// The completion that is taught for a question; `None` if the question lacks the reasoning or the steps that the
+/// target needs. The same arguments give the same text.
 ///
-/// Only [`TargetKind::World`] heeds the prompt's style: under the adaptive prompt it thinks at the rate of the
-/// question's kind, under `think` always, under `answer` never. Its answer is always right.
+/// Only [`TargetKind::World`] depends on the style of the prompt: with `adaptive` it thinks with the probability of
+/// the question's kind, with `think` always, and with `answer` never. Its answer is always right.
 pub fn sft_target(
     question: &Question,
     target: TargetKind,
@@ -67,13 +68,12 @@ fn completion(think: Option<&str>, answer: &str) -> String {
     format!("{think}<answer>{answer}</answer>")
 }
 
-/// `beep 1 buzz 3 so 3`.
+/// Steps and conclusion as thinking, such as `beep 1 buzz 3 so 3`.
 fn written_out(steps: &[String], conclusion: &str) -> String {
     format!("{} so {conclusion}", steps.join(" "))
 }
 
-/// The steps and a conclusion, with at most one flaw: a word of a step that is not the right one, or a conclusion that
-/// is not the answer.
+/// Thinking with at most one flaw: a wrong word in a step, or a conclusion that differs from the answer.
 fn flawed(kind: Kind, mut steps: Vec<String>, question: &Question, rate: f64, rng: &mut Rng) -> String {
     let mut conclusion = question.answer.clone();
     if rng.chance(rate) {
@@ -89,7 +89,7 @@ fn flawed(kind: Kind, mut steps: Vec<String>, question: &Question, rate: f64, rn
     written_out(&steps, &conclusion)
 }
 
-/// The step with its sound or its running value exchanged.
+/// The step with another sound or another running value.
 fn wrong_step(kind: Kind, step: &str, rng: &mut Rng) -> String {
     let (sound, value) = step.split_once(' ').unwrap_or((step, ""));
     if rng.chance(0.5) {
@@ -100,7 +100,7 @@ fn wrong_step(kind: Kind, step: &str, rng: &mut Rng) -> String {
     }
 }
 
-/// One of `words` that is not `word`; `word` itself where there is no other.
+/// A random one of `words` that differs from `word`; `word` itself if there is no other.
 fn other(words: &[String], word: &str, rng: &mut Rng) -> String {
     let others: Vec<&String> = words.iter().filter(|other| *other != word).collect();
     rng.pick(&others).map_or_else(|| word.to_owned(), |other| other.to_string())
@@ -138,17 +138,21 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_of_other_data_is_what_its_rows_say() {
+    fn reasoning_of_other_data_is_its_own_chain_of_thought() {
         let mut question = Question { steps: None, kind: None, ..question(0, Kind::Walk) };
         assert_eq!(target(&question, TargetKind::Reasoning, PromptStyle::Think), None);
         question.reasoning = Some("A dog barks.\n".into());
         let text = target(&question, TargetKind::Reasoning, PromptStyle::Think);
         assert_eq!(text.as_deref(), Some("<think>A dog barks.</think><answer>3</answer>"));
-        assert_eq!(target(&question, TargetKind::World, PromptStyle::Think), None, "no steps to spoil");
+        assert_eq!(
+            target(&question, TargetKind::World, PromptStyle::Think),
+            None,
+            "no steps that could be flawed"
+        );
     }
 
     #[test]
-    fn the_mixture_thinks_as_the_prompt_s_style_asks() {
+    fn the_mixture_thinks_as_the_style_of_the_prompt_demands() {
         let thinks = |kind, style| {
             let texts = (0..2000).filter_map(|id| target(&question(id, kind), TargetKind::World, style));
             texts.filter(|text| text.starts_with("<think>")).count()
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_depend_on_the_seed_and_the_question_alone() {
+    fn targets_depend_on_the_seed_and_the_question_only() {
         let texts = |seed| -> Vec<_> {
             let world = WorldConfig::default();
             let text = |id| {

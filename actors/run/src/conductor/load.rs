@@ -70,7 +70,7 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
     // Draw 0 of a row is its style; its targets are draws 1, 2, ….
     let style_of = |place| styles[(draw(place, 0) % styles.len() as u64) as usize];
     let Prompts { prompts, audio_truncated, seconds } =
-        make_prompts(arm, &questions, |place| Some(style_of(place))).await?;
+        make_prompts(arm, &questions, |place| sft.prompt_style(style_of(place))).await?;
     let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
     let mut rows = Vec::with_capacity(questions.len());
     for (place, (question, prompt)) in questions.iter().zip(prompts).enumerate() {

@@ -1,12 +1,11 @@
-//! Which choice does a piece of free thinking conclude?
+//! Finds the choice that a piece of free thinking concludes.
 //!
-//! The concluding clause is what follows the last `therefore`, `the answer is`, `so it`, … of the text, to
-//! the end of that sentence. The last choice named in it counts, unless it is denied (`not a dog`, `rather
-//! than a dog`, `the dog can be ruled out`); a reason that follows it (`because the cat is silent`) does not.
-//! Where no such clause names a choice, the last sentence that names any counts, provided it names just one.
+//! The concluding clause is the part of a sentence after the text's last `therefore`, `the answer is`, `so it`, ….
+//! Its last choice is the conclusion. Denied choices (`not a dog`, `rather than a dog`, `the dog can be ruled out`)
+//! and choices in a following reason (`because the cat is silent`) do not count. If no concluding clause names a
+//! choice, the last sentence that names choices is used, provided it names only one.
 //!
-//! `None` wherever that leaves a doubt, as `a dog or a cat` does: a judge that guesses is worse than one that
-//! passes.
+//! If the result is not clear, as in `a dog or a cat`, there is none: a missing grade is better than a guessed one.
 
 use crate::Question;
 
@@ -16,7 +15,7 @@ mod sentence;
 use names::ChoiceNames;
 use sentence::{Sentence, only_choice};
 
-/// The index of the choice that the thinking concludes, if it can be told.
+/// The index of the choice that the thinking concludes; `None` if it is not clear.
 pub fn concluded_choice(think: &str, question: &Question) -> Option<usize> {
     let names = ChoiceNames::of(question)?;
     let sentences: Vec<Sentence> =
@@ -33,7 +32,7 @@ pub fn concluded_choice(think: &str, question: &Question) -> Option<usize> {
     only_choice(&mentions)
 }
 
-/// Cuts at line ends and at full stops that white space follows, so that `3.5` stays whole.
+/// Splits a text at line ends and at full stops that are followed by white space, so that `3.5` is not split.
 fn split_sentences(text: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
     let mut start = 0;
@@ -72,7 +71,7 @@ mod tests {
     const COW: Option<usize> = Some(2);
 
     #[test]
-    fn the_concluding_clause_counts_whatever_was_weighed_before() {
+    fn the_concluding_clause_counts_and_not_what_comes_before_it() {
         for (think, expected) in [
             ("I hear a dog and a cat. The bark is louder. So it is the dog.", DOG),
             ("It could be a dog. Therefore, the answer is cat.", CAT),
@@ -87,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_conclusion_word_the_last_sentence_that_names_just_one_choice_counts() {
+    fn without_a_concluding_clause_the_last_sentence_with_only_one_choice_counts() {
         assert_eq!(concluded("First a cat. Then I am sure of the dog. Yes.", &ANIMALS), DOG);
         assert_eq!(concluded("A cat, then a dog.", &ANIMALS), None);
         assert_eq!(concluded("So that settles it. The dog barks. Or rather the cat purrs.", &ANIMALS), CAT);
     }
 
     #[test]
-    fn what_is_denied_is_not_concluded() {
+    fn a_denied_choice_is_not_the_conclusion() {
         for (think, expected) in [
             ("So it is not a dog but a cat.", CAT),
             ("So it is the cat, not the dog.", CAT),
@@ -113,13 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn two_choices_left_open_are_no_conclusion() {
+    fn two_alternatives_are_no_conclusion() {
         assert_eq!(concluded("So it is a dog or a cat.", &ANIMALS), None);
         assert_eq!(concluded("Therefore either the dog and the cat", &ANIMALS), None);
     }
 
     #[test]
-    fn letters_count_where_they_are_spoken_of_as_such() {
+    fn letters_count_if_they_are_used_as_letters() {
         assert_eq!(concluded("It barks. So the answer is B.", &ANIMALS), CAT);
         assert_eq!(concluded("It barks. The answer is (a)", &ANIMALS), DOG);
         assert_eq!(concluded("Therefore option C is right.", &ANIMALS), COW);
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_choice_wins_where_two_begin_alike() {
+    fn the_longer_choice_is_found_if_two_begin_alike() {
         let choices = ["rain", "rain and thunder", "no"];
         assert_eq!(concluded("So it is rain and thunder.", &choices), Some(1));
         assert_eq!(concluded("So it is rain.", &choices), Some(0));
@@ -136,18 +135,18 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_found_whole() {
+    fn whole_numbers_and_fractions_are_told_apart() {
         let choices = ["3", "3.5", "35"];
         assert_eq!(concluded("1.5 and 2 make 3.5. So 3.5.", &choices), Some(1));
         assert_eq!(concluded("So it is 35", &choices), Some(2));
     }
 
     #[test]
-    fn nothing_to_go_by_is_none() {
+    fn an_unclear_text_has_no_conclusion() {
         assert_eq!(concluded("", &ANIMALS), None);
         assert_eq!(concluded("So it is.", &ANIMALS), None);
         assert_eq!(concluded("So it is a dog.", &[]), None);
-        assert_eq!(concluded("So a dog", &["a", "dog"]), None, "`a` cannot be told from an article");
-        assert_eq!(concluded("So a dog", &["dog", "Dog."]), None, "two choices alike");
+        assert_eq!(concluded("So a dog", &["a", "dog"]), None, "`a` could be an article");
+        assert_eq!(concluded("So a dog", &["dog", "Dog."]), None, "two equal choices");
     }
 }

@@ -1,21 +1,22 @@
-//! `[judge.cache]`: where verdicts are kept.
+//! `[judge.cache]`: the cache of verdicts.
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[judge.cache]`: verdicts kept by what was judged, by whom and how; failures never are.
+/// `[judge.cache]`: the cache of verdicts. A verdict is reused if the completion, the judge and its settings are the
+/// same. Failures are not cached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct JudgeCacheConfig {
-    /// Whether verdicts are kept on disk for later runs and runs beside this one; in memory they are anyway.
+    /// Whether verdicts are also kept on disk, for later runs and for other runs at the same time.
     pub disk: bool,
-    /// The file. Default: `judge-verdicts.sqlite` in the cache folder.
+    /// Path of the file on disk. Default: `judge-verdicts.sqlite` in the cache folder.
     pub path: Option<PathBuf>,
-    /// Most verdicts kept in memory.
+    /// Largest number of verdicts kept in memory; at least 1.
     pub max_entries: usize,
-    /// Largest file, in MB; the verdicts that were not asked for longest go first.
+    /// Largest size of the file, in MB; 1 to 1,000,000. The least recently used verdicts are deleted first.
     pub max_mb: u64,
 }
 

@@ -13,26 +13,28 @@ use super::panel::{MemberKind, PanelJudgeConfig, PanelMember};
 use super::sets::JudgeSet;
 use crate::scenario::tagged::{NoKeys, SharedKeys, Tagged};
 
-/// `[judge]`: the judge that grades whether the thinking supports the answer, and how good the thinking is. Its `kind`
-/// decides which other keys it has; without a `kind` it has the common ones only and is `rules`.
+/// `[judge]`: the judge, which grades whether the thinking supports the answer and how good the thinking is.
+/// Its `kind` decides which other keys it may have. Without a `kind` it is `rules`, and may only have the keys
+/// that all kinds share.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct JudgeConfig {
-    /// Which judge it is, with the keys of that kind.
+    /// The kind of judge, with the keys that only this kind has.
     #[serde(flatten)]
     #[schemars(skip)]
     pub kind: JudgeKind,
-    /// `[judge.cache]`: where verdicts are kept. `rules` keeps none; of a `panel` it is the default of its members.
+    /// `[judge.cache]`: the cache of verdicts. `rules` does not use it; for a `panel` it is the
+    /// default of the members.
     pub cache: JudgeCacheConfig,
-    /// What happens if more than `max_failed_fraction` of the verdicts of the last `failure_window` steps are missing.
-    /// A missing verdict never counts as 0.
+    /// What happens if more than `max_failed_fraction` of the verdicts of the last `failure_window` steps are missing:
+    /// `exclude`, `pause` or `abort`. A missing verdict never counts as 0.
     pub on_failure: OnJudgeFailure,
-    /// Steps over which missing verdicts are counted; at least 1.
+    /// Number of steps over which missing verdicts are counted; at least 1.
     pub failure_window: usize,
     /// Largest fraction of verdicts that may be missing; 0 to 1.
     pub max_failed_fraction: f64,
-    /// Sets of completions with known verdicts for `sandbox judge`: `builtin:soundscapes`, `builtin:general`,
-    /// `builtin:attacks`, or the paths of JSONL files in the same form.
+    /// The sets of completions with known verdicts that `sandbox judge` uses: `builtin:soundscapes`,
+    /// `builtin:general`, `builtin:attacks`, or paths of JSONL files in the same format.
     pub calibration: Vec<JudgeSet>,
 }
 
@@ -49,12 +51,11 @@ impl Default for JudgeConfig {
     }
 }
 
-/// The kinds of judges, each with the keys that it alone has.
+/// The kinds of judges, each with the keys that only it has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "one per arm, read once")]
 pub enum JudgeKind {
-    /// `kind = "rules"`: compares the thinking with the reasoning steps that the data states; needs no model.
+    /// `kind = "rules"`: compares the thinking with the reasoning steps in the data; needs no model.
     #[default]
     Rules,
     /// `kind = "openai"`: a server with OpenAI's API.
@@ -69,17 +70,18 @@ pub enum JudgeKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnJudgeFailure {
-    /// Their completions leave their groups; the arm continues while `supervision.max_missing_fraction` allows it.
+    /// The completions are excluded from their groups; the arm
+    /// continues while `supervision.max_missing_fraction` allows.
     #[default]
     Exclude,
-    /// The arm pauses with the reason, after a checkpoint.
+    /// The arm saves a checkpoint and pauses with the reason.
     Pause,
-    /// The arm ends with the reason, after a checkpoint.
+    /// The arm saves a checkpoint and ends with the reason.
     Abort,
 }
 
 impl PanelMember {
-    /// The member as a judge of its own. `cache` is that of the panel, for a member that has none.
+    /// The member as a judge of its own. `cache` is the panel's cache, which a member without one uses.
     pub fn as_judge(&self, cache: &JudgeCacheConfig) -> JudgeConfig {
         let kind = match &self.kind {
             MemberKind::Rules => JudgeKind::Rules,

@@ -9,21 +9,22 @@ use super::required::must_be_set;
 use super::wording::{Prompting, Scoring};
 use crate::scenario::{DType, Device};
 
-/// A Qwen3, or any model that can be a policy, run in this process. It only ever writes one of the possible verdicts, so
-/// that no reply is malformed.
+/// A Qwen3, or any model that can be a policy, run in this process. It only ever writes one of the possible verdicts,
+/// so that no reply is malformed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalJudgeConfig {
     /// The model's folder in the Hugging Face layout; must be set.
     #[schemars(transform = must_be_set)]
     pub path: PathBuf,
-    /// Where it runs: `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// Device of the model: `auto` (a GPU if libtorch finds one, else the CPU), `cpu`, `cuda` or `cuda:N`.
     pub device: Device,
     /// Number format of its weights: `auto` is f32 on the CPU and the checkpoint's own on a GPU.
     pub dtype: DType,
     /// Completions judged in one batch; at least 1.
     pub batch: usize,
-    /// `text` takes each grade as it is written; `logprobs` takes its expected value over the alternatives of its token.
+    /// `text` takes each grade as it is written; `logprobs` takes its expected value over the
+    /// alternatives of its token.
     pub scoring: Scoring,
     /// How the model is asked: `instruct` through its chat template, `base` by graded examples that it continues.
     pub prompting: Prompting,
@@ -31,8 +32,8 @@ pub struct LocalJudgeConfig {
     pub separate: bool,
     /// Longest thinking that is shown in full, in characters; at least 200. The middle of a longer one is cut out.
     pub max_chars: usize,
-    /// Special tokens of the model's template that are removed from what it is shown, besides the common ones and its
-    /// tokenizer's own.
+    /// Special tokens of the model's template that are removed from what it is shown, besides the common ones
+    /// and its tokenizer's own.
     pub special_tokens: Vec<String>,
 }
 

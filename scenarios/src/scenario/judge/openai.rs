@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::required::must_be_set;
 use super::wording::{Prompting, Scoring};
 
-/// A model behind any server with OpenAI's API: vLLM, SGLang, llama.cpp, Ollama, transformers serve, ….
+/// A model behind a server with OpenAI's API, such as vLLM, SGLang, llama.cpp, Ollama or transformers serve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenaiJudgeConfig {
@@ -17,8 +17,8 @@ pub struct OpenaiJudgeConfig {
     /// The model's name on the server; must be set.
     #[schemars(transform = must_be_set)]
     pub model: String,
-    /// Name of the environment variable that holds the API key. The key itself is never written to a file. Default: no
-    /// key is sent.
+    /// Name of the environment variable that holds the API key. The key itself is never written to a file. Default:
+    /// no key is sent.
     pub api_key_env: Option<String>,
     /// Most requests in flight at once, over all arms that use the same judge; 1 to 100,000.
     pub concurrency: usize,
@@ -32,18 +32,18 @@ pub struct OpenaiJudgeConfig {
     pub timeout_seconds: f64,
     /// Longest silence while a reply is read, in seconds; above 0, at most 86,400.
     pub read_timeout_seconds: f64,
-    /// Further attempts after a time-out, a broken connection, status 429 or a 5xx; 0 to 100. Other failures are not
-    /// retried.
+    /// Further attempts after a time-out, a broken connection, status 429 or a 5xx; 0 to 100. Other
+    /// failures are not retried.
     pub retries: u32,
-    /// Pause before the first of these attempts, in seconds; above 0, at most 86,400. It doubles with each attempt up to
-    /// 30 s and is jittered. A `Retry-After` header is respected. While another server is well, it is asked without a
-    /// pause.
+    /// Pause before the first of these attempts, in seconds; above 0, at most 86,400. It doubles with each
+    /// attempt up to 30 s and is jittered. A `Retry-After` header is respected. While another server is well, it
+    /// is asked without a pause.
     pub retry_pause_seconds: f64,
     /// Whether the server constrains replies to a JSON Schema: `auto` asks for it until the server refuses it once,
     /// `json_schema` always asks for it, `none` leaves it to the parser.
     pub guided: Guided,
-    /// `text` takes each grade as it is written; `logprobs` takes its expected value over the alternatives of its token,
-    /// if the server returns log-probabilities.
+    /// `text` takes each grade as it is written; `logprobs` takes its expected value over the alternatives of its
+    /// token, if the server returns log-probabilities.
     pub scoring: Scoring,
     /// Further fields of the request body, such as `chat_template_kwargs = { enable_thinking = false }`.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
@@ -95,20 +95,20 @@ impl Default for OpenaiJudgeConfig {
     }
 }
 
-/// Whether replies are held to a JSON Schema by the server.
+/// Whether the server constrains replies to a JSON Schema (guided decoding).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Guided {
-    /// As long as the server accepts it.
+    /// Asks for it until the server refuses it once.
     #[default]
     Auto,
-    /// Always.
+    /// Always asks for it; a server without it gives no verdicts.
     JsonSchema,
-    /// Never.
+    /// Never asks for it; the parser reads the reply as it is.
     None,
 }
 
-/// A text, or a list of texts.
+/// A text or a list of texts, such as the addresses of servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OneOrMore(pub Vec<String>);
 

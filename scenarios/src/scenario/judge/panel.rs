@@ -1,4 +1,4 @@
-//! `kind = "panel"`: several judges whose grades are combined.
+//! `kind = "panel"`: a panel of judges whose grades are combined.
 
 use std::fmt;
 
@@ -17,9 +17,11 @@ use crate::scenario::tagged::{NoKeys, SharedKeys, Tagged};
 pub struct PanelJudgeConfig {
     /// How the members' grades are combined: their `mean` or their `median`.
     pub aggregate: Aggregate,
-    /// Members that must have given a grade; 0 means all of them, at most their number.
+    /// Number of members that must give a grade, else it is missing; at most the number of members. 0
+    /// means all of them.
     pub quorum: usize,
-    /// `[[judge.members]]`: the judges, at least one. Each has a `kind` and the keys of that kind; it may have a `cache`.
+    /// `[[judge.members]]`: the judges of the panel, at least one. Each has a `kind`, the keys of that kind,
+    /// and optionally a `cache`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<PanelMember>,
 }
@@ -28,36 +30,35 @@ pub struct PanelJudgeConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregate {
-    /// Their arithmetic mean.
+    /// The arithmetic mean of the grades.
     #[default]
     Mean,
-    /// Their median; of an even number of grades the mean of the middle two.
+    /// The median of the grades; for an even number the mean of the two in the middle.
     Median,
 }
 
-/// `[[judge.members]]`: one judge of a panel.
+/// `[[judge.members]]`: a judge of a panel.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PanelMember {
-    /// Which judge it is, with the keys of that kind.
+    /// The kind of judge, with the keys that only this kind has.
     #[serde(flatten)]
     #[schemars(skip)]
     pub kind: MemberKind,
-    /// `[judge.members.cache]`: where this member's verdicts are kept. Default: the panel's own `[judge.cache]`.
+    /// `[judge.members.cache]`: the cache of this member's verdicts. Default: the panel's `[judge.cache]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "JudgeCacheConfig")]
     pub cache: Option<JudgeCacheConfig>,
 }
 
-/// What a member of a panel can be: every kind of judge but another panel.
+/// The kinds of judges that a member can be: all but a panel.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "a handful per scenario, read once")]
 pub enum MemberKind {
-    /// `kind = "rules"`.
+    /// `kind = "rules"`, see [`JudgeKind::Rules`](super::JudgeKind::Rules).
     Rules,
-    /// `kind = "openai"`.
+    /// `kind = "openai"`: a server with OpenAI's API.
     Openai(OpenaiJudgeConfig),
-    /// `kind = "local"`.
+    /// `kind = "local"`: a model in this process.
     Local(LocalJudgeConfig),
 }
 
@@ -70,7 +71,7 @@ enum KindName {
     Local,
 }
 
-/// The keys of a member whatever its kind.
+/// The keys that members of every kind have.
 #[derive(Default)]
 struct MemberKeys {
     cache: Option<JudgeCacheConfig>,

@@ -1,4 +1,4 @@
-//! Sets of completions with known verdicts, by which `sandbox judge` measures a judge.
+//! Sets of completions with known verdicts, with which `sandbox judge` measures a judge.
 
 use std::path::PathBuf;
 
@@ -8,23 +8,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A set of completions with known verdicts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JudgeSet {
-    /// Thinking from the soundscape world, right, wrong and contradictory.
+    /// Right, wrong and contradictory thinking from the soundscape world.
     Soundscapes,
-    /// Hand-written thinking about everyday sound, speech and music.
+    /// Hand-written thinking about everyday sounds, speech and music.
     General,
-    /// Thinking that talks to the judge.
+    /// Thinking that addresses the judge, see [`crate::JudgedExample`].
     Attacks,
-    /// A JSONL file.
+    /// A JSONL file with a set of your own.
     File(PathBuf),
 }
 
 impl JudgeSet {
-    /// The sets that come with the program.
+    /// All built-in sets, which are embedded in the program.
     pub fn builtin() -> Vec<Self> {
         vec![Self::Soundscapes, Self::General, Self::Attacks]
     }
 
-    /// As it is written in a scenario.
+    /// Name of the set in a scenario: `builtin:…` or the file's path.
     pub fn name(&self) -> String {
         match self {
             Self::Soundscapes => "builtin:soundscapes".to_owned(),
@@ -64,6 +64,7 @@ impl JsonSchema for JudgeSet {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
+            "description": "A set of completions with known verdicts: a built-in one, or the path of a JSONL file.",
             "type": "string",
             "examples": ["builtin:soundscapes", "builtin:general", "builtin:attacks"]
         })

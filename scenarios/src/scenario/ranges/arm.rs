@@ -1,4 +1,4 @@
-//! The sections of an arm.
+//! Checks the values of an arm's sections, except for `[judge]`.
 
 use super::judge::check_judge;
 use super::range::{Checked, Ranges, number, text};
@@ -7,7 +7,7 @@ use crate::error::ScenarioError;
 use crate::scenario::tree::Node;
 use crate::scenario::{ArmConfig, LoraConfig, Method, Schedule, TargetModules, TrainMode, WeightConfig};
 
-/// Everything of an arm that can be judged by itself.
+/// Checks all values of an arm that need nothing from outside the scenario.
 pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
     let ranges = Ranges(tree);
     ranges.need(is_folder_name(&arm.name), "name", text(&arm.name), FOLDER_NAME)?;
@@ -15,7 +15,7 @@ pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
         arm.steps >= 1,
         "steps",
         arm.steps,
-        "1 or more (an arm that does not learn has method = \"none\")",
+        "1 or more (an arm without training has method = \"none\")",
     )?;
     check_policy(arm, &ranges)?;
     check_data(arm, &ranges)?;
@@ -169,11 +169,8 @@ fn check_feedback(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
         let place = ranges.0.place_of(&["shaping", "formula"]);
         let problem = format!("the arm \"{}\" has no formula", arm.name);
         let instead = match names.is_empty() {
-            true => "define rewards in [rewards.NAME] and add them up in [shaping] formula".to_owned(),
-            false => format!(
-                "say in [shaping] how its rewards add up, such as formula = \"{}\"",
-                names.join(" + ")
-            ),
+            true => "define rewards in [rewards.NAME] and combine them in [shaping] formula".to_owned(),
+            false => format!("combine its rewards in [shaping], such as formula = \"{}\"", names.join(" + ")),
         };
         return Err(ScenarioError::at(place, problem, instead));
     }
@@ -185,7 +182,7 @@ fn check_weight(path: &str, weight: &WeightConfig, ranges: &Ranges<'_>) -> Check
         |path: &str, value: f64| ranges.need(value.is_finite(), path, number(value), "a number such as 0.5");
     let points = match weight {
         WeightConfig::Constant(value) => return finite(path, *value),
-        WeightConfig::Scheduled(course) => &course.schedule,
+        WeightConfig::Scheduled(schedule) => &schedule.schedule,
     };
     let path = format!("{path}.schedule");
     ranges.need(!points.is_empty(), &path, "an empty list", "points such as [[0, 0.0], [100, 0.5]]")?;
@@ -193,7 +190,7 @@ fn check_weight(path: &str, weight: &WeightConfig, ranges: &Ranges<'_>) -> Check
         finite(&format!("{path}.{place}.1"), *value)?;
         let before = place.checked_sub(1).map(|before| points[before].0);
         if let Some(before) = before.filter(|before| before >= step) {
-            let instead = format!("a step after {before}, for the points stand in rising order");
+            let instead = format!("a step after {before}, since the steps have to increase");
             ranges.need(false, &format!("{path}.{place}.0"), step, &instead)?;
         }
     }

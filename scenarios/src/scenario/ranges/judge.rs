@@ -1,4 +1,4 @@
-//! `[judge]`.
+//! Checks the values of `[judge]`.
 
 use super::range::{Checked, Ranges, number, text};
 use crate::scenario::{
@@ -25,7 +25,7 @@ fn check_cache(cache: &JudgeCacheConfig, section: &str, ranges: &Ranges<'_>) -> 
     ranges.need(good, &format!("{section}.max_mb"), megabytes, "1 to 1000000")
 }
 
-/// The keys that the judges with a model share.
+/// Checks `max_chars`, which every judge with a model has.
 fn check_max_chars(max_chars: usize, section: &str, ranges: &Ranges<'_>) -> Checked {
     ranges.need(max_chars >= 200, &format!("{section}.max_chars"), max_chars, "200 or more")
 }
@@ -67,14 +67,13 @@ fn check_openai(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) 
         let good = url.starts_with("http://") || url.starts_with("https://");
         ranges.need(good, &key("base_url"), text(url), "an address that begins with http:// or https://")?;
     }
-    let instead = "the model's name as the server knows it";
+    let instead = "the model's name on the server";
     ranges.need(!openai.model.is_empty(), &key("model"), "missing", instead)?;
     if let Some(variable) = &openai.api_key_env {
         let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let name = !variable.is_empty() && variable.chars().all(good);
-        let instead =
-            "the name of an environment variable, such as OPENAI_API_KEY; the key itself stays out of files";
-        // The value may be a key, so it is not repeated.
+        let instead = "the name of an environment variable, such as OPENAI_API_KEY; the key itself is never written to a file";
+        // The value may be a key, so the message does not repeat it.
         ranges.need(name, &key("api_key_env"), "not the name of a variable", instead)?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! One check of one value, and the message where it fails.
+//! Checks a single value and makes the error if it is out of its range.
 
 use std::fmt::Display;
 
@@ -8,11 +8,11 @@ use crate::scenario::tree::Node;
 
 pub(super) type Checked = Result<(), ScenarioError>;
 
-/// Complains about the value at a path unless it is good.
+/// Checks values of a tree; an error gets the place of the value at a path.
 pub(super) struct Ranges<'a>(pub(super) &'a Node);
 
 impl Ranges<'_> {
-    /// `path` is the whole path of the key, `within` what of it lies above the tree.
+    /// Requires a condition for the value at `path`, whose keys are separated by dots.
     pub(super) fn need(&self, good: bool, path: &str, value: impl Display, instead: &str) -> Checked {
         self.need_below("", good, path, value, instead)
     }
@@ -52,7 +52,7 @@ impl Ranges<'_> {
     }
 }
 
-/// As one would write it: `0.5`, `1e-7`, `2`.
+/// A number for messages, in its shortest form: `0.5`, `1e-7`, `2`.
 pub(super) fn number(value: f64) -> String {
     format!("{value:?}").trim_end_matches(".0").to_owned()
 }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_shown_as_one_writes_them() {
+    fn numbers_are_shown_in_their_shortest_form() {
         assert_eq!([number(2.0), number(-0.5), number(1e-7)], ["2", "-0.5", "1e-7"]);
     }
 }

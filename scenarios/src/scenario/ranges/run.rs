@@ -1,4 +1,4 @@
-//! `[run]` and `[control]`.
+//! Checks the values of `[run]` and `[control]`.
 
 use std::fmt::Display;
 
@@ -7,7 +7,7 @@ use crate::error::ScenarioError;
 use crate::scenario::tree::Node;
 use crate::scenario::{ControlConfig, RunConfig};
 
-/// Whether a text can be the name of a folder on every system.
+/// Whether a text can be a folder's name on every system.
 pub(super) fn is_folder_name(name: &str) -> bool {
     let good = |c: char| c.is_alphanumeric() || "+-_.".contains(c);
     !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && name.chars().all(good)
@@ -15,7 +15,7 @@ pub(super) fn is_folder_name(name: &str) -> bool {
 
 pub(super) const FOLDER_NAME: &str = "letters, digits and + - _ . only, since it names a folder";
 
-/// `[run]`.
+/// Checks the values of `[run]`.
 pub(crate) fn check_run(run: &RunConfig, section: &Node) -> Checked {
     let ranges = Ranges(section);
     let need =
@@ -34,7 +34,7 @@ pub(crate) fn check_run(run: &RunConfig, section: &Node) -> Checked {
     need(!run.out.as_os_str().is_empty(), "out", &"\"\"", "a folder such as \"runs\"")
 }
 
-/// `[control]`.
+/// Checks the values of `[control]`.
 pub(crate) fn check_control(control: &ControlConfig, section: &Node) -> Checked {
     let ranges = Ranges(section);
     let need =
@@ -45,7 +45,7 @@ pub(crate) fn check_control(control: &ControlConfig, section: &Node) -> Checked 
     need(address.is_some() || listen == "off", "listen", &text(listen), instead)?;
     let near = address.is_none_or(|address| address.ip().is_loopback());
     let instead = "an address of this machine only such as \"127.0.0.1:8080\", or set allow_remote = true beside it \
-                   if other machines are to steer the run";
+                   if other machines may control the run";
     need(near || control.allow_remote, "listen", &text(listen), instead)?;
     for (index, host) in control.hosts.iter().enumerate() {
         let good = !host.is_empty() && host.chars().all(|c| c.is_ascii_graphic() && !"/@#?*\"".contains(c));

@@ -1,4 +1,4 @@
-//! Scenario files: those of this crate, missing ones, and the resolved ones that are written.
+//! Scenario files: those in this crate, missing ones, and resolved ones.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn every_scenario_file_passes_its_check_and_names_the_schema() {
 }
 
 #[test]
-fn what_is_resolved_loads_again_to_the_same() {
+fn a_resolved_scenario_loads_to_the_same_experiment() {
     let mut experiments: Vec<_> =
         SCENARIO_FILES.map(|name| load(&scenario_file(name), &[], &[], None).unwrap()).into();
     experiments.push(read(TWO_ARMS).unwrap());
@@ -28,12 +28,12 @@ fn what_is_resolved_loads_again_to_the_same() {
         assert_eq!(second.run, first.run);
         assert_eq!(second.control, first.control);
         assert_eq!(second.arms, first.arms);
-        assert_eq!(second.to_toml(), text, "and says so in the same words");
+        assert_eq!(second.to_toml(), text, "and is written the same way");
     }
 }
 
 #[test]
-fn what_is_resolved_says_shared_settings_once_and_the_arms_last() {
+fn a_resolved_scenario_has_shared_settings_once_and_then_the_arms() {
     let text = read(TWO_ARMS).unwrap().to_toml();
     assert!(text.starts_with("[run]\n"));
     assert_eq!(text.matches("[grpo]").count(), 1, "shared");
@@ -74,7 +74,7 @@ fn the_ablation_has_the_paper_s_eight_arms() {
 }
 
 #[test]
-fn a_missing_file_is_told_apart_from_its_neighbours() {
+fn a_missing_file_is_reported_with_similar_names() {
     let folder = tempfile::tempdir().unwrap();
     let message = |name: &str| load(&folder.path().join(name), &[], &[], None).unwrap_err().to_string();
     let folder_name = folder.path().display();

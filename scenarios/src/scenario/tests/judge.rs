@@ -1,4 +1,4 @@
-//! `[judge]`: its kinds, the keys that belong to each, and what an arm or the command line makes of them.
+//! `[judge]`: its kinds with their keys, and overrides by arms and the command line.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn local(path: &str) -> JudgeConfig {
 }
 
 #[test]
-fn without_a_kind_the_rules_judge() {
+fn without_a_kind_the_judge_is_rules() {
     assert_eq!(judge("", &[]), JudgeConfig::default());
     assert_eq!(JudgeConfig::default().kind, JudgeKind::Rules);
     let common = judge("[judge]\non_failure = \"pause\"\ncache.disk = false", &["judge.failure_window=3"]);
@@ -91,7 +91,7 @@ fn a_key_of_another_kind_is_refused_at_its_place() {
             "x.toml:4:1: `concurrency` in [judge] {}; leave `concurrency` out, or write kind = \"openai\"",
             belongs("\"openai\"", "local")
         ),
-        "although this is its default"
+        "even with its default value"
     );
     assert_eq!(
         message_with("", &["judge.kind=local", "judge.model=q", "judge.path=/x"], &[]),
@@ -169,7 +169,7 @@ fn members_have_a_kind_and_no_keys_of_the_run() {
 }
 
 #[test]
-fn other_mistakes_keep_their_places_and_advice() {
+fn other_mistakes_have_their_places_and_advice() {
     assert_eq!(
         message(&format!("{OPENAI}timeout_seconds = \"long\"")),
         "x.toml:5:19: `timeout_seconds` in [judge] is \"long\"; write a number such as 0.5"
@@ -213,14 +213,14 @@ fn other_mistakes_keep_their_places_and_advice() {
 }
 
 #[test]
-fn an_arm_or_the_command_line_may_name_another_kind() {
+fn an_arm_or_the_command_line_may_select_another_kind() {
     let text = format!(
         "{OPENAI}separate = true\non_failure = \"abort\"\n[[arm]]\nname = \"a\"\n\
          judge = {{ kind = \"local\", path = \"/m\" }}\n[[arm]]\nname = \"b\"\njudge.concurrency = 2"
     );
     let experiment = read(&text).unwrap();
     let JudgeKind::Local(local) = &experiment.arms[0].judge.kind else { panic!("local") };
-    assert!(local.separate, "both kinds have it");
+    assert!(local.separate, "a key of both kinds is kept");
     assert_eq!(experiment.arms[0].judge.on_failure, OnJudgeFailure::Abort);
     let JudgeKind::Openai(openai) = &experiment.arms[1].judge.kind else { panic!("openai") };
     assert_eq!((openai.model.as_str(), openai.concurrency), ("q", 2));
@@ -236,7 +236,7 @@ fn an_arm_or_the_command_line_may_name_another_kind() {
         message_with(OPENAI, &["judge.model=z", "judge.kind=local", "judge.path=/m"], &[]),
         "--set judge.model=z: `model` in [judge] belongs to kind = \"openai\", and its `kind` is \"local\"; \
          leave `model` out, or write kind = \"openai\"",
-        "dropped from the file, but not from the command line"
+        "a key of the file is dropped, one of the command line is not"
     );
 }
 
@@ -279,7 +279,7 @@ fn adapters_belong_to_lora() {
     let lora = "[policy]\ntrain = \"lora\"\nlora.rank = 4";
     let policy = |overrides: &[&str]| read_with(lora, overrides, &[]).unwrap().arms[0].policy.clone();
     assert_eq!(policy(&[]).lora.map(|lora| lora.rank), Some(4));
-    assert_eq!(policy(&["policy.train=full"]), PolicyConfig::default(), "the base's adapters go");
+    assert_eq!(policy(&["policy.train=full"]), PolicyConfig::default(), "the shared adapters are dropped");
     assert_eq!(policy(&["policy.lora.rank=2", "policy.train=lora"]).lora.map(|lora| lora.rank), Some(2));
     let defaults = read("policy.train = \"lora\"").unwrap().arms[0].policy.lora.clone();
     assert_eq!(defaults, Some(LoraConfig::default()));
@@ -290,7 +290,7 @@ fn adapters_belong_to_lora() {
 }
 
 #[test]
-fn a_constant_rate_has_no_last_value() {
+fn a_constant_learning_rate_has_no_last_value() {
     assert_eq!(
         message("[optimizer]\nfinal_lr_fraction = 0.1"),
         "x.toml:2:21: `final_lr_fraction` in [optimizer] is 0.1; write `schedule = \"linear\"` or \"cosine\" beside it, \

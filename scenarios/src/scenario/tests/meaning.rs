@@ -1,4 +1,4 @@
-//! What a scenario becomes.
+//! What a scenario is read into.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn an_empty_file_is_the_paper_s_full_reward_on_the_built_in_world() {
 }
 
 #[test]
-fn an_arm_has_what_it_says_and_the_rest_from_the_base() {
+fn an_arm_has_its_own_settings_and_the_shared_ones() {
     let experiment = read(TWO_ARMS).unwrap();
     let [low, high] = experiment.arms.as_slice() else { panic!("two arms") };
     assert_eq!((low.grpo.lr, low.steps), (2e-4, 300));
@@ -26,7 +26,7 @@ fn an_arm_has_what_it_says_and_the_rest_from_the_base() {
 }
 
 #[test]
-fn a_weight_stays_only_in_the_arms_whose_formula_names_it() {
+fn a_weight_is_kept_only_in_arms_whose_formula_uses_it() {
     let experiment = read(TWO_ARMS).unwrap();
     let weights = |arm: &ArmConfig| arm.shaping.weights.clone().into_iter().collect::<Vec<_>>();
     assert_eq!(weights(&experiment.arms[0]), [("format".to_owned(), WeightConfig::Constant(0.5))]);
@@ -34,7 +34,7 @@ fn a_weight_stays_only_in_the_arms_whose_formula_names_it() {
 }
 
 #[test]
-fn the_command_line_is_laid_over_the_arms_and_one_arm_s_over_that() {
+fn the_command_line_overrides_the_arms_and_settings_for_one_arm_come_last() {
     let overrides = ["arm.high.grpo.lr=5e-4", "grpo.lr=4e-4", "run.seed=3", "prompt.style=think"];
     let experiment = read_with(TWO_ARMS, &overrides, &[]).unwrap();
     assert_eq!([experiment.arms[0].grpo.lr, experiment.arms[1].grpo.lr], [4e-4, 5e-4]);
@@ -50,7 +50,7 @@ fn chosen_arms_keep_the_order_of_the_file() {
 }
 
 #[test]
-fn the_command_line_takes_a_reward_out_of_the_arms_that_have_it() {
+fn the_command_line_removes_a_reward_from_the_arms_that_have_it() {
     let text = "[rewards]\na = { kind = \"accuracy\" }\n[shaping]\nformula = \"a\"\n[[arm]]\nname = \"x\"\n[[arm]]\nname = \"y\"\nrewards.b = { kind = \"format\" }";
     let experiment = read_with(text, &["rewards.b=false"], &[]).unwrap();
     assert!(experiment.arms.iter().all(|arm| arm.rewards.keys().eq(["a"])));
@@ -67,7 +67,7 @@ fn seeds_of_the_command_line_replace_those_of_the_file() {
 }
 
 #[test]
-fn paths_start_from_the_file_s_folder_or_on_the_command_line_from_the_current_one() {
+fn paths_are_relative_to_the_file_s_folder_or_on_the_command_line_to_the_current_one() {
     let text = "[data]\ntrain = { format = \"avqa\", path = \"a.jsonl\" }\n[policy]\npath = \"/abs\"";
     let path = Path::new("/some/where/x.toml");
     let source = |overrides: &[String]| {
@@ -95,7 +95,7 @@ fn a_prompt_file_becomes_part_of_the_resolved_scenario() {
     assert_eq!(
         experiment.arms[0].prompt.render(&question),
         "Listen. What is heard? (a dog, {question})",
-        "placeholders in the data stay as they are"
+        "placeholders in the data are not replaced"
     );
     assert_eq!(read(&experiment.to_toml()).unwrap().arms, experiment.arms);
 }
@@ -114,7 +114,7 @@ fn the_built_in_prompts_list_the_choices_with_commas() {
 }
 
 #[test]
-fn a_weight_may_have_a_course_and_an_arm_may_have_none_of_it() {
+fn a_weight_may_have_a_schedule_and_an_arm_may_replace_it() {
     let scheduled = TWO_ARMS
         .replace("{ format = 0.5 }", "{ format = { schedule = [[0, 0], [100, 0.5]] } }")
         .replace("shaping.formula = \"accuracy\"", "shaping.weights.format = 2");

@@ -1,9 +1,9 @@
-//! The message for each mistake, in full.
+//! The full message for each mistake.
 
 use super::*;
 
 #[test]
-fn misspelt_keys() {
+fn misspelled_keys() {
     assert_eq!(
         message("[run]\nstpes = 3"),
         "x.toml:2:1: unknown key `stpes` in [run]; did you mean `steps`?"
@@ -14,7 +14,7 @@ fn misspelt_keys() {
     );
     assert_eq!(
         message("[checkpoint]\nfoo = 3"),
-        "x.toml:2:1: unknown key `foo` in [checkpoint]; the keys there are every, keep"
+        "x.toml:2:1: unknown key `foo` in [checkpoint]; the keys are every, keep"
     );
     assert_eq!(
         message("[grpo]\ntemperature = 0.5"),
@@ -35,20 +35,17 @@ fn misspelt_keys() {
 }
 
 #[test]
-fn misspelt_sections() {
+fn misspelled_sections() {
     assert_eq!(message("[grop]\nlr = 1"), "x.toml:1:2: unknown section [grop]; did you mean [grpo]?");
-    assert_eq!(message("lr = 1"), "x.toml:1:1: `lr` stands in no section; `lr` belongs in [grpo] or [sft]");
-    assert_eq!(
-        message("method = 1"),
-        "x.toml:1:1: `method` stands in no section; write `method` in an [[arm]]"
-    );
+    assert_eq!(message("lr = 1"), "x.toml:1:1: `lr` is in no section; `lr` belongs in [grpo] or [sft]");
+    assert_eq!(message("method = 1"), "x.toml:1:1: `method` is in no section; write `method` in an [[arm]]");
     assert_eq!(
         message("[arm]\nname = \"a\""),
         "x.toml:1:1: `arm` is not a list; write [[arm]], in double brackets, above each arm"
     );
     assert_eq!(
         message("[[arm]]\nname = \"a\"\nrun.steps = 3"),
-        "x.toml:3:1: [run] is for all arms together; move it out of the arm to the top (an arm may have its own `steps`, without [run])"
+        "x.toml:3:1: [run] applies to all arms; move it out of the arm to the top level (an arm may have its own `steps`, without [run])"
     );
 }
 
@@ -127,7 +124,7 @@ fn values_out_of_range() {
     let said = message("[control]\nlisten = \"0.0.0.0:8080\"");
     assert!(said.starts_with("x.toml:2:10: `listen` in [control] is \"0.0.0.0:8080\"; write "), "{said}");
     assert!(
-        said.ends_with("or set allow_remote = true beside it if other machines are to steer the run"),
+        said.ends_with("or set allow_remote = true beside it if other machines may control the run"),
         "{said}"
     );
     let said = message("[control]\nhosts = [\"gpu1.lan\", \"http://gpu2.lan\"]");
@@ -206,7 +203,7 @@ fn the_command_line() {
     );
     assert_eq!(
         message_with(TWO_ARMS, &["lr=1"], &[]),
-        "--set lr=1: `lr` stands in no section; `lr` belongs in [grpo] or [sft]"
+        "--set lr=1: `lr` is in no section; `lr` belongs in [grpo] or [sft]"
     );
     assert_eq!(
         message_with(TWO_ARMS, &["arm.low.methd=sft"], &[]),
@@ -214,7 +211,7 @@ fn the_command_line() {
     );
     assert_eq!(
         message_with(TWO_ARMS, &["rewards.formt=false"], &[]),
-        "--set rewards.formt=false: there is no reward `formt` to take out; did you mean `format`?"
+        "--set rewards.formt=false: there is no reward `formt` to remove; did you mean `format`?"
     );
     assert_eq!(
         message_with(TWO_ARMS, &["rewards.format=false"], &[]),
@@ -239,11 +236,11 @@ fn rewards_and_formulas() {
     );
     assert_eq!(
         message("[rewards.think]\nkind = \"think\""),
-        "x.toml:1:1: the arm \"main\" has no formula; say in [shaping] how its rewards add up, such as formula = \"think\""
+        "x.toml:1:1: the arm \"main\" has no formula; combine its rewards in [shaping], such as formula = \"think\""
     );
     assert_eq!(
         message("[rewards.r]\nkind = \"thinks\"\n[shaping]\nformula = \"r\""),
-        "x.toml:2:8: `kind` in [rewards.r] is \"thinks\", no such reward; did you mean `think`? (known: accuracy, adaptive-think, consistency, format, http, process, python, think)"
+        "x.toml:2:8: `kind` in [rewards.r] is \"thinks\", which is no reward; did you mean `think`? (known: accuracy, adaptive-think, consistency, format, http, process, python, think)"
     );
     assert_eq!(
         message("[rewards.r]\nkind = \"adaptive-think\"\nscop = \"step\"\n[shaping]\nformula = \"r\""),
@@ -270,7 +267,7 @@ fn paths() {
     assert_eq!(
         message("[eval]\nsuites = [{ format = \"mmau\", path = \"m.json\", audio_root = \"wav\" }]"),
         format!(
-            "{here}/x.toml:2:60: `audio_root` in [eval.suites]: there is no folder {here}/wav; write the folder that the file's audio paths start from"
+            "{here}/x.toml:2:60: `audio_root` in [eval.suites]: there is no folder {here}/wav; write the folder that the file's audio paths are relative to"
         )
     );
     assert_eq!(
@@ -301,7 +298,7 @@ fn paths() {
 }
 
 #[test]
-fn courses_of_weights() {
+fn schedules_of_weights() {
     let said = |weight: &str| {
         message(&format!(
             "[rewards.a]\nkind = \"format\"\n[shaping]\nformula = \"w_a * a\"\nweights.a = {weight}"
@@ -317,7 +314,7 @@ fn courses_of_weights() {
     );
     assert_eq!(
         said("{ schedule = [[9, 1], [9, 2]] }"),
-        "x.toml:5:36: `schedule` in [shaping.weights.a] is 9; write a step after 9, for the points stand in rising order"
+        "x.toml:5:36: `schedule` in [shaping.weights.a] is 9; write a step after 9, since the steps have to increase"
     );
     assert_eq!(
         said("{ schedule = [[1, nan]] }"),

@@ -1,9 +1,9 @@
-//! The names of a question's choices, as running text refers to them.
+//! The names of a question's choices in running text.
 
 use crate::Question;
 use crate::matching::{bare_choices, letters_name_choices, words};
 
-/// What the choices are called in running text.
+/// The words and letters by which running text names the choices.
 pub(super) struct ChoiceNames {
     /// The words of each choice.
     texts: Vec<Vec<String>>,
@@ -11,7 +11,8 @@ pub(super) struct ChoiceNames {
 }
 
 impl ChoiceNames {
-    /// `None` where the choices cannot be told from common words or from each other.
+    /// The names of a question's choices; `None` if there are no choices, two are equal, or one could
+    /// be a common word.
     pub(super) fn of(question: &Question) -> Option<Self> {
         let texts: Vec<Vec<String>> = bare_choices(question).into_iter().map(words).collect();
         let article = |text: &Vec<String>| matches!(text.as_slice(), [word] if word == "a" || word == "i");
@@ -20,13 +21,13 @@ impl ChoiceNames {
         (!unusable).then(|| Self { letters: letters_name_choices(question), texts })
     }
 
-    /// The choice whose text stands at the head of these words, the longest if several do, and its length.
+    /// The choice whose text begins these words, the longest one if there are several, and its length in words.
     pub(super) fn text_at(&self, words: &[String]) -> Option<(usize, usize)> {
         let fitting = self.texts.iter().enumerate().filter(|(_, text)| words.starts_with(text));
         fitting.map(|(choice, text)| (choice, text.len())).max_by_key(|(_, length)| *length)
     }
 
-    /// The choice a single letter stands for.
+    /// The choice that a single letter names.
     pub(super) fn letter(&self, word: &str) -> Option<usize> {
         let [byte @ b'a'..=b'z'] = word.as_bytes() else { return None };
         let choice = usize::from(byte - b'a');

@@ -1,9 +1,9 @@
-//! One sentence of free thinking: its words, where its clauses part, and the choices it names.
+//! A sentence of free thinking: its words, its clauses and the choices it names.
 
 use super::names::ChoiceNames;
 use crate::matching::words;
 
-/// Phrases that open a conclusion wherever they stand. `so` and `answer` do in some places only.
+/// Phrases that always introduce a conclusion. `so` and `answer` do so only in some positions.
 const CUES: [&[&str]; 7] = [
     &["therefore"],
     &["thus"],
@@ -14,19 +14,19 @@ const CUES: [&[&str]; 7] = [
     &["in", "summary"],
 ];
 
-/// What follows a `so` within a clause that opens a conclusion, unlike the one in `so loud`.
+/// Words after a `so` that introduces a conclusion, unlike the one in `so loud`.
 const AFTER_SO: [&str; 9] = ["it", "its", "the", "this", "thats", "i", "im", "we", "my"];
 
-/// What follows an `answer` that is given, unlike the one in `to answer the question`.
+/// Words after an `answer` that is stated, unlike the one in `to answer the question`.
 const AFTER_ANSWER: [&str; 5] = ["is", "must", "should", "would", "seems"];
 
-/// Words that part a clause as a comma does.
+/// Words that begin a new clause, as a comma does.
 const PARTING: [&str; 5] = ["but", "however", "whereas", "while", "although"];
 
-/// Words that open a reason or a comparison.
+/// Words that introduce a reason or a comparison.
 const REASONS: [&str; 6] = ["because", "since", "as", "than", "which", "given"];
 
-/// Phrases that deny what follows them.
+/// Phrases that deny the words after them.
 const DENIALS: [&[&str]; 19] = [
     &["not"],
     &["no"],
@@ -49,17 +49,17 @@ const DENIALS: [&[&str]; 19] = [
     &["ruling", "out"],
 ];
 
-/// How many words a denial reaches over, as in `not the sound of a dog`.
+/// Greatest distance between a denial and the choice it denies, in words, as in `not the sound of a dog`.
 const DENIAL_REACH: usize = 5;
 
-/// Words at which a new statement begins, out of the reach of a denial before it.
+/// Words that begin a new statement, to which an earlier denial does not apply.
 const NEW_STATEMENT: [&str; 3] = ["it", "its", "this"];
 
-/// Verbs by which a refusal speaks of the choice before it.
+/// Verbs that connect a choice with a refusal after it.
 const VERBS: [&str; 12] =
     ["is", "was", "are", "were", "can", "could", "would", "seems", "does", "isnt", "cannot", "cant"];
 
-/// Words that, at or soon after such a verb, deny the choice before it.
+/// Words that deny the choice in front of such a verb.
 const REFUSALS: [&str; 12] = [
     "not",
     "never",
@@ -75,10 +75,10 @@ const REFUSALS: [&str; 12] = [
     "cant",
 ];
 
-/// How many words after the choice a refusal may come, as in `the dog can therefore be ruled out`.
+/// Greatest distance between a choice and a refusal after it, in words, as in `the dog can therefore be ruled out`.
 const REFUSAL_REACH: usize = 4;
 
-/// Where a choice is named.
+/// A place where the sentence names a choice, as a range of words.
 #[derive(Clone, Copy)]
 pub(super) struct Mention {
     pub(super) choice: usize,
@@ -86,18 +86,18 @@ pub(super) struct Mention {
     end: usize,
 }
 
-/// The choice, if all mentions are of the same.
+/// The choice, if all mentions are of the same one.
 pub(super) fn only_choice(mentions: &[Mention]) -> Option<usize> {
     let first = mentions.first()?.choice;
     mentions.iter().all(|mention| mention.choice == first).then_some(first)
 }
 
-/// A sentence, read.
+/// A sentence, divided into words and clauses.
 pub(super) struct Sentence {
     words: Vec<String>,
-    /// Whether the clauses part before each word.
+    /// For each word, whether a clause begins with it.
     parted: Vec<bool>,
-    /// Whether each word is part of a choice's name, and so means nothing by itself.
+    /// For each word, whether it is part of a choice's name and so has no other meaning.
     named: Vec<bool>,
     mentions: Vec<Mention>,
 }
@@ -129,8 +129,7 @@ impl Sentence {
         sentence
     }
 
-    /// The choice a letter stands for, where it is spoken of as one: `option B`, or `answer is B` with
-    /// nothing after.
+    /// The choice that a letter names if it is used as a letter: `option B`, or `answer is B` at the end of a clause.
     fn spoken_letter(&self, at: usize, names: &ChoiceNames) -> Option<usize> {
         let choice = names.letter(&self.words[at])?;
         let named = matches!(self.word_before(at, 1), "option" | "choice" | "letter");
@@ -145,12 +144,12 @@ impl Sentence {
         at.checked_sub(distance).map_or("", |index| self.words[index].as_str())
     }
 
-    /// Where the concluding clause begins, if there is one.
+    /// Index of the first word of the concluding clause, if the sentence has one.
     pub(super) fn conclusion_start(&self) -> Option<usize> {
         (0..self.words.len()).rev().find_map(|at| self.opens_conclusion(at))
     }
 
-    /// Where the conclusion begins that the word at this place opens.
+    /// Index of the first word of the conclusion that the word at this index introduces, if it does.
     fn opens_conclusion(&self, at: usize) -> Option<usize> {
         if self.named[at] {
             return None;
@@ -170,7 +169,7 @@ impl Sentence {
         }
     }
 
-    /// The choices named from there on and not denied.
+    /// The choices that are named from this word on and not denied.
     pub(super) fn affirmed_from(&self, start: usize) -> Vec<Mention> {
         let affirmed = |mention: &&Mention| mention.start >= start && !self.denied(mention);
         self.mentions.iter().filter(affirmed).copied().collect()
@@ -207,7 +206,7 @@ impl Sentence {
             && after.iter().any(|word| REFUSALS.contains(&word.as_str()))
     }
 
-    /// What a concluding clause concludes, of the choices it names.
+    /// The conclusion of a concluding clause, given the choices that it names.
     pub(super) fn concluded(&self, mut mentions: Vec<Mention>) -> Option<usize> {
         let first = mentions.first()?.start;
         let reason = (first..self.words.len()).find(|at| REASONS.contains(&self.words[*at].as_str()));
@@ -219,7 +218,7 @@ impl Sentence {
     }
 }
 
-/// Cuts at signs that part clauses; within numbers (`1,000`, `12:30`) they do not.
+/// Splits a text at signs that separate clauses, but not within numbers such as `1,000` and `12:30`.
 fn split_clauses(text: &str) -> Vec<&str> {
     let mut clauses = Vec::new();
     let mut start = 0;
