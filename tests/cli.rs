@@ -307,7 +307,7 @@ fn check_starts_plugins_and_shows_what_they_score() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(printed.starts_with("mine.toml: sound; arms "), "{printed}");
     assert!(
-        printed.contains("mine.toml: reward `format` answers, after ")
+        printed.contains("mine.toml: reward `format` answered after ")
             && printed.contains("two trial completions score 1.500 and none"),
         "{printed}"
     );

@@ -175,7 +175,10 @@ async fn a_prompt_that_is_too_long_costs_its_own_verdict_only() {
     assert_eq!(failed, [false, true, false, false, false]);
     let failure = judged[1].failure.clone().unwrap();
     assert_eq!(failure.cause, FailureCause::TooLong);
-    assert!(failure.message.contains("the judge takes 4000: lower judge.max_chars"), "{failure}");
+    assert!(
+        failure.message.contains("exceed the judge's context of 4000; lower judge.max_chars"),
+        "{failure}"
+    );
     assert_eq!(judged[1].verdict.consistency, None);
 }
 

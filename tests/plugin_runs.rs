@@ -66,7 +66,7 @@ say(scores)";
     // Both groups of the steps without any score.
     assert_eq!(counts(&ran.status()["groups"]), (12, 8, [("too_few_scored".to_owned(), 4)].into()));
     let said = |part: &str| ran.warnings.iter().any(|warning| warning.contains(part));
-    assert!(said("gave no scores within 3 s") && said("said `{oops`"), "{:?}", ran.warnings);
+    assert!(said("gave no scores within 3 s") && said("sent `{oops`"), "{:?}", ran.warnings);
     assert_eq!(children(ran.folder.path()), 3, "one that died, one that was killed, one that saw the end");
 }
 

@@ -179,7 +179,7 @@ else: say(scores)";
 
     let scored = score(&mut scorer).await;
     assert_eq!(cause(&scored), [(MissingCause::BadAnswer, 2)]);
-    assert_said(&scored, &["said `{\"type\": \"scores\", oops`, which is not JSON", "docs/plugins.md"]);
+    assert_said(&scored, &["sent `{\"type\": \"scores\", oops`, which is not JSON", "docs/plugins.md"]);
 
     let scored = score(&mut scorer).await;
     assert_eq!(cause(&scored), [(MissingCause::BadAnswer, 2)]);
@@ -191,7 +191,7 @@ else: say(scores)";
 
     let scored = score(&mut scorer).await;
     assert_eq!(cause(&scored), [(MissingCause::BadAnswer, 2)]);
-    assert_said(&scored, &["when asked for the scores of batch 7"]);
+    assert_said(&scored, &["instead of the scores of batch 7"]);
 
     let scored = score(&mut scorer).await;
     assert_eq!(scored.scores, [Some(0.0), Some(1.0)], "what it prints is no answer");
@@ -219,7 +219,7 @@ async fn one_that_dies_at_the_start_says_what_it_died_of() {
         assert_eq!(cause(&scored), [(MissingCause::Unavailable, 2)]);
         assert_said(
             &scored,
-            &["ended with exit status: 1; it last said: ModuleNotFoundError", "before it was ready"],
+            &["failed to start: it ended with exit status: 1", "line on standard error: ModuleNotFoundError"],
         );
     }
     let problem = source.open().unwrap().probe(sample_batch()).await.unwrap_err();
@@ -234,11 +234,11 @@ async fn one_that_is_never_ready_or_of_another_version_is_told_so() {
     let mut silent = open("command = ['sleep', '100']\nstartup_timeout_seconds = 0.5");
     assert_said(
         &score(&mut silent).await,
-        &["`sleep 100` was not ready within 0.5 s", "does it answer `hello`?"],
+        &["`sleep 100` was not ready within 0.5 s", "answer `hello` with `ready`"],
     );
     let mut newer =
         open(r#"command = ['sh', '-c', 'echo "{\"type\":\"ready\",\"protocol\":2}"; sleep 100']"#);
-    assert_said(&score(&mut newer).await, &["speaks version 2 of the protocol, this program version 1"]);
+    assert_said(&score(&mut newer).await, &["uses version 2 of the protocol; the sandbox uses version 1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,7 +258,7 @@ say(scores)";
     let mut always = child(folder.path(), "sys.exit('enough')", "");
     let scored = score(&mut always).await;
     assert_eq!(cause(&scored), [(MissingCause::Died, 2)], "not more than twice");
-    assert_said(&scored, &["`python3 child.py` ended with exit status: 1; it last said: enough"]);
+    assert_said(&scored, &["`python3 child.py` ended with exit status: 1", "line on standard error: enough"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -475,11 +475,11 @@ async fn what_a_server_does_wrong_is_said_in_a_line() {
     let answers = [
         ("500 Oops", "a\nstack trace", MissingCause::Error, "answered 500 Internal Server Error: a stack trace"),
         ("302 Found", "", MissingCause::Error, "answered 302 Found"),
-        ("200 OK", "<html>", MissingCause::BadAnswer, "said `<html>`, which is not JSON"),
+        ("200 OK", "<html>", MissingCause::BadAnswer, "sent `<html>`, which is not JSON"),
         ("200 OK", r#"{"scores": [1]}"#, MissingCause::WrongLength, "gave 1 scores for 2 completions"),
         ("200 OK", r#"{"scores": [1, NaN]}"#, MissingCause::NotANumber, "1 of 2 scores were NaN"),
         ("200 OK", r#"{"scores": [1, "x"]}"#, MissingCause::BadAnswer, "score 1 is \"x\""),
-        ("200 OK", r#"{"id": 77, "scores": [1, 1]}"#, MissingCause::BadAnswer, "answered another batch"),
+        ("200 OK", r#"{"id": 77, "scores": [1, 1]}"#, MissingCause::BadAnswer, "answered a different batch"),
         ("200 OK", r#"{"message": "no model"}"#, MissingCause::Error, "no model"),
     ];
     for (status, body, expected, said) in answers {

@@ -1,4 +1,6 @@
-//! A judge with a memory: what was judged before is not asked again.
+//! A judge behind a verdict cache: a request that was judged before is answered from the [`VerdictStore`].
+//!
+//! Failures are not cached, so they are asked again. Equal requests of one batch are asked once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,17 +11,15 @@ use rewards::JudgeRequest;
 use rewards::judge::guard::content_hash;
 use tokio::time::Instant;
 
-use crate::store::{VerdictKey, VerdictStore};
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, Usage};
+use crate::store::{VerdictKey, VerdictStore};
 
-/// Asks `judge` for the verdicts that are not kept.
+/// `judge`, asked only for verdicts that are not in `store`.
 pub struct Cached<J> {
-    /// Who judges.
     pub judge: J,
-    /// Who judges and how, in one text: another identity, another verdict.
+    /// All settings on which a verdict depends, in one text. It is part of the cache key.
     pub identity: String,
-    /// What it keeps.
     pub store: Arc<VerdictStore>,
 }
 
@@ -32,30 +32,32 @@ impl<J: AsyncJudge> Cached<J> {
 
     async fn judge_all(&self, requests: &[JudgeRequest], deadline: Instant) -> Vec<Judgement> {
         let keys: Vec<VerdictKey> = requests.iter().map(|request| self.key(request)).collect();
-        let kept = self.store.get(keys.clone()).await;
-        // The policy says the same thing more than once in a group: that is asked once.
-        let mut places: HashMap<VerdictKey, usize> = HashMap::new();
-        let mut asked = Vec::new();
+        let cached = self.store.get(keys.clone()).await;
+        // Completions of a group can be equal; each text is asked once.
+        let mut index_of: HashMap<VerdictKey, usize> = HashMap::new();
+        let mut misses = Vec::new();
         for (place, key) in keys.iter().enumerate() {
-            if kept[place].is_none() && !places.contains_key(key) {
-                places.insert(*key, asked.len());
-                asked.push(requests[place].clone());
+            if cached[place].is_none() && !index_of.contains_key(key) {
+                index_of.insert(*key, misses.len());
+                misses.push(requests[place].clone());
             }
         }
-        let said = if asked.is_empty() { Vec::new() } else { self.judge.judge_all(&asked, deadline).await };
-        let new = places.iter().filter(|(_, place)| said[**place].failure.is_none());
-        self.store.put(new.map(|(key, place)| (*key, said[*place].verdict.clone())).collect()).await;
+        let judged =
+            if misses.is_empty() { Vec::new() } else { self.judge.judge_all(&misses, deadline).await };
+        let new = index_of.iter().filter(|(_, index)| judged[**index].failure.is_none());
+        self.store.put(new.map(|(key, index)| (*key, judged[*index].verdict.clone())).collect()).await;
 
-        let mut first = vec![true; said.len()];
+        // The first of several equal requests carries the cost; the others count as hits.
+        let mut first = vec![true; judged.len()];
         let hit = Usage { lookups: 1, hits: 1, ..Usage::default() };
         keys.iter()
-            .zip(kept)
-            .map(|(key, kept)| match kept {
+            .zip(cached)
+            .map(|(key, cached)| match cached {
                 Some(verdict) => Judgement { verdict, usage: hit, ..Judgement::default() },
                 None => {
-                    let place = places[key];
-                    let mut judgement = said[place].clone();
-                    if std::mem::replace(&mut first[place], false) {
+                    let index = index_of[key];
+                    let mut judgement = judged[index].clone();
+                    if std::mem::replace(&mut first[index], false) {
                         judgement.usage.lookups += 1;
                     } else {
                         judgement.usage = hit;
@@ -90,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives 0.1 for each letter of the thinking; fails over none.
+    /// A judge whose quality is 0.1 per letter of the thinking, and which fails on empty thinking.
     #[derive(Default)]
     struct Counts(Mutex<Vec<String>>);
 
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn equal_requests_are_asked_once_and_failures_are_not_kept() {
+    async fn equal_requests_are_asked_once_and_failures_are_not_cached() {
         let store = Arc::new(VerdictStore::open(None, 100, 1));
         let cached = Cached { judge: Counts::default(), identity: "counts".to_owned(), store };
         let request = |think: &str| JudgeRequest {

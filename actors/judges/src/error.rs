@@ -1,10 +1,10 @@
-//! Why a judge can't be used.
+//! Why a judge can't be created or asked.
 
 use std::path::PathBuf;
 
 use model::ModelError;
 
-/// Why a judge can't be created or can't judge. Each is one line.
+/// Why a judge can't be created or can't judge. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
     /// A setting is missing or unusable.
@@ -16,7 +16,7 @@ pub enum JudgeError {
     /// A file or folder of a local judge can't be read.
     #[error("{}: {source}", path.display())]
     Read {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
         /// The operating system's error.
         source: std::io::Error,

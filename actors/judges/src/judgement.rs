@@ -1,4 +1,4 @@
-//! What a judge is: an [`AsyncJudge`] that answers each [`JudgeRequest`] with a [`Judgement`].
+//! The interface of all judges: an [`AsyncJudge`] answers each [`JudgeRequest`] with a [`Judgement`].
 
 use std::collections::BTreeMap;
 
@@ -10,52 +10,53 @@ use tokio::time::Instant;
 
 use crate::error::JudgeError;
 
-/// What a judge made of one request.
+/// The answer to one request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judgement {
-    /// What it said; the scores that it could not give are `None`.
+    /// The scores; those that are missing are `None`.
     pub verdict: Verdict,
-    /// Why scores are missing.
+    /// Why scores are missing, if any are.
     pub failure: Option<JudgeFailure>,
-    /// What it took.
+    /// Requests, tokens and time that it took.
     pub usage: Usage,
-    /// How far the members of a panel are apart: the largest difference of two scores.
+    /// Of a panel: the largest difference between two members' scores.
     pub disagreement: Option<f64>,
 }
 
 impl Judgement {
-    /// A verdict that could not be had.
+    /// A judgement without scores, whose note is the failure's message.
     pub fn failed(failure: JudgeFailure) -> Self {
         let verdict = Verdict { note: Some(failure.to_string()), ..Verdict::default() };
         Self { verdict, failure: Some(failure), ..Self::default() }
     }
 }
 
-/// A verdict that was not there when its batch had to be answered (POOL-1).
+/// The failure of a request that had no verdict when its batch had to be answered (POOL-1).
 pub(crate) fn out_of_time() -> JudgeFailure {
-    let message = "no verdict within the time for the step's batch (supervision.call_timeout_seconds)";
+    let message =
+        "no verdict within the time limit of the step's batch; raise supervision.call_timeout_seconds";
     JudgeFailure::new(FailureCause::Timeout, message)
 }
 
-/// What a verdict took.
+/// The cost of a verdict, or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Verdicts looked up among those kept.
+    /// Lookups in the verdict cache.
     pub lookups: u64,
-    /// Verdicts found there, or asked for once for several equal requests.
+    /// Lookups that found a verdict, or that an equal request of the same batch answered.
     pub hits: u64,
-    /// Requests made again.
+    /// Requests to a server that were repeated.
     pub retries: u64,
-    /// Tokens of the prompts, where the judge counts them.
+    /// Tokens of the prompts; 0 if the judge does not count them.
     pub prompt_tokens: u64,
-    /// Tokens of the replies, likewise.
+    /// Tokens of the replies; 0 if the judge does not count them.
     pub reply_tokens: u64,
-    /// From the request to the verdict, in seconds; 0 for one that was kept.
+    /// Time from the request to the verdict, in seconds; 0 for a cached one.
     pub seconds: f64,
 }
 
 impl Usage {
-    /// Adds another's; side by side, so the longer time counts.
+    /// Adds the cost of another request. The two run concurrently, so the time is the longer of both.
     pub fn add(&mut self, other: Usage) {
         self.lookups += other.lookups;
         self.hits += other.hits;
@@ -66,34 +67,35 @@ impl Usage {
     }
 }
 
-/// Judges think completions, and may take its time.
+/// A judge of completions that think. It may take long, and is asked for a whole batch at once.
 pub trait AsyncJudge: Send + Sync {
-    /// A judgement per request, in order, all of them by `deadline`.
+    /// Judges the requests, and returns one judgement for each, in their order. A request without a verdict at
+    /// `deadline` is answered with a failure.
     fn judge_all<'a>(
         &'a self,
         requests: &'a [JudgeRequest],
         deadline: Instant,
     ) -> BoxFuture<'a, Vec<Judgement>>;
 
-    /// Looks whether it can judge at all, before anything depends on it.
+    /// Checks before a run that the judge can be used, for example that its server answers.
     ///
     /// # Errors
-    /// One line: what is wrong, and what to do.
+    /// [`JudgeError`] tells what is wrong and what to do.
     fn probe(&self) -> BoxFuture<'_, Result<(), JudgeError>> {
         async { Ok(()) }.boxed()
     }
 }
 
-/// What came of a batch of requests.
+/// The results of a batch of requests, in numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JudgeTally {
-    /// Verdicts asked for.
+    /// Number of requests in the batch.
     pub requests: u64,
-    /// Verdicts that could not be had, by cause.
+    /// Number of requests without a verdict, by cause.
     pub failures: BTreeMap<FailureCause, u64>,
-    /// What they took together.
+    /// The cost of all requests together.
     pub usage: Usage,
-    /// Mean disagreement of a panel.
+    /// Mean of [`Judgement::disagreement`]; `None` without a panel.
     pub disagreement: Option<f64>,
 }
 
@@ -106,14 +108,12 @@ impl JudgeTally {
                 *tally.failures.entry(failure.cause).or_default() += 1;
             }
         }
-        tally.disagreement =
-            mean_of(judgements.iter().filter_map(|judgement| judgement.disagreement));
+        tally.disagreement = mean_of(judgements.iter().filter_map(|judgement| judgement.disagreement));
         tally
     }
 
-    /// Verdicts that could not be had.
+    /// Number of requests without a verdict.
     pub fn failed(&self) -> u64 {
         self.failures.values().sum()
     }
 }
-

@@ -1,5 +1,5 @@
-//! The judges of a run: each is made once, however many arms ask it, so that limits hold over all of them and verdicts
-//! are shared.
+//! The judges of a run. Arms with equal judge settings share one judge, so that its rate limits hold over all of them
+//! and its verdicts are shared.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::openai::OpenAiJudge;
 use crate::panel::Panel;
 use crate::store::VerdictStore;
 
-/// Judges by their settings, and the stores of their verdicts by file.
+/// All judges opened so far, by their settings, and the verdict stores, by file.
 #[derive(Default)]
 pub struct Judges {
     opened: Mutex<Opened>,
@@ -29,10 +29,10 @@ struct Opened {
 }
 
 impl Judges {
-    /// The judge of these settings.
+    /// Returns the judge with these settings, and creates it if no arm has opened it before.
     ///
     /// # Errors
-    /// One line: what is missing, and what to do.
+    /// [`JudgeError`] if a setting is unusable or a local model can't be opened.
     pub fn open(&self, config: &JudgeConfig) -> Result<Arc<dyn AsyncJudge>, JudgeError> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).open(config)
     }

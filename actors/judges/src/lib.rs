@@ -1,8 +1,10 @@
-//! Judges: they read the thinking of completions and grade whether it supports the answer and how good it is.
+//! Judges grade the thinking of completions: consistency, whether it supports the answer, and quality.
 //!
-//! A step's completions are judged as one batch by the [`JudgePool`] actor. Its [`AsyncJudge`] answers each request with a
-//! [`Judgement`]: a verdict, or the cause for which there is none. `[judge] kind` selects the judge; [`Judges`] creates
-//! each one once per run, however many arms share it. [`calibration`] measures how far a judge can be trusted.
+//! The conductor sends the completions of a step that think to the [`JudgePool`] actor as one batch. Its [`AsyncJudge`]
+//! answers each request with a [`Judgement`]: a verdict, or the cause for which there is none. `[judge] kind` selects
+//! the judge: rules, a server with OpenAI's API, a local model, or a panel of these. Verdicts of models are cached in
+//! memory and in an SQLite file. [`Judges`] creates each judge once per run, and arms with equal settings share it.
+//! [`calibration`] measures how reliable a judge is.
 
 #![warn(missing_docs)]
 
@@ -23,4 +25,3 @@ pub use error::JudgeError;
 pub use judgement::{AsyncJudge, JudgeTally, Judgement, Usage};
 pub use judges::Judges;
 pub use pool::{JudgeArgs, JudgeMsg, JudgePool, Judged};
-pub use store::VerdictStore;

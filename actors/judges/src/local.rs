@@ -1,11 +1,12 @@
-//! A judge in this process: a Qwen3, or any other model that can be a policy, from a Hugging Face directory.
+//! A local judge: a model in this process, such as a Qwen3, from a Hugging Face directory.
 //!
-//! It does not write freely: each token is the likeliest with which a verdict can go on ([`Policy::choose`]), so that a
-//! base model and one that has learned nothing give verdicts too, and none is ever malformed.
+//! Decoding is constrained: each token is the likeliest one that continues a valid verdict ([`Policy::choose`]).
+//! Therefore base models and untrained models give verdicts too, and no verdict is malformed. Prompts of similar length
+//! are grouped into batches, which one thread decodes (`worker`).
 //!
-//! - `LOCAL-1` the weights are read when the first verdict is needed, once, and stay on a thread of their own.
-//! - `LOCAL-2` a batch that breaks down, for lack of memory say, is judged again in halves; what breaks down alone has no
-//!   verdict.
+//! - `LOCAL-1` the weights are read once, when the first verdict is needed, and are owned by a dedicated thread.
+//! - `LOCAL-2` a batch that fails, for example for lack of memory, is judged again in halves; a single prompt that
+//!   fails has no verdict.
 //!
 //! [`Policy::choose`]: model::Policy::choose
 
@@ -30,29 +31,28 @@ use crate::prompting::local_prompter;
 
 mod worker;
 
-/// The judge.
+/// A judge whose model runs on the thread of `worker`.
 pub struct LocalJudge {
     worker: Worker,
     processor: Processor,
     prompter: Prompter,
     settings: LocalJudgeConfig,
-    /// Tokens of a prompt and its reply that the model takes.
+    /// Longest prompt with its reply that the model supports, in tokens.
     context: usize,
     identity: String,
 }
 
-/// One prompt: a place in the batch, and what is asked.
+/// One prompt to the model.
 struct Question {
+    /// Index of the request in the batch.
     place: usize,
     asked: Asked,
     prompt: Prompt,
 }
 
 impl LocalJudge {
-    /// A judge by these settings; its weights are read later.
-    ///
-    /// # Errors
-    /// One line: the directory holds no model, or the device cannot be had.
+    /// Opens the judge's configuration and tokenizer; the weights are read later. Fails if the directory has no model,
+    /// or the device does not exist.
     pub fn new(settings: &LocalJudgeConfig) -> Result<Self, JudgeError> {
         let folder = settings.path.clone();
         let device = model::device::resolve(&settings.device.to_string())?.device;
@@ -67,7 +67,7 @@ impl LocalJudge {
         let prompter = local_prompter(settings, &processor.special_tokens());
         let identity = format!(
             "local {} {} separate={} scoring={:?} device={device:?} dtype={:?}",
-            weights(&folder)?,
+            weights_fingerprint(&folder)?,
             prompter.fingerprint(),
             settings.separate,
             settings.scoring,
@@ -83,7 +83,7 @@ impl LocalJudge {
         })
     }
 
-    /// Who judges and how: what another verdict may hang on.
+    /// All settings on which a verdict depends, as part of the cache key.
     pub fn identity(&self) -> String {
         self.identity.clone()
     }
@@ -95,14 +95,14 @@ impl LocalJudge {
     fn question(&self, place: usize, request: &JudgeRequest, asked: Asked) -> Result<Question, JudgeFailure> {
         let prompt = match self.prompter.prompt(request, asked) {
             JudgePrompt::Chat { system, user } => {
-                self.processor.chat(&system, &user).map_err(|error| broken(error.to_string()))?
+                self.processor.chat(&system, &user).map_err(|error| model_failed(error.to_string()))?
             }
             JudgePrompt::Text(text) => Prompt { ids: self.processor.encode(&text), clips: Vec::new() },
         };
         let longest = self.prompter.replies(asked).iter().map(String::len).max().unwrap_or(0);
         if prompt.ids.len() + longest > self.context {
             let message = format!(
-                "a prompt of {} tokens; with its reply the judge takes {}: lower judge.max_chars",
+                "the prompt of {} tokens and its reply exceed the judge's context of {}; lower judge.max_chars",
                 prompt.ids.len(),
                 self.context
             );
@@ -111,34 +111,38 @@ impl LocalJudge {
         Ok(Question { place, asked, prompt })
     }
 
-    /// Asks in batches of prompts that are about as long as each other, and notes what comes of it.
+    /// Asks all questions, in batches of prompts of similar length, and adds the replies to `judgements`.
     async fn ask_all(&self, mut questions: Vec<Question>, deadline: Instant, judgements: &mut [Judgement]) {
         let began = Instant::now();
         questions.sort_by_key(|question| (question.asked == Asked::Quality, question.prompt.ids.len()));
         let mut rest = &questions[..];
         while let Some(first) = rest.first() {
-            // Short prompts beside a long one are computed at its length.
+            // Short prompts are padded to the longest of their batch, so a batch spans lengths up to 1.5 times the
+            // shortest.
             let longest = first.prompt.ids.len() * 3 / 2;
-            let alike =
+            let similar =
                 |question: &&Question| question.asked == first.asked && question.prompt.ids.len() <= longest;
-            let count = rest.iter().take(self.settings.batch).take_while(alike).count();
+            let count = rest.iter().take(self.settings.batch).take_while(similar).count();
             let (batch, others) = rest.split_at(count);
             rest = others;
             let prompts = batch.iter().map(|question| question.prompt.clone()).collect();
             let replies = self.worker.choose(prompts, self.prompter.replies(first.asked));
             let replied = match tokio::time::timeout_at(deadline, replies).await {
-                Ok(Ok(replied)) => replied.into_iter().map(|reply| reply.map_err(|error| broken(error.to_string()))).collect(),
-                Ok(Err(error)) => vec![Err(broken(error.to_string())); count],
+                Ok(Ok(replied)) => replied
+                    .into_iter()
+                    .map(|reply| reply.map_err(|error| model_failed(error.to_string())))
+                    .collect(),
+                Ok(Err(error)) => vec![Err(model_failed(error.to_string())); count],
                 Err(_) => vec![Err(out_of_time()); count],
             };
             for (question, reply) in batch.iter().zip(replied) {
-                self.note(&mut judgements[question.place], question, reply, began);
+                self.add_reply(&mut judgements[question.place], question, reply, began);
             }
         }
     }
 
-    /// Adds what one question brought to its judgement.
-    fn note(
+    /// Adds the reply to one question to its judgement.
+    fn add_reply(
         &self,
         judgement: &mut Judgement,
         question: &Question,
@@ -174,8 +178,8 @@ impl LocalJudge {
     }
 }
 
-/// The model itself failed.
-fn broken(problem: String) -> JudgeFailure {
+/// The failure of a request because the model failed.
+fn model_failed(problem: String) -> JudgeFailure {
     JudgeFailure::new(FailureCause::Panicked, problem)
 }
 
@@ -208,22 +212,22 @@ impl AsyncJudge for LocalJudge {
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), JudgeError>> {
-        // Nothing to choose for, but the weights are read.
+        // With no prompts, this only reads the weights.
         let replies = self.prompter.replies(Asked::Both);
         async { self.worker.choose(Vec::new(), replies).await.map(|_| ()) }.boxed()
     }
 }
 
-/// Which weights a directory holds, by the sizes and times of its files: reading all of a large model would take as long
-/// as judging with it.
-fn weights(folder: &Path) -> Result<String, JudgeError> {
+/// Identifies the weights in a directory by the sizes and modification times of its files. Hashing the contents of a
+/// large model would take as long as judging with it.
+fn weights_fingerprint(folder: &Path) -> Result<String, JudgeError> {
     let unreadable = |source: std::io::Error| JudgeError::Read { path: folder.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(".safetensors") || name.ends_with(".json") || name.ends_with(".jinja") {
-            // A hub cache holds links; what they lead to counts.
+            // A Hugging Face cache has symbolic links; the target's size and time are used.
             let about = std::fs::metadata(entry.path()).map_err(unreadable)?;
             let changed = about.modified().map_err(unreadable)?;
             let since = changed.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

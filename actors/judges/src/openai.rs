@@ -1,11 +1,14 @@
 //! A judge behind any server with OpenAI's API: vLLM, SGLang, llama.cpp, Ollama, transformers serve, …
 //!
+//! Each request of a batch becomes one HTTP request, or two with `judge.separate`. All are sent concurrently. `wire` has
+//! the bodies of requests and responses, `servers` selects the server, `limits` bounds the rate.
+//!
 //! - `OPENAI-1` a request ends in a verdict or in one cause, that of its last attempt; only time-outs, broken
-//!   connections, 429 and 5xx are tried again, with jittered pauses that double.
-//! - `OPENAI-2` no more than `concurrency` requests are in flight, and no more a minute than the limits allow, over all
-//!   arms that ask this judge. A pause between attempts holds no place.
-//! - `OPENAI-3` a server that fails is left alone for a while if another one is well; one that says 429 until the time
-//!   it names.
+//!   connections, 429 and 5xx are retried, with jittered delays that double.
+//! - `OPENAI-2` over all arms that share this judge, at most `concurrency` requests are in flight, and no more per
+//!   minute than the limits allow. A request that waits for its next attempt does not count as in flight.
+//! - `OPENAI-3` a server that fails is not used for a while if another one is healthy; one that answers 429 is not used
+//!   until the time in its `Retry-After` header.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,10 +33,10 @@ mod limits;
 mod servers;
 mod wire;
 
-/// Longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Longest delay between two attempts, unless the server asks for a longer one.
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
-/// The judge.
+/// A judge that sends requests to one or several servers with the same model.
 pub struct OpenAiJudge {
     client: reqwest::Client,
     servers: Servers,
@@ -42,32 +45,29 @@ pub struct OpenAiJudge {
     limits: Limits,
     prompter: Prompter,
     settings: OpenaiJudgeConfig,
-    /// Whether requests ask for replies by a schema; an `auto` that was turned down stays off.
+    /// Whether requests constrain the reply by a schema. With `guided = "auto"` it is cleared once a server rejects it.
     guided: AtomicBool,
-    /// Whether requests ask for log-probabilities; likewise.
+    /// Whether requests ask for log-probabilities. It is cleared once a server rejects them.
     logprobs: AtomicBool,
-    /// Whether a server is llama.cpp's.
+    /// Whether a server is llama.cpp, which constrains replies by a grammar.
     llama_cpp: AtomicBool,
 }
 
-/// How one attempt failed.
-struct Failed {
+/// Why one attempt failed.
+struct AttemptError {
     failure: JudgeFailure,
-    /// When the server said to come again.
+    /// The delay in the response's `Retry-After` header.
     retry_after: Option<Duration>,
 }
 
-impl From<JudgeFailure> for Failed {
+impl From<JudgeFailure> for AttemptError {
     fn from(failure: JudgeFailure) -> Self {
         Self { failure, retry_after: None }
     }
 }
 
 impl OpenAiJudge {
-    /// A judge by these settings.
-    ///
-    /// # Errors
-    /// One line: the key is missing, or an address is none.
+    /// Creates the judge; no request is sent. Fails if the variable with the API key is not set.
     pub fn new(settings: &OpenaiJudgeConfig) -> Result<Self, JudgeError> {
         let api_key = match &settings.api_key_env {
             None => None,
@@ -92,7 +92,7 @@ impl OpenAiJudge {
         })
     }
 
-    /// Who judges and how: what another verdict may hang on. Where the server stands does not matter.
+    /// All settings on which a verdict depends, as part of the cache key. The server's address is not among them.
     pub fn identity(&self) -> String {
         let settings = &self.settings;
         format!(
@@ -110,8 +110,8 @@ impl OpenAiJudge {
 
     async fn judge(&self, request: &JudgeRequest, deadline: Instant) -> Judgement {
         let began = Instant::now();
-        let spent = Spent::default();
-        let asked = |asked| self.ask_until(request, asked, deadline, &spent);
+        let counter = UsageCounter::default();
+        let asked = |asked| self.ask_before(request, asked, deadline, &counter);
         let (verdict, failure) = if self.settings.separate {
             let (consistency, quality) = join(asked(Asked::Consistency), asked(Asked::Quality)).await;
             let verdict = Verdict {
@@ -128,26 +128,26 @@ impl OpenAiJudge {
         };
         let note = failure.as_ref().map(ToString::to_string);
         let verdict = Verdict { note, ..verdict };
-        Judgement { verdict, failure, usage: spent.usage(began.elapsed()), disagreement: None }
+        Judgement { verdict, failure, usage: counter.usage(began.elapsed()), disagreement: None }
     }
 
-    async fn ask_until(
+    async fn ask_before(
         &self,
         request: &JudgeRequest,
         asked: Asked,
         deadline: Instant,
-        spent: &Spent,
+        counter: &UsageCounter,
     ) -> Result<Verdict, JudgeFailure> {
-        let asking = tokio::time::timeout_at(deadline, self.ask(request, asked, spent));
+        let asking = tokio::time::timeout_at(deadline, self.ask(request, asked, counter));
         asking.await.unwrap_or_else(|_| Err(out_of_time()))
     }
 
-    /// Asks until there is a verdict, or no attempt is left.
+    /// Asks until there is a verdict, the failure is permanent, or all attempts are used.
     async fn ask(
         &self,
         request: &JudgeRequest,
         asked: Asked,
-        spent: &Spent,
+        counter: &UsageCounter,
     ) -> Result<Verdict, JudgeFailure> {
         let prompt = self.prompter.prompt(request, asked);
         let mut attempt = 0;
@@ -169,33 +169,34 @@ impl OpenAiJudge {
             drop(permit);
             let failed = match answer {
                 Ok(answer) => {
-                    self.servers.went_well(&server);
-                    spent.tokens(&answer);
+                    self.servers.mark_ok(&server);
+                    counter.add_tokens(&answer);
                     return form.verdict(&answer);
                 }
                 Err(failed) => failed,
             };
-            if self.without_extras(&form, &failed.failure) {
+            if self.drop_rejected_feature(&form, &failed.failure) {
                 continue;
             }
             let failure = failed.failure;
             if !failure.cause.is_transient() {
                 return Err(failure);
             }
-            self.servers.went_wrong(&server, failure.cause, failed.retry_after);
+            self.servers.mark_failed(&server, failure.cause, failed.retry_after);
             if attempt >= self.settings.retries {
                 return Err(failure);
             }
-            if !self.servers.another_is_well(&server) {
-                tokio::time::sleep(self.pause(attempt, failed.retry_after)).await;
+            if !self.servers.another_is_healthy(&server) {
+                tokio::time::sleep(self.retry_delay(attempt, failed.retry_after)).await;
             }
             attempt += 1;
-            spent.retries.fetch_add(1, Ordering::Relaxed);
+            counter.retries.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether the server turned down something that the request can do without; it is asked for no more.
-    fn without_extras(&self, form: &RequestForm, failure: &JudgeFailure) -> bool {
+    /// Whether the server rejected an optional feature of the request, which later requests then leave out. Such a
+    /// request is repeated without counting as a retry.
+    fn drop_rejected_feature(&self, form: &RequestForm, failure: &JudgeFailure) -> bool {
         if failure.cause != FailureCause::Http4xx {
             return false;
         }
@@ -203,7 +204,7 @@ impl OpenAiJudge {
         if form.logprobs && names(&["logprobs"]) {
             if self.logprobs.swap(false, Ordering::Relaxed) {
                 tracing::warn!(
-                    "the judge's server returns no log-probabilities; scores are taken as written: {}",
+                    "the judge's server does not support log-probabilities; scores are read from the text: {}",
                     failure.message
                 );
             }
@@ -213,7 +214,7 @@ impl OpenAiJudge {
         if form.guided && self.settings.guided == Guided::Auto && schema {
             if self.guided.swap(false, Ordering::Relaxed) {
                 tracing::warn!(
-                    "the judge's server takes no JSON Schema; replies are read as they come: {}",
+                    "the judge's server does not support JSON Schema; replies are not constrained: {}",
                     failure.message
                 );
             }
@@ -222,27 +223,34 @@ impl OpenAiJudge {
         false
     }
 
-    /// The pause after attempt `attempt`: doubling, half of it at random, no shorter than the server asks for.
-    fn pause(&self, attempt: u32, retry_after: Option<Duration>) -> Duration {
+    /// The delay after attempt `attempt`: it doubles, up to half of it is subtracted at random, and it is at least the
+    /// one that the server asks for.
+    fn retry_delay(&self, attempt: u32, retry_after: Option<Duration>) -> Duration {
         let doubled = self.settings.retry_pause_seconds * 2_f64.powi(attempt.min(20) as i32);
-        let pause = doubled.min(LONGEST_PAUSE.as_secs_f64()) * rand::random_range(0.5..=1.0);
-        Duration::from_secs_f64(pause).max(retry_after.unwrap_or_default())
+        let delay = doubled.min(MAX_DELAY.as_secs_f64()) * rand::random_range(0.5..=1.0);
+        Duration::from_secs_f64(delay).max(retry_after.unwrap_or_default())
     }
 
-    async fn attempt(&self, server: &Server, body: &serde_json::Value, path: &str) -> Result<Answer, Failed> {
+    async fn attempt(
+        &self,
+        server: &Server,
+        body: &serde_json::Value,
+        path: &str,
+    ) -> Result<Answer, AttemptError> {
         let mut request = self.client.post(format!("{}{path}", server.url)).json(body);
         if let Some(key) = &self.api_key {
             request = request.bearer_auth(key);
         }
         let _in_flight = server.in_flight();
-        let mut response = request.send().await.map_err(broken)?;
+        let mut response = request.send().await.map_err(request_failed)?;
         let status = response.status();
         let retry_after = wire::retry_after(response.headers());
         let mut text = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        while let Some(chunk) = response.chunk().await.map_err(request_failed)? {
             text.extend_from_slice(&chunk);
-            if text.len() > wire::LONGEST_BODY {
-                let message = format!("{}: a reply of more than {} bytes", server.url, wire::LONGEST_BODY);
+            if text.len() > wire::MAX_BODY_BYTES {
+                let message =
+                    format!("{}: the response is longer than {} bytes", server.url, wire::MAX_BODY_BYTES);
                 return Err(JudgeFailure::new(FailureCause::Malformed, message).into());
             }
         }
@@ -253,22 +261,28 @@ impl OpenAiJudge {
                 500..=599 => FailureCause::Http5xx,
                 _ => FailureCause::Http4xx,
             };
-            let said = String::from_utf8_lossy(&text);
-            let message = format!("{} answered {status}: {}", server.url, wire::first_line(&said));
-            return Err(Failed { failure: JudgeFailure::new(cause, message), retry_after });
+            let body = String::from_utf8_lossy(&text);
+            let message = format!("{} answered {status}: {}", server.url, wire::excerpt(&body));
+            return Err(AttemptError { failure: JudgeFailure::new(cause, message), retry_after });
         }
         Answer::read(&text).map_err(|problem| {
             JudgeFailure::new(FailureCause::Malformed, format!("{}: {problem}", server.url)).into()
         })
     }
 
+    /// Checks that a server answers and accepts the key. Fails with the reason if the server answers but rejects the
+    /// key, and without one if it does not answer, which is logged.
     async fn probe_server(&self, server: &Server) -> Result<(), Option<String>> {
         let mut request = self.client.get(format!("{}/models", server.url));
         if let Some(key) = &self.api_key {
             request = request.bearer_auth(key);
         }
         let response = request.send().await.map_err(|error| {
-            tracing::warn!("the judge's server {} does not answer: {}", server.url, wire::chain(&error));
+            tracing::warn!(
+                "the judge's server {} does not answer: {}",
+                server.url,
+                wire::error_chain(&error)
+            );
             None
         })?;
         if matches!(response.status().as_u16(), 401 | 403) {
@@ -308,7 +322,7 @@ impl AsyncJudge for OpenAiJudge {
         join_all(requests.iter().map(move |request| self.judge(request, deadline))).boxed()
     }
 
-    /// One server that answers is enough.
+    /// Succeeds if at least one server answers.
     fn probe(&self) -> BoxFuture<'_, Result<(), JudgeError>> {
         async move {
             let probes = self.servers.all().iter().map(|server| self.probe_server(server));
@@ -316,8 +330,8 @@ impl AsyncJudge for OpenAiJudge {
             if outcomes.iter().any(Result::is_ok) {
                 return Ok(());
             }
-            let refused = outcomes.into_iter().find_map(|outcome| outcome.err().flatten());
-            Err(JudgeError::Server(refused.unwrap_or_else(|| {
+            let rejected = outcomes.into_iter().find_map(|outcome| outcome.err().flatten());
+            Err(JudgeError::Server(rejected.unwrap_or_else(|| {
                 let addresses = self.settings.base_url.0.join(", ");
                 format!("no server answers at {addresses}; start it, or correct judge.base_url")
             })))
@@ -326,16 +340,16 @@ impl AsyncJudge for OpenAiJudge {
     }
 }
 
-/// What a verdict has taken so far; kept apart from the asking, which may be cut off.
+/// Counts the cost of one judgement. It lives outside the future that asks, which the deadline may cancel.
 #[derive(Default)]
-struct Spent {
+struct UsageCounter {
     retries: AtomicU64,
     prompt_tokens: AtomicU64,
     reply_tokens: AtomicU64,
 }
 
-impl Spent {
-    fn tokens(&self, answer: &Answer) {
+impl UsageCounter {
+    fn add_tokens(&self, answer: &Answer) {
         self.prompt_tokens.fetch_add(answer.prompt_tokens, Ordering::Relaxed);
         self.reply_tokens.fetch_add(answer.reply_tokens, Ordering::Relaxed);
     }
@@ -358,13 +372,13 @@ fn prompt_path(settings: &OpenaiJudgeConfig) -> &'static str {
     }
 }
 
-fn broken(error: reqwest::Error) -> Failed {
+fn request_failed(error: reqwest::Error) -> AttemptError {
     let cause = if error.is_timeout() { FailureCause::Timeout } else { FailureCause::Connection };
-    JudgeFailure::new(cause, wire::chain(&error)).into()
+    JudgeFailure::new(cause, wire::error_chain(&error)).into()
 }
 
 fn client(settings: &OpenaiJudgeConfig) -> Result<reqwest::Client, JudgeError> {
-    // Another part of the process may have chosen one; either will do.
+    // Fails if another part of the process has installed one already, which works too.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let seconds = Duration::from_secs_f64;
     let mut builder = reqwest::Client::builder()
@@ -375,10 +389,14 @@ fn client(settings: &OpenaiJudgeConfig) -> Result<reqwest::Client, JudgeError> {
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("audio-thinker-sandbox/", env!("CARGO_PKG_VERSION")));
     if settings.base_url.0.iter().all(|url| url.starts_with("http://")) {
-        // Without TLS no certificates are needed, and a bare machine has none.
+        // Without TLS no certificates are needed, and a minimal machine has none to load.
         builder = builder.tls_certs_only([]);
     }
-    let unusable =
-        |error: reqwest::Error| JudgeError::Setting(format!("the judge's HTTP client: {}", wire::chain(&error)));
+    let unusable = |error: reqwest::Error| {
+        JudgeError::Setting(format!(
+            "the judge's HTTP client can't be created: {}",
+            wire::error_chain(&error)
+        ))
+    };
     builder.build().map_err(unusable)
 }

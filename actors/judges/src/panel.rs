@@ -1,4 +1,4 @@
-//! Several judges asked about the same completions: the mean or the median of what they say.
+//! A panel: several judges grade the same completions, and the scores are the mean or the median of theirs.
 
 use std::sync::Arc;
 
@@ -11,13 +11,11 @@ use tokio::time::Instant;
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, Usage};
 
-/// The panel.
+/// A judge that asks all its members.
 pub struct Panel {
-    /// Who sits on it.
     pub members: Vec<Arc<dyn AsyncJudge>>,
-    /// How their scores become one.
     pub aggregate: Aggregate,
-    /// Members that must have a score; fewer: there is none.
+    /// Members that must give a score for the panel to give one.
     pub quorum: usize,
 }
 
@@ -29,10 +27,10 @@ impl AsyncJudge for Panel {
     ) -> BoxFuture<'a, Vec<Judgement>> {
         async move {
             let asked = self.members.iter().map(|member| member.judge_all(requests, deadline));
-            let said = join_all(asked).await;
+            let answers = join_all(asked).await;
             (0..requests.len())
                 .map(|place| {
-                    self.combine(&said.iter().map(|judgements| &judgements[place]).collect::<Vec<_>>())
+                    self.combine(&answers.iter().map(|judgements| &judgements[place]).collect::<Vec<_>>())
                 })
                 .collect()
         }
@@ -46,30 +44,33 @@ impl AsyncJudge for Panel {
 }
 
 impl Panel {
-    fn combine(&self, said: &[&Judgement]) -> Judgement {
+    fn combine(&self, judgements: &[&Judgement]) -> Judgement {
         let mut usage = Usage::default();
-        said.iter().for_each(|judgement| usage.add(judgement.usage));
+        judgements.iter().for_each(|judgement| usage.add(judgement.usage));
         let scores = |score: fn(&Verdict) -> Option<f64>| -> Vec<f64> {
-            said.iter().filter_map(|judgement| score(&judgement.verdict)).collect()
+            judgements.iter().filter_map(|judgement| score(&judgement.verdict)).collect()
         };
         let consistency = scores(|verdict| verdict.consistency);
         let quality = scores(|verdict| verdict.think_quality);
         let disagreement =
             [&consistency, &quality].into_iter().filter_map(|scores| spread(scores)).reduce(f64::max);
-        let verdict =
-            Verdict { consistency: self.one(consistency), think_quality: self.one(quality), note: None };
-        // A member that fails fails the panel only if it is needed.
-        let failed = said.iter().find_map(|judgement| judgement.failure.as_ref());
+        let verdict = Verdict {
+            consistency: self.aggregate(consistency),
+            think_quality: self.aggregate(quality),
+            note: None,
+        };
+        // A member's failure fails the panel only if a score is missing because of it.
+        let failed = judgements.iter().find_map(|judgement| judgement.failure.as_ref());
         let missing = verdict.consistency.is_none() || verdict.think_quality.is_none();
         let failure = failed.filter(|_| missing).map(|first| {
             let message =
-                format!("fewer than {} of {} members have a score; {first}", self.quorum, said.len());
+                format!("fewer than {} of {} members have a score; {first}", self.quorum, judgements.len());
             JudgeFailure::new(FailureCause::NoQuorum, message)
         });
         Judgement { verdict, failure, usage, disagreement }
     }
 
-    fn one(&self, mut scores: Vec<f64>) -> Option<f64> {
+    fn aggregate(&self, mut scores: Vec<f64>) -> Option<f64> {
         if scores.len() < self.quorum.max(1) {
             return None;
         }
@@ -88,7 +89,7 @@ impl Panel {
     }
 }
 
-/// The largest difference of two of them.
+/// The difference between the largest and the smallest score; `None` for fewer than two.
 fn spread(scores: &[f64]) -> Option<f64> {
     let largest = scores.iter().copied().reduce(f64::max)?;
     let smallest = scores.iter().copied().reduce(f64::min)?;
@@ -99,19 +100,23 @@ fn spread(scores: &[f64]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn said(consistency: Option<f64>, think_quality: Option<f64>) -> Judgement {
+    fn judgement(consistency: Option<f64>, think_quality: Option<f64>) -> Judgement {
         let failure = consistency.is_none().then(|| JudgeFailure::new(FailureCause::Timeout, "slow"));
         let verdict = Verdict { consistency, think_quality, note: None };
         Judgement { verdict, failure, ..Judgement::default() }
     }
 
-    fn combine(aggregate: Aggregate, quorum: usize, said: &[Judgement]) -> Judgement {
-        Panel { members: Vec::new(), aggregate, quorum }.combine(&said.iter().collect::<Vec<_>>())
+    fn combine(aggregate: Aggregate, quorum: usize, members: &[Judgement]) -> Judgement {
+        Panel { members: Vec::new(), aggregate, quorum }.combine(&members.iter().collect::<Vec<_>>())
     }
 
     #[test]
-    fn mean_and_median_of_those_who_have_a_score() {
-        let members = [said(Some(1.0), Some(0.9)), said(Some(0.0), Some(0.1)), said(Some(1.0), Some(0.8))];
+    fn mean_and_median_are_over_the_members_with_a_score() {
+        let members = [
+            judgement(Some(1.0), Some(0.9)),
+            judgement(Some(0.0), Some(0.1)),
+            judgement(Some(1.0), Some(0.8)),
+        ];
         let mean = combine(Aggregate::Mean, 3, &members);
         assert!((mean.verdict.think_quality.unwrap() - 0.6).abs() < 1e-12);
         assert!((mean.verdict.consistency.unwrap() - 2.0 / 3.0).abs() < 1e-12);
@@ -123,8 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn without_a_quorum_there_is_no_score_and_with_one_a_failed_member_costs_nothing() {
-        let members = [said(Some(1.0), Some(0.9)), said(None, None), said(Some(1.0), Some(0.7))];
+    fn without_a_quorum_there_is_no_score_and_with_one_a_failed_member_does_not_matter() {
+        let members =
+            [judgement(Some(1.0), Some(0.9)), judgement(None, None), judgement(Some(1.0), Some(0.7))];
         let missing = combine(Aggregate::Mean, 3, &members);
         assert_eq!((missing.verdict.consistency, missing.verdict.think_quality), (None, None));
         assert_eq!(missing.failure.unwrap().cause, FailureCause::NoQuorum);

@@ -1,8 +1,10 @@
 //! The judge pool: the actor that judges a step's completions as one batch.
 //!
+//! The conductor sends the requests of a step, and passes the verdicts on to the rewards.
+//!
 //! - `POOL-1` a batch is answered in full before the slot's call times out: requests without a verdict by then count as
 //!   timed out.
-//! - `POOL-2` every request ends in exactly one of a verdict and a cause; a cause is never a score (REWARD-1).
+//! - `POOL-2` every request has either a verdict or a cause; a cause never becomes a score (REWARD-1).
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,32 +20,32 @@ use crate::judgement::{AsyncJudge, JudgeTally, Judgement};
 
 /// The answer to [`JudgeMsg::Judge`].
 pub struct Judged {
-    /// In the order of the requests.
+    /// One verdict per request, in their order; its scores are `None` where they are missing.
     pub verdicts: Vec<Verdict>,
-    /// What came of them.
+    /// Failures and cost of the batch.
     pub tally: JudgeTally,
-    /// Why the first verdict that could not be had is missing.
+    /// The failure of the first request without a verdict.
     pub first_failure: Option<JudgeFailure>,
-    /// From the batch's arrival to its answer.
+    /// Time from the batch's arrival to its answer, in seconds.
     pub seconds: f64,
 }
 
-/// What a judge pool is made of.
+/// The arguments of a [`JudgePool`].
 #[derive(Clone)]
 pub struct JudgeArgs {
-    /// Who judges.
+    /// The judge to which batches are passed.
     pub judge: Arc<dyn AsyncJudge>,
-    /// Longest time for a batch.
-    pub patience: Duration,
+    /// Time limit of a batch, shorter than the time limit of a call to the pool's slot.
+    pub timeout: Duration,
 }
 
 /// Messages to the judge pool.
 pub enum JudgeMsg {
-    /// Judge these completions.
+    /// Judge the completions of a step.
     Judge(Request<Vec<JudgeRequest>, Judged>),
 }
 
-/// The actor in front of the judge.
+/// The actor that passes batches to the judge. Batches of several steps are judged concurrently.
 pub struct JudgePool;
 
 impl Actor for JudgePool {
@@ -68,7 +70,7 @@ impl Actor for JudgePool {
         match message {
             JudgeMsg::Judge(request) => {
                 if let Some((requests, reply)) = request.begin() {
-                    // A task of its own, so that the requests of several steps overlap.
+                    // In its own task, so that batches of several steps overlap.
                     let state = state.clone();
                     tokio::spawn(async move { reply.send(state.judge(&requests).await) });
                 }
@@ -81,9 +83,9 @@ impl Actor for JudgePool {
 impl JudgeArgs {
     async fn judge(&self, requests: &[JudgeRequest]) -> Judged {
         let arrived = Instant::now();
-        let judging = AssertUnwindSafe(self.judge.judge_all(requests, arrived + self.patience));
+        let judging = AssertUnwindSafe(self.judge.judge_all(requests, arrived + self.timeout));
         let judgements = judging.catch_unwind().await.unwrap_or_else(|_| {
-            let panicked = JudgeFailure::new(FailureCause::Panicked, "the judge broke down; see run.log");
+            let panicked = JudgeFailure::new(FailureCause::Panicked, "the judge panicked; see run.log");
             vec![Judgement::failed(panicked); requests.len()]
         });
         let tally = JudgeTally::of(&judgements);
@@ -98,17 +100,17 @@ mod tests {
     use super::*;
     use futures_util::future::BoxFuture;
 
-    struct Breaks;
+    struct Panics;
 
-    impl AsyncJudge for Breaks {
+    impl AsyncJudge for Panics {
         fn judge_all<'a>(&'a self, _: &'a [JudgeRequest], _: Instant) -> BoxFuture<'a, Vec<Judgement>> {
-            async { panic!("out of order") }.boxed()
+            async { panic!("on purpose") }.boxed()
         }
     }
 
     #[tokio::test]
-    async fn a_judge_that_panics_costs_the_verdicts_in_hand_and_no_zero() {
-        let pool = JudgeArgs { judge: Arc::new(Breaks), patience: Duration::from_secs(1) };
+    async fn a_judge_that_panics_costs_the_batch_its_verdicts_and_gives_no_zero() {
+        let pool = JudgeArgs { judge: Arc::new(Panics), timeout: Duration::from_secs(1) };
         let request =
             JudgeRequest { question: Default::default(), think: "so dog".into(), answer: "dog".into() };
         let judged = pool.judge(&[request.clone(), request]).await;

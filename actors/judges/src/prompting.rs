@@ -1,4 +1,4 @@
-//! How judges that are models are asked.
+//! The prompters of judges that are models, from their settings.
 
 use rewards::judge::guard::Guard;
 use rewards::judge::prompt::{Prompter, Scale, Wording};
@@ -9,9 +9,9 @@ pub fn server_prompter(config: &OpenaiJudgeConfig) -> Prompter {
     prompter(config.prompting, config.scoring, config.max_chars, config.special_tokens.clone())
 }
 
-/// The prompter of a model in this process; `own` are its tokenizer's special tokens.
-pub fn local_prompter(config: &LocalJudgeConfig, own: &[String]) -> Prompter {
-    let special_tokens = config.special_tokens.iter().chain(own).cloned().collect();
+/// The prompter of a model in this process. The tokenizer's special tokens are added to those of the scenario.
+pub fn local_prompter(config: &LocalJudgeConfig, tokenizer_tokens: &[String]) -> Prompter {
+    let special_tokens = config.special_tokens.iter().chain(tokenizer_tokens).cloned().collect();
     prompter(config.prompting, config.scoring, config.max_chars, special_tokens)
 }
 

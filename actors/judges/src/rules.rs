@@ -1,4 +1,4 @@
-//! The rules judge of the crate `rewards` as an [`AsyncJudge`].
+//! The rules judge of the crate `rewards` as an [`AsyncJudge`]. It answers at once.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -7,19 +7,17 @@ use tokio::time::Instant;
 
 use crate::judgement::{AsyncJudge, Judgement};
 
-/// The rules answer at once.
 impl AsyncJudge for RulesJudge {
     fn judge_all<'a>(&'a self, requests: &'a [JudgeRequest], _: Instant) -> BoxFuture<'a, Vec<Judgement>> {
         let judge = |request| {
             let verdict = self.judge(request);
-            let told = verdict.consistency.is_some() || verdict.think_quality.is_some();
+            let decided = verdict.consistency.is_some() || verdict.think_quality.is_some();
             let undecided = || {
                 let message = verdict.note.clone().unwrap_or_default();
                 JudgeFailure::new(FailureCause::Undecided, message)
             };
-            Judgement { failure: (!told).then(undecided), verdict, ..Judgement::default() }
+            Judgement { failure: (!decided).then(undecided), verdict, ..Judgement::default() }
         };
         async move { requests.iter().map(judge).collect() }.boxed()
     }
 }
-

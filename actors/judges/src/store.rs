@@ -1,7 +1,7 @@
-//! Verdicts that are kept: in memory for this run, in an SQLite file for later runs and for runs beside this one.
+//! The verdict cache: in memory for this run, and in an SQLite file that later and concurrent runs share.
 //!
-//! SQLite and not a lighter store, because several runs on one machine (a seed each, say) share the file: it lets many
-//! processes in at once. A file that can't be used costs a warning and the sharing, never the run.
+//! SQLite is used because several processes, such as runs with different seeds, access the file at the same time. If
+//! the file can't be used, the run logs a warning and continues with the cache in memory.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::JudgeError;
 
-/// What a verdict is kept under: a hash of who judged, how, and what.
+/// The key of a cached verdict: a hash of the judge's identity and of the texts it judged.
 pub type VerdictKey = [u8; 32];
 
-/// The kept verdicts.
+/// The cache of one SQLite file, or of memory only.
 pub struct VerdictStore {
     memory: DashMap<VerdictKey, Verdict>,
     max_entries: usize,
@@ -24,13 +24,13 @@ pub struct VerdictStore {
 }
 
 impl VerdictStore {
-    /// Keeps up to `max_entries` verdicts in memory, and on disk in `file` up to `max_mb` MB.
+    /// Opens the cache, with up to `max_entries` verdicts in memory and up to `max_mb` MB in `file`.
     pub fn open(file: Option<&Path>, max_entries: usize, max_mb: u64) -> Self {
         let disk = file.and_then(|file| match Disk::open(file, (max_mb * 1_000_000) as i64) {
             Ok(disk) => Some(Mutex::new(disk)),
             Err(error) => {
                 tracing::warn!(
-                    "{}: verdicts are not kept on disk ({error}); give judge.cache.path another place or set \
+                    "{}: verdicts are not cached on disk ({error}); set judge.cache.path to another file, or \
                      judge.cache.disk = false",
                     file.display()
                 );
@@ -40,7 +40,7 @@ impl VerdictStore {
         Self { memory: DashMap::new(), max_entries, disk }
     }
 
-    /// The verdicts kept under these keys, in their order.
+    /// Looks up verdicts, first in memory and then in the file; one result per key, in their order.
     pub async fn get(self: &Arc<Self>, keys: Vec<VerdictKey>) -> Vec<Option<Verdict>> {
         let mut found: Vec<Option<Verdict>> =
             keys.iter().map(|key| self.memory.get(key).map(|verdict| verdict.clone())).collect();
@@ -59,7 +59,7 @@ impl VerdictStore {
         found
     }
 
-    /// Keeps verdicts.
+    /// Stores verdicts in memory and in the file.
     pub async fn put(self: &Arc<Self>, verdicts: Vec<(VerdictKey, Verdict)>) {
         for (key, verdict) in &verdicts {
             self.remember(*key, verdict);
@@ -71,17 +71,17 @@ impl VerdictStore {
 
     fn remember(&self, key: VerdictKey, verdict: &Verdict) {
         if self.memory.len() >= self.max_entries {
-            // Which ones go does not matter much: those still asked for come back from disk.
-            let some: Vec<VerdictKey> =
+            // Evicts arbitrary entries; those still needed are read from the file again.
+            let evicted: Vec<VerdictKey> =
                 self.memory.iter().take(self.max_entries / 10 + 1).map(|entry| *entry.key()).collect();
-            for key in some {
+            for key in evicted {
                 self.memory.remove(&key);
             }
         }
         self.memory.insert(key, verdict.clone());
     }
 
-    /// Works on the file, on a thread that may block.
+    /// Runs `work` on the file on a blocking thread. A failure is logged once, with `what` in the message.
     async fn on_disk<T: Send + 'static>(
         self: Arc<Self>,
         what: &'static str,
@@ -94,7 +94,7 @@ impl VerdictStore {
                 Ok(done) => Some(done),
                 Err(error) => {
                     if !std::mem::replace(&mut disk.warned, true) {
-                        tracing::warn!("kept verdicts could not be {what}: {error}");
+                        tracing::warn!("cached verdicts could not be {what}: {error}");
                     }
                     None
                 }
@@ -110,14 +110,14 @@ struct Disk {
     warned: bool,
 }
 
-/// How long another process may hold the file.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait while another process has locked the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Seconds after which a verdict that is used again is marked so.
-const FRESH_SECONDS: i64 = 3_600;
+/// The time of last use is updated only if it is older than this, so that not every read becomes a write.
+const USED_RESOLUTION_SECONDS: i64 = 3_600;
 
-/// Changes with the table; a file of another form is begun anew.
-const FORM: i64 = 1;
+/// Version of the table, in `user_version`. A file with another version is emptied.
+const SCHEMA_VERSION: i64 = 1;
 
 impl Disk {
     fn open(file: &Path, max_bytes: i64) -> Result<Self, JudgeError> {
@@ -129,20 +129,20 @@ impl Disk {
 
     fn open_file(file: &Path, max_bytes: i64) -> rusqlite::Result<Self> {
         let mut connection = Connection::open(file)?;
-        connection.busy_timeout(PATIENCE)?;
-        // WAL: readers do not wait for a writer. A crash of the machine may cost the last verdicts, not the file.
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        // With WAL, readers do not wait for a writer. A crash of the machine may lose the last verdicts only.
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let form: i64 = change.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if form != FORM {
+        let version: i64 = change.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version != SCHEMA_VERSION {
             change.execute_batch(
                 "DROP TABLE IF EXISTS verdicts;
                  CREATE TABLE verdicts (
                      key BLOB PRIMARY KEY, consistency REAL, think_quality REAL, used INTEGER NOT NULL
                  ) WITHOUT ROWID;",
             )?;
-            change.pragma_update(None, "user_version", FORM)?;
+            change.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         change.commit()?;
         Ok(Self { connection, max_bytes, warned: false })
@@ -157,17 +157,17 @@ impl Disk {
                 .connection
                 .prepare("SELECT consistency, think_quality, used FROM verdicts WHERE key = ?1")?;
             for key in keys {
-                let kept = select
+                let row = select
                     .query_row([&key[..]], |row| {
                         let verdict =
                             Verdict { consistency: row.get(0)?, think_quality: row.get(1)?, note: None };
                         Ok((verdict, row.get::<_, i64>(2)?))
                     })
                     .optional()?;
-                if kept.as_ref().is_some_and(|(_, used)| used + FRESH_SECONDS < now) {
+                if row.as_ref().is_some_and(|(_, used)| used + USED_RESOLUTION_SECONDS < now) {
                     stale.push(key);
                 }
-                found.push(kept.map(|(verdict, _)| verdict));
+                found.push(row.map(|(verdict, _)| verdict));
             }
         }
         if !stale.is_empty() {
@@ -190,11 +190,11 @@ impl Disk {
             }
         }
         change.commit()?;
-        self.make_room()
+        self.evict()
     }
 
-    /// Deletes a fifth of the verdicts, those not used for longest, when the file is full; its pages are used again.
-    fn make_room(&mut self) -> rusqlite::Result<()> {
+    /// If the file is full, deletes the fifth of the verdicts that was not used for the longest time.
+    fn evict(&mut self) -> rusqlite::Result<()> {
         let pragma = |name: &str| -> rusqlite::Result<i64> {
             self.connection.pragma_query_value(None, name, |row| row.get(0))
         };
@@ -210,7 +210,7 @@ impl Disk {
     }
 }
 
-/// Since 1970, as SQLite keeps numbers.
+/// Seconds since 1970, as `i64` because SQLite stores integers in this type.
 fn seconds_now() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn verdicts_are_there_for_another_store_on_the_same_file_even_at_the_same_time() {
+    async fn stores_on_the_same_file_share_verdicts_while_both_are_open() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("deep/verdicts.sqlite");
         let one = Arc::new(VerdictStore::open(Some(&file), 10, 10));
@@ -255,14 +255,14 @@ mod tests {
             disk.connection.query_row("SELECT count(*) FROM verdicts", [], |row| row.get(0)).unwrap();
         assert!((5_000..30_000).contains(&kept), "{kept}");
         disk.max_bytes = 1;
-        disk.make_room().unwrap();
+        disk.evict().unwrap();
         let left: i64 =
             disk.connection.query_row("SELECT count(*) FROM verdicts", [], |row| row.get(0)).unwrap();
         assert_eq!(left, kept - (kept / 5 + 1));
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_store_costs_the_sharing_only() {
+    async fn with_an_unusable_file_the_cache_works_in_memory() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("verdicts.sqlite");
         std::fs::write(&file, "not a database, and longer than its header would be".repeat(100)).unwrap();

@@ -11,11 +11,11 @@ use crate::scorer::Scorer;
 
 /// Messages to a reward actor.
 pub enum RewardMsg {
-    /// Score these completions.
+    /// Score a batch of completions.
     Score(Request<Arc<RewardBatch>, Scored>),
 }
 
-/// The actor.
+/// The actor that owns one [`Scorer`] and passes batches to it, one at a time.
 pub struct RewardActor;
 
 impl Actor for RewardActor {
@@ -38,7 +38,7 @@ impl Actor for RewardActor {
                 if let Some((batch, mut reply)) = request.begin() {
                     tokio::select! {
                         scored = scorer.score(batch) => reply.send(scored),
-                        // A run that stops does not wait for a reward that is slow.
+                        // A run that is stopping does not wait for a slow reward.
                         () = reply.abandoned() => {}
                     }
                 }
@@ -52,4 +52,3 @@ impl Actor for RewardActor {
         Ok(())
     }
 }
-

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use rewards::RewardError;
 
-/// Why a reward can't be opened, started or accepted. Each is one line.
+/// Why a reward can't be opened, started or accepted. Each message is one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PluginError {
-    /// Its kind is unknown, or an option is unusable.
+    /// The reward's kind is unknown, or an option is unusable.
     #[error("[rewards.{name}]: {source}")]
     Reward {
         /// The reward's name in the formula.
@@ -32,7 +32,7 @@ pub enum PluginError {
     /// The operating system did not start the program.
     #[error("{} could not be started: {problem}", program.display())]
     Spawn {
-        /// The program's file.
+        /// Path of the program's file.
         program: PathBuf,
         /// The operating system's error.
         problem: String,
@@ -40,9 +40,9 @@ pub enum PluginError {
     /// The process did not report that it is ready.
     #[error("`{command}` {problem}")]
     Startup {
-        /// The command line.
+        /// The program and its arguments, separated by spaces.
         command: String,
-        /// What it did instead.
+        /// What the process did instead; the message reads `command` problem.
         problem: String,
     },
     /// What the plug-in wrote is not a message of the protocol.
@@ -51,7 +51,7 @@ pub enum PluginError {
         /// The text, why it is wrong, and what to write instead.
         problem: String,
     },
-    /// It failed to score the trial batch.
+    /// The reward failed to score the trial batch. The message is the reward's own.
     #[error("{0}")]
     Trial(String),
 }

@@ -1,8 +1,9 @@
 //! Reward actors: one reward component each, scoring a step's completions.
 //!
-//! A [`RewardSource`] is what a scenario says of a reward. It opens a [`Scorer`] (a reward in Rust, a child process or an
-//! HTTP server), which a [`RewardActor`] owns; after a failure the same source opens the next one. Child processes and
-//! servers exchange the same JSON (`protocol`, version 1), which `docs/plugins.md` defines.
+//! A [`RewardSource`] is the configuration of a reward, from `[rewards.NAME]` of the scenario. It opens a [`Scorer`] (a
+//! reward in Rust, a child process or an HTTP server), which a [`RewardActor`] owns. After a failure the same source
+//! opens the next scorer. A batch comes from the conductor as a [`RewardMsg`] and is answered with [`Scored`]. Child
+//! processes and servers use the same JSON messages (`protocol`, version 1), which `docs/plugins.md` defines.
 //!
 //! - `REWARD-1` a missing score stays `None` and is counted by its cause. A reward that fails, or returns the wrong
 //!   number of scores, gives `None` for the whole batch, with the reason.

@@ -1,7 +1,8 @@
-//! A reward that is a child process: asked batch by batch, started again when it fails.
+//! A reward in a child process, which is restarted when it fails.
 //!
-//! A child that dies over a batch is replaced, and its successor is given the batch once more; one that does not answer
-//! in time is killed. The replacement starts at once, after further failures in a row ever later.
+//! If the child exits while it scores a batch, the next child scores the batch once more. A child that does not answer
+//! in time is killed. After the first failure the next child is started at once; after each further failure in a row
+//! the delay doubles. A batch that arrives meanwhile waits for the start.
 
 use std::time::Duration;
 
@@ -13,24 +14,25 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::child::{Child, Event};
 use crate::error::PluginError;
-use crate::protocol::{self, Columns, Said};
+use crate::protocol::{self, Columns, PluginMessage};
 use crate::scored::Failure;
 
-/// How long a child may take to leave after its standard input has ended.
+/// How long a child may take to exit after its standard input is closed.
 const GRACE: Duration = Duration::from_secs(2);
-/// The first wait between failures in a row; it doubles up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Delay of the start after the second failure in a row; it doubles up to [`MAX_DELAY`].
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
-type Answer = Result<Vec<Option<f64>>, Failure>;
+type Scores = Result<Vec<Option<f64>>, Failure>;
 
-/// The reward. Dropped, its child is killed.
+/// A process reward and its present child, which is killed when this is dropped.
 pub struct ProcessReward {
     name: String,
     plugin: ProcessPlugin,
     state: State,
-    /// Failures since the last answer.
+    /// Failed starts, exits and time-outs since the last scores.
     failures: u32,
+    /// Id of the last batch that was sent. Ids count up, so a late answer is recognized.
     last_id: u64,
 }
 
@@ -39,7 +41,7 @@ enum State {
     Ready(Running),
 }
 
-/// A child on its way; given up when dropped.
+/// The task that starts a child; dropping this cancels it.
 struct Starting(JoinHandle<Result<Running, PluginError>>);
 
 impl Drop for Starting {
@@ -53,71 +55,70 @@ struct Running {
     columns: Columns,
 }
 
-/// Why there are no scores.
-enum NoScores {
-    /// The child goes on.
-    Said(Failure),
-    /// It has ended.
+/// Why a child returned no scores.
+enum AskError {
+    /// It sent an error or an unusable answer, and still runs.
+    Failed(Failure),
+    /// It exited; how, as in [`Event::Ended`].
     Ended(String),
 }
 
 impl ProcessReward {
-    /// Starts the child; that it is ready is waited for when it is first asked.
+    /// Starts the child. The first batch waits until it is ready.
     pub fn open(name: &str, plugin: ProcessPlugin) -> Self {
         let state = State::Starting(start_at(Instant::now(), name, &plugin));
         ProcessReward { name: name.to_owned(), plugin, state, failures: 0, last_id: 0 }
     }
 
-    /// The longest a batch may take, a child that dies over it and the start of the next included.
-    pub fn longest(plugin: &ProcessPlugin) -> Duration {
+    /// The longest time that a batch can take: two attempts, each with the start of a child, and the delays.
+    pub fn max_batch_time(plugin: &ProcessPlugin) -> Duration {
         let [score, start] =
             [plugin.timeout_seconds, plugin.startup_timeout_seconds].map(Duration::from_secs_f64);
-        2 * (score + start) + LONGEST_PAUSE + GRACE
+        2 * (score + start) + MAX_DELAY + GRACE
     }
 
-    /// The scores of a batch. May be given up at any `.await`: what then still comes for it is not taken for another's.
-    pub async fn score(&mut self, batch: &RewardBatch) -> Answer {
+    /// Scores a batch. The future may be dropped at any `.await`: a later answer to the abandoned batch is recognized
+    /// by its id and discarded (PLUGIN-2).
+    pub async fn score(&mut self, batch: &RewardBatch) -> Scores {
         match self.attempt(batch).await {
             Err(failure) if failure.cause == MissingCause::Died => {
-                tracing::warn!("reward `{}` {}; the batch is scored again", self.name, failure.message);
+                tracing::warn!("reward `{}`: {}; the batch is scored again", self.name, failure.message);
                 self.attempt(batch).await
             }
             answer => answer,
         }
     }
 
-    async fn attempt(&mut self, batch: &RewardBatch) -> Answer {
+    async fn attempt(&mut self, batch: &RewardBatch) -> Scores {
         let limit = Duration::from_secs_f64(self.plugin.timeout_seconds);
         self.last_id += 1;
         let id = self.last_id;
-        let running = self.ready().await?;
+        let running = self.ready_child().await?;
         match timeout(limit, running.ask(id, batch)).await {
             Ok(Ok(scores)) => {
                 self.failures = 0;
                 Ok(scores)
             }
-            Ok(Err(NoScores::Said(failure))) => Err(failure),
-            Ok(Err(NoScores::Ended(how))) => {
+            Ok(Err(AskError::Failed(failure))) => Err(failure),
+            Ok(Err(AskError::Ended(how))) => {
                 let message = format!("`{}` {how}", self.plugin.line());
-                self.start_again();
+                self.restart();
                 Err(Failure { cause: MissingCause::Died, message })
             }
             Err(_) => {
-                let noise = running.child.noise().map_or_else(String::new, |noise| {
-                    format!("; it wrote `{noise}` to standard output, where only JSON lines belong")
-                });
+                let stray_output = stray_output(&running.child);
                 let message = format!(
-                    "`{}` gave no scores within {} s and is started again{noise}",
+                    "`{}` gave no scores within {} s and is restarted{stray_output}",
                     self.plugin.line(),
                     self.plugin.timeout_seconds
                 );
-                self.start_again();
+                self.restart();
                 Err(Failure { cause: MissingCause::TimedOut, message })
             }
         }
     }
 
-    async fn ready(&mut self) -> Result<&mut Running, Failure> {
+    async fn ready_child(&mut self) -> Result<&mut Running, Failure> {
         if let State::Starting(starting) = &mut self.state {
             let started = match (&mut starting.0).await {
                 Ok(started) => started,
@@ -126,31 +127,31 @@ impl ProcessReward {
             match started {
                 Ok(running) => self.state = State::Ready(running),
                 Err(error) => {
-                    self.start_again();
+                    self.restart();
                     return Err(Failure { cause: MissingCause::Unavailable, message: error.to_string() });
                 }
             }
         }
         match &mut self.state {
             State::Ready(running) => Ok(running),
-            State::Starting(_) => unreachable!("it has just been made ready"),
+            State::Starting(_) => unreachable!("the state was set to ready above"),
         }
     }
 
-    /// Lets the child go, if there is one, and starts the next when it is due.
-    fn start_again(&mut self) {
-        let pause = match self.failures {
+    /// Drops the child, if there is one, which kills it, and schedules the start of the next.
+    fn restart(&mut self) {
+        let delay = match self.failures {
             0 => Duration::ZERO,
-            failures => FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE),
+            failures => FIRST_DELAY.saturating_mul(1 << (failures - 1).min(16)).min(MAX_DELAY),
         };
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Starting(start_at(Instant::now() + pause, &self.name, &self.plugin));
+        self.state = State::Starting(start_at(Instant::now() + delay, &self.name, &self.plugin));
     }
 
-    /// Ends the child and waits until it has gone.
+    /// Stops the child and waits until it is reaped.
     pub async fn close(self) {
         if let State::Ready(running) = self.state {
-            running.child.end(GRACE).await;
+            running.child.stop(GRACE).await;
         }
     }
 }
@@ -169,58 +170,70 @@ async fn start(name: &str, plugin: &ProcessPlugin) -> Result<Running, PluginErro
     let limit = Duration::from_secs_f64(plugin.startup_timeout_seconds);
     let line = plugin.line();
     let failed = |problem: String| PluginError::Startup { command: plugin.line(), problem };
-    match timeout(limit, child.next()).await {
-        Ok(Event::Line(text)) => match protocol::read(&text) {
-            Ok(Said::Ready { columns }) => {
+    match timeout(limit, child.next_event()).await {
+        Ok(Event::Line(text)) => match protocol::parse(&text) {
+            Ok(PluginMessage::Ready { columns }) => {
                 tracing::info!(target: "plugin", reward = %name, pid = child.pid(), "`{line}` is ready");
                 Ok(Running { child, columns })
             }
-            Ok(Said::Error { message, .. }) => Err(failed(format!("will not start: {message}"))),
-            Ok(Said::Scores { .. }) => Err(failed("gave scores before it was asked for any".into())),
+            Ok(PluginMessage::Error { message, .. }) => {
+                Err(failed(format!("reported an error at startup: {message}")))
+            }
+            Ok(PluginMessage::Scores { .. }) => {
+                Err(failed("sent `scores` at startup; answer `hello` with `ready`".into()))
+            }
             Err(problem) => Err(failed(problem.to_string())),
         },
-        Ok(Event::Ended(how)) => Err(failed(format!("{how}, before it was ready"))),
+        Ok(Event::Ended(how)) => Err(failed(format!("failed to start: it {how}"))),
         Err(_) => {
-            let noise = child.noise().map_or_else(String::new, |noise| {
-                format!("; it wrote `{noise}` to standard output, where only JSON lines belong")
-            });
+            let stray_output = stray_output(&child);
             Err(failed(format!(
-                "was not ready within {} s{noise}; does it answer `hello`? (docs/plugins.md)",
+                "was not ready within {} s{stray_output}; answer `hello` with `ready` (docs/plugins.md)",
                 plugin.startup_timeout_seconds
             )))
         }
     }
 }
 
+/// The end of a message: what the child last wrote to standard output that was no protocol message, or nothing.
+fn stray_output(child: &Child) -> String {
+    child.take_stray_output().map_or_else(String::new, |line| {
+        format!("; it wrote `{line}` to standard output, where only JSON lines belong")
+    })
+}
+
 impl Running {
-    async fn ask(&mut self, id: u64, batch: &RewardBatch) -> Result<Vec<Option<f64>>, NoScores> {
+    async fn ask(&mut self, id: u64, batch: &RewardBatch) -> Result<Vec<Option<f64>>, AskError> {
         let message = protocol::score(id, batch, &self.columns);
         self.child.send(serde_json::Value::Object(message).to_string());
-        let bad = |message: String| NoScores::Said(Failure { cause: MissingCause::BadAnswer, message });
+        let bad_answer =
+            |message: String| AskError::Failed(Failure { cause: MissingCause::BadAnswer, message });
         loop {
-            let line = match self.child.next().await {
+            let line = match self.child.next_event().await {
                 Event::Line(line) => line,
-                Event::Ended(how) => return Err(NoScores::Ended(how)),
+                Event::Ended(how) => return Err(AskError::Ended(how)),
             };
-            match protocol::read(&line).map_err(|error| bad(error.to_string()))? {
-                // An answer to a batch that was given up.
-                Said::Scores { id: Some(earlier), .. } | Said::Error { id: Some(earlier), .. }
+            match protocol::parse(&line).map_err(|error| bad_answer(error.to_string()))? {
+                // The answer to a batch that was abandoned.
+                PluginMessage::Scores { id: Some(earlier), .. }
+                | PluginMessage::Error { id: Some(earlier), .. }
                     if earlier < id =>
                 {
-                    tracing::info!(target: "plugin", pid = self.child.pid(), "a late answer, to batch {earlier}");
+                    let pid = self.child.pid();
+                    tracing::info!(target: "plugin", pid, "discarded a late answer, to batch {earlier}");
                 }
-                Said::Scores { id: Some(named), scores } if named == id => {
-                    return protocol::numbers(scores).map_err(NoScores::Said);
+                PluginMessage::Scores { id: Some(named), scores } if named == id => {
+                    return protocol::parse_scores(scores).map_err(AskError::Failed);
                 }
-                Said::Error { id: None, message } => {
-                    return Err(NoScores::Said(Failure { cause: MissingCause::Error, message }));
+                PluginMessage::Error { id: None, message } => {
+                    return Err(AskError::Failed(Failure { cause: MissingCause::Error, message }));
                 }
-                Said::Error { id: Some(named), message } if named == id => {
-                    return Err(NoScores::Said(Failure { cause: MissingCause::Error, message }));
+                PluginMessage::Error { id: Some(named), message } if named == id => {
+                    return Err(AskError::Failed(Failure { cause: MissingCause::Error, message }));
                 }
-                Said::Scores { .. } | Said::Error { .. } | Said::Ready { .. } => {
-                    let said = protocol::quote(&line);
-                    return Err(bad(format!("said `{said}` when asked for the scores of batch {id}")));
+                PluginMessage::Scores { .. } | PluginMessage::Error { .. } | PluginMessage::Ready { .. } => {
+                    let sent = protocol::quote(&line);
+                    return Err(bad_answer(format!("sent `{sent}` instead of the scores of batch {id}")));
                 }
             }
         }

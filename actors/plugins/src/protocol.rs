@@ -1,5 +1,5 @@
-//! The JSON that plug-ins and the sandbox exchange, version 1. The names of a completion's fields are those of
-//! `rollouts.jsonl`.
+//! The JSON messages that the sandbox and plug-ins exchange, version 1: building those to a plug-in, and parsing those
+//! from it. The fields of a completion are named as in `rollouts.jsonl`. `docs/plugins.md` defines the protocol.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +12,16 @@ use serde_json::{Map, Value, json};
 use crate::error::PluginError;
 use crate::scored::Failure;
 
-/// The version spoken.
+/// Version of the protocol that the sandbox uses.
 pub const PROTOCOL: u64 = 1;
 
-/// Text quoted from a plug-in in a message is cut to this many characters.
-const QUOTED: usize = 200;
+/// Characters of a plug-in's text that a message quotes; the rest is cut.
+const MAX_QUOTED_CHARS: usize = 200;
 
-/// The columns of a completion that a plug-in asked for; `None`: all.
+/// The fields of a completion that a plug-in asked for in `ready`; `None` for all.
 pub type Columns = Option<BTreeSet<String>>;
 
-/// The first line to a child process.
+/// The first message to a child process.
 pub fn hello(name: &str, options: &toml::Table) -> String {
     let hello = json!({
         "type": "hello",
@@ -33,7 +33,7 @@ pub fn hello(name: &str, options: &toml::Table) -> String {
     hello.to_string()
 }
 
-/// A batch to score.
+/// The message that asks for the scores of a batch.
 pub fn score(id: u64, batch: &RewardBatch, columns: &Columns) -> Map<String, Value> {
     let mut message = Map::new();
     message.insert("type".into(), "score".into());
@@ -78,28 +78,15 @@ fn fields(item: &RewardItem, columns: &Columns) -> Value {
     Value::Object(fields)
 }
 
-/// What a plug-in says.
+/// A message from a plug-in.
 #[derive(Debug, PartialEq)]
-pub enum Said {
-    /// It is ready.
-    Ready {
-        /// The columns it wants.
-        columns: Columns,
-    },
-    /// The scores of a batch, as they came.
-    Scores {
-        /// The batch; a server may leave it out.
-        id: Option<u64>,
-        /// A number or null each, it is hoped.
-        scores: Vec<Value>,
-    },
-    /// It can't do what it was asked.
-    Error {
-        /// The batch, if it is about one.
-        id: Option<u64>,
-        /// Why.
-        message: String,
-    },
+pub enum PluginMessage {
+    /// The answer to `hello`: the plug-in can score.
+    Ready { columns: Columns },
+    /// The scores of the batch `id`, which a server may leave out. [`parse_scores`] checks the values.
+    Scores { id: Option<u64>, scores: Vec<Value> },
+    /// The plug-in could not start, or could not score the batch `id`.
+    Error { id: Option<u64>, message: String },
 }
 
 #[derive(Deserialize)]
@@ -110,39 +97,35 @@ enum Line {
     Error { id: Option<u64>, message: String },
 }
 
-/// Whether a line is meant for us at all: a JSON object, well-formed or not, or a list. All else is noise.
-pub fn is_addressed(line: &str) -> bool {
+/// Whether a line of standard output is meant as a protocol message: the start of a JSON object, valid or not, or a
+/// JSON list. All other lines are output that the program prints for people.
+pub fn is_message(line: &str) -> bool {
     line.starts_with('{') || line.starts_with('[') && serde_json::from_str::<Vec<IgnoredAny>>(line).is_ok()
 }
 
-/// Reads what a plug-in said.
-///
-/// # Errors
-/// What is wrong with it, and what it should be.
-pub fn read(text: &str) -> Result<Said, PluginError> {
+/// Parses a message from a plug-in. Fails with [`PluginError::Message`] if the text is not JSON, is not a message of
+/// the protocol, or has another version.
+pub fn parse(text: &str) -> Result<PluginMessage, PluginError> {
     let bad = |problem: String| PluginError::Message { problem };
-    let expected = r#"write {"type": "scores", "id": …, "scores": […]}, as docs/plugins.md says"#;
+    let expected = r#"write {"type": "scores", "id": …, "scores": […]}, as in docs/plugins.md"#;
     let value: Value = serde_json::from_str(text)
-        .or_else(|_| serde_json::from_str(&with_words(text)))
-        .map_err(|error| bad(format!("said `{}`, which is not JSON ({error}); {expected}", quote(text))))?;
+        .or_else(|_| serde_json::from_str(&quote_non_finite(text)))
+        .map_err(|error| bad(format!("sent `{}`, which is not JSON ({error}); {expected}", quote(text))))?;
     let line = Line::deserialize(&value)
-        .map_err(|error| bad(format!("said `{}` ({error}); {expected}", quote(text))))?;
+        .map_err(|error| bad(format!("sent `{}` ({error}); {expected}", quote(text))))?;
     match line {
-        Line::Ready { protocol: PROTOCOL, columns } => Ok(Said::Ready { columns }),
+        Line::Ready { protocol: PROTOCOL, columns } => Ok(PluginMessage::Ready { columns }),
         Line::Ready { protocol, .. } => {
-            Err(bad(format!("speaks version {protocol} of the protocol, this program version {PROTOCOL}")))
+            Err(bad(format!("uses version {protocol} of the protocol; the sandbox uses version {PROTOCOL}")))
         }
-        Line::Scores { id, scores } => Ok(Said::Scores { id, scores }),
-        Line::Error { id, message } => Ok(Said::Error { id, message: quote(&message) }),
+        Line::Scores { id, scores } => Ok(PluginMessage::Scores { id, scores }),
+        Line::Error { id, message } => Ok(PluginMessage::Error { id, message: quote(&message) }),
     }
 }
 
-/// The body of a server's answer, in which `type` may be left out.
-///
-/// # Errors
-/// As [`read`].
-pub fn read_body(body: &str) -> Result<Said, PluginError> {
-    let typed = match serde_json::from_str(body).or_else(|_| serde_json::from_str(&with_words(body))) {
+/// Parses the body of a server's response like [`parse`], except that `type` may be left out.
+pub fn parse_body(body: &str) -> Result<PluginMessage, PluginError> {
+    let typed = match serde_json::from_str(body).or_else(|_| serde_json::from_str(&quote_non_finite(body))) {
         Ok(Value::Object(mut fields)) if !fields.contains_key("type") => {
             let kind = if fields.contains_key("scores") { "scores" } else { "error" };
             fields.insert("type".into(), kind.into());
@@ -150,19 +133,17 @@ pub fn read_body(body: &str) -> Result<Said, PluginError> {
         }
         _ => body.to_owned(),
     };
-    read(&typed)
+    parse(&typed)
 }
 
-/// The scores as numbers.
-///
-/// # Errors
-/// One that is neither a number nor null.
-pub fn numbers(scores: Vec<Value>) -> Result<Vec<Option<f64>>, Failure> {
+/// Converts scores to numbers: null becomes `None`, and the words NaN, Infinity and -Infinity become NaN. Fails if a
+/// score is neither a number nor null.
+pub fn parse_scores(scores: Vec<Value>) -> Result<Vec<Option<f64>>, Failure> {
     let number = |(place, score): (usize, Value)| match score {
         Value::Null => Ok(None),
         Value::Number(number) => Ok(number.as_f64()),
-        // JSON has no such numbers; they come as words, see `with_words`.
-        Value::String(word) if WORDS.contains(&word.as_str()) => Ok(Some(f64::NAN)),
+        // `quote_non_finite` has turned these words into strings.
+        Value::String(word) if NON_FINITE.contains(&word.as_str()) => Ok(Some(f64::NAN)),
         other => Err(Failure {
             cause: MissingCause::BadAnswer,
             message: format!("score {place} is {}; write a number or null", quote(&other.to_string())),
@@ -171,32 +152,32 @@ pub fn numbers(scores: Vec<Value>) -> Result<Vec<Option<f64>>, Failure> {
     scores.into_iter().enumerate().map(number).collect()
 }
 
-/// What many a JSON writer makes of numbers that JSON does not have.
-const WORDS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
+/// What many JSON writers produce for numbers that JSON can't express.
+const NON_FINITE: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
-/// The same text with these words in quotes where they stand for values.
-fn with_words(text: &str) -> String {
-    let mut sound = String::with_capacity(text.len());
-    let (mut rest, mut quoted, mut escaped) = (text, false, false);
+/// Puts [`NON_FINITE`] words outside of strings in quotes, so that the text parses as JSON.
+fn quote_non_finite(text: &str) -> String {
+    let mut valid = String::with_capacity(text.len());
+    let (mut rest, mut in_string, mut escaped) = (text, false, false);
     while let Some(next) = rest.chars().next() {
-        let word = WORDS.iter().find(|word| !quoted && rest.starts_with(**word));
+        let word = NON_FINITE.iter().find(|word| !in_string && rest.starts_with(**word));
         if let Some(word) = word {
-            sound.extend(["\"", word, "\""]);
+            valid.extend(["\"", word, "\""]);
             rest = &rest[word.len()..];
             continue;
         }
-        quoted ^= next == '"' && !escaped;
+        in_string ^= next == '"' && !escaped;
         escaped = next == '\\' && !escaped;
-        sound.push(next);
+        valid.push(next);
         rest = &rest[next.len_utf8()..];
     }
-    sound
+    valid
 }
 
-/// A text of a plug-in's, fit for a line of ours.
+/// Shortens a plug-in's text to one line of at most [`MAX_QUOTED_CHARS`] characters, to be quoted in a message.
 pub fn quote(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(QUOTED) {
+    match line.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -228,37 +209,48 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_read() {
-        assert_eq!(read(r#"{"type":"ready","protocol":1,"later":true}"#), Ok(Said::Ready { columns: None }));
-        let scores = read(r#"{"type":"scores","id":3,"scores":[0.5,null]}"#);
-        assert_eq!(scores, Ok(Said::Scores { id: Some(3), scores: vec![json!(0.5), Value::Null] }));
-        let error = read(r#"{"type":"error","message":"no\nmodel"}"#);
-        assert_eq!(error, Ok(Said::Error { id: None, message: "no model".into() }));
-        assert!(read(r#"{"type":"ready","protocol":2}"#).unwrap_err().to_string().contains("speaks version 2"));
-        assert!(read("[0.5]").unwrap_err().to_string().starts_with("said `[0.5]` ("));
-        assert!(read("{oops").unwrap_err().to_string().contains("said `{oops`, which is not JSON"));
-        assert_eq!(read_body(r#"{"scores":[1]}"#), Ok(Said::Scores { id: None, scores: vec![json!(1)] }));
-        assert_eq!(read_body(r#"{"message":"busy"}"#), Ok(Said::Error { id: None, message: "busy".into() }));
+    fn messages_are_parsed() {
+        assert_eq!(
+            parse(r#"{"type":"ready","protocol":1,"later":true}"#),
+            Ok(PluginMessage::Ready { columns: None })
+        );
+        let scores = parse(r#"{"type":"scores","id":3,"scores":[0.5,null]}"#);
+        assert_eq!(scores, Ok(PluginMessage::Scores { id: Some(3), scores: vec![json!(0.5), Value::Null] }));
+        let error = parse(r#"{"type":"error","message":"no\nmodel"}"#);
+        assert_eq!(error, Ok(PluginMessage::Error { id: None, message: "no model".into() }));
+        assert!(
+            parse(r#"{"type":"ready","protocol":2}"#).unwrap_err().to_string().contains("uses version 2")
+        );
+        assert!(parse("[0.5]").unwrap_err().to_string().starts_with("sent `[0.5]` ("));
+        assert!(parse("{oops").unwrap_err().to_string().contains("sent `{oops`, which is not JSON"));
+        assert_eq!(
+            parse_body(r#"{"scores":[1]}"#),
+            Ok(PluginMessage::Scores { id: None, scores: vec![json!(1)] })
+        );
+        assert_eq!(
+            parse_body(r#"{"message":"busy"}"#),
+            Ok(PluginMessage::Error { id: None, message: "busy".into() })
+        );
     }
 
     #[test]
-    fn what_programs_print_is_told_from_what_they_answer() {
-        for (line, addressed) in
+    fn printed_lines_are_told_apart_from_messages() {
+        for (line, expected) in
             [("{", true), ("[1, null]", true), ("[INFO] loading", false), ("0.5", false), ("ready", false)]
         {
-            assert_eq!(is_addressed(line), addressed, "{line}");
+            assert_eq!(is_message(line), expected, "{line}");
         }
     }
 
     #[test]
-    fn numbers_that_json_does_not_have_are_read_as_such_and_texts_are_left_alone() {
+    fn nan_and_infinity_are_read_and_strings_are_left_alone() {
         let text = r#"{"type":"scores","id":1,"scores":[NaN,-Infinity,1,"NaN"],"note":"a \"NaN, b"}"#;
-        let Ok(Said::Scores { scores, .. }) = read(text) else { panic!("scores") };
-        let read = numbers(scores).unwrap();
+        let Ok(PluginMessage::Scores { scores, .. }) = parse(text) else { panic!("scores") };
+        let read = parse_scores(scores).unwrap();
         assert!(read[0].unwrap().is_nan() && read[1].unwrap().is_nan() && read[3].unwrap().is_nan());
         assert_eq!(read[2], Some(1.0));
-        assert_eq!(with_words(r#"["a NaN \\",NaN]"#), r#"["a NaN \\","NaN"]"#);
-        let failure = numbers(vec![json!(0.5), json!("high")]).unwrap_err();
+        assert_eq!(quote_non_finite(r#"["a NaN \\",NaN]"#), r#"["a NaN \\","NaN"]"#);
+        let failure = parse_scores(vec![json!(0.5), json!("high")]).unwrap_err();
         assert_eq!(failure.message, r#"score 1 is "high"; write a number or null"#);
     }
 }

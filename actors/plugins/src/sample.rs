@@ -1,10 +1,10 @@
-//! The batch that a reward is tried on before there are completions of the run's own.
+//! The trial batch: two completions on which a reward is tried before the run has sampled any.
 
 use std::sync::Arc;
 
 use rewards::{ParserOptions, Question, RewardBatch, RewardItem, Verdict, is_correct, parse_completion};
 
-/// A batch to try a reward out on: one prompt, a completion that thinks and is right, one that does not and is wrong.
+/// The trial batch: one prompt with a correct completion that thinks and a wrong one that does not.
 pub fn sample_batch() -> Arc<RewardBatch> {
     let question = Arc::new(Question {
         id: "probe".into(),

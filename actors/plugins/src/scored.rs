@@ -1,33 +1,34 @@
-//! The scores of a batch, and why scores are missing (REWARD-1).
+//! The scores of a batch, and the causes of missing ones (REWARD-1).
 
 use std::collections::BTreeMap;
 
 use records::MissingCause;
 
-/// What a reward failed with: every score of the batch is missing.
+/// The failure of a reward on a whole batch: all its scores are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What it is counted under.
+    /// The cause under which the missing scores are counted, in `missing_causes`.
     pub cause: MissingCause,
-    /// One line for people.
+    /// One line, shown in the warning.
     pub message: String,
 }
 
-/// The answer to [`RewardMsg::Score`].
+/// The answer to [`RewardMsg::Score`](crate::RewardMsg::Score).
 #[derive(Clone, Debug)]
 pub struct Scored {
-    /// In the order of the batch's items.
+    /// One score per item of the batch, in its order; `None` if it is missing.
     pub scores: Vec<Option<f64>>,
-    /// How many are missing, by cause.
+    /// Number of missing scores by cause.
     pub missing: BTreeMap<MissingCause, u64>,
-    /// Why, if there is more to say than the count.
+    /// One line about the missing scores, if there is more to report than their number.
     pub failure: Option<String>,
-    /// Time spent in the reward.
+    /// Wall time of the reward, in seconds.
     pub seconds: f64,
 }
 
 impl Scored {
-    /// What a reward said of `wanted` completions, made sound.
+    /// Checks a reward's answer for a batch of `wanted` completions: the number of scores, and that each is finite.
+    /// Scores that fail the check become missing.
     pub fn of(answer: Result<Vec<Option<f64>>, Failure>, wanted: usize, seconds: f64) -> Self {
         let scores = match answer {
             Ok(scores) if scores.len() == wanted => scores,
@@ -39,13 +40,13 @@ impl Scored {
         };
         let mut missing = BTreeMap::new();
         let mut checked = |score: Option<f64>| {
-            // A number that is none would poison every mean it enters.
-            let sound = score.filter(|value| value.is_finite());
-            if sound.is_none() {
+            // NaN or infinity would spread to every mean that includes it.
+            let finite = score.filter(|value| value.is_finite());
+            if finite.is_none() {
                 let cause = if score.is_some() { MissingCause::NotANumber } else { MissingCause::Null };
                 *missing.entry(cause).or_default() += 1;
             }
-            sound
+            finite
         };
         let scores = scores.into_iter().map(&mut checked).collect();
         let failure = missing
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_number_of_scores_is_no_score_at_all() {
+    fn a_wrong_number_of_scores_makes_all_of_them_missing() {
         let scored = Scored::of(Ok(vec![Some(1.0); 3]), 2, 0.0);
         assert_eq!(scored.scores, [None, None]);
         assert_eq!(scored.missing, [(MissingCause::WrongLength, 2)].into());

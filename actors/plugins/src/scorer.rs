@@ -1,35 +1,34 @@
-//! What scores for a reward actor: a reward in Rust, or a plug-in.
+//! An opened reward: one in Rust, a child process or an HTTP server.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use rewards::{Reward, RewardBatch};
-
 use records::MissingCause;
+use rewards::{Reward, RewardBatch};
 
 use crate::error::PluginError;
 use crate::http::HttpReward;
 use crate::process::ProcessReward;
 use crate::scored::{Failure, Scored};
 
-/// A reward, opened.
+/// An opened reward. A [`RewardActor`](crate::RewardActor) owns it.
 pub enum Scorer {
-    /// A reward in Rust. The lock is held while it scores, so that a batch that nobody waits for any more delays the
-    /// next one and nothing else.
+    /// A reward in Rust, which scores on a blocking thread and holds the lock meanwhile. A batch that the caller has
+    /// abandoned therefore delays the next batch, and nothing else.
     Rust(Arc<Mutex<Box<dyn Reward>>>),
-    /// A child process.
+    /// A child process, restarted when it fails.
     Process(ProcessReward),
-    /// A server.
+    /// An HTTP server, to which batches are posted.
     Http(HttpReward),
-    /// It was closed.
+    /// The state after [`Scorer::close`]; all scores are missing.
     Closed,
 }
 
 impl Scorer {
-    /// Scores a batch. May be given up at any `.await`.
+    /// Scores a batch. The future may be dropped at any `.await`.
     ///
     /// # Panics
-    /// If a reward in Rust does.
+    /// If a reward in Rust panics. The panic ends the reward actor, whose supervisor opens the next scorer.
     pub async fn score(&mut self, batch: Arc<RewardBatch>) -> Scored {
         let started = Instant::now();
         let wanted = batch.items.len();
@@ -38,16 +37,16 @@ impl Scorer {
             Scorer::Process(process) => process.score(&batch).await,
             Scorer::Http(server) => server.score(&batch).await,
             Scorer::Closed => {
-                Err(Failure { cause: MissingCause::Unavailable, message: "the reward was closed".into() })
+                Err(Failure { cause: MissingCause::Unavailable, message: "the reward is closed".into() })
             }
         };
         Scored::of(answer, wanted, started.elapsed().as_secs_f64())
     }
 
-    /// Tries the reward out.
+    /// Tries the reward on a batch before it is used.
     ///
     /// # Errors
-    /// One line: why it can't be let in. That it has no score for a completion is none.
+    /// [`PluginError::Trial`] if scoring fails or a score is not finite. A null score is no error.
     pub async fn probe(&mut self, batch: Arc<RewardBatch>) -> Result<Scored, PluginError> {
         let scored = self.score(batch).await;
         match &scored.failure {
@@ -56,7 +55,7 @@ impl Scorer {
         }
     }
 
-    /// Ends what it runs and waits until that has gone.
+    /// Stops the child process, if there is one, and waits until it is reaped.
     pub async fn close(&mut self) {
         match std::mem::replace(self, Scorer::Closed) {
             Scorer::Process(process) => process.close().await,
@@ -70,13 +69,16 @@ async fn score_in_rust(
     batch: Arc<RewardBatch>,
 ) -> Result<Vec<Option<f64>>, Failure> {
     let scoring = tokio::task::spawn_blocking(move || {
-        let mut reward = reward.lock().expect("it panicked over a batch that nobody waited for");
+        let mut reward =
+            reward.lock().expect("the reward has panicked on an earlier batch that the caller had abandoned");
         reward.score(&batch)
     });
     match scoring.await {
-        Ok(answer) => answer.map_err(|error| Failure { cause: MissingCause::Error, message: error.to_string() }),
+        Ok(answer) => {
+            answer.map_err(|error| Failure { cause: MissingCause::Error, message: error.to_string() })
+        }
         Err(ended) => match ended.try_into_panic() {
-            // The actor dies of it, as if the reward ran inside it, and its supervisor opens the next one.
+            // The actor panics as if the reward ran inside it, and its supervisor opens the next scorer.
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(cancelled) => Err(Failure { cause: MissingCause::Error, message: cancelled.to_string() }),
         },

@@ -1,4 +1,4 @@
-//! What a scenario says of a reward, from which it can be opened again and again.
+//! The configuration of a reward, from which it is opened at the start and again after each failure.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::http::HttpReward;
 use crate::process::ProcessReward;
 use crate::scorer::Scorer;
 
-/// A reward that is not opened yet.
+/// The configuration of one reward: `[rewards.NAME]` of the scenario, and the registry that builds rewards in Rust.
 #[derive(Clone)]
 pub struct RewardSource {
     name: String,
@@ -20,48 +20,45 @@ pub struct RewardSource {
 }
 
 impl RewardSource {
-    /// The reward that the formula calls `name`.
+    /// The source of the reward that the formula calls `name`. Nothing is checked before [`RewardSource::open`].
     pub fn new(name: &str, spec: RewardSpec, registry: Arc<RewardRegistry>) -> Self {
         RewardSource { name: name.to_owned(), spec, registry }
     }
 
-    /// What the formula calls it.
+    /// The reward's name in the formula.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the scenario says of it.
+    /// The reward's kind and options, with paths resolved against the scenario's folder.
     pub fn spec(&self) -> &RewardSpec {
         &self.spec
     }
 
-    /// Whether the judge is to be asked before it scores.
-    ///
-    /// # Errors
-    /// As [`RewardSource::open`].
+    /// Whether the reward needs the judge's verdicts, so that the judge is asked before it scores. Fails like
+    /// [`RewardSource::open`] if the kind or an option is invalid.
     pub fn needs_verdict(&self) -> Result<bool, PluginError> {
         Ok(self.form()?.needs_verdict())
     }
 
-    /// The longest it may take over a batch by its own time limits, if it has any.
-    ///
-    /// # Errors
-    /// As [`RewardSource::open`].
-    pub fn longest(&self) -> Result<Option<Duration>, PluginError> {
+    /// The longest time that a batch can take by the plug-in's own time limits; `None` for a reward in Rust, which has
+    /// no limit of its own. Fails like [`RewardSource::open`] if the kind or an option is invalid.
+    pub fn max_batch_time(&self) -> Result<Option<Duration>, PluginError> {
         Ok(match self.form()? {
             RewardForm::Rust(_) => None,
-            RewardForm::Process(plugin) => Some(ProcessReward::longest(&plugin)),
+            RewardForm::Process(plugin) => Some(ProcessReward::max_batch_time(&plugin)),
             RewardForm::Http(plugin) => Some(Duration::from_secs_f64(plugin.timeout_seconds)),
         })
     }
 
-    /// Opens it. Cheap: a plug-in is started, and waited for when it is first asked, see [`Scorer::probe`]. Call it
-    /// inside a runtime.
+    /// Opens the reward. This returns at once: a child process is started, but only the first batch waits until it is
+    /// ready. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// One line: its kind is unknown, an option is unusable, or what it runs is not there.
+    /// [`PluginError::Reward`] if the kind is unknown, an option is unusable, or the program or file is missing;
+    /// [`PluginError::Http`] if the address or a header is unusable.
     pub fn open(&self) -> Result<Scorer, PluginError> {
-        self.spec.check_files().map_err(|error| self.about(error))?;
+        self.spec.check_files().map_err(|error| self.named(error))?;
         Ok(match self.form()? {
             RewardForm::Rust(reward) => Scorer::Rust(Arc::new(Mutex::new(reward))),
             RewardForm::Process(plugin) => Scorer::Process(ProcessReward::open(&self.name, plugin)),
@@ -70,10 +67,10 @@ impl RewardSource {
     }
 
     fn form(&self) -> Result<RewardForm, PluginError> {
-        self.spec.read(&self.registry).map_err(|error| self.about(error))
+        self.spec.read(&self.registry).map_err(|error| self.named(error))
     }
 
-    fn about(&self, source: RewardError) -> PluginError {
+    fn named(&self, source: RewardError) -> PluginError {
         PluginError::Reward { name: self.name.clone(), source }
     }
 }

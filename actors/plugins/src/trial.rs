@@ -1,4 +1,4 @@
-//! Trying out the plug-ins of a scenario before anything is trained on them.
+//! The trial of a scenario's plug-ins: each is started and scores one batch, in `sandbox check` and before a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,13 +13,13 @@ use crate::sample::sample_batch;
 use crate::scored::Scored;
 use crate::source::RewardSource;
 
-/// A plug-in that was started and asked.
+/// The result of trying one plug-in.
 pub struct TriedReward {
-    /// What the formula calls it.
+    /// The reward's name in the formula.
     pub name: String,
-    /// The arms that have it like this.
+    /// Names of the arms that use the reward with these settings.
     pub arms: Vec<String>,
-    /// What it said of [`sample_batch`] and how long that took, its start included; or why it can't be used, in a line.
+    /// The scores of [`sample_batch`] and the time in seconds, start included; or why the reward can't be used.
     pub outcome: Result<(Scored, f64), PluginError>,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for TriedReward {
                 let scores: Vec<String> = scored.scores.iter().map(score).collect();
                 write!(
                     f,
-                    "reward `{}` answers, after {seconds:.1} s; two trial completions score {}",
+                    "reward `{}` answered after {seconds:.1} s; two trial completions score {}",
                     self.name,
                     scores.join(" and ")
                 )
@@ -42,11 +42,11 @@ impl fmt::Display for TriedReward {
     }
 }
 
-/// Starts every plug-in of the arms that learn from rewards, side by side, each one only once however many arms have it,
-/// and gives it two completions to score.
+/// Starts the plug-ins of all arms that train on rewards, concurrently, and has each score the trial batch. A plug-in
+/// that several arms use with the same settings is tried once.
 pub async fn try_plugins(experiment: &Experiment) -> Vec<TriedReward> {
     let mut wanted: BTreeMap<(String, String), (RewardSource, Vec<String>)> = BTreeMap::new();
-    // What is looked at is not in it.
+    // Only plug-ins are tried, which no registry builds, so an empty one is enough.
     let registry = Arc::new(RewardRegistry::new());
     for arm in &experiment.arms {
         if arm.method != scenarios::Method::Grpo {

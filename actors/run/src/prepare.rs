@@ -210,8 +210,8 @@ fn judge(args: &PrepareArgs) -> Result<JudgeArgs, InputError> {
         .open(&config.judge)
         .map_err(|source| InputError::Judge { arm: config.name.clone(), source })?;
     // A batch must be answered before the call to the slot times out.
-    let patience = Duration::from_secs_f64(config.supervision.call_timeout_seconds * 0.9);
-    Ok(JudgeArgs { judge, patience })
+    let timeout = Duration::from_secs_f64(config.supervision.call_timeout_seconds * 0.9);
+    Ok(JudgeArgs { judge, timeout })
 }
 
 fn blueprints(args: &PrepareArgs, weights: WeightStore, source: AudioSource) -> Result<Blueprints, InputError> {

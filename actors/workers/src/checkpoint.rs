@@ -1,4 +1,4 @@
-//! Writing and reading checkpoints: a Hugging Face directory plus the optimizer's moments and `state.json`.
+//! Writes and reads checkpoints: a Hugging Face directory, with the optimizer's moments and `state.json` added.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use records::{ArmDir, CheckpointState};
 use crate::error::WorkerError;
 use crate::weight_store::{NamedTensors, Published};
 
-/// AdamW's moments.
-const OPTIMIZER: &str = "optimizer.safetensors";
+/// File of AdamW's moments within the checkpoint's folder.
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 
-/// Writes a checkpoint into `folder`.
+/// Writes a checkpoint into `folder`, which is replaced if it exists.
 pub(crate) fn write_checkpoint(
     state: &CheckpointState,
     folder: &Path,
@@ -20,16 +20,16 @@ pub(crate) fn write_checkpoint(
 ) -> Result<(), WorkerError> {
     state.write(folder, |draft| {
         policy.save(draft)?;
-        model::checkpoint::write_tensors(&draft.join(OPTIMIZER), moments)?;
+        model::checkpoint::write_tensors(&draft.join(OPTIMIZER_FILE), moments)?;
         Ok(())
     })
 }
 
-/// Reads an arm's newest checkpoint, and removes the rows of the steps after it, which are taken again. `None` if there is
-/// no checkpoint; then all rows are removed.
+/// Reads an arm's newest checkpoint, and removes the rows of later steps from the arm's files, because those steps are
+/// repeated. Returns `None` if there is no checkpoint; then all rows are removed.
 ///
 /// # Errors
-/// [`WorkerError`].
+/// [`WorkerError`] if a file can't be read or written, or does not fit the policy.
 pub fn resume_checkpoint(
     arm_dir: &ArmDir,
     policy: &Policy,
@@ -40,7 +40,7 @@ pub fn resume_checkpoint(
     };
     let state = CheckpointState::read(&folder)?;
     let trainable = policy.read_trainable(&folder)?;
-    let optimizer = model::checkpoint::read_tensors(&folder.join(OPTIMIZER))?;
+    let optimizer = model::checkpoint::read_tensors(&folder.join(OPTIMIZER_FILE))?;
     arm_dir.cut_back_to(Some(&state.progress))?;
     let published = Published { policy_version: state.policy_version, trainable, optimizer };
     Ok(Some((state, published)))

@@ -1,9 +1,9 @@
-//! Why an actor could not do its work.
+//! The errors of the actors in this crate.
 
 use model::ModelError;
 use records::RecordsError;
 
-/// Why a request to one of these actors failed. Each is one line.
+/// Why a request to one of these actors failed. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The model failed, or its weights could not be read or written.

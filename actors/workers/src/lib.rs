@@ -1,9 +1,8 @@
-//! The actors that do the work of a training step, one per file. Each knows only its own messages; the conductor (crate
-//! `run`) decides who is called when.
+//! The actors that do the work of a training step, one per file.
 //!
 //! [`Loader`] decodes audio, [`Sampler`] generates completions, [`Shaper`] turns scores into advantages, [`Optimizer`]
-//! trains and writes checkpoints, [`Recorder`] writes the run directory. Sampler and optimizer share the
-//! [`WeightStore`].
+//! trains and writes checkpoints, [`Recorder`] writes the run directory. They do not call each other: the conductor
+//! (crate `run`) calls them in the order of a step. Sampler and optimizer share the [`WeightStore`].
 
 #![warn(missing_docs)]
 

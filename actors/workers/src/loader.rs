@@ -1,7 +1,7 @@
 //! The loader pool: audio files in, log-mel features out.
 //!
-//! Decoding blocks, so it runs on OS threads of its own behind a crossbeam channel; the actor in front hands
-//! out the work and collects it. Decoded clips are kept, since every epoch asks for them again.
+//! Decoding blocks, so it runs on dedicated OS threads. The actor sends them jobs over a crossbeam channel and collects
+//! the results. Decoded clips are cached, because every epoch needs them again.
 //!
 //! - `LOAD-1` a clip that can't be read is an `Err` in its place; the others of the request are not affected.
 //! - `LOAD-2` a decoder that panics costs its clip one more attempt; if it panics again, that is the clip's error.
@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::error::ClipError;
 
-/// Turns an audio file into features; the error is one line that names the file.
+/// Reads an audio file and computes its features. The error is one line that names the file.
 pub type AudioSource = Arc<dyn Fn(&Path) -> Result<LogMel, ClipError> + Send + Sync>;
 
 /// A clip's features, or why it has none.
@@ -27,26 +27,26 @@ pub type Clip = Result<Arc<LogMel>, ClipError>;
 
 /// The answer to [`LoaderMsg::Load`].
 pub struct Loaded {
-    /// In the order of the paths asked for.
+    /// One clip per requested path, in their order.
     pub clips: Vec<Clip>,
-    /// From the request's arrival to the last clip.
+    /// Time from the request's arrival to the last clip, in seconds.
     pub seconds: f64,
 }
 
-/// What a loader pool is made of.
+/// The arguments of a [`Loader`].
 #[derive(Clone)]
 pub struct LoaderArgs {
-    /// How a file is read.
+    /// Reads a file; called on the decoder threads.
     pub source: AudioSource,
-    /// Decoder threads.
+    /// Number of decoder threads, at least 1.
     pub workers: usize,
-    /// Clips kept in memory.
+    /// Number of clips to cache in memory.
     pub cache_clips: usize,
 }
 
 /// Messages to the loader pool.
 pub enum LoaderMsg {
-    /// Load these files.
+    /// Load the clips of a step from these files.
     Load(Request<Vec<PathBuf>, Loaded>),
 }
 
@@ -58,7 +58,7 @@ struct Job {
     done: oneshot::Sender<Result<LogMel, ClipError>>,
 }
 
-/// Dropping it closes the channel, which ends the threads.
+/// When this is dropped, the channel closes and the threads end.
 pub struct LoaderState {
     jobs: channel::Sender<Job>,
     cache: Arc<DashMap<PathBuf, Arc<LogMel>>>,
@@ -101,7 +101,7 @@ impl Actor for Loader {
 }
 
 impl LoaderState {
-    /// Answers from a task of its own, so that requests of several steps overlap.
+    /// Answers in a separate task, so that requests of several steps overlap.
     fn load(&self, request: Request<Vec<PathBuf>, Loaded>) {
         let Some((paths, reply)) = request.begin() else { return };
         let (jobs, cache, cache_clips) = (self.jobs.clone(), self.cache.clone(), self.cache_clips);
@@ -109,8 +109,8 @@ impl LoaderState {
             let arrived = Instant::now();
             let mut waiting = Vec::with_capacity(paths.len());
             for path in &paths {
-                let kept = cache.get(path).map(|clip| clip.clone());
-                waiting.push(match kept {
+                let cached = cache.get(path).map(|clip| clip.clone());
+                waiting.push(match cached {
                     Some(clip) => Ok(clip),
                     None => Err(submit(&jobs, path)),
                 });
@@ -118,7 +118,7 @@ impl LoaderState {
             let mut clips = Vec::with_capacity(paths.len());
             for (path, clip) in paths.iter().zip(waiting) {
                 clips.push(match clip {
-                    Ok(kept) => Ok(kept),
+                    Ok(cached) => Ok(cached),
                     Err(done) => collect(&jobs, path, done).await.map(|features| {
                         let clip = Arc::new(features);
                         if cache.len() < cache_clips {
@@ -133,13 +133,15 @@ impl LoaderState {
     }
 }
 
+/// Sends a job to the decoder threads. The receiver fails if the decoder panics.
 fn submit(jobs: &channel::Sender<Job>, path: &Path) -> oneshot::Receiver<Result<LogMel, ClipError>> {
     let (done, receiver) = oneshot::channel();
-    // A closed channel drops the job, which the receiver sees.
+    // If the channel is closed, the job is dropped, and the receiver fails.
     let _ = jobs.send(Job { path: path.to_owned(), done });
     receiver
 }
 
+/// Waits for a clip, and submits it once more if its decoder panicked (LOAD-2).
 async fn collect(
     jobs: &channel::Sender<Job>,
     path: &Path,
@@ -148,7 +150,7 @@ async fn collect(
     if let Ok(result) = done.await {
         return result;
     }
-    tracing::warn!(path = %path.display(), "the decoder panicked; trying once more");
+    tracing::warn!(path = %path.display(), "the decoder panicked; the clip is decoded once more");
     submit(jobs, path).await.unwrap_or_else(|_| {
         Err(ClipError(format!(
             "{}: the decoder panicked twice; convert the file to WAV or leave it out",
@@ -157,7 +159,7 @@ async fn collect(
     })
 }
 
-/// A panic drops `done` unanswered, which is how the actor learns of it; the thread goes on.
+/// Decodes one clip. If the decoder panics, `job.done` is dropped without an answer, and the thread takes its next job.
 fn decode(job: Job, source: &AudioSource) {
     let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| source(&job.path)));
     if let Ok(result) = decoded {
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_decoder_that_panics_once_costs_nothing() {
+    async fn a_clip_whose_decoder_panics_once_is_loaded() {
         let panics_left = AtomicUsize::new(1);
         let slot = pool(Arc::new(move |_| {
             if panics_left

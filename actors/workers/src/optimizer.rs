@@ -1,7 +1,10 @@
-//! The optimizer: owns the trained weights, takes the steps, publishes each version. On a thread of its own.
+//! The optimizer: trains the policy, on a dedicated OS thread, and publishes each new version of the weights.
 //!
-//! - `OPT-1` a step that panics leaves no trace: its successor starts from the last published version.
-//! - `OPT-2` micro-batches add up to the gradient of the whole step.
+//! A step arrives as prompts with completions and advantages (GRPO) or with targets (SFT). It is split into
+//! micro-batches, which bounds the memory of a forward and backward pass.
+//!
+//! - `OPT-1` a step that panics has no effect: the restarted optimizer continues from the last published version.
+//! - `OPT-2` the gradients of the micro-batches add up to the gradient of the whole step.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -21,100 +24,100 @@ use crate::error::WorkerError;
 use crate::threads::use_threads;
 use crate::weight_store::{Published, WeightStore};
 
-/// A prompt's scored completions.
+/// The completions of one prompt, with their advantages, for a GRPO step.
 #[derive(Clone)]
 pub struct TrainGroup {
-    /// The prompt they answer.
+    /// The prompt, with its audio features.
     pub prompt: Prompt,
-    /// What was sampled.
+    /// The sampled completions, with their log-probabilities at sampling.
     pub completions: Vec<Completion>,
-    /// One per completion.
+    /// One advantage per completion.
     pub advantages: Vec<f64>,
 }
 
-/// A prompt's target completions.
+/// The target completions of one prompt, for a supervised step.
 #[derive(Clone)]
 pub struct SftGroup {
-    /// The prompt.
+    /// The prompt, with its audio features.
     pub prompt: Prompt,
-    /// Token ids of each target, with the end token.
+    /// Token ids of each target, including the end token.
     pub targets: Vec<Vec<i64>>,
 }
 
-/// Where a checkpoint goes, and how far the arm had come.
+/// The folder of a checkpoint, and what is stored beside the weights.
 #[derive(Clone)]
 pub struct CheckpointQuery {
-    /// The folder, replaced if it exists.
+    /// The checkpoint's folder, which is replaced if it exists.
     pub folder: PathBuf,
-    /// Kept beside the weights.
+    /// The arm's progress, stored in `state.json`.
     pub progress: Progress,
-    /// Likewise.
+    /// The conditions of the next step, stored in `state.json`; `None` for a supervised arm.
     pub conditions: Option<ConditionsRecord>,
 }
 
-/// What a step did.
+/// The results of a training step.
 #[derive(Clone, Debug)]
 pub struct StepReport {
-    /// Version of the weights after it.
+    /// Version of the weights after the step.
     pub policy_version: u64,
-    /// The loss, of the last inner iteration.
+    /// Loss of the last iteration over the completions.
     pub loss: f64,
-    /// Clipping and KL figures, GRPO only.
+    /// Metrics of the GRPO loss; `None` for a supervised step.
     pub metrics: Option<LossMetrics>,
-    /// Norm of the gradient before clipping.
+    /// L2 norm of the gradient before clipping.
     pub grad_norm: f64,
-    /// Learning rate used.
+    /// Learning rate of the step.
     pub lr: f64,
-    /// Tokens trained on.
+    /// Number of completion tokens in the loss.
     pub tokens: u64,
-    /// Time spent in the step.
+    /// Duration of the step, in seconds.
     pub seconds: f64,
 }
 
-/// How an optimizer trains.
+/// The arguments of an [`Optimizer`].
 #[derive(Clone)]
 pub struct OptimizerArgs {
-    /// Where its weights come from and go to.
+    /// The store that the policy comes from, and to which new versions are published.
     pub weights: WeightStore,
-    /// The loss.
+    /// Settings of the GRPO loss.
     pub grpo: GrpoConfig,
-    /// Optimizer steps on the same completions.
+    /// Number of optimizer steps on the same completions, at least 1.
     pub iterations: usize,
-    /// Prompts per micro-batch; 0 for all.
+    /// Prompts per micro-batch; 0 for all prompts at once.
     pub micro_batch_prompts: usize,
-    /// Tokens that a completion may have.
+    /// Largest number of tokens of a completion, by which the Dr. GRPO loss is normalized.
     pub max_new_tokens: usize,
-    /// Leave completions that were cut short out of the loss.
+    /// Whether completions cut off at `max_new_tokens` are left out of the loss.
     pub mask_truncated: bool,
-    /// Sampling temperature, which the log-probabilities are taken at.
+    /// The sampling temperature, at which log-probabilities are computed here too.
     pub temperature: f64,
     /// Whether a reference policy is needed (a KL term, GRPO only).
     pub reference: bool,
-    /// AdamW.
+    /// Settings of AdamW, except the learning rate.
     pub adamw: AdamWConfig,
     /// Learning rate by step.
     pub schedule: LrSchedule,
-    /// What dropout masks are drawn with.
+    /// Seed of the dropout masks.
     pub seed: u64,
-    /// Torch threads; 0 leaves libtorch's own choice.
+    /// Number of libtorch threads; 0 leaves the choice to libtorch.
     pub threads: usize,
 }
 
 /// Messages to the optimizer.
 pub enum OptimizerMsg {
-    /// Take a GRPO step.
+    /// Train on the completions of a GRPO step.
     Grpo(Request<Vec<TrainGroup>, Result<StepReport, WorkerError>>),
-    /// Take a supervised step.
+    /// Train on the targets of a supervised step.
     Sft(Request<Vec<SftGroup>, Result<StepReport, WorkerError>>),
-    /// Write a checkpoint.
+    /// Write a checkpoint of the present weights and moments.
     Checkpoint(Request<CheckpointQuery, Result<(), WorkerError>>),
 }
 
-/// The actor.
+/// The actor that owns the trained copy of the policy and its optimizer.
 #[derive(Default)]
 pub struct Optimizer;
 
-/// The learner, its optimizer state and the reference.
+/// The policy in training, its optimizer, and the reference policy of the KL term.
 pub struct OptimizerState {
     args: OptimizerArgs,
     policy: Policy,
@@ -172,12 +175,12 @@ impl ThreadLocalActor for Optimizer {
 }
 
 impl OptimizerState {
-    /// A learner at the last published version.
+    /// Starts from the last published version, at the beginning and after a restart.
     fn restore(args: OptimizerArgs) -> Result<Self, ActorProcessingErr> {
         let policy = args.weights.learner()?;
         let reference = if args.reference { Some(args.weights.reference()?) } else { None };
         let newest = args.weights.newest();
-        // Before the optimizer is made: it takes f32 copies of weights stored in fewer bits.
+        // Must happen before `AdamW::new`, which copies weights of less than 32 bits to f32.
         policy.load_trainable(&newest.trainable)?;
         let mut adamw = AdamW::new(policy.trainable(), args.adamw.clone())?;
         if !newest.optimizer.is_empty() {
@@ -298,7 +301,7 @@ impl OptimizerState {
         }))
     }
 
-    /// A seed of its own for every forward pass; a step that is taken again draws the same.
+    /// The seed of one forward pass. A repeated step has the same seeds.
     fn dropout_seed(&self, iteration: usize, micro_batch: usize) -> u64 {
         let place = [self.policy_version, iteration as u64, micro_batch as u64];
         derive(self.args.seed, Purpose::Dropout, &place)

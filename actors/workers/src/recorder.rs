@@ -1,4 +1,5 @@
-//! The recorder: the only one who writes into the run directory while arms run.
+//! The recorder: the actor that writes the JSON-lines and status files of the run directory while arms run, one request
+//! at a time. Checkpoints are written by the optimizer.
 //!
 //! - `RECORD-1` JSON-lines files are only appended to, a whole line at a time; other files are replaced whole. After
 //!   a kill, at most the last line of a file is cut short, and opening it again removes that line.
@@ -12,28 +13,27 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use records::{RecordsError, RunDir, keep_lines, replace_file};
 use runtime::Request;
 
-
-/// Lines for one file, relative to the run directory.
+/// Lines to append to one file of the run directory.
 #[derive(Clone)]
 pub struct Lines {
-    /// The file.
+    /// Path of the file, relative to the run directory.
     pub file: PathBuf,
-    /// Each a JSON object without its newline.
+    /// JSON objects, each without its newline.
     pub lines: Vec<String>,
 }
 
 /// Messages to the recorder.
 pub enum RecorderMsg {
-    /// Append these lines; answered when they are with the operating system.
+    /// Append these lines. The answer comes after the write, but without waiting for the disk (no `fsync`).
     Append(Request<Vec<Lines>, Result<(), RecordsError>>),
-    /// Replace a file whole.
+    /// Replace the file at this path, relative to the run directory, by this content.
     Replace(Request<(PathBuf, String), Result<(), RecordsError>>),
 }
 
-/// The actor.
+/// The actor that appends lines to files and replaces files of a run directory.
 pub struct Recorder;
 
-/// The run directory and the files open in it.
+/// The run directory, and the files that are open for appending, by path.
 pub struct RecorderState {
     run_dir: RunDir,
     open: HashMap<PathBuf, File>,
@@ -85,6 +85,7 @@ impl RecorderState {
         self.file(&path)?.write_all(text.as_bytes()).map_err(RecordsError::writing(&path))
     }
 
+    /// Opens a file for appending, unless it is open. An incomplete last line of a killed process is removed first.
     fn file(&mut self, path: &Path) -> Result<&mut File, RecordsError> {
         if !self.open.contains_key(path) {
             if let Some(folder) = path.parent() {

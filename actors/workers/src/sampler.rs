@@ -1,6 +1,6 @@
-//! The sampler: generates completions, on an OS thread of its own.
+//! The sampler: generates completions, on a dedicated OS thread.
 //!
-//! Before each request it loads the newest published weights; the answer names the version that it used.
+//! Before each request it loads the newest weights from the [`WeightStore`]; the answer has the version that it used.
 
 use std::time::Instant;
 
@@ -13,49 +13,49 @@ use crate::error::WorkerError;
 use crate::threads::use_threads;
 use crate::weight_store::WeightStore;
 
-/// What to sample.
+/// The prompts to answer, and how.
 #[derive(Clone)]
 pub struct GenerateQuery {
-    /// The prompts.
+    /// The prompts, each answered `group_size` times.
     pub prompts: Vec<Prompt>,
-    /// Completions of each.
+    /// Number of completions per prompt.
     pub group_size: usize,
-    /// Temperature and the like.
+    /// Temperature, length limit and other sampling settings.
     pub params: SamplingParams,
-    /// One seed per completion, prompt-major.
+    /// One seed per completion, in the order of [`Generated::completions`].
     pub seeds: Vec<u64>,
 }
 
 /// The answer to [`SamplerMsg::Generate`].
 pub struct Generated {
-    /// Prompt-major.
+    /// All completions of the first prompt, then those of the second, and so on.
     pub completions: Vec<Completion>,
-    /// Version of the weights that made them.
+    /// Version of the weights that were used.
     pub policy_version: u64,
-    /// Time spent sampling.
+    /// Time for loading the weights and sampling, in seconds.
     pub seconds: f64,
 }
 
-/// What a sampler is made of.
+/// The arguments of a [`Sampler`].
 #[derive(Clone)]
 pub struct SamplerArgs {
-    /// Where its weights come from.
+    /// The store from which the newest weights are loaded.
     pub weights: WeightStore,
-    /// Torch threads; 0 leaves libtorch's own choice.
+    /// Number of libtorch threads; 0 leaves the choice to libtorch.
     pub threads: usize,
 }
 
 /// Messages to the sampler.
 pub enum SamplerMsg {
-    /// Sample completions.
+    /// Sample the completions of a step or of an evaluation.
     Generate(Request<GenerateQuery, Result<Generated, WorkerError>>),
 }
 
-/// The actor.
+/// The actor that owns a copy of the policy for sampling.
 #[derive(Default)]
 pub struct Sampler;
 
-/// The policy it samples from and the version of its weights.
+/// The policy from which the sampler draws, and the version of its weights.
 pub struct SamplerState {
     weights: WeightStore,
     policy: Policy,

@@ -1,6 +1,6 @@
-//! The shaper: component scores in, shaped rewards and advantages out, under the formula and the weights of the step.
+//! The shaper: turns component scores into rewards and advantages, with the formula and the weights of the step.
 //!
-//! It keeps neither: they come with each request, and every answer carries their version (LIVE-1).
+//! Formula and weights are not part of its state. They come with each request; the answer has their version (LIVE-1).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rewards::{AdvantageOptions, Advantages, Formula, Weights, advantages, shape};
 use runtime::Request;
 
-/// Scores of a step by component, each in the order of the completions.
+/// The scores of a step by reward component, each in the order of the completions.
 pub type Components = BTreeMap<String, Vec<Option<f64>>>;
 
-/// What to shape.
+/// The scores of a step, and how to shape them.
 #[derive(Clone)]
 pub struct ShapeQuery {
     /// Scores of all completions of the step.
     pub components: Arc<Components>,
-    /// Completions of one prompt.
+    /// Number of completions per prompt.
     pub group_size: usize,
-    /// How components become one reward.
+    /// The formula that combines the components to one reward.
     pub formula: Arc<Formula>,
-    /// The weights of the step.
+    /// Values of the formula's weights at this step.
     pub weights: Weights,
 }
 
@@ -29,26 +29,26 @@ pub struct ShapeQuery {
 pub struct Shaped {
     /// Reward per completion; `None` where a component the formula uses is missing.
     pub rewards: Vec<Option<f64>>,
-    /// What they are worth within their groups.
+    /// Advantages of the rewards within their groups.
     pub advantages: Advantages,
-    /// Version of the weights that made them.
+    /// Version of the weights that were used.
     pub weights_version: u64,
 }
 
-/// What a shaper is made of.
+/// The arguments of a [`Shaper`].
 #[derive(Clone)]
 pub struct ShaperArgs {
-    /// How rewards become advantages.
+    /// How advantages are computed from the rewards of a group.
     pub advantages: AdvantageOptions,
 }
 
 /// Messages to the shaper.
 pub enum ShaperMsg {
-    /// Shape these scores.
+    /// Compute the rewards and advantages of a step.
     Shape(Request<ShapeQuery, Shaped>),
 }
 
-/// The actor.
+/// The actor that computes rewards and advantages.
 pub struct Shaper;
 
 impl Actor for Shaper {

@@ -1,4 +1,4 @@
-//! Bounding libtorch's threads.
+//! The number of threads that libtorch uses.
 
 /// Sets the number of libtorch threads of the calling OS thread; 0 leaves the choice to libtorch.
 pub(crate) fn use_threads(threads: usize) {

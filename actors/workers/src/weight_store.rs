@@ -1,32 +1,33 @@
 //! The store of published weights: the optimizer publishes each new version, the sampler loads the newest.
 //!
-//! A published version is never modified, so a restarted sampler or optimizer continues from it (RESTART-1). Frozen weights
-//! are shared by all copies of the policy; only trained weights are copied.
+//! A published version is never modified, so a restarted sampler or optimizer continues from it (RESTART-1). All copies
+//! of the policy share the frozen weights; only trained weights are copied.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{ModelError, Policy};
 use tch::Tensor;
 
-/// Tensors by their name in the checkpoint.
+/// Tensors with their names in the checkpoint.
 pub type NamedTensors = Vec<(String, Tensor)>;
 
 /// One version of the trained weights.
 pub struct Published {
-    /// Optimizer steps that made it.
+    /// Number of training steps that led to this version; 0 before the first.
     pub policy_version: u64,
-    /// The trained weights.
+    /// The trained weights, of the adapter only with `policy.train = "lora"`.
     pub trainable: NamedTensors,
     /// AdamW's moments at that version; empty before the first step.
     pub optimizer: NamedTensors,
 }
 
 struct Stored {
+    /// The policy before any training, from which all copies are made.
     origin: Policy,
     newest: Published,
 }
 
-/// The store. Clones refer to the same store.
+/// The newest version of the weights, and the policy that they belong to. Clones refer to the same store.
 #[derive(Clone)]
 pub struct WeightStore(Arc<Mutex<Stored>>);
 
@@ -41,31 +42,23 @@ impl WeightStore {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A copy of the policy before any training, for sampling.
-    ///
-    /// # Errors
-    /// If libtorch can't copy the weights.
+    /// Copies the policy before any training, for sampling. Fails if libtorch can't copy the weights.
     pub fn replica(&self) -> Result<Policy, ModelError> {
         self.lock().origin.replica()
     }
 
-    /// The reference policy of the KL term: a copy from before any training, or the base model of an adapter.
-    ///
-    /// # Errors
-    /// If libtorch can't copy the weights.
+    /// Returns the reference policy of the KL term: a copy from before any training, or the base model of an adapter.
+    /// Fails if libtorch can't copy the weights.
     pub fn reference(&self) -> Result<Policy, ModelError> {
         self.lock().origin.reference()
     }
 
-    /// A copy of the policy before any training, to be trained.
-    ///
-    /// # Errors
-    /// If libtorch can't copy the weights.
+    /// Copies the policy before any training, to be trained. Fails if libtorch can't copy the weights.
     pub fn learner(&self) -> Result<Policy, ModelError> {
         self.lock().origin.learner()
     }
 
-    /// Publishes a new version.
+    /// Replaces the newest version.
     pub fn publish(&self, newest: Published) {
         self.lock().newest = newest;
     }

@@ -1,20 +1,20 @@
-//! Requests and tokens a minute.
+//! Rate limits of a judge: requests and tokens per minute.
 
 use std::num::NonZeroU32;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// The limits of a judge; those that are 0 do not limit.
+/// The rate limits of a judge, shared by all arms that use it.
 pub struct Limits {
     requests: Option<DefaultDirectRateLimiter>,
     tokens: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
 }
 
-/// Characters of English or JSON that make a token, rounded down: an estimate must not be too low.
+/// Characters of English or JSON per token, rounded down, so that the number of tokens is not underestimated.
 const CHARS_PER_TOKEN: usize = 3;
 
 impl Limits {
-    /// At most these a minute, and as many at once.
+    /// Allows bursts up to a minute's allowance. A limit of 0 means that there is none.
     pub fn new(requests_per_minute: u32, tokens_per_minute: u32) -> Self {
         let limiter = |most| RateLimiter::direct(Quota::per_minute(most));
         Self {
@@ -23,16 +23,16 @@ impl Limits {
         }
     }
 
-    /// Waits until a request of this size may be made.
+    /// Waits until a request of this size may be sent.
     pub async fn wait(&self, prompt_chars: usize, reply_tokens: usize) {
         if let Some(requests) = &self.requests {
             requests.until_ready().await;
         }
         if let Some((tokens, most)) = &self.tokens {
             let estimate = u32::try_from(prompt_chars / CHARS_PER_TOKEN + reply_tokens).unwrap_or(u32::MAX);
-            // A request larger than a minute's allowance takes the whole minute's.
+            // A request larger than a minute's allowance uses the whole allowance.
             let cells = NonZeroU32::new(estimate).unwrap_or(NonZeroU32::MIN).min(*most);
-            // No request asks for more than there can be.
+            // Only fails for more cells than the quota has, which `min` excludes.
             let _ = tokens.until_n_ready(cells).await;
         }
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minute_s_requests_go_out_at_once_and_the_next_one_waits() {
+    fn a_minute_s_allowance_is_sent_at_once_and_the_next_request_waits() {
         let limits = Limits::new(3, 0);
         for _ in 0..3 {
             assert!(limits.wait(1, 1).now_or_never().is_some());
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_estimated_and_a_request_larger_than_the_limit_waits_for_a_whole_minute_s() {
+    fn tokens_are_estimated_and_a_request_above_the_limit_uses_the_whole_allowance() {
         let limits = Limits::new(0, 100);
         // 120 characters are 40 tokens, and 20 for the reply.
         assert!(limits.wait(120, 20).now_or_never().is_some());

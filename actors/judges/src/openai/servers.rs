@@ -1,4 +1,7 @@
-//! The servers of a judge: which one is asked next, and which are left alone for a while.
+//! The servers of a judge: selects the server of each request, and avoids those that fail or are busy.
+//!
+//! A server that fails is not used for 1 s, then 2 s, … up to a minute, as long as another server is healthy. A server
+//! that sends `Retry-After`, usually with 429, is not used before that time, even if it is the only one.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,12 +10,12 @@ use std::time::Duration;
 use rewards::FailureCause;
 use tokio::time::Instant;
 
-/// Longest time for which a server that fails is left alone.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// Longest time for which a server is not used.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-/// One server.
+/// A server and its health.
 pub struct Server {
-    /// Its address, up to `/v1`.
+    /// The address up to and including `/v1`, without a slash at the end.
     pub url: String,
     in_flight: AtomicUsize,
     health: Mutex<Health>,
@@ -20,16 +23,16 @@ pub struct Server {
 
 #[derive(Default)]
 struct Health {
-    /// Failures since the last success.
+    /// Number of back-offs since the last success.
     failures: u32,
-    /// Others are asked instead until then.
-    resting_until: Option<Instant>,
-    /// Nobody asks it until then: it said so.
-    closed_until: Option<Instant>,
+    /// Healthy servers are preferred until then.
+    backing_off_until: Option<Instant>,
+    /// No request is sent until then, as the server asked by `Retry-After`.
+    busy_until: Option<Instant>,
 }
 
 impl Server {
-    /// Counts a request until it is dropped.
+    /// Counts a request as in flight until the guard is dropped.
     pub fn in_flight(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(self)
@@ -39,18 +42,18 @@ impl Server {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When it may be asked: at once, or not before.
-    fn open_at(&self, now: Instant) -> Instant {
-        self.health().closed_until.map_or(now, |until| until.max(now))
+    /// The earliest time at which a request may be sent: `now`, or later if the server is busy.
+    fn available_at(&self, now: Instant) -> Instant {
+        self.health().busy_until.map_or(now, |until| until.max(now))
     }
 
-    fn is_well(&self, now: Instant) -> bool {
+    fn is_healthy(&self, now: Instant) -> bool {
         let health = self.health();
-        ![health.resting_until, health.closed_until].into_iter().flatten().any(|until| until > now)
+        ![health.backing_off_until, health.busy_until].into_iter().flatten().any(|until| until > now)
     }
 }
 
-/// A request to a server.
+/// Counts one request as in flight; see [`Server::in_flight`].
 pub struct InFlight<'a>(&'a Server);
 
 impl Drop for InFlight<'_> {
@@ -59,14 +62,14 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// All of them.
+/// All servers of a judge.
 pub struct Servers {
     all: Vec<Arc<Server>>,
+    /// Number of choices made, which breaks ties between equally busy servers in turn.
     turn: AtomicU64,
 }
 
 impl Servers {
-    /// The servers at these addresses, all well.
     pub fn new(urls: &[String]) -> Self {
         let server = |url: &String| {
             let url = url.trim_end_matches('/').to_owned();
@@ -75,69 +78,70 @@ impl Servers {
         Self { all: urls.iter().map(server).collect(), turn: AtomicU64::new(0) }
     }
 
-    /// In the order of the scenario.
+    /// All servers, in the order of the scenario.
     pub fn all(&self) -> &[Arc<Server>] {
         &self.all
     }
 
-    /// The server to ask next: one that is well, the least busy; waits if all have closed.
+    /// Selects the server of the next request: the healthy one with the fewest requests in flight. Waits if all servers
+    /// are unavailable because of `Retry-After`.
     pub async fn choose(&self) -> Arc<Server> {
         loop {
             let now = Instant::now();
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
             let order = |(place, server): &(usize, &Arc<Server>)| {
-                // Resting servers only when all rest; then the one that has rested longest.
-                let resting = server.health().resting_until.filter(|until| *until > now);
+                // Servers that back off are used only if all do; then the one whose back-off ends first.
+                let back_off = server.health().backing_off_until.filter(|until| *until > now);
                 let busy = server.in_flight.load(Ordering::Relaxed);
-                (server.open_at(now), resting, busy, (place + turn) % self.all.len())
+                (server.available_at(now), back_off, busy, (place + turn) % self.all.len())
             };
             let Some((_, server)) = self.all.iter().enumerate().min_by_key(order) else {
-                unreachable!("a judge without a server is no valid scenario");
+                unreachable!("the scenario is refused if a judge has no server");
             };
-            let open_at = server.open_at(now);
-            if open_at <= now {
+            let available_at = server.available_at(now);
+            if available_at <= now {
                 return server.clone();
             }
-            tokio::time::sleep_until(open_at).await;
+            tokio::time::sleep_until(available_at).await;
         }
     }
 
-    /// Whether a server other than this one is well.
-    pub fn another_is_well(&self, than: &Arc<Server>) -> bool {
+    /// Whether a server other than `than` is healthy, so that a retry need not wait.
+    pub fn another_is_healthy(&self, than: &Arc<Server>) -> bool {
         let now = Instant::now();
-        self.all.iter().any(|server| !Arc::ptr_eq(server, than) && server.is_well(now))
+        self.all.iter().any(|server| !Arc::ptr_eq(server, than) && server.is_healthy(now))
     }
 
-    /// It answered.
-    pub fn went_well(&self, server: &Server) {
+    /// Records that the server answered, which ends its back-off.
+    pub fn mark_ok(&self, server: &Server) {
         let mut health = server.health();
-        if health.resting_until.is_some() {
+        if health.backing_off_until.is_some() {
             tracing::info!("the judge's server {} answers again", server.url);
         }
         *health = Health::default();
     }
 
-    /// It did not: it rests, longer each time; after 429 it is left alone until the time it said.
-    pub fn went_wrong(&self, server: &Server, cause: FailureCause, retry_after: Option<Duration>) {
+    /// Records a failed request. The server backs off, longer each time; after 429 it only waits for `retry_after`.
+    pub fn mark_failed(&self, server: &Server, cause: FailureCause, retry_after: Option<Duration>) {
         let now = Instant::now();
         let mut health = server.health();
         if let Some(wait) = retry_after {
-            health.closed_until = Some(now + wait.min(LONGEST_REST));
+            health.busy_until = Some(now + wait.min(MAX_BACKOFF));
         }
-        // Too busy is not ill.
+        // A busy server is healthy.
         if cause == FailureCause::Http429 {
             return;
         }
-        // Those that were under way together fail together, which is one failure.
-        if health.resting_until.is_none_or(|until| until <= now) {
+        // Requests that were in flight together fail together, which counts as one failure.
+        if health.backing_off_until.is_none_or(|until| until <= now) {
             health.failures += 1;
-            let rest = Duration::from_secs(1) * 2_u32.pow((health.failures - 1).min(6));
-            health.resting_until = Some(now + rest.min(LONGEST_REST));
+            let back_off = Duration::from_secs(1) * 2_u32.pow((health.failures - 1).min(6));
+            health.backing_off_until = Some(now + back_off.min(MAX_BACKOFF));
             if self.all.len() > 1 {
                 tracing::warn!(
-                    "the judge's server {} fails ({cause}); it is left alone for {} s",
+                    "the judge's server {} failed ({cause}) and is not used for {} s",
                     server.url,
-                    rest.min(LONGEST_REST).as_secs()
+                    back_off.min(MAX_BACKOFF).as_secs()
                 );
             }
         }
@@ -153,43 +157,43 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_fails_rests_and_comes_back() {
+    async fn a_server_that_fails_backs_off_and_is_used_again() {
         let servers = servers();
         let a = servers.all()[0].clone();
         assert_eq!(a.url, "http://a/v1");
-        servers.went_wrong(&a, FailureCause::Connection, None);
+        servers.mark_failed(&a, FailureCause::Connection, None);
         for _ in 0..4 {
             assert_eq!(servers.choose().await.url, "http://b/v1");
         }
-        assert!(servers.another_is_well(&a) && !servers.another_is_well(&servers.all()[1]));
+        assert!(servers.another_is_healthy(&a) && !servers.another_is_healthy(&servers.all()[1]));
         tokio::time::advance(Duration::from_millis(1_001)).await;
         let mut chosen = vec![servers.choose().await.url.clone(), servers.choose().await.url.clone()];
         chosen.sort();
         assert_eq!(chosen, ["http://a/v1", "http://b/v1"]);
-        // The second time it rests for 2 s; failures of requests under way together count once.
-        servers.went_wrong(&a, FailureCause::Timeout, None);
-        servers.went_wrong(&a, FailureCause::Timeout, None);
+        // The second back-off takes 2 s; failures of requests in flight together count once.
+        servers.mark_failed(&a, FailureCause::Timeout, None);
+        servers.mark_failed(&a, FailureCause::Timeout, None);
         tokio::time::advance(Duration::from_millis(1_999)).await;
         assert_eq!(servers.choose().await.url, "http://b/v1");
-        servers.went_well(&a);
-        assert!(servers.another_is_well(&servers.all()[1]));
+        servers.mark_ok(&a);
+        assert!(servers.another_is_healthy(&servers.all()[1]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_says_when_to_come_again_is_not_asked_before() {
+    async fn a_server_is_not_used_before_its_retry_after_time() {
         let one = Servers::new(&["http://a/v1".to_owned()]);
-        one.went_wrong(&one.all()[0], FailureCause::Http429, Some(Duration::from_secs(7)));
+        one.mark_failed(&one.all()[0], FailureCause::Http429, Some(Duration::from_secs(7)));
         let began = Instant::now();
         one.choose().await;
         assert_eq!(began.elapsed(), Duration::from_secs(7));
-        // A failing server that is the only one is asked all the same.
-        one.went_wrong(&one.all()[0], FailureCause::Http5xx, None);
+        // If the only server fails, it is used nevertheless.
+        one.mark_failed(&one.all()[0], FailureCause::Http5xx, None);
         one.choose().await;
         assert_eq!(began.elapsed(), Duration::from_secs(7));
     }
 
     #[tokio::test]
-    async fn the_least_busy_server_is_asked() {
+    async fn the_least_busy_server_is_chosen() {
         let servers = servers();
         let _busy = servers.all()[1].in_flight();
         assert_eq!(servers.choose().await.url, "http://a/v1");

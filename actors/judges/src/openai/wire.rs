@@ -1,4 +1,4 @@
-//! Requests and replies as they go over the wire: the parts of OpenAI's API that servers agree on.
+//! Request and response bodies: the part of OpenAI's API that all supported servers implement.
 
 use std::error::Error;
 use std::time::Duration;
@@ -14,28 +14,27 @@ use serde_json::{Map, Value, json};
 
 use crate::error::JudgeError;
 
-/// Longest reply that is read, in bytes.
-pub const LONGEST_BODY: usize = 4 << 20;
+/// Longest response body that is read.
+pub const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// Alternatives asked for in the place of each token: the most that OpenAI's own servers give.
+/// Alternatives requested per token: the most that OpenAI's own servers return.
 const ALTERNATIVES: u32 = 20;
 
-/// What a request asks for besides text.
+/// The form of a request and of its reply.
 #[derive(Clone, Copy)]
 pub struct RequestForm {
-    /// A reply by a JSON Schema.
+    /// Whether the reply is constrained by a JSON Schema or a grammar.
     pub guided: bool,
-    /// Log-probabilities.
+    /// Whether the reply's tokens come with log-probabilities.
     pub logprobs: bool,
-    /// The grades.
     pub asked: Asked,
-    /// How quality is written.
     pub scale: Scale,
 }
 
 impl RequestForm {
-    /// The request. With `replies` a guided one is held to these rather than to a schema, as llama.cpp can: it takes no
-    /// schema where it continues a text, and a schema leaves white space open, with which small models fill their replies.
+    /// The body of a request. If `replies` is set, a guided request allows exactly these texts by a grammar, which
+    /// llama.cpp supports. It accepts no schema for text completions, and a schema allows white space, with which small
+    /// models fill their replies.
     pub fn body(
         &self,
         settings: &OpenaiJudgeConfig,
@@ -61,8 +60,8 @@ impl RequestForm {
             }
             JudgePrompt::Text(text) => {
                 body.insert("prompt".to_owned(), json!(text));
-                // A base model goes on to the next example otherwise. Its verdict ends with its line, as in the examples;
-                // one by a schema may take several, and has no tag in it.
+                // Without a stop text, a base model would continue with the next example. A free verdict ends with its
+                // line, as in the examples. One by a schema may span several lines, but contains no tag.
                 body.insert("stop".to_owned(), json!([if self.guided { "<" } else { "\n" }]));
                 if self.logprobs {
                     body.insert("logprobs".to_owned(), json!(ALTERNATIVES));
@@ -70,7 +69,7 @@ impl RequestForm {
             }
         }
         if let Some(replies) = replies.filter(|_| self.guided) {
-            // Its literals are quoted and escaped as JSON's are.
+            // The grammar's literals are quoted and escaped like JSON strings.
             let replies: Vec<String> = replies.iter().map(|reply| json!(reply).to_string()).collect();
             body.insert("grammar".to_owned(), json!(format!("root ::= {}", replies.join(" | "))));
         } else if self.guided {
@@ -81,21 +80,21 @@ impl RequestForm {
             });
             body.insert("response_format".to_owned(), format);
         }
-        // The newer name of the same limit; servers that know it refuse both together.
+        // The newer name of the same limit; servers that support it reject both together.
         if settings.extra.contains_key("max_completion_tokens") {
             body.remove("max_tokens");
         }
         for (key, value) in &settings.extra {
-            // TOML is made of what JSON has, but for dates, which are written as text.
+            // Every TOML value has a JSON form; dates become text.
             body.insert(key.clone(), serde_json::to_value(value).unwrap_or(Value::Null));
         }
         Value::Object(body)
     }
 
-    /// The verdict in an answer.
+    /// Parses the verdict in an answer.
     pub fn verdict(&self, answer: &Answer) -> Result<Verdict, JudgeFailure> {
         if answer.declined {
-            let message = format!("declined: {}", first_line(&answer.text));
+            let message = format!("declined: {}", excerpt(&answer.text));
             return Err(JudgeFailure::new(FailureCause::Refused, message));
         }
         let verdict = parse_reply(&answer.text, self.asked, self.scale).map_err(|failure| {
@@ -110,36 +109,30 @@ impl RequestForm {
     }
 }
 
-/// What a server answered.
+/// A server's response, parsed.
 #[derive(Debug, Default, PartialEq)]
 pub struct Answer {
-    /// The reply.
+    /// The text of the reply, or of the refusal.
     pub text: String,
-    /// Whether the server or the model declined.
+    /// Whether the model refused, or the server's content filter stopped it.
     pub declined: bool,
-    /// Whether the reply ended because its tokens had run out.
+    /// Whether the reply was cut off at `max_tokens`.
     pub out_of_tokens: bool,
-    /// The reply's tokens with their alternatives, where asked for.
+    /// The reply's tokens with their alternatives; empty unless log-probabilities were requested.
     pub tokens: Vec<ReplyToken>,
-    /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens of the reply.
     pub reply_tokens: u64,
 }
 
 impl Answer {
-    /// Reads the body of a response.
-    ///
-    /// # Errors
-    /// One line: it is not an answer.
+    /// Parses the body of a response. Fails with [`JudgeError::Answer`] if it is not one of this API.
     pub fn read(body: &[u8]) -> Result<Self, JudgeError> {
-        let not_an_answer = |what: String| {
-            JudgeError::Answer(format!("{what}: {}", first_line(&String::from_utf8_lossy(body))))
-        };
+        let not_an_answer =
+            |what: String| JudgeError::Answer(format!("{what}: {}", excerpt(&String::from_utf8_lossy(body))));
         let reply: Reply = serde_json::from_slice(body)
-            .map_err(|error| not_an_answer(format!("not an answer of this API ({error})")))?;
+            .map_err(|error| not_an_answer(format!("not a response of OpenAI's API ({error})")))?;
         let Some(choice) = reply.choices.into_iter().next() else {
-            return Err(not_an_answer("an answer without choices".to_owned()));
+            return Err(not_an_answer("a response without choices".to_owned()));
         };
         let usage = reply.usage.unwrap_or_default();
         let message = choice.message.unwrap_or_default();
@@ -183,7 +176,7 @@ struct UsageField {
     completion_tokens: Option<u64>,
 }
 
-/// Chat answers have `content`, completions have `tokens` and `top_logprobs`.
+/// `/chat/completions` returns `content`, `/completions` returns `tokens` and `top_logprobs`.
 #[derive(Deserialize)]
 struct Logprobs {
     content: Option<Vec<TokenField>>,
@@ -223,45 +216,45 @@ impl Logprobs {
     }
 }
 
-/// When a server says to come again, if it says so in seconds.
+/// The delay in the `Retry-After` header, if it is a number of seconds.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Whether `/models` is llama.cpp's.
+/// Whether the response to `/models` is from llama.cpp.
 pub fn is_llama_cpp(body: &[u8]) -> bool {
     let list: Option<Value> = serde_json::from_slice(body).ok();
     list.is_some_and(|list| list["data"][0]["owned_by"] == "llamacpp")
 }
 
-/// The models that `/models` lists.
+/// The models that the response to `/models` lists.
 pub fn model_names(body: &[u8]) -> Option<Vec<String>> {
     let list: Value = serde_json::from_slice(body).ok()?;
     let names = list.get("data")?.as_array()?.iter();
     Some(names.filter_map(|model| Some(model.get("id")?.as_str()?.to_owned())).collect())
 }
 
-/// An error and what caused it, in one line.
-pub fn chain(error: &dyn Error) -> String {
+/// An error and its causes, in one line.
+pub fn error_chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let said = error.to_string();
-        if !line.contains(&said) {
+        let text = error.to_string();
+        if !line.contains(&text) {
             line.push_str(": ");
-            line.push_str(&said);
+            line.push_str(&text);
         }
         cause = error.source();
     }
     line
 }
 
-/// The beginning of a text, on one line.
-pub fn first_line(text: &str) -> String {
-    const MOST: usize = 300;
+/// The first 300 characters of a text, in one line.
+pub fn excerpt(text: &str) -> String {
+    const MAX_CHARS: usize = 300;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(MOST).collect()
+    line.chars().take(MAX_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -299,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_no_verdict_whatever_it_says() {
+    fn a_refusal_is_no_verdict_even_if_it_contains_one() {
         let form = RequestForm { guided: true, logprobs: false, asked: Asked::Both, scale: Scale::Tenths };
         let verdict = r#"{"consistent": 1, "quality": 1.0}"#;
         let refusals = [

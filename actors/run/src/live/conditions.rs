@@ -110,7 +110,7 @@ impl RewardInForce {
         let source = RewardSource::new(name, spec, registry.clone());
         let capacity = config.grpo.max_staleness as usize + 2;
         // A reward with its own time limits answers within them, one batch after the other.
-        let own = source.longest()?.unwrap_or_default().saturating_mul(capacity as u32);
+        let own = source.max_batch_time()?.unwrap_or_default().saturating_mul(capacity as u32);
         let timeout = Duration::from_secs_f64(config.supervision.call_timeout_seconds).max(own);
         Ok(RewardInForce {
             needs_verdict: source.needs_verdict()?,
