@@ -103,7 +103,7 @@ fn a_dry_run_prints_a_scenario_that_is_sound() {
     assert!(text(&output.stdout).contains("0.0003"));
     let output = run(dir.path(), &["check", "resolved.toml"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stdout), "resolved.toml: sound; arms grpo\n");
+    assert_eq!(text(&output.stdout), "resolved.toml: valid; arms: grpo\n");
     assert!(!dir.path().join("runs").exists());
 }
 
@@ -114,7 +114,7 @@ fn check_names_every_scenario_and_fails_for_one() {
     let smoke = root().join("scenarios/smoke.toml").display().to_string();
     let output = run(dir.path(), &["check", &smoke, &mine]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stdout).contains("smoke.toml: sound"));
+    assert!(text(&output.stdout).contains("smoke.toml: valid"));
     assert!(text(&output.stderr).contains("mine.toml:"), "{}", text(&output.stderr));
 }
 
@@ -305,7 +305,7 @@ fn check_starts_plugins_and_shows_what_they_score() {
     let output = run(dir.path(), &["check", &mine]);
     let (printed, said) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(printed.starts_with("mine.toml: sound; arms "), "{printed}");
+    assert!(printed.starts_with("mine.toml: valid; arms: "), "{printed}");
     assert!(
         printed.contains("mine.toml: reward `format` answers, after ")
             && printed.contains("two trial completions score 1.500 and none"),
@@ -465,7 +465,7 @@ fn sandbox_judge_measures_a_real_server() {
         "openai judge at http://127.0.0.1:",
         "consistency         agrees ",
         "attacks resisted    ",
-        "verdicts a second",
+        "verdicts per second",
         " reply tokens, ",
     ] {
         assert!(printed.contains(line), "{printed}");
