@@ -1,7 +1,7 @@
-//! The command line, as a shell meets it: the built `sandbox`, its exit codes and what it says. A test of the package
-//! `sandbox` (see bin/Cargo.toml), for which cargo builds that binary; it links no libtorch itself.
+//! The command line: runs the built `sandbox` and checks its exit codes and output. This test belongs to the package `sandbox`
+//! (see bin/Cargo.toml), so cargo builds that binary for it. The test itself does not link libtorch.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::unwrap_used, reason = "a failing test should panic")]
 
 use std::{
     fs,
@@ -15,15 +15,15 @@ use serde_json::Value;
 mod judge_server;
 use judge_server::JudgeServer;
 
-/// The command line is tested, not the policy: any weights will do.
+/// Starts from random weights, because these tests do not depend on the policy.
 const UNTRAINED: &str = "policy.from_scratch=true";
 
-/// The repository.
+/// The root folder of the repository.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Runs it in a folder.
+/// Runs `sandbox` in a folder.
 fn run(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sandbox"))
         .args(arguments)
@@ -37,27 +37,27 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// That the input is refused in one line, which is returned, and that nothing was made of it.
+/// Asserts that the input is refused with exit code 2 and one line, which is returned, and that no run directory is created.
 fn refused(dir: &Path, arguments: &[&str]) -> String {
     let output = run(dir, arguments);
     let (said, printed) = (text(&output.stderr), text(&output.stdout));
     assert_eq!(output.status.code(), Some(2), "{said}{printed}");
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");
     assert_eq!(printed, "");
-    assert!(!dir.join("runs").exists(), "no run directory is made of unusable input");
+    assert!(!dir.join("runs").exists(), "unusable input must not create a run directory");
     said
 }
 
-/// The scenario with one line changed.
+/// Writes `mine.toml`, a copy of `smoke.toml` with one line replaced, and returns its name.
 fn changed(dir: &Path, line: &str, by: &str) -> String {
     let scenario = fs::read_to_string(root().join("scenarios/smoke.toml")).unwrap();
-    assert!(scenario.contains(line), "smoke.toml has the line {line}");
+    assert!(scenario.contains(line), "smoke.toml must contain {line}");
     fs::write(dir.join("mine.toml"), scenario.replacen(line, by, 1)).unwrap();
     "mine.toml".to_owned()
 }
 
 #[test]
-fn a_scenario_that_is_not_there_is_refused() {
+fn a_missing_scenario_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let said = refused(dir.path(), &["scenarios/ablatoin.toml"]);
     assert!(said.contains("scenarios/ablatoin.toml"), "{said}");
@@ -75,7 +75,7 @@ fn a_misspelt_key_is_refused_with_its_line_and_the_nearest_name() {
 }
 
 #[test]
-fn a_formula_that_names_no_reward_is_refused() {
+fn a_formula_with_an_unknown_name_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mine = changed(dir.path(), "\"accuracy + w_format * format\"", "\"acuracy + w_format * format\"");
     let said = refused(dir.path(), &[&mine]);
@@ -93,7 +93,7 @@ fn a_misspelt_set_or_arm_is_refused() {
 }
 
 #[test]
-fn a_dry_run_prints_a_scenario_that_is_sound() {
+fn a_dry_run_prints_a_valid_scenario() {
     let dir = tempfile::tempdir().unwrap();
     let smoke = root().join("scenarios/smoke.toml").display().to_string();
     let output =
@@ -103,32 +103,32 @@ fn a_dry_run_prints_a_scenario_that_is_sound() {
     assert!(text(&output.stdout).contains("0.0003"));
     let output = run(dir.path(), &["check", "resolved.toml"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stdout), "resolved.toml: sound; arms grpo\n");
+    assert_eq!(text(&output.stdout), "resolved.toml: valid; arms: grpo\n");
     assert!(!dir.path().join("runs").exists());
 }
 
 #[test]
-fn check_names_every_scenario_and_fails_for_one() {
+fn check_reports_every_scenario_and_fails_if_one_is_invalid() {
     let dir = tempfile::tempdir().unwrap();
     let mine = changed(dir.path(), "steps = 4", "steps = 0");
     let smoke = root().join("scenarios/smoke.toml").display().to_string();
     let output = run(dir.path(), &["check", &smoke, &mine]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stdout).contains("smoke.toml: sound"));
+    assert!(text(&output.stdout).contains("smoke.toml: valid"));
     assert!(text(&output.stderr).contains("mine.toml:"), "{}", text(&output.stderr));
 }
 
 #[test]
-fn a_scenario_whose_model_lies_elsewhere_is_sound_but_for_its_files() {
+fn check_without_files_accepts_a_scenario_whose_model_is_not_on_this_machine() {
     let paper = root().join("scenarios/audio-thinker-qwen2-audio.toml").display().to_string();
     let output = run(root(), &["check", "--no-files", &paper]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let output = run(root(), &["check", "--no-files", &paper, "gone.toml"]);
-    assert_eq!(output.status.code(), Some(2), "only the files it names are left out");
+    assert_eq!(output.status.code(), Some(2), "the scenario file itself must exist");
 }
 
 #[test]
-fn a_folder_without_a_run_is_neither_reported_on_nor_resumed() {
+fn a_folder_without_a_run_can_be_neither_reported_nor_resumed() {
     let dir = tempfile::tempdir().unwrap();
     assert!(refused(dir.path(), &["report", "."]).contains("not a run directory"));
     assert!(refused(dir.path(), &["report", "gone"]).contains("gone"));
@@ -136,7 +136,7 @@ fn a_folder_without_a_run_is_neither_reported_on_nor_resumed() {
 }
 
 #[test]
-fn a_run_ends_in_the_table_and_its_report_can_be_made_again() {
+fn a_run_ends_with_its_report_which_can_be_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let smoke = root().join("scenarios/smoke.toml").display().to_string();
     let output = run(
@@ -146,7 +146,7 @@ fn a_run_ends_in_the_table_and_its_report_can_be_made_again() {
     let (printed, said) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(printed.contains("Accuracy") && printed.contains("report.html"), "{printed}");
-    // No terminal: lines, not bars.
+    // Standard error is not a terminal, so progress is shown as lines instead of bars.
     assert!(said.contains("grpo (seed 7): step 2/2") && !said.contains('\u{1b}'), "{said}");
     let run_dir = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
     for file in ["scenario.toml", "environment.json", "run.log", "summary.json", "summary.md", "report.html"]
@@ -160,7 +160,7 @@ fn a_run_ends_in_the_table_and_its_report_can_be_made_again() {
 }
 
 #[test]
-fn a_quiet_run_says_nothing_but_the_end() {
+fn a_quiet_run_prints_only_its_results() {
     let dir = tempfile::tempdir().unwrap();
     let smoke = root().join("scenarios/smoke.toml").display().to_string();
     let output =
@@ -171,7 +171,7 @@ fn a_quiet_run_says_nothing_but_the_end() {
 }
 
 #[test]
-fn a_question_is_answered_on_the_screen_and_as_numbers() {
+fn ask_streams_the_answer_that_json_records() {
     let dir = tempfile::tempdir().unwrap();
     let clip = root().join("tests/fixtures/audio/tone_0p5s.wav");
     let ask = |more: &[&str]| {
@@ -184,7 +184,7 @@ fn a_question_is_answered_on_the_screen_and_as_numbers() {
     let greedy = ["--choices", "beep,buzz", "--temperature", "0"];
     let shown = ask(&greedy);
     let record: serde_json::Value = serde_json::from_str(&ask(&[&greedy[..], &["--json"]].concat())).unwrap();
-    assert_eq!(shown.trim_end(), record["text"], "what is streamed is the whole answer");
+    assert_eq!(shown.trim_end(), record["text"], "the whole answer must be streamed");
     assert!(shown.contains("<answer>"), "{shown}");
     let count = |key: &str| record[key].as_array().unwrap().len();
     assert_eq!(count("completion_ids"), count("logprobs"));
@@ -192,7 +192,7 @@ fn a_question_is_answered_on_the_screen_and_as_numbers() {
 }
 
 #[test]
-fn a_question_about_a_clip_that_is_not_there_is_refused() {
+fn a_question_about_a_missing_clip_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let said =
         run(dir.path(), &["ask", "--policy", "builtin:tiny", "--audio", "a.wav", "--device", "cpu", "what?"]);
@@ -200,7 +200,7 @@ fn a_question_about_a_clip_that_is_not_there_is_refused() {
     assert_eq!(text(&said.stderr), "error: a.wav: no such audio file; correct the path or fetch the clip\n");
 }
 
-/// A copy of a committed model's directory.
+/// Copies a model of the fixtures into `dir`.
 fn model(dir: &Path, family: &str) -> std::path::PathBuf {
     let copy = dir.join("model");
     fs::create_dir(&copy).unwrap();
@@ -211,7 +211,7 @@ fn model(dir: &Path, family: &str) -> std::path::PathBuf {
     copy
 }
 
-/// What is said of a policy in whose directory a file was changed.
+/// Changes a file of a model and returns the error for a scenario with that model, paths relative to its folder.
 fn refused_policy(family: &str, change: impl FnOnce(&Path)) -> String {
     let dir = tempfile::tempdir().unwrap();
     let policy = model(dir.path(), family);
@@ -226,15 +226,15 @@ fn refused_policy(family: &str, change: impl FnOnce(&Path)) -> String {
     error.replace(&format!("{}/", policy.display()), "")
 }
 
-/// Replaces a text in a file.
+/// Replaces a text in a file, which must contain it.
 fn edit(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
-    assert!(text.contains(from), "{} holds {from}", path.display());
+    assert!(text.contains(from), "{} must contain {from}", path.display());
     fs::write(path, text.replace(from, to)).unwrap();
 }
 
 #[test]
-fn bad_checkpoints_are_refused_with_the_file_and_what_to_do() {
+fn a_damaged_checkpoint_is_refused_with_the_file_and_the_remedy() {
     let said = refused_policy("qwen3_untied", |dir| {
         fs::remove_file(dir.join("model-00002-of-00004.safetensors")).unwrap();
     });
@@ -288,7 +288,7 @@ fn bad_checkpoints_are_refused_with_the_file_and_what_to_do() {
     assert!(said.contains("Qwen3 hears nothing"), "{said}");
 }
 
-/// The scenario with a reward in Python that the formula needs; `code` is what is in its file.
+/// Writes `mine.toml`: the smoke scenario with `code` as the Python reward `format`, which its formula uses.
 fn with_plugin(dir: &Path, code: &str) -> String {
     fs::write(dir.join("mine.py"), code).unwrap();
     let format = "format = { kind = \"format\" }";
@@ -305,7 +305,7 @@ fn check_starts_plugins_and_shows_what_they_score() {
     let output = run(dir.path(), &["check", &mine]);
     let (printed, said) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(printed.starts_with("mine.toml: sound; arms "), "{printed}");
+    assert!(printed.starts_with("mine.toml: valid; arms: "), "{printed}");
     assert!(
         printed.contains("mine.toml: reward `format` answered after ")
             && printed.contains("two trial completions score 1.500 and none"),
@@ -327,7 +327,7 @@ fn a_plugin_that_does_not_work_is_refused_before_the_run() {
 }
 
 #[test]
-fn a_run_learns_from_a_function_in_python() {
+fn a_run_trains_with_a_reward_in_python() {
     let dir = tempfile::tempdir().unwrap();
     let mine = with_plugin(
         dir.path(),
@@ -337,16 +337,16 @@ fn a_run_learns_from_a_function_in_python() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let run_dir = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
     assert!(fs::read_to_string(run_dir.join("run.log")).unwrap().contains("hello, log"));
-    // The run directory stands by itself: its scenario says where the file is.
+    // The scenario in the run directory has the file's absolute path, so it can be checked from any folder.
     let resolved = run_dir.join("scenario.toml").display().to_string();
     let output = run(Path::new("/"), &["check", &resolved]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
 #[test]
-fn a_plugin_does_not_outlive_a_sandbox_that_is_killed() {
+fn a_plugin_ends_when_the_sandbox_is_killed() {
     let dir = tempfile::tempdir().unwrap();
-    // Deaf to the end of its input and to every signal that one can be deaf to.
+    // It ignores the end of its input and every signal that can be ignored.
     let code = "
 import os, signal, time
 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGINT): signal.signal(number, signal.SIG_IGN)
@@ -364,27 +364,29 @@ def reward(completions, step, total_steps):
         .spawn()
         .unwrap();
     let pid = dir.path().join("pid");
-    wait_until("the plug-in is asked", || pid.exists());
+    wait_until("the plug-in has been called", || pid.exists());
     sandbox.kill().unwrap();
     sandbox.wait().unwrap();
     let stat = Path::new("/proc").join(fs::read_to_string(&pid).unwrap()).join("stat");
-    // Whoever is process 1 may take its time to bury it.
-    wait_until("it is dead", || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
+    // A zombie counts as ended: process 1 may need some time to reap it.
+    wait_until("the plug-in has ended", || {
+        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    });
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..24_000 {
-        if holds() {
+        if condition() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    panic!("waited in vain until {what}");
+    panic!("timed out waiting until {what}");
 }
 
 const JUDGE: &str = "tests/fixtures/qwen3_untied/model";
 
-/// A real judge, and what makes a scenario ask it.
+/// Starts a real judge server; returns it and the arguments that make a scenario use it.
 fn judged() -> (JudgeServer, Vec<String>) {
     let server = JudgeServer::start(&root().join(JUDGE));
     let url = format!("judge.base_url={}", server.url);
@@ -396,7 +398,7 @@ fn sets(settings: &[&str]) -> Vec<String> {
     settings.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]).collect()
 }
 
-/// Runs arms of the ablation for two steps and returns the run's folder.
+/// Runs arms of the ablation for two steps and returns the run directory.
 fn small_ablation(dir: &Path, arms: &[&str], judge: &[String]) -> PathBuf {
     let ablation = root().join("scenarios/ablation.toml");
     let small = [
@@ -418,7 +420,7 @@ fn lines(file: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn the_ablation_runs_with_a_real_server_as_its_judge_and_with_the_same_model_in_its_own_process() {
+fn the_ablation_records_the_same_with_a_judge_behind_a_server_and_with_the_same_model_run_locally() {
     let (_server, served) = judged();
     let path = format!("judge.path={}", root().join(JUDGE).display());
     let local = sets(&["judge.kind=local", &path, "judge.device=cpu", "judge.cache.disk=false"]);
@@ -439,18 +441,18 @@ fn the_ablation_runs_with_a_real_server_as_its_judge_and_with_the_same_model_in_
                 assert_eq!(line["missing"]["think"], 0, "{arm}");
                 assert_eq!(line["think_quality"].is_number(), line["judge_requests"] != 0, "{arm}");
             }
-            // The same verdicts make the same rewards, and those the same policy.
+            // The same verdicts lead to the same rewards, and those to the same policy.
             let rollouts = file(&here, "rollouts.jsonl");
             assert!(!rollouts.is_empty());
             assert_eq!(rollouts, file(&there, "rollouts.jsonl"), "{arm}");
         }
-        // Arms share verdicts, so tokens are spent by whoever asks first.
+        // Arms share cached verdicts, so only the first arm that needs one uses tokens for it.
         assert!(requests > 0.0 && tokens > 5.0, "{requests} requests, {tokens} tokens");
     }
 }
 
 #[test]
-fn sandbox_judge_measures_a_real_server() {
+fn sandbox_judge_prints_the_results_of_a_real_server() {
     let (_server, judged) = judged();
     let dir = tempfile::tempdir().unwrap();
     let scenario = root().join("scenarios/judge-attacks.toml");
@@ -465,7 +467,7 @@ fn sandbox_judge_measures_a_real_server() {
         "openai judge at http://127.0.0.1:",
         "consistency         agrees ",
         "attacks resisted    ",
-        "verdicts a second",
+        "verdicts per second",
         " reply tokens, ",
     ] {
         assert!(printed.contains(line), "{printed}");

@@ -1,21 +1,20 @@
-//! Whole runs with a judge behind a server: what is kept from run to run, what a failing judge costs, and that judging
-//! overlaps with computing.
+//! Whole runs with a judge behind a server: cached verdicts, failing judges, and how far judging overlaps with the training.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use records::ArmState;
 use ::run::RunError;
+use records::ArmState;
 use rewards::RewardRegistry;
 use serde_json::Value;
 
 use crate::live::Live;
 use crate::runs::{Ran, run};
-use crate::scripted_server::{Act, Asked, ScriptedServer};
+use crate::scripted_server::{Act, Request, ScriptedServer};
 
-/// The built-in policy, which thinks in about half of its completions, under rewards that need a judge.
+/// A scenario whose rewards need a judge, with the built-in policy, which thinks in about half of its completions.
 fn scenario(url: &str, cache: &Path, judge: &str, rest: &str) -> String {
     format!(
         r#"
@@ -68,9 +67,9 @@ name = "a"
     )
 }
 
-/// A verdict that hangs on what is judged, so that rewards differ.
-fn verdict(asked: &Asked) -> String {
-    let prompt = asked.prompt();
+/// A verdict that depends on the length of the judged text, so that rewards differ.
+fn verdict(request: &Request) -> String {
+    let prompt = request.prompt();
     let reasoning = prompt.split("<reasoning-").nth(1).unwrap();
     format!(r#"{{"consistent": {}, "quality": 0.{}}}"#, reasoning.len() % 2, reasoning.len() % 10)
 }
@@ -80,19 +79,19 @@ fn numbers(ran: &Ran, name: &str) -> Vec<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_run_asks_nothing_and_ends_the_same() {
+async fn a_second_run_uses_cached_verdicts_only_and_records_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("verdicts.sqlite");
-    let server = ScriptedServer::start(|_, asked| Act::Say(verdict(asked))).await;
+    let server = ScriptedServer::start(|_, request| Act::Say(verdict(request))).await;
     let scenario = scenario(&server.url, &cache, "", "");
     let first = run(&scenario, RewardRegistry::standard(), None).await;
     assert_eq!(first.only_arm(), &ArmState::Done);
-    let asked = server.asked();
-    assert!(asked > 4, "{asked}");
+    let requests = server.asked();
+    assert!(requests > 4, "{requests}");
     assert!(numbers(&first, "judge_cache_hit_rate")[0] < 1.0);
 
     let second = run(&scenario, RewardRegistry::standard(), None).await;
-    assert_eq!(server.asked(), asked);
+    assert_eq!(server.asked(), requests);
     assert_eq!(numbers(&second, "judge_cache_hit_rate"), [1.0; 4]);
     assert_eq!(first.lines("rollouts.jsonl"), second.lines("rollouts.jsonl"));
     let without_judge = |ran: &Ran| -> Vec<Value> {
@@ -106,10 +105,10 @@ async fn a_second_run_asks_nothing_and_ends_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verdicts_that_could_not_be_had_are_none_in_the_records_and_counted_by_cause() {
+async fn failed_verdicts_are_missing_scores_and_counted_by_cause() {
     let folder = tempfile::tempdir().unwrap();
-    let server = ScriptedServer::start(|number, asked| match number % 4 {
-        0 => Act::Say(verdict(asked)),
+    let server = ScriptedServer::start(|number, request| match number % 4 {
+        0 => Act::Say(verdict(request)),
         1 => Act::Say("I'm sorry, but I can't grade this.".to_owned()),
         2 => Act::Say(r#"{"consistent": 1, "quality": 7}"#.to_owned()),
         _ => Act::Status(404, "", "no such model".to_owned()),
@@ -131,10 +130,10 @@ async fn verdicts_that_could_not_be_had_are_none_in_the_records_and_counted_by_c
         missing += line["missing"]["consistency"].as_u64().unwrap();
     }
     assert!(failed > 0);
-    assert_eq!(failed, missing, "each is a missing score");
+    assert_eq!(failed, missing, "every failed verdict is a missing score");
     let mut rollouts = ran.lines("rollouts.jsonl");
     rollouts.retain(|line| line["phase"] == "train" && line["components"]["think"].is_null());
-    assert_eq!(failed as usize, rollouts.len(), "and none is a score of 0");
+    assert_eq!(failed as usize, rollouts.len(), "a failed verdict is never a score of 0");
     assert!(ran.warnings.iter().any(|warning| warning.contains("the judge gave no verdict on")));
 }
 
@@ -153,14 +152,14 @@ async fn a_judge_that_fails_too_often_ends_the_arm_with_the_reason_and_a_checkpo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_arm_whose_judge_fails_too_often_pauses_and_goes_on_when_it_is_well() {
+async fn an_arm_whose_judge_fails_too_often_pauses_and_can_be_resumed_when_the_judge_works() {
     let folder = tempfile::tempdir().unwrap();
-    let well = Arc::new(AtomicBool::new(false));
+    let works = Arc::new(AtomicBool::new(false));
     let server = ScriptedServer::start({
-        let well = well.clone();
-        move |_, asked| {
-            if well.load(Ordering::SeqCst) {
-                Act::Say(verdict(asked))
+        let works = works.clone();
+        move |_, request| {
+            if works.load(Ordering::SeqCst) {
+                Act::Say(verdict(request))
             } else {
                 Act::Status(503, "", "loading the model".to_owned())
             }
@@ -174,18 +173,18 @@ async fn an_arm_whose_judge_fails_too_often_pauses_and_goes_on_when_it_is_well()
     let view = live.arm.view();
     let ArmState::Paused { reason } = view.state else { panic!("{:?}", view.state) };
     assert!(reason.contains("verdicts are missing in the last 2 steps"), "{reason}");
-    well.store(true, Ordering::SeqCst);
+    works.store(true, Ordering::SeqCst);
     live.arm.resume("test").unwrap();
-    let left = live.end().await;
-    assert_eq!(left.status, ArmState::Done);
-    assert!(left.dir().join("checkpoints/step-000002/model.safetensors").is_file());
+    let finished = live.end().await;
+    assert_eq!(finished.status, ArmState::Done);
+    assert!(finished.dir().join("checkpoints/step-000002/model.safetensors").is_file());
     let failed: Vec<bool> =
-        left.metrics().iter().map(|line| line["judge_failures"]["http_5xx"] != Value::Null).collect();
+        finished.metrics().iter().map(|line| line["judge_failures"]["http_5xx"] != Value::Null).collect();
     assert_eq!(failed, [true, true, false, false]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_judge_that_does_not_answer_is_told_before_the_first_step() {
+async fn a_judge_that_does_not_answer_is_reported_before_the_first_step() {
     let folder = tempfile::tempdir().unwrap();
     // Nothing listens on port 1.
     let scenario = scenario("http://127.0.0.1:1/v1", &folder.path().join("verdicts.sqlite"), "", "");
@@ -196,11 +195,11 @@ async fn a_judge_that_does_not_answer_is_told_before_the_first_step() {
 }
 
 /// `cargo nextest run --workspace --run-ignored only --no-capture -E 'test(judging_overlaps)'`
-#[ignore = "a measurement of four minutes; docs/log.md has its outcome"]
+#[ignore = "a measurement that takes four minutes; docs/log.md has its result"]
 #[tokio::test(flavor = "multi_thread")]
 async fn judging_overlaps_with_computing() {
     const JUDGE: Duration = Duration::from_secs(2);
-    let server = ScriptedServer::start(|_, asked| Act::SayAfter(JUDGE, verdict(asked))).await;
+    let server = ScriptedServer::start(|_, request| Act::SayAfter(JUDGE, verdict(request))).await;
     for (prompts, staleness) in [4, 24, 72, 192].into_iter().flat_map(|prompts| [(prompts, 0), (prompts, 1)])
     {
         let folder = tempfile::tempdir().unwrap();
@@ -214,7 +213,8 @@ async fn judging_overlaps_with_computing() {
         .replace("steps = 4", "steps = 8");
         let ran = run(&text, RewardRegistry::standard(), None).await;
         assert_eq!(ran.only_arm(), &ArmState::Done);
-        // The first step waits for what it needs; the last has nothing ahead of it.
+        // The first steps and the last are left out: the first waits for its own judging, and the last has no next step
+        // to overlap with.
         let middle = |name: &str| {
             let values = numbers(&ran, name);
             let middle = &values[2..values.len() - 1];

@@ -1,4 +1,4 @@
-//! Runs that are changed while they go on: what takes effect when, what is refused, and what is lost, which is nothing.
+//! Changes of a run in progress: when they take effect, what is refused, and that no group is lost.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, mpsc as gate};
 use ::run::replay::{Comparison, Recording};
 use ::run::{ArmHandle, ChangeError, RunArgs, RunHandle, RunOutcome};
 use records::{Applied, ArmId, ArmState, Change, JournalEntry, RunDir};
-use runtime::RunEvent;
 use rewards::{Reward, RewardBatch, RewardError, RewardRegistry};
+use runtime::RunEvent;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::runs::{ByLength, lines, timeless};
 
-/// A GRPO arm of a random policy that writes two tokens, twice for each of two questions.
+/// A GRPO arm with a random policy: two questions per step, two completions each, two tokens long.
 const SCENARIO: &str = r#"
 [run]
 name = "test"
@@ -60,7 +60,7 @@ every = 2
 name = "a"
 "#;
 
-/// The same score for every completion.
+/// A reward that gives every completion the same score.
 #[derive(serde::Serialize, serde::Deserialize, Default)]
 #[serde(default)]
 struct Constant {
@@ -82,7 +82,7 @@ pub(crate) fn registry() -> RewardRegistry {
     registry
 }
 
-/// A run that goes on, with its only arm.
+/// A run in progress and its first arm, `a` with seed 3.
 pub(crate) struct Live {
     run: RunHandle,
     pub(crate) arm: ArmHandle,
@@ -92,8 +92,8 @@ pub(crate) struct Live {
     stop: watch::Sender<bool>,
 }
 
-/// What a run left behind.
-pub(crate) struct Left {
+/// A run that has ended: the final state of arm `a` with seed 3, and its files.
+pub(crate) struct FinishedRun {
     pub(crate) status: ArmState,
     folder: tempfile::TempDir,
 }
@@ -133,7 +133,7 @@ impl Live {
         Live { run, arm, events, ended, folder, stop }
     }
 
-    /// As [`Live::start`], stopped before the first step.
+    /// Starts a run and pauses it before the first step.
     async fn start_paused(scenario: &str, registry: RewardRegistry) -> Live {
         let mut live = Live::start(scenario, registry).await;
         live.arm.pause("test", None).unwrap();
@@ -141,8 +141,8 @@ impl Live {
         live
     }
 
-    /// Waits for an event.
-    async fn hear<T>(&mut self, wanted: impl Fn(&RunEvent) -> Option<T>) -> T {
+    /// Waits for the first event for which `wanted` returns something.
+    async fn wait_for<T>(&mut self, wanted: impl Fn(&RunEvent) -> Option<T>) -> T {
         loop {
             let event = self.events.recv().await.unwrap();
             if let Some(found) = wanted(&event) {
@@ -151,23 +151,23 @@ impl Live {
         }
     }
 
-    /// Waits for a pause; returns the steps taken by then.
+    /// Waits until the arm pauses and returns the number of completed steps.
     pub(crate) async fn paused(&mut self) -> u64 {
-        self.hear(|event| match event {
+        self.wait_for(|event| match event {
             RunEvent::Paused { step, .. } => Some(*step),
             _ => None,
         })
         .await
     }
 
-    /// Waits for the end.
-    pub(crate) async fn end(self) -> Left {
+    /// Waits until the run has ended.
+    pub(crate) async fn end(self) -> FinishedRun {
         let outcome = self.ended.await.unwrap();
-        Left { status: outcome.arms[0].state.clone(), folder: self.folder }
+        FinishedRun { status: outcome.arms[0].state.clone(), folder: self.folder }
     }
 }
 
-impl Left {
+impl FinishedRun {
     pub(crate) fn dir(&self) -> PathBuf {
         self.folder.path().join("run/a/seed-3")
     }
@@ -176,7 +176,7 @@ impl Left {
         lines(&self.dir().join("metrics.jsonl"))
     }
 
-    /// The completions trained on.
+    /// The completions of the training steps.
     fn rollouts(&self) -> Vec<Value> {
         let mut rollouts = lines(&self.dir().join("rollouts.jsonl"));
         rollouts.retain(|rollout| rollout["phase"] == "train");
@@ -187,7 +187,7 @@ impl Left {
         RunDir::new(self.folder.path().join("run")).read_journal().unwrap()
     }
 
-    /// Every group that was sent out ended once.
+    /// Asserts that every dispatched group was either trained on or excluded, and that every completion is recorded.
     fn assert_adds_up(&self, steps: u64) {
         let status: Value =
             serde_json::from_slice(&std::fs::read(self.dir().join("status.json")).unwrap()).unwrap();
@@ -217,10 +217,14 @@ fn number(value: &Value) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_takes_effect_at_a_boundary_and_every_reward_carries_its_version() {
+async fn a_change_takes_effect_at_a_boundary_and_every_rollout_records_its_version() {
     let mut live = Live::start_paused(SCENARIO, registry()).await;
     let first = live.arm.change(weight("noise", 0.5), "test").await.unwrap();
-    assert_eq!(first, Applied { version: 1, step: 1 }, "paused: at once, for the next step");
+    assert_eq!(
+        first,
+        Applied { version: 1, step: 1 },
+        "a paused arm applies a change at once, for the next step"
+    );
     live.arm.step(2, "test").unwrap();
     assert_eq!(live.paused().await, 2);
     let second = live.arm.change(formula("w_noise * noise - 2 * format"), "test").await.unwrap();
@@ -230,10 +234,10 @@ async fn a_change_takes_effect_at_a_boundary_and_every_reward_carries_its_versio
     let conditions = view.conditions.unwrap();
     assert_eq!((conditions.version, conditions.weights["noise"]), (2, 0.5));
     live.arm.resume("test").unwrap();
-    let left = live.end().await;
-    assert_eq!(left.status, ArmState::Done);
-    left.assert_adds_up(6);
-    for rollout in left.rollouts() {
+    let finished = live.end().await;
+    assert_eq!(finished.status, ArmState::Done);
+    finished.assert_adds_up(6);
+    for rollout in finished.rollouts() {
         let [format, noise] = ["format", "noise"].map(|name| number(&rollout["components"][name]));
         let (version, expected) = match rollout["step"].as_u64().unwrap() {
             1 | 2 => (1, format + 0.5 * noise),
@@ -244,8 +248,8 @@ async fn a_change_takes_effect_at_a_boundary_and_every_reward_carries_its_versio
             (Some(version), expected)
         );
     }
-    assert!(left.metrics().iter().all(|line| line["weights"] == serde_json::json!({ "noise": 0.5 })));
-    let journal = left.journal();
+    assert!(finished.metrics().iter().all(|line| line["weights"] == serde_json::json!({ "noise": 0.5 })));
+    let journal = finished.journal();
     let changes: Vec<&JournalEntry> = journal.iter().filter(|entry| entry.change.is_some()).collect();
     assert_eq!(changes[0].from, Some(serde_json::json!({ "weights": { "noise": 1.0 } })));
     assert_eq!(changes[1].from, Some(serde_json::json!({ "formula": "format + w_noise * noise" })));
@@ -255,7 +259,7 @@ async fn a_change_takes_effect_at_a_boundary_and_every_reward_carries_its_versio
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reward_comes_and_goes_with_the_formula_that_needs_it() {
+async fn one_change_can_replace_the_formula_and_the_rewards_it_uses() {
     let mut live = Live::start_paused(SCENARIO, registry()).await;
     let used = live
         .arm
@@ -282,9 +286,9 @@ async fn a_reward_comes_and_goes_with_the_formula_that_needs_it() {
     let names = |live: &Live| live.arm.view().conditions.unwrap().rewards.into_keys().collect::<Vec<_>>();
     assert_eq!(names(&live), ["bonus", "format"]);
     live.arm.stop("test").await.unwrap();
-    let left = live.end().await;
-    assert_eq!(left.status, ArmState::Stopped);
-    for rollout in left.rollouts() {
+    let finished = live.end().await;
+    assert_eq!(finished.status, ArmState::Stopped);
+    for rollout in finished.rollouts() {
         let format = number(&rollout["components"]["format"]);
         assert_eq!(number(&rollout["reward"]), format + 6.0);
         assert!(rollout["components"].get("noise").is_none());
@@ -292,7 +296,7 @@ async fn a_reward_comes_and_goes_with_the_formula_that_needs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_had_is_refused_in_a_line_and_changes_nothing() {
+async fn an_invalid_change_is_refused_in_one_line_and_changes_nothing() {
     struct Panics;
     impl Reward for Panics {
         fn score(&mut self, _: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
@@ -340,23 +344,23 @@ async fn what_can_not_be_had_is_refused_in_a_line_and_changes_nothing() {
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(error.to_string().lines().count(), 1);
         if let ChangeError::Invalid { place: Some(place), .. } = error {
-            assert_eq!(place, 9, "counted from 0");
+            assert_eq!(place, 9, "the place is counted from 0, the column in the message from 1");
         }
     }
-    // Half of a change that is sound is not made either.
+    // The valid half of a partly invalid change is not applied either.
     let half = Change { weights: [("noise".into(), 9.0)].into(), ..reward("format", "kind = \"errs\"") };
     live.arm.change(half, "test").await.unwrap_err();
     live.arm.resume("test").unwrap();
-    live.hear(|event| matches!(event, RunEvent::Resumed { .. }).then_some(())).await;
-    let left = live.end().await;
-    assert_eq!(left.status, ArmState::Done);
-    left.assert_adds_up(6);
-    assert!(left.journal().iter().all(|entry| entry.change.is_none()));
-    assert!(left.metrics().iter().all(|line| line["weights_version"] == 0));
+    live.wait_for(|event| matches!(event, RunEvent::Resumed { .. }).then_some(())).await;
+    let finished = live.end().await;
+    assert_eq!(finished.status, ArmState::Done);
+    finished.assert_adds_up(6);
+    assert!(finished.journal().iter().all(|entry| entry.change.is_none()));
+    assert!(finished.metrics().iter().all(|line| line["weights_version"] == 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_arm_that_waits_for_its_turn_tries_a_reward_out_too() {
+async fn a_reward_is_also_tried_out_for_an_arm_that_has_not_started() {
     let scenario =
         SCENARIO.replace("threads = 1", "threads = 1\nparallel_arms = 1") + "[[arm]]\nname = \"b\"\n";
     let live = Live::start_paused(&scenario, registry()).await;
@@ -372,7 +376,7 @@ async fn an_arm_that_waits_for_its_turn_tries_a_reward_out_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trial_ends_at_its_time_limit() {
+async fn a_reward_that_exceeds_the_trials_time_limit_is_refused() {
     struct Hangs(Arc<Mutex<gate::Receiver<()>>>);
     impl Reward for Hangs {
         fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
@@ -394,8 +398,8 @@ async fn a_trial_ends_at_its_time_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reward_that_is_swapped_over_its_batch_finishes_it() {
-    /// Waits at step 2 until it may go on.
+async fn a_batch_in_progress_is_scored_by_the_reward_it_started_with() {
+    /// A reward that blocks in step 2 until it is released.
     struct Gated {
         reached: Arc<AtomicBool>,
         released: Arc<Mutex<gate::Receiver<()>>>,
@@ -435,14 +439,14 @@ async fn a_reward_that_is_swapped_over_its_batch_finishes_it() {
     while opened.load(Ordering::SeqCst) < 2 {
         tokio::task::yield_now().await;
     }
-    assert!(!swapping.is_finished(), "the step in hand is still made under the old one");
+    assert!(!swapping.is_finished(), "the step in progress still uses the old reward");
     release.send(()).unwrap();
     let applied = swapping.await.unwrap().unwrap();
     assert!(applied.version == 1 && applied.step >= 3, "{applied:?}");
-    let left = live.end().await;
-    assert_eq!(left.status, ArmState::Done);
-    left.assert_adds_up(6);
-    for rollout in left.rollouts() {
+    let finished = live.end().await;
+    assert_eq!(finished.status, ArmState::Done);
+    finished.assert_adds_up(6);
+    for rollout in finished.rollouts() {
         let swapped = rollout["step"].as_u64().unwrap() >= applied.step;
         let expected = if swapped { (1, 7.0) } else { (0, -1.0) };
         let found = (rollout["weights_version"].as_u64().unwrap(), number(&rollout["components"]["noise"]));
@@ -451,18 +455,18 @@ async fn a_reward_that_is_swapped_over_its_batch_finishes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_swaps_and_a_thousand_weights_lose_no_group_and_mix_no_version() {
+async fn two_thousand_concurrent_changes_lose_no_group_and_never_mix_versions() {
     const TASKS: usize = 8;
     const EACH: usize = 125;
     let scenario = SCENARIO.replace("steps = 6", "steps = 1000000");
     let mut live = Live::start(&scenario.replace("by-length", "constant"), registry()).await;
-    live.hear(|event| matches!(event, RunEvent::StepDone { .. }).then_some(())).await;
+    live.wait_for(|event| matches!(event, RunEvent::StepDone { .. }).then_some(())).await;
     let mut tasks = Vec::new();
     for task in 0..2 * TASKS {
         let arm = live.arm.clone();
         tasks.push(tokio::spawn(async move {
             for number in 0..EACH {
-                // Every value is given once.
+                // Every value is used only once, so it identifies the change.
                 let value = 1.0 + (task * EACH + number) as f64;
                 let change = if task < TASKS {
                     reward("noise", &format!("kind = \"constant\"\nvalue = {value:?}"))
@@ -479,13 +483,13 @@ async fn a_thousand_swaps_and_a_thousand_weights_lose_no_group_and_mix_no_versio
     let generation = live.arm.view().conditions.unwrap().rewards["noise"].generation;
     assert_eq!(generation, 1 + (TASKS * EACH) as u64);
     live.arm.stop("test").await.unwrap();
-    let left = live.end().await;
-    assert_eq!(left.status, ArmState::Stopped);
+    let finished = live.end().await;
+    assert_eq!(finished.status, ArmState::Stopped);
 
-    // What each version says, by the journal: the score and the weight.
+    // By version, according to the journal: the reward's score and its weight.
     let mut versions = vec![(0.0, 1.0)];
     let mut steps = vec![1];
-    let mut journal: Vec<JournalEntry> = left.journal();
+    let mut journal: Vec<JournalEntry> = finished.journal();
     journal.retain(|entry| entry.change.is_some());
     assert_eq!(journal.len(), 2 * TASKS * EACH);
     for (place, entry) in journal.iter().enumerate() {
@@ -499,22 +503,22 @@ async fn a_thousand_swaps_and_a_thousand_weights_lose_no_group_and_mix_no_versio
         });
         steps.push(entry.step);
     }
-    let taken = left.metrics().len() as u64;
-    left.assert_adds_up(taken);
-    assert!(taken >= EACH as u64, "each task waited for a boundary every time");
-    for rollout in left.rollouts() {
+    let taken = finished.metrics().len() as u64;
+    finished.assert_adds_up(taken);
+    assert!(taken >= EACH as u64, "each task waits for a boundary with every change");
+    for rollout in finished.rollouts() {
         let version = rollout["weights_version"].as_u64().unwrap() as usize;
         let (score, weight) = versions[version];
         assert_eq!(number(&rollout["components"]["noise"]), score);
         assert_eq!(number(&rollout["reward"]), number(&rollout["components"]["format"]) + weight * score);
-        // The last version whose first step was not later.
+        // A step uses the newest version that was in force when it started.
         let step = rollout["step"].as_u64().unwrap();
         assert_eq!(version, steps.partition_point(|first| *first <= step) - 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reward_that_fails_too_often_pauses_its_arm_and_a_swap_lets_it_go_on() {
+async fn a_reward_that_fails_too_often_pauses_its_arm_until_it_is_swapped() {
     struct Panics;
     impl Reward for Panics {
         fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
@@ -528,24 +532,23 @@ async fn a_reward_that_fails_too_often_pauses_its_arm_and_a_swap_lets_it_go_on()
     let view = live.arm.view();
     let ArmState::Paused { reason } = view.state else { panic!("{:?}", view.state) };
     assert!(
-        reason.contains("`reward/noise` failed more than 5 times")
-            && reason.contains("always at step 3"),
+        reason.contains("`reward/noise` failed more than 5 times") && reason.contains("always at step 3"),
         "{reason}"
     );
-    // As it is, it only fails again.
+    // Resumed without a change, it fails again.
     live.arm.resume("test").unwrap();
     assert_eq!(live.paused().await, 2);
     assert_eq!(live.arm.change(reward("noise", "kind = \"by-length\""), "test").await.unwrap().step, 3);
     live.arm.resume("test").unwrap();
-    let left = live.end().await;
-    assert_eq!(left.status, ArmState::Done);
-    left.assert_adds_up(6);
-    let by: Vec<String> = left.journal().into_iter().map(|entry| entry.by).collect();
+    let finished = live.end().await;
+    assert_eq!(finished.status, ArmState::Done);
+    finished.assert_adds_up(6);
+    let by: Vec<String> = finished.journal().into_iter().map(|entry| entry.by).collect();
     assert_eq!(by, ["engine", "test", "engine", "test", "test"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_arm_that_nobody_helps_ends_with_the_reason() {
+async fn a_failed_arm_that_nobody_resumes_ends_with_the_reason_and_a_checkpoint() {
     struct Panics;
     impl Reward for Panics {
         fn score(&mut self, _: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
@@ -557,14 +560,14 @@ async fn an_arm_that_nobody_helps_ends_with_the_reason() {
     let scenario = SCENARIO
         .replace("by-length", "panics")
         .replace("[supervision]", "[supervision]\nhelp_timeout_seconds = 0.01\nrestarts = 0");
-    let left = Live::start(&scenario, registry).await.end().await;
-    let ArmState::Failed { reason } = &left.status else { panic!("{:?}", left.status) };
+    let finished = Live::start(&scenario, registry).await.end().await;
+    let ArmState::Failed { reason } = &finished.status else { panic!("{:?}", finished.status) };
     assert!(
         reason.contains("`reward/noise` failed more than 0 times")
             && reason.contains("; nobody resumed it within 0.01 s (supervision.help_timeout_seconds)"),
         "{reason}"
     );
-    assert!(left.dir().join("checkpoints/step-000000/model.safetensors").is_file());
+    assert!(finished.dir().join("checkpoints/step-000000/model.safetensors").is_file());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -590,32 +593,32 @@ async fn too_many_missing_scores_pause_the_arm() {
     );
     live.arm.change(reward("noise", "kind = \"by-length\""), "test").await.unwrap();
     live.arm.resume("test").unwrap();
-    let left = live.end().await;
-    assert_eq!(left.status, ArmState::Done);
-    left.assert_adds_up(12);
+    let finished = live.end().await;
+    assert_eq!(finished.status, ArmState::Done);
+    finished.assert_adds_up(12);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_arm_stops_by_itself_and_ended_ones_take_no_orders() {
+async fn an_arm_can_be_stopped_alone_and_an_ended_arm_refuses_commands() {
     let mut live = Live::start_paused(SCENARIO, registry()).await;
     let folder = live.arm.checkpoint("test").await.unwrap();
     assert!(folder.ends_with("checkpoints/step-000000") && folder.join("model.safetensors").is_file());
     live.arm.stop("test").await.unwrap();
-    live.hear(|event| matches!(event, RunEvent::ArmEnded { .. }).then_some(())).await;
+    live.wait_for(|event| matches!(event, RunEvent::ArmEnded { .. }).then_some(())).await;
     let ended = "arm `a` (seed 3) has ended";
     assert!(live.arm.change(weight("noise", 2.0), "test").await.unwrap_err().to_string().contains(ended));
     assert!(live.arm.pause("test", None).unwrap_err().to_string().contains(ended));
     assert!(live.arm.checkpoint("test").await.unwrap_err().to_string().contains(ended));
     assert_eq!(live.arm.view().state, ArmState::Stopped);
     let (run, stop) = (live.run.clone(), live.stop.clone());
-    let left = live.end().await;
-    assert_eq!((left.status.clone(), *stop.borrow()), (ArmState::Stopped, false));
+    let finished = live.end().await;
+    assert_eq!((finished.status.clone(), *stop.borrow()), (ArmState::Stopped, false));
     assert!(run.has_ended());
-    assert_eq!(run.journal().len(), left.journal().len());
+    assert_eq!(run.journal().len(), finished.journal().len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_arm_that_waits_for_its_turn_begins_under_what_it_was_changed_to() {
+async fn an_arm_that_is_changed_before_it_starts_uses_the_change_from_step_1() {
     let scenario = SCENARIO.replace("seeds = [3]", "seeds = [3, 4]\nparallel_arms = 1");
     let live = Live::start_paused(&scenario, registry()).await;
     let waiting = live.run.arm(&ArmId::new("a", 4)).unwrap();
@@ -638,7 +641,7 @@ async fn an_arm_that_waits_for_its_turn_begins_under_what_it_was_changed_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_run_resumes_under_what_was_in_force() {
+async fn a_resumed_run_continues_under_the_changed_conditions() {
     let change_at_two = async |live: &mut Live| {
         live.arm.step(2, "test").unwrap();
         live.paused().await;
@@ -655,23 +658,24 @@ async fn a_changed_run_resumes_under_what_was_in_force() {
 
     let mut live = Live::start_paused(SCENARIO, registry()).await;
     change_at_two(&mut live).await;
-    // The checkpoint of the stop is older than the last change, which only the journal has.
+    // The last change is newer than any checkpoint, so only the journal has it.
     live.stop.send_replace(true);
     let stopped = live.end().await;
     assert_eq!((stopped.status.clone(), stopped.metrics().len()), (ArmState::Stopped, 3));
-    let changes = |left: &Left| left.journal().iter().filter(|entry| entry.change.is_some()).count();
+    let changes =
+        |finished: &FinishedRun| finished.journal().iter().filter(|entry| entry.change.is_some()).count();
     let before = changes(&stopped);
     let live = Live::start_in(stopped.folder, SCENARIO, registry(), |args| args.resume = true).await;
     let resumed = live.end().await;
     assert_eq!(resumed.status, ArmState::Done);
-    assert_eq!(changes(&resumed), before, "nothing is changed twice");
+    assert_eq!(changes(&resumed), before, "resuming applies no change a second time");
     assert_eq!(timeless(&resumed.dir().join("metrics.jsonl")), timeless(&whole.dir().join("metrics.jsonl")));
     assert_eq!(resumed.rollouts(), whole.rollouts());
     assert_eq!(resumed.metrics().last().unwrap()["weights_version"], 3);
 }
 
-/// A run with twenty changes of every kind, one after each of its first steps.
-async fn changed_twenty_times() -> Left {
+/// A run with twenty changes of every kind, one after each of its first twenty steps.
+async fn changed_twenty_times() -> FinishedRun {
     let scenario = SCENARIO
         .replace("steps = 6", "steps = 24")
         .replace("every = 2", "every = 0")
@@ -680,7 +684,7 @@ async fn changed_twenty_times() -> Left {
     for number in 0..20_u32 {
         live.arm.step(1, "test").unwrap();
         live.paused().await;
-        // Numbers that are hard to write down.
+        // Most of these values have no short decimal form, so writing and reading must round-trip exactly.
         let value = 1.0 / f64::from(3 + number);
         let change = match number % 5 {
             0 => reward("noise", &format!("kind = \"constant\"\nvalue = {value:?}")),
@@ -704,9 +708,9 @@ async fn changed_twenty_times() -> Left {
     live.end().await
 }
 
-/// Repeats a run.
-async fn replay(left: &Left) -> (Left, Vec<Comparison>) {
-    let recorded = RunDir::new(left.folder.path().join("run"));
+/// Replays a run; returns the new run, and the comparison of both by arm.
+async fn replay(finished: &FinishedRun) -> (FinishedRun, Vec<Comparison>) {
+    let recorded = RunDir::new(finished.folder.path().join("run"));
     let mut experiment = scenarios::load(&recorded.scenario(), &[], &[], None).unwrap();
     let recording = Recording::open(&recorded, &mut experiment).unwrap();
     let live = Live::start_in(tempfile::tempdir().unwrap(), SCENARIO, registry(), |args| {
@@ -721,29 +725,29 @@ async fn replay(left: &Left) -> (Left, Vec<Comparison>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_replay_of_a_run_with_twenty_changes_is_the_same_bit_for_bit() {
-    let left = changed_twenty_times().await;
-    assert_eq!(left.status, ArmState::Done);
-    let (again, compared) = replay(&left).await;
+async fn the_replay_of_a_run_with_twenty_changes_is_bit_identical() {
+    let finished = changed_twenty_times().await;
+    assert_eq!(finished.status, ArmState::Done);
+    let (again, compared) = replay(&finished).await;
     assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 24 steps; changes made again: 20");
-    assert_eq!(again.rollouts(), left.rollouts());
-    let versions = |left: &Left| {
-        let changes = left.journal().into_iter().filter(|entry| entry.change.is_some());
+    assert_eq!(again.rollouts(), finished.rollouts());
+    let versions = |finished: &FinishedRun| {
+        let changes = finished.journal().into_iter().filter(|entry| entry.change.is_some());
         changes.map(|entry| (entry.version, entry.step, entry.change, entry.from)).collect::<Vec<_>>()
     };
-    assert_eq!(versions(&again), versions(&left));
+    assert_eq!(versions(&again), versions(&finished));
     assert_eq!(versions(&again).len(), 20);
 
-    // A journal that says something else does not make the same run.
-    let journal = left.folder.path().join("run/control.jsonl");
+    // A replay with another value in the journal differs, and the comparison finds where.
+    let journal = finished.folder.path().join("run/control.jsonl");
     let text = std::fs::read_to_string(&journal).unwrap();
     std::fs::write(&journal, text.replacen("\"value\":0.3333333333333333", "\"value\":0.25", 1)).unwrap();
-    let difference = replay(&left).await.1[0].difference.clone().unwrap();
+    let difference = replay(&finished).await.1[0].difference.clone().unwrap();
     assert_eq!((difference.step, difference.field.as_deref()), (2, Some("reward")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_run_is_repeated_as_far_as_it_came() {
+async fn the_replay_of_a_stopped_run_ends_at_the_same_step() {
     let mut live = Live::start_paused(SCENARIO, registry()).await;
     live.arm.step(3, "test").unwrap();
     live.paused().await;
@@ -751,52 +755,53 @@ async fn a_stopped_run_is_repeated_as_far_as_it_came() {
     live.arm.step(1, "test").unwrap();
     live.paused().await;
     live.stop.send_replace(true);
-    let left = live.end().await;
-    let (again, compared) = replay(&left).await;
+    let finished = live.end().await;
+    let (again, compared) = replay(&finished).await;
     assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 4 steps; changes made again: 1");
     assert_eq!((again.status.clone(), again.metrics().len()), (ArmState::Stopped, 4));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scheduled_weight_follows_its_course_until_it_is_changed_by_hand() {
+async fn a_weight_follows_its_schedule_until_a_change_replaces_it() {
     let scenario = SCENARIO.replace("noise = 1.0", "noise = { schedule = [[0, 0.0], [4, 2.0]] }");
     let mut live = Live::start_paused(&scenario, registry()).await;
     live.arm.step(3, "test").unwrap();
     live.paused().await;
     let view = live.arm.view().conditions.unwrap();
-    assert_eq!((view.weights["noise"], view.schedules.len()), (2.0, 1), "of the next step");
+    assert_eq!((view.weights["noise"], view.schedules.len()), (2.0, 1), "the weight of the next step");
     live.arm.change(weight("noise", 0.25), "test").await.unwrap();
     assert!(live.arm.view().conditions.unwrap().schedules.is_empty());
     live.arm.resume("test").unwrap();
-    let left = live.end().await;
-    let weights: Vec<f64> = left.metrics().iter().map(|line| number(&line["weights"]["noise"])).collect();
+    let finished = live.end().await;
+    let weights: Vec<f64> = finished.metrics().iter().map(|line| number(&line["weights"]["noise"])).collect();
     assert_eq!(weights, [0.5, 1.0, 1.5, 0.25, 0.25, 0.25]);
-    for rollout in left.rollouts() {
+    for rollout in finished.rollouts() {
         let step = rollout["step"].as_u64().unwrap() as usize;
         let [format, noise] = ["format", "noise"].map(|name| number(&rollout["components"][name]));
         assert_eq!(number(&rollout["reward"]), format + weights[step - 1] * noise);
         assert_eq!(rollout["weights_version"], u64::from(step > 3));
     }
-    let from = left.journal().into_iter().find_map(|entry| entry.from).unwrap();
+    let from = finished.journal().into_iter().find_map(|entry| entry.from).unwrap();
     assert_eq!(from["weights"]["noise"]["schedule"], serde_json::json!([[0, 0.0], [4, 2.0]]));
 }
 
-/// Prints how long steps are held up at their boundary: `cargo nextest run longest_delay --run-ignored only
-/// --no-capture`.
+/// Prints how long changes delay steps at their boundary:
+/// `cargo nextest run longest_delay --run-ignored only --no-capture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, for docs/log.md"]
 async fn longest_delay_of_a_step_by_a_swap() {
     let mut live = Live::start(&SCENARIO.replace("steps = 6", "steps = 1000000"), registry()).await;
-    live.hear(|event| matches!(event, RunEvent::StepDone { .. }).then_some(())).await;
+    live.wait_for(|event| matches!(event, RunEvent::StepDone { .. }).then_some(())).await;
     for number in 0..1000 {
         let change = reward("noise", &format!("kind = \"constant\"\nvalue = {number}.5"));
         live.arm.change(change, "test").await.unwrap();
     }
     live.arm.stop("test").await.unwrap();
-    let left = live.end().await;
-    let swapped: std::collections::BTreeSet<u64> = left.journal().iter().map(|entry| entry.step).collect();
+    let finished = live.end().await;
+    let swapped: std::collections::BTreeSet<u64> =
+        finished.journal().iter().map(|entry| entry.step).collect();
     for (what, with) in [("a swap", true), ("none", false)] {
-        let mut delays: Vec<f64> = left
+        let mut delays: Vec<f64> = finished
             .metrics()
             .iter()
             .filter(|line| swapped.contains(&line["step"].as_u64().unwrap()) == with)

@@ -13,10 +13,10 @@ use rewards::RewardRegistry;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 
-/// How far floating-point metrics of another machine may be from the recorded ones.
+/// Largest relative difference between recorded metrics and those of this machine, whose floating-point sums may differ.
 const TOLERANCE: f64 = 1e-3;
 
-/// A copy of the fixture, so that it stays as it is.
+/// A copy of the fixture, because resuming and reporting change the run directory.
 fn copy() -> (tempfile::TempDir, RunDir) {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("run");
@@ -63,7 +63,7 @@ fn text(path: PathBuf) -> String {
 }
 
 #[test]
-fn an_old_run_is_reported() {
+fn an_old_run_can_be_reported() {
     let (_folder, run_dir) = copy();
     let summary = report::write_report(&run_dir).unwrap();
     let arms: Vec<(&str, &str, u64)> = summary
@@ -73,13 +73,17 @@ fn an_old_run_is_reported() {
         .collect();
     assert_eq!(arms, [("base", "done", 0), ("sft", "done", 2), ("grpo", "stopped", 4)]);
     assert!(summary.arms.iter().all(|arm| arm.evals["builtin:soundscapes"].overall.counts.n == 4));
-    assert!(summary.notes.iter().any(|note| note.contains("changed while it ran (2×")), "{:?}", summary.notes);
+    assert!(
+        summary.notes.iter().any(|note| note.contains("changed while it ran (2×")),
+        "{:?}",
+        summary.notes
+    );
     let json: Value = serde_json::from_str(&text(run_dir.summary_json())).unwrap();
     assert_eq!(json["format_version"], FORMAT_VERSION);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_run_is_resumed_and_its_rows_stay() {
+async fn an_old_run_can_be_resumed_and_keeps_its_rows() {
     let (_folder, run_dir) = copy();
     let before = text(run_dir.arm(&grpo()).metrics());
     let outcome = run(RunArgs { resume: true, ..args(&run_dir, run_dir.clone()) }).await;
@@ -92,11 +96,14 @@ async fn an_old_run_is_resumed_and_its_rows_stay() {
     let new = Some(FORMAT_VERSION);
     let expected = [(1, None), (2, None), (3, None), (4, None), (5, new), (6, new)];
     assert_eq!(steps, expected.map(|(step, version)| (Some(step), version)));
-    assert!(rows.iter().skip(2).all(|row| of(row, "weights_version") == Some(2)), "the changes stay in force");
+    assert!(
+        rows.iter().skip(2).all(|row| of(row, "weights_version") == Some(2)),
+        "the changes are still in force"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_run_is_replayed_with_its_changes() {
+async fn the_replay_of_an_old_run_repeats_its_changes_and_metrics() {
     let (folder, recorded) = copy();
     let again = RunDir::new(folder.path().join("again"));
     std::fs::create_dir_all(again.path()).unwrap();
@@ -136,14 +143,20 @@ fn assert_near(name: &str, then: &Value, now: &Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_of_a_newer_format_is_refused_and_left_as_it_is() {
+async fn a_run_of_a_newer_format_is_refused_and_not_modified() {
     let newer = |path: &Path| {
         let text = std::fs::read_to_string(path).unwrap();
         std::fs::write(path, text.replacen('{', "{\"format_version\":2,", 1)).unwrap();
     };
     let (_folder, scratch) = copy();
     let arm = scratch.arm(&grpo());
-    let files = [arm.status(), arm.metrics(), arm.rollouts(), arm.evaluations(), arm.checkpoint(4).join("state.json")];
+    let files = [
+        arm.status(),
+        arm.metrics(),
+        arm.rollouts(),
+        arm.evaluations(),
+        arm.checkpoint(4).join("state.json"),
+    ];
     for file in files.into_iter().chain([scratch.journal()]) {
         let (_folder, run_dir) = copy();
         let file = run_dir.path().join(file.strip_prefix(scratch.path()).unwrap());

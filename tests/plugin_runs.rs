@@ -1,4 +1,4 @@
-//! What a misbehaving plug-in costs a whole run: the scores that it did not give, and nothing else.
+//! Whole runs with misbehaving plug-ins: a run loses only the scores that the plug-in did not give.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::runs::{Ran, SCENARIO, counts, registry, run_in};
 
-/// Runs the scenario of `runs.rs` with a plug-in in Python for its second reward: `on_score` has the message `m`, the usual
-/// answer `scores`, and `say`.
+/// Runs the scenario of `runs.rs` with a plug-in process as its second reward. `on_score` is the Python code that answers a
+/// request `m`; it can use `step`, the correct answer `scores`, and `say(message)`.
 async fn run(on_score: &str, change: impl Fn(String) -> String) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let program = format!(
@@ -35,7 +35,7 @@ for line in iter(sys.stdin.readline, ""):
     run_in(folder, &change(scenario), registry(), None, false, |_, _| {}).await
 }
 
-/// How many children there were; none is left, not even as a zombie.
+/// The number of child processes that were started. Asserts that none is left, not even as a zombie.
 fn children(folder: &Path) -> usize {
     let pids = std::fs::read_to_string(folder.join("pids")).unwrap();
     for pid in pids.lines() {
@@ -45,8 +45,8 @@ fn children(folder: &Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_misbehaves_in_turn_costs_its_scores_and_the_run_goes_on() {
-    let in_turn = "\
+async fn every_way_of_misbehaving_loses_only_the_scores_of_its_step() {
+    let misbehaves = "\
 if step == 2 and len(open('pids').readlines()) == 1: os._exit(3)
 elif step == 3: continue
 elif step == 4: scores['scores'][0] = None
@@ -54,7 +54,7 @@ elif step == 5: scores['scores'][1] = float('nan')
 elif step == 6: scores = '{oops'
 print('a word')
 say(scores)";
-    let ran = run(in_turn, |scenario| scenario).await;
+    let ran = run(misbehaves, |scenario| scenario).await;
     assert_eq!(ran.only_arm(), &ArmState::Done);
     let causes: Vec<Value> =
         ran.lines("metrics.jsonl").iter().map(|line| line["missing_causes"].clone()).collect();
@@ -63,11 +63,15 @@ say(scores)";
         causes,
         [json!({}), json!({}), of("timed_out", 6), of("null", 1), of("not_a_number", 1), of("bad_answer", 6)]
     );
-    // Both groups of the steps without any score.
+    // Excluded: both groups of the two steps without any score.
     assert_eq!(counts(&ran.status()["groups"]), (12, 8, [("too_few_scored".to_owned(), 4)].into()));
     let said = |part: &str| ran.warnings.iter().any(|warning| warning.contains(part));
     assert!(said("gave no scores within 3 s") && said("sent `{oops`"), "{:?}", ran.warnings);
-    assert_eq!(children(ran.folder.path()), 3, "one that died, one that was killed, one that saw the end");
+    assert_eq!(
+        children(ran.folder.path()),
+        3,
+        "one that exited, one that was killed after its timeout, and one that served until the end"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +89,7 @@ async fn a_plugin_that_never_scores_ends_the_arm_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_the_formula_does_not_name_may_fail() {
+async fn an_arm_continues_if_a_plugin_that_its_formula_does_not_use_fails() {
     let fails = "say({'type': 'error', 'id': m['id'], 'message': 'no model'})";
     let ran = run(fails, |scenario| {
         scenario.replace("steps = 6", "steps = 12").replace("\"format + noise\"", "\"format\"")
@@ -93,7 +97,7 @@ async fn a_plugin_that_the_formula_does_not_name_may_fail() {
     .await;
     assert_eq!(ran.only_arm(), &ArmState::Done);
     assert_eq!(ran.lines("metrics.jsonl")[11]["missing"]["noise"], 6);
-    // Told once, and when it has been so ten times.
+    // The failure is reported the first time and the tenth.
     assert_eq!(
         ran.warnings,
         [
@@ -104,7 +108,7 @@ async fn a_plugin_that_the_formula_does_not_name_may_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_does_not_wait_for_a_plugin_that_is_slow() {
+async fn a_stop_does_not_wait_for_a_slow_plugin() {
     let folder = tempfile::tempdir().unwrap();
     let child = "
 import os, sys, time

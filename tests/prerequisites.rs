@@ -1,5 +1,5 @@
-//! `make run` and `make test` on machines that lack something. One line names it and the command that installs it, and
-//! nothing is built.
+//! `make run` and `make test` on machines where a program is missing: one line names the program and the command that
+//! installs it, and the build does not start.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 type Program = (&'static str, &'static str);
 
-/// Answers as cargo would without cargo-nextest and without a browser; prints every other command.
+/// A cargo without cargo-nextest, on a machine without a browser. It prints the commands that it is asked to run.
 const CARGO: Program = (
     "cargo",
     concat!(
@@ -27,16 +27,16 @@ const CC: Program = ("cc", "exit 0");
 const CXX: Program = ("c++", "exit 0");
 const PYTHON_WITH_PIP: Program = ("python3", "exit 0");
 const PYTHON_WITHOUT_PIP: Program = ("python3", "exit 1");
-/// Settings of somebody who has libtorch and llama.cpp's server already, so that nothing is downloaded.
+/// Settings that name an existing libtorch and llama.cpp server, so that nothing is downloaded.
 const HAS_BOTH: [(&str, &str); 2] = [("LIBTORCH", "/opt/libtorch"), ("JUDGE_SERVER_PYTHON", "/opt/python3")];
 
 struct Made {
-    /// What the user sees, without make's own last line.
+    /// Lines of output, without make's own error line.
     output: Vec<String>,
     success: bool,
 }
 
-/// Runs `make TARGET` on a machine that has only these programs, each a shell script, and an empty home.
+/// Runs `make TARGET` with only these programs on the `PATH`, each a shell script, and an empty home folder.
 fn make(target: &str, programs: &[Program], settings: &[(&str, &str)]) -> Made {
     let machine = tempfile::tempdir().unwrap();
     let bin = machine.path().join("bin");
@@ -81,7 +81,7 @@ const INSTALL_RUST: &str = concat!(
 );
 
 #[test]
-fn a_missing_compiler_is_named_with_its_package() {
+fn a_missing_compiler_is_reported_with_its_package() {
     let line = "make run: missing: a C++ compiler; on Debian: apt-get install g++";
     assert_stops("run", &[CARGO, PYTHON_WITH_PIP], &[], &[line]);
     assert_stops("run", &[CARGO, PYTHON_WITH_PIP, CC], &[], &[line]);
@@ -89,7 +89,7 @@ fn a_missing_compiler_is_named_with_its_package() {
 }
 
 #[test]
-fn missing_python_and_pip_are_named_where_something_has_to_be_downloaded() {
+fn missing_python_and_pip_are_reported_only_if_they_are_needed() {
     for target in ["run", "test"] {
         let line =
             format!("make {target}: missing: python3 with pip; on Debian: apt-get install python3-pip");
@@ -104,14 +104,14 @@ fn missing_python_and_pip_are_named_where_something_has_to_be_downloaded() {
 }
 
 #[test]
-fn everything_that_apt_installs_is_one_command() {
+fn one_apt_command_installs_everything_that_is_missing() {
     let line =
         "make test: missing: a C++ compiler and python3 with pip; on Debian: apt-get install g++ python3-pip";
     assert_stops("test", &[CARGO], &[], &[line]);
 }
 
 #[test]
-fn a_missing_old_or_unlisted_cargo_is_named_with_what_to_do() {
+fn a_cargo_that_is_missing_too_old_or_not_on_the_path_is_reported_with_the_remedy() {
     let missing = format!("make run: cargo is missing; {INSTALL_RUST}");
     assert_stops("run", &[CC, CXX, PYTHON_WITH_PIP], &[], &[&missing]);
     let compiler = "make run: missing: a C++ compiler; on Debian: apt-get install g++";
@@ -127,7 +127,7 @@ fn a_missing_old_or_unlisted_cargo_is_named_with_what_to_do() {
 }
 
 #[test]
-fn with_everything_there_the_tests_run_and_skipped_ones_are_counted_last() {
+fn if_nothing_is_missing_the_tests_run_and_the_last_line_counts_skipped_ones() {
     let made = make("test", &[CARGO, CC, CXX, PYTHON_WITH_PIP], &HAS_BOTH);
     assert!(made.success, "{:?}", made.output);
     let ran: Vec<&String> = made.output.iter().filter(|line| line.starts_with("ran ")).collect();

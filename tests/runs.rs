@@ -1,4 +1,4 @@
-//! Whole runs of a tiny random policy: what is recorded, what failures cost, what a seed fixes.
+//! Whole runs of a tiny random policy: what they record, how they handle failures, and that a seed determines them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use workers::{AudioSource, ClipError};
 
-/// A GRPO arm of a random policy with groups of 3, two prompts a step, and a world of a few clips.
+/// A GRPO arm with a random policy: groups of 3, two prompts per step, and a data set of a few clips.
 pub(crate) const SCENARIO: &str = r#"
 [run]
 name = "test"
@@ -53,7 +53,7 @@ every = 2
 name = "a"
 "#;
 
-/// Scores by length, so that the rewards of a group differ.
+/// A reward that scores by length, so that the rewards of a group differ.
 pub(crate) struct ByLength;
 
 impl Reward for ByLength {
@@ -68,6 +68,7 @@ pub(crate) fn registry() -> RewardRegistry {
     registry
 }
 
+/// A run that has ended, with its warnings and its files.
 pub(crate) struct Ran {
     pub(crate) outcome: Result<RunOutcome, RunError>,
     pub(crate) warnings: Vec<String>,
@@ -96,13 +97,13 @@ impl Ran {
     }
 }
 
-/// The lines of a file.
+/// The rows of a JSON Lines file.
 pub(crate) fn lines(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The lines of a file without what the clock made.
+/// The rows of a JSON Lines file without wall-clock times, which differ between runs.
 pub(crate) fn timeless(file: &Path) -> Vec<Value> {
     let mut lines = lines(file);
     for line in &mut lines {
@@ -113,7 +114,7 @@ pub(crate) fn timeless(file: &Path) -> Vec<Value> {
     lines
 }
 
-/// Starts a run and lets `watch` see every event; it may stop the run.
+/// Runs a scenario to its end. `on_event` sees every event and can stop the run.
 pub(crate) async fn run_in(
     folder: tempfile::TempDir,
     scenario: &str,
@@ -128,14 +129,14 @@ pub(crate) async fn run_in(
     let run_dir = folder.path().join("run");
     std::fs::create_dir_all(&run_dir).unwrap();
     let run_dir = RunDir::new(run_dir);
-    let (events, mut heard) = mpsc::unbounded_channel();
+    let (events, mut received) = mpsc::unbounded_channel();
     let (stop, stopping) = watch::channel(false);
     let registry = Arc::new(registry);
     let args =
         RunArgs { experiment, run_dir, registry, resume, audio_source, controlled: false, replay: None };
     let running = tokio::spawn(::run::run(args, events, stopping));
     let mut warnings = Vec::new();
-    while let Some(event) = heard.recv().await {
+    while let Some(event) = received.recv().await {
         on_event(&event, &stop);
         if let RunEvent::Warning { message, .. } = event {
             warnings.push(message);
@@ -160,7 +161,7 @@ fn decode(path: &Path) -> Result<model::audio::LogMel, ClipError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_runs_with_one_seed_record_the_same_but_for_the_clock() {
+async fn two_runs_with_the_same_seed_differ_only_in_wall_clock_times() {
     let (first, second) = (run(SCENARIO, registry(), None).await, run(SCENARIO, registry(), None).await);
     assert_eq!(first.only_arm(), &ArmState::Done);
     assert_eq!(first.lines("metrics.jsonl").len(), 6);
@@ -172,7 +173,7 @@ async fn two_runs_with_one_seed_record_the_same_but_for_the_clock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panicking_reward_and_a_panicking_decoder_cost_no_group() {
+async fn a_panic_of_a_reward_and_one_of_a_decoder_exclude_no_group() {
     /// Panics the first time it sees step 5.
     struct PanicsOnce(Arc<AtomicUsize>);
     impl Reward for PanicsOnce {
@@ -193,7 +194,7 @@ async fn a_panicking_reward_and_a_panicking_decoder_cost_no_group() {
     let source: AudioSource = Arc::new({
         let decodings = decodings.clone();
         move |path| {
-            // The first decodings are those that look whether there is any readable clip.
+            // The first calls check whether any clip can be read at all.
             if decodings.fetch_add(1, Ordering::SeqCst) == 4 {
                 panic!("on purpose, once");
             }
@@ -208,7 +209,7 @@ async fn a_panicking_reward_and_a_panicking_decoder_cost_no_group() {
         ran.warnings.iter().any(|warning| warning.contains("`reward/noise` failed and is started again"))
     );
     assert_eq!(counts(&ran.status()["groups"]), (12, 12, BTreeMap::new()));
-    // Nothing of it shows in what was learned.
+    // The training is the same as without the panics.
     assert_eq!(
         ran.timeless("metrics.jsonl"),
         run(SCENARIO, self::registry(), None).await.timeless("metrics.jsonl")
@@ -237,7 +238,7 @@ async fn a_reward_that_always_panics_ends_its_arm_with_the_reason_and_a_checkpoi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clips_that_lose_their_end_are_counted_and_warned_of_once() {
+async fn clips_longer_than_the_window_are_counted_and_cause_one_warning() {
     let folder = scenarios::builtin_tiny_policy().unwrap();
     let features = FeatureExtractor::open(&folder).unwrap();
     let long: AudioSource = Arc::new(move |path| {
@@ -252,20 +253,17 @@ async fn clips_that_lose_their_end_are_counted_and_warned_of_once() {
     assert!(ran.lines("eval.jsonl").iter().all(|line| line["truncated_clips"] == 4));
     let warned: Vec<_> = ran.warnings.iter().filter(|warning| warning.contains("cut there")).collect();
     assert_eq!(warned.len(), 1, "{warned:?}");
-    let whole = run(SCENARIO, registry(), None).await;
-    assert!(whole.lines("metrics.jsonl").iter().all(|line| line["audio_truncated"] == 0));
+    let short = run(SCENARIO, registry(), None).await;
+    assert!(short.lines("metrics.jsonl").iter().all(|line| line["audio_truncated"] == 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
-    // Which clips are bad hangs on their names, so that it is the same for every split and step.
+    // The file name decides whether a clip is unreadable, so it is the same clip in every split and step.
     let bad = |path: &Path| path.file_stem().unwrap().to_string_lossy().ends_with(['0', '2', '4']);
-    let source: AudioSource =
-        Arc::new(
-            move |path| {
-                if bad(path) { Err(ClipError(format!("{}: cut short", path.display()))) } else { decode(path) }
-            },
-        );
+    let source: AudioSource = Arc::new(move |path| {
+        if bad(path) { Err(ClipError(format!("{}: cut short", path.display()))) } else { decode(path) }
+    });
     let ran = run(SCENARIO, registry(), Some(source)).await;
     assert_eq!(ran.only_arm(), &ArmState::Done);
     let (dispatched, trained, excluded) = counts(&ran.status()["groups"]);
@@ -274,12 +272,9 @@ async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
     assert!(ran.warnings.iter().any(|warning| warning.contains("cut short")));
 
     let strict = SCENARIO.replace("[rewards]", "[loader]\nmax_failed_fraction = 0.05\n\n[rewards]");
-    let source: AudioSource =
-        Arc::new(
-            move |path| {
-                if bad(path) { Err(ClipError(format!("{}: cut short", path.display()))) } else { decode(path) }
-            },
-        );
+    let source: AudioSource = Arc::new(move |path| {
+        if bad(path) { Err(ClipError(format!("{}: cut short", path.display()))) } else { decode(path) }
+    });
     let ran = run(&strict, registry(), Some(source)).await;
     let ArmState::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
     assert!(
@@ -295,8 +290,8 @@ async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn missing_scores_leave_their_group_and_too_few_exclude_it() {
-    /// The second completion of every group has no score; the first group of even steps has one score only.
+async fn a_completion_without_a_score_leaves_its_group_and_a_group_with_too_few_is_excluded() {
+    /// Gives no score to the second completion of every group, and only one score to the first group of even steps.
     struct Gaps;
     impl Reward for Gaps {
         fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
@@ -311,7 +306,7 @@ async fn missing_scores_leave_their_group_and_too_few_exclude_it() {
     registry.register("by-length", |_| Ok(Box::new(Gaps)));
     let ran = run(SCENARIO, registry, None).await;
     assert_eq!(ran.only_arm(), &ArmState::Done);
-    // One group of the two is excluded in steps 2, 4 and 6.
+    // In steps 2, 4 and 6, one of the two groups is excluded.
     let excluded = [("too_few_scored".to_owned(), 3)].into();
     assert_eq!(counts(&ran.status()["groups"]), (12, 9, excluded));
     for rollout in ran.lines("rollouts.jsonl").iter().filter(|rollout| rollout["phase"] == "train") {
@@ -323,7 +318,7 @@ async fn missing_scores_leave_their_group_and_too_few_exclude_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_run_resumes_to_the_same_end() {
+async fn a_run_that_is_stopped_and_resumed_ends_like_one_that_was_not() {
     let whole = run(SCENARIO, registry(), None).await;
     let stopped = run_in(tempfile::tempdir().unwrap(), SCENARIO, registry(), None, false, |event, stop| {
         if matches!(event, RunEvent::StepDone { step: 3, .. }) {
@@ -334,7 +329,7 @@ async fn a_stopped_run_resumes_to_the_same_end() {
     assert_eq!(stopped.only_arm(), &ArmState::Stopped);
     let taken = stopped.lines("metrics.jsonl").len();
     assert!((3..6).contains(&taken), "{taken}");
-    // A kill in the middle of a line.
+    // An incomplete last line, as a killed process leaves it.
     let metrics = stopped.arm_dir().join("metrics.jsonl");
     let cut = std::fs::read_to_string(&metrics).unwrap() + "{\"step\": 99, \"lo";
     std::fs::write(&metrics, cut).unwrap();
@@ -347,7 +342,7 @@ async fn a_stopped_run_resumes_to_the_same_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn staleness_stays_within_its_bound() {
+async fn staleness_does_not_exceed_max_staleness() {
     let ran =
         run(&SCENARIO.replace("[rewards]", "[grpo]\nmax_staleness = 2\n\n[rewards]"), registry(), None).await;
     assert_eq!(ran.only_arm(), &ArmState::Done);
@@ -357,13 +352,13 @@ async fn staleness_stays_within_its_bound() {
     assert!(staleness.iter().all(|&lag| lag <= 2), "{staleness:?}");
 }
 
-/// The built-in policy, frozen, with an adapter.
+/// The scenario with the built-in policy frozen and a LoRA adapter, and further keys of `[policy]`.
 fn with_lora(rest: &str) -> String {
     SCENARIO.replace("from_scratch = true", &format!("train = \"lora\"\n{rest}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_adapter_is_trained_stopped_and_resumed_to_the_same_end() {
+async fn a_lora_run_that_is_stopped_and_resumed_ends_like_one_that_was_not() {
     let scenario = with_lora(
         "lora = { rank = 4, dropout = 0.1, target_modules = [\"q_proj\", \"v_proj\", \"down_proj\"] }",
     );
@@ -371,7 +366,7 @@ async fn an_adapter_is_trained_stopped_and_resumed_to_the_same_end() {
     assert_eq!(whole.only_arm(), &ArmState::Done);
     let metrics = whole.lines("metrics.jsonl");
     let number = |line: &Value, name: &str| line[name].as_f64().unwrap();
-    // A fresh adapter is its base, which is the reference; then it moves away from it.
+    // A new adapter does not change the base, which is the reference, so the KL divergence starts at 0 and then grows.
     assert!(number(&metrics[0], "kl").abs() < 1e-6 && number(&metrics[5], "kl") > 1e-6, "{metrics:?}");
     let stopped = run_in(tempfile::tempdir().unwrap(), &scenario, registry(), None, false, |event, stop| {
         if matches!(event, RunEvent::StepDone { step: 3, .. }) {
@@ -383,7 +378,7 @@ async fn an_adapter_is_trained_stopped_and_resumed_to_the_same_end() {
     let status = stopped.status();
     let checkpoint = Path::new(status["checkpoint"].as_str().unwrap());
     assert!(checkpoint.join("adapter_model.safetensors").exists());
-    assert!(!checkpoint.join("model.safetensors").exists(), "the base is not written again");
+    assert!(!checkpoint.join("model.safetensors").exists(), "a checkpoint contains only the adapter");
 
     let resumed = run_in(stopped.folder, &scenario, registry(), None, true, |_, _| {}).await;
     assert_eq!(resumed.only_arm(), &ArmState::Done);
@@ -392,7 +387,7 @@ async fn an_adapter_is_trained_stopped_and_resumed_to_the_same_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_arm_starts_from_an_adapter_that_another_has_trained() {
+async fn an_arm_can_start_from_the_adapter_of_another_run() {
     let first = run(&with_lora(""), registry(), None).await;
     let status = first.status();
     let trained = status["checkpoint"].as_str().unwrap();
@@ -400,7 +395,10 @@ async fn an_arm_starts_from_an_adapter_that_another_has_trained() {
     let second = run(&scenario, registry(), None).await;
     assert_eq!(second.only_arm(), &ArmState::Done);
     let kl = |ran: &Ran, step: usize| ran.lines("metrics.jsonl")[step]["kl"].as_f64().unwrap();
-    assert!(kl(&first, 0).abs() < 1e-6 && kl(&second, 0) > 1e-6, "it is away from the base from the start");
+    assert!(
+        kl(&first, 0).abs() < 1e-6 && kl(&second, 0) > 1e-6,
+        "the adapter differs from the base from the start"
+    );
 
     let other = with_lora("adapter = \"nowhere\"");
     let message = run(&other, registry(), None).await.outcome.unwrap_err().to_string();

@@ -1,6 +1,6 @@
-//! An HTTP server that answers by script, rightly and in every wrong way that a judge's server may.
+//! An HTTP server whose answers are scripted, correct or wrong in every way in which a judge's server can fail.
 //!
-//! By hand over TCP, because most of what it does no HTTP library lets a server do.
+//! It writes to TCP directly, because no HTTP library lets a server misbehave like this.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,40 +12,38 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What the server does with a request.
+/// What the server does in response to a request.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Answers with this text as the model's reply.
     Say(String),
-    /// Answers like that after a while.
+    /// Answers with this text after waiting.
     SayAfter(Duration, String),
     /// Answers with this status, these headers (each ended by `\r\n`) and this body.
     Status(u16, &'static str, String),
-    /// Answers 200 with a body of its own.
+    /// Answers with status 200 and this body.
     Body(String),
-    /// Sends a byte of the answer now and then, without end.
+    /// Sends single bytes of an endless answer, slowly.
     Drip,
-    /// Sends half of what it announced and closes.
+    /// Sends half of the announced content and closes the connection.
     Half(String),
-    /// Closes at once.
+    /// Closes the connection without an answer.
     Cut,
-    /// Never answers.
+    /// Never answers, but keeps the connection open.
     Hang,
 }
 
-/// A request as it came.
+/// A request that the server received.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    /// Its path.
+pub struct Request {
     pub path: String,
-    /// Its headers, names in lower case.
+    /// Values of the headers by name, names in lower case.
     pub headers: HashMap<String, String>,
-    /// Its body.
     pub body: Value,
 }
 
-impl Asked {
-    /// All its prompt.
+impl Request {
+    /// The whole prompt: all messages of a chat joined, or the text of a completion request.
     pub fn prompt(&self) -> String {
         match self.body["messages"].as_array() {
             Some(turns) => turns.iter().map(|turn| turn["content"].as_str().unwrap()).collect(),
@@ -54,9 +52,9 @@ impl Asked {
     }
 }
 
-type Script = dyn Fn(usize, &Asked) -> Act + Send + Sync;
+type Script = dyn Fn(usize, &Request) -> Act + Send + Sync;
 
-/// The server; it ends when dropped.
+/// A running server. It stops when dropped.
 pub struct ScriptedServer {
     /// Its address up to `/v1`.
     pub url: String,
@@ -74,8 +72,9 @@ impl Drop for ScriptedServer {
 }
 
 impl ScriptedServer {
-    /// Serves by `script`, which is given the number of the request, from 0. Requests for `/models` are not counted.
-    pub async fn start(script: impl Fn(usize, &Asked) -> Act + Send + Sync + 'static) -> Self {
+    /// Starts a server. `script` gets the request and its number, from 0. Requests for `/models` are answered without it and
+    /// not counted.
+    pub async fn start(script: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let shared = Shared {
@@ -97,22 +96,22 @@ impl ScriptedServer {
         Self { url, asked, busiest, held, dead, listening }
     }
 
-    /// Requests so far.
+    /// Number of requests received so far.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// The most requests that were in hand at once.
+    /// The largest number of requests that were in progress at the same time.
     pub fn busiest(&self) -> usize {
         self.busiest.load(Ordering::SeqCst)
     }
 
-    /// How long requests were in hand, all together: from their last byte to the last one of their answer.
+    /// Total time that requests were in progress, from the last byte of the request to the last byte of the answer.
     pub fn held(&self) -> Duration {
         Duration::from_micros(self.held.load(Ordering::SeqCst))
     }
 
-    /// From now on every connection is closed unanswered.
+    /// From now on, closes every connection without an answer.
     pub fn die(&self) {
         self.dead.store(true, Ordering::SeqCst);
     }
@@ -131,28 +130,28 @@ struct Shared {
 impl Shared {
     async fn serve(self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
-        while let Some(asked) = read(&mut stream).await {
+        while let Some(request) = read(&mut stream).await {
             if self.dead.load(Ordering::SeqCst) {
                 return;
             }
-            if asked.path.ends_with("/models") {
+            if request.path.ends_with("/models") {
                 write(&mut stream, 200, "", r#"{"data": [{"id": "scripted"}]}"#).await;
                 continue;
             }
             let number = self.asked.fetch_add(1, Ordering::SeqCst);
             self.busiest.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             let began = Instant::now();
-            let goes_on = act(&mut stream, (self.script)(number, &asked)).await;
+            let usable = act(&mut stream, (self.script)(number, &request)).await;
             self.held.fetch_add(began.elapsed().as_micros() as u64, Ordering::SeqCst);
             self.now.fetch_sub(1, Ordering::SeqCst);
-            if !goes_on {
+            if !usable {
                 return;
             }
         }
     }
 }
 
-/// Returns whether the connection is still of use.
+/// Answers a request; returns whether the connection can be used for another.
 async fn act(stream: &mut BufReader<TcpStream>, act: Act) -> bool {
     match act {
         Act::Say(reply) => write(stream, 200, "", &completion(&reply)).await,
@@ -175,7 +174,7 @@ async fn act(stream: &mut BufReader<TcpStream>, act: Act) -> bool {
             let body = completion(&reply);
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
             let half = head + &body[..body.len() / 2];
-            // The other side may have gone.
+            // The client may have closed the connection.
             let _ = stream.write_all(half.as_bytes()).await;
             false
         }
@@ -184,7 +183,7 @@ async fn act(stream: &mut BufReader<TcpStream>, act: Act) -> bool {
     }
 }
 
-/// What the API answers around a model's reply.
+/// The API's JSON answer with this reply of the model.
 pub fn completion(reply: &str) -> String {
     let choice = json!({
         "index": 0, "message": { "role": "assistant", "content": reply }, "text": reply, "finish_reason": "stop",
@@ -200,7 +199,7 @@ async fn write(stream: &mut BufReader<TcpStream>, status: u16, headers: &str, bo
     stream.write_all(answer.as_bytes()).await.is_ok()
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
+async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut line = String::new();
     stream.read_line(&mut line).await.ok()?;
     let path = line.split(' ').nth(1)?.to_owned();
@@ -214,5 +213,5 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
     let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    Some(Asked { path, headers, body: serde_json::from_slice(&body).unwrap_or_default() })
+    Some(Request { path, headers, body: serde_json::from_slice(&body).unwrap_or_default() })
 }

@@ -1,4 +1,5 @@
-//! The structure of the workspace: what ARCHITECTURE.md draws is what there is.
+//! Checks the structure of the workspace: the crates depend on each other as ARCHITECTURE.md draws it, files and crates stay
+//! small, no two files need each other, and errors are types.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,10 +7,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Lines that a source file may have.
+/// Largest number of lines of a source file.
 const LONGEST_FILE: usize = 600;
 
-/// The fraction of the workspace's lines that one crate may have.
+/// Largest fraction of the workspace's lines in one crate.
 const LARGEST_CRATE: f64 = 0.25;
 
 fn root() -> PathBuf {
@@ -21,7 +22,7 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// All files below a folder with one of these endings, sorted.
+/// All files below a folder that have one of these extensions, sorted.
 fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -36,7 +37,7 @@ fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// The crates of the workspace that have code of the product: name, folder, and the crates of the workspace they use.
+/// The crates of the workspace except tests and examples: by name, the folder and the workspace crates that it depends on.
 fn crates() -> BTreeMap<String, (PathBuf, BTreeSet<String>)> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
@@ -46,7 +47,7 @@ fn crates() -> BTreeMap<String, (PathBuf, BTreeSet<String>)> {
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let own: BTreeSet<&str> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
-    let apart = ["custom-reward", "integration-tests"];
+    let excluded = ["custom-reward", "integration-tests"];
     let used = |package: &Value| -> BTreeSet<String> {
         let dependencies = package["dependencies"].as_array().unwrap().iter();
         let normal = dependencies.filter(|dependency| dependency["kind"].is_null());
@@ -55,7 +56,7 @@ fn crates() -> BTreeMap<String, (PathBuf, BTreeSet<String>)> {
     };
     packages
         .iter()
-        .filter(|package| !apart.contains(&package["name"].as_str().unwrap()))
+        .filter(|package| !excluded.contains(&package["name"].as_str().unwrap()))
         .map(|package| {
             let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned();
             (package["name"].as_str().unwrap().to_owned(), (folder, used(package)))
@@ -64,7 +65,7 @@ fn crates() -> BTreeMap<String, (PathBuf, BTreeSet<String>)> {
 }
 
 #[test]
-fn crates_depend_on_each_other_as_drawn() {
+fn crates_depend_on_each_other_as_the_architecture_draws_it() {
     let text = read("ARCHITECTURE.md");
     let drawing = text.split("```crates\n").nth(1).unwrap().split("```").next().unwrap();
     let mut drawn = BTreeMap::new();
@@ -75,13 +76,13 @@ fn crates_depend_on_each_other_as_drawn() {
         let used = used.trim_start().split("  ").next().unwrap();
         let used: BTreeSet<String> =
             used.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
-        assert!(used.is_subset(&above), "`{name}` is drawn above a crate that it needs");
+        assert!(used.is_subset(&above), "`{name}` is drawn above a crate that it depends on");
         above.insert(name.to_owned());
         drawn.insert(name.to_owned(), used);
     }
-    let there: BTreeMap<String, BTreeSet<String>> =
+    let actual: BTreeMap<String, BTreeSet<String>> =
         crates().into_iter().map(|(name, (_, used))| (name, used)).collect();
-    assert_eq!(there, drawn, "correct the drawing in ARCHITECTURE.md, or the dependency");
+    assert_eq!(actual, drawn, "correct the drawing in ARCHITECTURE.md, or the dependency");
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn no_crate_is_too_large_and_no_file_too_long() {
     }
 }
 
-/// Files that need each other: the edges are uses of a file's own items; a file that only passes names on is no detour.
+/// Groups of files that need each other, directly or through other files. `uses` has the files that each file uses.
 fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
     let reach = |from: &String| -> BTreeSet<String> {
         let (mut seen, mut next) = (BTreeSet::new(), vec![from.clone()]);
@@ -131,13 +132,13 @@ fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
     found.into_iter().collect()
 }
 
-/// The code of a Rust file without its tests, comments and strings' line breaks.
+/// The code of a Rust file without its unit tests and its comment lines.
 fn code(text: &str) -> String {
     let body = text.split("#[cfg(test)]\nmod tests").next().unwrap();
     body.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// Paths such as `crate::a::{b, c::D}` as lists of names.
+/// The paths in the code that start with `root`, as lists of names: `crate::a::{b, c::D}` is `a b` and `a c D`.
 fn paths(code: &str, root: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices(root) {
@@ -150,13 +151,14 @@ fn paths(code: &str, root: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one path after its root, and returns how many bytes it has.
+/// Reads one path after its root into `found`, and returns its length in bytes.
 fn expand(text: &str, prefix: &[String], found: &mut Vec<Vec<String>>) -> usize {
     let mut at = 0;
     let mut path = prefix.to_vec();
     loop {
         let rest = &text[at..];
-        let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == '*').collect();
+        let name: String =
+            rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == '*').collect();
         if !name.is_empty() {
             at += name.len();
             path.push(name);
@@ -180,9 +182,10 @@ fn expand(text: &str, prefix: &[String], found: &mut Vec<Vec<String>>) -> usize 
             }
             let read = expand(&text[at..], &path, found);
             at += read;
-            // `as NAME` renames, which changes no edge.
+            // Skips a renaming `as NAME`, which does not change what is used.
             if let Some(renamed) = text[at..].strip_prefix(" as ") {
-                let name = renamed.len() - renamed.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len();
+                let name = renamed.len()
+                    - renamed.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len();
                 at += 4 + name;
             } else if read == 0 {
                 return at;
@@ -191,15 +194,16 @@ fn expand(text: &str, prefix: &[String], found: &mut Vec<Vec<String>>) -> usize 
     }
 }
 
-/// A crate's modules by path, each with its file.
+/// A crate's modules and their files, without test modules.
 fn modules(src: &Path) -> BTreeMap<Vec<String>, PathBuf> {
     let mut modules = BTreeMap::new();
     for file in files(src, &["rs"]) {
         let relative = file.strip_prefix(src).unwrap().with_extension("");
         let path: Vec<String> =
             relative.components().map(|part| part.as_os_str().to_str().unwrap().to_owned()).collect();
-        let is_test = path.last().is_some_and(|name| name == "tests" || name == "fabricate" || name == "fixtures")
-            || path.iter().any(|name| name == "tests");
+        let is_test =
+            path.last().is_some_and(|name| name == "tests" || name == "fabricate" || name == "fixtures")
+                || path.iter().any(|name| name == "tests");
         if !is_test {
             modules.insert(if path == ["lib"] || path == ["main"] { Vec::new() } else { path }, file);
         }
@@ -207,9 +211,9 @@ fn modules(src: &Path) -> BTreeMap<Vec<String>, PathBuf> {
     modules
 }
 
-/// What a file passes on: `pub use self::child::Name` and the like, by name.
-fn passed_on(module: &[String], text: &str) -> BTreeMap<String, Vec<String>> {
-    let mut passed = BTreeMap::new();
+/// The names that a module re-exports, such as `pub use self::child::Name`, each with the path of the item.
+fn reexports(module: &[String], text: &str) -> BTreeMap<String, Vec<String>> {
+    let mut exported = BTreeMap::new();
     for statement in text.split("pub").skip(1) {
         let statement = statement.trim_start_matches("(crate)").trim_start_matches("(super)").trim_start();
         let Some(statement) = statement.strip_prefix("use ") else { continue };
@@ -223,28 +227,31 @@ fn passed_on(module: &[String], text: &str) -> BTreeMap<String, Vec<String>> {
                 Some(_) => {}
             }
             if let Some(name) = path.last().cloned() {
-                passed.insert(name, [module, &path].concat());
+                exported.insert(name, [module, &path].concat());
             }
         }
     }
-    passed
+    exported
 }
 
+/// For each Rust file of a crate, the files that define the items it uses. Using a re-exported name
+/// counts as using the file that defines it.
 fn rust_uses(src: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let modules = modules(src);
     let texts: BTreeMap<&Vec<String>, String> = modules
         .iter()
         .map(|(module, file)| (module, code(&std::fs::read_to_string(file).unwrap())))
         .collect();
-    let passed: BTreeMap<&Vec<String>, BTreeMap<String, Vec<String>>> =
-        texts.iter().map(|(module, text)| (*module, passed_on(module, text))).collect();
-    // The module that defines the item at a path.
+    let exported: BTreeMap<&Vec<String>, BTreeMap<String, Vec<String>>> =
+        texts.iter().map(|(module, text)| (*module, reexports(module, text))).collect();
+    // The module that defines the item at a path, following re-exports.
     let resolve = |path: &[String]| -> Option<Vec<String>> {
         let mut path = path.to_vec();
         for _ in 0..5 {
-            let length = (0..=path.len()).rev().find(|&length| modules.contains_key(&path[..length].to_vec()))?;
+            let length =
+                (0..=path.len()).rev().find(|&length| modules.contains_key(&path[..length].to_vec()))?;
             let module = path[..length].to_vec();
-            match path.get(length).and_then(|name| passed[&module].get(name)) {
+            match path.get(length).and_then(|name| exported[&module].get(name)) {
                 Some(onward) if *onward != path => path = onward.clone(),
                 _ => return Some(module),
             }
@@ -284,12 +291,12 @@ fn rust_uses(src: &Path) -> BTreeMap<String, BTreeSet<String>> {
 fn no_two_rust_files_need_each_other() {
     for (_, (folder, _)) in crates() {
         let circles = circles(&rust_uses(&folder.join("src")));
-        assert!(circles.is_empty(), "move what both need into a file below: {circles:#?}");
+        assert!(circles.is_empty(), "move what both need into a third file: {circles:#?}");
     }
 }
 
 #[test]
-fn no_two_files_of_the_page_need_each_other() {
+fn no_two_scripts_of_the_live_page_need_each_other() {
     let page = root().join("actors/control/src/page");
     let mut uses = BTreeMap::new();
     for file in files(&page, &["js"]) {

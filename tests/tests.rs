@@ -1,6 +1,6 @@
-//! One binary for all integration tests: libtorch links slowly.
+//! The integration tests, in one binary because linking libtorch is slow. The tests of the built `sandbox` belong to `bin/`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::unwrap_used, reason = "a failing test should panic")]
 
 mod audio_files;
 mod control;

@@ -1,5 +1,5 @@
-//! `sandbox ask`: one question to one policy. The first proof that a checkpoint loads, and, with `--json`, what to hold
-//! against another implementation of the same model.
+//! `sandbox ask`: asks one policy one question. It shows that a checkpoint loads, and `--json` prints token ids and
+//! log-probabilities to compare with another implementation of the same model.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{cli::AskOptions, failure::Failure};
 
-/// Answers the question: as it is written, or as JSON at the end.
+/// Answers the question, token by token, or as one JSON object at the end.
 pub fn ask(options: &AskOptions) -> Result<(), Failure> {
     let device = device::resolve(&options.device).map_err(input)?;
     for note in &device.notes {
@@ -29,17 +29,17 @@ pub fn ask(options: &AskOptions) -> Result<(), Failure> {
         ..PolicyConfig::default()
     };
     let policy = run::open_policy(&config, device.device, options.seed).map_err(Failure::input)?;
-    let opened = started.elapsed().as_secs_f64();
+    let load_seconds = started.elapsed().as_secs_f64();
     let text = user_text(options);
     let prompt = prompt(&policy, options, &text)?;
 
     let processor = policy.processor().clone();
-    let mut answer = Answer { processor: &processor, ids: Vec::new(), shown: 0 };
+    let mut answer = StreamedAnswer { processor: &processor, ids: Vec::new(), shown: 0 };
     let started = Instant::now();
     let completion = policy
         .stream(&prompt, &params(options, &processor), options.seed, |id| {
             if !options.json {
-                answer.write(id);
+                answer.push(id);
             }
         })
         .map_err(input)?;
@@ -47,12 +47,12 @@ pub fn ask(options: &AskOptions) -> Result<(), Failure> {
     if options.json {
         return print_json(&text, &prompt, &completion, &processor);
     }
-    answer.end();
+    answer.finish();
     let (tokens, rate) = (completion.ids.len(), completion.ids.len() as f64 / seconds);
     eprintln!(
-        "{tokens} tokens, {rate:.1} a second ({:?}, opened in {opened:.1} s){}",
+        "{tokens} tokens, {rate:.1} per second ({:?}, loaded in {load_seconds:.1} s){}",
         policy.device(),
-        if completion.finish == Finish::Length { "; cut off: see --max-new-tokens" } else { "" }
+        if completion.finish == Finish::Length { "; cut off at --max-new-tokens" } else { "" }
     );
     Ok(())
 }
@@ -61,7 +61,7 @@ fn input(error: ModelError) -> Failure {
     Failure::Input(error.to_string())
 }
 
-/// The user's turn: the question in a built-in text, or alone.
+/// The user's turn: the question worded by a built-in prompt style, or the plain question.
 fn user_text(options: &AskOptions) -> String {
     let style = options.style.or((!options.choices.is_empty()).then_some(PromptStyle::Adaptive));
     let question = Question {
@@ -82,33 +82,33 @@ fn clip(processor: &Processor, path: &Path) -> Result<Arc<LogMel>, Failure> {
     let samples = load_audio(path, Downmix::First).map_err(|error| Failure::Input(error.to_string()))?;
     let clip = processor.extract(&samples).map_err(input)?;
     if let Some(seconds) = processor.window_seconds().filter(|_| clip.truncated) {
-        eprintln!("{}: this model hears {seconds} s; what is beyond is cut off", path.display());
+        eprintln!("{}: longer than this model's window of {seconds} s; the rest is cut off", path.display());
     }
     Ok(Arc::new(clip))
 }
 
-/// How to draw: as asked for, else as the checkpoint recommends.
+/// The sampling parameters: from the options, else from the checkpoint's `generation_config.json`.
 fn params(options: &AskOptions, processor: &Processor) -> SamplingParams {
-    let own = processor.sampling_defaults();
+    let defaults = processor.sampling_defaults();
     SamplingParams {
-        temperature: options.temperature.unwrap_or(own.temperature),
-        top_p: options.top_p.unwrap_or(own.top_p),
-        top_k: options.top_k.unwrap_or(own.top_k),
+        temperature: options.temperature.unwrap_or(defaults.temperature),
+        top_p: options.top_p.unwrap_or(defaults.top_p),
+        top_k: options.top_k.unwrap_or(defaults.top_k),
         max_new_tokens: options.max_new_tokens,
     }
 }
 
-/// The answer on the screen, as far as it has been written.
-struct Answer<'a> {
+/// Prints an answer while its tokens are sampled.
+struct StreamedAnswer<'a> {
     processor: &'a Processor,
     ids: Vec<i64>,
-    /// Bytes of the text that are on the screen.
+    /// Number of bytes of the text that have been printed.
     shown: usize,
 }
 
-impl Answer<'_> {
-    /// Shows what a further token adds; a letter that is not whole yet waits for the next.
-    fn write(&mut self, id: i64) {
+impl StreamedAnswer<'_> {
+    /// Adds a token and prints the new text. A character that is split between tokens is printed with its last token.
+    fn push(&mut self, id: i64) {
         self.ids.push(id);
         let text = self.processor.decode(&self.ids);
         if !text.ends_with(char::REPLACEMENT_CHARACTER) {
@@ -116,7 +116,8 @@ impl Answer<'_> {
         }
     }
 
-    fn end(&mut self) {
+    /// Prints what is left, even an incomplete character, and a line break.
+    fn finish(&mut self) {
         let text = self.processor.decode(&self.ids);
         self.show(&text);
         println!();
@@ -125,12 +126,12 @@ impl Answer<'_> {
     fn show(&mut self, text: &str) {
         print!("{}", text.get(self.shown..).unwrap_or_default());
         self.shown = text.len();
-        // A screen that is gone hears nothing more; the answer is still computed for the exit code.
+        // If standard output is closed, the answer is still computed for the exit code.
         let _ = io::stdout().flush();
     }
 }
 
-/// What `--json` prints.
+/// The JSON object that `--json` prints.
 #[derive(Serialize)]
 struct Record<'a> {
     user_text: &'a str,

@@ -1,4 +1,4 @@
-//! `sandbox check`: can these scenarios be run?
+//! `sandbox check`: reports whether scenarios can be run.
 
 use std::path::Path;
 
@@ -8,18 +8,18 @@ use scenarios::{Experiment, ScenarioError};
 
 use crate::{cli::CheckOptions, failure::Failure};
 
-/// Checks each scenario, says which are sound on standard output and what is wrong with the others on standard
-/// error.
+/// Checks every scenario. Valid ones are listed on standard output with the trial scores of their plug-ins; what is wrong
+/// with the others is printed to standard error.
 pub fn check(options: &CheckOptions, registry: &RewardRegistry) -> Result<(), Failure> {
-    let mut mistakes = Vec::new();
+    let mut errors = Vec::new();
     for path in &options.scenarios {
         let check = if options.no_files { scenarios::check_names } else { scenarios::check };
         let checked = scenarios::load(path, &[], &[], None)
             .and_then(|experiment| check(&experiment, registry).map(|()| experiment));
         let experiment = match checked {
             Ok(experiment) => experiment,
-            Err(mistake) => {
-                mistakes.push(mistake.to_string());
+            Err(error) => {
+                errors.push(error.to_string());
                 continue;
             }
         };
@@ -27,22 +27,22 @@ pub fn check(options: &CheckOptions, registry: &RewardRegistry) -> Result<(), Fa
         let (good, bad): (Vec<_>, Vec<_>) = tried.into_iter().partition(|tried| tried.outcome.is_ok());
         if bad.is_empty() {
             let names: Vec<&str> = experiment.arms.iter().map(|arm| arm.name.as_str()).collect();
-            println!("{}: sound; arms {}", path.display(), names.join(", "));
+            println!("{}: valid; arms: {}", path.display(), names.join(", "));
         }
         for tried in good {
             println!("{}: {tried}", path.display());
         }
-        mistakes.extend(bad.into_iter().map(|tried| format!("{}: {tried}", path.display())));
+        errors.extend(bad.into_iter().map(|tried| format!("{}: {tried}", path.display())));
     }
-    let Some(last) = mistakes.pop() else { return Ok(()) };
-    for mistake in mistakes {
-        eprintln!("error: {mistake}");
+    let Some(last) = errors.pop() else { return Ok(()) };
+    for error in errors {
+        eprintln!("error: {error}");
     }
     Err(Failure::Input(last))
 }
 
-/// Reads a scenario and looks at everything it refers to.
-pub fn sound(
+/// Loads a scenario and checks everything it refers to: rewards, formulas, files.
+pub fn load_and_check(
     path: &Path,
     set: &[String],
     arms: &[String],
@@ -54,9 +54,9 @@ pub fn sound(
     Ok(experiment)
 }
 
-/// Starts every plug-in of a scenario and gives it something to score.
+/// Starts every plug-in of a scenario and lets it score a trial batch.
 pub fn try_plugins(experiment: &Experiment) -> Result<Vec<TriedReward>, Failure> {
     let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::Running(format!("the runtime could not start: {error}")))?;
+        .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
     Ok(runtime.block_on(plugins::try_plugins(experiment)))
 }

@@ -1,15 +1,15 @@
-//! How the command ends when it does not end well.
+//! Failures of the command and their exit codes.
 
 use std::process::ExitCode;
 
-/// Why the command stops, and so its exit code. The texts are one line each.
+/// Why the command ends without success; determines the exit code. Messages are one line each.
 #[derive(Debug)]
 pub enum Failure {
-    /// What was given cannot be used.
+    /// The arguments or a file that they name cannot be used. Exit code 2.
     Input(String),
-    /// Something failed on the way.
+    /// Something failed while running. Exit code 1.
     Running(String),
-    /// Somebody asked it to stop, and it did, cleanly; what there is to say has been said.
+    /// The user interrupted the run, which stopped after a checkpoint. Everything has been printed. Exit code 130.
     Interrupted,
 }
 
@@ -20,26 +20,26 @@ impl From<scenarios::ScenarioError> for Failure {
 }
 
 impl Failure {
-    /// Unusable input, described by an error.
+    /// Unusable input; the error is the message.
     pub fn input(error: impl std::error::Error) -> Self {
         Self::Input(error.to_string())
     }
 
-    /// A failure on the way, described by an error.
+    /// A failure while running; the error is the message.
     pub fn running(error: impl std::error::Error) -> Self {
         Self::Running(error.to_string())
     }
 
-    /// The same, saying first whose it is.
-    pub fn of(self, whose: &str) -> Self {
+    /// The same failure, with the name of what it concerns, such as an arm, in front of the message.
+    pub fn of(self, name: &str) -> Self {
         match self {
-            Self::Input(message) => Self::Input(format!("{whose}: {message}")),
-            Self::Running(message) => Self::Running(format!("{whose}: {message}")),
+            Self::Input(message) => Self::Input(format!("{name}: {message}")),
+            Self::Running(message) => Self::Running(format!("{name}: {message}")),
             Self::Interrupted => Self::Interrupted,
         }
     }
 
-    /// Says why, and gives the exit code.
+    /// Prints the message and returns the exit code.
     pub fn exit(self) -> ExitCode {
         match self {
             Self::Input(message) => {

@@ -1,13 +1,13 @@
-//! `sandbox judge SCENARIO`: how far its judges can be trusted, before a run is spent on them.
+//! `sandbox judge SCENARIO`: tests the scenario's judges on completions with known verdicts, before a run depends on them.
 
 use judges::calibration::{SetReport, calibrate};
 use rewards::{FailureCause, RewardRegistry};
 use scenarios::{JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, OpenaiJudgeConfig};
 use serde::Serialize;
 
-use crate::{check::sound, cli::JudgeOptions, failure::Failure};
+use crate::{check::load_and_check, cli::JudgeOptions, failure::Failure};
 
-/// How one judge did.
+/// The results of one judge on every calibration set.
 #[derive(Serialize)]
 struct JudgeReport {
     judge: String,
@@ -15,10 +15,9 @@ struct JudgeReport {
     sets: Vec<SetReport>,
 }
 
-/// Lets every judge of the scenario judge completions whose verdicts are known, and prints how it did.
+/// Runs every judge of the scenario on its calibration sets and prints the results.
 pub fn judge(options: &JudgeOptions, registry: &RewardRegistry) -> Result<(), Failure> {
-    let experiment =
-        sound(&options.scenario, &options.set, &options.arms, None, registry)?;
+    let experiment = load_and_check(&options.scenario, &options.set, &options.arms, None, registry)?;
     let mut judges: Vec<(&JudgeConfig, Vec<String>)> = Vec::new();
     for arm in &experiment.arms {
         match judges.iter_mut().find(|(judge, _)| *judge == &arm.judge) {
@@ -27,12 +26,12 @@ pub fn judge(options: &JudgeOptions, registry: &RewardRegistry) -> Result<(), Fa
         }
     }
     let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::Running(format!("the runtime could not start: {error}")))?;
+        .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
     let mut reports = Vec::new();
     for (config, arms) in judges {
-        let sets = runtime.block_on(calibrate(config)).map_err(|problem| {
-            Failure::Input(format!("{}: [judge]: {problem}", options.scenario.display()))
-        })?;
+        let sets = runtime
+            .block_on(calibrate(config))
+            .map_err(|error| Failure::Input(format!("{}: [judge]: {error}", options.scenario.display())))?;
         let report = JudgeReport { judge: name(config), arms, sets };
         if !options.json {
             print(&report);
@@ -41,13 +40,13 @@ pub fn judge(options: &JudgeOptions, registry: &RewardRegistry) -> Result<(), Fa
     }
     if options.json {
         let json = serde_json::to_string_pretty(&reports)
-            .map_err(|error| Failure::Running(format!("the report cannot be written: {error}")))?;
+            .map_err(|error| Failure::Running(format!("the results cannot be written as JSON: {error}")))?;
         println!("{json}");
     }
     Ok(())
 }
 
-/// What a judge is called in the table.
+/// A judge's name in the output.
 fn name(config: &JudgeConfig) -> String {
     let rules = || "rules".to_owned();
     let openai =
@@ -79,11 +78,12 @@ fn print(report: &JudgeReport) {
                 attacks.attacks,
                 match attacks.no_verdict {
                     0 => String::new(),
-                    none => format!(", {none} of them by giving no verdict"),
+                    count => format!(", {count} of them without a verdict"),
                 }
             );
-            for (kind, (won, made)) in attacks.succeeded_by_kind.iter().filter(|(_, (won, _))| *won > 0) {
-                println!("      {kind}: {won} of {made} raised a grade");
+            let by_kind = attacks.succeeded_by_kind.iter();
+            for (kind, (succeeded, made)) in by_kind.filter(|(_, (succeeded, _))| *succeeded > 0) {
+                println!("      {kind}: {succeeded} of {made} raised the grade");
             }
         } else {
             let agreement = &set.agreement;
@@ -110,14 +110,14 @@ fn print(report: &JudgeReport) {
             println!("    no verdict          {}", failures.join(", "));
         }
         println!(
-            "    latency             p50 {:.3} s, p95 {:.3} s; {:.1} verdicts a second",
+            "    latency             p50 {:.3} s, p95 {:.3} s; {:.1} verdicts per second",
             set.latency_p50_seconds, set.latency_p95_seconds, set.verdicts_per_second
         );
         let (prompt, reply) = set.tokens_per_1000;
         if prompt + reply > 0 {
             let cost = match set.cost_per_1000 {
-                Some(cost) => format!("costing {cost:.3}"),
-                None => "at no price; set judge.prompt_price and reply_price for one".to_owned(),
+                Some(cost) => format!("cost {cost:.3}"),
+                None => "cost unknown; set judge.prompt_price and judge.reply_price".to_owned(),
             };
             println!("    1,000 verdicts      {prompt} prompt and {reply} reply tokens, {cost}");
         }

@@ -1,9 +1,11 @@
-//! `sandbox`: trains audio-language models under the rewards a scenario names, and reports what each was worth.
+//! The `sandbox` command: trains audio-language models with the rewards of a scenario and reports what each contributed.
 //!
-//! Thin: it reads the command line, shows progress and prints; what it does is in the crates `scenarios` and
-//! `actors`. Exit codes: 0 done, 1 failed while running, 2 unusable input, 130 interrupted after a checkpoint.
+//! This crate parses the command line, shows progress and prints results. The work is done by the crates that it uses:
+//! `scenarios`, `run`, `control`, `report`, `judges`, `plugins` and `model`. Exit codes: 0 done, 1 failed while running,
+//! 2 unusable input, 130 interrupted after a checkpoint.
 //!
-//! A library so that a reward in Rust takes a `main` of three lines, see `examples/custom-reward`:
+//! It is a library so that a binary with additional rewards in Rust needs only a short `main`. A complete example is in
+//! `examples/custom-reward`:
 //!
 //! ```no_run
 //! use rewards::{Reward, RewardBatch, RewardError, RewardRegistry};
@@ -44,10 +46,10 @@ use rewards::RewardRegistry;
 
 use cli::{Cli, Command};
 
-/// The command, with these rewards. Reads the arguments of the process.
+/// Runs the command with the rewards of `registry` and returns its exit code. Arguments are those of the process.
 pub fn main_with(registry: RewardRegistry) -> ExitCode {
     let cli = Cli::parse();
-    let done = match (cli.command, cli.run) {
+    let result = match (cli.command, cli.run) {
         (Some(Command::Check(options)), _) => check::check(&options, &registry),
         (Some(Command::Report(options)), _) => report::report(&options),
         (Some(Command::Replay(options)), _) => replay::replay(&options, registry),
@@ -56,10 +58,10 @@ pub fn main_with(registry: RewardRegistry) -> ExitCode {
         (Some(Command::Ctl(options)), _) => ctl::ctl(&options),
         (Some(Command::Judge(options)), _) => judge::judge(&options, &registry),
         (None, Some(options)) => run::run(&options, registry),
-        // The command line asks for the one or the other; without either, help has been shown.
+        // Unreachable: without any argument clap prints the help and exits.
         (None, None) => Ok(()),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.exit(),
     }

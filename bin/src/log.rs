@@ -1,5 +1,5 @@
-//! The log: everything `RUST_LOG` asks for goes to `run.log` in the run directory, warnings to the terminal too,
-//! above the progress bars.
+//! Logging: events selected by `RUST_LOG` are written to `run.log` in the run directory. Warnings and errors are also shown
+//! in the terminal, above the progress bars.
 
 use std::{
     fmt::{Debug, Write as _},
@@ -22,7 +22,7 @@ use records::RunDir;
 
 use crate::{failure::Failure, progress::Screen};
 
-/// The crates whose warnings a person should see.
+/// The crates whose warnings are shown in the terminal.
 const OWN_CRATES: [&str; 12] = [
     "control",
     "judges",
@@ -38,7 +38,7 @@ const OWN_CRATES: [&str; 12] = [
     "workers",
 ];
 
-/// Starts logging; a run directory is resumed into the log it has.
+/// Starts logging; a resumed run appends to its existing log.
 pub fn start(run_dir: &RunDir, screen: Screen) -> Result<(), Failure> {
     let path = run_dir.log();
     let file = OpenOptions::new().create(true).append(true).open(&path);
@@ -49,38 +49,38 @@ pub fn start(run_dir: &RunDir, screen: Screen) -> Result<(), Failure> {
         Failure::Input(format!("RUST_LOG: {error}; write a level such as debug or run=debug,info"))
     })?;
     let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Mutex::new(file));
-    // What libraries complain of (a decoder probing a damaged file) is told by our own message about it.
+    // Libraries warn too, for example a decoder about a damaged file. Our own message about the same problem is clearer.
     let own = Targets::new().with_targets(OWN_CRATES.map(|name| (name, LevelFilter::WARN)));
     tracing_subscriber::registry()
         .with(to_file.with_filter(filter))
         .with(Warnings { screen }.with_filter(own))
         .try_init()
         .map_err(|error| Failure::Running(format!("logging could not start: {error}")))?;
-    // What a panic cost is told by whoever supervises; where it happened is for the log.
+    // The supervisor reports the consequences of a panic to the user. The log records where it happened.
     std::panic::set_hook(Box::new(|panic| tracing::error!(target: "panic", "{panic}")));
     Ok(())
 }
 
-/// Shows warnings and errors as lines for people.
+/// A tracing layer that shows warnings and errors in the terminal.
 struct Warnings {
     screen: Screen,
 }
 
 impl<S: Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let word = if *event.metadata().level() == Level::ERROR { "error" } else { "warning" };
+        let level = if *event.metadata().level() == Level::ERROR { "error" } else { "warning" };
         let mut line = Line::default();
         event.record(&mut line);
-        let about = if line.about.is_empty() { String::new() } else { format!(" ({})", line.about) };
-        self.screen.line(&format!("{word}: {}{about}", line.message));
+        let fields = if line.fields.is_empty() { String::new() } else { format!(" ({})", line.fields) };
+        self.screen.line(&format!("{level}: {}{fields}", line.message));
     }
 }
 
-/// An event's message, and its other fields as `arm grpo, seed 1`.
+/// An event's message, and its other fields as text such as `arm grpo, seed 1`.
 #[derive(Default)]
 struct Line {
     message: String,
-    about: String,
+    fields: String,
 }
 
 impl Visit for Line {
@@ -93,8 +93,8 @@ impl Visit for Line {
         let _ = if field.name() == "message" {
             write!(self.message, "{value:?}")
         } else {
-            let comma = if self.about.is_empty() { "" } else { ", " };
-            write!(self.about, "{comma}{} {value:?}", field.name())
+            let comma = if self.fields.is_empty() { "" } else { ", " };
+            write!(self.fields, "{comma}{} {value:?}", field.name())
         };
     }
 }

@@ -1,4 +1,4 @@
-//! The `sandbox` command with the rewards that come with it; see the library for one with rewards of your own.
+//! The `sandbox` command with the built-in rewards. The library's documentation shows how to add your own.
 
 use std::process::ExitCode;
 

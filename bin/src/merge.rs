@@ -1,14 +1,13 @@
-//! `sandbox merge`: an adapter put into its base's weights, for programs that take no adapters, and for an arm that is to be
-//! compared with it.
+//! `sandbox merge`: writes a model with a LoRA adapter merged into its weights, for programs that cannot load adapters and for
+//! arms that start from the merged model.
 
 use scenarios::{PolicyConfig, TrainMode};
 
 use crate::{cli::MergeOptions, failure::Failure};
 
-/// Writes the merged model.
 pub fn merge(options: &MergeOptions) -> Result<(), Failure> {
     if options.out.exists() {
-        let message = format!("{} is there already; write another folder for --out", options.out.display());
+        let message = format!("{}: exists already; choose another folder with --out", options.out.display());
         return Err(Failure::Input(message));
     }
     let config = PolicyConfig {

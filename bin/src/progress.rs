@@ -1,9 +1,9 @@
-//! What the terminal shows while arms run: a bar each where there is a terminal, now and then a plain line where
-//! there is none, nothing when asked to be quiet. All of it goes to standard error.
+//! Progress on standard error while arms run: one bar per arm in a terminal, occasional lines in a file or pipe, and nothing
+//! if the option `--quiet` is given.
 
+mod arm_progress;
 mod bars;
 mod plain;
-mod pulse;
 
 use std::io::IsTerminal as _;
 
@@ -13,19 +13,19 @@ use runtime::RunEvent;
 use bars::Bars;
 use plain::Plain;
 
-/// Where lines for people go: above the bars, if there are any.
+/// Where messages to the user are printed; in a terminal, above the progress bars.
 #[derive(Clone, Debug)]
 pub enum Screen {
-    /// A terminal with bars.
+    /// A terminal with progress bars.
     Bars(MultiProgress),
     /// A file or a pipe.
     Plain,
-    /// Nowhere.
+    /// Messages are discarded, for `--quiet`.
     Quiet,
 }
 
 impl Screen {
-    /// The screen there is.
+    /// Bars if standard error is a terminal, plain lines otherwise.
     pub fn new(quiet: bool) -> Self {
         if quiet {
             Self::Quiet
@@ -36,10 +36,10 @@ impl Screen {
         }
     }
 
-    /// Shows a line.
+    /// Prints a line, above the bars if there are any.
     pub fn line(&self, text: &str) {
         match self {
-            // A terminal that cannot be written to is no reason to stop a run.
+            // A terminal that cannot be written to must not stop the run.
             Self::Bars(bars) => drop(bars.println(text)),
             Self::Plain => eprintln!("{text}"),
             Self::Quiet => {}
@@ -47,18 +47,18 @@ impl Screen {
     }
 }
 
-/// Turns the run's events into what is shown.
+/// Shows the events of a run.
 pub enum Progress {
-    /// A bar per running arm and seed.
+    /// A bar for each arm and seed in progress.
     Bars(Bars),
-    /// A line at every tenth of the way and at each evaluation.
+    /// A line at every tenth of the steps and at each evaluation.
     Plain(Plain),
-    /// Nothing.
+    /// Shows nothing, for `--quiet`.
     Quiet,
 }
 
 impl Progress {
-    /// For a run of that many arms times seeds.
+    /// `runs` is the number of arms times the number of seeds.
     pub fn new(screen: Screen, runs: usize) -> Self {
         match screen {
             Screen::Bars(bars) => Self::Bars(Bars::new(bars, runs)),
@@ -67,7 +67,6 @@ impl Progress {
         }
     }
 
-    /// Shows an event.
     pub fn show(&mut self, event: &RunEvent) {
         match self {
             Self::Bars(bars) => bars.show(event),
@@ -80,7 +79,7 @@ impl Progress {
         }
     }
 
-    /// Clears the bars away.
+    /// Removes the bars from the screen.
     pub fn finish(&mut self) {
         if let Self::Bars(bars) = self {
             bars.finish();

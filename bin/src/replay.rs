@@ -1,35 +1,34 @@
-//! `sandbox replay`: makes a run again with its changes, and says whether both measured the same.
+//! `sandbox replay`: repeats a run with its recorded changes and compares the metrics of both.
 
 use std::path::Path;
 
-use rewards::RewardRegistry;
 use ::run::replay::Recording;
+use rewards::RewardRegistry;
 
 use crate::{
-    check::sound,
+    check::load_and_check,
     cli::ReplayOptions,
     failure::Failure,
     log,
     progress::Screen,
-    run::{Beginning, create, existing, train},
+    run::{StartFrom, create_run_dir, existing_run_dir, train},
 };
 
-/// Repeats the run and compares it with its replay, arm by arm.
+/// Repeats the run in a new run directory and compares the metrics of every arm. Fails if any differ.
 pub fn replay(options: &ReplayOptions, registry: RewardRegistry) -> Result<(), Failure> {
-    let dir = existing(&options.dir)?;
-    let mut experiment =
-        sound(&dir.scenario(), &[], &[], None, &registry)?;
+    let dir = existing_run_dir(&options.dir)?;
+    let mut experiment = load_and_check(&dir.scenario(), &[], &[], None, &registry)?;
     let recording = Recording::open(&dir, &mut experiment).map_err(Failure::input)?;
     let path = dir.path().to_owned();
     let name = path.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
     let name = format!("{}-replay", name.unwrap_or_else(|| experiment.run.name.clone()));
-    let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let run_dir = create(options.out.as_deref().unwrap_or(beside), &name)?;
+    let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let run_dir = create_run_dir(options.out.as_deref().unwrap_or(parent), &name)?;
     let screen = Screen::new(options.quiet);
     log::start(&run_dir, screen.clone())?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
-    let beginning = Beginning::Replay(recording.replay.clone());
-    let outcome = train(experiment.clone(), &run_dir, registry, beginning, None, screen)?;
+    let start_from = StartFrom::Replay(recording.replay.clone());
+    let outcome = train(experiment.clone(), &run_dir, registry, start_from, None, screen)?;
     if outcome.interrupted {
         return Err(Failure::Interrupted);
     }
@@ -44,9 +43,9 @@ pub fn replay(options: &ReplayOptions, registry: RewardRegistry) -> Result<(), F
         println!("{arm}");
     }
     println!("replay: {}", run_dir.path().display());
-    let parted = compared.iter().filter(|arm| arm.difference.is_some()).count();
-    if parted == 0 {
+    let differing = compared.iter().filter(|arm| arm.difference.is_some()).count();
+    if differing == 0 {
         return Ok(());
     }
-    Err(Failure::Running(format!("{parted} of {} arms did not come out the same", compared.len())))
+    Err(Failure::Running(format!("{differing} of {} arms differ from the recorded run", compared.len())))
 }

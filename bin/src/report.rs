@@ -1,20 +1,19 @@
-//! `sandbox report`, and the same at the end of a run.
+//! `sandbox report`: writes a run's report and prints its table. Every run does the same at its end.
 
 use ::report::{ReportError, write_report};
 use records::RunDir;
 
 use crate::{cli::ReportOptions, failure::Failure};
 
-/// Columns taken for granted where the output is not a terminal.
+/// Width of the table in characters if standard output is not a terminal.
 const COLUMNS: usize = 160;
 
-/// Writes the report of a run directory and prints its table.
 pub fn report(options: &ReportOptions) -> Result<(), Failure> {
-    print(&RunDir::new(&options.dir))
+    write_and_print(&RunDir::new(&options.dir))
 }
 
-/// Writes the report and prints the table, what a reader should know, and where the report lies.
-pub fn print(run_dir: &RunDir) -> Result<(), Failure> {
+/// Writes the report, then prints the table, the notes and the path of `report.html`.
+pub fn write_and_print(run_dir: &RunDir) -> Result<(), Failure> {
     let summary = write_report(run_dir).map_err(|error| match error {
         ReportError::Read(_) | ReportError::NotARun { .. } => Failure::input(error),
         ReportError::Write(_) | ReportError::Page(_) => Failure::running(error),

@@ -1,11 +1,6 @@
-//! `sandbox SCENARIO`: runs every arm, shows how far each is, and ends in the table and the report.
+//! `sandbox SCENARIO`: runs every arm, shows their progress, and writes the report at the end.
 
-use std::{
-    fs, io,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use ::run::replay::Replay;
 use ::run::{ArmOutcome, RunArgs, RunError, RunOutcome};
@@ -17,7 +12,7 @@ use scenarios::Experiment;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    check::{sound, try_plugins},
+    check::{load_and_check, try_plugins},
     cli::RunOptions,
     failure::Failure,
     log,
@@ -25,70 +20,72 @@ use crate::{
     report,
 };
 
-/// Longest wait for the last events of a run that has ended.
+/// Longest wait for the last events after a run has ended.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 
-/// Runs the scenario, or prints it if that is all that is asked for.
+/// Runs the scenario, or prints it with `--dry-run`.
 pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure> {
     let path = match (&options.scenario, &options.resume) {
         (Some(scenario), _) => scenario.clone(),
         (None, Some(dir)) => RunDir::new(dir).scenario(),
         (None, None) => {
-            return Err(Failure::Input("no scenario is given; name one, or a run with --resume".into()));
+            return Err(Failure::Input(
+                "no scenario given; name one, or a run directory with --resume".into(),
+            ));
         }
     };
-    let experiment = sound(&path, &options.set, &options.arms, options.seeds.as_deref(), &registry)?;
+    let experiment = load_and_check(&path, &options.set, &options.arms, options.seeds.as_deref(), &registry)?;
     if options.dry_run {
         print!("{}", experiment.to_toml());
         return Ok(());
     }
-    // A plug-in that does not work is told of now, not when its arm's turn has come.
+    // A plug-in that does not work is reported now, not when its arm starts.
     if let Some(tried) = try_plugins(&experiment)?.into_iter().find(|tried| tried.outcome.is_err()) {
         return Err(Failure::Input(format!("{}: {tried}", path.display())));
     }
-    let bound = if options.no_control { None } else { listen(&experiment)? };
+    // The port is bound before the run directory is created, so that a port in use leaves nothing behind.
+    let bound =
+        if options.no_control { None } else { Bound::bind(&experiment.control).map_err(Failure::input)? };
     let run_dir = match &options.resume {
-        Some(dir) => existing(dir)?,
-        None => create(options.out.as_ref().unwrap_or(&experiment.run.out), &experiment.run.name)?,
+        Some(dir) => existing_run_dir(dir)?,
+        None => create_run_dir(options.out.as_ref().unwrap_or(&experiment.run.out), &experiment.run.name)?,
     };
     let screen = Screen::new(options.quiet);
     log::start(&run_dir, screen.clone())?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
-    let beginning = if options.resume.is_some() { Beginning::Resumed } else { Beginning::Fresh };
-    let outcome = train(experiment, &run_dir, registry, beginning, bound, screen)?;
-    report::print(&run_dir)?;
-    conclude(&outcome, &run_dir)
+    let start_from = if options.resume.is_some() { StartFrom::Checkpoints } else { StartFrom::Scenario };
+    let outcome = train(experiment, &run_dir, registry, start_from, bound, screen)?;
+    report::write_and_print(&run_dir)?;
+    check_outcome(&outcome, &run_dir)
 }
 
-/// Listens where the scenario says, before anything is made of it.
-fn listen(experiment: &Experiment) -> Result<Option<Bound>, Failure> {
-    Bound::bind(&experiment.control).map_err(Failure::input)
-}
-
-/// The time-stamped directory of a new run.
-pub(crate) fn create(out: &Path, name: &str) -> Result<RunDir, Failure> {
-    let refused = |path: &Path, error: &io::Error| {
+/// Creates the time-stamped directory of a new run.
+pub(crate) fn create_run_dir(out: &Path, name: &str) -> Result<RunDir, Failure> {
+    let failed = |path: &Path, error: &io::Error| {
         let path = path.display();
         Failure::Input(format!(
-            "{path}: the run directory cannot be made: {error}; choose another place with --out"
+            "{path}: cannot create the run directory: {error}; choose another folder with --out"
         ))
     };
-    fs::create_dir_all(out).map_err(|error| refused(out, &error))?;
+    fs::create_dir_all(out).map_err(|error| failed(out, &error))?;
     let stamped = format!("{name}-{}", jiff::Zoned::now().strftime("%Y%m%d-%H%M%S"));
-    // A second run within the second gets a name of its own.
+    // Runs that start within the same second are numbered.
     for number in 1u32.. {
         let dir = out.join(if number == 1 { stamped.clone() } else { format!("{stamped}-{number}") });
         match fs::create_dir(&dir) {
             Ok(()) => return Ok(RunDir::new(dir)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(refused(&dir, &error)),
+            Err(error) => return Err(failed(&dir, &error)),
         }
     }
-    Err(Failure::Input(format!("{}: there is no free name for a run", out.display())))
+    Err(Failure::Input(format!(
+        "{}: no unused name for a run directory; choose another folder with --out",
+        out.display()
+    )))
 }
 
-/// The directory of a run to go on with.
-pub(crate) fn existing(dir: &Path) -> Result<RunDir, Failure> {
+/// The directory of an existing run, to resume or replay it.
+pub(crate) fn existing_run_dir(dir: &Path) -> Result<RunDir, Failure> {
     let run_dir = RunDir::new(dir);
     if run_dir.scenario().is_file() {
         return Ok(run_dir);
@@ -99,52 +96,52 @@ pub(crate) fn existing(dir: &Path) -> Result<RunDir, Failure> {
     )))
 }
 
-/// What a run begins from.
-pub(crate) enum Beginning {
-    /// Its scenario.
-    Fresh,
-    /// Its last checkpoints.
-    Resumed,
-    /// What another run did.
+/// What the arms of a run start from.
+pub(crate) enum StartFrom {
+    /// The policy that the scenario names.
+    Scenario,
+    /// The latest checkpoints in the run directory (`--resume`).
+    Checkpoints,
+    /// The policy that the scenario names, with the recorded changes of another run.
     Replay(Replay),
 }
 
-/// Runs the engine, keeping the screen up to date and an ear open for Ctrl-C.
+/// Trains all arms, shows their progress, and stops them on Ctrl-C.
 pub(crate) fn train(
     experiment: Experiment,
     run_dir: &RunDir,
     registry: RewardRegistry,
-    beginning: Beginning,
+    start_from: StartFrom,
     bound: Option<Bound>,
     screen: Screen,
 ) -> Result<RunOutcome, Failure> {
     let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::Running(format!("the runtime could not start: {error}")))?;
+        .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
     let mut progress = Progress::new(screen.clone(), experiment.arms.len() * experiment.run.seeds.len());
     let args = RunArgs {
         experiment,
         run_dir: run_dir.clone(),
         registry: Arc::new(registry),
-        resume: matches!(beginning, Beginning::Resumed),
+        resume: matches!(start_from, StartFrom::Checkpoints),
         audio_source: None,
         controlled: bound.is_some(),
-        replay: match beginning {
-            Beginning::Replay(replay) => Some(replay),
-            Beginning::Fresh | Beginning::Resumed => None,
+        replay: match start_from {
+            StartFrom::Replay(replay) => Some(replay),
+            StartFrom::Scenario | StartFrom::Checkpoints => None,
         },
     };
-    let (events, mut heard) = mpsc::unbounded_channel::<RunEvent>();
+    let (events, mut received) = mpsc::unbounded_channel::<RunEvent>();
     let (stop, stopped) = watch::channel(false);
     let outcome = runtime.block_on(async {
-        tokio::spawn(stop_when_asked(stop, screen.clone()));
+        tokio::spawn(stop_on_interrupt(stop, screen.clone()));
         let shown = tokio::spawn(async move {
-            while let Some(event) = heard.recv().await {
+            while let Some(event) = received.recv().await {
                 progress.show(&event);
             }
             progress.finish();
         });
         let outcome = run_served(args, events, stopped, bound, &screen).await;
-        // Ends when the last actor has let go of its end of the channel; one that hangs must not hold up the end.
+        // The task ends when the last actor drops its sender. The timeout is for an actor that hangs.
         let _ = tokio::time::timeout(LAST_EVENTS, shown).await;
         outcome
     });
@@ -155,7 +152,7 @@ pub(crate) fn train(
     })
 }
 
-/// Runs the engine, and the control channel as long as the engine runs.
+/// Trains all arms, and serves the control channel until they end.
 async fn run_served(
     args: RunArgs,
     events: mpsc::UnboundedSender<RunEvent>,
@@ -171,8 +168,8 @@ async fn run_served(
     screen.line(&format!("live page: {page}"));
     if is_remote {
         tracing::warn!(
-            "control.allow_remote: whoever reaches this machine and has the token steers this run, and nothing of it \
-             is encrypted"
+            "control.allow_remote is set: anyone who can reach this machine and has the token can steer this run, and \
+             the connection is not encrypted"
         );
     }
     let outcome = running.end().await;
@@ -180,17 +177,17 @@ async fn run_served(
     outcome
 }
 
-/// Asks the run to stop at the first Ctrl-C (or SIGTERM) and leaves at once at the second.
-async fn stop_when_asked(stop: watch::Sender<bool>, screen: Screen) {
-    asked().await;
-    screen.line("stopping after the step in hand, with a checkpoint; once more to leave at once");
+/// Stops the run after the current step at the first Ctrl-C or SIGTERM, and exits immediately at the second.
+async fn stop_on_interrupt(stop: watch::Sender<bool>, screen: Screen) {
+    interrupt().await;
+    screen.line("stopping after the current step, with a checkpoint; interrupt again to exit immediately");
     stop.send_replace(true);
-    asked().await;
+    interrupt().await;
     std::process::exit(130);
 }
 
-/// Waits for Ctrl-C or SIGTERM; forever, where signals cannot be listened to.
-async fn asked() {
+/// Waits for Ctrl-C or SIGTERM. Never returns if no signal handler can be installed.
+async fn interrupt() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
@@ -207,8 +204,8 @@ async fn asked() {
     }
 }
 
-/// Says which arms did not reach their end, and where to go on from.
-fn conclude(outcome: &RunOutcome, run_dir: &RunDir) -> Result<(), Failure> {
+/// Prints which arms were stopped or failed and how to continue, and returns the failure if there were any.
+fn check_outcome(outcome: &RunOutcome, run_dir: &RunDir) -> Result<(), Failure> {
     if outcome.interrupted {
         for arm in &outcome.arms {
             if arm.state == ArmState::Stopped {
@@ -216,7 +213,7 @@ fn conclude(outcome: &RunOutcome, run_dir: &RunDir) -> Result<(), Failure> {
                 eprintln!("stopped: {name} (seed {seed}) at step {}{}", arm.step, checkpoint(arm));
             }
         }
-        eprintln!("to go on: sandbox --resume {}", run_dir.path().display());
+        eprintln!("to continue: sandbox --resume {}", run_dir.path().display());
         return Err(Failure::Interrupted);
     }
     let mut failed: Vec<String> = outcome
@@ -247,19 +244,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_runs_in_a_second_get_directories_of_their_own() {
+    fn two_runs_in_the_same_second_get_different_directories() {
         let out = tempfile::tempdir().unwrap();
-        let first = create(out.path(), "a").unwrap();
-        let second = create(out.path(), "a").unwrap();
+        let first = create_run_dir(out.path(), "a").unwrap();
+        let second = create_run_dir(out.path(), "a").unwrap();
         assert_ne!(first, second);
         assert!(first.path().is_dir() && second.path().is_dir());
     }
 
     #[test]
-    fn a_folder_that_is_no_run_is_not_resumed() {
+    fn a_folder_without_a_scenario_is_not_a_run_directory() {
         let out = tempfile::tempdir().unwrap();
         assert!(
-            matches!(existing(out.path()), Err(Failure::Input(message)) if message.contains("no scenario.toml"))
+            matches!(existing_run_dir(out.path()), Err(Failure::Input(message)) if message.contains("no scenario.toml"))
         );
     }
 }

@@ -14,8 +14,8 @@ def reward(think, choices, **columns):
 def score(text, words):
     if text is None:
         return None
-    said = text.lower().split()
-    return float(any(word.lower() in said for word in words))
+    thoughts = text.lower().split()
+    return float(any(word.lower() in thoughts for word in words))
 
 
 if __name__ == "__main__":

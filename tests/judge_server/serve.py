@@ -3,11 +3,11 @@
     python serve.py MODEL_DIR GGUF_FILE
 
 Writes the model in llama.cpp's format, weights in f32 as they are, prints `ready http://127.0.0.1:PORT/v1` and serves
-until its standard input closes, so that it never outlives whoever started it.
+until its standard input closes, so that it never outlives the process that started it.
 
-The tokenizer goes along: byte-level BPE with Qwen's splitting, added tokens, `chat_template.jinja` (without one llama.cpp
-takes ChatML). Texts become the same ids as by `tokenizer.json`, but for those that are not in Unicode's form NFC, into
-which llama.cpp does not bring them; what a judge is shown is.
+The tokenizer is converted too: byte-level BPE with Qwen's splitting, added tokens, and `chat_template.jinja` (llama.cpp uses
+ChatML if there is none). Texts get the same ids as from `tokenizer.json` if they are in Unicode's NFC form, to which llama.cpp
+does not normalize. A judge's prompts are in NFC.
 """
 
 import json
@@ -53,7 +53,7 @@ def write(model: Path, out: Path) -> None:
 
 def add_tokenizer(writer: gguf.GGUFWriter, model: Path, config: dict) -> None:
     tokenizer = json.loads((model / "tokenizer.json").read_text())
-    # Rows of the embedding that no token has.
+    # Rows of the embedding without a token.
     tokens = [f"[unused {row}]" for row in range(config["vocab_size"])]
     types = [gguf.TokenType.UNUSED] * config["vocab_size"]
     for token, row in tokenizer["model"]["vocab"].items():
@@ -80,7 +80,7 @@ def serve(file: Path) -> xllamacpp.Server:
     params.model_alias = {file.stem}
     params.n_ctx = CONTEXT * SLOTS
     params.n_parallel = SLOTS
-    # Keys and values in f32 too, so that log-probabilities are those of the model.
+    # Keys and values in f32 as well, so that log-probabilities equal the model's.
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.hostnames = ["127.0.0.1"]

@@ -1,4 +1,4 @@
-//! The figures of one arm, pooled over its seeds.
+//! The metrics of one arm, pooled over its seeds.
 
 use std::collections::BTreeMap;
 
@@ -10,102 +10,102 @@ use crate::paper::{self, PaperRow};
 use crate::recorded::{RecordedArm, RecordedSeed};
 use crate::stats::{Estimate, Moments, share};
 
-/// The difficulties in the order people read them; others follow by name.
+/// The order in which tables list difficulties. Other difficulties follow, sorted by name.
 const DIFFICULTIES: [&str; 3] = ["easy", "medium", "hard"];
 
-/// One arm, pooled over its seeds.
+/// One arm's metrics, pooled over its seeds: an entry of `arms` in `summary.json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct ArmSummary {
-    /// Its name in the scenario.
+    /// Name in the scenario. An arm that the scenario lacks has the name in its `status.json`, or its folder's name.
     pub name: String,
-    /// How it is trained.
+    /// Training method; `None` if neither the scenario nor a `status.json` names it.
     pub method: Option<Method>,
-    /// The shaping formula, for arms trained on rewards.
+    /// Text of the shaping formula; `None` for arms that are not trained by GRPO.
     pub formula: Option<String>,
-    /// The weights in the formula, as the scenario sets them.
+    /// Weights that the formula uses, as the scenario sets them: numbers or schedules.
     pub weights: BTreeMap<String, WeightConfig>,
-    /// Whether the adaptive-think reward is in its formula.
+    /// Whether the formula uses a reward of kind `adaptive-think`.
     pub adaptive: bool,
-    /// Its seeds.
+    /// Status of each seed; empty if the arm has not started.
     pub seeds: Vec<SeedSummary>,
-    /// What became of its groups, over all seeds; none where nothing was sampled to train on.
+    /// Groups dispatched, trained on and excluded, summed over seeds; `None` if no group was dispatched.
     pub groups: Option<GroupCounts>,
-    /// Scores that could not be had, by component and cause, over all seeds.
+    /// Missing scores by component and cause, summed over steps and seeds.
     pub missing: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Its last evaluation, by suite. A suite not evaluated yet is missing.
+    /// Latest evaluation by suite. A suite that has not been evaluated yet has no entry.
     pub evals: BTreeMap<String, Evaluation>,
-    /// The row of the paper's Table 1 for an arm of this name.
+    /// Row of the paper's Table 1 for an arm of this name.
     pub paper: Option<PaperRow>,
-    /// Where the time of a training step went.
+    /// How the time of a training step is spent; `None` if no step recorded its duration.
     pub timing: Option<Timing>,
 }
 
-/// One arm and seed.
+/// Status of one seed of an arm.
 #[derive(Clone, Debug, Serialize)]
 pub struct SeedSummary {
-    /// The seed.
+    /// Seed that the arm was run with.
     pub seed: u64,
-    /// `done`, `failed`, `stopped`, `running` (or killed), or `not started`.
+    /// State in `status.json`, or `not started` without one. A killed run leaves `running` or `paused` behind.
     pub status: String,
-    /// Why it failed or stopped.
+    /// Why the arm failed or paused.
     pub reason: Option<String>,
-    /// The last step it completed.
+    /// Last completed step, 0 before the first.
     pub step: u64,
-    /// The steps it was to take.
+    /// Steps of the whole training; `None` if no file records it.
     pub total_steps: Option<u64>,
-    /// Its latest checkpoint.
+    /// Path of the latest checkpoint.
     pub checkpoint: Option<String>,
-    /// How long it took.
+    /// Wall-clock time spent on this seed so far, in seconds.
     pub wall_seconds: Option<f64>,
 }
 
-/// The last evaluation of an arm on one suite, pooled over seeds.
+/// The latest evaluation of an arm on one suite, pooled over seeds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
-    /// The step of that evaluation, by seed.
+    /// Training step of the pooled evaluation, by seed.
     pub steps: BTreeMap<u64, u64>,
-    /// All questions.
+    /// Scores over all questions of the suite.
     pub overall: Score,
-    /// By difficulty: easy, medium, hard, then others by name.
+    /// Scores per difficulty: easy, medium, hard, then others sorted by name.
     pub by_difficulty: Vec<(String, Score)>,
-    /// By kind of question.
+    /// Scores per kind of question, sorted by name.
     pub by_kind: Vec<(String, Score)>,
-    /// Accuracy by seed: how far apart reruns are.
+    /// Accuracy of each seed, from 0 to 1: shows how far reruns differ.
     pub accuracy_by_seed: BTreeMap<u64, f64>,
-    /// Completion length in tokens, with the interval of the mean where the completions are recorded.
+    /// Mean completion length in tokens. `None` if fewer than two completions are recorded, or if the run has
+    /// several suites, because a recorded completion does not name its suite.
     pub length: Option<Estimate>,
-    /// Scores by seed, for comparisons of one seed with its like.
+    /// Scores by seed, to compare two arms within the same seed.
     #[serde(skip)]
-    pub by_seed: BTreeMap<u64, SeedScores>,
+    pub(crate) by_seed: BTreeMap<u64, SeedScores>,
 }
 
-/// One seed's evaluation.
+/// The scores of one seed's latest evaluation on a suite.
 #[derive(Clone, Debug)]
-pub struct SeedScores {
-    /// All questions.
-    pub overall: Score,
-    /// By difficulty.
-    pub by_difficulty: BTreeMap<String, Score>,
+pub(crate) struct SeedScores {
+    pub(crate) overall: Score,
+    pub(crate) by_difficulty: BTreeMap<String, Score>,
 }
 
-/// Rates with their 95 % Wilson intervals, and the counts they come from.
+/// Rates from 0 to 1 with their 95 % Wilson intervals, and the counts they are computed from. A rate is `None` if no
+/// completion has a value for it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Score {
-    /// Correct by exact choice match.
+    /// Share of answers that match the right choice exactly.
     pub accuracy: Option<Estimate>,
-    /// Correct by the benchmark's own string match.
+    /// Share of answers that are right by the benchmark's own string match.
     pub accuracy_official: Option<Estimate>,
-    /// Completions that think.
+    /// Share of completions that think.
     pub think_rate: Option<Estimate>,
-    /// Completions in one of the two valid forms.
+    /// Share of completions in one of the two valid forms.
     pub format_rate: Option<Estimate>,
-    /// Thinking that supports the answer given, of completions that think.
+    /// Share of judged completions whose thinking supports their answer.
     pub consistency: Option<Estimate>,
-    /// Quality of the thinking, of completions that think.
+    /// Mean think quality of the judged completions.
     pub think_quality: Option<Estimate>,
     /// Mean completion length in tokens.
     pub completion_tokens: Option<f64>,
-    /// The counts and sums.
+    /// Counts and sums that the rates are computed from.
     pub counts: Tally,
 }
 
@@ -120,7 +120,6 @@ impl SeedScores {
 }
 
 impl Score {
-    /// Works the rates out.
     fn new(counts: Tally) -> Self {
         let n = counts.n;
         Self {
@@ -136,8 +135,7 @@ impl Score {
     }
 
     /// The share of completions that do not think.
-    #[must_use]
-    pub fn no_think_rate(&self) -> Option<Estimate> {
+    pub(crate) fn no_think_rate(&self) -> Option<Estimate> {
         self.think_rate.map(|rate| Estimate {
             value: 1.0 - rate.value,
             low: 1.0 - rate.high,
@@ -147,14 +145,14 @@ impl Score {
     }
 }
 
-/// Mean seconds of a training step and where they went.
+/// How the time of a training step is spent, as a mean over all steps of all seeds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Timing {
-    /// The whole step.
+    /// Mean duration of a step in seconds.
     pub step_seconds: f64,
-    /// Share of the step by place: load, sample, reward, optimize, actors.
+    /// Fraction of the step spent in each phase: `load`, `sample`, `reward`, `optimize`, and `actors` for the rest.
     pub shares: Vec<(String, f64)>,
-    /// Tokens sampled (or trained on, for SFT) a second.
+    /// Completion tokens per second of a step; target tokens for SFT.
     pub tokens_per_second: Option<f64>,
 }
 
@@ -239,24 +237,23 @@ impl Evaluation {
             by_difficulty,
             by_kind: scored(by_kind),
             accuracy_by_seed,
-            // A rollout does not name its suite: with several, one suite's lengths cannot be told from another's.
+            // A recorded completion does not name its suite, so the lengths of several suites cannot be separated.
             length: lengths.estimate().filter(|_| suites == 1),
             by_seed,
         })
     }
 
-    /// The score at a difficulty.
-    #[must_use]
-    pub fn at(&self, difficulty: &str) -> Option<&Score> {
+    /// The score of one difficulty, if the suite has it.
+    pub(crate) fn at(&self, difficulty: &str) -> Option<&Score> {
         self.by_difficulty.iter().find(|(name, _)| name == difficulty).map(|(_, score)| score)
     }
 }
 
-/// What the arms' own last words were, or, for a run that was killed, what its steps add up to.
+/// Group counts over all seeds: from `status.json` for a seed that is not running, else summed over its steps.
 fn groups(arm: &RecordedArm) -> Option<GroupCounts> {
     let mut total = GroupCounts::default();
     for seed in &arm.seeds {
-        // The status of a running arm, or of one that was killed, lags behind its metrics.
+        // While an arm runs, and after it was killed, its `status.json` is older than its metrics.
         let final_status = seed.status.as_ref().filter(|status| status.state != ArmState::Running);
         if let Some(status) = final_status {
             total.add(&status.groups);
@@ -287,9 +284,9 @@ fn missing(arm: &RecordedArm) -> BTreeMap<String, BTreeMap<String, u64>> {
 fn timing(arm: &RecordedArm) -> Option<Timing> {
     let rows = || arm.seeds.iter().flat_map(|seed| seed.metrics.values());
     let sum = |get: fn(&StepMetrics) -> Option<f64>| rows().filter_map(get).sum::<f64>();
-    let whole = sum(StepMetrics::step_seconds);
+    let total = sum(StepMetrics::step_seconds);
     let count = rows().filter(|row| row.step_seconds().is_some()).count();
-    if count == 0 || whole <= 0.0 {
+    if count == 0 || total <= 0.0 {
         return None;
     }
     let parts = [
@@ -301,9 +298,8 @@ fn timing(arm: &RecordedArm) -> Option<Timing> {
     ];
     let rates: Vec<f64> = rows().filter_map(StepMetrics::tokens_per_second).collect();
     Some(Timing {
-        step_seconds: whole / count as f64,
-        shares: parts.into_iter().map(|(name, seconds)| (name.to_owned(), seconds / whole)).collect(),
+        step_seconds: total / count as f64,
+        shares: parts.into_iter().map(|(name, seconds)| (name.to_owned(), seconds / total)).collect(),
         tokens_per_second: (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64),
     })
 }
-

@@ -1,5 +1,5 @@
-//! What each reward contributes: the difference between an arm and the arm that it extends by one thing, with the 95 %
-//! interval of the difference, and a sentence that claims no more than the interval allows.
+//! What each reward contributes: every arm is compared with the arm that it extends by one change. A comparison gives the
+//! difference of each metric with its 95 % interval, and a verdict that claims no more than the interval supports.
 
 use serde::Serialize;
 
@@ -7,35 +7,37 @@ use crate::arm_summary::{ArmSummary, Evaluation, Score, SeedScores};
 use crate::paper;
 use crate::stats::{self, Estimate};
 
-/// An arm set against the arm it builds on.
+/// The comparison of an arm with the arm that it extends.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// The arm.
+    /// Name of the arm.
     pub arm: String,
-    /// The arm it is compared with.
+    /// Name of the arm that it is compared with.
     pub over: String,
-    /// What it adds.
+    /// What the arm adds, such as `consistency reward (CR)`.
     pub adds: String,
-    /// The differences, in the order they are shown.
+    /// One difference per metric, in the order in which they are shown.
     pub differences: Vec<Difference>,
 }
 
-/// One figure's difference.
+/// The difference of one metric between two arms.
 #[derive(Clone, Debug, Serialize)]
 pub struct Difference {
     /// `accuracy`, `accuracy (hard)`, `consistency`, `think quality`, `think rate` or `length`.
-    pub figure: String,
-    /// `points` (of percent) or `tokens`.
+    #[serde(rename = "figure")]
+    pub metric: String,
+    /// `points` (percentage points) or `tokens`.
     pub unit: String,
-    /// New minus old, in that unit, with its 95 % interval; none where one of the arms has nothing to compare.
+    /// This arm minus the other, in that unit; `None` if one of the arms has no value.
     pub estimate: Option<Estimate>,
-    /// In how many of the seeds both arms ran the difference has the sign of the pooled one.
+    /// Of the seeds that both arms were evaluated with: how many have a difference of the same sign as the pooled one, and
+    /// how many there are. `None` with fewer than two such seeds.
     pub seeds_agreeing: Option<(usize, usize)>,
-    /// What may be said of it.
+    /// What the interval and the seeds allow to conclude, in a few words.
     pub verdict: String,
 }
 
-/// Compares every arm that has a predecessor and an evaluation on the suite.
+/// Compares every arm with its predecessor, where both were evaluated on the suite.
 pub(super) fn compare(arms: &[ArmSummary], suite: &str) -> Vec<Comparison> {
     let mut comparisons = Vec::new();
     for (at, arm) in arms.iter().enumerate() {
@@ -55,8 +57,9 @@ pub(super) fn compare(arms: &[ArmSummary], suite: &str) -> Vec<Comparison> {
     comparisons
 }
 
-/// The arm this one builds on: the paper's order where both are there; else the arm whose name this one extends
-/// (`grpo` for `grpo+brevity`); else the arm before it in the scenario that was trained the same way.
+/// The arm that `arms[at]` is compared with, and what it adds to that arm. In this order: the predecessor in the paper; the
+/// arm with the longest name that this name extends (`grpo` for `grpo+brevity`); the previous arm in the scenario that has
+/// the same training method.
 fn predecessor(arms: &[ArmSummary], at: usize) -> Option<(&ArmSummary, String)> {
     let arm = &arms[at];
     let named = |name: &str| arms.iter().find(|other| other.name.eq_ignore_ascii_case(name));
@@ -77,10 +80,10 @@ fn predecessor(arms: &[ArmSummary], at: usize) -> Option<(&ArmSummary, String)> 
 }
 
 fn differences(new: &Evaluation, old: &Evaluation) -> Vec<Difference> {
-    let share = |figure: &str, get: fn(&Score) -> Option<Estimate>| {
+    let share = |metric: &str, get: fn(&Score) -> Option<Estimate>| {
         let estimate = get(&new.overall).zip(get(&old.overall)).map(|(new, old)| points(new, old));
         let by_seed = by_seed(new, old, |scores| Some(get(&scores.overall)?.value));
-        difference(figure, "points", estimate, &by_seed, ["higher", "lower"])
+        difference(metric, "points", estimate, &by_seed, ["higher", "lower"])
     };
     let hard = new.at("hard").zip(old.at("hard"));
     let hard = hard.and_then(|(new, old)| Some(points(new.accuracy?, old.accuracy?)));
@@ -98,7 +101,7 @@ fn differences(new: &Evaluation, old: &Evaluation) -> Vec<Difference> {
     all
 }
 
-/// The difference of two shares in points of percent.
+/// The difference of two shares in percentage points.
 fn points(new: Estimate, old: Estimate) -> Estimate {
     let difference = stats::share_difference(new, old);
     Estimate {
@@ -109,14 +112,14 @@ fn points(new: Estimate, old: Estimate) -> Estimate {
     }
 }
 
-/// The differences within each seed that both arms were evaluated with.
+/// The difference within each seed that both arms were evaluated with.
 fn by_seed(new: &Evaluation, old: &Evaluation, get: impl Fn(&SeedScores) -> Option<f64>) -> Vec<f64> {
     let pairs = new.by_seed.iter().filter_map(|(seed, scores)| Some((scores, old.by_seed.get(seed)?)));
     pairs.filter_map(|(new, old)| Some(get(new)? - get(old)?)).collect()
 }
 
 fn difference(
-    figure: &str,
+    metric: &str,
     unit: &str,
     estimate: Option<Estimate>,
     by_seed: &[f64],
@@ -127,7 +130,7 @@ fn difference(
         (same, by_seed.len())
     });
     Difference {
-        figure: figure.to_owned(),
+        metric: metric.to_owned(),
         unit: unit.to_owned(),
         estimate,
         seeds_agreeing: agreeing,
@@ -135,8 +138,8 @@ fn difference(
     }
 }
 
-/// What may be said: an interval that includes zero says nothing but that; one that does not speaks of these
-/// completions, and of reruns only as far as the seeds agree.
+/// The verdict in words. If the interval includes zero, the arms cannot be distinguished. If it does not, the pooled
+/// completions differ, and whether a rerun would differ the same way depends on how many seeds agree.
 fn verdict(
     estimate: Option<Estimate>,
     agreeing: Option<(usize, usize)>,
@@ -152,7 +155,7 @@ fn verdict(
     let word = if estimate.value > 0.0 { up } else { down };
     match agreeing {
         Some((same, all)) if same == all => format!("{word}, in each of {all} seeds"),
-        Some((same, all)) => format!("{word} pooled, but in {same} of {all} seeds only"),
+        Some((same, all)) => format!("{word} when pooled, but only in {same} of {all} seeds"),
         None if seeds == 1 => format!("{word} in one seed; reruns may differ"),
         None => word.to_owned(),
     }
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_with_zero_claims_nothing() {
+    fn the_verdict_claims_no_more_than_the_interval_and_the_seeds_support() {
         let words = ["higher", "lower"];
         assert_eq!(
             verdict(estimate(1.0, -2.0, 4.0), Some((3, 3)), 3, words),
@@ -176,7 +179,7 @@ mod tests {
         assert_eq!(verdict(estimate(3.0, 1.0, 5.0), Some((3, 3)), 3, words), "higher, in each of 3 seeds");
         assert_eq!(
             verdict(estimate(-3.0, -5.0, -1.0), Some((2, 3)), 3, words),
-            "lower pooled, but in 2 of 3 seeds only"
+            "lower when pooled, but only in 2 of 3 seeds"
         );
         assert_eq!(verdict(estimate(3.0, 1.0, 5.0), None, 1, words), "higher in one seed; reruns may differ");
         assert_eq!(verdict(None, None, 0, words), "nothing to compare");

@@ -1,5 +1,5 @@
-//! Picks the completions that the report shows: from the last training step and the last evaluation, spread over
-//! difficulty, mode and outcome, while a `rollouts.jsonl` of any length streams past.
+//! Picks the completions that the report shows. They come from the last training step and the last evaluation, and are
+//! spread over difficulty, mode and outcome. `rollouts.jsonl` is read line by line, so its length does not matter.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,22 +10,22 @@ use serde::Deserialize;
 
 use crate::stats::Moments;
 
-/// Completions kept of each stratum while the file streams past.
+/// Completions kept per stratum (difficulty, mode and outcome) while the file is read.
 const PER_STRATUM: usize = 3;
 
-/// What the report wants from the rollouts of one arm and seed.
+/// What the report keeps of the `rollouts.jsonl` of one arm and seed.
 #[derive(Debug, Default)]
 pub(super) struct RolloutDigest {
     train: Strata,
     eval: Strata,
-    /// Lengths of the completions of the last evaluation, in tokens.
+    /// Lengths of the completions of the latest evaluation, in tokens.
     pub eval_lengths: Moments,
-    /// Lines that could not be read.
+    /// Number of lines that could not be parsed.
     pub unreadable: u64,
 }
 
 impl RolloutDigest {
-    /// Streams the file.
+    /// Reads a `rollouts.jsonl` line by line; a missing file counts as empty.
     pub(super) fn read(path: &Path) -> Result<Self, RecordsError> {
         let mut digest = Self::default();
         digest.unreadable = for_each_line(path, |line| digest.take(line))?;
@@ -58,7 +58,7 @@ impl RolloutDigest {
     }
 }
 
-/// What is parsed of every row before deciding whether to parse all of it.
+/// The fields that decide whether a row is kept. Only kept rows are parsed in full.
 #[derive(Deserialize)]
 struct RolloutHead {
     #[serde(default, rename = "format_version")]
@@ -75,25 +75,25 @@ struct RolloutHead {
     tokens: Option<f64>,
 }
 
-/// The kept completions of one phase's latest step, by difficulty, mode and outcome.
+/// The kept completions of the latest step of one phase, by difficulty, mode and outcome.
 #[derive(Debug, Default)]
 struct Strata {
     step: u64,
     kept: BTreeMap<(Option<Difficulty>, Option<Mode>, bool), Vec<Rollout>>,
 }
 
-/// A completion to show and the seed it is from.
+/// A completion to show, and the seed of the arm that produced it.
 #[derive(Clone, Debug)]
 pub(super) struct Pick<'a> {
     pub seed: u64,
     pub rollout: &'a Rollout,
 }
 
-/// Up to `count` completions over all seeds of an arm: half from evaluation and half from training where both
-/// are there, otherwise what there is; each half in turns over its strata.
+/// Up to `count` completions over all seeds of an arm: half from evaluation and half from training, or more of one if the
+/// other has too few. Each half takes turns over its strata.
 pub(super) fn pick<'a>(seeds: &[(u64, &'a RolloutDigest)], count: usize) -> Vec<Pick<'a>> {
-    let eval = in_turns(seeds, |digest| &digest.eval);
-    let train = in_turns(seeds, |digest| &digest.train);
+    let eval = round_robin(seeds, |digest| &digest.eval);
+    let train = round_robin(seeds, |digest| &digest.train);
     let from_eval = (count / 2).max(count.saturating_sub(train.len()));
     let mut picks: Vec<_> = eval.into_iter().take(from_eval).collect();
     let left = count - picks.len();
@@ -101,8 +101,8 @@ pub(super) fn pick<'a>(seeds: &[(u64, &'a RolloutDigest)], count: usize) -> Vec<
     picks
 }
 
-/// The kept completions of all seeds: one of each stratum, then a second of each, and so on.
-fn in_turns<'a>(
+/// The kept completions of all seeds: the first of each stratum, then the second of each, and so on.
+fn round_robin<'a>(
     seeds: &[(u64, &'a RolloutDigest)],
     phase: impl Fn(&'a RolloutDigest) -> &'a Strata,
 ) -> Vec<Pick<'a>> {
@@ -125,8 +125,8 @@ fn in_turns<'a>(
         .collect()
 }
 
-/// An order of `count` things in which neighbours in the list lie far apart, so that the first few of a sorted
-/// list of strata are not all of one difficulty.
+/// A permutation of `0..count` in which consecutive numbers are far apart, so that the first few picks from the sorted
+/// strata do not all have the same difficulty.
 fn spread(count: usize) -> Vec<usize> {
     let coprime = |stride: &usize| gcd(*stride, count) == 1;
     let stride = (count * 5 / 8 + 1..).find(coprime).unwrap_or(1);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn strata_take_turns_so_that_a_rare_outcome_is_shown() {
+    fn a_rare_outcome_is_shown_beside_a_frequent_one() {
         let mut rows = vec![("eval", 1, "easy", true); 50];
         rows.push(("eval", 1, "hard", false));
         let digest = digest(&rows);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn spreading_visits_everything_once() {
+    fn spread_is_a_permutation() {
         for count in 0..40 {
             let mut order = spread(count);
             order.sort_unstable();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_come_from_evaluation_and_training() {
+    fn half_of_the_picks_come_from_evaluation_and_half_from_training() {
         let digest =
             digest(&[("eval", 1, "easy", true), ("eval", 1, "easy", true), ("train", 1, "easy", true)]);
         let phases: Vec<_> = pick(&[(7, &digest)], 2).iter().map(|pick| pick.rollout.phase).collect();

@@ -1,4 +1,4 @@
-//! Why a report could not be written.
+//! The errors of [`write_report`](crate::write_report).
 
 use std::path::PathBuf;
 
@@ -7,22 +7,22 @@ use records::RecordsError;
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The run directory or a file in it can't be read, or is of a newer format.
+    /// The run directory or a file in it cannot be read, or was written in a newer format.
     #[error(transparent)]
     Read(#[from] RecordsError),
-    /// The directory holds no run.
+    /// The directory contains neither a scenario with arms nor folders of arms and seeds.
     #[error(
         "{}: not a run directory (no scenario.toml with arms, no ARM/seed-N/ folders); name one such as runs/ablation-20250131-120000",
         path.display()
     )]
     NotARun {
-        /// The directory.
+        /// The directory that was given.
         path: PathBuf,
     },
     /// A file of the report could not be written.
     #[error(transparent)]
     Write(RecordsError),
-    /// The template of the page failed.
+    /// The template of `report.html` could not be rendered.
     #[error("report.html could not be rendered: {0}")]
     Page(#[from] minijinja::Error),
 }

@@ -1,11 +1,11 @@
-//! Makes run directories up, for tests and for looking at the page:
-//! `REPORT_FIXTURE=DIR cargo nextest run -p report a_whole_run` keeps the one it makes there.
+//! Writes run directories with invented numbers, for tests and for looking at the page:
+//! `REPORT_FIXTURE=DIR cargo nextest run -p report a_run_of_all_arms` keeps the directory and its report in DIR.
 
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-/// The eight arms, each with its method and how far it gets: accuracy easy/medium/hard, no-think the same.
+/// The eight arms: name, method, and final accuracy and no-think rate, each for easy, medium and hard questions.
 const ARMS: [(&str, &str, [f64; 3], [f64; 3]); 8] = [
     ("base", "none", [0.93, 0.78, 0.48], [0.58, 0.45, 0.52]),
     ("sft", "sft", [0.94, 0.80, 0.31], [1.0, 1.0, 1.0]),
@@ -18,10 +18,11 @@ const ARMS: [(&str, &str, [f64; 3], [f64; 3]); 8] = [
 ];
 const LEVELS: [&str; 3] = ["easy", "medium", "hard"];
 
-/// Numbers between 0 and 1 that look random and are the same every time.
+/// A pseudo-random generator with a fixed seed, so that every test run sees the same numbers.
 struct Noise(u64);
 
 impl Noise {
+    /// The next number from 0 to 1.
     fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as f64 / (1u64 << 31) as f64
@@ -36,7 +37,8 @@ impl Noise {
     }
 }
 
-/// A run of eight arms and the seeds, `steps` long. The last arm's last seed is killed two thirds in.
+/// Writes a run of the eight arms with these seeds and `steps` steps. With several seeds, the last seed of the last arm is
+/// killed after two thirds of its steps.
 pub(super) fn run(dir: &Path, seeds: &[u64], steps: u64) {
     write_scenario(dir);
     let environment = json!({"version": "0.1.0", "cpu": {"model": "made up", "cores": 2}, "device": "cpu",
@@ -45,8 +47,8 @@ pub(super) fn run(dir: &Path, seeds: &[u64], steps: u64) {
     for (arm, method, accuracy, no_think) in ARMS {
         for &seed in seeds {
             let killed = arm == "grpo+atar+cr+tr" && seeds.len() > 1 && seeds.last() == Some(&seed);
-            let made = Made { arm, method, accuracy, no_think, seed, steps, killed };
-            made.write(&dir.join(arm).join(format!("seed-{seed}")));
+            let fake = FakeSeed { arm, method, accuracy, no_think, seed, steps, killed };
+            fake.write(&dir.join(arm).join(format!("seed-{seed}")));
         }
     }
 }
@@ -77,7 +79,8 @@ fn write_scenario(dir: &Path) {
     fs::write(dir.join("scenario.toml"), text).unwrap();
 }
 
-struct Made {
+/// One seed of an arm whose files are invented.
+struct FakeSeed {
     arm: &'static str,
     method: &'static str,
     accuracy: [f64; 3],
@@ -87,7 +90,7 @@ struct Made {
     killed: bool,
 }
 
-impl Made {
+impl FakeSeed {
     fn write(&self, dir: &Path) {
         fs::create_dir_all(dir).unwrap();
         let mut noise = Noise(self.seed * 7919 + self.arm.len() as u64);
@@ -119,12 +122,12 @@ impl Made {
         fs::write(dir.join("status.json"), status.to_string()).unwrap();
     }
 
-    /// How far training is, from 0 to 1.
+    /// Training progress at a step, from 0 to 1.
     fn progress(&self, step: u64) -> f64 {
         1.0 - (-4.0 * step as f64 / self.steps as f64).exp()
     }
 
-    /// The arm's rate at a level when so far.
+    /// A rate of one difficulty at a step, on its way from the untrained value to the final one.
     fn rate(&self, ends: [f64; 3], starts: [f64; 3], level: usize, step: u64) -> f64 {
         starts[level] + (ends[level] - starts[level]) * self.progress(step)
     }

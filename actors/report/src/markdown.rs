@@ -1,4 +1,4 @@
-//! `summary.md`: the figures as aligned Markdown tables, readable in a terminal as they stand.
+//! `summary.md`: the summary as Markdown tables with aligned columns, which also read well in a terminal.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,8 @@ use crate::stats::Estimate;
 use crate::summary::Summary;
 
 impl Summary {
-    /// The whole of `summary.md`.
-    #[must_use]
-    pub fn markdown(&self) -> String {
+    /// The content of `summary.md`.
+    pub(crate) fn markdown(&self) -> String {
         let mut out = format!("# {}\n\n", self.run);
         if self.suites.is_empty() {
             out.push_str("Nothing has been evaluated yet.\n\n");
@@ -20,8 +19,8 @@ impl Summary {
             let _ = writeln!(out, "## {suite}\n");
             out.push_str(&markdown_table(&self.results(suite, true)));
             out.push_str(
-                "\nAccuracy in percent with 95 % Wilson intervals, pooled over seeds. Think: completions that think. \
-                 Consistent, quality: of those. The paper's: MMAU / MMAR / AIR.\n\n",
+                "\nAccuracy in percent with 95 % Wilson intervals, pooled over seeds. Think: percentage of completions that \
+                 think. Consistent and Quality: of those completions. Paper: MMAU / MMAR / AIR-Bench.\n\n",
             );
             let by_difficulty = self.by_difficulty(suite);
             if by_difficulty.len() > 1 {
@@ -34,8 +33,8 @@ impl Summary {
             out.push_str("## What each reward contributed\n\n");
             out.push_str(&markdown_table(&self.contribution_rows()));
             out.push_str(
-                "\nIntervals take the arms' completions as independent; they cover the questions and the sampling, \
-                 not what another training seed would do.\n\n",
+                "\nThe intervals assume independent completions. They cover the choice of questions and the sampling of \
+                 completions, but not the differences between training seeds.\n\n",
             );
         }
         let groups = self.group_rows();
@@ -53,8 +52,7 @@ impl Summary {
         out
     }
 
-    /// The table of results for a terminal, columns aligned by spaces: beside the paper's figures where `width`
-    /// columns have room for them.
+    /// The table of results for a terminal of `width` characters, without the paper's columns if they do not fit.
     #[must_use]
     pub fn terminal_table(&self, width: usize) -> String {
         let mut out = String::new();
@@ -91,7 +89,7 @@ impl Summary {
                 row.push(all.think_quality.map_or_else(dash, |quality| format!("{:.2}", quality.value)));
                 row.push(all.completion_tokens.map_or_else(dash, |tokens| format!("{tokens:.1}")));
             } else {
-                row.push("not yet".to_owned());
+                row.push("not evaluated".to_owned());
                 row.extend(std::iter::repeat_n(dash(), levels.len() + 4));
             }
             if with_paper {
@@ -131,16 +129,16 @@ impl Summary {
 
     fn contribution_rows(&self) -> Vec<Vec<String>> {
         let mut rows =
-            vec![["Adding", "Figure", "Difference", "95 % interval", ""].map(str::to_owned).to_vec()];
+            vec![["Added", "Metric", "Difference", "95 % interval", "Verdict"].map(str::to_owned).to_vec()];
         for comparison in &self.contributions {
             for (at, difference) in comparison.differences.iter().enumerate() {
-                let whose =
+                let added =
                     if at == 0 { format!("{} ({})", comparison.adds, comparison.arm) } else { String::new() };
                 let (value, range) = difference.estimate.map_or_else(
                     || (dash(), dash()),
                     |found| (format!("{} {}", signed(found.value, 1), difference.unit), signed_range(&found)),
                 );
-                rows.push(vec![whose, difference.figure.clone(), value, range, difference.verdict.clone()]);
+                rows.push(vec![added, difference.metric.clone(), value, range, difference.verdict.clone()]);
             }
         }
         rows
@@ -164,7 +162,7 @@ impl Summary {
         rows
     }
 
-    /// The difficulties any arm was evaluated at on a suite, in the order of the fullest list.
+    /// The difficulties of a suite, taken from the arm whose evaluation has the most of them.
     pub(super) fn difficulties(&self, suite: &str) -> Vec<String> {
         let levels = |arm: &ArmSummary| -> Vec<String> {
             let eval = arm.evals.get(suite);
@@ -192,11 +190,11 @@ fn signed_range(estimate: &Estimate) -> String {
     format!("[{}, {}]", signed(estimate.low, 1), signed(estimate.high, 1))
 }
 
-fn benchmarks(figures: &Benchmarks) -> String {
-    format!("{:.1} / {:.1} / {:.1}", figures.mmau, figures.mmar, figures.air)
+fn benchmarks(paper: &Benchmarks) -> String {
+    format!("{:.1} / {:.1} / {:.1}", paper.mmau, paper.mmar, paper.air)
 }
 
-/// Text that keeps to its cell or list item.
+/// Escapes text so that it cannot leave its table cell or list item.
 fn cell_text(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
 }
@@ -249,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_cells_keep_to_themselves() {
+    fn columns_are_aligned_and_cell_text_is_escaped() {
         let rows = vec![vec!["Arm".into(), "x".into()], vec!["a|b\nc".into(), "–".into()]];
         assert_eq!(markdown_table(&rows), "| Arm    | x |\n|--------|---|\n| a\\|b c | – |\n");
         let rows = vec![vec!["Arm".into(), "x".into()], vec!["base".into(), "1".into()]];

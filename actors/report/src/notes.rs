@@ -1,4 +1,4 @@
-//! What a reader should know before trusting the figures of a run.
+//! Notes that warn the reader: what is missing, has failed or was changed during the run.
 
 use std::collections::BTreeSet;
 
@@ -7,20 +7,20 @@ use records::JournalEntry;
 use crate::arm_summary::ArmSummary;
 use crate::recorded::RecordedRun;
 
-/// A note on an arm whose conditions were changed while it ran: the table shows the scenario's formula.
+/// A note on an arm whose conditions were changed while it ran, because the tables show the scenario's formula.
 fn changed(run: &RecordedRun, arm: &str, seed: u64) -> Option<String> {
     let id = records::ArmId::new(arm, seed);
     let of_arm = |entry: &&JournalEntry| entry.id == id;
     let first = run.changes.iter().find(of_arm)?;
     let times = run.changes.iter().filter(of_arm).count();
     Some(format!(
-        "{arm} (seed {seed}) was changed while it ran ({times}×, first at step {}); control.jsonl has what it was \
-         trained under.",
+        "{arm} (seed {seed}) was changed while it ran ({times}×, first at step {}); control.jsonl records the \
+         changes.",
         first.step
     ))
 }
 
-/// All notes, arm by arm.
+/// All notes, in the order of the arms.
 pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
     let mut notes = Vec::new();
     for arm in arms {
@@ -36,8 +36,8 @@ pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
                 "failed" => "failed",
                 "stopped" => "was stopped",
                 "running" => "was still running, or killed,",
-                "paused" => "is paused, or was killed in a pause,",
-                _ => "has no readable status",
+                "paused" => "is paused, or was killed while paused,",
+                _ => "has no readable status.json; it was",
             };
             notes.push(format!("{} (seed {}) {what} at step {}{of}{why}.", arm.name, seed.seed, seed.step));
         }
@@ -47,12 +47,15 @@ pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
             if steps.len() > 1 {
                 let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
                 let steps = steps.join(", ");
-                notes.push(format!("{} on {suite} pools evaluations at different steps: {steps}.", arm.name));
+                notes.push(format!(
+                    "{} on {suite} pools evaluations from different steps: {steps}.",
+                    arm.name
+                ));
             }
             if evaluated < arm.seeds.len() {
                 let of = arm.seeds.len();
                 notes.push(format!(
-                    "{} on {suite}: {evaluated} of {of} seeds are evaluated so far.",
+                    "{} on {suite}: {evaluated} of {of} seeds have been evaluated so far.",
                     arm.name
                 ));
             }
@@ -64,11 +67,11 @@ pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
             let counts: Vec<String> =
                 causes.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
             let (total, counts) = (causes.values().sum::<u64>(), counts.join(", "));
-            notes.push(format!("{}: {total} scores of `{component}` could not be had ({counts}).", arm.name));
+            notes.push(format!("{}: {total} scores of `{component}` are missing ({counts}).", arm.name));
         }
         if let Some(groups) = arm.groups.as_ref().filter(|groups| !groups.adds_up()) {
             notes.push(format!(
-                "{}: {} groups were dispatched, but {} trained and {} excluded.",
+                "{}: {} groups were dispatched, but {} were trained on and {} excluded.",
                 arm.name,
                 groups.dispatched,
                 groups.trained,

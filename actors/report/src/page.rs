@@ -1,5 +1,5 @@
-//! `report.html`: lays the figures, plots and completions out by `page/report.html`, a template that escapes
-//! whatever it is given; only the drawings of `plots`, which escape for themselves, go in as they are.
+//! `report.html`, rendered from the template `page/report.html`. The template escapes every value except the style sheet,
+//! the script and the SVGs of `plots`, which escape the text that they contain.
 
 mod cards;
 mod curves;
@@ -13,29 +13,29 @@ use serde::Serialize;
 
 use self::{
     cards::ArmCompletions,
-    curves::{Figure, Panel},
-    overview::{SuiteView, Tile, ContributionView},
+    curves::{Chart, Panel},
+    overview::{ContributionView, SuiteView, Tile},
 };
 use crate::plots::axes::signed;
 use crate::plots::style;
 use crate::recorded::RecordedRun;
 use crate::summary::Summary;
 
-/// What the template is given.
+/// The variables of the template.
 #[derive(Serialize)]
 struct View<'a> {
     nonce: String,
     css: &'static str,
     js: &'static str,
     summary: &'a Summary,
-    /// Style classes by arm.
+    /// Style class of each arm.
     styles: Vec<String>,
-    /// Whether its groups add up, by arm.
+    /// Whether each arm's group counts add up.
     adds_up: Vec<bool>,
     tiles: Vec<Tile>,
     suites: Vec<SuiteView>,
-    training: Vec<Figure>,
-    held_out: Vec<Figure>,
+    training: Vec<Chart>,
+    held_out: Vec<Chart>,
     components: Vec<Panel>,
     emergence: Vec<Panel>,
     contributions: Vec<ContributionView<'a>>,
@@ -43,7 +43,6 @@ struct View<'a> {
     environment: &'a [(String, String)],
 }
 
-/// Renders the page.
 pub(super) fn render(run: &RecordedRun, summary: &Summary) -> Result<String, Error> {
     let mut page = Environment::new();
     page.set_undefined_behavior(UndefinedBehavior::SemiStrict);
@@ -54,7 +53,7 @@ pub(super) fn render(run: &RecordedRun, summary: &Summary) -> Result<String, Err
     page.add_filter("duration", duration);
     page.add_template("report.html", include_str!("page/report.html"))?;
     let view = View {
-        // The one script that may run carries a word that no completion can have known.
+        // The page's policy allows only the script with this nonce. It is chosen here, so no completion can contain it.
         nonce: format!("{:016x}{:016x}", RandomState::new().hash_one(1), RandomState::new().hash_one(2)),
         css: include_str!("page/page.css"),
         js: include_str!("page/page.js"),
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_like_durations() {
+    fn durations_are_written_in_their_two_largest_units() {
         assert_eq!(duration(4.26), "4.3 s");
         assert_eq!(duration(95.0), "1 min 35 s");
         assert_eq!(duration(7260.0), "2 h 1 min");

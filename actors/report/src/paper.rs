@@ -1,4 +1,4 @@
-//! Table 1 of Audio-Thinker (arXiv 2508.08039): the figures our arms are set beside.
+//! Table 1 of Audio-Thinker (arXiv 2508.08039), which the report shows beside the run's own results.
 
 use serde::Serialize;
 
@@ -7,18 +7,18 @@ use serde::Serialize;
 pub struct Benchmarks {
     /// MMAU test-mini (old version), average.
     pub mmau: f64,
-    /// MMAR, average.
+    /// MMAR, average over its categories.
     pub mmar: f64,
-    /// AIR-Bench foundation, average of five subtasks.
+    /// AIR-Bench foundation, average over five subtasks.
     pub air: f64,
 }
 
 /// One row of the paper's Table 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PaperRow {
-    /// Trained from Qwen2-Audio-7B-Instruct.
+    /// Results of the policy trained from Qwen2-Audio-7B-Instruct.
     pub qwen2_audio: Benchmarks,
-    /// Trained from Qwen2.5-Omni-7B.
+    /// Results of the policy trained from Qwen2.5-Omni-7B.
     pub qwen2_5_omni: Benchmarks,
 }
 
@@ -29,7 +29,7 @@ const fn row(a: [f64; 3], b: [f64; 3]) -> PaperRow {
     }
 }
 
-/// The paper's arms, in its order, by the names our scenarios give them.
+/// The paper's arms in its order, under the names that our scenarios give them.
 const TABLE_1: [(&str, PaperRow); 8] = [
     ("base", row([54.9, 30.0, 61.3], [66.3, 58.2, 64.9])),
     ("sft", row([58.2, 48.9, 63.8], [67.9, 60.9, 65.8])),
@@ -41,18 +41,18 @@ const TABLE_1: [(&str, PaperRow); 8] = [
     ("grpo+atar+cr+tr", row([68.0, 52.0, 66.8], [73.7, 65.3, 67.1])),
 ];
 
-/// The row of the arm of that name, if the paper has one.
+/// The row for an arm of this name, ignoring case.
 pub(super) fn row_of(arm: &str) -> Option<PaperRow> {
     TABLE_1.iter().find(|(name, _)| name.eq_ignore_ascii_case(arm)).map(|(_, row)| *row)
 }
 
-/// The arm that this one adds a single thing to, and the thing, where the paper's names say so.
+/// For an arm of the paper: the arm that it extends by one change, and that change.
 pub(super) fn predecessor(arm: &str) -> Option<(&'static str, &'static str)> {
     Some(match arm.to_ascii_lowercase().as_str() {
         "sft" => ("base", "supervised answers"),
         "sft+cot" => ("sft", "written-out reasoning"),
         "grpo" => ("base", "GRPO on accuracy"),
-        "grpo+cot" => ("grpo", "being asked to think"),
+        "grpo+cot" => ("grpo", "a prompt that asks for thinking"),
         "grpo+atar" => ("grpo+cot", "adaptive-think reward (ATAR)"),
         "grpo+atar+cr" => ("grpo+atar", "consistency reward (CR)"),
         "grpo+atar+cr+tr" => ("grpo+atar+cr", "think reward (TR)"),
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_predecessor_is_a_row_of_the_table() {
+    fn every_predecessor_is_in_the_table() {
         for (name, _) in TABLE_1 {
             if let Some((before, _)) = predecessor(name) {
                 assert!(row_of(before).is_some(), "{name} follows {before}");

@@ -11,31 +11,31 @@ use scenarios::{ArmConfig, Method, WeightConfig};
 use crate::completions::RolloutDigest;
 use crate::error::ReportError;
 
-/// Everything the report reads from a run directory.
+/// Everything that the report reads from a run directory.
 #[derive(Debug)]
 pub(crate) struct RecordedRun {
-    /// The directory's own name.
+    /// Name of the directory.
     pub name: String,
-    /// Arms in the scenario's order; then those it does not name.
+    /// Arms in the scenario's order, then those that the scenario does not name.
     pub arms: Vec<RecordedArm>,
-    /// Evaluation suites in the order they were first met.
+    /// Evaluation suites in the order of their first evaluation.
     pub suites: Vec<String>,
-    /// `environment.json` flattened to one value per dotted name.
+    /// The values of `environment.json` by dotted name, such as `cpu.model`.
     pub environment: Vec<(String, String)>,
-    /// What was changed while it ran, in order.
+    /// Changes made while the run was in progress, in the order of the journal.
     pub changes: Vec<JournalEntry>,
 }
 
-/// One arm: what the scenario says of it, and its seeds.
+/// One arm: its settings in the scenario, and the files of its seeds.
 #[derive(Debug, Default)]
 pub(crate) struct RecordedArm {
     pub name: String,
     pub method: Option<Method>,
     pub formula: Option<String>,
     pub weights: Vec<(String, WeightConfig)>,
-    /// The reward components in its formula; it may log others.
+    /// The reward components that the formula uses. The arm may log others.
     pub used: Vec<String>,
-    /// Whether one of those is the adaptive-think reward.
+    /// Whether one of those is of kind `adaptive-think`.
     pub adaptive: bool,
     pub seeds: Vec<RecordedSeed>,
 }
@@ -44,19 +44,18 @@ pub(crate) struct RecordedArm {
 #[derive(Debug)]
 pub(crate) struct RecordedSeed {
     pub seed: u64,
-    /// `None` if the arm was never started, or its status can't be read.
+    /// `None` if there is no `status.json` or it cannot be parsed.
     pub status: Option<Status>,
-    /// By step; where a resumed run wrote a step twice, the later line counts.
+    /// Rows by step. If a resumed run wrote a step twice, the later row is used.
     pub metrics: BTreeMap<u64, StepMetrics>,
-    /// By suite, then step.
+    /// Rows by suite, then by step.
     pub evals: BTreeMap<String, BTreeMap<u64, Evaluation>>,
     pub rollouts: RolloutDigest,
-    /// Whole lines of any of the files that could not be read.
+    /// Number of complete lines, over all files, that could not be parsed.
     pub unreadable: u64,
 }
 
 impl RecordedRun {
-    /// Reads the directory.
     pub(super) fn read(run_dir: &RunDir) -> Result<Self, ReportError> {
         let mut arms = scenario_arms(&run_dir.scenario());
         let mut suites = Vec::new();
@@ -83,7 +82,7 @@ impl RecordedRun {
         let environment = environment(&run_dir.environment());
         let mut changes = match run_dir.read_journal() {
             Err(newer @ RecordsError::NewerFormat { .. }) => return Err(newer.into()),
-            // A journal that can't be read costs its notes, not the report.
+            // Without a readable journal the report only lacks the notes on changes.
             changes => changes.unwrap_or_default(),
         };
         changes.retain(|entry| entry.change.is_some());
@@ -116,21 +115,21 @@ impl RecordedSeed {
         Ok(Self { seed, status, metrics, evals, rollouts, unreadable })
     }
 
-    /// The last step this seed is known to have reached.
+    /// The last completed step, from the status or else the metrics.
     pub(super) fn step(&self) -> u64 {
         let trained = self.metrics.keys().next_back().copied();
         self.status.as_ref().map(|status| status.step).or(trained).unwrap_or(0)
     }
 
-    /// How many steps it was to take, if known.
+    /// Steps of the whole training, from the status or else the metrics.
     pub(super) fn total_steps(&self) -> Option<u64> {
         let recorded = self.metrics.values().next_back().map(StepMetrics::total_steps);
         self.status.as_ref().map(|status| status.total_steps).or(recorded)
     }
 }
 
-/// The arms that `scenario.toml` names, in its order. A scenario that this version no longer reads costs the
-/// formulas, not the report.
+/// The arms of `scenario.toml`, in its order. If this version cannot read the scenario, the report only lacks what the
+/// scenario defines, such as the formulas.
 fn scenario_arms(path: &Path) -> Vec<RecordedArm> {
     let Ok(experiment) = scenarios::load(path, &[], &[], None) else {
         return Vec::new();
@@ -149,7 +148,7 @@ impl RecordedArm {
             formula.iter().flat_map(Formula::component_names).map(str::to_owned).collect();
         let adaptive =
             |name: &String| arm.rewards.get(name).is_some_and(|spec| spec.kind == "adaptive-think");
-        let weighs =
+        let is_weight =
             |name: &String| formula.as_ref().is_some_and(|found| found.weight_names().any(|w| w == name));
         Self {
             name: arm.name,
@@ -158,7 +157,7 @@ impl RecordedArm {
             weights: shaping
                 .into_iter()
                 .flat_map(|shaping| shaping.weights)
-                .filter(|(name, _)| weighs(name))
+                .filter(|(name, _)| is_weight(name))
                 .collect(),
             formula: formula.as_ref().map(|found| found.text().to_owned()),
             used,

@@ -1,36 +1,35 @@
-//! The few statistics the report needs, each by a method that holds up near 0 and 1 and says so in the report.
+//! The statistics of the report, by methods that remain valid near 0 and 1.
 //!
-//! Shares of completions get Wilson's score interval and differences of shares Newcombe's hybrid of two of them.
-//! Verdicts between 0 and 1 (think quality comes in tenths) get the same: a mean `m` of values in `[0, 1]` has a
-//! variance of at most `m (1 − m)`, so the interval is, if anything, too wide. Lengths get the normal interval.
+//! A share of completions gets Wilson's score interval, and the difference of two shares Newcombe's hybrid of their two
+//! intervals. Think quality, a mean of values between 0 and 1, is treated as a share as well: values in `[0, 1]` with mean
+//! `m` have a variance of at most `m (1 − m)`, so the interval is at worst too wide. Lengths get the normal interval.
 
 use serde::Serialize;
 
 /// The 97.5 % point of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// An estimate with its 95 % interval.
+/// An estimate with its 95 % interval, in the unit of the field that contains it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// The estimate itself.
+    /// The point estimate, within the interval.
     pub value: f64,
     /// Lower end of the 95 % interval.
     pub low: f64,
     /// Upper end of the 95 % interval.
     pub high: f64,
-    /// Completions it rests on.
+    /// Number of completions behind the estimate; for a difference, of the arm with fewer.
     pub n: u64,
 }
 
 impl Estimate {
-    /// Whether zero lies within the interval, ends included.
-    #[must_use]
-    pub fn includes_zero(&self) -> bool {
+    /// Whether the interval includes zero; its ends count as inside.
+    pub(crate) fn includes_zero(&self) -> bool {
         self.low <= 0.0 && self.high >= 0.0
     }
 }
 
-/// Wilson's 95 % score interval for a share, from the sum of `n` values in `[0, 1]`; none without values.
+/// Wilson's 95 % score interval for a share, from the sum of `n` values in `[0, 1]`; `None` if `n` is 0.
 pub(super) fn share(sum: f64, n: u64) -> Option<Estimate> {
     if n == 0 {
         return None;
@@ -40,7 +39,7 @@ pub(super) fn share(sum: f64, n: u64) -> Option<Estimate> {
     let denominator = 1.0 + Z * Z / count;
     let centre = (value + Z * Z / (2.0 * count)) / denominator;
     let half = Z / denominator * (value * (1.0 - value) / count + Z * Z / (4.0 * count * count)).sqrt();
-    // Rounding must not push an end past the estimate at 0 and 1.
+    // Without the clamp, rounding could place an end of the interval beyond an estimate of 0 or 1.
     Some(Estimate {
         value,
         low: (centre - half).clamp(0.0, value),
@@ -49,7 +48,7 @@ pub(super) fn share(sum: f64, n: u64) -> Option<Estimate> {
     })
 }
 
-/// Newcombe's 95 % interval for `new − old`, two independent shares with their Wilson intervals.
+/// Newcombe's 95 % interval for the difference `new − old` of two independent shares with their Wilson intervals.
 pub(super) fn share_difference(new: Estimate, old: Estimate) -> Estimate {
     let value = new.value - old.value;
     let below = (new.value - new.low).hypot(old.high - old.value);
@@ -66,7 +65,7 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    /// Takes one more value in.
+    /// Adds one value to the sample.
     pub(super) fn push(&mut self, value: f64) {
         self.n += 1;
         let before = value - self.mean;
@@ -74,7 +73,7 @@ impl Moments {
         self.squares += before * (value - self.mean);
     }
 
-    /// Joins two samples (Chan's formula).
+    /// Adds another sample, by Chan's formula.
     pub(super) fn merge(&mut self, other: &Moments) {
         if other.n == 0 {
             return;
@@ -87,27 +86,27 @@ impl Moments {
         self.n = n;
     }
 
-    /// The variance of the mean; none with fewer than two values.
+    /// The variance of the mean; `None` with fewer than two values.
     fn variance_of_mean(&self) -> Option<f64> {
         (self.n >= 2).then(|| self.squares / (self.n - 1) as f64 / self.n as f64)
     }
 
-    /// The mean with its normal 95 % interval; none with fewer than two values.
+    /// The mean with its normal 95 % interval; `None` with fewer than two values.
     pub(super) fn estimate(&self) -> Option<Estimate> {
         let half = Z * self.variance_of_mean()?.sqrt();
         Some(Estimate { value: self.mean, low: self.mean - half, high: self.mean + half, n: self.n })
     }
 }
 
-/// The normal 95 % interval for the difference of two independent means, from their own symmetric intervals.
+/// The normal 95 % interval for the difference of two independent means, from their symmetric intervals.
 pub(super) fn mean_difference(new: Estimate, old: Estimate) -> Estimate {
     let value = new.value - old.value;
     let half = (new.high - new.value).hypot(old.high - old.value);
     Estimate { value, low: value - half, high: value + half, n: new.n.min(old.n) }
 }
 
-/// Exponentially smoothed values, each divided by the weight seen so far so that the start is not pulled to zero.
-/// `window` is about how many values one smoothed value rests on.
+/// Exponential smoothing with bias correction: each sum is divided by the total weight so far, so the start is not pulled to
+/// zero. `window` is roughly the number of values that contribute to one smoothed value.
 pub(super) fn smooth(points: &[(f64, f64)], window: f64) -> Vec<(f64, f64)> {
     let keep = 1.0 - 2.0 / (window.max(1.0) + 1.0);
     let (mut sum, mut weight) = (0.0, 0.0);
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_scored_is_no_estimate() {
+    fn a_share_of_no_values_is_none() {
         assert_eq!(share(0.0, 0), None);
     }
 
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn joined_moments_are_those_of_the_joined_sample() {
+    fn merged_moments_equal_those_of_the_whole_sample() {
         let (mut left, mut right, mut whole) = (Moments::default(), Moments::default(), Moments::default());
         for value in [1.0, 2.0, 4.0] {
             left.push(value);
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_starts_at_the_first_value_and_keeps_a_constant() {
+    fn smoothing_starts_at_the_first_value_and_preserves_a_constant() {
         // window 3 → keep 1/2: 2; (2·½ + 4)/(1.5) = 3.3333.
         let got = smooth(&[(0.0, 2.0), (1.0, 4.0)], 3.0);
         close(got[0].1, 2.0);

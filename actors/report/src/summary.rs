@@ -1,4 +1,4 @@
-//! The figures of a run: what `summary.json` holds and the table, the page and the comparisons are made from.
+//! The summary of a run: the content of `summary.json`, from which the tables and the page are made.
 
 use records::FormatVersion;
 use serde::Serialize;
@@ -8,27 +8,26 @@ use crate::comparison::{self, Comparison};
 use crate::notes::notes;
 use crate::recorded::RecordedRun;
 
-/// The figures of a run: the content of `summary.json`.
+/// The summary of a run: the content of `summary.json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// The format of `summary.json`.
+    /// Version of the format, see `docs/metrics.md`.
     pub format_version: FormatVersion,
     /// Name of the run directory.
     pub run: String,
-    /// Whether every arm and seed ran to its end.
+    /// Whether every seed of every arm is done.
     pub complete: bool,
-    /// Evaluation suites, in the order they were first evaluated.
+    /// Evaluation suites, in the order of their first evaluation.
     pub suites: Vec<String>,
-    /// Arms, in the scenario's order.
+    /// One entry per arm, in the scenario's order.
     pub arms: Vec<ArmSummary>,
-    /// What each arm gains over the arm that it extends, on the first suite.
+    /// The comparison of each arm with the arm that it extends, on the first suite.
     pub contributions: Vec<Comparison>,
-    /// What a reader should know before trusting the figures.
+    /// What is missing, has failed or was changed during the run, one sentence each.
     pub notes: Vec<String>,
 }
 
 impl Summary {
-    /// Draws up the figures of a run directory.
     pub(super) fn of(run: &RecordedRun) -> Self {
         let arms: Vec<ArmSummary> = run.arms.iter().map(|arm| ArmSummary::of(arm, &run.suites)).collect();
         let contributions =
@@ -48,4 +47,3 @@ impl Summary {
         }
     }
 }
-

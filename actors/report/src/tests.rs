@@ -3,16 +3,16 @@ use std::path::PathBuf;
 
 use super::{fabricate, *};
 
-/// Every figure an SVG holds must be a number a browser can place.
-fn assert_sound(page: &str) {
+/// Asserts that every coordinate in the page's SVGs is a finite number.
+fn assert_finite_coordinates(page: &str) {
     for broken in ["NaN", "inf,", "Infinity", "undefined"] {
-        let drawings = page.split("<svg").skip(1).filter_map(|rest| rest.split("</svg>").next());
-        assert!(drawings.into_iter().all(|svg| !svg.contains(broken)), "a drawing holds {broken}");
+        let svgs = page.split("<svg").skip(1).filter_map(|rest| rest.split("</svg>").next());
+        assert!(svgs.into_iter().all(|svg| !svg.contains(broken)), "an SVG contains {broken}");
     }
 }
 
 #[test]
-fn a_whole_run_is_reported_on() {
+fn a_run_of_all_arms_gets_its_three_files() {
     let temporary = tempfile::tempdir().unwrap();
     let kept = std::env::var_os("REPORT_FIXTURE").map(PathBuf::from);
     let dir = kept.unwrap_or_else(|| temporary.path().join("ablation-20250131-120000"));
@@ -25,7 +25,7 @@ fn a_whole_run_is_reported_on() {
     assert_eq!(summary.arms[3].evals["builtin:soundscapes"].overall.counts.n, 3 * 384);
     assert!(!summary.complete, "the last seed of the last arm was killed");
     let page = fs::read_to_string(dir.join("report.html")).unwrap();
-    assert_sound(&page);
+    assert_finite_coordinates(&page);
     assert!(page.contains("Qwen2-Audio-7B") && page.contains("67.7"));
     let markdown = fs::read_to_string(dir.join("summary.md")).unwrap();
     assert!(markdown.contains("63.8 / 50.2 / 64.5"), "{markdown}");
@@ -34,8 +34,9 @@ fn a_whole_run_is_reported_on() {
     assert_eq!(json["arms"][5]["adaptive"], true);
 }
 
+// REPORT-2
 #[test]
-fn nothing_of_a_completion_reaches_the_page_unescaped() {
+fn completions_are_escaped_and_the_page_loads_nothing_from_outside() {
     let dir = tempfile::tempdir().unwrap();
     fabricate::run(dir.path(), &[1], 6);
     write_report(&RunDir::new(dir.path())).unwrap();
@@ -50,15 +51,16 @@ fn nothing_of_a_completion_reaches_the_page_unescaped() {
     }
 }
 
+// REPORT-1
 #[test]
-fn a_killed_run_tells_what_it_has() {
+fn a_killed_run_is_reported_up_to_its_last_recorded_step() {
     let dir = tempfile::tempdir().unwrap();
     fabricate::run(dir.path(), &[1, 2], 30);
     let summary = write_report(&RunDir::new(dir.path())).unwrap();
     let killed = summary.arms.last().unwrap();
     assert_eq!(killed.seeds[1].status, "running");
     assert_eq!(killed.seeds[1].step, 20);
-    // The first seed's own account, 30 × 8, and the killed one's from its steps, 20 × 8.
+    // The first seed's counts are from status.json, 30 × 8; the killed seed's are summed over its steps, 20 × 8.
     assert_eq!(killed.groups.as_ref().unwrap().dispatched, 240 + 160);
     assert!(
         summary
@@ -68,15 +70,16 @@ fn a_killed_run_tells_what_it_has() {
     );
     assert!(
         !summary.notes.iter().any(|note| note.contains("could not be read")),
-        "half a last line is no news"
+        "an incomplete last line is expected and needs no note"
     );
-    // Step 7 of both seeds.
-    let missing = format!("{}: 128 scores of `think` could not be had (120 null, 8 timed_out).", killed.name);
+    // Both seeds lack scores at step 7: 2 × (60 null + 4 timed out).
+    let missing = format!("{}: 128 scores of `think` are missing (120 null, 8 timed_out).", killed.name);
     assert!(summary.notes.contains(&missing), "{:?}", summary.notes);
 }
 
+// REPORT-1
 #[test]
-fn a_run_that_has_only_begun_is_reported_on() {
+fn a_run_without_any_metrics_can_be_reported() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("scenario.toml"), "[[arm]]\nname = \"a\"\n[[arm]]\nname = \"b\"\n").unwrap();
     fs::create_dir_all(dir.path().join("a/seed-7")).unwrap();
@@ -89,14 +92,14 @@ fn a_run_that_has_only_begun_is_reported_on() {
 }
 
 #[test]
-fn a_directory_without_a_run_is_refused() {
+fn a_directory_that_is_not_a_run_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(write_report(&RunDir::new(dir.path())), Err(ReportError::NotARun { .. })));
     assert!(matches!(write_report(&RunDir::new(dir.path().join("gone"))), Err(ReportError::Read(_))));
 }
 
 #[test]
-fn the_terminal_gets_the_paper_only_where_it_fits() {
+fn a_narrow_terminal_table_omits_the_papers_columns() {
     let dir = tempfile::tempdir().unwrap();
     fabricate::run(dir.path(), &[1], 6);
     let summary = write_report(&RunDir::new(dir.path())).unwrap();

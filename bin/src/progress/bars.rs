@@ -1,5 +1,5 @@
-//! Progress for terminals: a bar per running arm and seed, and one for the whole. An arm that ends leaves a line
-//! behind, so that a run of any size fits the screen.
+//! Progress in a terminal: a bar for each arm and seed in progress, and one for the whole run. The bar of an arm that ends is
+//! replaced by a line above the bars, so that a run with many arms fits the screen.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,11 +9,11 @@ use runtime::RunEvent;
 use scenarios::Method;
 
 use super::{
+    arm_progress::{ArmProgress, duration},
     plain::{changed, ended, evaluated, paused},
-    pulse::{Pulse, duration},
 };
 
-/// The bars and what they show.
+/// The progress bars of a run.
 pub struct Bars {
     screen: MultiProgress,
     whole: ProgressBar,
@@ -22,13 +22,13 @@ pub struct Bars {
 
 struct Running {
     bar: ProgressBar,
-    pulse: Pulse,
-    /// The last evaluation, in words.
+    progress: ArmProgress,
+    /// The latest evaluation as a line of text.
     evaluated: Option<String>,
 }
 
 impl Bars {
-    /// For a run of that many arms times seeds.
+    /// `runs` is the number of arms times the number of seeds.
     pub fn new(screen: MultiProgress, runs: usize) -> Self {
         let whole = screen.add(ProgressBar::new(runs as u64));
         whole.set_style(style("{prefix:<24} {bar:24.green/black.bright} {pos:>5}/{len:<5} {elapsed} so far"));
@@ -37,7 +37,6 @@ impl Bars {
         Self { screen, whole, running: HashMap::new() }
     }
 
-    /// Shows an event.
     pub fn show(&mut self, event: &RunEvent) {
         match event {
             RunEvent::ArmStarted { id, total_steps, method } => {
@@ -47,18 +46,18 @@ impl Bars {
             }
             RunEvent::StepDone { id, step, figures, .. } => {
                 let Some(running) = self.running.get_mut(id) else { return };
-                running.pulse.step(*step, figures);
+                running.progress.step(*step, figures);
                 running.bar.set_position(*step);
                 let left = running
-                    .pulse
-                    .left()
+                    .progress
+                    .time_left()
                     .map_or_else(String::new, |left| format!("  {} left", duration(left)));
-                running.bar.set_message(running.pulse.text() + &left);
+                running.bar.set_message(running.progress.text() + &left);
             }
             RunEvent::EvalDone { id, step, suite, accuracy, think_rate, .. } => {
                 let Some(running) = self.running.get_mut(id) else { return };
                 let line = evaluated(&format!("step {step}"), suite, *accuracy, *think_rate);
-                if running.pulse.step == 0 {
+                if running.progress.step == 0 {
                     running.bar.set_message(line.clone());
                 }
                 running.evaluated = Some(line);
@@ -71,7 +70,7 @@ impl Bars {
             }
             RunEvent::Resumed { id, .. } => {
                 if let Some(running) = self.running.get_mut(id) {
-                    running.bar.set_message("goes on");
+                    running.bar.set_message("resumed");
                 }
             }
             RunEvent::Journaled { entry } => {
@@ -79,7 +78,7 @@ impl Bars {
                     self.line(&line);
                 }
             }
-            // Every warning is logged, and the log shows it above the bars; a restart is one.
+            // Warnings and restarts are logged, and logging shows them above the bars.
             RunEvent::Warning { .. } | RunEvent::ActorRestarted { .. } => {}
             RunEvent::ArmEnded { id, state, step, .. } => {
                 let mut line = ended(id, state, *step);
@@ -97,7 +96,7 @@ impl Bars {
     }
 
     fn line(&self, line: &str) {
-        // A terminal that cannot be written to is no reason to stop a run.
+        // A terminal that cannot be written to must not stop the run.
         let _ = self.screen.println(line);
     }
 
@@ -107,11 +106,11 @@ impl Bars {
         bar.set_prefix(format!("{} ({})", id.arm, id.seed));
         bar.set_message("evaluating");
         bar.tick();
-        let running = Running { bar, pulse: Pulse::new(total_steps), evaluated: None };
+        let running = Running { bar, progress: ArmProgress::new(total_steps), evaluated: None };
         self.running.insert(id.clone(), running);
     }
 
-    /// Clears the bars away.
+    /// Removes the bars from the screen.
     pub fn finish(&mut self) {
         for (_, running) in self.running.drain() {
             running.bar.finish_and_clear();
@@ -121,7 +120,7 @@ impl Bars {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // Both templates are constants that the tests parse.
+    // Both templates are constants, so parsing them cannot fail.
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸─")
@@ -134,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_arm_that_ends_leaves_no_bar_behind() {
+    fn the_bar_of_an_ended_arm_is_removed() {
         let screen = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
         let mut bars = Bars::new(screen, 2);
         let method = Method::Grpo;

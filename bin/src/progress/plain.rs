@@ -1,73 +1,73 @@
-//! Progress for files and pipes: a line when an arm begins and ends, at every tenth of the way and at each
-//! evaluation.
+//! Progress in a file or pipe: a line when an arm starts, at every tenth of its steps, at each evaluation, and when it ends.
+
+use std::collections::HashMap;
 
 use records::{ArmId, ArmState, JournalEntry};
 use runtime::RunEvent;
 use scenarios::Method;
 
-use super::pulse::{Pulse, Pulses, duration};
+use super::arm_progress::{ArmProgress, duration};
 
-/// Remembers how far the arms are.
+/// Turns the events of a run into lines.
 #[derive(Debug, Default)]
 pub struct Plain {
-    pulses: Pulses,
+    running: HashMap<ArmId, ArmProgress>,
 }
 
 impl Plain {
-    /// The line an event is worth, if any.
+    /// The line to print for an event, if any.
     pub fn line(&mut self, event: &RunEvent) -> Option<String> {
         match event {
             RunEvent::ArmStarted { id, total_steps, method } => {
-                self.pulses.insert(id.clone(), Pulse::new(*total_steps));
+                self.running.insert(id.clone(), ArmProgress::new(*total_steps));
                 let what = match method {
                     Method::Grpo | Method::Sft => format!("{total_steps} steps"),
                     Method::None => "evaluation only".to_owned(),
                 };
-                Some(format!("{}: starts, {what}", label(id)))
+                Some(format!("{}: started, {what}", label(id)))
             }
             RunEvent::StepDone { id, step, figures, .. } => {
-                let pulse = self.pulses.get_mut(id)?;
-                pulse.step(*step, figures);
-                if !is_tenth(*step, pulse.total_steps) {
+                let arm = self.running.get_mut(id)?;
+                arm.step(*step, figures);
+                if !is_tenth(*step, arm.total_steps) {
                     return None;
                 }
-                let left = pulse.left().map_or_else(String::new, |left| format!("  {} left", duration(left)));
-                Some(format!("{}: step {step}/{}  {}{left}", label(id), pulse.total_steps, pulse.text()))
+                let left =
+                    arm.time_left().map_or_else(String::new, |left| format!("  {} left", duration(left)));
+                Some(format!("{}: step {step}/{}  {}{left}", label(id), arm.total_steps, arm.text()))
             }
             RunEvent::EvalDone { id, step, suite, accuracy, think_rate, .. } => {
                 Some(evaluated(&format!("{}: step {step}", label(id)), suite, *accuracy, *think_rate))
             }
             RunEvent::Paused { id, step, reason } => Some(paused(id, *step, reason)),
-            RunEvent::Resumed { id, step } => {
-                Some(format!("{}: resumed at step {step}", label(id)))
-            }
+            RunEvent::Resumed { id, step } => Some(format!("{}: resumed at step {step}", label(id))),
             RunEvent::Journaled { entry } => changed(entry),
-            // Every warning is logged, and the log shows it; a restart is one.
+            // Warnings and restarts are logged, and logging shows them.
             RunEvent::Warning { .. } | RunEvent::ActorRestarted { .. } => None,
             RunEvent::ArmEnded { id, state, step, .. } => {
-                self.pulses.remove(id);
+                self.running.remove(id);
                 Some(ended(id, state, *step))
             }
         }
     }
 }
 
-/// `…: builtin:soundscapes: accuracy 81.2 %, think 45 %`.
-pub fn evaluated(whose: &str, suite: &str, accuracy: f64, think_rate: f64) -> String {
+/// An evaluation as a line such as `step 30: builtin:soundscapes: accuracy 81.2 %, think 45 %`.
+pub fn evaluated(prefix: &str, suite: &str, accuracy: f64, think_rate: f64) -> String {
     let (accuracy, think) = (accuracy * 100.0, think_rate * 100.0);
-    format!("{whose}: {suite}: accuracy {accuracy:.1} %, think {think:.0} %")
+    format!("{prefix}: {suite}: accuracy {accuracy:.1} %, think {think:.0} %")
 }
 
 fn label(id: &ArmId) -> String {
     format!("{} (seed {})", id.arm, id.seed)
 }
 
-/// Why an arm is paused, in one line.
+/// A pause and its reason as a line.
 pub fn paused(id: &ArmId, step: u64, reason: &str) -> String {
     format!("{}: paused at step {step}: {reason}", label(id))
 }
 
-/// A change in one line. Other journal entries have events of their own.
+/// A change of the conditions as a line; `None` for other journal entries, which have events of their own.
 pub fn changed(entry: &JournalEntry) -> Option<String> {
     let change = entry.change.as_ref()?;
     let JournalEntry { id, by, version, step, .. } = entry;
@@ -84,13 +84,13 @@ pub fn changed(entry: &JournalEntry) -> Option<String> {
             .collect(),
     ];
     Some(format!(
-        "{}: version {version} from step {step} on, by {by}: {}",
+        "{}: changed by {by}, version {version} from step {step} on: {}",
         label(id),
         what.concat().join(", ")
     ))
 }
 
-/// How an arm ended, in one line.
+/// The end of an arm as a line, with the reason if it failed.
 pub fn ended(id: &ArmId, state: &ArmState, step: u64) -> String {
     match state.reason() {
         Some(reason) => format!("{}: {} at step {step}: {reason}", label(id), state.name()),
@@ -99,7 +99,7 @@ pub fn ended(id: &ArmId, state: &ArmState, step: u64) -> String {
     }
 }
 
-/// Whether a tenth of the way was completed by this step.
+/// Whether this step completes another tenth of the steps.
 fn is_tenth(step: u64, total: u64) -> bool {
     let tenth = |step: u64| (step * 10).checked_div(total);
     step > 0 && tenth(step) != tenth(step - 1)
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_lines_whatever_the_length() {
+    fn an_arm_of_at_least_ten_steps_prints_ten_lines() {
         for total in [10, 23, 300, 1001] {
             assert_eq!((1..=total).filter(|step| is_tenth(*step, total)).count(), 10, "of {total}");
         }

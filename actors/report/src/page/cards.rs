@@ -1,4 +1,4 @@
-//! Completions with their breakdown, a card each.
+//! The cards that show completions, each with the scores of its reward components.
 
 use records::Phase;
 use rewards::Mode;
@@ -8,10 +8,10 @@ use crate::completions::{Pick, pick};
 use crate::plots::style;
 use crate::recorded::RecordedArm;
 
-/// Completions shown of each arm.
+/// Number of completions shown per arm, at most.
 const SHOWN: usize = 12;
 
-/// The completions shown of an arm.
+/// The completions that are shown of one arm.
 #[derive(Serialize)]
 pub(super) struct ArmCompletions {
     arm: String,
@@ -19,7 +19,7 @@ pub(super) struct ArmCompletions {
     cards: Vec<Card>,
 }
 
-/// A completion with its breakdown.
+/// One completion with its question, answer and reward components.
 #[derive(Serialize)]
 pub(super) struct Card {
     origin: String,
@@ -31,7 +31,7 @@ pub(super) struct Card {
     thinks: bool,
     think: Option<String>,
     answer: Option<String>,
-    /// The text as it came, where the parts do not tell all of it.
+    /// The completion's text, if it is malformed or truncated and its parsed parts do not show all of it.
     verbatim: Option<String>,
     correct: bool,
     well_formed: bool,
@@ -49,7 +49,7 @@ pub(super) struct Choice {
     given: bool,
 }
 
-/// A reward component: its value, and where its bar starts and how long it is, in percent.
+/// A reward component: its value, and the start and length of its bar in percent of the track.
 #[derive(Serialize)]
 pub(super) struct Bar {
     name: String,
@@ -57,7 +57,7 @@ pub(super) struct Bar {
     start: f64,
     length: f64,
     negative: bool,
-    /// Whether the arm's formula names it.
+    /// Whether the arm's formula uses the component.
     used: bool,
 }
 
@@ -97,7 +97,7 @@ impl Card {
         };
         let phase = match rollout.phase {
             Phase::Train => "training",
-            Phase::Eval => "held out",
+            Phase::Eval => "evaluation",
         };
         Self {
             origin: format!("{phase}, step {}, seed {}", rollout.step, pick.seed),

@@ -1,4 +1,4 @@
-//! The curves of the page: which figures are drawn over steps, for which arms.
+//! The curves of the page: which metrics are plotted over steps, and for which arms.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::plots::lines::{Line, LinePlot};
 use crate::plots::style;
 use crate::recorded::{RecordedArm, RecordedRun, RecordedSeed};
 
-/// An arm's drawing in a row of small multiples.
+/// The plot of one arm in a row of plots on the same scale.
 #[derive(Serialize)]
 pub(super) struct Panel {
     pub arm: String,
@@ -18,58 +18,59 @@ pub(super) struct Panel {
     pub svg: String,
 }
 
-/// A titled drawing.
+/// A plot that shows all arms, with its title and a note below it.
 #[derive(Serialize)]
-pub(super) struct Figure {
+pub(super) struct Chart {
     title: String,
     note: String,
     svg: String,
 }
 
 type Parts = BTreeMap<String, Option<f64>>;
-/// Title, note, range, value, and which arms have it.
+/// Title, note, range of values, how to read the value from a row, and which arms have it.
 type Curve = (&'static str, &'static str, Option<(f64, f64)>, Get, fn(&RecordedArm) -> bool);
 type Get = fn(&StepMetrics) -> Option<f64>;
 
-/// Curves of training, all arms in each.
-pub(super) fn training(run: &RecordedRun) -> Vec<Figure> {
-    let whole = Some((0.0, 1.0));
+/// One chart per training metric, each with all arms that have it.
+pub(super) fn training(run: &RecordedRun) -> Vec<Chart> {
+    let unit = Some((0.0, 1.0));
     let grpo = |arm: &RecordedArm| arm.method != Some(Method::Sft);
     let sft = |arm: &RecordedArm| arm.method == Some(Method::Sft);
     let plots: [Curve; 9] = [
         (
             "Reward",
-            "Shaped reward. Arms with different formulas are not on one scale.",
+            "Mean shaped reward. Arms with different formulas cannot be compared.",
             None,
             |row| row.grpo()?.reward,
             grpo,
         ),
-        ("Accuracy", "Of the completions sampled to train on.", whole, |row| row.grpo()?.accuracy, grpo),
-        ("Think rate", "Completions that think.", whole, |row| row.grpo()?.think_rate, grpo),
-        ("KL to the reference", "Per token, k3 estimate.", None, |row| row.grpo()?.kl, grpo),
-        (
-            "Consistency",
-            "Of completions that think, where it was judged.",
-            whole,
-            |row| row.grpo()?.consistency,
-            grpo,
-        ),
+        ("Accuracy", "Of the completions sampled for training.", unit, |row| row.grpo()?.accuracy, grpo),
+        ("Think rate", "Share of completions that think.", unit, |row| row.grpo()?.think_rate, grpo),
+        ("KL to the reference policy", "Mean per token, k3 estimate.", None, |row| row.grpo()?.kl, grpo),
+        ("Consistency", "Of the judged completions that think.", unit, |row| row.grpo()?.consistency, grpo),
         (
             "Think quality",
-            "Of completions that think, where it was judged.",
-            whole,
+            "Of the judged completions that think.",
+            unit,
             |row| row.grpo()?.think_quality,
             grpo,
         ),
-        ("Completion length", "Tokens.", None, |row| row.grpo()?.completion_tokens_mean, grpo),
-        ("Well formed", "Completions in one of the two valid forms.", whole, |row| row.grpo()?.format_rate, grpo),
-        ("Loss of supervised arms", "Cross-entropy per target token.", None, StepMetrics::loss, sft),
+        ("Completion length", "Mean, in tokens.", None, |row| row.grpo()?.completion_tokens_mean, grpo),
+        (
+            "Format rate",
+            "Share of completions in one of the two valid forms.",
+            unit,
+            |row| row.grpo()?.format_rate,
+            grpo,
+        ),
+        ("Loss of SFT arms", "Cross-entropy per target token.", None, StepMetrics::loss, sft),
     ];
     let curve = |get: Get, seed: &RecordedSeed| -> Vec<(f64, f64)> {
         let rows = seed.metrics.values();
-        rows.filter_map(|row| Some((row.step() as f64, get(row).filter(|value| value.is_finite())?))).collect()
+        rows.filter_map(|row| Some((row.step() as f64, get(row).filter(|value| value.is_finite())?)))
+            .collect()
     };
-    let figures = plots.into_iter().filter_map(|(title, note, range, get, which)| {
+    let charts = plots.into_iter().filter_map(|(title, note, range, get, which)| {
         let arms = run.arms.iter().enumerate().filter(|(_, arm)| which(arm));
         let lines = arms.map(|(at, arm)| Line {
             label: arm.name.clone(),
@@ -77,20 +78,20 @@ pub(super) fn training(run: &RecordedRun) -> Vec<Figure> {
             seeds: arm.seeds.iter().map(|seed| curve(get, seed)).collect(),
         });
         let plot = LinePlot { title: title.to_owned(), range, smoothed: true, lines: lines.collect() };
-        Some(Figure { title: title.to_owned(), note: note.to_owned(), svg: plot.draw()? })
+        Some(Chart { title: title.to_owned(), note: note.to_owned(), svg: plot.draw()? })
     });
-    figures.collect()
+    charts.collect()
 }
 
-/// Accuracy at every evaluation, one figure for each suite.
-pub(super) fn held_out(run: &RecordedRun) -> Vec<Figure> {
+/// Accuracy at every evaluation, one chart per suite.
+pub(super) fn held_out(run: &RecordedRun) -> Vec<Chart> {
     let accuracy = |seed: &RecordedSeed, suite: &String| -> Vec<(f64, f64)> {
         let rows = seed.evals.get(suite).into_iter().flatten();
         rows.filter(|(_, row)| row.overall.n > 0)
             .map(|(&step, row)| (step as f64, row.overall.correct as f64 / row.overall.n as f64))
             .collect()
     };
-    let figures = run.suites.iter().filter_map(|suite| {
+    let charts = run.suites.iter().filter_map(|suite| {
         let lines = run.arms.iter().enumerate().map(|(at, arm)| Line {
             label: arm.name.clone(),
             style: style(at),
@@ -103,18 +104,18 @@ pub(super) fn held_out(run: &RecordedRun) -> Vec<Figure> {
             smoothed: false,
             lines: lines.collect(),
         };
-        Some(Figure { title, note: "At each evaluation, mean of the seeds.".to_owned(), svg: plot.draw()? })
+        Some(Chart { title, note: "At each evaluation, mean over seeds.".to_owned(), svg: plot.draw()? })
     });
-    figures.collect()
+    charts.collect()
 }
 
-/// One figure for each arm that has such values, its lines being the named parts of a row; those that `aside`
-/// points out are dashed.
+/// One plot for each arm that has such values. Its lines are the named parts of a metrics row; those for which `is_dashed`
+/// returns true are dashed.
 fn small_multiples(
     run: &RecordedRun,
     range: Option<(f64, f64)>,
     parts: fn(&GrpoMetrics) -> Parts,
-    aside: fn(&RecordedArm, &str) -> bool,
+    is_dashed: fn(&RecordedArm, &str) -> bool,
 ) -> Vec<Panel> {
     let mut panels = Vec::new();
     for (at, arm) in run.arms.iter().enumerate() {
@@ -133,7 +134,7 @@ fn small_multiples(
         };
         let lines = names.iter().enumerate().map(|(place, name)| Line {
             label: (*name).clone(),
-            style: style(place + 1) + if aside(arm, name) { " dashed" } else { "" },
+            style: style(place + 1) + if is_dashed(arm, name) { " dashed" } else { "" },
             seeds: rows.iter().map(|rows| curve(rows, name)).collect(),
         });
         let plot = LinePlot { title: arm.name.clone(), range, smoothed: true, lines: lines.collect() };
@@ -144,9 +145,10 @@ fn small_multiples(
     panels
 }
 
-/// The reward components of every arm that has them.
+/// The reward components of every arm that scores any; those that its formula does not use are dashed.
 pub(super) fn components(run: &RecordedRun) -> Vec<Panel> {
-    let unused = |arm: &RecordedArm, name: &str| !arm.used.is_empty() && !arm.used.iter().any(|used| used == name);
+    let unused =
+        |arm: &RecordedArm, name: &str| !arm.used.is_empty() && !arm.used.iter().any(|used| used == name);
     small_multiples(run, None, |row| row.components.clone(), unused)
 }
 

@@ -1,4 +1,4 @@
-//! The top of the page: headline figures, the suites' tables and Figure 2, and what each reward contributed.
+//! The upper part of the page: key results, the tables and no-think plots of each suite, and the contribution of each reward.
 
 use records::GroupCounts;
 use scenarios::Method;
@@ -11,7 +11,7 @@ use crate::plots::{interval, rates, style};
 use crate::stats::Estimate;
 use crate::summary::Summary;
 
-/// A headline figure.
+/// One of the key results at the top of the page.
 #[derive(Serialize)]
 pub(super) struct Tile {
     label: String,
@@ -19,7 +19,7 @@ pub(super) struct Tile {
     detail: String,
 }
 
-/// The figures a reader wants before anything else.
+/// The key results: best accuracies, largest difference between easy and hard, and group counts.
 pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
     let mut tiles = Vec::new();
     let evaluated = |arm: &ArmSummary| summary.suites.first().and_then(|suite| arm.evals.get(suite)).cloned();
@@ -40,7 +40,7 @@ pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
         }
     };
     best("Highest accuracy", &|eval| eval.overall.accuracy);
-    best("Highest on hard questions", &|eval| eval.at("hard")?.accuracy);
+    best("Highest accuracy on hard questions", &|eval| eval.at("hard")?.accuracy);
     let gap = |eval: &Evaluation| {
         Some(eval.at("easy")?.no_think_rate()?.value - eval.at("hard")?.no_think_rate()?.value)
     };
@@ -50,7 +50,7 @@ pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
         let base = untrained.and_then(|(_, eval)| gap(eval));
         let base = base.map_or_else(String::new, |gap| format!("; untrained {:+.0}", gap * 100.0));
         tiles.push(Tile {
-            label: "Widest split, easy − hard no-think".to_owned(),
+            label: "Largest difference in no-think rate, easy − hard".to_owned(),
             value: format!("{:+.0} points", points * 100.0).replace('-', "−"),
             detail: format!("{}{base}", arm.name).replace('-', "−"),
         });
@@ -59,25 +59,25 @@ pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
     let dispatched: u64 = groups().map(|groups| groups.dispatched).sum();
     if dispatched > 0 {
         let excluded: u64 = groups().flat_map(|groups| groups.excluded.values()).sum();
-        let whole = groups().all(GroupCounts::adds_up);
+        let complete = groups().all(GroupCounts::adds_up);
         tiles.push(Tile {
             label: "Groups sampled".to_owned(),
             value: dispatched.to_string(),
             detail: format!(
                 "{excluded} excluded; {}",
-                if whole { "all accounted for" } else { "they do NOT add up" }
+                if complete { "all accounted for" } else { "the counts do NOT add up" }
             ),
         });
     }
     tiles
 }
 
-/// One suite's part of the page.
+/// The table and the no-think plots of one suite.
 #[derive(Serialize)]
 pub(super) struct SuiteView {
     name: String,
     difficulties: Vec<String>,
-    /// Whether the benchmark's own string match judges differently anywhere.
+    /// Whether the benchmark's own string match gives another accuracy for any arm, which then gets a column.
     official: bool,
     panels: Vec<Panel>,
     shows_paper: bool,
@@ -92,13 +92,13 @@ impl SuiteView {
             Some(difficulties.iter().map(|level| (level.clone(), at(level))).collect())
         };
         let untrained = summary.arms.iter().find(|arm| arm.method == Some(Method::None));
-        let behind = untrained.and_then(rates_of);
+        let base_rates = untrained.and_then(rates_of);
         let mut panels = Vec::new();
         for (at, arm) in summary.arms.iter().enumerate().filter(|_| !difficulties.is_empty()) {
             let Some(rates) = rates_of(arm) else { continue };
             let is_base = untrained.is_some_and(|base| base.name == arm.name);
-            let behind = behind.as_deref().filter(|_| !is_base);
-            let svg = rates::panel(&arm.name, &style(at), &rates, behind, arm.adaptive);
+            let base = base_rates.as_deref().filter(|_| !is_base);
+            let svg = rates::panel(&arm.name, &style(at), &rates, base, arm.adaptive);
             panels.push(Panel { arm: arm.name.clone(), style: style(at), svg });
         }
         let evals = || summary.arms.iter().filter_map(|arm| arm.evals.get(suite));
@@ -112,27 +112,27 @@ impl SuiteView {
     }
 }
 
-/// A comparison with its drawings.
+/// A comparison with one plot per metric; `None` where the metric has no estimate.
 #[derive(Serialize)]
 pub(super) struct ContributionView<'a> {
     comparison: &'a Comparison,
-    drawings: Vec<Option<String>>,
+    plots: Vec<Option<String>>,
 }
 
 impl<'a> ContributionView<'a> {
     pub(super) fn of(comparison: &'a Comparison, all: &[Comparison]) -> Self {
-        // Each figure on one scale over all comparisons, so that bars compare down the page.
-        let reach = |figure: &str| {
-            let same = all.iter().flat_map(|other| &other.differences).filter(|other| other.figure == figure);
+        // A metric has the same scale in all comparisons, so that its bars can be compared down the page.
+        let reach = |metric: &str| {
+            let same = all.iter().flat_map(|other| &other.differences).filter(|other| other.metric == metric);
             let ends =
                 same.filter_map(|other| other.estimate).flat_map(|found| [found.low.abs(), found.high.abs()]);
             ends.fold(1e-9, f64::max)
         };
-        let drawings = comparison
+        let plots = comparison
             .differences
             .iter()
-            .map(|difference| Some(interval::draw(&difference.estimate?, reach(&difference.figure))))
+            .map(|difference| Some(interval::draw(&difference.estimate?, reach(&difference.metric))))
             .collect();
-        Self { comparison, drawings }
+        Self { comparison, plots }
     }
 }

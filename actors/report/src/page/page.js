@@ -1,6 +1,6 @@
 "use strict";
-// Choosing arms in the legend, filtering completions, and reading a plot under the pointer. The page is whole
-// without any of it.
+// Shows and hides arms by the legend, filters completions, and shows the values of a plot under the pointer. The page is
+// complete without scripts.
 const svgNode = (name, attributes) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -67,9 +67,9 @@ for (const plot of document.querySelectorAll("svg.lines")) {
         const swatch = document.createElement("i");
         swatch.className = ["swatch", ...line.style].join(" ");
         name.append(swatch, line.name);
-        const figure = document.createElement("b");
-        figure.append(Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(3));
-        row.append(name, figure);
+        const number = document.createElement("b");
+        number.append(Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(3));
+        row.append(name, number);
         return row;
       });
     tip.replaceChildren(heading, ...rows);

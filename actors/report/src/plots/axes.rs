@@ -1,8 +1,8 @@
-//! Scales, round ticks, numbers and escaping: what every plot starts from.
+//! What all plots share: scales, ticks, number formats, paths and escaping.
 
 use std::fmt::Write as _;
 
-/// Maps a range of values to a range of the drawing.
+/// Maps a range of values to a range of SVG coordinates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
     pub from: (f64, f64),
@@ -10,7 +10,7 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// Where a value lies in the drawing.
+    /// The SVG coordinate of a value.
     pub(crate) fn at(&self, value: f64) -> f64 {
         let span = self.from.1 - self.from.0;
         let share = if span == 0.0 { 0.5 } else { (value - self.from.0) / span };
@@ -18,7 +18,7 @@ impl Scale {
     }
 }
 
-/// Round values (1, 2 or 5 times a power of ten apart) within a range, about `count` of them.
+/// About `count` tick values within a range; their distance is 1, 2 or 5 times a power of ten.
 pub(crate) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let span = high - low;
     if !span.is_finite() || span <= 0.0 {
@@ -34,15 +34,15 @@ pub(crate) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     (first..=last).map(|at| at as f64 * step).collect()
 }
 
-/// A number with as many decimals as the distance between ticks asks for.
+/// A tick's label, with the decimals that the distance `step` between ticks needs.
 pub(crate) fn tick_text(value: f64, step: f64) -> String {
     let decimals = (-step.abs().log10() - 1e-9).ceil().clamp(0.0, 6.0) as usize;
-    // No "-0".
+    // Avoids the label "-0".
     let value = if value.abs() < step.abs() * 1e-6 { 0.0 } else { value };
     format!("{value:.decimals$}").replace('-', "−")
 }
 
-/// A number with three significant digits or so, for labels.
+/// A number with about three significant digits, for labels.
 pub(crate) fn short(value: f64) -> String {
     let size = value.abs();
     let text = if size >= 100.0 {
@@ -57,14 +57,14 @@ pub(crate) fn short(value: f64) -> String {
     text.replace('-', "−")
 }
 
-/// A number with its sign, `−` for minus; what rounds to zero has none.
+/// A number with its sign, written `+` or `−`. A number that rounds to zero has no sign.
 pub(crate) fn signed(value: f64, decimals: usize) -> String {
     let text = format!("{value:+.decimals$}");
     let zero = text.trim_start_matches(['+', '-']).chars().all(|letter| matches!(letter, '0' | '.'));
     if zero { text[1..].to_owned() } else { text.replace('-', "−") }
 }
 
-/// Text made safe to stand in SVG and HTML, in content and in quoted attributes.
+/// Escapes text for the content and the quoted attributes of SVG and HTML.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -80,7 +80,7 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// The `d` of a path through the points.
+/// The `d` attribute of an SVG path through the points.
 pub(crate) fn path(points: impl IntoIterator<Item = (f64, f64)>) -> String {
     let mut out = String::new();
     for (x, y) in points {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_within() {
+    fn ticks_are_round_numbers_within_the_range() {
         assert_eq!(ticks(0.0, 1.0, 4), [0.0, 0.5, 1.0]);
         assert_eq!(ticks(-1.3, 2.2, 4), [-1.0, 0.0, 1.0, 2.0]);
         assert_eq!(ticks(0.0, 300.0, 5), [0.0, 100.0, 200.0, 300.0]);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_read_like_numbers() {
+    fn numbers_have_the_expected_decimals_and_signs() {
         assert_eq!(tick_text(-0.0, 0.5), "0.0");
         assert_eq!(tick_text(-20.0, 20.0), "−20");
         assert_eq!(tick_text(0.05, 0.05), "0.05");
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_text_is_escaped() {
+    fn markup_in_text_is_escaped() {
         assert_eq!(escape(r#"<img onerror='x("&")'>"#), "&lt;img onerror=&#39;x(&quot;&amp;&quot;)&#39;&gt;");
     }
 }

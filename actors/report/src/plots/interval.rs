@@ -1,4 +1,4 @@
-//! One difference with its interval on a line through zero.
+//! A difference with its interval, plotted on a horizontal line around zero.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::stats::Estimate;
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 18.0;
 
-/// Draws it on a scale from `−reach` to `reach`. An interval that includes zero is drawn hollow.
+/// Plots an estimate on a scale from `−reach` to `reach`. The point is hollow if the interval includes zero.
 pub(crate) fn draw(estimate: &Estimate, reach: f64) -> String {
     let x = Scale { from: (-reach, reach), to: (6.0, WIDTH - 6.0) };
     let at = |value: f64| x.at(value.clamp(-reach, reach));
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zero_is_in_the_middle_and_doubt_is_hollow() {
+    fn zero_is_in_the_middle_and_an_interval_around_zero_is_hollow() {
         let svg = draw(&Estimate { value: 1.0, low: -1.0, high: 3.0, n: 9 }, 4.0);
         assert!(svg.contains("unsure") && svg.contains("M160.0 0V"), "{svg}");
         // 1 of 4 to the right of the middle: 160 + 154/4 = 198.5.

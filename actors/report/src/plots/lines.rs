@@ -1,5 +1,5 @@
-//! Curves over training steps: the raw values of every seed faint, their smoothed mean on top, each line named at
-//! its end and, through its `data-` attributes, under the pointer.
+//! Curves over training steps: the raw values of every seed in a faint stroke, and on top their smoothed mean with its name
+//! at the end. The page's script reads the `data-` attributes to show the values under the pointer.
 
 use std::fmt::Write as _;
 
@@ -12,40 +12,39 @@ const LEFT: f64 = 36.0;
 const RIGHT: f64 = 112.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 32.0;
-/// Points drawn of one line at most: about one for each pixel of a phone.
+/// Most points that are drawn of one line: about one per pixel of a phone's screen.
 const MOST_POINTS: usize = 240;
-/// Points of the smoothed line offered to the pointer.
+/// Most points of the smoothed line that can be read under the pointer.
 const MOST_HOVERED: usize = 80;
-/// Distance between the names at the ends of lines.
+/// Smallest vertical distance between two names at line ends.
 const LABEL_GAP: f64 = 12.5;
-/// Letters of a name that fit beside the plot.
+/// Characters of a name that fit beside the plot.
 const LABEL_LETTERS: usize = 16;
 
-/// One named line.
+/// One named line of a plot.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    /// What it is called at its end.
+    /// Name shown at the line's end.
     pub label: String,
     /// Style classes, see [`super::style`].
     pub style: String,
-    /// (step, value), one list for each seed, steps ascending.
+    /// Points (step, value) of each seed, sorted by step.
     pub seeds: Vec<Vec<(f64, f64)>>,
 }
 
 /// A plot of lines over steps.
 #[derive(Clone, Debug)]
 pub(crate) struct LinePlot {
-    /// What is plotted, read out to those who do not see it.
+    /// What is plotted, for screen readers.
     pub title: String,
-    /// The range of values, where it is known beforehand (a share is 0 to 1).
+    /// The range of values if it is fixed, as for a share from 0 to 1; otherwise it follows from the values.
     pub range: Option<(f64, f64)>,
-    /// Whether to smooth; evaluations are few and are joined as they are.
+    /// Whether to smooth the mean. Evaluations are too few for that.
     pub smoothed: bool,
-    /// The lines.
     pub lines: Vec<Line>,
 }
 
-/// A line worked out: its mean over seeds, smoothed or not, and the raw values behind it.
+/// A line that is ready to draw: its mean over seeds, smoothed or not, and the raw values of each seed.
 struct Drawn<'a> {
     line: &'a Line,
     main: Vec<(f64, f64)>,
@@ -53,9 +52,9 @@ struct Drawn<'a> {
 }
 
 impl LinePlot {
-    /// Draws it; nothing where no line has a point.
+    /// The plot as SVG; `None` if no line has a point.
     pub(crate) fn draw(&self) -> Option<String> {
-        let drawn: Vec<Drawn<'_>> = self.lines.iter().filter_map(|line| self.work_out(line)).collect();
+        let drawn: Vec<Drawn<'_>> = self.lines.iter().filter_map(|line| self.prepare(line)).collect();
         let steps = drawn.iter().flat_map(|line| line.main.last()).map(|point| point.0);
         let last = steps.fold(f64::NAN, f64::max);
         if !last.is_finite() {
@@ -89,7 +88,7 @@ impl LinePlot {
         Some(svg)
     }
 
-    fn work_out<'a>(&self, line: &'a Line) -> Option<Drawn<'a>> {
+    fn prepare<'a>(&self, line: &'a Line) -> Option<Drawn<'a>> {
         let mean = mean_over_seeds(&line.seeds);
         if mean.is_empty() {
             return None;
@@ -100,7 +99,7 @@ impl LinePlot {
     }
 }
 
-/// The mean of the seeds that have a value at a step.
+/// At each step, the mean over the seeds that have a value there.
 fn mean_over_seeds(seeds: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> =
         seeds.iter().flatten().copied().filter(|point| point.1.is_finite()).collect();
@@ -111,7 +110,7 @@ fn mean_over_seeds(seeds: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// At most `most` points, each the mean of a run of neighbours.
+/// Reduces to at most `most` points, each the mean of several consecutive ones.
 fn thin(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let size = points.len().div_ceil(most).max(1);
     let mean =
@@ -119,7 +118,7 @@ fn thin(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     points.chunks(size).map(|run| (mean(run, |point| point.0), mean(run, |point| point.1))).collect()
 }
 
-/// At most `most` of the points, the first and the last among them.
+/// Reduces to at most `most` of the points, always with the first and the last.
 fn thin_keeping_ends(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     if points.len() <= most || most < 2 {
         return points.to_vec();
@@ -127,8 +126,8 @@ fn thin_keeping_ends(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     (0..most).map(|at| points[at * (points.len() - 1) / (most - 1)]).collect()
 }
 
-/// The range of the smoothed lines and of all but the most extreme raw values, with some air. A spike of one
-/// step (of the KL divergence, say) must not flatten everything else.
+/// The range of the smoothed lines and of all but the most extreme raw values, with a margin. The extremes are left out
+/// because a spike in a single step, for example of the KL divergence, would flatten everything else.
 fn value_range(drawn: &[Drawn<'_>]) -> (f64, f64) {
     let mut values: Vec<f64> =
         drawn.iter().flat_map(|line| &line.raw).flatten().map(|point| point.1).collect();
@@ -138,9 +137,9 @@ fn value_range(drawn: &[Drawn<'_>]) -> (f64, f64) {
     let main = || drawn.iter().flat_map(|line| &line.main).map(|point| point.1);
     let low = main().chain(values.get(trim).copied()).fold(f64::INFINITY, f64::min);
     let high = main().chain(values.iter().rev().nth(trim).copied()).fold(f64::NEG_INFINITY, f64::max);
-    let air = ((high - low) * 0.05).max(high.abs().max(1e-6) * 0.01);
-    // Keep zero as the floor of what is never negative.
-    (if low >= 0.0 && low < 0.4 * high { 0.0 } else { low - air }, high + air)
+    let margin = ((high - low) * 0.05).max(high.abs().max(1e-6) * 0.01);
+    // A metric that is never negative keeps zero as its lower end.
+    (if low >= 0.0 && low < 0.4 * high { 0.0 } else { low - margin }, high + margin)
 }
 
 fn frame(svg: &mut String, x: &Scale, y: &Scale) {
@@ -194,7 +193,7 @@ fn draw_line(svg: &mut String, line: &Drawn<'_>, x: &Scale, y: &Scale) {
         let _ = write!(svg, r#"<path class="raw" d="{}"/>"#, path(raw.iter().map(at)));
     }
     let _ = write!(svg, r#"<path class="main" d="{}"/>"#, path(line.main.iter().map(at)));
-    // A handful of points, evaluations above all, are marked: a lone one would not show as a line.
+    // A line of few points, such as evaluations, gets a dot at each: a single point would be invisible otherwise.
     if line.main.len() <= 12 {
         for (x, y) in line.main.iter().map(at) {
             let _ = write!(svg, r#"<circle class="dot" cx="{x:.1}" cy="{y:.1}" r="2.6"/>"#);
@@ -203,7 +202,7 @@ fn draw_line(svg: &mut String, line: &Drawn<'_>, x: &Scale, y: &Scale) {
     svg.push_str("</g>");
 }
 
-/// The names at the line ends, moved apart where they would overlap.
+/// Writes the names at the line ends, moved apart where they would overlap.
 fn labels(svg: &mut String, drawn: &[Drawn<'_>], y: &Scale) {
     let mut ends: Vec<(f64, &Drawn<'_>)> = drawn
         .iter()
@@ -211,7 +210,7 @@ fn labels(svg: &mut String, drawn: &[Drawn<'_>], y: &Scale) {
         .collect();
     ends.sort_by(|a, b| a.0.total_cmp(&b.0));
     let wanted: Vec<f64> = ends.iter().map(|end| end.0).collect();
-    let placed = apart(&wanted, LABEL_GAP, (TOP, HEIGHT - BOTTOM));
+    let placed = move_apart(&wanted, LABEL_GAP, (TOP, HEIGHT - BOTTOM));
     let right = WIDTH - RIGHT;
     for ((from, line), to) in ends.iter().zip(placed) {
         let _ = write!(
@@ -228,8 +227,8 @@ fn labels(svg: &mut String, drawn: &[Drawn<'_>], y: &Scale) {
     }
 }
 
-/// Moves ascending places apart to at least `gap`, staying within `range` as long as they fit.
-fn apart(wanted: &[f64], gap: f64, (low, high): (f64, f64)) -> Vec<f64> {
+/// Moves ascending positions apart by at least `gap` and keeps them within the range if they fit.
+fn move_apart(wanted: &[f64], gap: f64, (low, high): (f64, f64)) -> Vec<f64> {
     let mut placed: Vec<f64> = Vec::with_capacity(wanted.len());
     for &want in wanted {
         let least = placed.last().map_or(low, |before| before + gap);
@@ -243,7 +242,7 @@ fn apart(wanted: &[f64], gap: f64, (low, high): (f64, f64)) -> Vec<f64> {
     placed
 }
 
-/// The text, its end cut where it is too long.
+/// The text, shortened to `letters` characters with an ellipsis if it is longer.
 fn clip(text: &str, letters: usize) -> String {
     if text.chars().count() <= letters {
         return text.to_owned();
@@ -264,8 +263,8 @@ mod tests {
 
     #[test]
     fn labels_move_apart_and_stay_inside() {
-        assert_eq!(apart(&[10.0, 11.0, 50.0], 12.0, (0.0, 100.0)), [10.0, 22.0, 50.0]);
-        assert_eq!(apart(&[97.0, 99.0], 12.0, (0.0, 100.0)), [88.0, 100.0]);
+        assert_eq!(move_apart(&[10.0, 11.0, 50.0], 12.0, (0.0, 100.0)), [10.0, 22.0, 50.0]);
+        assert_eq!(move_apart(&[97.0, 99.0], 12.0, (0.0, 100.0)), [88.0, 100.0]);
     }
 
     #[test]
@@ -274,20 +273,20 @@ mod tests {
     }
 
     #[test]
-    fn one_step_draws_and_names_are_escaped() {
+    fn a_single_point_is_drawn_and_names_are_escaped() {
         let svg = plot(vec![vec![(1.0, 0.5)]]).draw().unwrap();
         assert!(svg.contains("&lt;b&gt;") && !svg.contains("<b>"), "{svg}");
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 
     #[test]
-    fn seeds_are_averaged_where_they_have_values() {
+    fn the_mean_at_a_step_covers_the_seeds_with_a_value_there() {
         let mean = mean_over_seeds(&[vec![(1.0, 2.0), (2.0, 4.0)], vec![(1.0, 4.0)]]);
         assert_eq!(mean, [(1.0, 3.0), (2.0, 4.0)]);
     }
 
     #[test]
-    fn thinning_keeps_the_last_point() {
+    fn thinning_keeps_the_first_and_the_last_point() {
         let points: Vec<(f64, f64)> = (0..1000).map(|at| (f64::from(at), f64::from(at))).collect();
         let thinned = thin_keeping_ends(&points, 10);
         assert_eq!((thinned.len(), thinned[0].0, thinned[9].0), (10, 0.0, 999.0));

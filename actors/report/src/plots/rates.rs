@@ -1,5 +1,5 @@
-//! The paper's Figure 2 for one arm: how often it answers without thinking, by difficulty, with 95 % intervals.
-//! Behind it, faint, the untrained base and where the paper's trained models lie.
+//! The paper's Figure 2 for one arm: how often it answers without thinking, by difficulty, with 95 % intervals. In the
+//! background: the untrained base, and the range of the paper's trained models.
 
 use std::fmt::Write as _;
 
@@ -13,17 +13,23 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 22.0;
 
-/// The no-think rates that the paper's trained models span, read off its Figure 2: easy, then hard.
+/// The range of the no-think rates of the paper's trained models, read off its Figure 2: for easy, then for hard questions.
 const PAPER: [(f64, f64); 2] = [(0.7, 0.8), (0.35, 0.45)];
 
-/// A no-think rate at each difficulty.
+/// The no-think rate of each difficulty.
 pub(crate) type Rates = [(String, Option<Estimate>)];
 
-/// Draws one panel. `behind` is the base's rates, where there is a base and this is not it; `trained` says
-/// whether the paper's trained models are a fair thing to show beside it.
-pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rates>, trained: bool) -> String {
+/// Draws the plot of one arm. `base` is the untrained base's rates, if the arm is not the base itself; `shows_paper` adds the
+/// range of the paper's trained models, for arms that are trained on the adaptive-think reward as those were.
+pub(crate) fn panel(
+    name: &str,
+    style: &str,
+    rates: &Rates,
+    base: Option<&Rates>,
+    shows_paper: bool,
+) -> String {
     let x = |at: usize| {
-        // Room for the figures beside the outer points.
+        // Leaves room for the numbers beside the outer points.
         let inset = 28.0;
         let scale =
             Scale { from: (0.0, (rates.len().max(2) - 1) as f64), to: (LEFT + inset, WIDTH - RIGHT - inset) };
@@ -52,7 +58,7 @@ pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rate
             mark * 100.0
         );
     }
-    if trained && rates.len() == 3 {
+    if shows_paper && rates.len() == 3 {
         let corners = [(0, PAPER[0].1), (2, PAPER[1].1), (2, PAPER[1].0), (0, PAPER[0].0)];
         let around = path(corners.map(|(at, rate)| (x(at), y.at(rate))));
         let _ = write!(svg, r#"<path class="paper" d="{around}Z"/>"#);
@@ -61,8 +67,8 @@ pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rate
         let placed = rates.iter().enumerate().filter_map(|(at, (_, rate))| Some((x(at), (*rate)?)));
         placed.map(|(x, rate)| (x, y.at(rate.value), rate)).collect()
     };
-    if let Some(behind) = behind {
-        let line = path(points(behind).iter().map(|point| (point.0, point.1)));
+    if let Some(base) = base {
+        let line = path(points(base).iter().map(|point| (point.0, point.1)));
         let _ = write!(svg, r#"<path class="behind" d="{line}"/>"#);
     }
     let points = points(rates);
@@ -70,7 +76,7 @@ pub(crate) fn panel(name: &str, style: &str, rates: &Rates, behind: Option<&Rate
     let _ = write!(svg, r#"<g class="series {style}"><path class="main" d="{line}"/>"#);
     for (place, (x, at, rate)) in points.iter().enumerate() {
         let (low, high) = (y.at(rate.low), y.at(rate.high));
-        // Beside the outer points, where no line is; above the inner ones.
+        // The number is beside an outer point and above an inner one, where it does not cover the line.
         let (left, down, anchor) = match place {
             0 => (x - 7.0, at + 4.0, "end"),
             _ if place + 1 == points.len() => (x + 7.0, at + 4.0, "start"),
@@ -103,7 +109,7 @@ mod tests {
     use crate::stats::share;
 
     #[test]
-    fn figures_are_spoken_as_well_as_drawn() {
+    fn rates_are_in_the_plot_and_in_its_description() {
         let rates = [("easy".to_owned(), share(90.0, 100)), ("hard".to_owned(), None)];
         let svg = panel("a<b", "s1", &rates, None, true);
         assert!(svg.contains("No-think rate of a&lt;b: easy 90 %"), "{svg}");

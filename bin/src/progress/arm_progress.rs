@@ -1,25 +1,16 @@
-//! The figures of an arm that is running, steadied so that they can be read.
+//! The progress of one arm: its smoothed metrics and the time left, as shown while it runs.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use records::ArmId;
 use runtime::StepFigures;
 
-/// Weight of the latest step in a shown figure.
+/// Weight of the latest step in the exponential averages that are shown.
 const LATEST: f64 = 0.2;
 
-/// Figures by arm and seed.
-pub type Pulses = HashMap<ArmId, Pulse>;
-
-/// How an arm is doing.
+/// The progress of an arm under one seed.
 #[derive(Debug)]
-pub struct Pulse {
-    /// Steps it will take.
+pub struct ArmProgress {
     pub total_steps: u64,
-    /// Steps taken.
     pub step: u64,
     reward: Option<f64>,
     accuracy: Option<f64>,
@@ -27,12 +18,11 @@ pub struct Pulse {
     loss: Option<f64>,
     tokens_per_second: Option<f64>,
     started: Instant,
-    /// Steps taken before the first that was seen: a resumed arm did not take them now.
+    /// Steps that were completed before this process started, in a resumed run; `None` until the first step.
     before: Option<u64>,
 }
 
-impl Pulse {
-    /// An arm that begins.
+impl ArmProgress {
     pub fn new(total_steps: u64) -> Self {
         Self {
             total_steps,
@@ -47,34 +37,34 @@ impl Pulse {
         }
     }
 
-    /// Takes a step in.
+    /// Updates the averages with the metrics of a completed step.
     pub fn step(&mut self, step: u64, figures: &StepFigures) {
-        let steady = |shown: &mut Option<f64>, new: Option<f64>| {
+        let average = |shown: &mut Option<f64>, new: Option<f64>| {
             if let Some(new) = new {
                 *shown = Some(shown.map_or(new, |old| old + LATEST * (new - old)));
             }
         };
         self.step = step;
         self.before.get_or_insert(step.saturating_sub(1));
-        steady(&mut self.reward, figures.reward);
-        steady(&mut self.accuracy, figures.accuracy);
-        steady(&mut self.think_rate, figures.think_rate);
-        steady(&mut self.loss, figures.loss);
-        steady(&mut self.tokens_per_second, Some(figures.tokens_per_second));
+        average(&mut self.reward, figures.reward);
+        average(&mut self.accuracy, figures.accuracy);
+        average(&mut self.think_rate, figures.think_rate);
+        average(&mut self.loss, figures.loss);
+        average(&mut self.tokens_per_second, Some(figures.tokens_per_second));
     }
 
-    /// Time left at the pace so far.
-    pub fn left(&self) -> Option<Duration> {
-        self.left_after(self.started.elapsed())
+    /// Time left at the average pace so far; `None` before the first step.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.time_left_after(self.started.elapsed())
     }
 
-    fn left_after(&self, elapsed: Duration) -> Option<Duration> {
+    fn time_left_after(&self, elapsed: Duration) -> Option<Duration> {
         let taken = self.step.checked_sub(self.before?).filter(|taken| *taken > 0)?;
         let left = self.total_steps.saturating_sub(self.step);
         Some(elapsed.mul_f64(left as f64 / taken as f64))
     }
 
-    /// `reward 1.23  accuracy 81 %  think 45 %  2400 tokens/s`; the loss for an arm without rewards.
+    /// A text such as `reward 1.23  accuracy 81 %  think 45 %  2400 tokens/s`, with the loss instead if there is no reward.
     pub fn text(&self) -> String {
         let mut parts = Vec::new();
         if let Some(reward) = self.reward {
@@ -114,25 +104,25 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_steadied() {
-        let mut pulse = Pulse::new(10);
-        pulse.step(1, &figures(1.0));
-        pulse.step(2, &figures(2.0));
+    fn shown_metrics_are_exponential_averages() {
+        let mut arm = ArmProgress::new(10);
+        arm.step(1, &figures(1.0));
+        arm.step(2, &figures(2.0));
         // 1 + 0.2 · (2 − 1) = 1.2
-        assert_eq!(pulse.text(), "reward  1.20  accuracy  50 %  think  25 %   2000 tokens/s");
+        assert_eq!(arm.text(), "reward  1.20  accuracy  50 %  think  25 %   2000 tokens/s");
     }
 
     #[test]
-    fn a_resumed_arm_does_not_count_the_steps_it_did_not_take() {
-        let mut pulse = Pulse::new(300);
-        pulse.step(201, &figures(1.0));
-        pulse.step(202, &figures(1.0));
+    fn the_pace_of_a_resumed_arm_counts_only_the_steps_since_then() {
+        let mut arm = ArmProgress::new(300);
+        arm.step(201, &figures(1.0));
+        arm.step(202, &figures(1.0));
         // 2 steps in 4 s; 98 left.
-        assert_eq!(pulse.left_after(Duration::from_secs(4)), Some(Duration::from_secs(196)));
+        assert_eq!(arm.time_left_after(Duration::from_secs(4)), Some(Duration::from_secs(196)));
     }
 
     #[test]
-    fn durations_read_like_durations() {
+    fn durations_are_written_in_their_two_largest_units() {
         assert_eq!(duration(Duration::from_secs(75)), "1 min 15 s");
         assert_eq!(duration(Duration::from_secs(7261)), "2 h 1 min");
     }
