@@ -10,9 +10,9 @@ use std::time::Duration;
 use ::control::{Bound, ControlFile, Serving};
 use ::run::{RunArgs, RunOutcome, Running};
 use records::RunDir;
-use runtime::RunEvent;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use rewards::RewardRegistry;
+use runtime::RunEvent;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 

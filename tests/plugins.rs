@@ -473,7 +473,12 @@ async fn a_server_is_sent_the_batch_with_its_headers_and_asked_again_while_it_is
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_does_wrong_is_said_in_a_line() {
     let answers = [
-        ("500 Oops", "a\nstack trace", MissingCause::Error, "answered 500 Internal Server Error: a stack trace"),
+        (
+            "500 Oops",
+            "a\nstack trace",
+            MissingCause::Error,
+            "answered 500 Internal Server Error: a stack trace",
+        ),
         ("302 Found", "", MissingCause::Error, "answered 302 Found"),
         ("200 OK", "<html>", MissingCause::BadAnswer, "sent `<html>`, which is not JSON"),
         ("200 OK", r#"{"scores": [1]}"#, MissingCause::WrongLength, "gave 1 scores for 2 completions"),

@@ -11,9 +11,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::api::ActorTree;
 use super::shared::Shared;
-use runtime::RunEvent;
 use records::ArmId;
 use run::ActorView;
+use runtime::RunEvent;
 
 /// How often the actors' load is looked at, while anybody listens.
 const GLANCE: Duration = Duration::from_millis(500);

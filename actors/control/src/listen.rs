@@ -226,9 +226,7 @@ mod tests {
         let guard = ControlFile::write(&run_dir, &bound).unwrap();
         let file = ControlFile::read(&run_dir).unwrap();
         assert_eq!((file.address, file.token.as_str()), (bound.url(), bound.token.reveal()));
-        assert!(
-            ControlFile { pid: std::process::id(), ..ControlFile::read(&run_dir).unwrap() }.is_live()
-        );
+        assert!(ControlFile { pid: std::process::id(), ..ControlFile::read(&run_dir).unwrap() }.is_live());
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;

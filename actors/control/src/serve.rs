@@ -105,8 +105,8 @@ mod tests {
     use tokio::sync::{mpsc, watch};
 
     use super::*;
-    use run::RunArgs;
     use crate::server::{ControlMsg, watched};
+    use run::RunArgs;
 
     const SCENARIO: &str = r#"
         [run]

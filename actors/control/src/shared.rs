@@ -125,7 +125,8 @@ impl FromRequestParts<Arc<Shared>> for TheArm {
 
 /// What is said of an arm that there is not.
 pub(super) fn no_arm(run: &RunHandle, arm: &str, seed: &str) -> ApiError {
-    let there: Vec<String> = run.arms().iter().map(|arm| format!("{}/{}", arm.id().arm, arm.id().seed)).collect();
+    let there: Vec<String> =
+        run.arms().iter().map(|arm| format!("{}/{}", arm.id().arm, arm.id().seed)).collect();
     ApiError::not_found(format!(
         "there is no arm `{arm}` with seed {seed}; the arms are {}",
         there.join(", ")

@@ -315,8 +315,7 @@ impl Children {
             return;
         }
         let context = self.args.context.clone();
-        let written =
-            write_status(&context, ended.state.clone(), &ended.progress, ended.checkpoint.clone());
+        let written = write_status(&context, ended.state.clone(), &ended.progress, ended.checkpoint.clone());
         if let Err(error) = written.await {
             context.warn(&error.to_string());
         }

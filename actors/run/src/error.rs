@@ -75,7 +75,9 @@ pub enum InputError {
         known: Vec<String>,
     },
     /// The policy can't take audio.
-    #[error("policy.path: {architecture} is a text-only model; write the directory of a Qwen2-Audio or Qwen2.5-Omni")]
+    #[error(
+        "policy.path: {architecture} is a text-only model; write the directory of a Qwen2-Audio or Qwen2.5-Omni"
+    )]
     TextOnly {
         /// The model's architecture.
         architecture: String,

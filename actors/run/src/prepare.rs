@@ -122,7 +122,10 @@ fn training_rows(config: &ArmConfig) -> Result<Vec<Arc<Question>>, InputError> {
 }
 
 /// The rows of the kinds that a supervised arm begins with.
-fn curriculum(config: &ArmConfig, training: &[Arc<Question>]) -> Result<Option<Vec<Arc<Question>>>, InputError> {
+fn curriculum(
+    config: &ArmConfig,
+    training: &[Arc<Question>],
+) -> Result<Option<Vec<Arc<Question>>>, InputError> {
     let curriculum = &config.sft.curriculum;
     if config.method != Method::Sft || curriculum.steps == 0 {
         return Ok(None);
@@ -162,11 +165,7 @@ fn require_audio(policy: &Policy) -> Result<(), InputError> {
 }
 
 /// Where the arm begins: at its newest checkpoint if it resumes and has one, else at the policy as it was opened.
-fn begin(
-    args: &PrepareArgs,
-    dir: &ArmDir,
-    policy: &Policy,
-) -> Result<(Progress, Published), InputError> {
+fn begin(args: &PrepareArgs, dir: &ArmDir, policy: &Policy) -> Result<(Progress, Published), InputError> {
     if args.resume
         && let Some((state, published)) = resume_checkpoint(dir, policy)?
     {
@@ -214,7 +213,11 @@ fn judge(args: &PrepareArgs) -> Result<JudgeArgs, InputError> {
     Ok(JudgeArgs { judge, timeout })
 }
 
-fn blueprints(args: &PrepareArgs, weights: WeightStore, source: AudioSource) -> Result<Blueprints, InputError> {
+fn blueprints(
+    args: &PrepareArgs,
+    weights: WeightStore,
+    source: AudioSource,
+) -> Result<Blueprints, InputError> {
     let config = &args.live.config;
     Ok(Blueprints {
         loader: LoaderArgs { source, workers: config.loader.workers, cache_clips: config.loader.cache_clips },

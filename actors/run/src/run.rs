@@ -106,8 +106,7 @@ pub async fn start(
     events: mpsc::UnboundedSender<RunEvent>,
     stop: watch::Receiver<bool>,
 ) -> Result<Running, RunError> {
-    let device =
-        model::device::resolve(&args.experiment.run.device.to_string()).map_err(InputError::from)?;
+    let device = model::device::resolve(&args.experiment.run.device.to_string()).map_err(InputError::from)?;
     for note in &device.notes {
         tracing::info!("{note}");
     }
@@ -179,8 +178,7 @@ fn checkpoint_state(resume: bool, dir: &ArmDir) -> Result<Option<CheckpointState
 
 /// The changes of an arm that made a version after `applied`, in the order of their steps.
 fn changes_after(journal: &[JournalEntry], id: &ArmId, applied: u64) -> Vec<JournalEntry> {
-    let of_arm =
-        |entry: &&JournalEntry| entry.id == *id && entry.change.is_some() && entry.version > applied;
+    let of_arm = |entry: &&JournalEntry| entry.id == *id && entry.change.is_some() && entry.version > applied;
     let mut changes: Vec<JournalEntry> = journal.iter().filter(of_arm).cloned().collect();
     changes.sort_by_key(|entry| entry.step);
     changes
@@ -327,9 +325,9 @@ impl RunState {
             audio_source: self.audio_source.clone(),
             live: live.clone(),
         };
-        let prepared = tokio::task::spawn_blocking(move || prepare(args))
-            .await
-            .map_err(|error| RunError::Failed(format!("arm `{}` could not be prepared: {error}", id.arm)))??;
+        let prepared = tokio::task::spawn_blocking(move || prepare(args)).await.map_err(|error| {
+            RunError::Failed(format!("arm `{}` could not be prepared: {error}", id.arm))
+        })??;
         let (total_steps, method) = (live.config.steps, live.config.method);
         live.watchers.tell(RunEvent::ArmStarted { id: id.clone(), total_steps, method });
         let args = ArmArgs {

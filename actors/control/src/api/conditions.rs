@@ -242,6 +242,8 @@ fn refused(error: ChangeError) -> ApiError {
         ChangeError::Invalid { place, .. } => ApiError::bad(message).at(place),
         ChangeError::Trial { .. } => ApiError::bad(message),
         ChangeError::Ended { .. } | ChangeError::NoRewards { .. } => ApiError::conflict(message),
-        ChangeError::Unrecorded(_) | ChangeError::Panicked(_) | ChangeError::NoCheckpoint(_) => ApiError::failed(message),
+        ChangeError::Unrecorded(_) | ChangeError::Panicked(_) | ChangeError::NoCheckpoint(_) => {
+            ApiError::failed(message)
+        }
     }
 }

@@ -184,7 +184,9 @@ pub(super) fn chosen(
         let is_meant = |arm: &ArmHandle| !arm.view().state.has_ended() && wanted(arm);
         return Ok(run.arms().into_iter().filter(is_meant).collect());
     };
-    let find = |(arm, seed): &Choice| run.arm(&ArmId::new(arm.clone(), *seed)).ok_or_else(|| no_arm(run, arm, &seed.to_string()));
+    let find = |(arm, seed): &Choice| {
+        run.arm(&ArmId::new(arm.clone(), *seed)).ok_or_else(|| no_arm(run, arm, &seed.to_string()))
+    };
     arms.iter().map(find).collect()
 }
 

@@ -18,9 +18,10 @@ impl From<StepError> for Halt {
     fn from(error: StepError) -> Self {
         match error {
             StepError::Unrecorded { source, .. } => Halt::Failed(source.to_string()),
-            StepError::Call(_) | StepError::Worker(_) | StepError::Reward { .. } | StepError::NoTurn { .. } => {
-                Halt::NeedsHelp(error.to_string())
-            }
+            StepError::Call(_)
+            | StepError::Worker(_)
+            | StepError::Reward { .. }
+            | StepError::NoTurn { .. } => Halt::NeedsHelp(error.to_string()),
         }
     }
 }

@@ -64,8 +64,7 @@ pub(super) struct LoadedTargets {
 pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTargets, StepError> {
     let sft = &arm.config.sft;
     let questions = target_rows(arm, step);
-    let styles =
-        if sft.styles.is_empty() { vec![arm.config.prompt.style] } else { sft.styles.clone() };
+    let styles = if sft.styles.is_empty() { vec![arm.config.prompt.style] } else { sft.styles.clone() };
     let draw = |place: usize, what: u64| derive(arm.id.seed, Purpose::Target, &[step, place as u64, what]);
     // Draw 0 of a row is its style; its targets are draws 1, 2, ….
     let style_of = |place| styles[(draw(place, 0) % styles.len() as u64) as usize];
@@ -157,8 +156,7 @@ fn make_prompt(
     clip: Clip,
     style: Option<PromptStyle>,
 ) -> Result<Prompt, Unusable> {
-    let clip =
-        clip.map_err(|error| Unusable { reason: AUDIO_UNREADABLE, message: error.to_string() })?;
+    let clip = clip.map_err(|error| Unusable { reason: AUDIO_UNREADABLE, message: error.to_string() })?;
     arm.processor
         .prompt(&arm.user_text(row, style), &[clip])
         .map_err(|error| Unusable { reason: "prompt_unusable", message: format!("{}: {error}", row.id) })

@@ -35,8 +35,7 @@ impl Position {
         if self.checkpoint.as_ref() == Some(&folder) {
             return Ok(());
         }
-        let query =
-            CheckpointQuery { folder: folder.clone(), progress: self.progress.clone(), conditions };
+        let query = CheckpointQuery { folder: folder.clone(), progress: self.progress.clone(), conditions };
         self.arm.slots.optimizer.call(query, OptimizerMsg::Checkpoint).await??;
         self.checkpoint = Some(folder);
         let keep = self.arm.config.checkpoint.keep;

@@ -36,7 +36,8 @@ pub(super) async fn record(arm: &ArmContext, trained: &TrainedStep) -> Result<()
     let mut metrics = grpo_metrics(arm, trained);
     let rollouts = rollouts(arm, trained);
     let step_seconds = trained.start.started.elapsed().as_secs_f64();
-    let inside = [metrics.load_seconds, metrics.sample_seconds, metrics.reward_seconds, metrics.optimize_seconds];
+    let inside =
+        [metrics.load_seconds, metrics.sample_seconds, metrics.reward_seconds, metrics.optimize_seconds];
     let inside: f64 = inside.into_iter().flatten().sum();
     let tokens: usize = trained.judged.batch.items.iter().map(|item| item.completion_tokens).sum();
     let tokens_per_second = tokens as f64 / step_seconds;

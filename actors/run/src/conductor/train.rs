@@ -1,7 +1,7 @@
 //! Training: one optimizer step.
 
 use records::GroupCounts;
-use workers::{Generated, OptimizerMsg, Shaped, SftGroup, StepReport, TrainGroup};
+use workers::{Generated, OptimizerMsg, SftGroup, Shaped, StepReport, TrainGroup};
 
 use super::load::Loaded;
 use crate::context::ArmContext;

@@ -48,7 +48,11 @@ pub(super) struct PendingStep<T> {
 
 impl<T: Send + 'static> PendingStep<T> {
     /// Starts the task of `step`, counted from 0.
-    pub(super) fn spawn<F>(step: u64, conditions: Option<Arc<Conditions>>, take: impl FnOnce(Turn) -> F) -> Self
+    pub(super) fn spawn<F>(
+        step: u64,
+        conditions: Option<Arc<Conditions>>,
+        take: impl FnOnce(Turn) -> F,
+    ) -> Self
     where
         F: Future<Output = Result<T, StepError>> + Send + 'static,
     {

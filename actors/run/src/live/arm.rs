@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ractor::{ActorCell, ActorId};
-use records::{
-    Action, Applied, ArmId, ArmState, Change, ConditionsRecord, FormatVersion, JournalEntry, now,
-};
+use records::{Action, Applied, ArmId, ArmState, Change, ConditionsRecord, FormatVersion, JournalEntry, now};
 use rewards::{RewardBatch, RewardRegistry};
 use runtime::Watchers;
 use scenarios::{ArmConfig, Method};

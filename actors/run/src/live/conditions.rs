@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ractor::ActorRef;
 use plugins::{PluginError, RewardMsg, RewardSource};
+use ractor::ActorRef;
 use records::ConditionsRecord;
 use rewards::{Formula, RewardRegistry, Weights};
 use runtime::{RestartBudget, Slot};

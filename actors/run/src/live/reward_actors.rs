@@ -169,11 +169,7 @@ impl RewardActors {
 }
 
 /// Lets a reward score a batch within a time limit. A panic of the reward is returned as an error.
-async fn try_on(
-    mut scorer: Scorer,
-    batch: Arc<RewardBatch>,
-    limit: Duration,
-) -> Result<Scorer, PluginError> {
+async fn try_on(mut scorer: Scorer, batch: Arc<RewardBatch>, limit: Duration) -> Result<Scorer, PluginError> {
     // A task of its own, because the reward may panic.
     let trial = tokio::spawn(async move {
         let tried = scorer.probe(batch).await;
