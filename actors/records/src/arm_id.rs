@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct ArmId {
     /// The arm's name in the scenario.
     pub arm: String,
-    /// One of `run.seeds`.
+    /// The seed under which the arm trains: one of `run.seeds`.
     pub seed: u64,
 }
 

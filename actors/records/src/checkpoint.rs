@@ -19,7 +19,7 @@ use crate::run_dir::{ArmDir, ArmFile};
 /// How far an arm has come.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
-    /// Steps taken.
+    /// Training steps taken when it was written.
     pub step: u64,
     /// The step after which it was last evaluated. A resumed arm makes an evaluation that a stop interrupted.
     pub evaluated: Option<u64>,

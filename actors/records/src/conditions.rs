@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct ConditionsRecord {
     /// 0 as the scenario has them; one more with every change.
     pub version: u64,
-    /// The formula's text.
+    /// The shaping formula as written, such as `format + w_think * think`.
     pub formula: String,
     /// By weight name, without the prefix `w_`.
     pub weights: BTreeMap<String, WeightConfig>,

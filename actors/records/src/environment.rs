@@ -22,7 +22,7 @@ pub struct Environment {
     pub scenario: PathBuf,
     /// The folder that relative paths of rewards start from, absolute.
     pub scenario_folder: Option<PathBuf>,
-    /// The command line.
+    /// The command line, the program's name first.
     pub arguments: Vec<String>,
     /// Where tensors are: `Cpu` or `Cuda(0)`.
     pub device: String,
@@ -32,9 +32,9 @@ pub struct Environment {
     pub threads_per_arm: Option<usize>,
     /// CPU cores of the machine.
     pub cores: usize,
-    /// `linux`, …
+    /// As `std::env::consts::OS` names it, such as `linux`.
     pub operating_system: String,
-    /// `x86_64`, …
+    /// As `std::env::consts::ARCH` names it, such as `x86_64`.
     pub architecture: String,
     /// The process that trains.
     pub process_id: u32,

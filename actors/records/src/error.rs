@@ -27,7 +27,7 @@ pub enum RecordsError {
     /// A line is not the row that the file holds.
     #[error("{}:{line}: not {expected}: {source}", path.display())]
     Line {
-        /// The file.
+        /// The file that was being read or written.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
@@ -39,9 +39,9 @@ pub enum RecordsError {
     /// A checkpoint's `state.json` can't be understood.
     #[error("{}: {source}; remove this checkpoint folder to go on from the one before", path.display())]
     CheckpointState {
-        /// The file.
+        /// The file that was being read or written.
         path: PathBuf,
-        /// Why it can't.
+        /// Why the row has no JSON form.
         source: serde_json::Error,
     },
     /// It was written by a newer version of this program.
@@ -50,7 +50,7 @@ pub enum RecordsError {
         path.display()
     )]
     NewerFormat {
-        /// The file.
+        /// The file that was being read or written.
         path: PathBuf,
         /// The version it names.
         found: u64,

@@ -33,7 +33,7 @@ pub struct Evaluation {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
-    /// Completions scored.
+    /// Number of completions that were scored.
     pub n: u64,
     /// Completions whose answer matches the right choice exactly.
     pub correct: u64,

@@ -19,7 +19,7 @@ pub struct Change {
     /// may be new if the new formula uses it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, f64>,
-    /// The new formula.
+    /// The new formula; none if it stays as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub formula: Option<String>,
     /// Rewards to add or to replace, by name; null removes one.
@@ -52,15 +52,15 @@ pub struct Applied {
 pub enum Action {
     /// Its conditions were changed.
     Change,
-    /// It was paused.
+    /// The arm takes no step until it is resumed.
     Pause,
-    /// It was resumed.
+    /// The paused arm takes steps again.
     Resume,
     /// It was resumed for a number of steps.
     Step,
     /// A checkpoint was requested.
     Checkpoint,
-    /// It was stopped.
+    /// The arm ended before its last step, on request.
     Stop,
 }
 
@@ -77,7 +77,7 @@ pub struct JournalEntry {
     /// The arm and its seed.
     #[serde(flatten)]
     pub id: ArmId,
-    /// What was done.
+    /// What was done to the arm.
     pub action: Action,
     /// Of a change: what was asked for.
     pub change: Option<Change>,

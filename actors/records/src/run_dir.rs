@@ -35,7 +35,7 @@ pub enum ArmFile {
 }
 
 impl ArmFile {
-    /// All of them.
+    /// All record files that an arm appends rows to.
     pub const ALL: [ArmFile; 3] = [ArmFile::Metrics, ArmFile::Rollouts, ArmFile::Evaluations];
 
     /// The file's name within the arm's folder.
@@ -57,7 +57,7 @@ impl RunDir {
         RunDir(path.into())
     }
 
-    /// The directory itself.
+    /// The path of the run directory.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -87,7 +87,7 @@ impl RunDir {
         self.0.join("control.json")
     }
 
-    /// The report's figures.
+    /// `summary.json`: the figures of the report, for programs.
     pub fn summary_json(&self) -> PathBuf {
         self.0.join("summary.json")
     }
@@ -138,7 +138,7 @@ impl RunDir {
 }
 
 impl ArmDir {
-    /// The folder itself.
+    /// The path of the arm's folder, `ARM/seed-SEED`.
     pub fn path(&self) -> &Path {
         &self.0
     }

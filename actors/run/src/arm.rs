@@ -33,11 +33,10 @@ const LAST_WORK: Duration = Duration::from_secs(30);
 pub(crate) struct ArmArgs {
     pub(crate) context: Arc<ArmContext>,
     pub(crate) blueprints: Blueprints,
-    /// Where it begins.
+    /// The progress it starts from: zero, or that of a checkpoint.
     pub(crate) progress: Progress,
     /// Turns true when the run is to stop.
     pub(crate) stop: watch::Receiver<bool>,
-    /// Receives [`RunMsg::ArmEnded`] once.
     pub(crate) run: ActorRef<RunMsg>,
 }
 

@@ -82,7 +82,7 @@ async fn supervised_step(arm: Arc<ArmContext>, step: u64, turn: Turn) -> Result<
 /// What the conductor needs to know of a step that was taken.
 struct StepTaken {
     groups: GroupCounts,
-    /// GRPO only.
+    /// What failed in this step; none in a supervised step.
     failures: Option<StepFailures>,
 }
 
@@ -100,15 +100,13 @@ fn failures_of(trained: &TrainedStep) -> StepFailures {
 /// What a conductor is made of.
 pub(crate) struct ConductorArgs {
     pub(crate) arm: Arc<ArmContext>,
-    /// Where it begins.
+    /// The progress it starts from: zero, or that of a checkpoint.
     pub(crate) progress: Progress,
     /// Turns true when the run is to stop.
     pub(crate) stop: watch::Receiver<bool>,
-    /// Receives [`ArmMsg::StepsEnded`] once.
     pub(crate) supervisor: ActorRef<ArmMsg>,
 }
 
-/// The actor.
 pub(crate) struct Conductor;
 
 impl Actor for Conductor {

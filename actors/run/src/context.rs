@@ -30,7 +30,7 @@ pub(crate) struct ArmContext {
     pub(crate) config: ArmConfig,
     /// Where its records are.
     pub(crate) dir: ArmDir,
-    /// The training questions.
+    /// The training questions, in the order of the data.
     pub(crate) rows: Rows,
     /// The training questions of the first steps of a curriculum (`sft.curriculum`).
     pub(crate) curriculum_rows: Option<Rows>,

@@ -35,13 +35,13 @@ pub enum InputError {
     /// A checkpoint or a journal to resume from.
     #[error(transparent)]
     Records(#[from] RecordsError),
-    /// A checkpoint's weights.
+    /// The weights of a checkpoint could not be read.
     #[error(transparent)]
     Checkpoint(#[from] WorkerError),
     /// The judge of an arm.
     #[error("arm `{arm}`, [judge]: {source}")]
     Judge {
-        /// The arm.
+        /// The name of the arm in the scenario.
         arm: String,
         /// What is wrong with the judge.
         source: JudgeError,
@@ -49,7 +49,7 @@ pub enum InputError {
     /// The formula of an arm.
     #[error("arm `{arm}`, shaping.formula: {source}")]
     Formula {
-        /// The arm.
+        /// The name of the arm in the scenario.
         arm: String,
         /// What is wrong with the formula.
         source: FormulaError,
@@ -57,7 +57,7 @@ pub enum InputError {
     /// A reward of an arm.
     #[error("arm `{arm}`, {source}")]
     Reward {
-        /// The arm.
+        /// The name of the arm in the scenario.
         arm: String,
         /// What is wrong with the reward.
         source: PluginError,
@@ -67,7 +67,7 @@ pub enum InputError {
         "arm `{arm}`: no training question is of the kinds {wanted:?} that sft.curriculum.kinds names; write some of {known:?}"
     )]
     CurriculumKinds {
-        /// The arm.
+        /// The name of the arm in the scenario.
         arm: String,
         /// The kinds that the scenario names.
         wanted: Vec<String>,
@@ -79,13 +79,13 @@ pub enum InputError {
         "policy.path: {architecture} is a text-only model; write the directory of a Qwen2-Audio or Qwen2.5-Omni"
     )]
     TextOnly {
-        /// The model's architecture.
+        /// The architecture that `config.json` names.
         architecture: String,
     },
     /// No clip of the data can be read.
     #[error("none of the {questions} questions has audio that can be read; the first: {first}")]
     NoAudio {
-        /// Questions tried.
+        /// Number of questions whose audio was tried.
         questions: usize,
         /// Why the first clip can't be read.
         first: ClipError,
@@ -93,7 +93,7 @@ pub enum InputError {
     /// A run directory without a recorded step can't be repeated.
     #[error("{}: no step was recorded, so there is nothing to repeat", path.display())]
     NothingToReplay {
-        /// The run directory.
+        /// The run directory that was to be replayed.
         path: std::path::PathBuf,
     },
 }

@@ -17,7 +17,6 @@ use crate::context::{ArmContext, Suite, json_lines, json_value};
 use crate::error::{EvaluationError, StepError};
 use crate::messages::EvaluatorMsg;
 
-/// The actor.
 pub(crate) struct Evaluator;
 
 impl Actor for Evaluator {

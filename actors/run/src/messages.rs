@@ -19,13 +19,13 @@ pub(crate) enum RunMsg {
 /// How one arm ended, for the exit code and the last lines on the screen.
 #[derive(Clone, Debug)]
 pub struct ArmOutcome {
-    /// The arm.
+    /// Which arm under which seed.
     pub id: ArmId,
     /// Done, failed or stopped.
     pub state: ArmState,
-    /// Steps taken.
+    /// Training steps taken in all.
     pub step: u64,
-    /// Its newest checkpoint.
+    /// The newest checkpoint, if one was written.
     pub checkpoint: Option<PathBuf>,
 }
 
@@ -46,7 +46,6 @@ pub(crate) struct StepsEnded {
     /// Done, failed or stopped.
     pub(crate) state: ArmState,
     pub(crate) progress: Progress,
-    /// The newest checkpoint.
     pub(crate) checkpoint: Option<PathBuf>,
 }
 
@@ -57,7 +56,6 @@ pub(crate) enum ConductorMsg {
     TakeSteps,
 }
 
-/// What to evaluate.
 #[derive(Clone, Copy)]
 pub(crate) struct EvaluateQuery {
     /// Steps taken so far.

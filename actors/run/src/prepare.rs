@@ -31,15 +31,11 @@ use crate::slots::Slots;
 
 /// What preparing an arm takes.
 pub(crate) struct PrepareArgs {
-    /// Where tensors live.
     pub(crate) device: tch::Device,
     /// Torch threads of each of its model actors; 0 leaves libtorch's own choice.
     pub(crate) threads: usize,
-    /// The run directory.
     pub(crate) run_dir: RunDir,
-    /// The run's recorder.
     pub(crate) recorder: Slot<RecorderMsg>,
-    /// The run's judges.
     pub(crate) judges: Arc<Judges>,
     /// Go on from the newest checkpoint.
     pub(crate) resume: bool,
@@ -52,7 +48,7 @@ pub(crate) struct PrepareArgs {
 pub(crate) struct Prepared {
     pub(crate) context: Arc<ArmContext>,
     pub(crate) blueprints: Blueprints,
-    /// Where it begins.
+    /// The progress it starts from: zero, or that of a checkpoint.
     pub(crate) progress: Progress,
 }
 

@@ -27,7 +27,7 @@ impl Replay {
     }
 }
 
-/// A recorded run.
+/// A recorded run that can be trained again and compared.
 #[derive(Debug)]
 pub struct Recording {
     run_dir: RunDir,
@@ -88,11 +88,11 @@ impl Recording {
 /// An arm and its replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// The arm.
+    /// Which arm under which seed.
     pub id: ArmId,
-    /// Steps recorded.
+    /// Number of training steps on record.
     pub steps: u64,
-    /// Changes repeated.
+    /// Number of live changes that the replay makes again.
     pub changes: usize,
     /// Where they first differ; `None` if they are equal.
     pub difference: Option<Difference>,

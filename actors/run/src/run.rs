@@ -34,7 +34,7 @@ const RECORDER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What a run is made of.
 pub struct RunArgs {
-    /// The resolved scenario.
+    /// The scenario with every setting resolved.
     pub experiment: Experiment,
     /// Where everything is recorded; the directory exists.
     pub run_dir: RunDir,

@@ -1,4 +1,4 @@
-//! Writing `status.json`.
+//! Writes `status.json`, which says how far an arm is.
 
 use std::path::PathBuf;
 

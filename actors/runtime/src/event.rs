@@ -12,7 +12,7 @@ use serde_json::Value;
 pub enum RunEvent {
     /// An arm's actors are about to start.
     ArmStarted {
-        /// The arm.
+        /// Which arm under which seed.
         id: ArmId,
         /// Steps it will take.
         total_steps: u64,
@@ -21,7 +21,7 @@ pub enum RunEvent {
     },
     /// A training step was taken and recorded.
     StepDone {
-        /// The arm.
+        /// Which arm under which seed.
         id: ArmId,
         /// Steps taken so far.
         step: u64,
@@ -32,11 +32,11 @@ pub enum RunEvent {
     },
     /// A suite was evaluated and recorded.
     EvalDone {
-        /// The arm.
+        /// Which arm under which seed.
         id: ArmId,
         /// Steps taken when it was made.
         step: u64,
-        /// The suite's name.
+        /// The name of the evaluation suite.
         suite: String,
         /// Fraction of right answers, by exact choice match.
         accuracy: f64,
@@ -52,23 +52,23 @@ pub enum RunEvent {
     },
     /// An arm takes no further step until it is resumed.
     Paused {
-        /// The arm.
+        /// Which arm under which seed.
         id: ArmId,
-        /// Steps taken.
+        /// Training steps taken so far.
         step: u64,
         /// Who paused it and why, or what it failed with.
         reason: String,
     },
     /// A paused arm trains again.
     Resumed {
-        /// The arm.
+        /// Which arm under which seed.
         id: ArmId,
-        /// Steps taken.
+        /// Training steps taken so far.
         step: u64,
     },
     /// An actor failed and was replaced.
     ActorRestarted {
-        /// The arm.
+        /// Which arm under which seed.
         id: ArmId,
         /// The actor's stable name, such as `reward/think`.
         actor: String,
@@ -79,20 +79,20 @@ pub enum RunEvent {
     },
     /// Something went wrong that does not end the arm.
     Warning {
-        /// The arm.
+        /// Which arm under which seed.
         id: ArmId,
-        /// One line.
+        /// What went wrong, in one line.
         message: String,
     },
-    /// An arm ended.
+    /// An arm takes no further step.
     ArmEnded {
-        /// The arm.
+        /// Which arm under which seed.
         id: ArmId,
         /// Done, failed or stopped.
         state: ArmState,
-        /// Steps taken.
+        /// Training steps taken so far.
         step: u64,
-        /// Its newest checkpoint.
+        /// The newest checkpoint, if one was written.
         checkpoint: Option<PathBuf>,
     },
 }

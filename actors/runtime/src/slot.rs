@@ -23,9 +23,9 @@ pub enum CallError {
         "`{slot}` gave no answer within {seconds} s; raise supervision.call_timeout_seconds if it only needs longer"
     )]
     TimedOut {
-        /// The slot's name.
+        /// The stable name of the actor, such as `reward/think`.
         slot: String,
-        /// The time limit.
+        /// The time limit of the call, in seconds.
         seconds: u64,
     },
     /// The actor's restart budget is spent, or the arm is ending.

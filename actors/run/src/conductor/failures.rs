@@ -12,12 +12,12 @@ use crate::context::ArmContext;
 
 /// What a GRPO step lacked.
 pub(super) struct StepFailures {
-    /// Completions sampled.
+    /// Number of completions sampled.
     pub(super) completions: u64,
     /// Completions without a reward, because a score that the formula needs is missing.
     pub(super) without_reward: u64,
     pub(super) missing: BTreeMap<String, MissingScores>,
-    /// Verdicts asked for.
+    /// Number of verdicts that the judge was asked for.
     pub(super) verdicts: u64,
     /// Verdicts without a score.
     pub(super) verdicts_failed: u64,
@@ -41,7 +41,7 @@ impl FailureWindows {
         self.check_rewards(arm, step)
     }
 
-    /// `supervision.max_missing_fraction` (REWARD-1).
+    /// Applies `supervision.max_missing_fraction` to the scores of the step (REWARD-1).
     fn check_rewards(&mut self, arm: &ArmContext, step: StepFailures) -> Result<(), Halt> {
         self.rewards.push_back(step);
         if self.rewards.len() > REWARD_WINDOW {

@@ -112,7 +112,7 @@ fn target_ids(arm: &ArmContext, target: &str) -> Vec<i64> {
     ids
 }
 
-/// Prompts of rows.
+/// The prompts of a step's rows, in the order of the rows.
 pub(crate) struct Prompts {
     /// In the order of the rows.
     pub(crate) prompts: Vec<Result<Prompt, Unusable>>,

@@ -42,7 +42,7 @@ impl Position {
         Ok(self.arm.dir.keep_newest_checkpoints(keep).map_err(workers::WorkerError::from)?)
     }
 
-    /// Replaces `status.json`.
+    /// Replaces `status.json` with one that says `state`.
     pub(super) async fn write_status(&self, state: ArmState) -> Result<(), RecordingError> {
         write_status(&self.arm, state, &self.progress, self.checkpoint.clone()).await
     }

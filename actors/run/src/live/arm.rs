@@ -149,7 +149,7 @@ impl LiveArm {
         self.replayed_steps.map_or(self.config.steps, |steps| steps.min(self.config.steps))
     }
 
-    /// Steps taken.
+    /// Training steps taken so far.
     pub(crate) fn step(&self) -> u64 {
         self.step.load(Ordering::Relaxed)
     }

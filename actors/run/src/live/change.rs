@@ -28,23 +28,23 @@ pub enum ChangeError {
     /// A new reward failed its trial batch.
     #[error("`{reward}` failed its trial, and nothing was changed: {message}")]
     Trial {
-        /// The reward's name.
+        /// The name of the reward on trial.
         reward: String,
-        /// How it failed.
+        /// What the reward answered, or why it did not.
         message: String,
     },
     /// The arm has ended, or ended before the change could take effect.
     #[error("arm `{arm}` (seed {seed}) has ended; the change was not made")]
     Ended {
-        /// The arm.
+        /// The name of the arm in the scenario.
         arm: String,
-        /// The arm's seed.
+        /// The seed under which the arm trains.
         seed: u64,
     },
     /// An arm that is not trained by rewards.
     #[error("arm `{arm}` is not trained by rewards; there is nothing to change")]
     NoRewards {
-        /// The arm.
+        /// The name of the arm in the scenario.
         arm: String,
     },
     /// It could not be written to the journal.

@@ -1,4 +1,4 @@
-//! Writing `control.jsonl`.
+//! Writes `control.jsonl`, the journal of live changes.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

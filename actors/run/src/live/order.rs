@@ -11,15 +11,14 @@ use super::conditions::{Conditions, Rewards};
 
 /// What an arm is asked to do at the next step boundary.
 pub(crate) enum Order {
-    /// Exchange the conditions.
+    /// Train under other conditions from the next step on.
     Change(Box<PlannedChange>),
     /// Take no further step.
     Pause { by: String, reason: String },
-    /// Train again.
     Resume { by: String },
     /// Take some steps, then pause.
     Step { steps: u64, by: String },
-    /// Write a checkpoint.
+    /// Write a checkpoint before the next step.
     Checkpoint { by: String, done: oneshot::Sender<Result<PathBuf, ChangeError>> },
 }
 

@@ -18,10 +18,9 @@ pub struct ArmView {
     pub id: ArmId,
     /// How it is trained.
     pub method: Method,
-    /// Its state.
     #[serde(flatten)]
     pub state: ArmState,
-    /// Steps taken.
+    /// Training steps taken so far.
     pub step: u64,
     /// Steps it will take.
     pub total_steps: u64,
@@ -34,7 +33,7 @@ pub struct ArmView {
 pub struct ConditionsView {
     /// 0 as the scenario has them; one more with every change.
     pub version: u64,
-    /// The formula's text.
+    /// The shaping formula as written.
     pub formula: String,
     /// The weights of the next step.
     pub weights: BTreeMap<String, f64>,
@@ -109,9 +108,9 @@ pub struct ActorView {
     pub name: String,
     /// Number among the actors of this name, from 1.
     pub generation: u64,
-    /// Whether it answers.
+    /// Whether the actor serves, restarts, or is out of service.
     pub status: ActorState,
-    /// Requests in flight.
+    /// Number of requests it has not answered yet.
     pub in_flight: usize,
     /// Most requests that may be in flight.
     pub capacity: usize,
