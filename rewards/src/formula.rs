@@ -21,94 +21,19 @@
 use std::collections::BTreeMap;
 
 use exmex::{Express, FlatEx};
-use thiserror::Error;
 
 use crate::Weights;
 
+mod error;
 mod operators;
 mod scan;
+pub mod terms;
+mod token;
 
+pub use error::{FormulaError, MAX_LENGTH, MAX_NESTING};
 use operators::Operators;
-
-/// The longest formula, in characters.
-pub const MAX_LENGTH: usize = 2_000;
-
-/// The deepest nesting of parentheses and function calls.
-pub const MAX_NESTING: usize = 32;
-
-/// What stands before a weight's name in a formula.
-pub const WEIGHT_PREFIX: &str = "w_";
-
-/// Why a text is not a formula. Columns count characters from 1.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum FormulaError {
-    /// There is nothing to evaluate.
-    #[error("the formula is empty; write for example `accuracy + 0.5 * format`")]
-    Empty,
-    /// Longer than [`MAX_LENGTH`].
-    #[error("the formula has {length} characters; {MAX_LENGTH} is the most")]
-    TooLong {
-        /// Its characters.
-        length: usize,
-    },
-    /// Nested deeper than [`MAX_NESTING`].
-    #[error("formula, column {column}: parentheses are nested deeper than {MAX_NESTING}")]
-    TooDeep {
-        /// Where the limit was passed.
-        column: usize,
-    },
-    /// A name that is neither component nor weight nor function.
-    #[error("formula, column {column}: unknown {what} `{name}`{hint}")]
-    UnknownName {
-        /// Where it stands.
-        column: usize,
-        /// `name` or `function`.
-        what: &'static str,
-        /// The name.
-        name: String,
-        /// The nearest name and the ones there are.
-        hint: String,
-    },
-    /// A name that is both a component and a weight.
-    #[error(
-        "formula, column {column}: `{name}` is both a component and the weight of one; rename the component"
-    )]
-    Ambiguous {
-        /// Where it stands.
-        column: usize,
-        /// The name.
-        name: String,
-    },
-    /// Anything else.
-    #[error("formula, column {column}: {problem}")]
-    Syntax {
-        /// Where.
-        column: usize,
-        /// What is wrong and what to write instead.
-        problem: String,
-    },
-}
-
-impl FormulaError {
-    /// Where it is wrong, in characters from 1; `None` if it is wrong as a whole.
-    pub fn column(&self) -> Option<usize> {
-        match self {
-            Self::Empty | Self::TooLong { .. } => None,
-            Self::TooDeep { column }
-            | Self::UnknownName { column, .. }
-            | Self::Ambiguous { column, .. }
-            | Self::Syntax { column, .. } => Some(*column),
-        }
-    }
-}
-
-/// What a variable of the expression stands for.
-#[derive(Clone, Debug, PartialEq)]
-enum Slot {
-    Component(String),
-    Weight(String),
-    Number(f64),
-}
+pub use token::WEIGHT_PREFIX;
+use token::{Slot, Token};
 
 /// A checked formula.
 #[derive(Clone, Debug)]
@@ -116,6 +41,8 @@ pub struct Formula {
     text: String,
     expression: FlatEx<f64, Operators>,
     slots: Vec<Slot>,
+    /// The text, token by token; [`terms`] takes it apart by them.
+    tokens: Vec<Token>,
 }
 
 impl Formula {
@@ -140,13 +67,13 @@ impl Formula {
         W: IntoIterator<Item: AsRef<str>>,
     {
         let names = scan::Names::new(components, weights);
-        let scan::Scanned { expression, slots } = scan::scan(text, &names)?;
+        let scan::Scanned { expression, slots, tokens } = scan::scan(text, &names)?;
         // Not compiled: exmex's constant folding has nothing to fold, for numbers are variables here.
         let expression = FlatEx::parse_wo_compile(&expression).map_err(|problem| FormulaError::Syntax {
             column: 1,
             problem: problem.msg().split_whitespace().collect::<Vec<_>>().join(" "),
         })?;
-        Ok(Self { text: text.to_owned(), expression, slots })
+        Ok(Self { text: text.to_owned(), expression, slots, tokens })
     }
 
     /// A name as a formula has it: in braces if it needs them.
