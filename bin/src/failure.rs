@@ -14,15 +14,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The same, saying first whose it is.
-    pub fn of(self, whose: &str) -> Self {
-        match self {
-            Self::Input(message) => Self::Input(format!("{whose}: {message}")),
-            Self::Running(message) => Self::Running(format!("{whose}: {message}")),
-            Self::Interrupted => Self::Interrupted,
-        }
-    }
-
     /// Says why, and gives the exit code.
     pub fn exit(self) -> ExitCode {
         match self {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rewards::Formula;
+use rewards::formula::WEIGHT_PREFIX;
 use scenarios::{Method, RewardSpec, WeightConfig, WeightSchedule};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -73,6 +75,8 @@ pub struct ConditionsView {
     pub schedules: BTreeMap<String, WeightSchedule>,
     /// The rewards.
     pub rewards: BTreeMap<String, RewardView>,
+    /// The names that a formula may use, spelt as in a formula: those of the rewards, then those of the weights.
+    pub formula_names: Vec<String>,
 }
 
 /// A reward in force.
@@ -87,11 +91,14 @@ pub struct RewardView {
     pub form: &'static str,
     /// `kind` and the options as they stand in a scenario.
     pub toml: String,
+    /// Whether the formula uses it; a reward that it does not use is scored and logged only.
+    pub in_formula: bool,
 }
 
 impl ConditionsView {
     pub(super) fn of(conditions: &Conditions, step: u64) -> Self {
-        let reward = |reward: &RewardInForce| RewardView {
+        let reward = |name: &str, reward: &RewardInForce| RewardView {
+            in_formula: conditions.formula.uses(name),
             spec: reward.spec().clone(),
             generation: reward.generation(),
             form: form(reward.spec()),
@@ -109,7 +116,17 @@ impl ConditionsView {
                     WeightConfig::Scheduled(course) => Some((name.clone(), course.clone())),
                 })
                 .collect(),
-            rewards: conditions.rewards.iter().map(|(name, found)| (name.clone(), reward(found))).collect(),
+            rewards: conditions
+                .rewards
+                .iter()
+                .map(|(name, found)| (name.clone(), reward(name, found)))
+                .collect(),
+            formula_names: conditions
+                .rewards
+                .keys()
+                .map(|name| Formula::name(name))
+                .chain(conditions.weights.keys().map(|name| Formula::name(&format!("{WEIGHT_PREFIX}{name}"))))
+                .collect(),
         }
     }
 }

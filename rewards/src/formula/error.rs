@@ -14,7 +14,7 @@ pub enum FormulaError {
     /// The text is empty or only white space.
     #[error("the formula is empty; write for example `accuracy + 0.5 * format`")]
     Empty,
-    /// Longer than [`MAX_LENGTH`].
+    /// The text is longer than [`MAX_LENGTH`].
     #[error("the formula has {length} characters; {MAX_LENGTH} is the most")]
     TooLong {
         /// Its length in characters.
@@ -31,7 +31,7 @@ pub enum FormulaError {
     UnknownName {
         /// The column of its first character.
         column: usize,
-        /// `name` or `function`.
+        /// Either `name` or `function`.
         what: &'static str,
         /// The name as written, cut to 40 characters.
         name: String,
@@ -48,7 +48,7 @@ pub enum FormulaError {
         /// The name as written, cut to 40 characters.
         name: String,
     },
-    /// Any other mistake.
+    /// Any other mistake, such as a missing operand.
     #[error("formula, column {column}: {problem}")]
     Syntax {
         /// The column of the first character that does not fit.

@@ -166,7 +166,7 @@ impl Text {
 /// Takes the terms that use one component out of a text.
 struct Removal {
     text: Text,
-    /// The component.
+    /// The slot of the component to remove.
     slot: usize,
 }
 

@@ -12,7 +12,7 @@ pub(super) enum Slot {
     Component(String),
     /// A weight, by its name without [`WEIGHT_PREFIX`].
     Weight(String),
-    /// A literal number.
+    /// A number as it is written in the text.
     Number(f64),
 }
 
@@ -31,7 +31,7 @@ pub(super) enum TokenKind {
     Operand(usize),
     /// A `+` or `-` in front of an operand.
     Sign(char),
-    /// A binary operator.
+    /// An operator between two operands.
     Operator(char),
     /// A parenthesis that groups.
     Open,
@@ -39,6 +39,6 @@ pub(super) enum TokenKind {
     Call,
     /// A comma between the arguments of a function.
     Comma,
-    /// A closing parenthesis.
+    /// The parenthesis that closes a group or a call.
     Close,
 }
