@@ -1,5 +1,7 @@
-//! The control channel of real runs of a tiny random policy: what it shows, what it changes, and what it refuses while
-//! the training goes on as if nothing were.
+//! The control channel of real runs of a tiny random policy: what it shows and changes, and what it refuses while the
+//! training continues undisturbed.
+
+mod formula_edits;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -53,7 +55,7 @@ limit = 2
 name = "a"
 "#;
 
-/// A run that goes on, its control channel and a client of it.
+/// A running run, its control channel and a client.
 struct Live {
     folder: tempfile::TempDir,
     running: Running,
@@ -87,7 +89,7 @@ impl Live {
         let running = ::run::start(args, events, stopping).await.unwrap();
         let serving = ::control::serve(running.handle.clone(), bound).await.unwrap();
         let file = ControlFile::read(&run_dir).unwrap();
-        // Nothing here is encrypted, but the client wants to know who would.
+        // The connection is not encrypted, but the client does not start without a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Live { folder, running, serving, stop, events: heard, file, client }
@@ -114,7 +116,7 @@ impl Live {
         answer
     }
 
-    /// Waits until a step has been taken.
+    /// Waits until a step is done.
     async fn step_taken(&mut self, wanted: u64) {
         while let Some(event) = self.events.recv().await {
             if matches!(event, RunEvent::StepDone { step, .. } if step >= wanted) {
@@ -134,14 +136,14 @@ impl Live {
         stream
     }
 
-    /// Sends bytes as they are and gives the status and the error that come back.
+    /// Sends raw bytes; returns the status and the error of the answer.
     fn raw(&self, bytes: &[u8]) -> (u16, String) {
         let mut stream = self.connect();
         stream.write_all(bytes).unwrap();
         answer(&mut stream)
     }
 
-    /// What a request's head is made of, `more` lines in it.
+    /// The head of a request, with `more` header lines.
     fn head(&self, line: &str, more: &str) -> Vec<u8> {
         format!(
             "{line} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\n{more}\r\n",
@@ -160,7 +162,7 @@ impl Live {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Ends the run; gives its directory.
+    /// Ends the run; returns its directory and how it ended.
     async fn end(self) -> (tempfile::TempDir, RunOutcome) {
         self.stop.send_replace(true);
         let outcome = self.running.end().await.unwrap();
@@ -169,7 +171,7 @@ impl Live {
     }
 }
 
-/// Reads an answer off a connection: its status, and its error.
+/// Reads an answer from a connection; returns its status and its error.
 fn answer(stream: &mut TcpStream) -> (u16, String) {
     let mut text = Vec::new();
     let mut chunk = [0; 4096];
@@ -178,7 +180,7 @@ fn answer(stream: &mut TcpStream) -> (u16, String) {
             Ok(0) | Err(_) => break,
             Ok(length) => text.extend(&chunk[..length]),
         }
-        // A stream of events goes on; its head is enough.
+        // A stream of events does not end; its head is enough.
         if text.starts_with(b"HTTP/1.1 200") {
             break;
         }
@@ -228,11 +230,11 @@ async fn a_run_is_watched_paused_stepped_saved_and_stopped_over_http() {
     let mut stream = live.request(Method::GET, "/api/events").send().await.unwrap();
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     live.post("/api/pause", json!({"reason": "to look at it"})).await;
-    let mut heard = String::new();
-    while !heard.contains("\"status\":\"paused\"") {
-        heard += &String::from_utf8_lossy(&stream.chunk().await.unwrap().unwrap());
+    let mut received = String::new();
+    while !received.contains("\"status\":\"paused\"") {
+        received += &String::from_utf8_lossy(&stream.chunk().await.unwrap().unwrap());
     }
-    assert!(heard.contains("event: state\n") && heard.contains("event: change\n"), "{heard}");
+    assert!(received.contains("event: state\n") && received.contains("event: change\n"), "{received}");
 
     let state = live.get("/api/state").await;
     assert_eq!((&state["protocol"], &state["run"]["status"]), (&json!(1), &json!("paused")));
@@ -243,9 +245,11 @@ async fn a_run_is_watched_paused_stepped_saved_and_stopped_over_http() {
     let applied = live.post("/api/arms/a/3/change", change).await;
     assert_eq!(applied, json!({"version": 1, "step": before + 1}));
     let rewards = live.get("/api/arms/a/3/rewards").await;
-    let brief = json!({"kind": "format", "generation": 1, "form": "rust", "toml": "kind = \"format\"\n"});
+    let brief = json!({
+        "kind": "format", "generation": 1, "form": "rust", "toml": "kind = \"format\"\n", "in_formula": true,
+    });
     assert_eq!(rewards["brief"], brief);
-    // A reward may be what a scenario says of it.
+    // A reward may be given as TOML.
     let wrong = live.send(Method::PUT, "/api/arms/a/3/rewards/brief", &json!("kind = accuracy")).await;
     assert_eq!((wrong.0, &wrong.1["line"]), (StatusCode::BAD_REQUEST, &json!(1)), "{}", wrong.1);
     assert!(wrong.1["error"].as_str().unwrap().contains("[rewards.brief], line 1, column 8"), "{}", wrong.1);
@@ -281,9 +285,9 @@ async fn a_run_is_watched_paused_stepped_saved_and_stopped_over_http() {
     assert_eq!(outcome.arms[0].step, before + 2);
     live.serving.end().await;
     while let Some(chunk) = stream.chunk().await.unwrap() {
-        heard += &String::from_utf8_lossy(&chunk);
+        received += &String::from_utf8_lossy(&chunk);
     }
-    assert!(heard.contains("event: end\ndata: {\"run\":{\"status\":\"ended\"}}"), "{heard}");
+    assert!(received.contains("event: end\ndata: {\"run\":{\"status\":\"ended\"}}"), "{received}");
     assert!(!live.folder.path().join("run/control.json").exists());
 }
 
@@ -307,7 +311,7 @@ async fn completions_are_found_and_their_clips_played_in_parts() {
     live.end().await;
 }
 
-/// Asks for every route of the document, with what it says a request needs.
+/// Requests every route of the document, with the parameters it describes.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_of_the_document_is_there_and_wants_the_token() {
     let live = Live::start(SCENARIO).await;
@@ -327,7 +331,7 @@ async fn every_route_of_the_document_is_there_and_wants_the_token() {
                 let known = live.request(method, &concrete).send().await.unwrap();
                 assert_eq!(known.status(), StatusCode::OK, "{path}");
             } else if path != "/api/audio/{id}" && method != Method::DELETE {
-                // Routed, and refused for what it says.
+                // There is such a route; it refuses the body.
                 let (status, _) = live.send(method, &concrete, &json!({"nonsense": []})).await;
                 assert_ne!(status, StatusCode::NOT_FOUND, "{path}");
                 assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
@@ -335,7 +339,7 @@ async fn every_route_of_the_document_is_there_and_wants_the_token() {
         }
     }
     assert!(routes >= 30, "{routes}");
-    // Every schema that is pointed to is there.
+    // Every schema that is referred to is defined.
     let text = document.to_string();
     for pointer in text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
         assert!(document.pointer(pointer).is_some(), "{pointer}");
@@ -347,7 +351,7 @@ async fn every_route_of_the_document_is_there_and_wants_the_token() {
 async fn hostile_requests_are_refused_in_one_line_and_the_training_goes_on_as_without_them() {
     const COMPARED: usize = 60;
     let scenario = SCENARIO.replace("steps = 400", "steps = 100000");
-    // The same run without anybody asking anything.
+    // The same run without any request.
     let mut quiet = Live::start(&scenario).await;
     quiet.step_taken(COMPARED as u64).await;
     let expected = timeless(&quiet.lines("metrics.jsonl")[..COMPARED]);
@@ -386,7 +390,7 @@ fn timeless(lines: &[Value]) -> Vec<Value> {
     lines
 }
 
-/// Asserts that an answer is a refusal with this status, in one line that has `words` in it.
+/// Asserts that an answer is a refusal with this status and one line that contains `words`.
 fn assert_refused((status, error): (u16, String), expected: u16, words: &str) {
     assert_eq!(status, expected, "{error}");
     assert!(error.contains(words) && error.lines().count() == 1, "{error:?}");
@@ -399,31 +403,35 @@ fn refuse_strangers(live: &Live) {
     };
     let ours = format!("127.0.0.1:{port}");
     let bearer = format!("Authorization: Bearer {token}\r\n");
-    assert_refused(ask(&ours, ""), 401, "a token is needed");
-    assert_refused(ask(&ours, "Authorization: Bearer 0000\r\n"), 401, "does not open this run");
-    assert_refused(ask(&ours, &format!("Authorization: Basic {token}\r\n")), 401, "does not open this run");
+    assert_refused(ask(&ours, ""), 401, "the token is missing");
+    assert_refused(ask(&ours, "Authorization: Bearer 0000\r\n"), 401, "not the token of this run");
+    assert_refused(
+        ask(&ours, &format!("Authorization: Basic {token}\r\n")),
+        401,
+        "not the token of this run",
+    );
     assert_refused(ask(&format!("evil.example:{port}"), &bearer), 403, "control.hosts");
     assert_refused(ask("127.0.0.1", &bearer), 403, "control.hosts");
     for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
-        assert_refused(ask(&ours, &format!("{bearer}Origin: {origin}\r\n")), 403, "other sites");
+        assert_refused(ask(&ours, &format!("{bearer}Origin: {origin}\r\n")), 403, "another origin");
     }
     let (status, _) = live.raw(format!("GET / HTTP/1.1\r\nHost: evil.example:{port}\r\n\r\n").as_bytes());
-    assert_eq!(status, 403, "the page is not for foreign names either");
+    assert_eq!(status, 403, "foreign host names do not get the page either");
     let (status, _) = live.raw(
         format!("OPTIONS /api/weights HTTP/1.1\r\nHost: {ours}\r\nOrigin: http://{ours}\r\n\r\n").as_bytes(),
     );
-    assert_eq!(status, 401, "no preflight is answered");
+    assert_eq!(status, 401, "preflight requests are not answered");
 }
 
 fn refuse_bodies(live: &Live) {
-    // A gigabyte that is announced is refused before it is sent.
+    // An announced gigabyte is refused before it is sent.
     let announced = live.head("PUT /api/arms/a/3/weights", "Content-Length: 1073741824\r\n");
     assert_refused(live.raw(&announced), 413, "256 KiB");
-    // A chunked one without end, as soon as it is too long.
+    // An endless chunked body is refused once it is too long.
     let mut stream = live.connect();
     stream.write_all(&live.head("PUT /api/arms/a/3/weights", "Transfer-Encoding: chunked\r\n")).unwrap();
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
-    // Refused somewhere on the way, and the rest is not taken.
+    // The server refuses it on the way and does not read the rest.
     for _ in 0..16 {
         if stream.write_all(chunk.as_bytes()).is_err() {
             break;
@@ -437,7 +445,7 @@ fn refuse_bodies(live: &Live) {
     for body in ["{", "[]", "{\"format\": \"much\"}", &"[".repeat(100_000), "{\"format\": 1e999}", "\u{0}"] {
         assert_refused(put(body), 400, "");
     }
-    // Heads that are too long are told so, whatever they are for.
+    // Heads that are too long are refused with a reason on every route.
     for length in [64 * 1024, 100_000, 200_000] {
         let long = format!("X: {}\r\n", "x".repeat(length));
         assert_refused(live.raw(&live.head("GET /api/state", &long)), 431, "64 KiB");
@@ -452,13 +460,13 @@ fn refuse_bodies(live: &Live) {
     let long =
         format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nX: {}\r\n\r\n", live.port(), "x".repeat(600_000));
     let mut stream = live.connect();
-    // It may be turned away before all of it is written.
+    // The server may refuse it before all of it is written.
     let _ = stream.write_all(long.as_bytes());
     assert_eq!(answer(&mut stream).0, 431);
     let mut rest = Vec::new();
-    // Hung up on without an answer that anybody could use.
-    let hung_up = slow.read_to_end(&mut rest);
-    assert!(hung_up.is_ok(), "{hung_up:?}");
+    // The connection is closed without a usable answer.
+    let closed = slow.read_to_end(&mut rest);
+    assert!(closed.is_ok(), "{closed:?}");
 }
 
 fn refuse_formulas_and_paths(live: &Live) {
@@ -490,28 +498,28 @@ fn refuse_formulas_and_paths(live: &Live) {
     assert_refused(ask(&format!("/api/arms/a/3/rollouts?q={}", "a".repeat(30_000))), 400, "200 characters");
 }
 
-/// A thousand listeners: 64 hear, the others are told at once that there is no room.
+/// Of a thousand subscribers 64 get events; the others are told at once that there are too many.
 fn refuse_crowds(live: &Live) {
     let events = live.head("GET /api/events", "");
     let mut streams = Vec::new();
-    let (mut heard, mut refused) = (0, 0);
+    let (mut accepted, mut refused) = (0, 0);
     for _ in 0..1_000 {
         let mut stream = live.connect();
         stream.write_all(&events).unwrap();
         match answer(&mut stream) {
             (200, _) => {
-                heard += 1;
+                accepted += 1;
                 streams.push(stream);
             }
             (503, error) => {
-                assert!(error.contains("64 listeners"), "{error}");
+                assert!(error.contains("64 clients"), "{error}");
                 refused += 1;
             }
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((heard, refused), (64, 936));
-    // Idle connections fill the house; the next one is told so, and nobody hangs.
+    assert_eq!((accepted, refused), (64, 936));
+    // Idle connections use up all places; the next client is told so at once.
     let idle: Vec<TcpStream> = (0..300).map(|_| live.connect()).collect();
     let (status, error) = live.raw(&live.head("GET /api/state", "Connection: close\r\n"));
     assert_eq!(status, 503, "{error}");

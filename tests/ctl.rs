@@ -1,4 +1,4 @@
-//! `sandbox ctl` and the control channel of the built `sandbox`, as a shell meets them. A test of the package `sandbox`
+//! `sandbox ctl` and the control channel of the built `sandbox`, used as from a shell. A test of the package `sandbox`
 //! (see bin/Cargo.toml), for which cargo builds that binary.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
@@ -13,11 +13,11 @@ use std::{
 
 use serde_json::Value;
 
-/// A run of a random policy that is long enough not to end by itself.
+/// A run of a random policy, long enough not to end by itself.
 struct Run {
     dir: tempfile::TempDir,
     child: Child,
-    /// What it printed when it started.
+    /// The address of the page that it printed.
     page: String,
 }
 
@@ -56,7 +56,7 @@ impl Run {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let page =
             lines.find_map(|line| line.unwrap().strip_prefix("live page: ").map(str::to_owned)).unwrap();
-        // Whoever writes must be read.
+        // The rest must be read, or the run blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Run { dir, child, page }
     }
@@ -65,7 +65,7 @@ impl Run {
         sandbox(self.dir.path()).arg("ctl").args(arguments).output().unwrap()
     }
 
-    /// What it prints when all is well.
+    /// What a command that succeeds prints.
     fn said(&self, arguments: &[&str]) -> String {
         let output = self.ctl(arguments);
         let (said, wrong) = (text(&output.stdout), text(&output.stderr));
@@ -77,7 +77,7 @@ impl Run {
         serde_json::from_str(&self.said(&[&["--json"], arguments].concat())).unwrap()
     }
 
-    /// The one line that says why not.
+    /// The line printed by a command that is refused.
     fn refused(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.ctl(arguments);
         let said = text(&output.stderr);
@@ -110,7 +110,7 @@ fn a_run_is_steered_from_a_shell() {
     assert_eq!(run.page, format!("{address}/#{token}"));
     assert!(!fs::read_to_string(run.run_dir().join("run.log")).unwrap().contains(token));
 
-    // What happens is followed to the end, from here on.
+    // Follows the run from here to its end.
     let mut watch = sandbox(run.dir.path()).args(["ctl", "watch"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut watched = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
     let step = watched.find(|line| line.contains("/100000  ")).unwrap();
@@ -141,11 +141,11 @@ fn a_run_is_steered_from_a_shell() {
     fs::write(run.dir.path().join("length.py"), length).unwrap();
     run.said(&["swap", "tidy", "length.py"]);
     assert_eq!(run.json(&["rewards"])["tidy"]["form"], "python");
-    // Its weight alone takes a new reward into the formula; without, one is told that it teaches nothing.
+    // With its weight alone a new reward joins the formula; without, a line says that it is not used.
     run.said(&["add", "my-length", "length.py", "--weight", "my-length=0.1"]);
     let formula = "accuracy + w_tidy * tidy + {w_my-length} * {my-length}";
     assert_eq!(run.json(&["formula"])["formula"], formula);
-    // Once is enough.
+    // It joins only once.
     run.said(&["add", "my-length", "length.py", "--weight", "my-length=0.2"]);
     assert_eq!(run.json(&["formula"])["formula"], formula);
     let said = run.said(&["add", "idle", "length.py"]);
@@ -192,7 +192,7 @@ fn a_run_is_steered_from_a_shell() {
     assert!(watch.wait().unwrap().success());
     assert!(run.child.wait().unwrap().success());
     assert!(!run.run_dir().join("control.json").exists());
-    assert!(run.refused(2, &["state"]).contains("no run is going on"));
+    assert!(run.refused(2, &["state"]).contains("no run is running"));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_run_that_was_killed_or_is_not_there_is_said_to_be() {
     let mut run = Run::start(&[]);
     run.child.kill().unwrap();
     run.child.wait().unwrap();
-    assert!(run.refused(2, &["state"]).contains("no run is going on"));
+    assert!(run.refused(2, &["state"]).contains("no run is running"));
     let dir = run.run_dir().display().to_string();
     assert!(run.refused(2, &["--run", &dir, "state"]).contains("was killed"));
     assert!(run.refused(2, &["--run", "nowhere", "state"]).contains("no such folder"));
@@ -216,7 +216,7 @@ fn a_taken_port_is_refused_before_anything_is_made_and_no_control_needs_none() {
     let output = command.output().unwrap();
     let said = text(&output.stderr);
     assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
-    assert!(said.contains("another program has port") && !dir.path().join("runs").exists(), "{said}");
+    assert!(said.contains("is in use") && !dir.path().join("runs").exists(), "{said}");
     let output = command.arg("--no-control").output().unwrap();
     let said = text(&output.stderr);
     assert!(output.status.success() && !said.contains("live page"), "{said}");

@@ -30,15 +30,6 @@ impl Failure {
         Self::Running(error.to_string())
     }
 
-    /// The same failure, with the name of what it concerns, such as an arm, in front of the message.
-    pub fn of(self, name: &str) -> Self {
-        match self {
-            Self::Input(message) => Self::Input(format!("{name}: {message}")),
-            Self::Running(message) => Self::Running(format!("{name}: {message}")),
-            Self::Interrupted => Self::Interrupted,
-        }
-    }
-
     /// Prints the message and returns the exit code.
     pub fn exit(self) -> ExitCode {
         match self {

@@ -26,12 +26,13 @@ use crate::Weights;
 mod error;
 mod operators;
 mod scan;
+pub mod terms;
+mod token;
 
 pub use error::{FormulaError, MAX_LENGTH, MAX_NESTING};
-pub use scan::WEIGHT_PREFIX;
-
 use operators::Operators;
-use scan::Slot;
+pub use token::WEIGHT_PREFIX;
+use token::{Slot, Token};
 
 /// A formula that has been checked and parsed.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct Formula {
     text: String,
     expression: FlatEx<f64, Operators>,
     slots: Vec<Slot>,
+    /// The text, token by token; [`terms`] takes it apart by them.
+    tokens: Vec<Token>,
 }
 
 impl Formula {
@@ -63,13 +66,13 @@ impl Formula {
         W: IntoIterator<Item: AsRef<str>>,
     {
         let names = scan::Names::new(components, weights);
-        let scan::Scanned { expression, slots } = scan::scan(text, &names)?;
+        let scan::Scanned { expression, slots, tokens } = scan::scan(text, &names)?;
         // Constant folding is skipped: numbers are variables here, so there are no constants.
         let expression = FlatEx::parse_wo_compile(&expression).map_err(|problem| FormulaError::Syntax {
             column: 1,
             problem: problem.msg().split_whitespace().collect::<Vec<_>>().join(" "),
         })?;
-        Ok(Self { text: text.to_owned(), expression, slots })
+        Ok(Self { text: text.to_owned(), expression, slots, tokens })
     }
 
     /// The name as it is written in a formula: in braces if it needs them.

@@ -81,7 +81,7 @@ pub mod weights;
 pub use advantages::{AdvantageOptions, Advantages, Scale, advantages};
 pub use completion::{Mode, ParsedCompletion, ParserOptions, parse_completion};
 pub use error::{RewardError, did_you_mean, nearest};
-pub use formula::{Formula, FormulaError};
+pub use formula::{Formula, FormulaError, terms::Term};
 pub use judge::{
     Judge, JudgeRequest, Verdict,
     failure::{FailureCause, JudgeFailure},

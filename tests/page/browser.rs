@@ -1,5 +1,5 @@
-//! Chromium, driven over the DevTools protocol: a page opened, clicked and typed at as a person would, and everything
-//! noted that it complains of or asks the network for.
+//! Chromium, driven over the DevTools protocol: opens a page, clicks and types as a person would, and records every error
+//! and every request of the page.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// Longest wait for the browser to answer, or for a page to come to show something.
+/// Longest wait for an answer of the browser, or for a change of the page.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Usual names of the program; the environment variable `CHROMIUM` gives another.
@@ -55,18 +55,18 @@ pub struct Browser {
     answers: Receiver<Value>,
     session: String,
     last_id: u64,
-    /// What the page complained of: exceptions, errors on the console, resources that did not load.
+    /// Errors of the page: exceptions, errors on the console, and resources that did not load.
     pub complaints: Vec<String>,
-    /// Every address it asked for.
+    /// Every URL that the page requested.
     pub requested: Vec<String>,
     _profile: tempfile::TempDir,
 }
 
 impl Browser {
-    /// Starts it with an empty profile; its own messages go to a file in `dir`.
+    /// Starts a browser with an empty profile; its messages go to a file in `dir`.
     pub fn start(dir: &Path) -> Browser {
         let profile = tempfile::tempdir().unwrap();
-        // The protocol is spoken over descriptors 3 and 4, which a shell can give it.
+        // Chromium speaks the protocol on the descriptors 3 and 4, which the shell connects to ours.
         let mut child = Command::new("sh")
             .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#])
             .arg(program().expect(MISSING))
@@ -96,13 +96,13 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.call(&format!("{domain}.enable"), json!({}));
         }
-        // A page that nobody looks at has no focus, and typing goes nowhere.
+        // A page in the background has no focus, so that typing would have no effect.
         browser.call("Emulation.setFocusEmulationEnabled", json!({"enabled": true}));
         browser.resize(1440, 1000);
         browser
     }
 
-    /// Asks something of the browser, or of the page once there is one.
+    /// Calls a method of the browser, or of the page once one is open.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
         self.last_id += 1;
         let mut request = json!({"id": self.last_id, "method": method, "params": params});
@@ -149,13 +149,13 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", metrics);
     }
 
-    /// `light` or `dark`, as the system would prefer it.
+    /// Sets the preferred colour scheme of the system: `light` or `dark`.
     pub fn prefer(&mut self, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.call("Emulation.setEmulatedMedia", json!({"features": features}));
     }
 
-    /// The value of an expression in the page, waited for if it is a promise.
+    /// The value of an expression in the page; a promise is awaited.
     pub fn eval(&mut self, expression: &str) -> Value {
         let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true});
         let found = self.call("Runtime.evaluate", asked);
@@ -163,7 +163,7 @@ impl Browser {
         found["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true of the page, and gives its value.
+    /// Waits until an expression in the page is truthy; returns its value.
     pub fn until(&mut self, expression: &str) -> Value {
         let began = Instant::now();
         loop {
@@ -181,18 +181,18 @@ impl Browser {
         }
     }
 
-    /// The text that can be seen of an element: of one that is hidden or not there, none.
+    /// The visible text of an element; empty if it is hidden or missing.
     pub fn text(&mut self, selector: &str) -> String {
         self.eval(&shown(selector)).as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits for an element's text to have this in it, and gives all of it.
+    /// Waits until the visible text of an element contains `part`; returns all of it.
     pub fn text_with(&mut self, selector: &str, part: &str) -> String {
         let node = shown(selector);
         self.until(&format!("{node}?.includes({}) && {node}", json!(part))).as_str().unwrap().to_owned()
     }
 
-    /// Presses the mouse at a share of an element's width, in the middle of its height.
+    /// Clicks at a share of the width of an element, in the middle of its height.
     pub fn click_at(&mut self, selector: &str, share: f64) {
         let selector = json!(selector);
         self.until(&format!("document.querySelector({selector}) !== null"));
@@ -212,10 +212,10 @@ impl Browser {
         self.click_at(selector, 0.5);
     }
 
-    /// Puts text in the place of a field's own, as typing would.
+    /// Replaces the text of a field as typing would.
     pub fn fill(&mut self, selector: &str, text: &str) {
         let node = json!(selector);
-        // What can't be seen yet does not take the focus, and the text would go nowhere.
+        // A hidden field does not take the focus, so wait until it is visible.
         self.until(&format!(
             "(() => {{ const node = document.querySelector({node}); node?.focus(); node?.select(); \
              return node !== null && document.activeElement === node; }})()"
@@ -227,13 +227,13 @@ impl Browser {
     }
 }
 
-/// The text that can be seen of an element, as an expression; the text of one that is hidden has been asked for too.
+/// The visible text of an element, as an expression.
 fn shown(selector: &str) -> String {
     let node = format!("document.querySelector({})", json!(selector));
     format!("({node}?.checkVisibility() ? {node}.innerText : undefined)")
 }
 
-/// Reads messages, each ended by a zero, on a thread of its own, so that waiting for one can end.
+/// Reads messages, each ended by a zero byte, on a thread of its own, so that waiting for one can time out.
 fn listen(mut from: impl BufRead + Send + 'static) -> Receiver<Value> {
     let (sender, answers) = mpsc::channel();
     thread::spawn(move || {
@@ -252,7 +252,7 @@ fn listen(mut from: impl BufRead + Send + 'static) -> Receiver<Value> {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It goes by itself when nobody speaks to it any more; this only makes sure.
+        // Chromium exits when its pipe closes; killing it makes sure.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,10 +1,10 @@
-//! Clips by number: only those that rollouts of this run have named can be asked for, and never by a path.
+//! Audio clips by id. A client can fetch only clips that a rollout of this run names, and never by path.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The clips that were named so far.
+/// The clips named so far.
 #[derive(Default)]
 pub(super) struct Clips {
     known: Mutex<Known>,
@@ -17,7 +17,7 @@ struct Known {
 }
 
 impl Clips {
-    /// The id of a clip that a rollout names; always the same one.
+    /// The id of a clip; the same path always has the same id.
     pub fn id(&self, path: &str) -> String {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let next = known.paths.len();
@@ -28,7 +28,6 @@ impl Clips {
         format!("clip-{id}")
     }
 
-    /// The clip with this id.
     pub fn path(&self, id: &str) -> Option<PathBuf> {
         let number = id.strip_prefix("clip-")?.parse::<usize>().ok()?;
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

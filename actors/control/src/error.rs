@@ -1,4 +1,4 @@
-//! How a request is refused: a status and one line.
+//! The answer to a request that is refused: a status and one line.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -6,15 +6,17 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The body of every answer that is not a success.
+use run::ChangeError;
+
+/// The body of every answer with an error status.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Refusal {
+pub(super) struct Refusal {
     /// What is wrong, and what to do instead, in one line.
     pub error: String,
-    /// Where in the formula, counted in characters from 0.
+    /// The place in the formula, in characters from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<usize>,
-    /// Where in the TOML of a reward: which line, from 1.
+    /// The line in the TOML of a reward, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
 }
@@ -60,11 +62,31 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, error)
     }
 
+    /// The refusal for an arm that is not trained by rewards.
+    pub fn not_rewarded(arm: &str) -> Self {
+        Self::conflict(format!("arm `{arm}` is not trained by rewards"))
+    }
+
+    /// The refusal for a change that was not made.
+    pub fn of_change(error: &ChangeError) -> Self {
+        let message = error.to_string();
+        match error {
+            ChangeError::Invalid { place, .. } => Self::bad(message).at(*place),
+            ChangeError::Trial { .. } => Self::bad(message),
+            ChangeError::Ended { .. } | ChangeError::NoRewards { .. } => Self::conflict(message),
+            ChangeError::Unrecorded(_) | ChangeError::Panicked(_) | ChangeError::NoCheckpoint(_) => {
+                Self::failed(message)
+            }
+        }
+    }
+
+    /// Adds the place in the formula, in characters from 0.
     pub fn at(mut self, place: Option<usize>) -> Self {
         self.refusal.place = place;
         self
     }
 
+    /// Adds the line in the TOML of a reward, from 1.
     pub fn at_line(mut self, line: usize) -> Self {
         self.refusal.line = Some(line);
         self

@@ -1,4 +1,4 @@
-//! Passes what happens in the run on to those who listen.
+//! Publishes the run's events to the subscribers of the event hub.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,72 +9,72 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::api::ActorTree;
+use super::actor_tree::ActorTree;
 use super::shared::Shared;
 use records::ArmId;
 use run::ActorView;
 use runtime::RunEvent;
 
-/// How often the actors' load is looked at, while anybody listens.
-const GLANCE: Duration = Duration::from_millis(500);
+/// How often the actors are polled for changes of their load, while anybody subscribes.
+const POLL: Duration = Duration::from_millis(500);
 
-/// Passes events on until the run has no more.
+/// Publishes events until the run has no more.
 pub(super) async fn feed(shared: Arc<Shared>) {
     let mut events = shared.run.subscribe();
-    let mut glances = interval(GLANCE);
-    glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut polls = interval(POLL);
+    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut seen, mut changed) = (HashMap::new(), BTreeSet::new());
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Ok(event) => changed.extend(pass_on(&shared, &event)),
-                Err(RecvError::Lagged(missed)) => shared.hub.tell("lagged", &json!({ "missed": missed })),
+                Ok(event) => changed.extend(publish(&shared, &event)),
+                Err(RecvError::Lagged(missed)) => shared.hub.publish("lagged", &json!({ "missed": missed })),
                 Err(RecvError::Closed) => return,
             },
-            _ = glances.tick() => {
-                // What a change made of the arm can be seen a moment after it was told.
+            _ = polls.tick() => {
+                // The arm's state shows a change a moment after the journal does.
                 for key in std::mem::take(&mut changed) {
-                    tell_state(&shared, &key);
+                    publish_state(&shared, &key);
                 }
-                glance(&shared, &mut seen);
+                poll_actors(&shared, &mut seen);
             }
         }
     }
 }
 
-/// Tells of an event; gives the arm that it changed more of than its steps.
-fn pass_on(shared: &Shared, event: &RunEvent) -> Option<ArmId> {
+/// Publishes an event; returns the arm whose state has to be published as well.
+fn publish(shared: &Shared, event: &RunEvent) -> Option<ArmId> {
     let hub = &shared.hub;
     match event {
         RunEvent::StepDone { id, line, .. } => {
-            hub.tell("step", &OfArm { id, about: json!({ "metrics": line }) });
+            hub.publish("step", &OfArm { id, about: json!({ "metrics": line }) });
             None
         }
         RunEvent::EvalDone { id, line, .. } => {
-            hub.tell("eval", &OfArm { id, about: json!({ "evaluation": line }) });
+            hub.publish("eval", &OfArm { id, about: json!({ "evaluation": line }) });
             None
         }
         RunEvent::Warning { id, message } => {
-            hub.tell("warning", &OfArm { id, about: json!({ "message": message }) });
+            hub.publish("warning", &OfArm { id, about: json!({ "message": message }) });
             None
         }
         RunEvent::Journaled { entry } => {
-            hub.tell("change", entry);
+            hub.publish("change", entry);
             Some(entry.id.clone())
         }
         RunEvent::ArmStarted { id, .. }
         | RunEvent::Paused { id, .. }
         | RunEvent::Resumed { id, .. }
-        | RunEvent::ActorRestarted { id, .. } => Some(tell_state(shared, id)),
+        | RunEvent::ActorRestarted { id, .. } => Some(publish_state(shared, id)),
         RunEvent::ArmEnded { id, .. } => {
-            let key = tell_state(shared, id);
-            hub.tell("end", &OfArm { id, about: json!({}) });
+            let key = publish_state(shared, id);
+            hub.publish("end", &OfArm { id, about: json!({}) });
             Some(key)
         }
     }
 }
 
-/// What an event says, and of which arm.
+/// The data of an event about one arm.
 #[derive(Serialize)]
 struct OfArm<'a> {
     #[serde(flatten)]
@@ -83,18 +83,18 @@ struct OfArm<'a> {
     about: Value,
 }
 
-fn tell_state(shared: &Shared, id: &ArmId) -> ArmId {
-    if shared.hub.is_heard()
+fn publish_state(shared: &Shared, id: &ArmId) -> ArmId {
+    if shared.hub.has_subscribers()
         && let Some(arm) = shared.run.arm(id)
     {
-        shared.hub.tell("state", &arm.view());
+        shared.hub.publish("state", &arm.view());
     }
     id.clone()
 }
 
-/// Tells of actors that are not as they were at the last glance.
-fn glance(shared: &Shared, seen: &mut HashMap<ArmId, Vec<ActorView>>) {
-    if !shared.hub.is_heard() {
+/// Publishes the actors of every arm where they differ from the last poll.
+fn poll_actors(shared: &Shared, seen: &mut HashMap<ArmId, Vec<ActorView>>) {
+    if !shared.hub.has_subscribers() {
         seen.clear();
         return;
     }
@@ -103,7 +103,7 @@ fn glance(shared: &Shared, seen: &mut HashMap<ArmId, Vec<ActorView>>) {
         let key = arm.id().clone();
         if seen.get(&key) != Some(&actors) {
             let about = json!({ "actors": actors });
-            shared.hub.tell("actors", &OfArm { id: arm.id(), about });
+            shared.hub.publish("actors", &OfArm { id: arm.id(), about });
             seen.insert(key, actors);
         }
     }

@@ -1,9 +1,9 @@
-//! Who may come in: the host that was asked for, the origin of the page that asks, the token.
+//! Checks every request before it reaches a route: its `Host`, its `Origin` and its token.
 //!
-//! - `GUARD-1` a request whose `Host` is not one of ours is refused: a foreign web page that has its own name point
-//!   to 127.0.0.1 reaches nothing. `Origin`, where there is one, must be the host itself.
-//! - `GUARD-2` under `/api` nothing is read or done without the token; it is looked at before the body.
-//! - `GUARD-3` a head of more than 64 KiB is refused, before anything in it counts.
+//! - `GUARD-1` a request is refused unless its `Host` names this server. That defeats DNS rebinding, where a web page
+//!   makes its own host name resolve to 127.0.0.1. An `Origin` header must equal the host.
+//! - `GUARD-2` under `/api` nothing is read or done without the token, which is checked before the body is read.
+//! - `GUARD-3` a head of more than 64 KiB is refused before any header is interpreted.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 use super::listen::Token;
 
-/// Most bytes of a request's head.
+/// The largest head of a request, in bytes.
 pub(super) const HEAD_BYTES: usize = 64 * 1024;
 
-/// What a request has to show.
+/// What a request must match.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub token: Token,
     pub port: u16,
-    /// Other machines may ask too, and then by any address.
+    /// Other machines may connect; then any IP address is accepted as host.
     pub remote: bool,
-    /// Further names, with their port or for any port.
+    /// Further host names from `control.hosts`, each with a port or valid for any port.
     pub hosts: Vec<String>,
 }
 
 impl Gate {
-    /// Whether `host`, as `Host` has it, is one of ours.
+    /// Whether a `Host` header names this server.
     fn is_ours(&self, host: &str) -> bool {
         let listed = |name: &str| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name));
         let (name, port) = split_port(host);
@@ -42,7 +42,7 @@ impl Gate {
             return false;
         }
         match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            // No page can have its name resolved to look like an address.
+            // DNS rebinding needs a name; an address can't be rebound.
             Ok(ip) => ip.is_loopback() || self.remote,
             Err(_) => name.eq_ignore_ascii_case("localhost"),
         }
@@ -52,12 +52,12 @@ impl Gate {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
             (Some(Ok(host)), None) => host,
-            _ => return Err(ApiError::forbidden("exactly one Host header is needed")),
+            _ => return Err(ApiError::forbidden("a request needs exactly one Host header")),
         };
         let named = uri.authority().map(|authority| authority.as_str());
         if !self.is_ours(host) || named.is_some_and(|named| !named.eq_ignore_ascii_case(host)) {
             return Err(ApiError::forbidden(
-                "this Host is none of this run's; ask by its own address, or add the name to control.hosts",
+                "the Host header does not name this run; use the address it printed, or add the name to control.hosts",
             ));
         }
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
@@ -66,7 +66,11 @@ impl Gate {
             .iter()
             .filter_map(|scheme| origin.strip_prefix(scheme))
             .any(|origin| origin.eq_ignore_ascii_case(host));
-        if same { Ok(()) } else { Err(ApiError::forbidden("other sites' pages may not ask here")) }
+        if same {
+            Ok(())
+        } else {
+            Err(ApiError::forbidden("requests from pages of another origin are refused"))
+        }
     }
 
     fn token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
@@ -77,27 +81,26 @@ impl Gate {
                 Ok(())
             }
             Some(_) => Err(ApiError::unauthorized(
-                "this token does not open this run; control.json has the right one",
+                "this is not the token of this run; it is in control.json in the run directory",
             )),
             None => Err(ApiError::unauthorized(
-                "a token is needed: `Authorization: Bearer …` with the one in the run's control.json",
+                "the token is missing; send `Authorization: Bearer TOKEN` with the token in the run's control.json",
             )),
         }
     }
 }
 
-/// `host:port`, `[::1]:port`, `host`.
+/// Splits `host:port`, `[::1]:port` or `host`.
 fn split_port(host: &str) -> (&str, Option<u16>) {
     match host.rsplit_once(':') {
         Some((name, port)) if !name.contains(':') || name.ends_with(']') => {
-            // What is no port can't be ours.
+            // Port 0 never equals the server's.
             (name, Some(port.parse().unwrap_or(0)))
         }
         _ => (host, None),
     }
 }
 
-/// Refuses a head that is too long.
 fn head_size(request: &Request) -> Result<(), ApiError> {
     const AROUND_A_LINE: usize = ": \r\n".len();
     let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + AROUND_A_LINE;
@@ -106,11 +109,11 @@ fn head_size(request: &Request) -> Result<(), ApiError> {
     if headers + target <= HEAD_BYTES {
         return Ok(());
     }
-    let error = "the request's head is larger than 64 KiB; send fewer or shorter headers";
+    let error = "the head of the request is larger than 64 KiB; send fewer or shorter headers";
     Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error))
 }
 
-/// Answers what may not come in, and marks every answer as not to be kept, framed or guessed at.
+/// Answers requests that fail a check. Adds to every answer the headers that forbid caching, framing and sniffing.
 pub(super) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let is_api = path == "/api" || path.starts_with("/api/");
@@ -124,7 +127,7 @@ pub(super) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next:
     if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if TURNED_AWAY.contains(&response.status()) {
+    if CLOSES_CONNECTION.contains(&response.status()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     for (name, value) in ALWAYS {
@@ -133,8 +136,9 @@ pub(super) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next:
     response
 }
 
-/// Who is turned away does not keep the connection: others may need it, and an unwanted body is not waited for.
-const TURNED_AWAY: [StatusCode; 6] = [
+/// Answers with these statuses close the connection, so that refused clients hold no connection that others need, and
+/// the server does not wait for a body it will not read.
+const CLOSES_CONNECTION: [StatusCode; 6] = [
     StatusCode::UNAUTHORIZED,
     StatusCode::FORBIDDEN,
     StatusCode::REQUEST_TIMEOUT,
@@ -143,7 +147,7 @@ const TURNED_AWAY: [StatusCode; 6] = [
     StatusCode::SERVICE_UNAVAILABLE,
 ];
 
-/// What every answer carries. The page may load its own files and nothing else.
+/// Headers of every answer. Their policy lets the page load its own files and nothing else.
 const ALWAYS: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

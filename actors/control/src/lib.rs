@@ -1,39 +1,41 @@
-//! The control channel: HTTP, JSON and server-sent events by which a run is watched and steered while it goes on.
+//! The control channel: an HTTP server through which a person or a script watches and steers a running run.
 //!
-//! `listen` holds the address and the token, `guard` decides who may come in, `api` answers, `hub` tells what happens
-//! as it happens, `page` hands out the page. What a run has written is read from its files (`lines`, `metrics`,
-//! `rollouts`); what it does now is asked of the [`RunHandle`](run::RunHandle).
+//! `listen` binds the address and makes the token, `guard` checks every request for both, and `api` answers what is
+//! below `/api`. `feed` turns the run's events into server-sent events, which `event_hub` sends to every subscriber.
+//! `page` serves the live page. What the run has written is read from its files (`lines`, `metrics`, `rollouts`); its
+//! present state comes from the [`RunHandle`](run::RunHandle).
 //!
-//! - `CONTROL-1` no request and no failure in here ends or changes the training, but for what the journal shows: the
-//!   server is an actor that is started again, what a request may cost is bounded, and files are read beside the
-//!   runtime.
-//! - `CONTROL-2` what is refused is refused in one line of JSON that says what to do instead.
+//! - `CONTROL-1` no request and no failure in here stops or changes the training, except for changes recorded in the
+//!   journal: the server is an actor that is restarted when it fails, the cost of a request is bounded, and files are
+//!   read on threads outside the runtime.
+//! - `CONTROL-2` every refusal is one line of JSON that says what to do instead.
 
 #![warn(missing_docs)]
 
+mod actor_tree;
 mod api;
+mod breakdown;
 mod clips;
+mod contribution;
 mod error;
+mod event_hub;
+mod extract;
 mod feed;
+mod graceful_close;
 mod guard;
-mod hub;
-mod input;
+mod history;
 mod lines;
-mod linger;
 mod listen;
 mod metrics;
 mod openapi;
 mod page;
+mod protocol;
+mod query_error;
 mod rollouts;
 mod serve;
 mod server;
 mod shared;
 
 pub use listen::{Bound, ControlError, ControlFile, Token};
+pub use protocol::{CTL_AGENT, PROTOCOL};
 pub use serve::{Serving, serve};
-
-/// Version of the interface under `/api`.
-pub const PROTOCOL: u32 = 1;
-
-/// What `sandbox ctl` calls itself, so that the journal can tell who asked.
-pub const CTL_AGENT: &str = "sandbox-ctl";

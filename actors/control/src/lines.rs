@@ -1,42 +1,43 @@
-//! Follows a JSON-lines file that grows: each whole line is read once, and everything is read again if the file
-//! turns out to be another than before.
+//! Follows a growing JSON-lines file: each complete line is read once. If the file was truncated or replaced in the
+//! meantime, it is read again from its beginning.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// What is made of the lines.
+/// An index built from lines.
 pub(super) trait Lines: Default {
-    /// Takes in a line, given where it begins. A line that makes no sense is left out.
+    /// Adds a line that begins at `offset`, in bytes; a line that can't be parsed is skipped.
     fn take(&mut self, offset: u64, line: &[u8]);
 }
 
-/// A file, and what is made of the lines read so far.
+/// A file, and the index of the lines read so far.
 pub(super) struct Follower<L> {
     path: PathBuf,
     lines: L,
-    /// Behind the last line read.
+    /// The end of the last line read, in bytes.
     position: u64,
-    /// Where the last line read begins, and its hash: a run that resumes cuts its files.
+    /// The beginning of the last line read, and its hash. They show whether a file was truncated and grew again, as when a
+    /// run is resumed.
     last: Option<(u64, u64)>,
 }
 
 impl<L: Lines> Follower<L> {
-    /// Nothing is read yet; the file need not be there.
+    /// Reads nothing yet; the file need not exist.
     pub fn new(path: PathBuf) -> Self {
         Follower { path, lines: L::default(), position: 0, last: None }
     }
 
-    /// What is made of the lines so far.
     pub fn lines(&self) -> &L {
         &self.lines
     }
 
-    /// Opens the file; `None` if it is not there yet.
-    ///
-    /// # Errors
-    /// Whatever the file system says.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the file; `None` if it does not exist yet.
     pub fn open(&self) -> io::Result<Option<File>> {
         match File::open(&self.path) {
             Ok(file) => Ok(Some(file)),
@@ -45,17 +46,14 @@ impl<L: Lines> Follower<L> {
         }
     }
 
-    /// Reads what is new.
-    ///
-    /// # Errors
-    /// Whatever the file system says.
+    /// Reads the lines added since the last call.
     pub fn advance(&mut self) -> io::Result<()> {
         let Some(mut file) = self.open()? else {
-            self.begin_again();
+            self.reset();
             return Ok(());
         };
         if !self.is_same(&mut file)? {
-            self.begin_again();
+            self.reset();
         }
         file.seek(SeekFrom::Start(self.position))?;
         let mut reader = BufReader::with_capacity(1 << 18, file);
@@ -72,11 +70,11 @@ impl<L: Lines> Follower<L> {
         }
     }
 
-    fn begin_again(&mut self) {
+    fn reset(&mut self) {
         (self.lines, self.position, self.last) = (L::default(), 0, None);
     }
 
-    /// Whether the last line read still stands where it stood.
+    /// Whether the last line read is still at its place.
     fn is_same(&self, file: &mut File) -> io::Result<bool> {
         let Some((start, hash_then)) = self.last else { return Ok(true) };
         if file.metadata()?.len() < self.position {
@@ -111,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_read_once_when_they_are_whole() {
+    fn complete_lines_are_read_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         let mut follower = Follower::<Seen>::new(path.clone());
@@ -128,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_cut_and_grew_again_is_read_anew() {
+    fn a_file_that_was_truncated_and_grew_again_is_read_from_its_beginning() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         let mut follower = Follower::<Seen>::new(path.clone());

@@ -1,11 +1,13 @@
-//! Where the control channel listens, the token that opens it, and the file that tells both to the user's own tools.
+//! The address of the control channel, its token, and `control.json`, the file that gives both to the user's own tools.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use ractor::SpawnErr;
 use rand::TryRngCore;
+use rand::rand_core::OsError;
 use rand::rngs::OsRng;
 use scenarios::ControlConfig;
 use serde::{Deserialize, Serialize};
@@ -13,45 +15,50 @@ use subtle::ConstantTimeEq;
 
 use records::{RecordsError, RunDir, replace_file};
 
-/// Why there is no control channel. One line each.
+/// Why the control channel can't be started. One line each.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The address can't be listened on.
+    /// The address can't be bound.
     #[error("control.listen = \"{listen}\": {problem}")]
     Listen {
-        /// What the scenario says.
+        /// The value of `control.listen`.
         listen: String,
         /// What is wrong, and what to write instead.
         problem: String,
     },
-    /// There are no random numbers to make a token of.
-    #[error("no token can be made for the control channel: {0}; --no-control runs without it")]
-    Token(String),
+    /// The operating system gave no random numbers for the token.
+    #[error("cannot make the token of the control channel: {0}; --no-control runs without the channel")]
+    Token(OsError),
     /// `control.json` can't be written.
     #[error(transparent)]
     File(#[from] RecordsError),
-    /// It can't be started.
-    #[error("the control channel could not start: {0}; --no-control runs without it")]
-    Start(String),
+    /// The runtime can't take the listener over.
+    #[error(
+        "cannot listen for connections to the control channel: {0}; --no-control runs without the channel"
+    )]
+    Runtime(io::Error),
+    /// The actor that supervises the server did not start.
+    #[error("cannot start the control channel: {0}; --no-control runs without the channel")]
+    Start(SpawnErr),
 }
 
-/// The secret without which nothing under `/api` answers: 256 random bits in hexadecimal.
+/// The secret that every request under `/api` must carry: 256 random bits in hexadecimal.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
     fn random() -> Result<Self, ControlError> {
         let mut bytes = [0u8; 32];
-        OsRng.try_fill_bytes(&mut bytes).map_err(|error| ControlError::Token(error.to_string()))?;
+        OsRng.try_fill_bytes(&mut bytes).map_err(ControlError::Token)?;
         Ok(Token(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
-    /// Whether `given` is this token, in a time that does not depend on where they differ.
+    /// Whether `given` is this token; takes the same time wherever the two differ.
     pub fn is(&self, given: &str) -> bool {
         self.0.as_bytes().ct_eq(given.as_bytes()).into()
     }
 
-    /// The token itself, for the file and the page's address.
+    /// The token in plain text, for `control.json` and the address of the page.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -63,7 +70,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// An address that is listened on, before anything is served there.
+/// A bound address on which nothing is served yet.
 #[derive(Debug)]
 pub struct Bound {
     pub(super) listener: TcpListener,
@@ -73,10 +80,10 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Listens where the scenario says; `None` with `listen = "off"`.
+    /// Binds `control.listen`; `None` with `listen = "off"`.
     ///
     /// # Errors
-    /// The port is taken, or the address is none of this machine's; one line says what to write instead.
+    /// [`ControlError::Listen`], for example if the port is in use, or [`ControlError::Token`].
     pub fn bind(config: &ControlConfig) -> Result<Option<Self>, ControlError> {
         let Some(wanted) = config.address() else { return Ok(None) };
         let refused = |error: &io::Error| ControlError::Listen {
@@ -89,7 +96,7 @@ impl Bound {
         Ok(Some(Bound { listener, address, token: Token::random()?, hosts: config.hosts.clone() }))
     }
 
-    /// Where this machine reaches it: `http://127.0.0.1:40123`.
+    /// The address for clients on this machine, such as `http://127.0.0.1:40123`.
     pub fn url(&self) -> String {
         let ip = match self.address.ip() {
             ip if !ip.is_unspecified() => ip,
@@ -99,17 +106,18 @@ impl Bound {
         format!("http://{}", SocketAddr::new(ip, self.address.port()))
     }
 
-    /// What to open in a browser: the address with the token behind `#`, where no server and no log sees it.
+    /// The address to open in a browser. It ends in `#TOKEN`; browsers send the part after `#` to no server, so that the
+    /// token gets into no log.
     pub fn page(&self) -> String {
         format!("{}/#{}", self.url(), self.token.reveal())
     }
 
-    /// The token.
+    /// The token of this run.
     pub fn token(&self) -> &Token {
         &self.token
     }
 
-    /// Whether other machines can reach it.
+    /// Whether it is reachable from other machines.
     pub fn is_remote(&self) -> bool {
         !self.address.ip().is_loopback()
     }
@@ -117,36 +125,33 @@ impl Bound {
 
 fn problem(wanted: SocketAddr, error: &io::Error) -> String {
     let port = wanted.port();
-    let instead = "port 0 takes any free one, --no-control runs without it";
+    let instead = "port 0 takes any free port, --no-control runs without the control channel";
     match error.kind() {
-        io::ErrorKind::AddrInUse => format!("another program has port {port}; choose another: {instead}"),
+        io::ErrorKind::AddrInUse => format!("port {port} is in use; choose another one: {instead}"),
         io::ErrorKind::PermissionDenied => {
-            format!("port {port} is reserved; choose one above 1023: {instead}")
+            format!("port {port} needs more rights; choose one above 1023: {instead}")
         }
         io::ErrorKind::AddrNotAvailable => {
             format!("this machine has no address {}; write 127.0.0.1 instead", wanted.ip())
         }
-        _ => format!("cannot be listened on: {error}; {instead}"),
+        _ => format!("cannot be bound: {error}; {instead}"),
     }
 }
 
-/// `control.json` in the run directory: how the user's own tools reach the run. Only its owner can read it, and it
-/// is there as long as the run is.
+/// `control.json` in the run directory, by which the user's own tools reach the run. Only its owner can read it, and it
+/// exists while the run does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ControlFile {
-    /// `http://127.0.0.1:40123`.
+    /// The address for clients on this machine, such as `http://127.0.0.1:40123`.
     pub address: String,
-    /// The bearer token.
+    /// The token, for the header `Authorization: Bearer TOKEN`.
     pub token: String,
-    /// The process that serves it.
+    /// The process id of the run.
     pub pid: u32,
 }
 
 impl ControlFile {
-    /// Writes it for `bound`; dropping what is returned removes it again.
-    ///
-    /// # Errors
-    /// Whatever the file system says, with the file's name.
+    /// Writes the file for `bound`; dropping the guard removes it.
     pub(super) fn write(run_dir: &RunDir, bound: &Bound) -> Result<ControlFileGuard, ControlError> {
         let path = run_dir.control();
         let file = ControlFile {
@@ -155,17 +160,17 @@ impl ControlFile {
             pid: std::process::id(),
         };
         let json = serde_json::to_string_pretty(&file).expect("strings and a number");
-        // `replace_file` makes files that only their owner can read.
+        // `replace_file` creates files that only their owner can read.
         replace_file(&path, format!("{json}\n").as_bytes())?;
         Ok(ControlFileGuard(path))
     }
 
-    /// Reads that of a run; `None` if the run has none, or none that can be read.
+    /// Reads the file of a run directory; `None` if it does not exist or can't be read.
     pub fn read(run_dir: &RunDir) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(run_dir.control()).ok()?).ok()
     }
 
-    /// Whether the process that wrote it is still there, as far as can be told.
+    /// Whether the process that wrote it still exists; always true where there is no `/proc`.
     pub fn is_live(&self) -> bool {
         let processes = Path::new("/proc/self");
         !processes.exists() || processes.with_file_name(self.pid.to_string()).exists()
@@ -178,7 +183,7 @@ pub(super) struct ControlFileGuard(PathBuf);
 
 impl Drop for ControlFileGuard {
     fn drop(&mut self) {
-        // A file that is gone already is as good.
+        // Fails only if the file is gone already.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_256_random_bits_and_is_not_printed() {
+    fn the_token_is_random_and_debug_output_hides_it() {
         let [one, other] = [Token::random().unwrap(), Token::random().unwrap()];
         assert_eq!(one.reveal().len(), 64);
         assert!(
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn off_listens_nowhere_and_a_taken_port_is_named() {
+    fn off_binds_nothing_and_a_port_in_use_is_named() {
         assert!(Bound::bind(&config("off")).unwrap().is_none());
         let first = Bound::bind(&config("127.0.0.1:0")).unwrap().unwrap();
         assert!(!first.is_remote());
@@ -212,14 +217,14 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "control.listen = \"{taken}\": another program has port {port}; choose another: \
-                 port 0 takes any free one, --no-control runs without it"
+                "control.listen = \"{taken}\": port {port} is in use; choose another one: \
+                 port 0 takes any free port, --no-control runs without the control channel"
             )
         );
     }
 
     #[test]
-    fn the_file_is_the_owners_alone_and_goes_with_the_run() {
+    fn only_the_owner_can_read_the_file_and_the_guard_removes_it() {
         let folder = tempfile::tempdir().unwrap();
         let run_dir = RunDir::new(folder.path());
         let bound = Bound::bind(&config("127.0.0.1:0")).unwrap().unwrap();

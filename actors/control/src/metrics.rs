@@ -1,4 +1,5 @@
-//! `metrics.jsonl` by columns, so that any range of any fields is answered from memory.
+//! The columns of `metrics.jsonl`. They are kept in memory, so that any range of any fields is answered without reading
+//! the file again.
 
 use std::collections::HashMap;
 
@@ -7,49 +8,50 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::lines::Lines;
+use super::query_error::QueryError;
 
-/// Points of a curve that are sent where nobody asks for more or fewer.
-const POINTS: usize = 2_000;
+/// Rows in an answer without `max_points`.
+const DEFAULT_ROWS: usize = 2_000;
 
-/// Which part of the metrics is wanted.
+/// The range and the fields of a metrics table.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct MetricsQuery {
-    /// First step.
+pub(super) struct MetricsQuery {
+    /// The first step of the range. Default: the first there is.
     pub from: Option<u64>,
-    /// Last step.
+    /// The last step of the range, included. Default: the last there is.
     pub to: Option<u64>,
-    /// Most rows; where there are more, every n-th is sent, and the last. Default 2000.
+    /// The most rows; a longer range is thinned to every n-th row and the last. Default 2000.
     pub max_points: Option<usize>,
-    /// Columns, separated by commas; a group such as `components` stands for all of its columns. Default: all.
+    /// Columns, separated by commas; a group such as `components` selects all of its columns. Default: all.
     pub fields: Option<String>,
 }
 
-/// Metrics as a table. What has no value is `null`.
+/// Metrics as a table. A missing value is `null`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct MetricsTable {
-    /// Names, `step` first; those in groups with dots, such as `components.think`.
+pub(super) struct MetricsTable {
+    /// The names of the columns, `step` first; fields of a group are written `components.think`.
     pub columns: Vec<String>,
-    /// A row per step, in the order of the columns.
+    /// One row per step, in the order of the columns.
     pub rows: Vec<Vec<Option<Figure>>>,
-    /// Rows in the range, sent or not.
+    /// The number of rows in the range before thinning.
     pub total: usize,
-    /// Every so many rows one is sent.
+    /// The distance between two rows that are sent; 1 without thinning.
     pub stride: usize,
 }
 
-/// A number, whole where it can be.
+/// A number, written as an integer where it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Figure {
-    /// A whole number.
+pub(super) enum Figure {
+    /// An integer of at most 9·10¹⁵, which a double holds exactly.
     Whole(i64),
-    /// Any other.
+    /// Any other finite number.
     Real(f64),
 }
 
 impl Figure {
-    /// `None` for what stands for no value.
+    /// `None` for NaN, which marks a missing value, and for infinities.
     fn of(value: f64) -> Option<Self> {
         // Whole numbers up to 2^53 are exact.
         let whole = value.fract() == 0.0 && value.abs() <= 9e15;
@@ -57,7 +59,7 @@ impl Figure {
     }
 }
 
-/// The columns read so far; not a number where a row has no value.
+/// The columns read so far; NaN where a row has no value.
 #[derive(Default)]
 pub(super) struct Columns {
     names: Vec<String>,
@@ -92,7 +94,7 @@ impl Columns {
                     column.resize(last, f64::NAN);
                     column.push(number.as_f64().unwrap_or(f64::NAN));
                 }
-                // No metric is anything else.
+                // No metric has these types.
                 Value::Bool(_) | Value::String(_) | Value::Array(_) => {}
             }
         }
@@ -107,17 +109,17 @@ impl Columns {
         &mut self.values[place]
     }
 
-    /// The table that is asked for.
+    /// The table for a query.
     ///
     /// # Errors
-    /// One line: a field that there is not, or a range that is none.
-    pub fn table(&self, query: &MetricsQuery) -> Result<MetricsTable, String> {
+    /// A field of the query does not exist.
+    pub fn table(&self, query: &MetricsQuery) -> Result<MetricsTable, QueryError> {
         let columns = self.chosen(query.fields.as_deref())?;
-        // Steps rise from row to row.
+        // Steps increase from row to row.
         let first = self.steps.partition_point(|&step| step < query.from.unwrap_or(0));
         let behind = self.steps.partition_point(|&step| step <= query.to.unwrap_or(u64::MAX));
         let total = behind.saturating_sub(first);
-        let points = query.max_points.unwrap_or(POINTS).max(2);
+        let points = query.max_points.unwrap_or(DEFAULT_ROWS).max(2);
         let stride = total.div_ceil(points).max(1);
         let mut rows: Vec<usize> = (first..behind).step_by(stride).collect();
         if total > 0 && rows.last() != Some(&(behind - 1)) {
@@ -132,8 +134,8 @@ impl Columns {
         })
     }
 
-    /// Places of the columns that are asked for, `step` first.
-    fn chosen(&self, fields: Option<&str>) -> Result<Vec<usize>, String> {
+    /// The indices of the selected columns, `step` first.
+    fn chosen(&self, fields: Option<&str>) -> Result<Vec<usize>, QueryError> {
         let Some(step) = self.by_name.get("step").copied() else { return Ok(Vec::new()) };
         let mut chosen = vec![step];
         let Some(fields) = fields else {
@@ -150,7 +152,8 @@ impl Columns {
                 }
             }
             if chosen.len() == before && !self.names.iter().any(|name| name == field) {
-                return Err(format!("there is no field `{field}`; the fields are {}", self.names.join(", ")));
+                let known = self.names.join(", ");
+                return Err(QueryError::UnknownField { field: field.to_owned(), known });
             }
         }
         Ok(chosen)
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_become_columns_and_what_comes_and_goes_is_null() {
+    fn groups_become_columns_and_missing_values_are_null() {
         let columns = columns(&[
             json!({"step": 1, "reward": 0.5, "components": {"think": null}}),
             json!({"step": 2, "reward": null, "components": {"think": 1.0, "brevity": -0.25}}),
@@ -205,13 +208,13 @@ mod tests {
         );
         let query = MetricsQuery { fields: Some("compo".into()), ..Default::default() };
         assert_eq!(
-            columns.table(&query).unwrap_err(),
+            columns.table(&query).unwrap_err().to_string(),
             "there is no field `compo`; the fields are step, reward, components.think, components.brevity"
         );
     }
 
     #[test]
-    fn long_runs_are_thinned_and_end_at_the_last_step() {
+    fn long_ranges_are_thinned_and_keep_the_last_step() {
         let columns = columns(&(1..=10_000).map(|step| json!({"step": step})).collect::<Vec<_>>());
         let query = MetricsQuery { max_points: Some(300), from: Some(101), ..Default::default() };
         let table = columns.table(&query).unwrap();

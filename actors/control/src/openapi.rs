@@ -1,4 +1,5 @@
-//! The routes and their description, made together: what is served is what `/api/openapi.json` says.
+//! Builds the router and its OpenAPI document from one list, so that `/api/openapi.json` describes the routes that are
+//! served, and no others.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +12,14 @@ use serde_json::{Map, Value, json};
 
 use super::error::Refusal;
 
-/// Routes, and the OpenAPI document that describes them.
+/// A router, and the OpenAPI document that describes it.
 pub(super) struct Api<S> {
     router: Router<S>,
     schemas: SchemaGenerator,
     paths: BTreeMap<&'static str, Map<String, Value>>,
 }
 
-/// What one route does, takes and answers.
+/// The description of one route.
 #[derive(Default)]
 pub(super) struct Operation {
     summary: &'static str,
@@ -36,7 +37,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         Api { router: Router::new(), schemas: settings.into_generator(), paths: BTreeMap::new() }
     }
 
-    /// Serves `method` of `path` with `handler`. `describe` says what there is to say besides the summary.
+    /// Serves `method` of `path` with `handler`; `describe` adds body, query and answer to the description.
     pub fn route<H, T>(
         mut self,
         method: &'static str,
@@ -64,7 +65,6 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// The router and the document.
     pub fn finish(mut self) -> (Router<S>, Value) {
         let refusal = self.schemas.subschema_for::<Refusal>();
         let document = json!({
@@ -72,8 +72,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             "info": {
                 "title": "Control of a run",
                 "version": env!("CARGO_PKG_VERSION"),
-                "description": "Watches and steers a run while it goes on. Every request carries the token of \
-                                control.json in the run directory.",
+                "description": "Watches and steers a running run. Every request carries the token from control.json \
+                                in the run directory.",
             },
             "security": [{ "token": [] }],
             "paths": self.paths,
@@ -81,7 +81,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                 "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
                 "responses": {
                     "Refused": {
-                        "description": "Refused, and why in one line.",
+                        "description": "Refused; one line says why.",
                         "content": { "application/json": { "schema": refusal } },
                     },
                 },
@@ -93,13 +93,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 }
 
 impl Operation {
-    /// It takes a JSON body.
+    /// Describes the JSON body.
     pub fn body<T: JsonSchema>(&mut self, schemas: &mut SchemaGenerator) -> &mut Self {
         self.body = Some(schemas.subschema_for::<T>().to_value());
         self
     }
 
-    /// It takes a query string with these fields.
+    /// Describes the query string by the fields of `T`.
     pub fn query<T: JsonSchema>(&mut self, schemas: &mut SchemaGenerator) -> &mut Self {
         let schema = schemas.root_schema_for::<T>().to_value();
         let fields = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -111,13 +111,13 @@ impl Operation {
         self
     }
 
-    /// It answers with JSON.
+    /// Describes the answer as JSON.
     pub fn answers<T: JsonSchema>(&mut self, schemas: &mut SchemaGenerator) -> &mut Self {
         self.answer = Some(("application/json", schemas.subschema_for::<T>().to_value()));
         self
     }
 
-    /// It answers with something that is not JSON.
+    /// Describes the answer by its media type.
     pub fn answers_with(&mut self, media_type: &'static str) -> &mut Self {
         self.answer = Some((media_type, json!({})));
         self

@@ -1,4 +1,4 @@
-//! The page: plain files, built into the program.
+//! Serves the live page, whose files are embedded in the binary.
 
 use axum::Router;
 use axum::http::header;
@@ -9,33 +9,48 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// Where each file is served, what it is, and the file.
+/// Path, media type and content of each file.
 const FILES: &[(&str, &str, &str)] = &[
     ("/actors.js", JS, include_str!("page/actors.js")),
     ("/api.js", JS, include_str!("page/api.js")),
+    ("/bars.js", JS, include_str!("page/bars.js")),
     ("/breakdown.js", JS, include_str!("page/breakdown.js")),
+    ("/colours.js", JS, include_str!("page/colours.js")),
     ("/completions.js", JS, include_str!("page/completions.js")),
+    ("/connection.js", JS, include_str!("page/connection.js")),
     ("/controls.js", JS, include_str!("page/controls.js")),
     ("/curves.js", JS, include_str!("page/curves.js")),
     ("/dom.js", JS, include_str!("page/dom.js")),
+    ("/door.js", JS, include_str!("page/door.js")),
     ("/editor.js", JS, include_str!("page/editor.js")),
-    ("/formula.js", JS, include_str!("page/formula.js")),
+    ("/entries.js", JS, include_str!("page/entries.js")),
+    ("/gestures.js", JS, include_str!("page/gestures.js")),
     ("/icon.svg", SVG, include_str!("page/icon.svg")),
     ("/", HTML, include_str!("page/index.html")),
     ("/journal.js", JS, include_str!("page/journal.js")),
+    ("/keys.js", JS, include_str!("page/keys.js")),
+    ("/latency.js", JS, include_str!("page/latency.js")),
     ("/main.js", JS, include_str!("page/main.js")),
+    ("/outcome.js", JS, include_str!("page/outcome.js")),
     ("/page.css", CSS, include_str!("page/page.css")),
     ("/panels.css", CSS, include_str!("page/panels.css")),
     ("/plot.js", JS, include_str!("page/plot.js")),
+    ("/plots.js", JS, include_str!("page/plots.js")),
+    ("/preview.js", JS, include_str!("page/preview.js")),
+    ("/reward-dialog.js", JS, include_str!("page/reward-dialog.js")),
     ("/rewards.js", JS, include_str!("page/rewards.js")),
+    ("/scope.js", JS, include_str!("page/scope.js")),
     ("/series.js", JS, include_str!("page/series.js")),
+    ("/signals.js", JS, include_str!("page/signals.js")),
     ("/store.js", JS, include_str!("page/store.js")),
-    ("/swap.js", JS, include_str!("page/swap.js")),
+    ("/sync.js", JS, include_str!("page/sync.js")),
+    ("/theme.js", JS, include_str!("page/theme.js")),
+    ("/tip.js", JS, include_str!("page/tip.js")),
     ("/view.js", JS, include_str!("page/view.js")),
     ("/weights.js", JS, include_str!("page/weights.js")),
 ];
 
-/// Serves the files; they hold nothing of the run, so no token is asked for.
+/// Routes for the files. They contain nothing of the run, so that they need no token.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     FILES.iter().fold(Router::new(), |router, &(path, kind, content)| {
         router.route(path, get(move || async move { ([(header::CONTENT_TYPE, kind)], content) }))
@@ -44,6 +59,8 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -57,5 +74,28 @@ mod tests {
         let mut served: Vec<&str> = FILES.iter().map(|(path, ..)| *path).collect();
         served.sort_unstable();
         assert_eq!(served, there);
+    }
+
+    /// The modules that each script imports.
+    fn imports() -> BTreeMap<&'static str, Vec<&'static str>> {
+        let imported = |script: &'static str| -> Vec<&'static str> {
+            script.split("from \".").skip(1).filter_map(|rest| rest.split('"').next()).collect()
+        };
+        let scripts = FILES.iter().filter(|(_, kind, _)| *kind == JS);
+        scripts.map(|(path, _, script)| (*path, imported(script))).collect()
+    }
+
+    #[test]
+    fn no_two_scripts_need_each_other() {
+        let mut rest = imports();
+        assert!(rest["/main.js"].contains(&"/curves.js"), "{rest:?}");
+        // Take away scripts that need no other one of the rest, until none is left.
+        while !rest.is_empty() {
+            let is_free = |needs: &Vec<&str>| !needs.iter().any(|need| rest.contains_key(need));
+            let free: Vec<&str> =
+                rest.iter().filter(|(_, needs)| is_free(needs)).map(|(path, _)| *path).collect();
+            assert!(!free.is_empty(), "a circle of imports among {:?}", rest.keys());
+            rest.retain(|path, _| !free.contains(path));
+        }
     }
 }

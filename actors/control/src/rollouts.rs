@@ -1,5 +1,5 @@
-//! `rollouts.jsonl` by an index: where each line begins and what one can sort and choose by. The lines themselves
-//! stay on disk, so that 100,000 of them cost a few megabytes.
+//! An index of `rollouts.jsonl`: the offset of each line, and the fields to filter and sort by. The lines themselves stay
+//! on disk, so that the index of 100,000 rollouts takes a few megabytes.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -12,60 +12,78 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::lines::Lines;
+use super::breakdown::Breakdown;
+use super::contribution::ScoredBatch;
+use super::lines::{Follower, Lines};
+use super::query_error::QueryError;
 use records::Phase;
 
-/// Rollouts that are sent where nobody asks for more or fewer, and the most there can be at once.
-const LIMIT: usize = 50;
-const MOST: usize = 500;
+/// Rollouts in an answer without `limit`.
+const DEFAULT_LIMIT: usize = 50;
+
+/// The most rollouts in an answer.
+const MAX_LIMIT: usize = 500;
 
 /// The longest text to search for, in characters.
 const LONGEST_SEARCH: usize = 200;
 
-/// Which rollouts are wanted, and in which order.
+/// The filter and the order of a page of rollouts.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct RolloutsQuery {
-    /// Of training or of evaluations. Default: both.
+pub(super) struct RolloutsQuery {
+    /// Rollouts of training or of evaluations. Default: both.
     #[schemars(with = "Option<String>", extend("enum" = ["train", "eval"]))]
     pub phase: Option<Phase>,
-    /// Of this step.
+    /// Rollouts of this step.
     pub step: Option<u64>,
-    /// Of the question with this id.
+    /// Rollouts of the question with this id.
     pub id: Option<String>,
-    /// With this text, whatever its case, in the id, the question, a choice, the answer or the completion.
+    /// Rollouts with this text, in upper or lower case, in the id, the question, a choice, the gold answer or the
+    /// completion.
     pub q: Option<String>,
-    /// By `step`, `reward`, `advantage`, `tokens` or `components.NAME`; those without it come last. Default: `step`.
+    /// The field to sort by: `step`, `reward`, `advantage`, `tokens` or `components.NAME`. Default: `step`. Rollouts
+    /// without a value come last.
     pub sort: Option<String>,
     /// `asc` or `desc`. Default: `desc`.
     pub order: Order,
-    /// How many to pass over.
+    /// The number of rollouts to skip.
     pub offset: usize,
-    /// How many to send. Default 50, at most 500.
+    /// The most rollouts to send. Default 50, at most 500.
     pub limit: Option<usize>,
 }
 
-/// Up or down.
+/// The order of sorted values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Order {
-    /// Small ones first.
+pub(super) enum Order {
+    /// The smallest value first.
     Asc,
-    /// Large ones first.
+    /// The largest value first.
     #[default]
     Desc,
 }
 
 /// A page of rollouts.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct RolloutsPage {
-    /// How many there are, sent or not.
+pub(super) struct RolloutsPage {
+    /// The number of rollouts that pass the filter.
     pub total: usize,
-    /// The lines of `rollouts.jsonl`, each with `audio`: what to ask `/api/audio/` for.
-    pub rollouts: Vec<Map<String, Value>>,
+    /// Those of them on this page.
+    pub rollouts: Vec<RolloutLine>,
 }
 
-/// What of a line is in the index.
+/// A line of `rollouts.jsonl`, and what the server adds to it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RolloutLine {
+    #[serde(flatten)]
+    pub line: Map<String, Value>,
+    /// The id of its clip, for `/api/audio/{id}`.
+    pub audio: Option<String>,
+    /// Its reward, term by term; `null` for evaluations, and where the formula and weights are no longer known.
+    pub breakdown: Option<Breakdown>,
+}
+
+/// The indexed fields of a line.
 #[derive(Deserialize)]
 struct Indexed<'a> {
     phase: Phase,
@@ -80,7 +98,7 @@ struct Indexed<'a> {
     tokens: u64,
 }
 
-/// What of a line is searched.
+/// The searched fields of a line.
 #[derive(Deserialize)]
 struct Searched<'a> {
     #[serde(borrow)]
@@ -106,12 +124,21 @@ struct Entry {
     advantage: f64,
 }
 
-/// The lines read so far. Not a number stands for no value.
+impl Entry {
+    fn read(&self, file: &mut File) -> io::Result<Map<String, Value>> {
+        let mut line = vec![0; self.length];
+        file.seek(SeekFrom::Start(self.offset))?;
+        file.read_exact(&mut line)?;
+        Ok(serde_json::from_slice(&line)?)
+    }
+}
+
+/// The index of the lines read so far. NaN stands for a missing value.
 #[derive(Default)]
 pub(super) struct Index {
     entries: Vec<Entry>,
     ids: HashMap<String, u32>,
-    /// A score per entry, as far as there are any.
+    /// The scores of each component by entry; entries behind the last one with a score are left out.
     components: BTreeMap<String, Vec<f64>>,
 }
 
@@ -147,41 +174,54 @@ impl Lines for Index {
 }
 
 impl Index {
-    /// The page that is asked for; `clip_id` gives the clip at a path an id.
+    /// The page for a query. The lines come from the file that `source` follows; `complete` adds what is not in the file.
     ///
     /// # Errors
-    /// One line: something to sort by that there is not, or a file that can't be read.
+    /// [`QueryError`]: an unknown field to sort by, a search that can't be made, or a file that can't be read.
     pub fn page(
         &self,
-        file: Option<File>,
+        source: &Follower<Index>,
         query: &RolloutsQuery,
-        clip_id: impl Fn(&str) -> String,
-    ) -> Result<RolloutsPage, PageError> {
-        let key = self.sort_key(query.sort.as_deref().unwrap_or("step")).map_err(PageError::Query)?;
-        let mut chosen = self.chosen(query);
-        let Some(mut file) = file else { return Ok(RolloutsPage { total: 0, rollouts: Vec::new() }) };
-        if let Some(text) = query.q.as_deref().filter(|text| !text.is_empty()) {
-            chosen = self.with_text(&mut file, chosen, text)?;
+        complete: impl FnMut(Map<String, Value>) -> RolloutLine,
+    ) -> Result<RolloutsPage, QueryError> {
+        let key = self.sort_key(query.sort.as_deref().unwrap_or("step"))?;
+        let search = query.q.as_deref().filter(|text| !text.is_empty()).map(Search::new).transpose()?;
+        let unreadable = |error| QueryError::Read { path: source.path().to_owned(), error };
+        let Some(mut file) = source.open().map_err(unreadable)? else {
+            return Ok(RolloutsPage { total: 0, rollouts: Vec::new() });
+        };
+        let mut selected = self.selected(query);
+        if let Some(search) = search {
+            selected = self.matches(&mut file, selected, &search).map_err(unreadable)?;
         }
-        // Stable: within equals, the order of the file.
-        chosen.sort_by(|&one, &other| compare(key(one), key(other), query.order));
-        let limit = query.limit.unwrap_or(LIMIT).min(MOST);
-        let mut rollouts = Vec::new();
-        for &place in chosen.iter().skip(query.offset).take(limit) {
-            let entry = &self.entries[place];
-            let mut line = vec![0; entry.length];
-            file.seek(SeekFrom::Start(entry.offset))?;
-            file.read_exact(&mut line)?;
-            let mut rollout: Map<String, Value> = serde_json::from_slice(&line).map_err(io::Error::from)?;
-            let clip = rollout.get("audio_path").and_then(Value::as_str);
-            let clip = clip.map(&clip_id).map_or(Value::Null, Value::String);
-            rollout.insert("audio".to_owned(), clip);
-            rollouts.push(rollout);
-        }
-        Ok(RolloutsPage { total: chosen.len(), rollouts })
+        // A stable sort: equal values keep the order of the file.
+        selected.sort_by(|&one, &other| compare(key(one), key(other), query.order));
+        let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+        let shown = selected.iter().skip(query.offset).take(limit);
+        let lines: io::Result<Vec<_>> = shown.map(|&place| self.entries[place].read(&mut file)).collect();
+        let rollouts = lines.map_err(unreadable)?.into_iter().map(complete).collect();
+        Ok(RolloutsPage { total: selected.len(), rollouts })
     }
 
-    fn chosen(&self, query: &RolloutsQuery) -> Vec<usize> {
+    /// The scores of the newest training step; `None` before the first.
+    pub fn last_batch(&self) -> Option<ScoredBatch> {
+        let is_train = |place: &usize| self.entries[*place].phase == Phase::Train;
+        let step = self.entries.iter().rfind(|entry| entry.phase == Phase::Train)?.step;
+        let mut places: Vec<usize> = (0..self.entries.len())
+            .rev()
+            .filter(is_train)
+            .take_while(|&place| self.entries[place].step == step)
+            .collect();
+        places.reverse();
+        let score = |column: &[f64], place: usize| column.get(place).copied().filter(|score| !score.is_nan());
+        let scores = |(name, column): (&String, &Vec<f64>)| {
+            (name.clone(), places.iter().map(|&place| score(column, place)).collect())
+        };
+        Some(ScoredBatch { step, components: self.components.iter().map(scores).collect() })
+    }
+
+    /// The places of the entries that pass the filter, except for its text.
+    fn selected(&self, query: &RolloutsQuery) -> Vec<usize> {
         let id = match &query.id {
             None => None,
             Some(id) => match self.ids.get(id) {
@@ -197,21 +237,8 @@ impl Index {
         (0..self.entries.len()).filter(|&place| fits(&self.entries[place])).collect()
     }
 
-    /// Those of `places`, which rise, whose line has the text.
-    fn with_text(&self, file: &mut File, places: Vec<usize>, text: &str) -> Result<Vec<usize>, PageError> {
-        if text.chars().count() > LONGEST_SEARCH {
-            return Err(PageError::Query(format!("{LONGEST_SEARCH} characters are the most to search for")));
-        }
-        let pattern = |text: &str| {
-            RegexBuilder::new(&regex::escape(text))
-                .case_insensitive(true)
-                .build()
-                .map_err(|error| PageError::Query(error.to_string()))
-        };
-        let spoken = pattern(text)?;
-        // Most lines are out by a look at the raw JSON, in which quotes and the like are escaped.
-        let quoted = serde_json::to_string(text).map_err(io::Error::from)?;
-        let raw = pattern(&quoted[1..quoted.len() - 1])?;
+    /// Those of `places`, which must increase, whose line matches.
+    fn matches(&self, file: &mut File, places: Vec<usize>, search: &Search) -> io::Result<Vec<usize>> {
         let mut reader = BufReader::with_capacity(1 << 18, file);
         let (mut at, mut line, mut found) = (reader.stream_position()?, Vec::new(), Vec::new());
         for place in places {
@@ -221,14 +248,15 @@ impl Index {
             line.resize(entry.length, 0);
             reader.read_exact(&mut line)?;
             at = entry.offset + entry.length as u64;
-            if raw.is_match(&line) && has_text(&line, &spoken) {
+            if search.matches(&line) {
                 found.push(place);
             }
         }
         Ok(found)
     }
 
-    fn sort_key(&self, sort: &str) -> Result<Box<dyn Fn(usize) -> f64 + '_>, String> {
+    /// The value of each entry by which it is sorted.
+    fn sort_key(&self, sort: &str) -> Result<Box<dyn Fn(usize) -> f64 + '_>, QueryError> {
         let entries = &self.entries;
         Ok(match sort {
             "step" => Box::new(|place| entries[place].step as f64),
@@ -240,10 +268,8 @@ impl Index {
                 let column = column.ok_or_else(|| {
                     let names: Vec<String> =
                         self.components.keys().map(|name| format!(", components.{name}")).collect();
-                    format!(
-                        "cannot sort by `{other}`; sort by step, reward, advantage, tokens{}",
-                        names.concat()
-                    )
+                    let known = format!("step, reward, advantage, tokens{}", names.concat());
+                    QueryError::UnknownSort { sort: other.to_owned(), known }
                 })?;
                 Box::new(|place| column.get(place).copied().unwrap_or(f64::NAN))
             }
@@ -251,7 +277,7 @@ impl Index {
     }
 }
 
-/// By value, those without one last whichever way.
+/// Compares by value; missing values come last in either order.
 fn compare(one: f64, other: f64, order: Order) -> Ordering {
     match (one.is_nan(), other.is_nan()) {
         (false, false) if order == Order::Asc => one.total_cmp(&other),
@@ -260,21 +286,31 @@ fn compare(one: f64, other: f64, order: Order) -> Ordering {
     }
 }
 
-fn has_text(line: &[u8], text: &Regex) -> bool {
-    let Ok(line) = serde_json::from_slice::<Searched<'_>>(line) else { return false };
-    let whole = [&line.id, &line.question, &line.answer_gold, &line.completion];
-    whole.into_iter().chain(&line.choices).any(|part| text.is_match(part.as_bytes()))
+/// A text to search for.
+struct Search {
+    text: Regex,
+    /// The same text as JSON escapes it. Most lines are ruled out by it without being parsed.
+    escaped: Regex,
 }
 
-/// Why there is no page.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PageError {
-    /// What was asked for makes no sense.
-    #[error("{0}")]
-    Query(String),
-    /// The file can't be read.
-    #[error("rollouts.jsonl cannot be read: {0}")]
-    Read(#[from] io::Error),
+impl Search {
+    fn new(text: &str) -> Result<Self, QueryError> {
+        if text.chars().count() > LONGEST_SEARCH {
+            return Err(QueryError::SearchTooLong { most: LONGEST_SEARCH });
+        }
+        let pattern = |text: &str| RegexBuilder::new(&regex::escape(text)).case_insensitive(true).build();
+        let quoted = Value::from(text).to_string();
+        Ok(Search { text: pattern(text)?, escaped: pattern(&quoted[1..quoted.len() - 1])? })
+    }
+
+    fn matches(&self, line: &[u8]) -> bool {
+        if !self.escaped.is_match(line) {
+            return false;
+        }
+        let Ok(line) = serde_json::from_slice::<Searched<'_>>(line) else { return false };
+        let texts = [&line.id, &line.question, &line.answer_gold, &line.completion];
+        texts.into_iter().chain(&line.choices).any(|part| self.text.is_match(part.as_bytes()))
+    }
 }
 
 #[cfg(test)]

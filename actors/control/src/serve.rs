@@ -1,4 +1,4 @@
-//! The control channel of a run, from its start to its end: a supervisor that starts the server again when it fails.
+//! Starts and ends the control channel of a run. A supervisor restarts the server when it fails.
 
 use std::time::{Duration, Instant};
 
@@ -10,39 +10,36 @@ use super::server::{ControlArgs, ControlServer};
 use run::RunHandle;
 use runtime::RestartBudget;
 
-/// Longest wait for the server to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// Longest wait for the server to finish the answers in progress.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A control channel that is served until it is ended or dropped.
+/// A running control channel. Dropping it removes `control.json`; [`Serving::end`] also stops the server.
 pub struct Serving {
     supervisor: ActorRef<()>,
     joined: JoinHandle<()>,
     _file: ControlFileGuard,
 }
 
-/// Serves a run at an address that is listened on, and leaves `control.json` in its directory.
+/// Serves a run at a bound address and writes `control.json` into its directory.
 ///
 /// # Errors
-/// The file can't be written, or the server can't be started.
+/// [`ControlError`]: the file can't be written, or the server can't be started.
 pub async fn serve(run: RunHandle, bound: Bound) -> Result<Serving, ControlError> {
     let file = ControlFile::write(run.run_dir(), &bound)?;
-    let failed = |error: String| ControlError::Start(error);
-    let args = ControlArgs::new(run, bound).map_err(|error| failed(error.to_string()))?;
-    let (supervisor, joined) =
-        Actor::spawn(None, Control, args).await.map_err(|error| failed(error.to_string()))?;
+    let args = ControlArgs::new(run, bound).map_err(ControlError::Runtime)?;
+    let (supervisor, joined) = Actor::spawn(None, Control, args).await.map_err(ControlError::Start)?;
     Ok(Serving { supervisor, joined, _file: file })
 }
 
 impl Serving {
-    /// Tells everyone who listens that the run has ended, lets answers under way out, and closes.
+    /// Publishes the end of the run, waits for the answers in progress, and stops the server.
     pub async fn end(self) {
         self.supervisor.stop(None);
-        // How the supervisor ended tells nothing more.
-        let _ = tokio::time::timeout(GOODBYE, self.joined).await;
+        // The supervisor's own result carries no information.
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.joined).await;
     }
 }
 
-/// The supervisor of the server.
 struct Control;
 
 struct ControlState {
@@ -73,17 +70,17 @@ impl Actor for Control {
     ) -> Result<(), ActorProcessingErr> {
         let SupervisionEvent::ActorFailed(_, error) = event else { return Ok(()) };
         if state.budget.spend(Instant::now()) && state.start(&myself).await.is_ok() {
-            tracing::warn!("the control channel failed and is started again: {error}");
+            tracing::warn!("the control channel failed and was restarted: {error}");
         } else {
             tracing::warn!(
-                "the control channel failed too often and is closed; the training goes on: {error}"
+                "the control channel failed too often and is closed; the training continues: {error}"
             );
         }
         Ok(())
     }
 
     async fn post_stop(&self, myself: ActorRef<()>, _: &mut ControlState) -> Result<(), ActorProcessingErr> {
-        myself.stop_children_and_wait(None, Some(GOODBYE)).await;
+        myself.stop_children_and_wait(None, Some(SHUTDOWN_TIMEOUT)).await;
         Ok(())
     }
 }
@@ -125,7 +122,7 @@ mod tests {
     "#;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_server_that_panics_is_started_again_and_answers_at_the_same_address() {
+    async fn a_server_that_panics_is_restarted_at_the_same_address() {
         let folder = tempfile::tempdir().unwrap();
         let experiment =
             scenarios::scenario::parse(SCENARIO, &folder.path().join("a.toml"), &[], &[], None).unwrap();

@@ -1,7 +1,7 @@
-//! The server: an actor of the run that answers requests and passes on what happens.
+//! The server: an actor that accepts connections, answers requests and runs the feed of events.
 //!
-//! - `SERVER-1` connections are bounded, and each is given a bounded time to say what it wants and to take the answer,
-//!   so that no client keeps others out for long or takes the files away that the training needs.
+//! - `SERVER-1` the number of connections is bounded, and so is the time a client may take to send its request and to
+//!   read the answer. No client can keep others out for long or use up the file descriptors that the training needs.
 
 use std::any::Any;
 use std::io;
@@ -27,23 +27,23 @@ use tokio::time::{sleep, timeout};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::ApiError;
+use super::graceful_close::GracefulClose;
 use super::guard::{Gate, HEAD_BYTES, guard};
-use super::linger::Lingering;
 use super::listen::Bound;
 use super::shared::Shared;
 use super::{api, feed, page};
 use run::RunHandle;
 
-/// Connections at once; the next ones are turned away.
+/// Connections that are served at once. As many again are told that there is no room; further ones are closed.
 const CONNECTIONS: usize = 256;
 
-/// Longest wait for the head of a request, and for the next one on a connection.
+/// Longest wait for the head of a request, also of the next one on an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest wait for answers under way when the run ends.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Longest wait for answers in progress when the run ends.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the server is made of, the first time and every time after.
+/// The parts that survive a restart of the server.
 #[derive(Clone)]
 pub(super) struct ControlArgs {
     listener: Arc<TcpListener>,
@@ -52,10 +52,6 @@ pub(super) struct ControlArgs {
 }
 
 impl ControlArgs {
-    /// For a run, at an address that is listened on.
-    ///
-    /// # Errors
-    /// The runtime can't take the listener over.
     pub fn new(run: RunHandle, bound: Bound) -> io::Result<Self> {
         let gate = Arc::new(Gate {
             port: bound.address.port(),
@@ -70,7 +66,10 @@ impl ControlArgs {
             .merge(page::routes())
             .fallback(async |uri: Uri| ApiError::not_found(format!("there is nothing at {}", uri.path())))
             .method_not_allowed_fallback(async |uri: Uri| {
-                ApiError::method(format!("this cannot be done with {}; see /api/openapi.json", uri.path()))
+                ApiError::method(format!(
+                    "{} does not support this method; see /api/openapi.json",
+                    uri.path()
+                ))
             })
             .layer(CatchPanicLayer::custom(panicked))
             .layer(middleware::from_fn_with_state(gate, guard));
@@ -79,22 +78,19 @@ impl ControlArgs {
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response {
-    ApiError::failed("answering this failed; run.log says where").into_response()
+    ApiError::failed("the request handler panicked; see run.log").into_response()
 }
 
 /// Messages to the server.
 pub(super) enum ControlMsg {
-    /// One of its tasks has failed.
-    Failed {
-        /// How.
-        error: String,
-    },
+    /// One of its tasks has panicked.
+    Failed { error: String },
 }
 
-/// The actor.
+/// The actor that serves the control channel.
 pub(super) struct ControlServer;
 
-/// The tasks of the server.
+/// The tasks of a server, and the switch that ends them.
 pub(super) struct ControlState {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
@@ -126,7 +122,7 @@ impl Actor for ControlServer {
         _: &mut ControlState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            // The run starts it again.
+            // The supervisor restarts it.
             ControlMsg::Failed { error } => Err(error.into()),
         }
     }
@@ -139,7 +135,7 @@ impl Actor for ControlServer {
         state.feeding.abort();
         state.shared.hub.end();
         state.stop.send_replace(true);
-        if timeout(LAST_ANSWERS, &mut state.accepting).await.is_err() {
+        if timeout(SHUTDOWN_TIMEOUT, &mut state.accepting).await.is_err() {
             state.accepting.abort();
         }
         Ok(())
@@ -147,33 +143,33 @@ impl Actor for ControlServer {
 }
 
 impl Drop for ControlState {
-    /// An actor that fails leaves no task behind: its successor has its own.
+    /// A failed actor must leave no task behind, for its successor starts its own.
     fn drop(&mut self) {
         self.accepting.abort();
         self.feeding.abort();
     }
 }
 
-/// Tells the actor if the task panics.
+/// Runs a task and reports a panic in it to the actor.
 pub(super) async fn watched(actor: ActorRef<ControlMsg>, task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        let error = "a task of the control channel failed; run.log says where".to_owned();
-        // An actor that has gone needs not to be told.
+        let error = "a task of the control channel panicked; see run.log".to_owned();
+        // Fails only if the actor has ended.
         let _ = actor.cast(ControlMsg::Failed { error });
     }
 }
 
-/// Takes connections in until the run ends, and then waits for answers under way.
+/// Accepts connections until the run ends, then waits for the answers in progress.
 async fn accept(listener: Arc<TcpListener>, router: Router, mut stop: watch::Receiver<bool>) {
-    let (room, doorstep) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(CONNECTIONS)));
+    let (served, overflow) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(CONNECTIONS)));
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // The client has gone, or this process has no file descriptor left: not for long, one hopes.
-                    tracing::debug!("a connection to the control channel could not be taken: {error}");
+                    // The client has gone, or this process is out of file descriptors. Waiting gives it time to free some.
+                    tracing::debug!("cannot accept a connection to the control channel: {error}");
                     sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -181,18 +177,17 @@ async fn accept(listener: Arc<TcpListener>, router: Router, mut stop: watch::Rec
             () = stopped(&mut stop) => break,
         };
         while connections.try_join_next().is_some() {}
-        if let Ok(permit) = room.clone().try_acquire_owned() {
+        if let Ok(permit) = served.clone().try_acquire_owned() {
             connections.spawn(serve(stream, router.clone(), stop.clone(), permit));
-        } else if let Ok(permit) = doorstep.clone().try_acquire_owned() {
-            connections.spawn(turn_away(stream, permit));
+        } else if let Ok(permit) = overflow.clone().try_acquire_owned() {
+            connections.spawn(refuse(stream, permit));
         }
     }
     while connections.join_next().await.is_some() {}
 }
 
-/// Waits until the run ends.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error says that the server has gone, which is as good.
+    // Fails only if the server has gone, which ends the run's connections too.
     let _ = stop.wait_for(|&stop| stop).await;
 }
 
@@ -206,9 +201,10 @@ async fn serve(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        // hyper itself refuses without a word; what the guard can speak to, it has to let through.
+        // hyper closes the connection on a larger head. The limit is above the guard's, so that the guard can answer
+        // with a reason first.
         .max_buf_size(4 * HEAD_BYTES)
-        .serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(GracefulClose::new(stream)), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -218,20 +214,20 @@ async fn serve(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!("a connection to the control channel broke off: {error}");
+        tracing::debug!("a connection to the control channel ended early: {error}");
     }
 }
 
-/// Says that there is no room.
-async fn turn_away(stream: TcpStream, _permit: OwnedSemaphorePermit) {
+/// Answers that too many connections are open.
+async fn refuse(stream: TcpStream, _permit: OwnedSemaphorePermit) {
     const BODY: &str = r#"{"error":"too many connections to this run are open; close some of them"}"#;
-    let mut stream = Lingering::new(stream);
+    let mut stream = GracefulClose::new(stream);
     let length = BODY.len();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
          connection: close\r\n\r\n{BODY}"
     );
-    // Who does not listen need not be told.
+    // Fails only if the client has gone.
     if stream.write_all(answer.as_bytes()).await.is_ok() {
         let _ = stream.shutdown().await;
     }

@@ -1,41 +1,39 @@
-//! What all requests share, and how they find an arm or a file in it.
+//! The state that all requests share: the run, the event hub and the followed files.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::extract::{FromRequestParts, Path};
-use axum::http::request::Parts;
 use dashmap::DashMap;
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock as AsyncRwLock, Semaphore};
 
 use super::clips::Clips;
 use super::error::ApiError;
-use super::hub::Hub;
+use super::event_hub::EventHub;
 use super::lines::{Follower, Lines};
 use super::metrics::Columns;
 use super::rollouts::Index;
 use records::{ArmDir, ArmId};
 use run::{ArmHandle, RunHandle};
 
-/// Files read at once; more requests wait, so that reading never takes a core from the training for long.
+/// Requests that may read files at once; further ones wait, so that reading leaves the cores to the training.
 const READERS: usize = 2;
 
-/// Changes that may wait for their step boundary at once.
+/// Changes that may wait for their step boundary at once; further ones are refused.
 const CHANGES: usize = 64;
 
-/// The run, and what the control channel keeps about it.
+/// The run, and the state the control channel keeps about it.
 pub(super) struct Shared {
     pub run: RunHandle,
-    pub hub: Hub,
+    pub hub: EventHub,
     pub clips: Clips,
     pub openapi: serde_json::Value,
-    /// Changes under way.
+    /// A permit for each change that waits for its step boundary.
     pub changes: Semaphore,
     readers: Semaphore,
     files: DashMap<ArmId, Arc<ArmFiles>>,
+    formula_locks: DashMap<ArmId, Arc<AsyncRwLock<()>>>,
 }
 
-/// The files of an arm that are followed.
+/// The followed files of an arm.
 pub(super) struct ArmFiles {
     metrics: RwLock<Follower<Columns>>,
     rollouts: RwLock<Follower<Index>>,
@@ -45,16 +43,17 @@ impl Shared {
     pub fn new(run: RunHandle, openapi: serde_json::Value) -> Self {
         Shared {
             run,
-            hub: Hub::default(),
+            hub: EventHub::default(),
             clips: Clips::default(),
             openapi,
             changes: Semaphore::new(CHANGES),
             readers: Semaphore::new(READERS),
             files: DashMap::new(),
+            formula_locks: DashMap::new(),
         }
     }
 
-    /// Runs `read`, which may block, beside the runtime.
+    /// Runs `read` on a thread that may block.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
@@ -70,7 +69,6 @@ impl Shared {
         self.run.run_dir().arm(arm.id())
     }
 
-    /// The files of an arm.
     pub fn files(&self, arm: &ArmHandle) -> Arc<ArmFiles> {
         let key = arm.id().clone();
         let folder = self.arm_dir(arm);
@@ -80,15 +78,21 @@ impl Shared {
         };
         self.files.entry(key).or_insert_with(|| Arc::new(files())).clone()
     }
+
+    /// The lock on an arm's formula. A change that edits the formula in force holds it alone, one that replaces the
+    /// formula holds it together with others of its kind, each until it is in force.
+    pub fn formula_lock(&self, arm: &ArmHandle) -> Arc<AsyncRwLock<()>> {
+        self.formula_locks.entry(arm.id().clone()).or_default().clone()
+    }
 }
 
 impl ArmFiles {
-    /// Reads what is new in `metrics.jsonl`, and then asks it.
+    /// Reads the new lines of `metrics.jsonl`, then calls `ask` with its columns.
     pub fn metrics<T>(&self, ask: impl FnOnce(&Columns) -> Result<T, ApiError>) -> Result<T, ApiError> {
         advance_and_ask(&self.metrics, |follower| ask(follower.lines()))
     }
 
-    /// Reads what is new in `rollouts.jsonl`, and then asks it.
+    /// Reads the new lines of `rollouts.jsonl`, then calls `ask` with its index.
     pub fn rollouts<T>(
         &self,
         ask: impl FnOnce(&Follower<Index>) -> Result<T, ApiError>,
@@ -102,33 +106,7 @@ fn advance_and_ask<L: Lines, T>(
     ask: impl FnOnce(&Follower<L>) -> Result<T, ApiError>,
 ) -> Result<T, ApiError> {
     let unreadable = |error| ApiError::failed(format!("the records cannot be read: {error}"));
-    // A panic while reading leaves at worst a line out.
+    // A panic during an earlier read has at worst lost one line of the index.
     follower.write().unwrap_or_else(PoisonError::into_inner).advance().map_err(unreadable)?;
     ask(&follower.read().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// The arm that the path names.
-pub(super) struct TheArm(pub ArmHandle);
-
-impl FromRequestParts<Arc<Shared>> for TheArm {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, ApiError> {
-        let Path(names) = Path::<BTreeMap<String, String>>::from_request_parts(parts, shared)
-            .await
-            .map_err(|error| ApiError::bad(error.body_text()))?;
-        let (arm, seed) = (&names["arm"], &names["seed"]);
-        let found = seed.parse().ok().and_then(|seed| shared.run.arm(&ArmId::new(arm.clone(), seed)));
-        found.map(TheArm).ok_or_else(|| no_arm(&shared.run, arm, seed))
-    }
-}
-
-/// What is said of an arm that there is not.
-pub(super) fn no_arm(run: &RunHandle, arm: &str, seed: &str) -> ApiError {
-    let there: Vec<String> =
-        run.arms().iter().map(|arm| format!("{}/{}", arm.id().arm, arm.id().seed)).collect();
-    ApiError::not_found(format!(
-        "there is no arm `{arm}` with seed {seed}; the arms are {}",
-        there.join(", ")
-    ))
 }

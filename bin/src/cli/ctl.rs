@@ -4,153 +4,153 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// `sandbox ctl`.
+/// The options of `sandbox ctl`.
 #[derive(Args, Clone, Debug)]
 pub struct CtlOptions {
-    /// The run directory, or a folder of runs of which the newest is meant [default: runs]
+    /// A run directory, or a folder of runs of which the newest running one is taken [default: runs]
     #[arg(long, value_name = "DIR", global = true)]
     pub run: Option<PathBuf>,
     /// Only this arm [default: all that have not ended]
     #[arg(long, value_name = "ARM", global = true)]
     pub arm: Option<String>,
-    /// Only this seed
+    /// Only this seed [default: all]
     #[arg(long, value_name = "N", global = true)]
     pub seed: Option<u64>,
-    /// Print what the run answers, as JSON
+    /// Print the answers as JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// What to do
+    /// The command to carry out
     #[command(subcommand)]
     pub command: CtlCommand,
 }
 
-/// What `sandbox ctl` does.
+/// The commands of `sandbox ctl`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum CtlCommand {
     /// Show the run and its arms
     #[command(visible_alias = "arms")]
     State,
-    /// Show the actors: who serves, how much is in hand, who failed and why
+    /// Show the actors with their load, restarts and failures
     Actors,
     /// Show the weights, or set some: weights think=0.3 format=1
     #[command(allow_negative_numbers = true)]
     Weights {
-        /// New values
+        /// New values; without any, the weights are shown
         #[arg(value_name = "NAME=VALUE")]
         weights: Vec<String>,
     },
     /// Show the formula, or set it
     Formula {
-        /// The new one, such as "accuracy + w_think * think"
+        /// The new formula, such as "accuracy + w_think * think"
         formula: Option<String>,
-        /// A weight from then on, one that the formula brings along too; may be repeated
+        /// A weight to set with the formula, also a new one; may be repeated
         #[arg(long = "weight", value_name = "NAME=VALUE", requires = "formula")]
         weights: Vec<String>,
     },
-    /// Show the rewards
+    /// Show the rewards with their kind and options
     Rewards,
-    /// Put another reward in the place of one: swap think brevity.py
+    /// Replace a reward: swap think brevity.py
     Swap(SwapOptions),
-    /// Add a reward; with --weight alone, `+ w_NAME * NAME` joins the formula: add brevity brevity.py --weight brevity=0.3
+    /// Add a reward; with its --weight and no --formula, the formula gains `+ w_NAME * NAME`: add brevity brevity.py --weight brevity=0.3
     Add(SwapOptions),
-    /// Take a reward out, with the formula that does without it
+    /// Remove a reward; if the formula uses it, give one that does not
     Remove {
-        /// Its name
+        /// The name of the reward
         name: String,
-        /// What else changes at the same step.
+        /// Further changes at the same step.
         #[command(flatten)]
         with: WithOptions,
     },
-    /// Pause after the step in hand
+    /// Pause after the current step
     Pause {
-        /// Why, for the journal
+        /// The reason, for the journal
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Go on
+    /// Resume after a pause
     Resume,
-    /// Take some steps, then pause
+    /// Take a number of steps, then pause
     Step {
-        /// How many
+        /// The number of steps
         #[arg(default_value_t = 1)]
         n: u64,
     },
-    /// Write a checkpoint after the step in hand
+    /// Write a checkpoint after the current step
     Checkpoint,
-    /// End after the step in hand, with a checkpoint
+    /// Stop after the current step, with a checkpoint
     Stop,
     /// Show the metrics of the last steps
     Metrics(MetricsOptions),
-    /// Show completions
+    /// Show completions with their rewards and components
     Rollouts(RolloutsOptions),
-    /// Show what was done to the run
+    /// Show all changes and commands so far
     Journal,
     /// Follow the run until it ends
     Watch,
 }
 
-/// `sandbox ctl swap` and `add`.
+/// The options of `sandbox ctl swap` and `add`.
 #[derive(Args, Clone, Debug)]
 pub struct SwapOptions {
-    /// What the formula calls it
+    /// The name by which the formula refers to it
     pub name: String,
-    /// A Python file with a function `reward`, or a TOML file with its kind and options, as in a scenario
+    /// A Python file with a function `reward`, or a TOML file with its kind and options as in a scenario
     pub file: PathBuf,
-    /// What else changes at the same step.
+    /// Further changes at the same step.
     #[command(flatten)]
     pub with: WithOptions,
 }
 
-/// What changes at the same step as a reward.
+/// Changes at the same step as that of a reward.
 #[derive(Args, Clone, Debug)]
 pub struct WithOptions {
-    /// The formula from then on
+    /// A new formula, which replaces that of every arm
     #[arg(long)]
     pub formula: Option<String>,
-    /// A weight from then on; may be repeated
+    /// A weight to set; may be repeated
     #[arg(long = "weight", value_name = "NAME=VALUE")]
     pub weights: Vec<String>,
 }
 
-/// `sandbox ctl metrics`.
+/// The options of `sandbox ctl metrics`.
 #[derive(Args, Clone, Debug)]
 pub struct MetricsOptions {
-    /// First step
+    /// The first step to show
     #[arg(long)]
     pub from: Option<u64>,
-    /// Last step
+    /// The last step to show
     #[arg(long)]
     pub to: Option<u64>,
-    /// Without --from and --to: how many steps
+    /// The number of steps without --from and --to
     #[arg(long, default_value_t = 10)]
     pub last: u64,
-    /// Fields, separated by commas; components stands for all of them
+    /// Fields, separated by commas; `components` selects all components
     #[arg(long)]
     pub fields: Option<String>,
 }
 
-/// `sandbox ctl rollouts`.
+/// The options of `sandbox ctl rollouts`.
 #[derive(Args, Clone, Debug)]
 pub struct RolloutsOptions {
-    /// train or eval
+    /// Only those of one phase: train or eval
     #[arg(long)]
     pub phase: Option<String>,
-    /// Of this step
+    /// Only those of this step
     #[arg(long)]
     pub step: Option<u64>,
-    /// Of this question
+    /// Only those of the question with this id
     #[arg(long)]
     pub id: Option<String>,
-    /// With this text
+    /// Only those with this text in the question, a choice, the answer or the completion
     #[arg(long, short = 'q', value_name = "TEXT")]
     pub search: Option<String>,
-    /// By step, reward, advantage, tokens or components.NAME
+    /// Sort by step, reward, advantage, tokens or components.NAME
     #[arg(long)]
     pub sort: Option<String>,
-    /// Small ones first
+    /// Sort the smallest values first
     #[arg(long)]
     pub ascending: bool,
-    /// How many to pass over
+    /// How many to skip
     #[arg(long, default_value_t = 0)]
     pub offset: usize,
     /// How many to show

@@ -1,4 +1,4 @@
-//! Finds a run that is going on, and asks it.
+//! Finds a running run, and sends requests to it.
 
 use std::{
     fs,
@@ -9,20 +9,20 @@ use std::{
 use control::{CTL_AGENT, ControlFile};
 use records::RunDir;
 use reqwest::{
-    Method, StatusCode, Url,
+    Method, Url,
     blocking::{RequestBuilder, Response},
 };
 use serde_json::Value;
 
-use crate::failure::Failure;
+use super::error::CtlError;
 
-/// Where runs are looked for.
+/// The folder of runs without `--run`.
 const RUNS: &str = "runs";
 
-/// Longest wait for the run to take a connection.
+/// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A run that is going on.
+/// A connection to the control channel of a run.
 pub struct Client {
     address: Url,
     token: String,
@@ -31,59 +31,53 @@ pub struct Client {
 }
 
 impl Client {
-    /// The run in `dir`, or the newest of the runs in it; without `dir`, the newest under `runs`.
-    pub fn find(dir: Option<&Path>) -> Result<Self, Failure> {
+    /// The run in `dir`, or the newest running run in that folder; without `dir`, the newest in `runs`.
+    pub fn find(dir: Option<&Path>) -> Result<Self, CtlError> {
         let within = dir.unwrap_or(Path::new(RUNS));
         let (run_dir, file) = match ControlFile::read(&RunDir::new(within)) {
             Some(file) if file.is_live() => (within.to_owned(), file),
-            Some(file) => {
-                let (dir, pid) = (within.display(), file.pid);
-                return Err(Failure::Input(format!(
-                    "{dir}: this run is not going on: its process {pid} was killed; go on with `sandbox --resume {dir}`"
-                )));
-            }
-            None => newest(within).ok_or_else(|| none(within))?,
+            Some(file) => return Err(CtlError::Killed { dir: within.to_owned(), pid: file.pid }),
+            None => newest(within).ok_or_else(|| not_found(within))?,
         };
-        let broken = |error: String| Failure::Running(format!("{}: {error}", run_dir.display()));
-        let address = Url::parse(&file.address).map_err(|error| broken(format!("control.json: {error}")))?;
-        // Nothing here is encrypted, but the client wants to know who would. A second provider is refused, and no harm.
+        let is_not_one = |_| CtlError::Address { dir: run_dir.clone(), address: file.address.clone() };
+        let address = Url::parse(&file.address).map_err(is_not_one)?;
+        // The connection is not encrypted, but the client does not start without a provider. Installing a second one
+        // fails, which is harmless.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::blocking::Client::builder()
-            .user_agent(agent())
-            // A change is answered when its step has come.
+            .user_agent(format!("{CTL_AGENT}/{}", env!("CARGO_PKG_VERSION")))
+            // A change is answered only when it is in force, which may take a whole step.
             .timeout(None)
             .connect_timeout(CONNECT_TIMEOUT)
             .no_proxy()
             .build()
-            .map_err(|error| broken(error.to_string()))?;
+            .map_err(CtlError::Client)?;
         Ok(Client { address, token: file.token, client, run_dir })
     }
 
     /// The arms of the run, in its order.
-    pub fn arms(&self) -> Result<Vec<Arm>, Failure> {
+    pub fn arms(&self) -> Result<Vec<Arm>, CtlError> {
         let mut state = self.get(&["api", "state"], &[])?;
         let arms = state["arms"].as_array_mut().map(std::mem::take).unwrap_or_default();
         Ok(arms.into_iter().map(Arm).collect())
     }
 
-    /// Asks for something.
-    pub fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, Failure> {
+    pub fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, CtlError> {
         self.read(self.request(Method::GET, path, query)?)
     }
 
-    /// Asks for something of an arm.
-    pub fn get_of(&self, arm: &Arm, what: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
+    /// Gets a resource of an arm; an error names the arm.
+    pub fn get_of(&self, arm: &Arm, what: &str, query: &[(&str, String)]) -> Result<Value, CtlError> {
         let answer = self.get(&["api", "arms", arm.name(), &arm.seed().to_string(), what], query);
-        answer.map_err(|failure| failure.of(&arm.label()))
+        answer.map_err(|error| CtlError::OfArm { arm: arm.label(), error: Box::new(error) })
     }
 
-    /// Has something done.
-    pub fn post(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+    pub fn post(&self, path: &[&str], body: &Value) -> Result<Value, CtlError> {
         self.read(self.request(Method::POST, path, &[])?.json(body))
     }
 
-    /// Follows what happens.
-    pub fn events(&self) -> Result<Response, Failure> {
+    /// The stream of events.
+    pub fn events(&self) -> Result<Response, CtlError> {
         self.send(self.request(Method::GET, &["api", "events"], &[])?)
     }
 
@@ -92,11 +86,14 @@ impl Client {
         method: Method,
         path: &[&str],
         query: &[(&str, String)],
-    ) -> Result<RequestBuilder, Failure> {
+    ) -> Result<RequestBuilder, CtlError> {
         let mut url = self.address.clone();
         match url.path_segments_mut() {
             Ok(mut segments) => drop(segments.clear().extend(path)),
-            Err(()) => return Err(Failure::Running(format!("{}: not an address", self.address))),
+            Err(()) => {
+                let (dir, address) = (self.run_dir.clone(), self.address.to_string());
+                return Err(CtlError::Address { dir, address });
+            }
         }
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -104,39 +101,28 @@ impl Client {
         Ok(self.client.request(method, url).bearer_auth(&self.token))
     }
 
-    fn read(&self, request: RequestBuilder) -> Result<Value, Failure> {
-        self.send(request)?.json().map_err(|error| self.unreachable(&error))
+    fn read(&self, request: RequestBuilder) -> Result<Value, CtlError> {
+        self.send(request)?.json().map_err(|error| self.no_answer(error))
     }
 
-    fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().map_err(|error| self.unreachable(&error))?;
+    fn send(&self, request: RequestBuilder) -> Result<Response, CtlError> {
+        let response = request.send().map_err(|error| self.no_answer(error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
         let refusal: Value = response.json().unwrap_or_default();
-        let error =
+        let message =
             refusal["error"].as_str().map_or_else(|| format!("the run answered {status}"), str::to_owned);
-        Err(match status {
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Failure::Input(error),
-            _ => Failure::Running(error),
-        })
+        Err(CtlError::Refused { status, message })
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        Failure::Running(format!("{}: the run does not answer: {cause}", self.run_dir.display()))
+    fn no_answer(&self, error: reqwest::Error) -> CtlError {
+        CtlError::NoAnswer { dir: self.run_dir.clone(), error }
     }
 }
 
-fn agent() -> String {
-    format!("{CTL_AGENT}/{}", env!("CARGO_PKG_VERSION"))
-}
-
-/// The newest run in a folder that is going on.
+/// The newest running run in a folder.
 fn newest(folder: &Path) -> Option<(PathBuf, ControlFile)> {
     let live = |dir: PathBuf| -> Option<(SystemTime, PathBuf, ControlFile)> {
         let run_dir = RunDir::new(&dir);
@@ -149,15 +135,16 @@ fn newest(folder: &Path) -> Option<(PathBuf, ControlFile)> {
     Some((dir, file))
 }
 
-fn none(folder: &Path) -> Failure {
-    let dir = folder.display();
-    Failure::Input(if RunDir::new(folder).scenario().is_file() {
-        format!("{dir}: this run is not going on, or runs with --no-control")
+/// Why there is no running run in a folder.
+fn not_found(folder: &Path) -> CtlError {
+    let dir = folder.to_owned();
+    if RunDir::new(folder).scenario().is_file() {
+        CtlError::NotRunning(dir)
     } else if folder.is_dir() {
-        format!("{dir}: no run is going on in there; name one with --run DIR")
+        CtlError::NoneRunning(dir)
     } else {
-        format!("{dir}: there is no such folder; name a run, or a folder of runs, with --run DIR")
-    })
+        CtlError::NoFolder(dir)
+    }
 }
 
 /// An arm, as the API shows it.
@@ -181,17 +168,22 @@ impl Arm {
         matches!(self.status(), "done" | "failed" | "stopped")
     }
 
-    /// What rewards it; `None` for an arm that is not trained by rewards.
+    /// Its formula, weights and rewards; `None` for an arm that is not trained by rewards.
     pub fn conditions(&self) -> Option<&Value> {
         self.0.get("conditions").filter(|conditions| !conditions.is_null())
     }
 
-    /// `grpo (seed 7)`.
+    /// Its reward of this name.
+    pub fn reward(&self, name: &str) -> Option<&Value> {
+        self.conditions()?.get("rewards")?.get(name)
+    }
+
+    /// Its name and seed, as in `grpo (seed 7)`.
     pub fn label(&self) -> String {
         Self::label_of(&self.0)
     }
 
-    /// The same, of whatever names an arm.
+    /// The label of the arm that a value names by `arm` and `seed`.
     pub fn label_of(value: &Value) -> String {
         format!("{} (seed {})", value["arm"].as_str().unwrap_or_default(), value["seed"])
     }

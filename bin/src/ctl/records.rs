@@ -1,19 +1,17 @@
-//! What the run is doing and has written down.
+//! Shows the state of the run, its actors and its records.
 
 use serde_json::{Value, json};
 
 use super::{
-    Ctl,
     client::Arm,
+    context::Ctl,
+    error::CtlError,
     table::{Table, one_line, short},
 };
-use crate::{
-    cli::{MetricsOptions, RolloutsOptions},
-    failure::Failure,
-};
+use crate::cli::{MetricsOptions, RolloutsOptions};
 
-/// The run and its arms.
-pub fn state(ctl: &Ctl<'_>) -> Result<(), Failure> {
+/// Shows the run and its arms.
+pub fn state(ctl: &Ctl<'_>) -> Result<(), CtlError> {
     let state = ctl.client.get(&["api", "state"], &[])?;
     ctl.print(&state, |state| {
         let (run, totals) = (&state["run"], &state["totals"]);
@@ -38,8 +36,8 @@ pub fn state(ctl: &Ctl<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The actor trees.
-pub fn actors(ctl: &Ctl<'_>) -> Result<(), Failure> {
+/// Shows the actors of the arms that run or are paused.
+pub fn actors(ctl: &Ctl<'_>) -> Result<(), CtlError> {
     for arm in ctl.arms()?.iter().filter(|arm| matches!(arm.status(), "running" | "paused")) {
         let tree = ctl.client.get_of(arm, "actors", &[])?;
         ctl.print(&tree, |tree| {
@@ -86,12 +84,12 @@ fn branch(table: &mut Table, actors: &Value, depth: usize) {
     }
 }
 
-/// The columns shown where none are asked for; those that an arm does not have are left out.
+/// The columns shown without `--fields`, as far as the arm has them.
 const COLUMNS: [&str; 7] =
     ["reward", "accuracy", "think_rate", "components", "loss", "kl", "tokens_per_second"];
 
-/// The last steps of an arm.
-pub fn metrics(ctl: &Ctl<'_>, options: &MetricsOptions) -> Result<(), Failure> {
+/// Shows the metrics of an arm.
+pub fn metrics(ctl: &Ctl<'_>, options: &MetricsOptions) -> Result<(), CtlError> {
     let arm = ctl.arm()?;
     let mut query = Vec::new();
     let from = options.from.or_else(|| {
@@ -113,7 +111,7 @@ pub fn metrics(ctl: &Ctl<'_>, options: &MetricsOptions) -> Result<(), Failure> {
         };
         let shown: Vec<usize> = (0..names.len()).filter(|&place| is_shown(names[place])).collect();
         let head = |&place: &usize| {
-            // A component may be called like a metric.
+            // The prefix stays if there is a metric of this name too.
             let short = names[place].strip_prefix("components.").filter(|short| !names.contains(short));
             short.unwrap_or(names[place]).to_owned()
         };
@@ -127,8 +125,8 @@ pub fn metrics(ctl: &Ctl<'_>, options: &MetricsOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Completions of an arm.
-pub fn rollouts(ctl: &Ctl<'_>, options: &RolloutsOptions) -> Result<(), Failure> {
+/// Shows completions of an arm.
+pub fn rollouts(ctl: &Ctl<'_>, options: &RolloutsOptions) -> Result<(), CtlError> {
     let arm = ctl.arm()?;
     let mut query = vec![("limit", options.limit.to_string()), ("offset", options.offset.to_string())];
     query.extend(options.step.map(|step| ("step", step.to_string())));
@@ -164,8 +162,7 @@ fn rollout(rollout: &Value) -> String {
     )
 }
 
-/// What was done to the run.
-pub fn journal(ctl: &Ctl<'_>) -> Result<(), Failure> {
+pub fn journal(ctl: &Ctl<'_>) -> Result<(), CtlError> {
     let answer = ctl.client.get(&["api", "journal"], &[])?;
     ctl.print(&answer, |answer| {
         let mut table = Table::new(&["time", "by", "arm", "step", "what"]);
@@ -178,7 +175,7 @@ pub fn journal(ctl: &Ctl<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a journal entry is about: `change think 0.2 → 0.3`.
+/// A journal entry in one line, such as `change  think 0.2 → 0.3`.
 pub fn what(entry: &Value) -> String {
     let (change, from) = (&entry["change"], &entry["from"]);
     let mut parts = vec![short(&entry["action"])];
@@ -205,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_says_what_became_of_what() {
+    fn an_entry_names_old_and_new_values() {
         let entry = json!({
             "action": "change",
             "change": {"weights": {"think": 0.3}, "rewards": {"brevity": {"kind": "process"}, "old": null}},

@@ -3,7 +3,7 @@
 use console::measure_text_width;
 use serde_json::Value;
 
-/// Rows under a heading; a column is as wide as it needs to be, and numbers stand at the right.
+/// Rows under a heading. A column is as wide as its widest cell, and columns of numbers are aligned to the right.
 pub struct Table {
     heads: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -43,7 +43,7 @@ impl Table {
     }
 }
 
-/// A value in a few characters: `0.25`, `1.2e-6`, `–` for none.
+/// A value in a few characters: `0.25`, `1.2e-6`, or `–` for null.
 pub fn short(value: &Value) -> String {
     match value {
         Value::Null => "–".to_owned(),
@@ -56,7 +56,7 @@ pub fn short(value: &Value) -> String {
     }
 }
 
-/// A number with four digits that matter.
+/// A number with four significant digits.
 pub fn figure(number: f64) -> String {
     let size = number.abs();
     if number == number.trunc() && size < 1e9 {
@@ -70,7 +70,7 @@ pub fn figure(number: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// A text in one line of at most `most` characters.
+/// A text as one line, cut to `most` characters.
 pub fn one_line(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= most {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_numbers_stand_at_the_right() {
+    fn columns_are_aligned_numbers_to_the_right() {
         let mut table = Table::new(&["arm", "step", "reward"]);
         table.row(vec!["grpo".into(), "5".into(), "–".into()]);
         table.row(vec!["grpo+atar".into(), "12".into(), "0.25".into()]);
@@ -97,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_as_long_as_they_need_to_be() {
+    fn numbers_have_four_significant_digits() {
         let shown = [0.25, 3.0, 1.0 / 3.0, 2400.4, -0.123456, 1.23e-7, 98765.4].map(figure);
         assert_eq!(shown, ["0.25", "3", "0.3333", "2400", "-0.1235", "1.23e-7", "98765"]);
         assert_eq!(short(&Value::Null), "–");
     }
 
     #[test]
-    fn long_texts_are_cut_and_never_break_a_line() {
+    fn texts_become_one_line_and_are_cut() {
         assert_eq!(one_line("one\n two  three", 20), "one two three");
         assert_eq!(one_line("one\n two  three", 8), "one two…");
     }

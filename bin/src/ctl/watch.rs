@@ -1,4 +1,4 @@
-//! Follows a run: a line per step and arm, and whatever else happens, until it ends.
+//! Follows a run until it ends, with a line for each step, evaluation, change, warning and new state.
 
 use std::{
     collections::HashMap,
@@ -8,23 +8,22 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Ctl,
     client::Arm,
+    context::Ctl,
+    error::CtlError,
+    output::print_line,
     records::what,
-    say,
     table::{one_line, short},
 };
-use crate::failure::Failure;
 
-/// Prints what happens until the run ends.
-pub fn watch(ctl: &Ctl<'_>) -> Result<(), Failure> {
+/// Prints events until the run ends.
+pub fn watch(ctl: &Ctl<'_>) -> Result<(), CtlError> {
     let mut arms: HashMap<String, String> = HashMap::new();
     let response = ctl.client.events()?;
     for arm in ctl.arms()? {
         arms.insert(arm.label(), arm.status().to_owned());
     }
-    let lost =
-        || Failure::Running(format!("{}: the run does not answer any more", ctl.client.run_dir.display()));
+    let lost = || CtlError::Lost(ctl.client.run_dir.clone());
     let mut lines = BufReader::new(response).lines();
     while let Some((event, data)) = next_event(&mut lines).map_err(|_| lost())? {
         let of_an_arm = data.get("arm").is_some();
@@ -32,9 +31,9 @@ pub fn watch(ctl: &Ctl<'_>) -> Result<(), Failure> {
             continue;
         }
         if ctl.options.json {
-            say(&json!({ "event": event, "data": data }).to_string());
+            print_line(&json!({ "event": event, "data": data }).to_string());
         } else if let Some(line) = line(&event, &data, &mut arms) {
-            say(&line);
+            print_line(&line);
         }
         if event == "end" && !of_an_arm {
             return Ok(());
@@ -61,7 +60,7 @@ fn next_event(
     Ok(None)
 }
 
-/// What an event is worth; `statuses` are those last shown.
+/// The line for an event, if it has one; `statuses` holds the last status shown for each arm.
 fn line(event: &str, data: &Value, statuses: &mut HashMap<String, String>) -> Option<String> {
     let label = Arm::label_of(data);
     match event {
@@ -71,7 +70,7 @@ fn line(event: &str, data: &Value, statuses: &mut HashMap<String, String>) -> Op
             let share = overall["correct"].as_f64()? / overall["n"].as_f64().filter(|n| *n > 0.0)?;
             let suite = short(&evaluation["suite"]);
             Some(format!(
-                "{label}: step {}  evaluated on {suite}: {:.1} % right",
+                "{label}: step {}  evaluated on {suite}: {:.1} % correct",
                 evaluation["step"],
                 100.0 * share
             ))
@@ -116,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_read_off_the_stream_and_comments_passed_over() {
+    fn events_are_read_from_the_stream_and_comments_skipped() {
         let stream = ": alive\n\nid: 1\nevent: step\ndata: {\"arm\":\"a\"}\n\nevent: end\ndata: {}\n\n";
         let mut lines = stream.lines().map(|line| Ok(line.to_owned()));
         let mut next = || next_event(&mut lines).unwrap();
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_a_line_and_a_status_is_said_once() {
+    fn a_step_is_one_line_and_a_status_is_printed_once() {
         let mut statuses = HashMap::new();
         let metrics = json!({"step": 3, "total_steps": 9, "reward": 0.5, "accuracy": 0.25, "kl": null});
         let data = json!({"arm": "a", "seed": 7, "metrics": metrics});

@@ -5,22 +5,14 @@
 //! variables by name, which is the order of the slots. `min(a, b, c)` becomes `((a) min (b) min (c))`, so that calls
 //! can be nested and take any number of arguments.
 
+use std::ops::Range;
+
 use super::error::{FormulaError, MAX_LENGTH, MAX_NESTING};
+use super::token::{Slot, Token, TokenKind, WEIGHT_PREFIX};
 use crate::did_you_mean;
 
 const UNARY: [&str; 8] = ["abs", "exp", "ln", "sqrt", "tanh", "floor", "ceil", "round"];
 const N_ARY: [&str; 2] = ["min", "max"];
-
-/// The prefix of a weight's name in a formula.
-pub const WEIGHT_PREFIX: &str = "w_";
-
-/// The meaning of a variable in the rewritten expression.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Slot {
-    Component(String),
-    Weight(String),
-    Number(f64),
-}
 
 /// The names that a formula may use.
 pub(super) struct Names {
@@ -69,6 +61,7 @@ pub(super) struct Scanned {
     pub(super) expression: String,
     /// The meanings of `v000`, `v001`, ….
     pub(super) slots: Vec<Slot>,
+    pub(super) tokens: Vec<Token>,
 }
 
 /// Checks and rewrites a formula.
@@ -87,6 +80,7 @@ pub(super) fn scan(text: &str, names: &Names) -> Result<Scanned, FormulaError> {
         open: vec![Frame::new(Call::None, 0)],
         expression: String::new(),
         slots: Vec::new(),
+        tokens: Vec::new(),
     };
     let mut operand_expected = true;
     while let Some(c) = scanner.peek() {
@@ -128,6 +122,7 @@ struct Scanner<'a> {
     open: Vec<Frame>,
     expression: String,
     slots: Vec<Slot>,
+    tokens: Vec<Token>,
 }
 
 impl Scanner<'_> {
@@ -153,12 +148,18 @@ impl Scanner<'_> {
         self.expression.push(' ');
     }
 
-    fn emit_slot(&mut self, slot: Slot) {
+    /// Records a token that ends before the present character.
+    fn token(&mut self, kind: TokenKind, start: usize) {
+        self.tokens.push(Token { kind, range: start..self.at });
+    }
+
+    fn emit_slot(&mut self, slot: Slot, range: Range<usize>) {
         let place = self.slots.iter().position(|known| *known == slot).unwrap_or_else(|| {
             self.slots.push(slot);
             self.slots.len() - 1
         });
         self.emit(&format!("v{place:03}"));
+        self.tokens.push(Token { kind: TokenKind::Operand(place), range });
     }
 
     /// Reads a name, a number, a sign or an opening parenthesis. Returns whether an operand is still expected.
@@ -167,13 +168,14 @@ impl Scanner<'_> {
             '0'..='9' | '.' => self.number().map(|()| false),
             '{' => self.braced_name().map(|()| false),
             _ if is_name_start(c) => self.name_or_call(),
-            '(' => self.enter(Call::None).map(|()| true),
+            '(' => self.enter(Call::None, self.at).map(|()| true),
             '-' | '+' => {
                 if c == '-' {
                     self.emit("-");
                     self.frame().negated = true;
                 }
                 self.at += 1;
+                self.token(TokenKind::Sign(c), self.at - 1);
                 Ok(true)
             }
             _ => Err(self.syntax(format!("expected a name, a number or `(`, found {}", quoted(c)))),
@@ -198,6 +200,7 @@ impl Scanner<'_> {
                 self.frame().negated = false;
                 self.emit(c.encode_utf8(&mut [0; 4]));
                 self.at += 1;
+                self.token(TokenKind::Operator(c), self.at - 1);
                 Ok(true)
             }
             ',' => self.comma().map(|()| true),
@@ -227,7 +230,7 @@ impl Scanner<'_> {
         let text: String = self.chars[start..self.at].iter().collect();
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() => {
-                self.emit_slot(Slot::Number(number));
+                self.emit_slot(Slot::Number(number), start..self.at);
                 Ok(())
             }
             _ => Err(syntax(start + 1, format!("`{}` is not a number", shown(&text)))),
@@ -235,14 +238,14 @@ impl Scanner<'_> {
     }
 
     fn braced_name(&mut self) -> Result<(), FormulaError> {
-        let column = self.column();
+        let (start, column) = (self.at, self.column());
         let Some(length) = self.chars[self.at..].iter().position(|c| *c == '}') else {
             return Err(self.syntax("`{` is not closed by `}`".to_owned()));
         };
         let name: String = self.chars[self.at + 1..self.at + length].iter().collect();
         self.at += length + 1;
         let slot = self.names.slot(name.trim(), column)?;
-        self.emit_slot(slot);
+        self.emit_slot(slot, start..self.at);
         Ok(())
     }
 
@@ -252,15 +255,16 @@ impl Scanner<'_> {
             self.at += 1;
         }
         let name: String = self.chars[start..self.at].iter().collect();
+        let end = self.at;
         if self.peek() != Some('(') {
             let slot = self.names.slot(&name, start + 1)?;
-            self.emit_slot(slot);
+            self.emit_slot(slot, start..end);
             return Ok(false);
         }
         let unary = UNARY.into_iter().find(|function| *function == name).map(Call::Unary);
         let call = unary.or_else(|| N_ARY.into_iter().find(|function| *function == name).map(Call::NAry));
         match call {
-            Some(call) => self.enter(call).map(|()| true),
+            Some(call) => self.enter(call, start).map(|()| true),
             None if self.names.slot(&name, start + 1).is_ok() => {
                 Err(self
                     .syntax(format!("expected an operator between `{}` and `(`, such as `*`", shown(&name))))
@@ -277,7 +281,8 @@ impl Scanner<'_> {
         }
     }
 
-    fn enter(&mut self, call: Call) -> Result<(), FormulaError> {
+    /// Reads an opening parenthesis; `start` is where its function's name begins, if it has one.
+    fn enter(&mut self, call: Call, start: usize) -> Result<(), FormulaError> {
         let column = self.column();
         if self.open.len() > MAX_NESTING {
             return Err(FormulaError::TooDeep { column });
@@ -289,6 +294,7 @@ impl Scanner<'_> {
         }
         self.open.push(Frame::new(call, column));
         self.at += 1;
+        self.token(if call == Call::None { TokenKind::Open } else { TokenKind::Call }, start);
         Ok(())
     }
 
@@ -304,6 +310,7 @@ impl Scanner<'_> {
         frame.arguments += 1;
         (frame.negated, frame.powered) = (false, false);
         self.at += 1;
+        self.token(TokenKind::Comma, self.at - 1);
         Ok(())
     }
 
@@ -320,6 +327,7 @@ impl Scanner<'_> {
         }
         self.open.pop();
         self.at += 1;
+        self.token(TokenKind::Close, self.at - 1);
         Ok(())
     }
 
@@ -330,7 +338,7 @@ impl Scanner<'_> {
         if self.open.len() > 1 {
             return Err(syntax(self.frame().column, "`(` is not closed by `)`".to_owned()));
         }
-        Ok(Scanned { expression: self.expression, slots: self.slots })
+        Ok(Scanned { expression: self.expression, slots: self.slots, tokens: self.tokens })
     }
 
     fn syntax(&self, problem: String) -> FormulaError {

@@ -1,21 +1,29 @@
 use super::*;
 
-const COMPONENTS: [&str; 6] = ["accuracy", "e", "max_pitch", "my-reward", "think", "x"];
+pub(super) const COMPONENTS: [&str; 6] = ["accuracy", "e", "max_pitch", "my-reward", "think", "x"];
 const WEIGHTS: [&str; 3] = ["my-reward", "think", "x"];
 
-fn parse(text: &str) -> Result<Formula, FormulaError> {
+pub(super) fn parse(text: &str) -> Result<Formula, FormulaError> {
     Formula::parse(text, COMPONENTS, WEIGHTS)
 }
 
-/// Evaluates with accuracy 2, e 3, max_pitch 5, my-reward 7, think 11, x 13; weights my-reward 0.5, think 0.25, x -1.
-fn eval(text: &str) -> Option<f64> {
+/// The scores accuracy 2, e 3, max_pitch 5, my-reward 7, think 11 and x 13.
+pub(super) fn scores() -> BTreeMap<String, f64> {
     let values = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0];
-    let components = COMPONENTS.map(str::to_owned).into_iter().zip(values).collect();
+    COMPONENTS.map(str::to_owned).into_iter().zip(values).collect()
+}
+
+/// my-reward 0.5, think 0.25, x -1.
+pub(super) fn weights() -> Weights {
     let weights = [("my-reward", 0.5), ("think", 0.25), ("x", -1.0)];
-    let values = weights.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    parse(text)
-        .unwrap_or_else(|error| panic!("{text}: {error}"))
-        .eval(&components, &Weights { version: 3, values })
+    Weights {
+        version: 3,
+        values: weights.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}
+
+fn eval(text: &str) -> Option<f64> {
+    parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).eval(&scores(), &weights())
 }
 
 fn refused(text: &str) -> String {
@@ -195,7 +203,7 @@ fn hostile_formulas_are_refused_in_one_line() {
 }
 
 /// A linear congruential generator, so that the random texts are the same in every run.
-struct Noise(u64);
+pub(super) struct Noise(pub(super) u64);
 
 impl Noise {
     fn below(&mut self, bound: usize) -> usize {
@@ -225,7 +233,7 @@ fn any_text_is_refused_or_evaluates() {
 }
 
 /// A random formula and its value, which is computed while the formula is written.
-fn random_formula(noise: &mut Noise, depth: usize) -> (String, f64) {
+pub(super) fn random_formula(noise: &mut Noise, depth: usize) -> (String, f64) {
     let mut text = String::new();
     // Sums of products of factors: (sum so far, product so far).
     let (mut sum, mut product) = (0.0, None::<f64>);

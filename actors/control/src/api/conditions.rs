@@ -1,4 +1,4 @@
-//! What rewards an arm's completions: read, and changed from the next step on.
+//! What rewards an arm's completions: the formula, its weights and the rewards, read and changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,15 +10,17 @@ use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::By;
-use super::conduct::{Choice, Outcome, Results, chosen};
-use super::wanted::{WantedChange, WantedReward};
+use super::arm_path::ArmPath;
+use super::caller::Caller;
+use super::preview::{Preview, preview};
+use super::request::{ChangeRequest, RequestedChange, RewardRequest};
+use super::selection::{ArmResult, Results, Selected, select};
 use crate::error::ApiError;
-use crate::input::Input;
+use crate::extract::JsonBody;
 use crate::openapi::Api;
-use crate::shared::{Shared, TheArm};
+use crate::shared::Shared;
 use records::{Applied, Change};
-use run::{ArmHandle, ChangeError, ConditionsView, RewardView};
+use run::{ArmHandle, ConditionsView, RewardView};
 
 type Weights = BTreeMap<String, f64>;
 
@@ -42,7 +44,7 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
         .route(
             "put",
             "/api/arms/{arm}/{seed}/formula",
-            "Changes the formula",
+            "Replaces the formula",
             put_formula,
             |operation, schemas| {
                 operation.body::<FormulaText>(schemas).answers::<Applied>(schemas);
@@ -51,10 +53,11 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
         .route(
             "post",
             "/api/arms/{arm}/{seed}/formula/check",
-            "Says whether a formula could be put in place; changes nothing",
+            "Checks a formula, or the formula that a change would make, without changing anything; values it on the \
+             last batch",
             check_formula,
             |operation, schemas| {
-                operation.body::<FormulaText>(schemas).answers::<FormulaChecked>(schemas);
+                operation.body::<ChangeRequest>(schemas).answers::<Preview>(schemas);
             },
         );
     api.route("get", "/api/arms/{arm}/{seed}/rewards", "The rewards", rewards, |operation, schemas| {
@@ -63,16 +66,16 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
     .route(
         "put",
         "/api/arms/{arm}/{seed}/rewards/{name}",
-        "Puts a reward in place of the one of that name, or beside those there are, after a trial",
+        "Adds a reward, or replaces the one of that name, after a trial",
         put_reward,
         |operation, schemas| {
-            operation.body::<WantedReward>(schemas).answers::<Applied>(schemas);
+            operation.body::<RewardRequest>(schemas).answers::<Applied>(schemas);
         },
     )
     .route(
         "delete",
         "/api/arms/{arm}/{seed}/rewards/{name}",
-        "Takes a reward out that the formula does not use",
+        "Removes a reward that the formula does not use",
         delete_reward,
         |operation, schemas| {
             operation.answers::<Applied>(schemas);
@@ -84,7 +87,7 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
         "Changes weights, formula and rewards at one step boundary: all of it or nothing",
         change,
         |operation, schemas| {
-            operation.body::<WantedChange>(schemas).answers::<Applied>(schemas);
+            operation.body::<ChangeRequest>(schemas).answers::<Applied>(schemas);
         },
     )
     .route(
@@ -101,149 +104,140 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FormulaText {
-    /// Arithmetic over the rewards' names and `w_NAME` for each weight.
+    /// Arithmetic over the names of rewards and `w_NAME` for each weight.
     formula: String,
-}
-
-/// Whether a formula could be put in place.
-#[derive(Serialize, JsonSchema)]
-struct FormulaChecked {
-    ok: bool,
-    /// What is wrong, in one line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    /// Where, in characters from 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<usize>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ChangeAll {
-    /// Which arms. Default: all that are trained by rewards and have not ended.
+    /// The arms. Default: all that are trained by rewards and have not ended.
     #[serde(default)]
-    arms: Option<Vec<Choice>>,
-    change: WantedChange,
+    arms: Option<Vec<Selected>>,
+    change: ChangeRequest,
 }
 
-async fn weights(TheArm(arm): TheArm) -> Result<Json<Weights>, ApiError> {
+async fn weights(ArmPath(arm): ArmPath) -> Result<Json<Weights>, ApiError> {
     Ok(Json(in_force(&arm)?.weights))
 }
 
-async fn formula(TheArm(arm): TheArm) -> Result<Json<FormulaText>, ApiError> {
+async fn formula(ArmPath(arm): ArmPath) -> Result<Json<FormulaText>, ApiError> {
     Ok(Json(FormulaText { formula: in_force(&arm)?.formula }))
 }
 
-async fn rewards(TheArm(arm): TheArm) -> Result<Json<BTreeMap<String, RewardView>>, ApiError> {
+async fn rewards(ArmPath(arm): ArmPath) -> Result<Json<BTreeMap<String, RewardView>>, ApiError> {
     Ok(Json(in_force(&arm)?.rewards))
 }
 
 async fn check_formula(
-    TheArm(arm): TheArm,
-    Input(FormulaText { formula }): Input<FormulaText>,
-) -> Result<Json<FormulaChecked>, ApiError> {
-    match arm.check(&Change { formula: Some(formula), ..Change::default() }) {
-        Ok(()) => Ok(Json(FormulaChecked { ok: true, error: None, place: None })),
-        Err(ChangeError::Invalid { message, place }) => {
-            Ok(Json(FormulaChecked { ok: false, error: Some(message), place }))
-        }
-        Err(error) => Err(refused(error)),
-    }
+    State(shared): State<Arc<Shared>>,
+    ArmPath(arm): ArmPath,
+    JsonBody(request): JsonBody<ChangeRequest>,
+) -> Result<Json<Preview>, ApiError> {
+    preview(&shared, &arm, request.read()).await.map(Json)
 }
 
 async fn put_weights(
     State(shared): State<Arc<Shared>>,
-    TheArm(arm): TheArm,
-    By(by): By,
-    Input(weights): Input<Weights>,
+    ArmPath(arm): ArmPath,
+    Caller(by): Caller,
+    JsonBody(weights): JsonBody<Weights>,
 ) -> Result<Json<Applied>, ApiError> {
-    apply(&shared, &arm, Change { weights, ..Change::default() }, by).await
+    change_one(&shared, &arm, Change { weights, ..Change::default() }.into(), by).await
 }
 
 async fn put_formula(
     State(shared): State<Arc<Shared>>,
-    TheArm(arm): TheArm,
-    By(by): By,
-    Input(FormulaText { formula }): Input<FormulaText>,
+    ArmPath(arm): ArmPath,
+    Caller(by): Caller,
+    JsonBody(FormulaText { formula }): JsonBody<FormulaText>,
 ) -> Result<Json<Applied>, ApiError> {
-    apply(&shared, &arm, Change { formula: Some(formula), ..Change::default() }, by).await
+    change_one(&shared, &arm, Change { formula: Some(formula), ..Change::default() }.into(), by).await
 }
 
 async fn put_reward(
     State(shared): State<Arc<Shared>>,
     Path((_, _, name)): Path<(String, u64, String)>,
-    TheArm(arm): TheArm,
-    By(by): By,
-    Input(reward): Input<WantedReward>,
+    ArmPath(arm): ArmPath,
+    Caller(by): Caller,
+    JsonBody(reward): JsonBody<RewardRequest>,
 ) -> Result<Json<Applied>, ApiError> {
     let spec = reward.read(&name)?;
     let rewards = BTreeMap::from([(name, Some(spec))]);
-    apply(&shared, &arm, Change { rewards, ..Change::default() }, by).await
+    change_one(&shared, &arm, Change { rewards, ..Change::default() }.into(), by).await
 }
 
 async fn delete_reward(
     State(shared): State<Arc<Shared>>,
     Path((_, _, name)): Path<(String, u64, String)>,
-    TheArm(arm): TheArm,
-    By(by): By,
+    ArmPath(arm): ArmPath,
+    Caller(by): Caller,
 ) -> Result<Json<Applied>, ApiError> {
     let rewards = BTreeMap::from([(name, None)]);
-    apply(&shared, &arm, Change { rewards, ..Change::default() }, by).await
+    change_one(&shared, &arm, Change { rewards, ..Change::default() }.into(), by).await
 }
 
 async fn change(
     State(shared): State<Arc<Shared>>,
-    TheArm(arm): TheArm,
-    By(by): By,
-    Input(wanted): Input<WantedChange>,
+    ArmPath(arm): ArmPath,
+    Caller(by): Caller,
+    JsonBody(request): JsonBody<ChangeRequest>,
 ) -> Result<Json<Applied>, ApiError> {
-    apply(&shared, &arm, wanted.read()?, by).await
+    change_one(&shared, &arm, request.read()?, by).await
 }
 
 async fn change_all(
     State(shared): State<Arc<Shared>>,
-    By(by): By,
-    Input(ChangeAll { arms, change }): Input<ChangeAll>,
+    Caller(by): Caller,
+    JsonBody(ChangeAll { arms, change }): JsonBody<ChangeAll>,
 ) -> Result<Json<Results>, ApiError> {
-    let change = change.read()?;
+    let requested = change.read()?;
     let _permit = permit(&shared)?;
-    let arms = chosen(&shared, arms.as_deref(), |arm| arm.view().conditions.is_some())?;
-    let results = arms.iter().map(|arm| {
-        let change = change.clone();
-        async move { Outcome::of_change(arm, arm.change(change, by).await.map_err(refused)) }
-    });
+    let arms = select(&shared, arms.as_deref(), |arm| arm.conditions().is_some())?;
+    let (shared, requested) = (&shared, &requested);
+    let results = arms
+        .iter()
+        .map(|arm| async move { ArmResult::of_change(arm, apply(shared, arm, requested.clone(), by).await) });
     Ok(Json(Results { results: join_all(results).await }))
 }
 
 fn in_force(arm: &ArmHandle) -> Result<ConditionsView, ApiError> {
-    let nothing = || ApiError::conflict(format!("arm `{}` is not trained by rewards", arm.id().arm));
-    arm.view().conditions.ok_or_else(nothing)
+    arm.view().conditions.ok_or_else(|| ApiError::not_rewarded(&arm.id().arm))
 }
 
-/// Makes the change; answers when it is in force.
+async fn change_one(
+    shared: &Shared,
+    arm: &ArmHandle,
+    requested: RequestedChange,
+    by: &'static str,
+) -> Result<Json<Applied>, ApiError> {
+    let _permit = permit(shared)?;
+    apply(shared, arm, requested, by).await.map(Json)
+}
+
+/// Makes a change in one arm; returns when it is in force.
+///
+/// A change that edits the formula in force must not be resolved while another formula waits for its step boundary,
+/// or it would undo that one. Such a change therefore holds the arm's formula lock alone until it is in force. It does
+/// so in a task of its own, so that a client that disconnects does not release the lock too early.
 async fn apply(
     shared: &Shared,
     arm: &ArmHandle,
-    change: Change,
-    by: &str,
-) -> Result<Json<Applied>, ApiError> {
-    let _permit = permit(shared)?;
-    arm.change(change, by).await.map(Json).map_err(refused)
+    requested: RequestedChange,
+    by: &'static str,
+) -> Result<Applied, ApiError> {
+    let (lock, arm) = (shared.formula_lock(arm), arm.clone());
+    let changing = tokio::spawn(async move {
+        let _edits = if requested.edits_formula() { Some(lock.clone().write_owned().await) } else { None };
+        let _replaces = if requested.replaces_formula() { Some(lock.read_owned().await) } else { None };
+        let now = arm.conditions().ok_or_else(|| ApiError::not_rewarded(&arm.id().arm))?;
+        let change = requested.resolve(&now)?;
+        arm.change(change, by).await.map_err(|error| ApiError::of_change(&error))
+    });
+    changing.await.unwrap_or_else(|error| Err(ApiError::failed(format!("making the change failed: {error}"))))
 }
 
 fn permit(shared: &Shared) -> Result<tokio::sync::SemaphorePermit<'_>, ApiError> {
-    let error = "many changes wait for their step already; ask again when some are in force";
+    let error = "too many changes wait for their step boundary; try again when some are in force";
     shared.changes.try_acquire().map_err(|_| ApiError::new(StatusCode::TOO_MANY_REQUESTS, error))
-}
-
-fn refused(error: ChangeError) -> ApiError {
-    let message = error.to_string();
-    match error {
-        ChangeError::Invalid { place, .. } => ApiError::bad(message).at(place),
-        ChangeError::Trial { .. } => ApiError::bad(message),
-        ChangeError::Ended { .. } | ChangeError::NoRewards { .. } => ApiError::conflict(message),
-        ChangeError::Unrecorded(_) | ChangeError::Panicked(_) | ChangeError::NoCheckpoint(_) => {
-            ApiError::failed(message)
-        }
-    }
 }

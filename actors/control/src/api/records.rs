@@ -1,4 +1,4 @@
-//! What a run has written down so far: metrics, evaluations, rollouts and their clips, the journal.
+//! The records of a run: metrics, evaluations, rollouts with their clips, and the journal.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path as FilePath;
@@ -9,16 +9,19 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
+use super::arm_path::ArmPath;
+use crate::breakdown::Breakdowns;
 use crate::error::ApiError;
-use crate::input::Asked;
+use crate::extract::QueryParams;
 use crate::metrics::{MetricsQuery, MetricsTable};
 use crate::openapi::Api;
-use crate::rollouts::{PageError, RolloutsPage, RolloutsQuery};
-use crate::shared::{Shared, TheArm};
+use crate::query_error::QueryError;
+use crate::rollouts::{RolloutLine, RolloutsPage, RolloutsQuery};
+use crate::shared::Shared;
 use ::records::JournalEntry;
 
 pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
@@ -37,19 +40,25 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
     .route(
         "get",
         "/api/arms/{arm}/{seed}/rollouts",
-        "Completions, chosen and sorted",
+        "Completions, filtered and sorted, each with the terms of its reward",
         rollouts,
         |operation, schemas| {
             operation.query::<RolloutsQuery>(schemas).answers::<RolloutsPage>(schemas);
         },
     )
-    .route("get", "/api/audio/{id}", "A clip, in parts if a Range is asked for", audio, |operation, _| {
-        operation.answers_with("audio/*");
-    })
+    .route(
+        "get",
+        "/api/audio/{id}",
+        "A clip that a rollout names; `Range` requests work",
+        audio,
+        |operation, _| {
+            operation.answers_with("audio/*");
+        },
+    )
     .route(
         "get",
         "/api/journal",
-        "Everything that was done to the run",
+        "All changes and commands so far, oldest first",
         journal,
         |operation, schemas| {
             operation.answers::<Journal>(schemas);
@@ -71,21 +80,21 @@ struct Journal {
 
 async fn metrics(
     State(shared): State<Arc<Shared>>,
-    TheArm(arm): TheArm,
-    Asked(query): Asked<MetricsQuery>,
+    ArmPath(arm): ArmPath,
+    QueryParams(query): QueryParams<MetricsQuery>,
 ) -> Result<Json<MetricsTable>, ApiError> {
     let files = shared.files(&arm);
-    let table = move || files.metrics(|columns| columns.table(&query).map_err(ApiError::bad));
+    let table = move || files.metrics(|columns| columns.table(&query).map_err(refused));
     shared.read(table).await.map(Json)
 }
 
-async fn evals(State(shared): State<Arc<Shared>>, TheArm(arm): TheArm) -> Result<Json<Evals>, ApiError> {
+async fn evals(State(shared): State<Arc<Shared>>, ArmPath(arm): ArmPath) -> Result<Json<Evals>, ApiError> {
     let path = shared.arm_dir(&arm).evaluations();
     let evals = shared.read(move || lines_of(&path)).await?;
     Ok(Json(Evals { evals }))
 }
 
-/// The lines that are whole.
+/// The complete lines of a file, parsed; none if it does not exist.
 fn lines_of(path: &FilePath) -> Result<Vec<Value>, ApiError> {
     let unreadable = |error| ApiError::failed(format!("{}: cannot be read: {error}", path.display()));
     let file = match std::fs::File::open(path) {
@@ -102,23 +111,36 @@ fn lines_of(path: &FilePath) -> Result<Vec<Value>, ApiError> {
 
 async fn rollouts(
     State(shared): State<Arc<Shared>>,
-    TheArm(arm): TheArm,
-    Asked(query): Asked<RolloutsQuery>,
+    ArmPath(arm): ArmPath,
+    QueryParams(query): QueryParams<RolloutsQuery>,
 ) -> Result<Json<RolloutsPage>, ApiError> {
     let files = shared.files(&arm);
-    let asking = shared.clone();
+    let reader = shared.clone();
     let page = move || {
         files.rollouts(|follower| {
-            let file = follower.open().map_err(PageError::from);
-            file.and_then(|file| follower.lines().page(file, &query, |path| asking.clips.id(path))).map_err(
-                |error| match error {
-                    PageError::Query(message) => ApiError::bad(message),
-                    PageError::Read(_) => ApiError::failed(error.to_string()),
-                },
-            )
+            let mut breakdowns = Breakdowns::new(&reader.run, &arm);
+            let complete = |line: Map<String, Value>| {
+                let path = line.get("audio_path").and_then(Value::as_str);
+                RolloutLine {
+                    audio: path.map(|path| reader.clips.id(path)),
+                    breakdown: breakdowns.as_mut().and_then(|breakdowns| breakdowns.of(&line)),
+                    line,
+                }
+            };
+            follower.lines().page(follower, &query, complete).map_err(refused)
         })
     };
     shared.read(page).await.map(Json)
+}
+
+fn refused(error: QueryError) -> ApiError {
+    match error {
+        QueryError::Read { .. } => ApiError::failed(error.to_string()),
+        QueryError::UnknownField { .. }
+        | QueryError::UnknownSort { .. }
+        | QueryError::SearchTooLong { .. }
+        | QueryError::Search(_) => ApiError::bad(error.to_string()),
+    }
 }
 
 async fn audio(
@@ -128,11 +150,11 @@ async fn audio(
 ) -> Result<Response, ApiError> {
     let Some(path) = shared.clips.path(&id) else {
         return Err(ApiError::not_found(
-            "no rollout that was asked for has this clip; ask for the rollouts first",
+            "no clip has this id; fetch the rollouts first, which name their clips in `audio`",
         ));
     };
     if !path.is_file() {
-        return Err(ApiError::not_found(format!("{}: the clip is not there any more", path.display())));
+        return Err(ApiError::not_found(format!("{}: the clip no longer exists", path.display())));
     }
     match ServeFile::new(&path).oneshot(request).await {
         Ok(response) => Ok(response.into_response()),

@@ -1,4 +1,4 @@
-//! What the run, its arms and their actors are doing.
+//! The state of the run, its arms and their actors.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,27 +11,29 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::PROTOCOL;
+use super::arm_path::ArmPath;
+use crate::actor_tree::ActorTree;
 use crate::error::ApiError;
 use crate::openapi::Api;
-use crate::shared::{Shared, TheArm};
+use crate::protocol::PROTOCOL;
+use crate::shared::Shared;
 use records::ArmState;
-use run::{ActorView, ArmHandle, ArmView, RunHandle};
+use run::ArmView;
 
 pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
-    api.route("get", "/api/state", "What the run and all its arms are doing", state, |operation, schemas| {
+    api.route("get", "/api/state", "The state of the run and of all its arms", state, |operation, schemas| {
         operation.answers::<RunState>(schemas);
     })
-    .route("get", "/api/arms/{arm}/{seed}", "What an arm is doing, and under which conditions", arm, |operation, schemas| {
+    .route("get", "/api/arms/{arm}/{seed}", "The state of an arm, and its formula, weights and rewards", arm, |operation, schemas| {
         operation.answers::<ArmView>(schemas);
     })
-    .route("get", "/api/arms/{arm}/{seed}/actors", "The tree of an arm's actors", actors, |operation, schemas| {
+    .route("get", "/api/arms/{arm}/{seed}/actors", "The actors of an arm, as a tree", actors, |operation, schemas| {
         operation.answers::<ActorTree>(schemas);
     })
     .route(
         "get",
         "/api/events",
-        "Everything new, as server-sent events: state, step, eval, change, actors, warning, end; lagged where some were lost",
+        "The events from now on, as server-sent events: state, step, eval, change, actors, warning, end; lagged where some were lost",
         events,
         |operation, _| {
             operation.answers_with("text/event-stream");
@@ -40,13 +42,13 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
     .route("get", "/api/openapi.json", "This document", openapi, |_, _| {})
 }
 
-/// The whole run.
+/// The state of the run.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct RunState {
     /// Version of this interface.
     protocol: u32,
     run: RunView,
-    /// All arms under all seeds, waiting and ended ones too.
+    /// Every arm under every seed, also those that wait or have ended.
     arms: Vec<ArmView>,
     totals: Totals,
 }
@@ -55,34 +57,34 @@ pub(crate) struct RunState {
 struct RunView {
     name: String,
     dir: PathBuf,
-    /// When it began, RFC 3339.
+    /// The time it started, RFC 3339.
     started: String,
     status: RunStatus,
-    /// How many arms run side by side.
+    /// The most arms that run at the same time.
     parallel_arms: usize,
 }
 
 #[derive(Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum RunStatus {
-    /// An arm is being trained, or is about to be.
+    /// At least one arm is running, or is about to start.
     Running,
-    /// What has not ended is paused.
+    /// Every arm that has started and not ended is paused.
     Paused,
-    /// All arms have ended.
+    /// Every arm has ended.
     Ended,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Totals {
-    /// Over all arms and seeds.
+    /// Steps taken, over all arms and seeds.
     steps_done: u64,
-    /// Over all arms and seeds.
+    /// Steps to take, over all arms and seeds.
     steps_total: u64,
 }
 
 impl RunState {
-    pub fn of(shared: &Shared) -> Self {
+    fn of(shared: &Shared) -> Self {
         let run = &shared.run;
         let arms: Vec<ArmView> = run.arms().iter().map(|arm| arm.view()).collect();
         let any = |wanted: fn(&ArmState) -> bool| arms.iter().any(|arm| wanted(&arm.state));
@@ -113,38 +115,21 @@ impl RunState {
     }
 }
 
-/// The actors of an arm, by who supervises whom.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct ActorTree {
-    /// Those right below the arm, and the recorder that all arms share; none in an arm that does not run.
-    pub actors: Vec<ActorView>,
-}
-
-impl ActorTree {
-    pub fn of(run: &RunHandle, arm: &ArmHandle) -> Self {
-        let mut actors = arm.actors().children;
-        if !actors.is_empty() {
-            actors.push(run.recorder());
-        }
-        ActorTree { actors }
-    }
-}
-
 async fn state(State(shared): State<Arc<Shared>>) -> Json<RunState> {
     Json(RunState::of(&shared))
 }
 
-async fn arm(TheArm(arm): TheArm) -> Json<ArmView> {
+async fn arm(ArmPath(arm): ArmPath) -> Json<ArmView> {
     Json(arm.view())
 }
 
-async fn actors(State(shared): State<Arc<Shared>>, TheArm(arm): TheArm) -> Json<ActorTree> {
+async fn actors(State(shared): State<Arc<Shared>>, ArmPath(arm): ArmPath) -> Json<ActorTree> {
     Json(ActorTree::of(&shared.run, &arm))
 }
 
 async fn events(State(shared): State<Arc<Shared>>) -> Result<impl IntoResponse, ApiError> {
     shared.hub.stream().ok_or_else(|| {
-        let error = "64 listeners follow this run already; close one of them";
+        let error = "64 clients follow this run already; close one of them";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error)
     })
 }

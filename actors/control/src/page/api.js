@@ -1,11 +1,11 @@
-// The control channel: requests with the token, and the stream of events.
+// The control channel: requests that carry the token, and the stream of events.
 
 const KEY = "sandbox-token";
 
-/** The token in a text, which may be the page's whole address or what control.json says; null if there is none. */
+/** The token in a text such as the page's address or the content of control.json; null if there is none. */
 export const tokenIn = (text) => text.match(/[0-9a-f]{64}(?![0-9a-f])/)?.[0] ?? null;
 
-/** The token of the address (`#TOKEN`), or the one this tab had before; null if there is none. */
+/** The token in the address, or the one this tab used before; null if there is none. */
 const findToken = () => {
   const given = tokenIn(location.hash);
   if (given) sessionStorage.setItem(KEY, given);
@@ -19,11 +19,11 @@ export const hasToken = () => Boolean(token);
 export const useToken = (given) => {
   token = given;
   sessionStorage.setItem(KEY, given);
-  // What opens this page when it is loaded again, in the place of one that did not.
+  // So that reloading the page uses this token and not an earlier one.
   history.replaceState(null, "", `#${given}`);
 };
 
-/** A refusal: one line, the status, and where: a character of the formula, or a line of a reward. */
+/** A refused request: the reason, the status, and the place in the formula or the line in the reward. */
 export class Refused extends Error {
   constructor(message, status, { place = null, line = null } = {}) {
     super(message);
@@ -33,7 +33,7 @@ export class Refused extends Error {
   }
 }
 
-/** The run cannot be reached: it has ended, or the machine has. */
+/** The run can't be reached: it has ended, or the connection is lost. */
 class Unreachable extends Error {}
 
 const request = async (method, path, body, signal) => {
@@ -51,7 +51,7 @@ const request = async (method, path, body, signal) => {
   try {
     refusal = await response.json();
   } catch {
-    // Not one of the control channel's own refusals; the status has to do.
+    // Not an answer of the control channel; the message is made from the status.
   }
   throw new Refused(refusal.error ?? `the run answered ${response.status}`, response.status, refusal);
 };
@@ -64,13 +64,13 @@ const json = async (response) => {
 export const get = async (path, signal) => json(await request("GET", path, undefined, signal));
 export const post = async (path, body = {}) => json(await request("POST", path, body));
 
-/** The address of a resource of an arm. */
+/** The path of a resource of an arm. */
 export const armPath = (arm, rest = "") => `/api/arms/${encodeURIComponent(arm.arm)}/${arm.seed}${rest}`;
 
-/** A clip, as an address that an audio element can play. */
+/** The object URL of a clip, for an audio element. */
 export const clip = async (id) => URL.createObjectURL(await (await request("GET", `/api/audio/${encodeURIComponent(id)}`)).blob());
 
-/** Reads server-sent events off a response until it ends. */
+/** Reads server-sent events from a response until it ends. */
 const readEvents = async (response, onEvent) => {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -92,9 +92,9 @@ const readEvents = async (response, onEvent) => {
 };
 
 /**
- * Follows the run until it ends. `onOpen` is called at every (re)connection, before events flow, and may
- * refetch; `onLost(problem, seconds)` when the connection breaks, with the wait before the next try. Returns
- * `{ now, stop }`: try at once, and no more.
+ * Follows the run's events, and reconnects until it is stopped. `onOpen` is called at every connection, `onEvent` for
+ * every event, and `onLost(problem, seconds)` when a connection breaks, with the time until the next attempt. Returns
+ * `{ now, stop }`: `now` reconnects at once, `stop` ends it.
  */
 export const follow = ({ onOpen, onEvent, onLost }) => {
   let stopped = false;

@@ -1,12 +1,13 @@
-// What the policy wrote: a page of completions at a time, filtered and sorted by the run, which keeps the rest.
+// The completions, one page at a time; the server filters and sorts them.
 
 import { armPath, get } from "./api.js";
 import { breakdown, stopClip } from "./breakdown.js";
 import { byId, count, debounce, exact, fill, h, number, plural, setText } from "./dom.js";
-import { firstArm, idOf, label, on, store } from "./store.js";
+import { on } from "./signals.js";
+import { firstArm, idOf, label, store } from "./store.js";
 
 const PAGE = 50;
-const asked = { offset: 0, sort: "", order: "desc" };
+const query = { offset: 0, sort: "", order: "desc" };
 const open = new Set();
 let controller = new AbortController();
 let components = [];
@@ -26,14 +27,14 @@ const COLUMNS = [
 ];
 
 const sortButton = ({ title, key }) => {
-  const active = asked.sort === key;
-  return h("th", { scope: "col", class: "num", "aria-sort": active ? (asked.order === "desc" ? "descending" : "ascending") : "none" },
+  const active = query.sort === key;
+  return h("th", { scope: "col", class: "num", "aria-sort": active ? (query.order === "desc" ? "descending" : "ascending") : "none" },
     h("button", { type: "button", on: { click: () => {
-      asked.order = active && asked.order === "desc" ? "asc" : "desc";
-      asked.sort = key;
-      asked.offset = 0;
+      query.order = active && query.order === "desc" ? "asc" : "desc";
+      query.sort = key;
+      query.offset = 0;
       load();
-    } } }, title, active ? (asked.order === "desc" ? " ↓" : " ↑") : ""));
+    } } }, title, active ? (query.order === "desc" ? " ↓" : " ↑") : ""));
 };
 
 const head = () => fill(byId("rollouts-head"), h("tr", {},
@@ -46,7 +47,7 @@ const bodyRows = (line) => {
   const detail = h("tr", { class: "detail", hidden: !open.has(key) });
   const show = () => {
     if (detail.hidden || detail.childElementCount) return;
-    detail.append(h("td", { colspan: 8 + components.length }, breakdown(line, idOf(arm()))));
+    detail.append(h("td", { colspan: 8 + components.length }, breakdown(line)));
   };
   const button = h("button", {
     type: "button", class: "fold", "aria-expanded": !detail.hidden, "aria-label": `Completion to ${line.id}, step ${line.step}`,
@@ -66,7 +67,7 @@ const bodyRows = (line) => {
     h("td", { class: "wide" }, line.question, line.difficulty && h("span", { class: "none" }, ` ${line.difficulty}`)),
     h("td", { class: "wide" }, h("b", { class: line.correct ? "good" : "bad" }, line.correct ? "✓ " : "✗ "), line.answer ?? "no answer"),
     h("td", {}, h("span", { class: line.well_formed ? "chip" : "chip bad" }, line.well_formed ? line.mode.replace("_", "-") : "malformed")),
-    cell(line.reward), cell(line.advantage), components.map((name) => cell(line.components[name])), h("td", { class: "num" }, count(line.tokens), line.truncated && h("span", { class: "bad", title: "cut off" }, " ✂")));
+    cell(line.reward), cell(line.advantage), components.map((name) => cell(line.components[name])), h("td", { class: "num" }, count(line.tokens), line.truncated && h("span", { class: "bad", title: "truncated" }, " ✂")));
   return [row, detail];
 };
 
@@ -76,9 +77,9 @@ const render = (answer) => {
   if (found.length || !rollouts.length) components = found.length ? found : components;
   head();
   fill(byId("rollouts-body"), rollouts.flatMap(bodyRows));
-  const last = Math.min(asked.offset + rollouts.length, total);
-  setText(byId("rollouts-count"), total ? `${count(asked.offset + 1)}–${count(last)} of ${plural(total, "completion")}` : "No completion like that.");
-  byId("rollouts-newer").disabled = asked.offset === 0;
+  const last = Math.min(query.offset + rollouts.length, total);
+  setText(byId("rollouts-count"), total ? `${count(query.offset + 1)}–${count(last)} of ${plural(total, "completion")}` : "No completion matches.");
+  byId("rollouts-newer").disabled = query.offset === 0;
   byId("rollouts-older").disabled = last >= total;
 };
 
@@ -87,12 +88,12 @@ const load = async () => {
   if (!one) return;
   controller.abort();
   controller = new AbortController();
-  const query = new URLSearchParams({ offset: asked.offset, limit: PAGE, order: asked.order });
-  if (asked.sort) query.set("sort", asked.sort);
-  for (const name of ["phase", "step", "q"]) if (field(name).value.trim()) query.set(name, field(name).value.trim());
+  const params = new URLSearchParams({ offset: query.offset, limit: PAGE, order: query.order });
+  if (query.sort) params.set("sort", query.sort);
+  for (const name of ["phase", "step", "q"]) if (field(name).value.trim()) params.set(name, field(name).value.trim());
   byId("rollouts").setAttribute("aria-busy", true);
   try {
-    const answer = await get(armPath(one, `/rollouts?${query}`), controller.signal);
+    const answer = await get(armPath(one, `/rollouts?${params}`), controller.signal);
     const key = JSON.stringify([idOf(one), answer]);
     if (key !== latest) {
       latest = key;
@@ -107,8 +108,8 @@ const load = async () => {
   byId("rollouts").setAttribute("aria-busy", false);
 };
 
-const anew = () => {
-  asked.offset = 0;
+const loadFirst = () => {
+  query.offset = 0;
   open.clear();
   load();
 };
@@ -123,36 +124,36 @@ const fillArms = () => {
   load();
 };
 
-/** Shows the completions of one step of an arm. */
+/** Shows the completions of a step of an arm. */
 export const showCompletions = (id, step) => {
   field("arm").value = id;
   field("step").value = step;
-  anew();
+  loadFirst();
   byId("completions").scrollIntoView();
 };
 
 export const startCompletions = () => {
-  for (const name of ["arm", "phase"]) field(name).addEventListener("change", anew);
-  for (const name of ["step", "q"]) field(name).addEventListener("input", debounce(300, anew));
+  for (const name of ["arm", "phase"]) field(name).addEventListener("change", loadFirst);
+  for (const name of ["step", "q"]) field(name).addEventListener("input", debounce(300, loadFirst));
   byId("rollouts-newer").addEventListener("click", () => {
-    asked.offset = Math.max(0, asked.offset - PAGE);
+    query.offset = Math.max(0, query.offset - PAGE);
     load();
   });
   byId("rollouts-older").addEventListener("click", () => {
-    asked.offset += PAGE;
+    query.offset += PAGE;
     load();
   });
   byId("rollouts-reload").addEventListener("click", load);
   byId("rollouts-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    anew();
+    loadFirst();
   });
   on("arms", fillArms);
-  // The newest page follows the run, unless somebody is reading in it.
+  // The first page follows the run, unless a completion is open.
   let due = 0;
   on("metrics", (id) => {
     const one = arm();
-    if (!one || id !== idOf(one) || !byId("rollouts-follow").checked || open.size || asked.offset || document.hidden) return;
+    if (!one || id !== idOf(one) || !byId("rollouts-follow").checked || open.size || query.offset || document.hidden) return;
     if (byId("completions").getBoundingClientRect().top > innerHeight || performance.now() < due) return;
     due = performance.now() + 1500;
     load();

@@ -1,9 +1,11 @@
-// The arms with their progress, and pause, resume, step, checkpoint and stop.
+// The table of arms, the warnings, and the commands: pause, resume, step, checkpoint and stop.
 
 import { post } from "./api.js";
-import { colourOf } from "./curves.js";
+import { colourOf } from "./colours.js";
 import { announce, byId, clock, count, fill, h, number, percent, plural, setText } from "./dom.js";
-import { emit, hasEnded, idOf, label, loadState, on, store } from "./store.js";
+import { emit, on } from "./signals.js";
+import { hasEnded, idOf, label, store } from "./store.js";
+import { loadState } from "./sync.js";
 
 const MARK = { waiting: "○", running: "●", paused: "❚❚", done: "✓", failed: "✗", stopped: "■" };
 const KIND = { running: "live", paused: "held", done: "good", failed: "bad", stopped: "bad" };
@@ -16,40 +18,40 @@ const say = (kind, text) => {
 
 const DONE = { pause: "paused", resume: "resumed", step: "stepping", checkpoint: "checkpoint written", stop: "stopping" };
 
-/** Asks something of arms; `arms` are ids, or null for all that have not ended. */
-const act = async (what, arms, more = {}) => {
-  say("pending", `${what}: waiting for the step to end…`);
+/** Sends a command to arms, given by their ids, or to all that have not ended. */
+const send = async (what, arms, more = {}) => {
+  say("pending", `${what}: waiting for the current step to end…`);
   try {
     const { results } = await post(`/api/${what}`, { arms: arms && arms.map((id) => { const { arm, seed } = store.arms.get(id); return [arm, seed]; }), ...more });
     const failed = results.filter(({ error }) => error);
     const folders = results.map(({ folder }) => folder).filter(Boolean);
     const good = results.length - failed.length;
     const text = [good && `${plural(good, "arm")} ${DONE[what]}${folders.length === 1 ? `: ${folders[0]}` : ""}`, ...failed.map((one) => `${label(one)}: ${one.error}`)].filter(Boolean).join("; ");
-    say(failed.length ? "bad" : "good", text || "no arm is going on");
+    say(failed.length ? "bad" : "good", text || "every arm has ended");
     await loadState();
   } catch (problem) {
     say("bad", problem.message);
   }
 };
 
-/** The arms that the run buttons apply to: as the weights, but SFT arms too when all are meant. */
+/** The arms that commands apply to: the selected arm, or all of the run, SFT arms included. */
 const addressed = () => (store.scope ? [store.scope] : null);
 
 const confirmStop = () => {
   const arm = store.scope && store.arms.get(store.scope);
-  setText(byId("stop-text"), arm ? `Stop ${label(arm)} at step ${count(arm.step)}? ` : "Stop every arm that is going on?");
+  setText(byId("stop-text"), arm ? `Stop ${label(arm)} at step ${count(arm.step)}? ` : "Stop every arm?");
   byId("stop-dialog").showModal();
 };
 
 export const togglePause = () => {
   const arms = [...store.arms.values()].filter((arm) => !hasEnded(arm) && (!store.scope || idOf(arm) === store.scope));
-  act(arms.some((arm) => arm.status === "running") ? "pause" : "resume", addressed());
+  send(arms.some((arm) => arm.status === "running") ? "pause" : "resume", addressed());
 };
 
 const rows = new Map();
 const makeRow = (id) => {
   const row = { swatch: h("i"), name: h("b"), seed: h("span", { class: "none" }), status: h("span"), progress: h("progress", { max: 1 }), step: h("span", { class: "none" }), cells: [1, 2, 3, 4].map(() => h("td", { class: "num" })), reason: h("p", { class: "reason" }) };
-  row.hold = h("button", { type: "button", class: "tiny", on: { click: () => act(store.arms.get(id).status === "paused" ? "resume" : "pause", [id]) } });
+  row.hold = h("button", { type: "button", class: "tiny", on: { click: () => send(store.arms.get(id).status === "paused" ? "resume" : "pause", [id]) } });
   row.node = h("tr", {}, h("th", { scope: "row" }, row.swatch, row.name, " ", row.seed), h("td", {}, row.status, row.reason), h("td", { class: "progress" }, row.progress, row.step), row.cells, h("td", {}, row.hold));
   return row;
 };
@@ -82,17 +84,17 @@ const render = () => {
     }
     showArm(rows.get(id), id, arm);
   }
-  const mine = [...store.arms.values()].filter((arm) => !store.scope || idOf(arm) === store.scope);
-  const going = mine.filter((arm) => !hasEnded(arm));
-  const paused = going.filter((arm) => arm.status === "paused");
-  const live = store.connection === "live" && going.length > 0;
-  byId("pause").disabled = !live || paused.length === going.length;
+  const selected = [...store.arms.values()].filter((arm) => !store.scope || idOf(arm) === store.scope);
+  const unended = selected.filter((arm) => !hasEnded(arm));
+  const paused = unended.filter((arm) => arm.status === "paused");
+  const live = store.connection === "live" && unended.length > 0;
+  byId("pause").disabled = !live || paused.length === unended.length;
   byId("resume").disabled = !live || paused.length === 0;
   for (const id of ["step", "step-count", "checkpoint", "stop"]) byId(id).disabled = !live;
-  tiles();
+  showRun();
 };
 
-const tiles = () => {
+const showRun = () => {
   const arms = [...store.arms.values()];
   const steps = arms.reduce((sum, arm) => sum + arm.step, 0);
   const total = arms.reduce((sum, arm) => sum + arm.total_steps, 0);
@@ -105,7 +107,7 @@ const tiles = () => {
   document.title = `${overall === "running" ? "● " : ""}${store.run?.name ?? "run"} · ${overall}`;
 };
 
-/** The newest warning, and those before it folded away. */
+/** Shows the newest warning, with the earlier ones folded away. */
 const showWarnings = () => {
   const newest = store.warnings.slice(-50).reverse();
   const line = (warning) => `${clock(warning.time)} ${warning.arm === undefined ? "" : `${label(warning)}: `}${warning.message}`;
@@ -115,17 +117,17 @@ const showWarnings = () => {
 };
 
 export const startControls = () => {
-  byId("pause").addEventListener("click", () => act("pause", addressed()));
-  byId("resume").addEventListener("click", () => act("resume", addressed()));
-  byId("checkpoint").addEventListener("click", () => act("checkpoint", addressed()));
+  byId("pause").addEventListener("click", () => send("pause", addressed()));
+  byId("resume").addEventListener("click", () => send("resume", addressed()));
+  byId("checkpoint").addEventListener("click", () => send("checkpoint", addressed()));
   byId("step-form").addEventListener("submit", (event) => {
     event.preventDefault();
     const n = byId("step-count").valueAsNumber;
-    if (n >= 1) act("step", addressed(), { n });
+    if (n >= 1) send("step", addressed(), { n });
   });
   byId("stop").addEventListener("click", confirmStop);
   byId("stop-dialog").addEventListener("close", () => {
-    if (byId("stop-dialog").returnValue === "stop") act("stop", addressed());
+    if (byId("stop-dialog").returnValue === "stop") send("stop", addressed());
     byId("stop-dialog").returnValue = "";
   });
   on("arms metrics connection scope", render);

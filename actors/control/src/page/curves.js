@@ -1,62 +1,26 @@
-// Which plots there are and what stands in them: a plot per metric with a line per arm, or, with one arm shown,
-// a plot with a line per component. Toggles for arms, components and plots; smoothing; the stretch of steps.
+// The curves: a plot per metric with a line per arm, or, if only one arm is shown, a plot with a line per component. Above
+// them are the controls for arms, components, plots, smoothing and the steps shown.
 
 import { armPath, get } from "./api.js";
+import { colourOf, partColour } from "./colours.js";
 import { byId, count, debounce, fill, h, setText } from "./dom.js";
-import { describe } from "./journal.js";
+import { describe } from "./entries.js";
 import { Plot } from "./plot.js";
+import { GROUPS, PLOTS } from "./plots.js";
 import { Track } from "./series.js";
-import { emit, idOf, label, on, OVERVIEW, store } from "./store.js";
+import { emit, on } from "./signals.js";
+import { idOf, label, store } from "./store.js";
+import { OVERVIEW } from "./sync.js";
 import { view } from "./view.js";
-
-const share = (numerator, denominator) => (tally) => (tally[denominator] ? tally[numerator] / tally[denominator] : NaN);
-
-/** Which plots stand together; the first group is shown at first. */
-const GROUPS = {
-  overview: ["Reward", "Accuracy", "Think rate", "Reward components", "Think rate by difficulty", "KL to the reference"],
-  thinking: ["Think rate", "Think rate by difficulty", "Consistency", "Think quality", "Length"],
-  components: ["Reward", "Reward components", "Well-formed", "Missing scores", "Groups without contrast"],
-  optimizer: ["Loss", "KL to the reference", "Gradient norm", "Groups without contrast"],
-  speed: ["Speed", "Time of a step", "Length"],
-  all: null,
-};
-
-/** In this order. `of` reads the same quantity off an evaluation's tally; `many` is a family of fields. */
-const PLOTS = [
-  { field: "reward", title: "Reward", hint: "mean of the shaped reward over a step" },
-  { field: "accuracy", title: "Accuracy", hint: "line: training · dots: held out", of: share("correct", "n") },
-  { field: "think_rate", title: "Think rate", hint: "share of completions that think · dots: held out", of: share("think", "n") },
-  { many: "think_rate_by_difficulty", title: "Think rate by difficulty", each: (name) => `Think rate, ${name}`, of: share("think", "n"), split: "by_difficulty" },
-  { many: "components", title: "Reward components", each: (name) => name, hint: "mean score over a step" },
-  { field: "consistency", title: "Consistency", hint: "judge, on completions that think", of: share("consistency_sum", "consistency_n") },
-  { field: "think_quality", title: "Think quality", hint: "judge, on completions that think", of: share("think_quality_sum", "think_quality_n") },
-  { field: "format_rate", title: "Well-formed", hint: "share of completions", of: share("well_formed", "n") },
-  { field: "completion_tokens_mean", title: "Length", hint: "tokens per completion", of: share("completion_tokens", "n") },
-  { field: "loss", title: "Loss", hint: "as minimised" },
-  { field: "kl", title: "KL to the reference", hint: "per token" },
-  { field: "grad_norm", title: "Gradient norm", hint: "before clipping" },
-  { field: "frac_zero_std", title: "Groups without contrast", hint: "share whose rewards are all alike" },
-  { many: "missing", title: "Missing scores", each: (name) => `Missing: ${name}`, hint: "scores that could not be had", nonzero: true },
-  { field: "tokens_per_second", title: "Speed", hint: "completion tokens per second" },
-  { field: "step_seconds", title: "Time of a step", hint: "seconds" },
-];
 
 const hidden = { arms: new Set(), parts: new Set() };
 let group = "overview";
 const plots = new Map();
 const details = new Map();
-/** Steps to smooth over; null while nobody has chosen, when it goes with the stretch shown. */
+/** Steps to smooth over; null until the slider is moved, which means a fraction of the steps shown. */
 let chosenSpan = null;
 
-const spanNow = () => chosenSpan ?? Math.max(1, Math.round((view.range[1] - view.range[0]) / 50));
-
-/** The colour of an arm: the same everywhere on the page. */
-export const colourOf = (arm) => {
-  const names = [...new Set([...store.arms.values()].map((other) => other.arm))];
-  // Grey is for a policy that is not trained at all.
-  const first = [...store.arms.values()].some(({ method }) => method === "none") ? 0 : 3;
-  return `c${(first + names.indexOf(arm.arm)) % 8}`;
-};
+const smoothingSpan = () => chosenSpan ?? Math.max(1, Math.round((view.range[1] - view.range[0]) / 50));
 
 const seedIndex = (arm) => [...store.arms.values()].filter((other) => other.arm === arm.arm).findIndex((other) => other.seed === arm.seed);
 const shownArms = () => [...store.arms.values()].filter((arm) => !hidden.arms.has(arm.arm) && store.tracks.get(idOf(arm))?.length);
@@ -90,8 +54,8 @@ const evalLine = (arm, plot, part, text, colour) => {
   return read.length && { label: `${text}, held out`, colour, dash: 0, points: true, steps: read.map(([step]) => step), values: read.map(([, value]) => value) };
 };
 
-/** The plots to show now: `{ key, title, hint, lines() }`. */
-const wantedPlots = () => {
+/** The plots that have values: `{ key, group, title, hint, lines() }`. */
+const currentPlots = () => {
   const arms = shownArms();
   const alone = new Set(arms.map((arm) => arm.arm)).size === 1;
   const has = (field) => arms.some((arm) => store.tracks.get(idOf(arm)).has(field));
@@ -115,9 +79,6 @@ const wantedPlots = () => {
 };
 
 const several = (arm) => shownArms().filter((other) => other.arm === arm.arm).length > 1;
-const DIFFICULTY = { easy: "c2", medium: "c1", hard: "c6" };
-const partColour = (name, all) => DIFFICULTY[name] ?? `c${(3 + all.indexOf(name)) % 8}`;
-
 const marksOf = () => {
   const shown = new Set(shownArms().map(idOf));
   const by = new Map();
@@ -131,15 +92,15 @@ const marksOf = () => {
 };
 
 const layOut = () => {
-  const wanted = wantedPlots();
-  for (const { key, title, hint, lines, parts } of wanted) {
+  const current = currentPlots();
+  for (const { key, title, hint, lines, parts } of current) {
     let plot = plots.get(key);
     if (!plot || plot.title !== title) plots.set(key, (plot = new Plot(title, hint, null)));
-    plot.source = () => ({ lines: lines().filter(Boolean), marks: marksOf(), span: spanNow() });
+    plot.source = () => ({ lines: lines().filter(Boolean), marks: marksOf(), span: smoothingSpan() });
     plot.figure.querySelector(".keys")?.remove();
     if (parts) plot.figure.querySelector("figcaption").append(h("span", { class: "keys" }, parts.map(([name, colour]) => h("span", {}, h("i", { class: `swatch ${colour}` }), name))));
   }
-  const inGroup = wanted.filter((plot) => GROUPS[group]?.includes(plot.group) ?? true);
+  const inGroup = current.filter((plot) => GROUPS[group]?.includes(plot.group) ?? true);
   const shown = inGroup.map(({ key }) => plots.get(key).figure);
   const grid = byId("plots");
   if (grid.children.length !== shown.length || shown.some((figure, at) => grid.children[at] !== figure)) grid.replaceChildren(...shown);
@@ -177,17 +138,17 @@ const redraw = () => {
   view.setExtent(first, last);
   for (const plot of plots.values()) plot.redraw();
   const [from, to] = view.range;
-  const span = spanNow();
+  const span = smoothingSpan();
   setText(byId("smoothing-value"), span <= 1 ? "off" : `${count(span)} steps`);
   if (chosenSpan === null) byId("smoothing").value = Math.log10(span);
   setText(byId("range"), `steps ${count(from)}–${count(to)}`);
   for (const button of document.querySelectorAll("[data-last]")) {
-    const pressed = button.dataset.last === "0" ? !view.wanted : view.wanted?.last === Number(button.dataset.last);
+    const pressed = button.dataset.last === "0" ? !view.choice : view.choice?.last === Number(button.dataset.last);
     button.setAttribute("aria-pressed", pressed);
   }
 };
 
-/** Fetches the steps that the overview left out of the stretch shown. */
+/** Loads the steps shown that the thinned overview leaves out. */
 const loadDetails = debounce(200, async () => {
   if (!view.zoomed) return;
   const [from, to] = view.range.map(Math.round);
@@ -200,16 +161,16 @@ const loadDetails = debounce(200, async () => {
   }
 });
 
-let known = "";
+let columns = "";
 const onMetrics = (id) => {
   const track = store.tracks.get(id);
   const key = `${store.tracks.size} ${[...store.tracks.values()].map((one) => `${one.columns.size}${one.length > 0}`)}`;
-  if (key === known) redraw();
+  if (key === columns) redraw();
   else {
-    known = key;
+    columns = key;
     layOut();
   }
-  // A stretch that stays where it is gets new steps only at its end.
+  // A fixed range gets new steps only at its end.
   if (view.zoomed && details.has(id) && track.last <= view.range[1]) loadDetails();
 };
 
@@ -245,7 +206,7 @@ export const startCurves = () => {
   byId("later").addEventListener("click", () => view.pan(0.25));
 };
 
-/** Brings a step into the middle of the plots, and the plots into sight. */
+/** Scrolls to the plots and shows a step in their middle. */
 export const showStep = (step) => {
   view.show(step - 100, step + 100);
   view.setCursor(step);

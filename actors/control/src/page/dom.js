@@ -1,8 +1,8 @@
-// Making elements, and writing numbers the same way everywhere.
+// Creates elements, and formats numbers the same way everywhere.
 
 /**
- * An element. Attributes go in as they are, except `on` (listeners by event), `vars` (CSS variables) and
- * anything null, undefined or false, which is left out. Children are nodes or text; text is never HTML.
+ * Creates an element. Attributes are set as given, except `on`, which holds listeners by event, and `vars`, which holds
+ * CSS variables; those that are null, undefined or false are left out. Children are nodes or text; text is never HTML.
  */
 export const h = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
@@ -17,20 +17,19 @@ export const h = (tag, attributes = {}, ...children) => {
   return node;
 };
 
-/** The element with this id; it is in index.html. */
 export const byId = (id) => document.getElementById(id);
 
-/** Puts children in the place of what is there, unless it would read the same. */
+/** Replaces the children of an element. */
 export const fill = (node, ...children) => {
   node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
 };
 
-/** Sets text only where it differs, so that a live page does not disturb a selection. */
+/** Sets the text of an element only if it differs, so that an update keeps a selection in it. */
 export const setText = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
 };
 
-/** A number as a person reads it: about four digits, a true minus, a dash for none. */
+/** A number with about four digits; `–` for a missing one. */
 export const number = (value) => {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
@@ -44,13 +43,13 @@ export const number = (value) => {
   return text.replace("-", "−");
 };
 
-/** A whole number with thousands separated. */
+/** A whole number with thousands separators. */
 export const count = (value) => (value === null || value === undefined ? "–" : Math.round(value).toLocaleString("en-US"));
 
-/** A share as per cent. */
+/** A share in per cent. */
 export const percent = (value) => (value === null || value === undefined || Number.isNaN(value) ? "–" : `${(100 * value).toFixed(1)} %`);
 
-/** A weight or any other number exactly as it is kept, shortest form. */
+/** A number with all of its digits. */
 export const exact = (value) => (value === null || value === undefined ? "–" : String(value).replace("-", "−"));
 
 /** The time of day of an RFC 3339 time. */
@@ -59,7 +58,7 @@ export const clock = (time) => {
   return Number.isNaN(date.getTime()) ? String(time) : date.toLocaleTimeString();
 };
 
-/** `count` things, in words. */
+/** An amount with its noun in the singular or plural. */
 export const plural = (amount, one, many = `${one}s`) => `${count(amount)} ${amount === 1 ? one : many}`;
 
 /** Calls `action` once, `delay` ms after the last call. */
@@ -71,18 +70,18 @@ export const debounce = (delay, action) => {
   };
 };
 
-/** Calls `action` at most once a frame, however often it is asked for. */
+/** Calls `action` at the next frame, once however often it is requested. */
 export const onceAFrame = (action) => {
-  let asked = false;
+  let requested = false;
   return () => {
-    if (asked) return;
-    asked = true;
+    if (requested) return;
+    requested = true;
     requestAnimationFrame(() => {
-      asked = false;
+      requested = false;
       action();
     });
   };
 };
 
-/** Says something to screen readers, once. */
+/** Has screen readers announce a text. */
 export const announce = (text) => setText(byId("announcer"), text);

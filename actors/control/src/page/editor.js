@@ -1,9 +1,12 @@
-// The formula, checked by the run while it is typed: what is wrong is said below and marked where it stands.
+// The formula editor. The server checks the text while it is typed: an error is shown below and marked in the text, and a
+// valid formula is shown with its values on the last batch.
 
-import { armPath, post } from "./api.js";
 import { announce, byId, debounce, fill, h, setText } from "./dom.js";
-import { change, hasEnded, on, steered, store } from "./store.js";
-import { outcome } from "./weights.js";
+import { outcome } from "./outcome.js";
+import { showValues } from "./preview.js";
+import { on } from "./signals.js";
+import { hasEnded, selectedArms, store } from "./store.js";
+import { change, preview } from "./sync.js";
 
 const FUNCTIONS = ["min(", "max(", "abs(", "exp(", "ln(", "sqrt(", "tanh("];
 
@@ -17,7 +20,7 @@ const say = (kind, text) => {
   setText(byId("formula-note"), text);
 };
 
-/** Marks the character at `place` (counted in characters) behind the text, or nothing. */
+/** Marks the name or character at `place`, in characters from 0, or nothing. */
 const mark = (place = null) => {
   const text = box().value;
   const characters = [...text];
@@ -25,24 +28,24 @@ const mark = (place = null) => {
   box().setAttribute("aria-invalid", place !== null);
   if (place === null) return fill(back, text);
   const at = Math.min(Math.max(place, 0), characters.length);
-  // The whole name, if the error is about one.
-  const rest = characters.slice(at).join("");
+    const rest = characters.slice(at).join("");
   const length = [...(rest.match(/^[\p{L}\p{N}_]+/u)?.[0] ?? rest.slice(0, 1))].length;
   fill(back, characters.slice(0, at).join(""), h("mark", {}, characters.slice(at, at + length).join("") || " "), characters.slice(at + length).join("") + "\n");
 };
 
 let turn = 0;
 const check = debounce(180, async () => {
-  const [arm] = steered();
+  const [arm] = selectedArms();
   const text = box().value;
   if (!arm || text === inForce) return;
   const mine = ++turn;
   try {
-    const answer = await post(armPath(arm, "/formula/check"), { formula: text });
+    const answer = await preview(arm, { formula: text });
     if (mine !== turn || text !== box().value) return;
     byId("formula-apply").disabled = !answer.ok;
     mark(answer.ok ? null : (answer.place ?? null));
-    say(answer.ok ? "good" : "bad", answer.ok ? "sound; not in force yet" : answer.error);
+    showValues(byId("formula-values"), answer);
+    say(answer.ok ? "good" : "bad", answer.ok ? "valid; not applied yet" : answer.error);
   } catch (problem) {
     if (mine === turn) say("bad", problem.message);
   }
@@ -57,6 +60,7 @@ const reset = (text) => {
   inForce = text;
   edited = false;
   box().value = text;
+  showValues(byId("formula-values"), null);
   byId("formula-apply").disabled = byId("formula-revert").disabled = true;
   mark();
   grow();
@@ -71,13 +75,16 @@ const typed = () => {
   if (edited) {
     say("pending", "checking…");
     check();
-  } else say("", "");
+  } else {
+    showValues(byId("formula-values"), null);
+    say("", "");
+  }
 };
 
 const apply = async () => {
   const formula = box().value;
   byId("formula-apply").disabled = true;
-  say("pending", "pending: waiting for the step to end…");
+  say("pending", "pending: waiting for the current step to end…");
   try {
     const { bad, text } = outcome(await change({ formula }));
     say(bad ? "bad" : "good", text);
@@ -98,24 +105,15 @@ const insert = (text) => {
   typed();
 };
 
-/** A name as it is written in a formula. */
-export const written = (name, weight = false) => {
-  const whole = weight ? `w_${name}` : name;
-  return /^[\p{L}_][\p{L}\p{N}_]*$/u.test(whole) ? whole : `{${whole}}`;
-};
-
 let namesShown = "";
 const update = () => {
-  const arms = steered().filter((arm) => arm.conditions);
+  const arms = selectedArms().filter((arm) => arm.conditions);
   const formulas = [...new Set(arms.map((arm) => arm.conditions.formula))];
   const live = store.connection === "live" && arms.some((arm) => !hasEnded(arm));
   box().disabled = !live || !arms.length;
   byId("formula-mixed").hidden = formulas.length < 2;
   if (!edited && arms.length && formulas[0] !== inForce) reset(formulas[0]);
-  const names = [...new Set(arms.flatMap((arm) => [
-    ...Object.keys(arm.conditions.rewards ?? {}).map((name) => written(name)),
-    ...Object.keys(arm.conditions.weights).map((name) => written(name, true)),
-  ]))].concat(FUNCTIONS);
+  const names = [...new Set(arms.flatMap((arm) => arm.conditions.formula_names))].concat(FUNCTIONS);
   if (names.join() === namesShown) return;
   namesShown = names.join();
   fill(byId("formula-names"), names.map((name) => h("button", { type: "button", class: "tiny", on: { click: () => insert(name) } }, name.replace("(", "( )"))));

@@ -1,16 +1,15 @@
-// One plot: lines by step on a canvas, the journal's changes as marks, and the values under the pointer. Zooming
-// and moving go to the shared view. A second canvas above holds the cursor, so that hovering redraws no line.
+// Draws one plot: lines by step on a canvas, with the changes of the journal as marks. The cursor is drawn on a second
+// canvas above it, so that moving the cursor redraws no line.
 
 import { count, h, number } from "./dom.js";
+import { listen } from "./gestures.js";
 import { extremes, lowerBound, nearest, smooth, ticks } from "./series.js";
-import { on } from "./store.js";
+import { on } from "./signals.js";
+import { showTip } from "./tip.js";
 import { view } from "./view.js";
 
 const PAD = { left: 46, right: 10, top: 14, bottom: 20 };
 const HEIGHT = 190;
-
-const tip = h("div", { id: "tip", hidden: true });
-document.body.append(tip);
 
 let inks = {};
 const readInks = () => {
@@ -31,8 +30,9 @@ const DASHES = [[], [6, 4], [2, 3], [8, 3, 2, 3]];
 
 export class Plot {
   /**
-   * `source` gives, at every drawing, `{ lines, marks, span }`: lines are `{ label, colour, dash, steps, values,
-   * points }` (`points`: drawn as dots, for evaluations), marks `{ step, text }`.
+   * `source` is called at every drawing and returns `{ lines, marks, span }`: lines are `{ label, colour, dash, steps,
+   * values, points }`, where `points` means dots, for evaluations; marks are `{ step, text }`; `span` is the number of
+   * steps to smooth over.
    */
   constructor(title, hint, source) {
     this.source = source;
@@ -49,10 +49,10 @@ export class Plot {
       this.visible = entry.isIntersecting;
       if (this.visible && this.stale) this.redraw();
     }, { rootMargin: "200px" }).observe(this.frame);
-    this.listen();
+    listen(this);
   }
 
-  /** Draws at the next frame, or when it comes into sight. */
+  /** Draws at the next frame, or when the plot becomes visible. */
   redraw() {
     this.stale = true;
     if (!this.visible || this.asked) return;
@@ -98,7 +98,7 @@ export class Plot {
     const right = width - PAD.right;
     const bottom = HEIGHT - PAD.bottom;
     this.drawn = {
-      lines, marks, from, to, right, bottom,
+      lines, marks, from, to, left: PAD.left, right, bottom,
       x: (step) => PAD.left + ((step - from) / (to - from)) * (right - PAD.left),
       y: (value) => bottom - ((value - low) / (high - low)) * (bottom - PAD.top),
       step: (x) => from + ((x - PAD.left) / (right - PAD.left)) * (to - from),
@@ -109,7 +109,7 @@ export class Plot {
     pen.beginPath();
     pen.rect(PAD.left, 0, right - PAD.left, bottom + 2);
     pen.clip();
-    // What was measured, behind its mean, as long as there are few enough lines to see it.
+    // The unsmoothed values behind the smoothed ones, if there are few lines.
     const raw = span > 1 && lines.filter((line) => !line.points).length <= 4;
     for (const line of lines) if (raw && !line.points) this.drawLine(pen, line, line.values, 0.22, 1);
     for (const line of lines) if (!line.points) this.drawLine(pen, line, line.main, 1, 1.8);
@@ -151,7 +151,7 @@ export class Plot {
     pen.setLineDash(alpha === 1 ? DASHES[line.dash % DASHES.length] : []);
   }
 
-  /** A line; where several points share a pixel, from the least to the most of them. */
+  /** Draws a line. Where several points share a pixel, it covers their whole range. */
   drawLine(pen, line, values, alpha, width) {
     const { x, y } = this.drawn;
     this.pen(pen, line, alpha, width);
@@ -225,7 +225,7 @@ export class Plot {
     }
   }
 
-  /** What stands at the cursor, largest first. */
+  /** The values at the cursor, largest first. */
   readings() {
     const { lines, from, to } = this.drawn;
     return lines
@@ -270,110 +270,19 @@ export class Plot {
     }
   }
 
+  /** Shows the values at the cursor beside a point of the window. */
   showTip(clientX, clientY) {
     const { marks, x } = this.drawn;
     const at = x(view.cursor);
-    const near = marks.filter((mark) => Math.abs(x(mark.step) - at) < 6);
-    const rows = this.readings().map(({ line, value }) =>
-      h("div", {}, h("span", {}, h("i", { class: `swatch ${line.colour}${line.points ? " round" : ""}` }), line.label), h("b", {}, number(value))));
-    const notes = near.slice(-4).map((mark) => h("p", {}, `▾ ${mark.text}`));
-    if (near.length > 4) notes.unshift(h("p", {}, `${near.length - 4} earlier changes here`));
-    tip.replaceChildren(h("div", { class: "at" }, `step ${count(Math.max(0, view.cursor))}`), ...rows.slice(0, 14), ...notes);
-    tip.hidden = false;
-    const { width, height } = tip.getBoundingClientRect();
-    const left = clientX + 16 + width < innerWidth ? clientX + 16 : clientX - 16 - width;
-    tip.style.left = `${Math.max(4, left)}px`;
-    tip.style.top = `${Math.max(4, Math.min(clientY + 14, innerHeight - height - 4))}px`;
+    const values = this.readings().map(({ line, value }) => ({ label: line.label, colour: line.colour, dot: line.points, value }));
+    showTip({ step: view.cursor, values, notes: marks.filter((mark) => Math.abs(x(mark.step) - at) < 6).map(({ text }) => text) }, clientX, clientY);
   }
 
   describe() {
     const ends = this.drawn.lines
       .filter((line) => line.end > line.first)
       .map((line) => `${line.label} ${number(line.main[Math.min(line.end, line.main.length) - 1])}`);
-    this.over.setAttribute("aria-label", `${this.title}, steps ${count(this.drawn.from)} to ${count(this.drawn.to)}: ${ends.slice(0, 12).join(", ") || "nothing yet"}`);
-  }
-
-  leave() {
-    tip.hidden = true;
-    view.setCursor(null);
-  }
-
-  listen() {
-    const { over } = this;
-    const place = (event) => event.clientX - over.getBoundingClientRect().left;
-    over.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || !this.drawn) return;
-      over.setPointerCapture(event.pointerId);
-      const start = place(event);
-      if (event.shiftKey) this.moving = { start, range: view.range };
-      else this.drag = { start, now: start };
-    });
-    over.addEventListener("pointermove", (event) => {
-      if (!this.drawn) return;
-      const now = place(event);
-      if (this.moving) {
-        const [from, to] = this.moving.range;
-        const by = ((this.moving.start - now) / (this.drawn.right - PAD.left)) * (to - from);
-        view.show(from + by, to + by);
-        return;
-      }
-      if (this.drag) this.drag.now = Math.min(Math.max(now, PAD.left), this.drawn.right);
-      const step = Math.round(this.drawn.step(now));
-      if (step < this.drawn.from - 1 || step > this.drawn.to + 1) return this.leave();
-      view.setCursor(step);
-      this.drawCursor();
-      this.showTip(event.clientX, event.clientY);
-    });
-    const release = () => {
-      const { drag } = this;
-      this.moving = this.drag = null;
-      if (drag && Math.abs(drag.now - drag.start) > 6) {
-        const ends = [this.drawn.step(drag.start), this.drawn.step(drag.now)].sort((a, b) => a - b);
-        view.show(Math.floor(ends[0]), Math.ceil(ends[1]));
-      }
-      this.drawCursor();
-    };
-    over.addEventListener("pointerup", release);
-    over.addEventListener("pointercancel", release);
-    over.addEventListener("pointerleave", () => !this.drag && !this.moving && this.leave());
-    over.addEventListener("dblclick", () => view.all());
-    over.addEventListener("blur", () => this.leave());
-    over.addEventListener("wheel", (event) => {
-      if (!this.drawn) return;
-      const zooms = event.ctrlKey || event.metaKey || document.activeElement === over;
-      if (!zooms && Math.abs(event.deltaX) <= Math.abs(event.deltaY)) return;
-      event.preventDefault();
-      if (zooms && Math.abs(event.deltaY) >= Math.abs(event.deltaX)) view.zoom(Math.exp(event.deltaY / 400), this.drawn.step(place(event)));
-      else view.pan(event.deltaX / 800);
-    }, { passive: false });
-    over.addEventListener("keydown", (event) => this.key(event));
-  }
-
-  key(event) {
-    if (!this.drawn || event.ctrlKey || event.metaKey || event.altKey) return;
-    const [from, to] = view.range;
-    const move = (direction) => {
-      if (event.shiftKey) return view.pan(direction * 0.25);
-      const steps = Math.max(1, Math.round((to - from) / 100));
-      const step = Math.min(Math.max((view.cursor ?? (direction > 0 ? from : to)) + direction * steps, from), to);
-      view.setCursor(Math.round(step));
-      this.drawCursor();
-      const box = this.over.getBoundingClientRect();
-      this.showTip(box.left + this.drawn.x(view.cursor), box.top + 20);
-    };
-    const actions = {
-      ArrowLeft: () => move(-1),
-      ArrowRight: () => move(1),
-      "+": () => view.zoom(0.6, view.cursor),
-      "=": () => view.zoom(0.6, view.cursor),
-      "-": () => view.zoom(1 / 0.6, view.cursor),
-      0: () => view.all(),
-      Escape: () => this.leave(),
-    };
-    if (!actions[event.key]) return;
-    event.preventDefault();
-    event.stopPropagation();
-    actions[event.key]();
+    this.over.setAttribute("aria-label", `${this.title}, steps ${count(this.drawn.from)} to ${count(this.drawn.to)}: ${ends.slice(0, 12).join(", ") || "no values"}`);
   }
 }
 

@@ -1,14 +1,14 @@
-// A card per reward: what it is, how it fares, and the way to swap it, add one, or take it out.
+// A card for each reward: its settings and its recent figures, with buttons to swap, add and remove rewards.
 
-import { latencyOf, rewardActor, sparkline } from "./actors.js";
 import { byId, count, fill, h, number, onceAFrame, setText } from "./dom.js";
-import { namesIn } from "./formula.js";
-import { hasEnded, idOf, label, on, steered, store } from "./store.js";
-import { openAdd, openRemove, openSwap, startSwap } from "./swap.js";
+import { latenciesOf, sparkline } from "./latency.js";
+import { openAdd, openRemove, openSwap, startRewardDialog } from "./reward-dialog.js";
+import { on } from "./signals.js";
+import { hasEnded, idOf, label, rewardActor, selectedArms, store } from "./store.js";
 
 const FORMS = { rust: "Rust", process: "process", http: "HTTP", python: "Python" };
 
-const HINTS = { "mean score": "over the last step", missing: "scores that could not be had in the last step", generation: "counts up with every swap and restart", latency: "mean of the last calls" };
+const HINTS = { "mean score": "over the last step", missing: "missing scores in the last step", generation: "goes up with every swap and restart", latency: "mean of the last calls" };
 
 const cards = new Map();
 
@@ -35,12 +35,11 @@ const showCard = (card, name, arm) => {
   const id = idOf(arm);
   const track = store.tracks.get(id);
   const actor = rewardActor(id, name);
-  const latencies = actor ? latencyOf(id, actor.name) : [];
+  const latencies = actor ? latenciesOf(id, actor.name) : [];
   setText(card.form, FORMS[reward.form] ?? reward.form ?? "");
   card.form.className = `chip ${reward.form && reward.form !== "rust" ? "accent" : ""}`;
-  const used = namesIn(arm.conditions.formula).has(name);
-  setText(card.use, used ? "in the formula" : "logged only");
-  card.use.className = `chip ${used ? "good" : ""}`;
+  setText(card.use, reward.in_formula ? "in the formula" : "logged only");
+  card.use.className = `chip ${reward.in_formula ? "good" : ""}`;
   setText(card.toml, reward.toml.trimEnd());
   const last = track?.latest(`missing.${name}`);
   const facts = {
@@ -61,12 +60,12 @@ const showCard = (card, name, arm) => {
 };
 
 const render = onceAFrame(() => {
-  const arms = steered().filter((arm) => arm.conditions?.rewards);
+  const arms = selectedArms().filter((arm) => arm.conditions?.rewards);
   const [arm] = arms;
   byId("no-rewards").hidden = Boolean(arm);
   byId("add-reward").disabled = !arm || hasEnded(arm) || store.connection !== "live";
   if (!arm) return fill(byId("reward-cards"));
-  setText(byId("rewards-of"), arms.length > 1 ? `As they are in ${label(arm)}; what you change here goes to all ${arms.length} arms steered.` : `Of ${label(arm)}.`);
+  setText(byId("rewards-of"), arms.length > 1 ? `Shown for ${label(arm)}; a change applies to all ${arms.length} selected arms.` : `Rewards of ${label(arm)}.`);
   const names = Object.keys(arm.conditions.rewards).sort();
   for (const name of cards.keys()) if (!names.includes(name)) cards.delete(name);
   for (const name of names) {
@@ -79,7 +78,7 @@ const render = onceAFrame(() => {
 });
 
 export const startRewards = () => {
-  startSwap();
+  startRewardDialog();
   byId("add-reward").addEventListener("click", openAdd);
   on("arms metrics actors scope connection", render);
 };

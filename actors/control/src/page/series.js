@@ -1,6 +1,6 @@
-// Columns of metrics by step, as plots need them: pure, no DOM.
+// Metrics by step, in columns, and the arithmetic of plots. No DOM.
 
-/** Nested fields with dots, as the control channel's tables have them. */
+/** The fields of a line; those of a group are named with a dot, as in the server's tables. */
 export const flatten = (line, prefix = "", into = {}) => {
   for (const [name, value] of Object.entries(line)) {
     if (value !== null && typeof value === "object" && !Array.isArray(value)) flatten(value, `${prefix}${name}.`, into);
@@ -11,7 +11,7 @@ export const flatten = (line, prefix = "", into = {}) => {
 
 const asNumber = (value) => (typeof value === "number" ? value : NaN);
 
-/** An arm's metrics: one array per field, all as long as `steps`; NaN where there is no value. */
+/** The metrics of an arm: one array per field, each as long as `steps`; NaN where a value is missing. */
 export class Track {
   constructor() {
     this.steps = [];
@@ -19,7 +19,7 @@ export class Track {
     this.stride = 1;
   }
 
-  /** Of the answer to `…/metrics`. */
+  /** From the answer to `…/metrics`. */
   static from({ columns, rows, stride }) {
     const track = new Track();
     track.stride = stride;
@@ -39,7 +39,7 @@ export class Track {
     return this.steps[this.steps.length - 1];
   }
 
-  /** Adds a line, unless it is there already. */
+  /** Adds a line, unless its step is there already. */
   append(line) {
     if (this.length && line.step <= this.last) return;
     for (const name of Object.keys(line)) {
@@ -60,7 +60,7 @@ export class Track {
   }
 }
 
-/** The first place in `steps` (ascending) at or after `step`. */
+/** The index of the first of the increasing `steps` that is at least `step`. */
 export const lowerBound = (steps, step) => {
   let low = 0;
   let high = steps.length;
@@ -72,7 +72,7 @@ export const lowerBound = (steps, step) => {
   return low;
 };
 
-/** The place of the step nearest to `step`; -1 if there is none. */
+/** The index of the step nearest to `step`; -1 if there is none. */
 export const nearest = (steps, step) => {
   const at = lowerBound(steps, step);
   if (at === steps.length) return at - 1;
@@ -80,8 +80,8 @@ export const nearest = (steps, step) => {
 };
 
 /**
- * An exponential mean over about `span` steps, without the bias of its start; the gaps between thinned steps
- * count as the steps they stand for. NaN stays NaN and does not count.
+ * An exponential mean over about `span` steps, corrected for its start. A gap between thinned steps counts as the steps
+ * that were left out. NaN stays NaN and does not count.
  */
 export const smooth = (steps, values, span) => {
   if (span <= 1) return values;
@@ -104,7 +104,7 @@ export const smooth = (steps, values, span) => {
   return smoothed;
 };
 
-/** The extremes of `values[from..to]`; null if there is no number. */
+/** The least and the largest of `values[from..to]`; null if all are NaN. */
 export const extremes = (values, from, to) => {
   let low = Infinity;
   let high = -Infinity;
@@ -116,9 +116,9 @@ export const extremes = (values, from, to) => {
   return low <= high ? [low, high] : null;
 };
 
-/** Round marks on an axis from `low` to `high`, about `wanted` of them. */
-export const ticks = (low, high, wanted) => {
-  const rough = (high - low) / wanted;
+/** About `number` round values between `low` and `high`, for the marks of an axis. */
+export const ticks = (low, high, number) => {
+  const rough = (high - low) / number;
   if (!(rough > 0) || !Number.isFinite(rough)) return [low];
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((factor) => factor * unit >= rough) * unit;

@@ -1,62 +1,62 @@
-// The steps that all plots show, and the step under the pointer: shared, so that the plots move as one.
+// The steps that all plots show, and the step under the cursor, which all plots share.
 
-import { emit } from "./store.js";
+import { emit } from "./signals.js";
 
-/** `null` shows all steps; `{ last }` follows the newest ones; `{ from, to }` stays where it is. */
-let wanted = null;
+/** `null` shows all steps, `{ last }` the newest ones, and `{ from, to }` a fixed range. */
+let choice = null;
 let extent = [1, 2];
 
 export const view = {
-  /** The step under the pointer or the keyboard's cursor; null if there is none. */
+  /** The step under the pointer or under the keyboard cursor; null if there is none. */
   cursor: null,
 
   /** The first and last step shown. */
   get range() {
-    if (!wanted) return extent;
-    if (wanted.last) return [Math.max(extent[0], extent[1] - wanted.last), extent[1]];
-    return [wanted.from, wanted.to];
+    if (!choice) return extent;
+    if (choice.last) return [Math.max(extent[0], extent[1] - choice.last), extent[1]];
+    return [choice.from, choice.to];
   },
 
-  get wanted() {
-    return wanted;
+  get choice() {
+    return choice;
   },
 
-  /** Whether it is a stretch that somebody chose. */
+  /** Whether a fixed range is shown. */
   get zoomed() {
-    return Boolean(wanted && !wanted.last);
+    return Boolean(choice && !choice.last);
   },
 
-  /** The first and last step there are. */
+  /** Sets the first and last step that have metrics. */
   setExtent(first, last) {
     extent = [first, Math.max(last, first + 1)];
   },
 
   all() {
-    wanted = null;
+    choice = null;
     emit("view");
   },
 
   last(steps) {
-    wanted = { last: steps };
+    choice = { last: steps };
     emit("view");
   },
 
   show(from, to) {
     const width = Math.max(4, Math.min(to - from, extent[1] - extent[0]));
     const start = Math.min(Math.max(from, extent[0]), extent[1] - width);
-    wanted = { from: start, to: start + width };
-    if (width >= extent[1] - extent[0]) wanted = null;
+    choice = { from: start, to: start + width };
+    if (width >= extent[1] - extent[0]) choice = null;
     emit("view");
   },
 
-  /** Shows `factor` times as many steps, with `about` where it is. */
+  /** Shows `factor` times as many steps; the step `about` keeps its place. */
   zoom(factor, about) {
     const [from, to] = view.range;
     const middle = about ?? (from + to) / 2;
     view.show(middle - (middle - from) * factor, middle + (to - middle) * factor);
   },
 
-  /** Moves by a share of the width. */
+  /** Moves by a share of the range. */
   pan(share) {
     const [from, to] = view.range;
     view.show(from + share * (to - from), to + share * (to - from));

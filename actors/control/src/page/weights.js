@@ -1,31 +1,21 @@
-// A slider and a number per weight. A change is sent when the slider is let go, or a moment after the last key,
-// and is shown as pending until the run says from which step it is in force.
+// A slider and a number for each weight. A change is sent when the slider is released, or shortly after the last key
+// press, and shown as pending until it is in force.
 
-import { announce, byId, debounce, exact, fill, h, plural, setText } from "./dom.js";
-import { change, hasEnded, idOf, label, on, steered, store } from "./store.js";
+import { announce, byId, debounce, exact, fill, h, setText } from "./dom.js";
+import { outcome } from "./outcome.js";
+import { on } from "./signals.js";
+import { hasEnded, selectedArms, store } from "./store.js";
+import { change } from "./sync.js";
 
-/** Each weight's row, with the range of its slider and what is on its way. */
+/** The row of each weight, with the range of its slider and the value that is pending. */
 const rows = new Map();
 
-/** A first range that has room: from 0 (or below a negative weight) to about three times the weight. */
+/** The range of a new slider: up to about three times the weight, and below zero only for a negative one. */
 const firstRange = (value) => {
   const most = Math.max(1, 3 * Math.abs(value));
   const round = 10 ** Math.floor(Math.log10(most));
   const top = Math.ceil(most / round) * round;
   return [value < 0 ? -top : 0, top];
-};
-
-/** The outcome of a change in one line; `results` as `change` gives them. */
-export const outcome = (results) => {
-  const failed = results.filter((result) => result.error);
-  if (failed.length === results.length && failed.length) return { bad: true, text: failed[0].error };
-  const steps = results.filter((result) => result.applied).map(({ applied }) => applied);
-  const firsts = steps.map(({ step }) => step);
-  const [first, last] = [Math.min(...firsts), Math.max(...firsts)];
-  const versions = [...new Set(steps.map(({ version }) => version))];
-  const where = steps.length > 1 ? ` on ${plural(steps.length, "arm")}` : "";
-  const text = `in force${where} from step ${first}${last > first ? ` to ${last}` : ""}${versions.length === 1 ? `, version ${versions[0]}` : ""}`;
-  return failed.length ? { bad: true, text: `${text}; ${label(failed[0])}: ${failed[0].error}` } : { bad: false, text };
 };
 
 const say = (row, kind, text) => {
@@ -37,7 +27,7 @@ const send = async (row, value) => {
   row.pending = value;
   const turn = (row.turn = (row.turn ?? 0) + 1);
   row.node.classList.add("pending");
-  say(row, "pending", `${exact(value)} pending: waiting for the step to end…`);
+  say(row, "pending", `${exact(value)} is pending: waiting for the current step to end…`);
   try {
     const { bad, text } = outcome(await change({ weights: { [row.name]: value } }));
     if (turn !== row.turn) return;
@@ -79,7 +69,7 @@ const show = (row, value) => {
 const makeRow = (name, value) => {
   const id = `weight-${name}`;
   const row = { name, range: [0, 1], pending: null };
-  const sendSoon = debounce(350, (wanted) => wanted !== row.shown && send(row, wanted));
+  const sendSoon = debounce(350, (value) => value !== row.shown && send(row, value));
   row.slider = h("input", {
     type: "range", id, "data-weight": name, "aria-describedby": `${id}-note`,
     on: {
@@ -94,12 +84,12 @@ const makeRow = (name, value) => {
     },
   });
   row.number = h("input", {
-    type: "number", step: "any", "aria-label": `Weight of ${name}, exactly`,
+    type: "number", step: "any", "aria-label": `Weight ${name} as a number`,
     on: { change: () => {
-      const wanted = row.number.valueAsNumber;
-      if (Number.isNaN(wanted)) return say(row, "bad", "a weight is a number, for example 0.5");
-      show(row, wanted);
-      if (wanted !== row.shown) send(row, wanted);
+      const value = row.number.valueAsNumber;
+      if (Number.isNaN(value)) return say(row, "bad", "enter a number such as 0.5");
+      show(row, value);
+      if (value !== row.shown) send(row, value);
     } },
   });
   row.low = h("span");
@@ -117,9 +107,9 @@ const makeRow = (name, value) => {
   return row;
 };
 
-/** Makes the rows read what is in force, except where somebody is at work. */
+/** Shows the weights in force, except where a slider is held or a change is pending. */
 const update = () => {
-  const arms = steered().filter((arm) => arm.conditions?.weights);
+  const arms = selectedArms().filter((arm) => arm.conditions?.weights);
   const names = [...new Set(arms.flatMap((arm) => Object.keys(arm.conditions.weights)))].sort();
   const area = byId("weights");
   if (names.join() !== [...rows.keys()].join()) {
@@ -144,28 +134,10 @@ const update = () => {
 
 const valuesOf = (arms, name) => [...new Set(arms.map((arm) => arm.conditions.weights[name]).filter((value) => value !== undefined))];
 
-/** Who is steered: one arm, or all of them. */
-const fillScope = () => {
-  const arms = [...store.arms.values()].filter((arm) => arm.method === "grpo");
-  const select = byId("scope");
-  const wanted = ["", ...arms.map(idOf)];
-  if (wanted.join() !== [...select.options].map((option) => option.value).join()) {
-    fill(select,
-      h("option", { value: "" }, arms.length > 1 ? "all GRPO arms" : "the GRPO arm"),
-      arms.map((arm) => h("option", { value: idOf(arm) }, label(arm))));
-  }
-  select.value = store.scope ?? "";
-};
-
-export const startWeights = (emitScope) => {
-  byId("scope").addEventListener("change", (event) => {
-    store.scope = event.target.value || null;
+export const startWeights = () => {
+  on("scope", () => {
     for (const row of rows.values()) say(row, "", "");
     rows.clear();
-    emitScope();
   });
-  on("arms scope connection", () => {
-    fillScope();
-    update();
-  });
+  on("arms scope connection", update);
 };

@@ -40,17 +40,20 @@ fn sample() -> (tempfile::TempDir, Follower<Index>) {
     ])
 }
 
-/// The completions of the page that is asked for.
+/// A line without additions of the server.
+fn bare(line: Map<String, Value>) -> RolloutLine {
+    RolloutLine { line, audio: None, breakdown: None }
+}
+
+/// The number of rollouts that pass the filter, and the completions on the page.
 fn page(follower: &Follower<Index>, query: RolloutsQuery) -> (usize, Vec<String>) {
-    let file = follower.open().unwrap();
-    let page = follower.lines().page(file, &query, |path| format!("clip of {path}")).unwrap();
-    let completions =
-        page.rollouts.iter().map(|line| line["completion"].as_str().unwrap().to_owned()).collect();
-    (page.total, completions)
+    let page = follower.lines().page(follower, &query, bare).unwrap();
+    let completion = |rollout: &RolloutLine| rollout.line["completion"].as_str().unwrap().to_owned();
+    (page.total, page.rollouts.iter().map(completion).collect())
 }
 
 #[test]
-fn rollouts_are_chosen_by_phase_step_and_question() {
+fn rollouts_are_filtered_by_phase_step_and_question() {
     let (_folder, follower) = sample();
     let of = |query| page(&follower, query).1;
     assert_eq!(of(RolloutsQuery::default()), ["Delta said \"no\"", "alpha", "beta", "gamma"]);
@@ -65,7 +68,7 @@ fn rollouts_are_chosen_by_phase_step_and_question() {
 }
 
 #[test]
-fn rollouts_are_sorted_by_any_figure_and_those_without_it_come_last() {
+fn rollouts_are_sorted_by_any_field_and_those_without_it_come_last() {
     let (_folder, follower) = sample();
     let by = |sort: &str, order| {
         page(&follower, RolloutsQuery { sort: Some(sort.into()), order, ..Default::default() }).1
@@ -75,7 +78,7 @@ fn rollouts_are_sorted_by_any_figure_and_those_without_it_come_last() {
     assert_eq!(by("components.think", Order::Asc), ["gamma", "alpha", "beta", "Delta said \"no\""]);
     assert_eq!(by("tokens", Order::Desc)[0], "Delta said \"no\"");
     let query = RolloutsQuery { sort: Some("components.thnk".into()), ..Default::default() };
-    let error = follower.lines().page(None, &query, |_| String::new()).unwrap_err().to_string();
+    let error = follower.lines().page(&follower, &query, bare).unwrap_err().to_string();
     assert_eq!(
         error,
         "cannot sort by `components.thnk`; sort by step, reward, advantage, tokens, components.think"
@@ -83,7 +86,7 @@ fn rollouts_are_sorted_by_any_figure_and_those_without_it_come_last() {
 }
 
 #[test]
-fn pages_are_cut_from_the_whole_and_say_how_many_there_are() {
+fn a_page_has_the_total_of_all_pages() {
     let (_folder, follower) = sample();
     let query =
         RolloutsQuery { sort: Some("tokens".into()), offset: 1, limit: Some(2), ..Default::default() };
@@ -93,7 +96,7 @@ fn pages_are_cut_from_the_whole_and_say_how_many_there_are() {
 }
 
 #[test]
-fn text_is_found_in_what_people_read_and_nowhere_else() {
+fn the_search_covers_texts_and_not_keys_paths_or_patterns() {
     let (_folder, follower) = sample();
     let with = |text: &str| page(&follower, RolloutsQuery { q: Some(text.into()), ..Default::default() }).1;
     assert_eq!(with("ALPHA"), ["alpha"]);
@@ -105,17 +108,21 @@ fn text_is_found_in_what_people_read_and_nowhere_else() {
 }
 
 #[test]
-fn every_rollout_says_how_to_ask_for_its_clip() {
+fn every_rollout_gets_what_the_server_adds() {
     let (_folder, follower) = sample();
     let query = RolloutsQuery { order: Order::Asc, limit: Some(1), ..Default::default() };
-    let page =
-        follower.lines().page(follower.open().unwrap(), &query, |path| format!("clip of {path}")).unwrap();
-    assert_eq!(page.rollouts[0]["audio"], "clip of /clips/q1.wav");
-    assert_eq!(page.rollouts[0]["audio_path"], "/clips/q1.wav");
+    let complete = |line: Map<String, Value>| {
+        let audio = format!("clip of {}", line["audio_path"].as_str().unwrap());
+        RolloutLine { audio: Some(audio), ..bare(line) }
+    };
+    let page = follower.lines().page(&follower, &query, complete).unwrap();
+    let rollout = serde_json::to_value(&page.rollouts[0]).unwrap();
+    assert_eq!(rollout["audio"], "clip of /clips/q1.wav");
+    assert_eq!((&rollout["audio_path"], &rollout["breakdown"]), (&json!("/clips/q1.wav"), &Value::Null));
 }
 
 #[test]
-fn new_lines_join_the_index() {
+fn lines_that_are_appended_are_indexed() {
     let (folder, mut follower) = sample();
     let more = line("train", 3, "q4", "epsilon", Some(9.0), None);
     let path = folder.path().join("rollouts.jsonl");
@@ -124,4 +131,19 @@ fn new_lines_join_the_index() {
     follower.advance().unwrap();
     let query = RolloutsQuery { sort: Some("reward".into()), limit: Some(1), ..Default::default() };
     assert_eq!(page(&follower, query), (5, vec!["epsilon".to_owned()]));
+}
+
+#[test]
+fn the_last_batch_has_the_scores_of_the_newest_training_step() {
+    let (_folder, follower) = rollouts(&[
+        line("train", 1, "q1", "a", Some(0.5), Some(1.0)),
+        line("train", 2, "q1", "b", Some(0.5), Some(0.25)),
+        line("train", 2, "q2", "c", None, None),
+        line("eval", 3, "q3", "d", None, Some(0.75)),
+    ]);
+    let batch = follower.lines().last_batch().unwrap();
+    let scores = BTreeMap::from([("think".to_owned(), vec![Some(0.25), None])]);
+    assert_eq!(batch, ScoredBatch { step: 2, components: scores });
+    assert_eq!(rollouts(&[]).1.lines().last_batch(), None);
+    assert_eq!(rollouts(&[line("eval", 1, "q", "a", None, None)]).1.lines().last_batch(), None);
 }

@@ -14,7 +14,7 @@ use scenarios::{ArmConfig, RewardSpec, WeightConfig};
 use crate::error::InputError;
 
 /// Rewards by the name that the formula uses.
-pub(crate) type Rewards = BTreeMap<String, Arc<RewardInForce>>;
+pub type Rewards = BTreeMap<String, Arc<RewardInForce>>;
 
 /// One version of the formula, its weights and the rewards. Immutable: a change makes the next version.
 ///
@@ -27,7 +27,8 @@ pub struct Conditions {
     pub formula: Arc<Formula>,
     /// By name without the prefix `w_`. A weight follows its schedule until it is changed by hand.
     pub weights: BTreeMap<String, WeightConfig>,
-    pub(crate) rewards: Rewards,
+    /// By the name that the formula uses.
+    pub rewards: Rewards,
 }
 
 impl Conditions {
@@ -35,7 +36,7 @@ impl Conditions {
     ///
     /// # Errors
     /// [`InputError`]: the formula or a reward can't be used.
-    pub(crate) fn open(
+    pub fn open(
         record: &ConditionsRecord,
         config: &ArmConfig,
         registry: &Arc<RewardRegistry>,
@@ -63,12 +64,6 @@ impl Conditions {
     pub(crate) fn need_verdicts(&self) -> bool {
         self.rewards.values().any(|reward| reward.needs_verdict)
     }
-
-    /// The rewards, by the name that the formula uses.
-    pub fn rewards(&self) -> impl Iterator<Item = (&str, &RewardInForce)> {
-        self.rewards.iter().map(|(name, reward)| (name.as_str(), reward.as_ref()))
-    }
-
     /// What a checkpoint keeps of these conditions.
     pub(crate) fn record(&self) -> ConditionsRecord {
         ConditionsRecord {

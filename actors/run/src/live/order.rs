@@ -14,12 +14,23 @@ pub(crate) enum Order {
     /// Train under other conditions from the next step on.
     Change(Box<PlannedChange>),
     /// Take no further step.
-    Pause { by: String, reason: String },
-    Resume { by: String },
+    Pause {
+        by: String,
+        reason: String,
+    },
+    Resume {
+        by: String,
+    },
     /// Take some steps, then pause.
-    Step { steps: u64, by: String },
+    Step {
+        steps: u64,
+        by: String,
+    },
     /// Write a checkpoint before the next step.
-    Checkpoint { by: String, done: oneshot::Sender<Result<PathBuf, ChangeError>> },
+    Checkpoint {
+        by: String,
+        done: oneshot::Sender<Result<PathBuf, ChangeError>>,
+    },
 }
 
 /// A change whose rewards have been built and have passed their trial.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use records::{ArmId, ArmState};
+use rewards::Formula;
+use rewards::formula::WEIGHT_PREFIX;
 use runtime::{Slot, SlotStatus};
 use scenarios::{Method, RewardSpec, WeightConfig, WeightSchedule};
 use schemars::JsonSchema;
@@ -18,6 +20,7 @@ pub struct ArmView {
     pub id: ArmId,
     /// How it is trained.
     pub method: Method,
+    /// As `status`, with the reason of a pause or failure beside it.
     #[serde(flatten)]
     pub state: ArmState,
     /// Training steps taken so far.
@@ -41,6 +44,8 @@ pub struct ConditionsView {
     pub schedules: BTreeMap<String, WeightSchedule>,
     /// By the name that the formula uses.
     pub rewards: BTreeMap<String, RewardView>,
+    /// The names that a formula may use, spelt as in a formula: those of the rewards, then those of the weights.
+    pub formula_names: Vec<String>,
 }
 
 /// A reward in force.
@@ -55,11 +60,14 @@ pub struct RewardView {
     pub form: &'static str,
     /// `kind` and the options as TOML.
     pub toml: String,
+    /// Whether the formula uses it; a reward that it does not use is scored and logged only.
+    pub in_formula: bool,
 }
 
 impl ConditionsView {
     pub(super) fn of(conditions: &Conditions, step: u64) -> Self {
-        let reward = |reward: &RewardInForce| RewardView {
+        let reward = |name: &str, reward: &RewardInForce| RewardView {
+            in_formula: conditions.formula.uses(name),
             spec: reward.spec().clone(),
             generation: reward.generation(),
             form: form(reward.spec()),
@@ -77,7 +85,17 @@ impl ConditionsView {
                     WeightConfig::Scheduled(schedule) => Some((name.clone(), schedule.clone())),
                 })
                 .collect(),
-            rewards: conditions.rewards.iter().map(|(name, found)| (name.clone(), reward(found))).collect(),
+            rewards: conditions
+                .rewards
+                .iter()
+                .map(|(name, found)| (name.clone(), reward(name, found)))
+                .collect(),
+            formula_names: conditions
+                .rewards
+                .keys()
+                .map(|name| Formula::name(name))
+                .chain(conditions.weights.keys().map(|name| Formula::name(&format!("{WEIGHT_PREFIX}{name}"))))
+                .collect(),
         }
     }
 }

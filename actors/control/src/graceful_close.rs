@@ -1,8 +1,9 @@
-//! A connection that is closed so that its client gets to see the answer.
+//! A connection that closes so that the client can still read the answer.
 //!
-//! Closing a socket with bytes unread makes the system tell the other side that all is lost, the answer included.
-//! Who sends a body that is refused would see a broken connection and never learn why; so what still comes is read
-//! and thrown away, for a moment. And a client that does not take its answer is not waited for.
+//! Closing a socket that has unread bytes makes the kernel send a reset, and the client then loses the answer too. A
+//! client whose body is refused would see a broken connection instead of the reason. So after the last answer, input is
+//! read and discarded for up to a second before the socket is closed. Writes have a timeout, so that a client which does
+//! not read its answer can't hold the connection open.
 
 use std::io;
 use std::pin::Pin;
@@ -13,30 +14,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 
-/// Longest wait for a client to take any of its answer.
+/// Longest wait for a client to read a part of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long what still comes is read after the answer.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long input is discarded after the last answer.
+const DISCARD: Duration = Duration::from_secs(1);
 
-/// The connection.
-pub(super) struct Lingering {
+pub(super) struct GracefulClose {
     stream: Pin<Box<TimeoutStream<TcpStream>>>,
-    /// Since when there is nothing more to say.
+    /// When the write half was shut down.
     closing: Option<Instant>,
 }
 
-impl Lingering {
+impl GracefulClose {
     pub fn new(stream: TcpStream) -> Self {
-        // An answer that waits for the next packet would make a slider feel slow.
+        // Without this, small answers wait for the next packet and the page's sliders feel slow.
         let _ = stream.set_nodelay(true);
         let mut stream = Box::pin(TimeoutStream::new(stream));
         stream.as_mut().set_write_timeout_pinned(Some(WRITE_TIMEOUT));
-        Lingering { stream, closing: None }
+        GracefulClose { stream, closing: None }
     }
 }
 
-impl AsyncRead for Lingering {
+impl AsyncRead for GracefulClose {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -46,7 +46,7 @@ impl AsyncRead for Lingering {
     }
 }
 
-impl AsyncWrite for Lingering {
+impl AsyncWrite for GracefulClose {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.stream.as_mut().poll_write(cx, bytes)
     }
@@ -71,14 +71,14 @@ impl AsyncWrite for Lingering {
         if self.closing.is_none() {
             ready!(self.stream.as_mut().poll_shutdown(cx))?;
             self.closing = Some(Instant::now());
-            self.stream.as_mut().set_read_timeout_pinned(Some(LINGER));
+            self.stream.as_mut().set_read_timeout_pinned(Some(DISCARD));
         }
-        let mut scrap = [0; 8 * 1024];
-        while self.closing.is_some_and(|since| since.elapsed() < LINGER) {
-            let mut scrap = ReadBuf::new(&mut scrap);
-            match ready!(self.stream.as_mut().poll_read(cx, &mut scrap)) {
-                Ok(()) if !scrap.filled().is_empty() => {}
-                // The other side has closed too, or takes too long.
+        let mut discarded = [0; 8 * 1024];
+        while self.closing.is_some_and(|since| since.elapsed() < DISCARD) {
+            let mut discarded = ReadBuf::new(&mut discarded);
+            match ready!(self.stream.as_mut().poll_read(cx, &mut discarded)) {
+                Ok(()) if !discarded.filled().is_empty() => {}
+                // The client has closed its half, or the time is up.
                 Ok(()) | Err(_) => break,
             }
         }

@@ -1,4 +1,4 @@
-//! What a request says: its JSON body and its query, bounded in size and time and refused in one line.
+//! Extractors for the JSON body and the query string of a request. Both are bounded, and a refusal is one line.
 
 use std::time::Duration;
 
@@ -13,35 +13,37 @@ use serde::de::DeserializeOwned;
 use super::error::ApiError;
 
 /// The largest body, in bytes.
-const MOST_BYTES: usize = 256 * 1024;
+const BODY_BYTES: usize = 256 * 1024;
 
-/// Longest wait for the whole of a body.
+/// Longest wait for the whole body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The JSON body; none at all reads like `{}`.
-pub(super) struct Input<T>(pub T);
+/// The JSON body; an empty body is read as `{}`.
+pub(super) struct JsonBody<T>(pub T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > MOST_BYTES as u64) {
+        if length.is_some_and(|length| length > BODY_BYTES as u64) {
             return Err(too_large());
         }
         let body = read(request.into_body()).await?;
         let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
-        serde_json::from_slice(body).map(Input).map_err(|error| ApiError::bad(format!("the body: {error}")))
+        serde_json::from_slice(body)
+            .map(JsonBody)
+            .map_err(|error| ApiError::bad(format!("the body: {error}")))
     }
 }
 
 async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
-    let whole = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MOST_BYTES).collect());
+    let whole = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES).collect());
     match whole.await {
         Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(ApiError::bad(format!("the body could not be read: {error}"))),
+        Ok(Err(error)) => Err(ApiError::bad(format!("the body cannot be read: {error}"))),
         Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 10 s")),
     }
 }
@@ -50,16 +52,16 @@ fn too_large() -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 256 KiB")
 }
 
-/// The query string.
-pub(super) struct Asked<T>(pub T);
+/// The query string, parsed into a struct whose fields are its parameters.
+pub(super) struct QueryParams<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Query(asked) = Query::from_request_parts(parts, state)
+        let Query(params) = Query::from_request_parts(parts, state)
             .await
             .map_err(|error: QueryRejection| ApiError::bad(error.body_text()))?;
-        Ok(Asked(asked))
+        Ok(QueryParams(params))
     }
 }

@@ -1,0 +1,36 @@
+// The plots of the page and the groups in which they are shown.
+
+const share = (numerator, denominator) => (tally) => (tally[denominator] ? tally[numerator] / tally[denominator] : NaN);
+
+/** The titles of the plots in each group; null means all. The first group is shown at first. */
+export const GROUPS = {
+  overview: ["Reward", "Accuracy", "Think rate", "Reward components", "Think rate by difficulty", "KL to the reference"],
+  thinking: ["Think rate", "Think rate by difficulty", "Consistency", "Think quality", "Length"],
+  components: ["Reward", "Reward components", "Well-formed", "Missing scores", "Groups with equal rewards"],
+  optimizer: ["Loss", "KL to the reference", "Gradient norm", "Groups with equal rewards"],
+  speed: ["Throughput", "Step time", "Length"],
+  all: null,
+};
+
+/**
+ * The plots, in the order in which they are shown. `field` is a metric and `many` a group of metrics, with `each` as the
+ * title of one of them. `of` computes the same quantity from an evaluation's tally.
+ */
+export const PLOTS = [
+  { field: "reward", title: "Reward", hint: "mean shaped reward of a step" },
+  { field: "accuracy", title: "Accuracy", hint: "line: training · dots: held out", of: share("correct", "n") },
+  { field: "think_rate", title: "Think rate", hint: "share of completions that think · dots: held out", of: share("think", "n") },
+  { many: "think_rate_by_difficulty", title: "Think rate by difficulty", each: (name) => `Think rate, ${name}`, of: share("think", "n"), split: "by_difficulty" },
+  { many: "components", title: "Reward components", each: (name) => name, hint: "mean score of a step" },
+  { field: "consistency", title: "Consistency", hint: "judge's verdict on completions that think", of: share("consistency_sum", "consistency_n") },
+  { field: "think_quality", title: "Think quality", hint: "judge's verdict on completions that think", of: share("think_quality_sum", "think_quality_n") },
+  { field: "format_rate", title: "Well-formed", hint: "share of completions", of: share("well_formed", "n") },
+  { field: "completion_tokens_mean", title: "Length", hint: "tokens per completion", of: share("completion_tokens", "n") },
+  { field: "loss", title: "Loss", hint: "the minimised value" },
+  { field: "kl", title: "KL to the reference", hint: "per token" },
+  { field: "grad_norm", title: "Gradient norm", hint: "before clipping" },
+  { field: "frac_zero_std", title: "Groups with equal rewards", hint: "share of groups, which teach nothing" },
+  { many: "missing", title: "Missing scores", each: (name) => `Missing: ${name}`, hint: "scores missing in a step", nonzero: true },
+  { field: "tokens_per_second", title: "Throughput", hint: "completion tokens per second" },
+  { field: "step_seconds", title: "Step time", hint: "seconds" },
+];

@@ -1,0 +1,130 @@
+// Keeps the store up to date: loads the state of the run, takes in events, and sends changes.
+
+import { armPath, get, post } from "./api.js";
+import { Track, flatten } from "./series.js";
+import { emit } from "./signals.js";
+import { idOf, selectedArms, store } from "./store.js";
+
+/** The most points per arm that are loaded for all of its steps. */
+export const OVERVIEW = 1500;
+
+export const setConnection = (connection, detail = null) => {
+  store.connection = connection;
+  emit("connection", detail);
+};
+
+const takeArm = (view) => {
+  const before = store.arms.get(idOf(view));
+  store.arms.set(idOf(view), { ...before, ...view, step: Math.max(before?.step ?? 0, view.step) });
+};
+
+/** Counts state events, so that an answer requested before an event does not overwrite it. */
+let events = 0;
+const lastEvent = new Map();
+
+export const loadState = async () => {
+  const requested = events;
+  const state = await get("/api/state");
+  store.run = state.run;
+  for (const view of state.arms) if ((lastEvent.get(idOf(view)) ?? 0) <= requested) takeArm(view);
+  if (store.scope && !store.arms.has(store.scope)) store.scope = null;
+  emit("arms");
+};
+
+const loadMetrics = async (id) => {
+  const table = await get(armPath(store.arms.get(id), `/metrics?max_points=${OVERVIEW}`));
+  store.tracks.set(id, Track.from(table));
+  emit("metrics", id);
+};
+
+const loadEvals = async (id) => {
+  store.evals.set(id, (await get(armPath(store.arms.get(id), "/evals"))).evals);
+  emit("evals", id);
+};
+
+const loadJournal = async () => {
+  store.journal = (await get("/api/journal")).entries;
+  emit("journal");
+};
+
+export const loadActors = async (id) => {
+  store.actors.set(id, (await get(armPath(store.arms.get(id), "/actors"))).actors);
+  emit("actors", id);
+};
+
+/** Loads what the controls need: the state of the run and its journal. */
+export const loadConditions = () => Promise.all([loadState(), loadJournal()]);
+
+/** Loads the curves of all arms that have started. */
+export const loadCurves = () => {
+  const started = [...store.arms].filter(([, arm]) => arm.status !== "waiting");
+  return Promise.all(started.flatMap(([id]) => [loadMetrics(id), loadEvals(id)]));
+};
+
+/** Weights may follow a schedule, of which there are no events, so the state is loaded again as steps are taken. */
+let stateDue = 0;
+const refreshState = () => {
+  if (performance.now() < stateDue) return;
+  stateDue = performance.now() + 2000;
+  loadState().catch(() => {});
+};
+
+const takeStep = (id, line) => {
+  const arm = store.arms.get(id);
+  if (!arm) return;
+  arm.step = line.step;
+  arm.total_steps = line.total_steps ?? arm.total_steps;
+  const track = store.tracks.get(id) ?? new Track();
+  store.tracks.set(id, track);
+  track.append(flatten(line));
+  if (track.length > 4 * OVERVIEW) loadMetrics(id).catch(() => {});
+  emit("metrics", id);
+  refreshState();
+};
+
+const HANDLERS = {
+  state: (id, data) => {
+    lastEvent.set(id, ++events);
+    takeArm(data);
+    emit("arms");
+  },
+  step: (id, data) => takeStep(id, data.metrics),
+  eval: (id, data) => {
+    store.evals.set(id, [...(store.evals.get(id) ?? []), data.evaluation]);
+    emit("evals", id);
+  },
+  change: (id, data) => {
+    store.journal.push(data);
+    emit("journal");
+  },
+  actors: (id, data) => {
+    store.actors.set(id, data.actors);
+    emit("actors", id);
+  },
+  warning: (id, data) => {
+    store.warnings.push({ ...data, time: new Date() });
+    emit("warnings");
+  },
+  lagged: () => loadConditions().then(loadCurves).catch(() => {}),
+};
+
+/** Takes in an event of the stream. */
+export const takeEvent = (name, data) => HANDLERS[name]?.(data?.arm === undefined ? null : idOf(data), data);
+
+/**
+ * Requests a change in the selected arms. Resolves when it is in force, to one result per arm: `{ arm, seed, applied,
+ * error }`. With a single arm, a refusal is thrown instead; it says where in the formula or the reward the error is.
+ */
+export const change = async (request) => {
+  const arms = selectedArms();
+  const [one] = arms;
+  let results;
+  if (arms.length === 1) results = [{ arm: one.arm, seed: one.seed, applied: await post(armPath(one, "/change"), request), error: null }];
+  else ({ results } = await post("/api/change", { arms: arms.map(({ arm, seed }) => [arm, seed]), change: request }));
+  // So that whoever shows the result shows it with the conditions now in force.
+  await loadState().catch(() => {});
+  return results;
+};
+
+/** What a change would make of an arm, without making it. */
+export const preview = (arm, request) => post(armPath(arm, "/formula/check"), request);
