@@ -52,7 +52,7 @@ const current = () => store.arms.get(byId("actors-arm").value) ?? firstArm();
 
 const emptyText = (arm) => {
   if (hasEnded(arm)) return "This arm has ended; its actors are gone.";
-  return arm.status === "waiting" ? "This arm has not started." : "Loading…";
+  return arm.status === "planned" ? "This arm has not started." : "Loading…";
 };
 
 const render = () => {

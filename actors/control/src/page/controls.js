@@ -7,7 +7,7 @@ import { emit, on } from "./signals.js";
 import { hasEnded, idOf, label, store } from "./store.js";
 import { loadState } from "./sync.js";
 
-const MARK = { waiting: "○", running: "●", paused: "❚❚", done: "✓", failed: "✗", stopped: "■" };
+const MARK = { planned: "○", running: "●", paused: "❚❚", done: "✓", failed: "✗", stopped: "■" };
 const KIND = { running: "live", paused: "held", done: "good", failed: "bad", stopped: "bad" };
 
 const say = (kind, text) => {
@@ -99,7 +99,7 @@ const showRun = () => {
   const steps = arms.reduce((sum, arm) => sum + arm.step, 0);
   const total = arms.reduce((sum, arm) => sum + arm.total_steps, 0);
   const of = (status) => arms.filter((arm) => arm.status === status).length;
-  const states = ["running", "paused", "waiting", "done", "failed", "stopped"].filter(of).map((status) => `${of(status)} ${status}`).join(", ");
+  const states = ["running", "paused", "planned", "done", "failed", "stopped"].filter(of).map((status) => `${of(status)} ${status}`).join(", ");
   setText(byId("lede"), `${plural(arms.length, "arm")}: ${states}. ${count(steps)} of ${count(total)} steps.`);
   const overall = store.connection === "ended" || (arms.length && arms.every(hasEnded)) ? "ended" : arms.some((arm) => arm.status === "running") ? "running" : of("paused") ? "paused" : "starting";
   byId("run-state").className = `state ${{ running: "live", paused: "held", ended: "good" }[overall] ?? ""}`;

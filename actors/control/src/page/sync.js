@@ -57,7 +57,7 @@ export const loadConditions = () => Promise.all([loadState(), loadJournal()]);
 
 /** Loads the curves of all arms that have started. */
 export const loadCurves = () => {
-  const started = [...store.arms].filter(([, arm]) => arm.status !== "waiting");
+  const started = [...store.arms].filter(([, arm]) => arm.status !== "planned");
   return Promise.all(started.flatMap(([id]) => [loadMetrics(id), loadEvals(id)]));
 };
 
