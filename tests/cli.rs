@@ -285,7 +285,7 @@ fn bad_checkpoints_are_refused_with_the_file_and_what_to_do() {
     assert!(said.contains("config.json: is not JSON"), "{said}");
 
     let said = refused_policy("qwen3_tied", |_| ());
-    assert!(said.contains("Qwen3 hears nothing"), "{said}");
+    assert!(said.contains("Qwen3 is a text-only model"), "{said}");
 }
 
 /// The scenario with a reward in Python that the formula needs; `code` is what is in its file.

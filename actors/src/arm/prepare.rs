@@ -192,7 +192,7 @@ fn hears(policy: &Policy) -> Result<(), String> {
         return Ok(());
     }
     let name = policy.config().architecture.name();
-    Err(format!("policy.path: {name} hears nothing; write the directory of a Qwen2-Audio or Qwen2.5-Omni"))
+    Err(format!("policy.path: {name} is a text-only model; write the directory of a Qwen2-Audio or Qwen2.5-Omni"))
 }
 
 /// The adapter that `train = "lora"` trains.
