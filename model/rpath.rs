@@ -1,5 +1,5 @@
-//! Build script of every crate that links an executable: writes where libtorch lies into its run path, so that
-//! the executable runs by itself. `LD_LIBRARY_PATH` still wins (a RUNPATH, not an RPATH).
+//! Build script of every crate that links an executable. It writes the directory of libtorch into the executable's
+//! RUNPATH, so that the executable finds libtorch without `LD_LIBRARY_PATH`, which takes precedence if it is set.
 
 fn main() {
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");

@@ -1,5 +1,5 @@
-//! Clips of every format, made by ffmpeg (`fixtures/audio/make.sh`), against the formula they were made from; and files
-//! that are broken in every way, which must cost one clear line each.
+//! Compares clips in every format, made by ffmpeg (`fixtures/audio/make.sh`), with the formula that they were made
+//! from. Broken files of every kind must give one clear line of error each (`AUDIO-2`).
 
 use std::f64::consts::PI;
 use std::fs;
@@ -9,14 +9,14 @@ use model::audio::{AudioError, Downmix, decode_bytes, load_audio};
 
 const FORMATS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/audio/formats");
 
-/// 0.3 s at 16 kHz.
+/// Length of the clips in samples: 0.3 s at 16 kHz.
 const LENGTH: usize = 4800;
 
 fn format(name: &str) -> PathBuf {
     Path::new(FORMATS).join(name)
 }
 
-/// The chirp of `make.sh` at 16 kHz.
+/// The chirp of `make.sh`, sampled at 16 kHz.
 fn chirp() -> Vec<f32> {
     (0..LENGTH)
         .map(|i| i as f64 / 16_000.0)
@@ -28,7 +28,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Signal to noise, in dB, with `clip[i + lag]` against the chirp.
+/// The signal-to-noise ratio of a clip in dB, where `clip[i + lag]` corresponds to sample `i` of the chirp.
 fn signal_to_noise(clip: &[f32], lag: usize) -> f64 {
     let chirp = chirp();
     let power = |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x).powi(2)).sum::<f64>();
@@ -38,8 +38,8 @@ fn signal_to_noise(clip: &[f32], lag: usize) -> f64 {
 
 #[test]
 fn lossless_files_give_the_samples_within_their_resolution() {
-    // Rounding to b bits is off by at most 2^-b at full scale (±1). What is resampled rings a little at both ends, where
-    // the chirp has a kink: 2^-12.
+    // Rounding to b bits has an error of at most 2^-b at full scale (±1). Resampled clips ring a little at both ends,
+    // where the chirp has a kink: 2^-12.
     for (name, resolution) in [
         ("pcm_s16.wav", 15),
         ("pcm_u8.wav", 7),
@@ -54,10 +54,10 @@ fn lossless_files_give_the_samples_within_their_resolution() {
         ("stereo_22k.flac", 12),
     ] {
         let clip = load_audio(&format(name), Downmix::First).unwrap();
-        // 0.3 s at 11025 Hz end in the middle of a sample.
+        // 0.3 s at 11025 Hz is not a whole number of samples.
         assert!(clip.len().abs_diff(LENGTH) <= 1, "{name}: {}", clip.len());
         let difference = largest_difference(&clip, &chirp());
-        assert!(difference < 0.5f32.powi(resolution), "{name} is off by {difference}");
+        assert!(difference < 0.5f32.powi(resolution), "{name} differs by {difference}");
     }
 }
 
@@ -74,8 +74,8 @@ fn sixteen_bit_samples_are_divided_by_32768_exactly() {
 }
 
 #[test]
-fn lossy_files_keep_length_and_place_in_time() {
-    // A delay of one sample alone would leave 2.4 dB at 3 kHz and 14 dB on average.
+fn lossy_files_keep_their_length_and_have_no_delay() {
+    // A delay of one sample alone would reduce the ratio to 2.4 dB at 3 kHz, and to 14 dB on average.
     for (name, decibels) in [
         ("adpcm_ima.wav", 20.0),
         ("adpcm_ms.wav", 20.0),
@@ -92,7 +92,7 @@ fn lossy_files_keep_length_and_place_in_time() {
         let clip = load_audio(&format(name), Downmix::First).unwrap();
         let quality = signal_to_noise(&clip, 0);
         assert!(quality > decibels, "{name}: {quality:.1} dB");
-        // ADPCM comes in whole blocks; the rest says its length to the sample, MP4 to the millisecond.
+        // ADPCM consists of whole blocks. The others state their length to the sample, MP4 to the millisecond.
         assert!(
             clip.len().abs_diff(LENGTH) <= if name.starts_with("adpcm") { 2048 } else { 16 },
             "{name}: {}",
@@ -103,8 +103,8 @@ fn lossy_files_keep_length_and_place_in_time() {
 
 #[test]
 fn files_that_do_not_state_their_delay_keep_it() {
-    // AAC runs in over 1024 samples: 1024 · 160/441 = 371.5. LAME begins 576 samples late and every decoder adds 529:
-    // 1105 · 160/441 = 400.9.
+    // The encoder of AAC puts 1024 samples before the sound: 1024 · 160/441 = 371.5. LAME has a delay of 576 samples
+    // and every decoder one of 529: 1105 · 160/441 = 400.9.
     for (name, delay) in [("stereo_44k.aac", 372), ("untagged_44k.mp3", 401)] {
         let clip = load_audio(&format(name), Downmix::First).unwrap();
         let best = (0..800).max_by(|&a, &b| signal_to_noise(&clip, a).total_cmp(&signal_to_noise(&clip, b)));
@@ -121,19 +121,22 @@ fn downmix_takes_the_mean_or_the_first_channel() {
         let mean = load_audio(&format(name), Downmix::Mean).unwrap();
         let expected: Vec<f32> = first.iter().map(|x| 0.75 * x).collect();
         let difference = largest_difference(&mean, &expected);
-        assert!(difference < if name.contains("44k") { 0.02 } else { 1e-4 }, "{name} is off by {difference}");
+        assert!(
+            difference < if name.contains("44k") { 0.02 } else { 1e-4 },
+            "{name} differs by {difference}"
+        );
     }
 }
 
 #[test]
-fn chained_ogg_recordings_follow_each_other() {
+fn chained_ogg_recordings_are_concatenated() {
     let clip = load_audio(&format("chained_44k.ogg"), Downmix::First).unwrap();
     assert_eq!(clip.len(), 2 * LENGTH);
     assert!(signal_to_noise(&clip, 0) > 15.0);
     assert!(signal_to_noise(&clip, LENGTH) > 15.0);
 }
 
-/// The one line that a file of these bytes gives.
+/// The error message for a file of these bytes, which must be a single line.
 fn complaint(bytes: &[u8]) -> String {
     let error = decode_bytes(Path::new("clip.x"), bytes.to_vec(), Downmix::Mean).unwrap_err();
     let line = error.to_string();
@@ -167,7 +170,7 @@ fn broken_files_get_one_clear_line() {
         (&opus, "Opus is not supported; convert it with `ffmpeg"),
     ] {
         let line = complaint(bytes);
-        assert!(line.contains(expected), "{line:?} does not say {expected:?}");
+        assert!(line.contains(expected), "{line:?} does not contain {expected:?}");
     }
 }
 
@@ -181,17 +184,17 @@ fn missing_files_and_directories_are_named() {
 }
 
 #[test]
-fn a_few_corrupt_packets_cost_only_themselves() {
+fn a_few_corrupt_packets_are_skipped() {
     let clean = load_audio(&format("stereo_44k.mp3"), Downmix::First).unwrap();
     let mut bytes = fs::read(format("stereo_44k.mp3")).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle..middle + 40].fill(0x55);
     let clip = decode_bytes(Path::new("clip.mp3"), bytes, Downmix::First).unwrap();
-    // Four packets of 1152: the one hit, and those that share its bits or lie before the next header.
+    // Four packets of 1152 samples are lost: the corrupt one, and those that share its bits or precede the next header.
     assert!(clip.len() * 2 > clean.len(), "{} of {} samples left", clip.len(), clean.len());
 }
 
-/// Xorshift: the mutations must be the same in every run.
+/// A xorshift generator, so that the mutations are the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -214,7 +217,7 @@ fn mutated_bytes_never_panic() {
         let original = fs::read(&path).unwrap();
         for round in 0..60 {
             let mut bytes = original.clone();
-            // Half of the changes hit the header, where the lengths and rates are.
+            // Half of the mutations change only the header, where the lengths and rates are.
             for _ in 0..=random.below(8) {
                 let reach = if round % 2 == 0 { bytes.len() } else { bytes.len().min(200) };
                 let position = random.below(reach);

@@ -285,7 +285,7 @@ fn a_damaged_checkpoint_is_refused_with_the_file_and_the_remedy() {
     assert!(said.contains("config.json: is not JSON"), "{said}");
 
     let said = refused_policy("qwen3_tied", |_| ());
-    assert!(said.contains("Qwen3 hears nothing"), "{said}");
+    assert!(said.contains("Qwen3 is a text-only model"), "{said}");
 }
 
 /// Writes `mine.toml`: the smoke scenario with `code` as the Python reward `format`, which its formula uses.

@@ -1,4 +1,4 @@
-//! Reading golden files, and comparing a policy with them.
+//! Reads golden files and compares a policy with them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,14 +13,14 @@ use tch::{Kind, Tensor};
 
 pub const TOLERANCE: f64 = 1e-4;
 
-/// Tensors of a golden file by name.
+/// The tensors of a golden file, by name.
 pub type Golden = HashMap<String, Tensor>;
 
 pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// A golden file, as `qwen2_audio/batch2`.
+/// Reads a golden file, named as `qwen2_audio/batch2`.
 pub fn golden(name: &str) -> Golden {
     let path = fixtures().join(name).with_extension("safetensors");
     read_tensors(&path).unwrap().into_iter().collect()
@@ -30,19 +30,19 @@ pub fn open(dir: &Path) -> Policy {
     Policy::open(dir, &PolicyOptions::default()).unwrap()
 }
 
-/// Features of a committed recording.
+/// The features of a committed recording.
 pub fn clip(processor: &Processor, name: &str) -> Arc<LogMel> {
     let path = fixtures().join("audio").join(name).with_extension("wav");
     Arc::new(processor.extract(&load_audio(&path, Downmix::Mean).unwrap()).unwrap())
 }
 
-/// The prompts of `batch2` of a model that hears.
+/// The two prompts of the golden file `batch2`, for a model with an audio tower.
 pub fn pair(processor: &Processor) -> [Prompt; 2] {
     [("What is it?", "tone_0p5s"), ("Describe the sound, please.", "chirp_3s")]
         .map(|(text, name)| processor.prompt(text, &[clip(processor, name)]).unwrap())
 }
 
-/// The real ids of a row of a padded batch.
+/// The ids of a row of a padded batch, without padding.
 pub fn row_ids(golden: &Golden, ids: &str, mask: &str, row: i64) -> Vec<i64> {
     let real = golden[mask].get(row).to_kind(Kind::Bool);
     Vec::try_from(golden[ids].get(row).masked_select(&real)).unwrap()
@@ -55,7 +55,7 @@ pub fn assert_close(found: &Tensor, expected: &Tensor, what: &str) {
     assert!(difference < TOLERANCE, "{what}: differs by {difference}");
 }
 
-/// The prompts have the ids of a left-padded batch.
+/// Checks that the prompts have the ids of a left-padded batch.
 #[track_caller]
 pub fn assert_ids(prompts: &[Prompt], batch: &Golden) {
     for (row, prompt) in (0..).zip(prompts) {
@@ -63,7 +63,7 @@ pub fn assert_ids(prompts: &[Prompt], batch: &Golden) {
     }
 }
 
-/// Compares the last `expected.size()[1]` logits of each row where it has real tokens.
+/// Compares the last `expected.size()[1]` logits of each row, without those of padding.
 #[track_caller]
 pub fn assert_logits(policy: &Policy, prompts: &[Prompt], expected: &Tensor, what: &str) {
     let found = policy.logits(prompts).unwrap();
@@ -74,7 +74,7 @@ pub fn assert_logits(policy: &Policy, prompts: &[Prompt], expected: &Tensor, wha
     }
 }
 
-/// The log-probabilities that `batch2` has of given completions.
+/// Compares the log-probabilities of the completions in `batch2`.
 #[track_caller]
 pub fn assert_logprobs(policy: &Policy, prompts: &[Prompt], batch: &Golden) {
     let ids = [0, 1].map(|row| row_ids(batch, "completion_ids", "completion_mask", row));
@@ -85,7 +85,7 @@ pub fn assert_logprobs(policy: &Policy, prompts: &[Prompt], batch: &Golden) {
     assert_close(&found.logprobs.detach(), &batch["completion_logps"], "logprobs");
 }
 
-/// A copy of a model's directory, to be changed.
+/// A copy of a model directory, which the test can change.
 pub fn copied(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(dir).unwrap() {
@@ -95,7 +95,7 @@ pub fn copied(dir: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// A copy of a model's directory in which every token may be written and `eos` ends a completion.
+/// A copy of a model directory in which every token may be drawn and `eos` ends a completion.
 fn unsuppressed(dir: &Path, eos: &[i64]) -> tempfile::TempDir {
     let copy = copied(dir);
     let path = copy.path().join("tokenizer.json");
@@ -108,13 +108,13 @@ fn unsuppressed(dir: &Path, eos: &[i64]) -> tempfile::TempDir {
     copy
 }
 
-/// Greedy decoding where every token may be written and `eos` ends a completion.
+/// Greedy decoding in which every token may be drawn and `eos` ends a completion.
 fn greedy(dir: &Path, prompts: &[Prompt], eos: &[i64]) -> Vec<Completion> {
     let params = SamplingParams { temperature: 0.0, max_new_tokens: 20, ..Default::default() };
     open(unsuppressed(dir, eos).path()).generate(prompts, 1, &params, &[0, 1]).unwrap()
 }
 
-/// The 20 tokens that `batch2` has of each row, and what the first three were drawn from.
+/// Compares 20 greedily decoded tokens of each row with `batch2`, and the log-probabilities of the first three.
 #[track_caller]
 pub fn assert_greedy(dir: &Path, prompts: &[Prompt], batch: &Golden) {
     for (row, completion) in (0..).zip(&greedy(dir, prompts, &[])) {
@@ -131,12 +131,12 @@ pub fn assert_greedy(dir: &Path, prompts: &[Prompt], batch: &Golden) {
     }
 }
 
-/// With an end token that `batch2` chose, rows end where its rows end; what follows there is padding.
+/// Checks that with the end token of `batch2`, rows end where its rows end. The ids after that are padding.
 #[track_caller]
 pub fn assert_greedy_with_eos(dir: &Path, prompts: &[Prompt], batch: &Golden) {
     let eos = batch["greedy_with_eos_eos_id"].int64_value(&[0]);
     let completions = greedy(dir, prompts, &[eos]);
-    assert!(completions.iter().any(|completion| completion.finish == Finish::Eos), "the end token was met");
+    assert!(completions.iter().any(|completion| completion.finish == Finish::Eos), "an end token was drawn");
     for (row, completion) in (0..).zip(&completions) {
         let padded: Vec<i64> = Vec::try_from(batch["greedy_with_eos_ids"].get(row)).unwrap();
         let end = padded.iter().position(|id| *id == eos).map_or(padded.len(), |index| index + 1);

@@ -1,5 +1,5 @@
-//! `model::loss::grpo_loss` against TRL 1.16's `GRPOTrainer` (and R1-AQA's): values, gradients and metrics of
-//! `fixtures/grpo`, computed in f64 (`LOSS-2`, `LOSS-3`).
+//! Compares `model::loss::grpo_loss` with TRL 1.16's `GRPOTrainer` and with R1-AQA's trainer: values, gradients and
+//! metrics of `fixtures/grpo`, computed in f64 (`LOSS-2`, `LOSS-3`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use tch::{Kind, Tensor};
 
 const TOLERANCE: f64 = 1e-6;
 
-/// The batch that all cases share: 12 completions in groups of 4, at most 16 tokens long.
+/// The batch that all cases share: 12 completions of at most 16 tokens, in groups of 4.
 struct Batch {
     tensors: BTreeMap<String, Tensor>,
     max_completion_tokens: usize,
     clip: (f64, f64),
-    /// What the losses are computed in.
+    /// The dtype that the losses are computed in.
     kind: Kind,
 }
 
@@ -26,7 +26,7 @@ impl Batch {
     }
 }
 
-/// What a case's name says, e.g. `grpo.sequence.beta0.04.klcorr.old`.
+/// A case, parsed from its name, such as `grpo.sequence.beta0.04.klcorr.old`.
 #[derive(Clone)]
 struct Case {
     config: GrpoConfig,
@@ -37,7 +37,7 @@ struct Case {
 impl Case {
     fn parse(name: &str, clip: (f64, f64)) -> Case {
         if name == "r1aqa" {
-            // On-policy GRPO, advantages from a standard deviation of its own.
+            // On-policy GRPO. R1-AQA computes the standard deviation of the advantages differently.
             return Case { config: GrpoConfig::default(), off_policy: false, advantages: "advantages_r1aqa" };
         }
         let words: Vec<&str> = name.split('.').collect();
@@ -60,15 +60,16 @@ impl Case {
     }
 }
 
-/// How a batch is split, and whose totals its parts are divided by.
+/// The totals that the losses of the parts of a batch are divided by.
 #[derive(Clone, Copy)]
 enum Totals {
     WholeBatch,
-    /// Each part's own, and the parts' losses averaged: TRL's gradient accumulation.
+    /// Those of each part, and the losses of the parts are averaged, as in TRL's gradient accumulation.
     EachPart,
 }
 
-/// Loss, gradient with respect to the log-probabilities, and metrics of the batch taken in `parts` equal parts.
+/// The loss, its gradient with respect to the log-probabilities, and the metrics of a batch that is split
+/// into `parts` equal parts.
 fn run(batch: &Batch, case: &Case, parts: i64, totals: Totals) -> (f64, Tensor, LossMetrics) {
     let logprobs = batch.get("new_logps").set_requires_grad(true);
     let (old, reference) = (batch.get("old_logps"), batch.get("ref_logps"));
@@ -136,7 +137,7 @@ fn every_case_equals_trl_in_value_gradient_and_metrics() {
     assert_eq!(cases.len(), 53);
     for (name, golden) in &cases {
         let case = Case::parse(name, batch.clip);
-        // DAPO's divisor spans the accumulated batch in TRL too.
+        // For DAPO, TRL too divides by the totals of the whole accumulated batch.
         let (parts, totals) = match (name.ends_with(".accum2"), case.config.loss) {
             (true, LossKind::Dapo) => (2, Totals::WholeBatch),
             (true, _) => (2, Totals::EachPart),

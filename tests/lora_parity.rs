@@ -1,5 +1,5 @@
-//! LoRA against transformers with PEFT (`fixtures/lora`): logits, log-probabilities and gradients with the adapter on,
-//! the base with it off, and the files both ways.
+//! Compares LoRA with transformers and PEFT (`fixtures/lora`): logits, log-probabilities and gradients with the
+//! adapter, the base without it, and the files that both sides write.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +12,7 @@ use tch::Kind;
 
 use crate::goldens::{self, Golden, TOLERANCE, assert_close, assert_logits, fixtures, golden, row_ids};
 
-/// The adapters, and the models they are for.
+/// The names of the adapters and of their base models.
 const CASES: [(&str, &str); 4] = [
     ("qwen2_audio_lm_only", "qwen2_audio"),
     ("qwen2_audio_all_linear", "qwen2_audio"),
@@ -30,7 +30,7 @@ fn adapter_dir(name: &str) -> PathBuf {
     fixtures().join("lora").join(name).join("adapter")
 }
 
-/// An adapter's golden tensors.
+/// The golden tensors of an adapter.
 fn lora_golden(name: &str) -> Golden {
     golden(&format!("lora/{name}/golden"))
 }
@@ -66,7 +66,7 @@ fn peft_name(model: &str, name: &str) -> String {
     }
 }
 
-/// Log-probabilities, and every gradient of their mean.
+/// Compares the log-probabilities, and the gradients of their mean with respect to every tensor of the adapter.
 fn assert_logprobs_and_gradients(policy: &Policy, model: &str, name: &str) {
     let golden = lora_golden(name);
     let norms = read_json(&fixtures().join("lora").join(name).join("golden.json"));
@@ -108,7 +108,7 @@ fn adapters_of_peft_have_the_same_logits_logprobs_and_gradients() {
     }
 }
 
-/// A copy of an adapter whose tensors are called otherwise.
+/// A copy of an adapter with renamed tensors.
 fn renamed(name: &str, rename: impl Fn(String) -> String) -> tempfile::TempDir {
     let dir = goldens::copied(&adapter_dir(name));
     let tensors = read_tensors(&adapter_dir(name).join(WEIGHTS)).unwrap().into_iter();
@@ -150,21 +150,21 @@ fn names_of_transformers_4_and_of_the_whole_omni_are_read_too() {
 }
 
 #[test]
-fn with_the_adapter_off_it_is_the_base_in_the_bases_memory() {
+fn the_reference_of_an_adapter_is_its_base_without_copies() {
     for (name, model) in CASES {
         let policy = open(model, &adapter_dir(name));
         let reference = policy.reference().unwrap();
         assert_logits(&reference, &pair(&policy), &golden(&format!("{model}/batch2"))["logits"], name);
-        assert!(reference.trainable().is_empty(), "nothing of its own");
+        assert!(reference.trainable().is_empty(), "a reference has no tensors of its own");
     }
 }
 
 #[test]
-fn adapter_that_was_read_is_written_as_peft_wrote_it() {
+fn an_adapter_is_written_as_peft_wrote_it() {
     for (name, model) in CASES {
         let (policy, parent) = (open(model, &adapter_dir(name)), tempfile::tempdir().unwrap());
         let dir = parent.path().join("adapter");
-        // A replica's tensors are views.
+        // The tensors of a replica are views, which must be written in full.
         policy.replica().unwrap().save(&dir).unwrap();
         assert_eq!(
             read_tensors(&dir.join(WEIGHTS)).unwrap(),
@@ -189,7 +189,7 @@ fn adapter_that_was_read_is_written_as_peft_wrote_it() {
 }
 
 #[test]
-fn merged_directory_is_a_whole_model_with_the_same_logits() {
+fn a_merged_directory_is_a_complete_model_with_the_same_logits() {
     for (name, model) in CASES {
         let (policy, parent) = (open(model, &adapter_dir(name)), tempfile::tempdir().unwrap());
         let dir = parent.path().join("merged");
@@ -234,7 +234,7 @@ fn fresh(target_modules: TargetModules, train_audio_tower: bool) -> Result<Polic
 }
 
 #[test]
-fn fresh_adapter_starts_as_its_base_and_only_it_trains() {
+fn a_fresh_adapter_starts_equal_to_its_base_and_trains_alone() {
     let policy = fresh(TargetModules::AllLinear, false).unwrap();
     assert_logits(&policy, &pair(&policy), &golden("qwen2_audio/batch2")["logits"], "fresh");
     // Two layers of seven projections.
@@ -244,7 +244,7 @@ fn fresh_adapter_starts_as_its_base_and_only_it_trains() {
         assert!(name.starts_with("language_model.model.layers.") && tensor.requires_grad(), "{name}");
         assert_eq!(tensor.abs().max().double_value(&[]) == 0.0, name.ends_with("lora_B.weight"), "{name}");
     }
-    // Uniform within ±1/√64, as PyTorch's and so PEFT's linear layers start: deviation 1/√(3·64).
+    // Uniform within ±1/√64, the default of PyTorch's linear layers and of PEFT: standard deviation 1/√(3·64).
     let (_, a) = &trainable
         [trainable.iter().position(|(name, _)| name.ends_with("0.mlp.up_proj.lora_A.weight")).unwrap()];
     assert_eq!(a.size(), [4, 64]);
@@ -252,15 +252,15 @@ fn fresh_adapter_starts_as_its_base_and_only_it_trains() {
     assert!((a.std(true).double_value(&[]) - 1.0 / 192f64.sqrt()).abs() < 0.006);
 
     let names = |policy: Policy| policy.trainable().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-    // Two layers of the tower have six linear layers each, the projector is one.
+    // Each of the tower's two layers has six linear layers, and the projector is one more.
     assert_eq!(names(fresh(TargetModules::AllLinear, true).unwrap()).len(), 28 + 2 * (2 * 6 + 1));
     let some = names(fresh(TargetModules::Named(vec!["q_proj".into(), "v_proj".into()]), false).unwrap());
     assert_eq!(some.len(), 8, "{some:?}");
 }
 
 #[test]
-fn replicas_follow_the_adapter_and_the_base_stays() {
-    // Only some of the joined projections, and the tower too.
+fn replicas_load_the_adapter_and_the_base_is_unchanged() {
+    // All projections, then only some of those that are joined; with the tower.
     for targets in [TargetModules::AllLinear, TargetModules::Named(vec!["v_proj".into(), "up_proj".into()])] {
         let policy = fresh(targets, true).unwrap();
         let (replica, reference) = (policy.replica().unwrap(), policy.reference().unwrap());
@@ -279,22 +279,26 @@ fn replicas_follow_the_adapter_and_the_base_stays() {
 }
 
 #[test]
-fn targets_that_name_no_layer_are_refused_with_those_there_are() {
+fn targets_that_match_no_layer_are_refused_with_the_layers_to_choose_from() {
     let refused = |modules, tower| fresh(modules, tower).err().unwrap().to_string();
     let named = |name: &str| TargetModules::Named(vec!["q_proj".to_owned(), name.to_owned()]);
     assert_eq!(
         refused(named("fc1"), false),
-        "target_modules: no linear layer that may be adapted goes by `fc1`; there are down_proj, gate_proj, k_proj, \
-         lm_head, o_proj, q_proj, up_proj, v_proj (those of the audio tower with train_audio_tower = true)"
+        "target_modules: `fc1` matches no linear layer that may be adapted; write one of down_proj, gate_proj, k_proj, \
+         lm_head, o_proj, q_proj, up_proj, v_proj (those of the audio tower too with train_audio_tower = true)"
     );
     assert!(
-        refused(named("query"), true).contains("goes by `query`; there are down_proj, fc1, fc2, gate_proj")
+        refused(named("query"), true).contains(
+            "`query` matches no linear layer that may be adapted; write one of down_proj, fc1, fc2"
+        )
     );
-    assert!(refused(TargetModules::Pattern("q".into()), false).contains("goes by `the pattern`"));
-    assert!(refused(TargetModules::Pattern("(".into()), false).contains("no regular expression"));
+    assert!(
+        refused(TargetModules::Pattern("q".into()), false).contains("the pattern matches no linear layer")
+    );
+    assert!(refused(TargetModules::Pattern("(".into()), false).contains("not a valid regular expression"));
 }
 
-/// Moves every tensor of an adapter away from where it starts.
+/// Changes every tensor of an adapter.
 fn disturb(policy: &Policy) {
     let _guard = tch::no_grad_guard();
     for (index, (_, mut tensor)) in policy.trainable().into_iter().enumerate() {
@@ -304,7 +308,7 @@ fn disturb(policy: &Policy) {
 }
 
 #[test]
-#[ignore = "writes what fixtures/open_with_transformers.py opens"]
+#[ignore = "writes the directories that fixtures/open_with_transformers.py opens"]
 fn write_for_transformers() {
     let out = PathBuf::from(std::env::var_os("WRITE_FOR_TRANSFORMERS").unwrap());
     for (model, train_audio_tower) in [("qwen2_audio", true), ("qwen2_5_omni", true), ("qwen3_tied", false)] {

@@ -1,4 +1,5 @@
-//! Log-mel features against Hugging Face's `WhisperFeatureExtractor` (`fixtures/mel`, transformers 5.17).
+//! Compares log-mel features with those of Hugging Face's `WhisperFeatureExtractor`
+//! (`fixtures/mel`, transformers 5.17; `AUDIO-3`).
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,7 @@ fn extract(clip: &str, chunk_length_seconds: usize) -> LogMel {
         .extract(&samples)
 }
 
-/// Golden values of one clip: name to numbers and shape.
+/// The golden tensors of one clip, as the bytes of a safetensors file.
 struct Golden(Vec<u8>);
 
 impl Golden {
@@ -44,7 +45,7 @@ impl Golden {
     }
 }
 
-/// Compares a window of frames, beginning at `first`; returns the largest difference.
+/// Compares the frames from `first` on with a golden tensor. Returns the largest difference.
 fn compare(features: &LogMel, first: usize, golden: &Golden, name: &str) -> f32 {
     let (shape, expected) = golden.floats(name);
     let mut largest = 0.0f32;

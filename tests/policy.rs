@@ -1,4 +1,4 @@
-//! A policy's sampling, log-probabilities, copies and files, on small random models.
+//! The sampling, log-probabilities, replicas and files of a policy, on small models with random weights.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use model::{Completion, Finish, Group, Policy, PolicyOptions, Prompt, SamplingPa
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
-/// A directory of a small Qwen2-Audio with a window of 3 s, without weights.
+/// The directory of a small Qwen2-Audio with a window of 3 s, without weights.
 fn directory(change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tokenizer");
@@ -37,7 +37,7 @@ fn scratch(seed: u64) -> PolicyOptions {
     PolicyOptions { from_scratch: Some(seed), ..Default::default() }
 }
 
-/// A random model whose distributions are far from flat, however random weights start.
+/// A model whose random weights are scaled so that its distributions are far from uniform.
 fn policy_with(options: PolicyOptions, change: impl FnOnce(&mut Value)) -> Policy {
     let policy = Policy::open(directory(change).path(), &options).unwrap();
     let _guard = tch::no_grad_guard();
@@ -60,7 +60,7 @@ fn clip(policy: &Policy, seconds: f64, pitch: f32) -> Arc<LogMel> {
     Arc::new(policy.processor().extract(&samples).unwrap())
 }
 
-/// Prompts of different lengths: a clip, two clips of which one is the same, and none.
+/// Prompts of different lengths: with a clip, with two clips of which one is the same, and without a clip.
 fn prompts(policy: &Policy) -> Vec<Prompt> {
     let (low, high) = (clip(policy, 1.0, 0.1), clip(policy, 0.4, 0.7));
     let processor = policy.processor();
@@ -94,7 +94,8 @@ fn assert_close(found: &Tensor, expected: &Tensor, tolerance: f64, what: &str) {
     assert!(difference <= tolerance, "{what}: differs by {difference}");
 }
 
-/// Sampled log-probabilities are those that [`Policy::logprobs`] computes of the same completions.
+/// Checks that the log-probabilities at sampling are those that [`Policy::logprobs`] computes for
+/// the same completions (SAMPLE-2).
 #[track_caller]
 fn assert_samples_agree(policy: &Policy, prompts: &[Prompt], completions: &[Completion], temperature: f64) {
     let found = policy.logprobs(&groups(prompts, completions), temperature).unwrap();
@@ -119,14 +120,15 @@ fn sampled_logprobs_are_those_the_learner_computes() {
         let params = SamplingParams { temperature, ..sampling(40) };
         let seeds: Vec<u64> = (0..15).collect();
         let completions = policy.generate(&prompts, 5, &params, &seeds).unwrap();
-        assert!(completions.iter().any(|each| each.ids.len() < 30), "some rows should leave early");
+        assert!(completions.iter().any(|each| each.ids.len() < 30), "some rows should finish early");
         assert_samples_agree(&policy, &prompts, &completions, temperature);
     }
 }
 
 #[test]
-fn rows_that_leave_early_do_not_disturb_the_others() {
-    // Every sixth id or so ends a completion, so that rows leave at nearly every step, within groups and whole prompts.
+fn rows_that_finish_early_do_not_change_the_others() {
+    // GEN-3 and CACHE-3. About every sixth token ends a completion, so that rows, and whole prompts, finish
+    // at nearly every step.
     let ends: Vec<i64> = (0..300).step_by(6).collect();
     let policy = policy_with(scratch(1), |config| config["text_config"]["eos_token_id"] = json!(ends));
     let prompts = prompts(&policy);
@@ -145,7 +147,8 @@ fn rows_that_leave_early_do_not_disturb_the_others() {
 }
 
 #[test]
-fn cache_grows_past_its_first_capacity() {
+fn the_cache_grows_beyond_its_first_capacity() {
+    // CACHE-2.
     let policy = policy_with(scratch(1), |config| config["text_config"]["eos_token_id"] = json!([]));
     let prompts = prompts(&policy);
     let completions = policy.generate(&prompts[..1], 2, &sampling(150), &[3, 4]).unwrap();
@@ -164,12 +167,13 @@ fn as_many_key_heads_as_query_heads_and_a_tied_embedding_work_too() {
 }
 
 #[test]
-fn completion_depends_on_its_own_seed_only() {
+fn a_completion_depends_on_its_own_seed_only() {
+    // SAMPLE-1.
     let policy = policy();
     let prompts = prompts(&policy);
     let all = policy.generate(&prompts, 4, &sampling(24), &(100..112).collect::<Vec<_>>()).unwrap();
     let again = policy.generate(&prompts, 4, &sampling(24), &(100..112).collect::<Vec<_>>()).unwrap();
-    assert_eq!(all, again, "same seeds, same completions, bit by bit");
+    assert_eq!(all, again, "the same seeds give the same completions, bit for bit");
     let alone = policy.generate(&prompts[1..2], 1, &sampling(24), &[106]).unwrap();
     assert_eq!(alone[0].ids, all[6].ids);
     let others = policy.generate(&prompts, 4, &sampling(24), &(200..212).collect::<Vec<_>>()).unwrap();
@@ -177,14 +181,14 @@ fn completion_depends_on_its_own_seed_only() {
 }
 
 #[test]
-fn special_tokens_are_never_written() {
+fn special_tokens_are_never_drawn() {
     let policy = Policy::open(directory(|_| ()).path(), &scratch(4)).unwrap();
     let prompts = prompts(&policy);
     let params = SamplingParams { temperature: 3.0, ..sampling(64) };
     let completions = policy.generate(&prompts, 16, &params, &(0..48).collect::<Vec<_>>()).unwrap();
     let ids: Vec<i64> = completions.iter().flat_map(|each| each.ids.clone()).collect();
     assert!(ids.len() > 1500);
-    // 288-297 are special, 300-303 no tokens; 290 ends a completion, and stands at its end only.
+    // Ids 288-297 are special tokens, and 300-303 have no token. 290 ends a completion, so it is only ever the last id.
     assert!(ids.iter().all(|id| *id == 290 || !(288..=297).contains(id) && *id < 300));
     assert!(ids.contains(&298), "<think> is not special");
     for completion in &completions {
@@ -195,7 +199,7 @@ fn special_tokens_are_never_written() {
 }
 
 #[test]
-fn one_likeliest_token_is_greedy_decoding() {
+fn sampling_from_one_token_is_greedy_decoding() {
     let policy = policy();
     let prompts = prompts(&policy);
     let greedy = SamplingParams { temperature: 0.0, ..sampling(16) };
@@ -219,6 +223,7 @@ fn gradients(policy: &Policy) -> Vec<(String, Tensor)> {
 
 #[test]
 fn packed_groups_have_the_logprobs_and_gradients_of_single_sequences() {
+    // LOGP-1.
     let options = PolicyOptions { train_audio_tower: true, ..scratch(1) };
     let policy = policy_with(options, |_| ());
     let prompts = prompts(&policy);
@@ -232,7 +237,7 @@ fn packed_groups_have_the_logprobs_and_gradients_of_single_sequences() {
         .zip(&completions)
         .map(|(prompt, each)| Group { prompt, completions: each.iter().map(Vec::as_slice).collect() })
         .collect();
-    // Weights that differ from token to token, so that a gradient in the wrong place shows.
+    // The weights differ between tokens, so that a gradient at the wrong token is detected.
     let weights =
         Tensor::from_slice(&(0..42).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>()).view([6, 7]);
 
@@ -263,7 +268,7 @@ fn packed_groups_have_the_logprobs_and_gradients_of_single_sequences() {
 }
 
 #[test]
-fn masked_places_hold_zero_and_take_no_gradient() {
+fn masked_positions_are_zero() {
     let policy = policy();
     let prompts = prompts(&policy);
     let group = Group { prompt: &prompts[0], completions: vec![&[5, 6, 7], &[], &[8]] };
@@ -276,7 +281,7 @@ fn masked_places_hold_zero_and_take_no_gradient() {
 }
 
 #[test]
-fn only_the_language_model_trains_unless_the_tower_is_asked_to() {
+fn only_the_language_model_trains_unless_train_audio_tower_is_set() {
     let policy = Policy::open(directory(|_| ()).path(), &scratch(1)).unwrap();
     let names: Vec<String> = policy.trainable().into_iter().map(|(name, _)| name).collect();
     assert!(names.iter().all(|name| name.starts_with("language_model.")) && names.is_sorted());
@@ -291,7 +296,7 @@ fn only_the_language_model_trains_unless_the_tower_is_asked_to() {
 }
 
 #[test]
-fn replica_stays_where_it_is_until_it_is_told() {
+fn a_replica_is_unchanged_until_it_loads_tensors() {
     for train_audio_tower in [false, true] {
         let policy = policy_with(PolicyOptions { train_audio_tower, ..scratch(1) }, |_| ());
         let prompts = prompts(&policy);
@@ -331,18 +336,18 @@ fn published_tensors_are_copies() {
 }
 
 #[test]
-fn saved_directory_opens_as_the_same_policy() {
+fn a_saved_directory_opens_as_the_same_policy() {
     let (policy, parent) = (policy(), tempfile::tempdir().unwrap());
     let prompts = prompts(&policy);
     let expected = policy.logits(&prompts).unwrap();
     let dir = parent.path().join("step-000001");
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("stale"), "from before").unwrap();
-    // From a replica: there, several hub tensors lie in one.
+    // A replica stores several hub tensors in one (PARAM-2).
     policy.replica().unwrap().save(&dir).unwrap();
     let names: Vec<_> =
         fs::read_dir(parent.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["step-000001"], "nothing temporary is left");
+    assert_eq!(names, ["step-000001"], "no temporary directory remains");
     assert!(!dir.join("stale").exists());
     for name in ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"] {
         assert!(dir.join(name).exists(), "{name}");
@@ -355,7 +360,7 @@ fn saved_directory_opens_as_the_same_policy() {
 }
 
 #[test]
-fn random_start_is_reproducible() {
+fn random_weights_are_reproducible() {
     let logits = |seed| {
         let policy = Policy::open(directory(|_| ()).path(), &scratch(seed)).unwrap();
         policy.logits(&prompts(&policy)).unwrap()
@@ -365,17 +370,17 @@ fn random_start_is_reproducible() {
 }
 
 #[test]
-fn inputs_that_do_not_fit_are_refused_with_what_was_expected() {
+fn invalid_inputs_are_refused_with_the_expected_values() {
     let policy = policy();
     let good = prompts(&policy);
     let refused = |prompt: Prompt| policy.generate(&[prompt], 1, &sampling(4), &[0]).unwrap_err().to_string();
     let without_clip = Prompt { clips: Vec::new(), ..good[0].clone() };
     assert_eq!(refused(without_clip), "prompt 0 has 25 `<|AUDIO|>` placeholders; its 0 clip(s) give 0 rows");
     let foreign = Prompt { ids: vec![5, 304], clips: Vec::new() };
-    assert_eq!(refused(foreign), "prompt 0 has the id 304; the vocabulary ends at 304");
+    assert_eq!(refused(foreign), "prompt 0 has the id 304; this model has ids below 304");
     assert_eq!(refused(Prompt { ids: Vec::new(), clips: Vec::new() }), "prompt 0 has no tokens");
     let long = Prompt { ids: vec![5; 510], clips: Vec::new() };
-    assert_eq!(refused(long), "a prompt with its completion has 514 tokens; this model takes 512");
+    assert_eq!(refused(long), "a prompt with its completion has 514 tokens; this model takes at most 512");
     let bins =
         LogMel { values: vec![0.0; 80 * 300], n_mels: 80, frames: 300, valid_frames: 100, truncated: false };
     let other = Prompt { clips: vec![Arc::new(bins)], ..good[0].clone() };

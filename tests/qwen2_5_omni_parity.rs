@@ -1,5 +1,5 @@
-//! The Qwen2.5-Omni policy against Hugging Face's `Qwen2_5OmniThinkerForConditionalGeneration`
-//! (`fixtures/qwen2_5_omni`; transformers 5.17).
+//! Compares the Qwen2.5-Omni policy with Hugging Face's `Qwen2_5OmniThinkerForConditionalGeneration` of transformers
+//! 5.17 (goldens in `fixtures/qwen2_5_omni`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +21,8 @@ fn policy() -> Policy {
     open(&model_dir())
 }
 
-/// The directory of a whole Qwen2.5-Omni: its configuration, the thinker's tensors under their prefix, and others.
+/// The directory of a whole Qwen2.5-Omni: its configuration, the thinker's tensors with their prefix, and
+/// tensors of other parts.
 fn whole_model() -> tempfile::TempDir {
     let dir = copied(&model_dir());
     fs::rename(dir.path().join("config_whole_model.json"), dir.path().join("config.json")).unwrap();
@@ -38,7 +39,7 @@ fn whole_model() -> tempfile::TempDir {
 }
 
 #[test]
-fn prompts_are_expanded_as_by_hugging_face() {
+fn prompts_have_the_ids_of_hugging_face() {
     let processor = Processor::open(&model_dir()).unwrap();
     assert_ids(&pair(&processor), &golden("qwen2_5_omni/batch2"));
 }
@@ -55,7 +56,7 @@ fn audio_tower_gives_the_same_features() {
 }
 
 #[test]
-fn two_audios_have_the_features_that_hugging_face_computes_of_them_together() {
+fn two_clips_have_the_features_that_hugging_face_computes_for_both_at_once() {
     let policy = policy();
     let features = ["tone_0p5s", "odd_1p2345s"]
         .map(|name| policy.encode_clip(&clip(policy.processor(), name)).unwrap().projected);
@@ -64,7 +65,7 @@ fn two_audios_have_the_features_that_hugging_face_computes_of_them_together() {
 }
 
 #[test]
-fn two_audios_in_a_prompt_have_the_same_ids_and_logits() {
+fn two_clips_in_a_prompt_have_the_same_ids_and_logits() {
     let policy = policy();
     let golden = golden("qwen2_5_omni/two_audios");
     let clips = ["odd_1p2345s", "tone_0p5s"].map(|name| clip(policy.processor(), name));
@@ -80,7 +81,7 @@ fn left_padded_batch_has_the_same_logits() {
 }
 
 #[test]
-fn clip_beyond_thirty_seconds_is_heard_to_its_end() {
+fn a_clip_longer_than_thirty_seconds_is_encoded_to_its_end() {
     let policy = policy();
     let golden = golden("qwen2_5_omni/long_31s");
     let clip = clip(policy.processor(), "mix_31s");
@@ -97,7 +98,7 @@ fn greedy_decoding_writes_the_same_ids() {
 }
 
 #[test]
-fn row_that_meets_its_end_token_stops_and_the_other_goes_on() {
+fn a_row_with_its_end_token_stops_and_the_other_continues() {
     let prompts = pair(&Processor::open(&model_dir()).unwrap());
     assert_greedy_with_eos(&model_dir(), &prompts, &golden("qwen2_5_omni/batch2"));
 }
@@ -109,7 +110,7 @@ fn completions_have_the_same_logprobs() {
 }
 
 #[test]
-fn configuration_of_transformers_4_opens_the_same_model() {
+fn a_configuration_of_transformers_4_opens_the_same_model() {
     let dir = copied(&model_dir());
     fs::rename(dir.path().join("config_hub_style.json"), dir.path().join("config.json")).unwrap();
     let hub = open(dir.path());
@@ -117,23 +118,23 @@ fn configuration_of_transformers_4_opens_the_same_model() {
 }
 
 #[test]
-fn whole_model_opens_as_its_thinker() {
+fn a_whole_model_opens_as_its_thinker() {
     let policy = open(whole_model().path());
     assert_logits(&policy, &pair(policy.processor()), &golden("qwen2_5_omni/batch2")["logits"], "whole");
 }
 
 #[test]
-fn placeholders_of_sound_images_and_videos_are_never_written() {
+fn placeholders_of_audio_images_and_videos_are_never_drawn() {
     let processor = Processor::open(&model_dir()).unwrap();
     // config.json: audio 291, image 296, video 297.
     for id in [291, 296, 297] {
         assert!(processor.suppressed_ids().contains(&id), "{id}");
     }
-    assert!(!processor.suppressed_ids().contains(&290), "the end token may be written");
+    assert!(!processor.suppressed_ids().contains(&290), "the end token may be drawn");
 }
 
 #[test]
-fn whole_model_is_written_whole() {
+fn a_whole_model_is_saved_with_all_its_tensors() {
     let dir = whole_model();
     let saved = dir.path().join("saved");
     open(dir.path()).save(&saved).unwrap();
@@ -141,7 +142,7 @@ fn whole_model_is_written_whole() {
     let after = read_tensors(&saved.join("model.safetensors")).unwrap();
     let names =
         |tensors: &[(String, Tensor)]| tensors.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&after), names(&before), "vision and speech among them");
+    assert_eq!(names(&after), names(&before), "including those of vision and speech");
     for ((name, before), (_, after)) in before.iter().zip(&after) {
         assert_eq!(before, after, "{name}");
     }

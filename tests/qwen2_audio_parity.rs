@@ -1,5 +1,5 @@
-//! The Qwen2-Audio policy against Hugging Face's `Qwen2AudioForConditionalGeneration` (`fixtures/qwen2_audio`,
-//! `fixtures/tokenizer`; transformers 5.17).
+//! Compares the Qwen2-Audio policy with Hugging Face's `Qwen2AudioForConditionalGeneration` of transformers 5.17
+//! (goldens in `fixtures/qwen2_audio` and `fixtures/tokenizer`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ fn text_is_encoded_and_decoded_as_by_hugging_face() {
 }
 
 #[test]
-fn prompts_are_expanded_as_by_hugging_face() {
+fn prompts_have_the_ids_of_hugging_face() {
     let processor = Processor::open(&model_dir()).unwrap();
     assert_ids(&pair(&processor), &golden("qwen2_audio/batch2"));
     let clips = ["odd_1p2345s", "tone_0p5s"].map(|name| clip(&processor, name));
@@ -62,7 +62,7 @@ fn left_padded_batch_has_the_same_logits() {
 }
 
 #[test]
-fn text_beside_audio_has_the_same_logits() {
+fn a_text_prompt_in_a_batch_with_audio_has_the_same_logits() {
     let policy = policy();
     let golden = golden("qwen2_audio/mixed_text_and_audio");
     let [_, audio] = pair(policy.processor());
@@ -71,7 +71,7 @@ fn text_beside_audio_has_the_same_logits() {
 }
 
 #[test]
-fn two_audios_have_the_same_logits() {
+fn two_clips_in_a_prompt_have_the_same_logits() {
     let policy = policy();
     let clips = ["odd_1p2345s", "tone_0p5s"].map(|name| clip(policy.processor(), name));
     let prompt = policy.processor().prompt("Same?", &clips).unwrap();
@@ -79,7 +79,7 @@ fn two_audios_have_the_same_logits() {
 }
 
 #[test]
-fn clip_beyond_thirty_seconds_has_the_same_ids_and_logits() {
+fn a_clip_longer_than_thirty_seconds_has_the_same_ids_and_logits() {
     let policy = policy();
     let golden = golden("qwen2_audio/long_31s");
     let prompt = policy.processor().prompt("What is it?", &[clip(policy.processor(), "mix_31s")]).unwrap();
@@ -94,7 +94,7 @@ fn greedy_decoding_writes_the_same_ids() {
 }
 
 #[test]
-fn row_that_meets_its_end_token_stops_and_the_other_goes_on() {
+fn a_row_with_its_end_token_stops_and_the_other_continues() {
     let prompts = pair(&Processor::open(&model_dir()).unwrap());
     assert_greedy_with_eos(&model_dir(), &prompts, &golden("qwen2_audio/batch2"));
 }
@@ -106,7 +106,7 @@ fn completions_have_the_same_logprobs() {
 }
 
 #[test]
-fn configuration_of_the_hub_opens_the_same_model() {
+fn the_configuration_of_the_hub_opens_the_same_model() {
     let dir = copied(&model_dir());
     fs::rename(dir.path().join("config_hub_style.json"), dir.path().join("config.json")).unwrap();
     let hub = open(dir.path());
@@ -115,6 +115,7 @@ fn configuration_of_the_hub_opens_the_same_model() {
 
 #[test]
 fn names_of_transformers_5_are_read_and_those_of_the_hub_written() {
+    // NAME-1.
     let dir = copied(&model_dir());
     let path = dir.path().join("model.safetensors");
     let hub = read_tensors(&path).unwrap();

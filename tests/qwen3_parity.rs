@@ -1,5 +1,5 @@
-//! The Qwen3 policy against Hugging Face's `Qwen3ForCausalLM` (`fixtures/qwen3_tied`, `fixtures/qwen3_untied`;
-//! transformers 5.17). The untied one is sharded.
+//! Compares the Qwen3 policy with Hugging Face's `Qwen3ForCausalLM` of transformers 5.17 (goldens in
+//! `fixtures/qwen3_tied` and `fixtures/qwen3_untied`). The checkpoint of the untied model is sharded.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ fn model_dir(family: &str) -> PathBuf {
     fixtures().join(family).join("model")
 }
 
-/// The prompts of `batch2`.
+/// The two prompts of the golden file `batch2`.
 fn pair(processor: &Processor) -> [Prompt; 2] {
     ["What is it?", "Describe the sound, please."].map(|text| processor.prompt(text, &[]).unwrap())
 }
@@ -49,7 +49,7 @@ fn greedy_decoding_writes_the_same_ids() {
 }
 
 #[test]
-fn row_that_meets_its_end_token_stops_and_the_other_goes_on() {
+fn a_row_with_its_end_token_stops_and_the_other_continues() {
     for family in FAMILIES {
         let prompts = pair(&Processor::open(&model_dir(family)).unwrap());
         assert_greedy_with_eos(&model_dir(family), &prompts, &golden(&format!("{family}/batch2")));
@@ -65,7 +65,7 @@ fn completions_have_the_same_logprobs() {
 }
 
 #[test]
-fn configuration_of_transformers_4_opens_the_same_model() {
+fn a_configuration_of_transformers_4_opens_the_same_model() {
     for family in FAMILIES {
         let dir = copied(&model_dir(family));
         fs::rename(dir.path().join("config_hub_style.json"), dir.path().join("config.json")).unwrap();
@@ -76,12 +76,13 @@ fn configuration_of_transformers_4_opens_the_same_model() {
 }
 
 #[test]
-fn sound_is_refused() {
+fn audio_is_refused_by_a_text_only_model() {
     let policy = open(&model_dir("qwen3_tied"));
     let processor = policy.processor();
-    assert_eq!(processor.extract(&[0.0; 16_000]).unwrap_err().to_string(), "Qwen3 takes no audio");
+    let expected = "Qwen3 is a text-only model and takes no audio";
+    assert_eq!(processor.extract(&[0.0; 16_000]).unwrap_err().to_string(), expected);
     let clip = LogMel { values: vec![0.0; 4], n_mels: 2, frames: 2, valid_frames: 2, truncated: false };
     let message = processor.prompt("What is it?", &[clip.into()]).unwrap_err().to_string();
-    assert_eq!(message, "Qwen3 takes no audio");
+    assert_eq!(message, expected);
     assert_eq!((processor.audio_token_id(), processor.window_seconds()), (None, None));
 }

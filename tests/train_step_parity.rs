@@ -1,5 +1,5 @@
-//! Two GRPO steps on the same completions against transformers, PEFT and PyTorch's AdamW (`fixtures/train_step`): losses,
-//! gradient norms, and the adapter after each.
+//! Compares two GRPO steps on the same completions with transformers, PEFT and PyTorch's AdamW (`fixtures/train_step`):
+//! losses, gradient norms, and the adapter after each step.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use model::{Adapter, Group, Policy, PolicyOptions};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-use crate::goldens::{TOLERANCE, assert_close, fixtures, golden, pair};
+use crate::goldens::{Golden, TOLERANCE, assert_close, fixtures, golden, pair};
 
 fn number(value: &Value, name: &str) -> f64 {
     value[name].as_f64().unwrap()
@@ -35,18 +35,55 @@ fn peft_name(name: &str) -> String {
     name.replacen("language_model.model.", "base_model.model.model.language_model.", 1)
 }
 
-fn assert_two_steps(policy: &Policy) {
-    let golden = golden("train_step/golden");
-    let text = std::fs::read_to_string(fixtures().join("train_step/golden.json")).unwrap();
-    let document: Value = serde_json::from_str(&text).unwrap();
-    let (prompts, size) = (pair(policy.processor()), document["G"].as_u64().unwrap() as usize);
+/// The ids of the completions, two groups of `size`.
+fn completions(golden: &Golden, document: &Value, size: usize) -> Vec<Vec<i64>> {
     let length = document["prompt_len"].as_i64().unwrap();
     let completion = |row: i64| -> Vec<i64> {
         let ids = golden["input_ids"].get(row);
         let ids = ids.narrow(0, length, ids.size()[0] - length);
         Vec::try_from(ids.masked_select(&golden["completion_mask"].get(row).to_kind(Kind::Bool))).unwrap()
     };
-    let completions: Vec<Vec<i64>> = (0..2 * size as i64).map(completion).collect();
+    (0..2 * size as i64).map(completion).collect()
+}
+
+/// The settings of the loss and of the optimizer.
+fn settings(document: &Value) -> (GrpoConfig, AdamWConfig) {
+    let grpo = GrpoConfig {
+        loss: LossKind::Grpo,
+        clip_low: number(document, "eps_low"),
+        clip_high: number(document, "eps_high"),
+        kl_coef: number(document, "beta_kl"),
+        ..Default::default()
+    };
+    let betas: Vec<f64> = serde_json::from_value(document["betas"].clone()).unwrap();
+    let adamw = AdamWConfig {
+        betas: (betas[0], betas[1]),
+        eps: number(document, "eps"),
+        weight_decay: number(document, "weight_decay"),
+        max_grad_norm: Some(number(document, "max_grad_norm")),
+    };
+    (grpo, adamw)
+}
+
+/// Compares the trained tensors that the golden file has for a step.
+fn assert_trained(policy: &Policy, golden: &Golden, step: usize) {
+    let trained: BTreeMap<String, Tensor> = policy.trainable().into_iter().collect();
+    let mut compared = 0;
+    for (name, tensor) in trained {
+        if let Some(expected) = golden.get(&format!("step{step}/{}", peft_name(&name))) {
+            assert_close(&tensor.detach(), expected, &format!("step {step}: {name}"));
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 16);
+}
+
+fn assert_two_steps(policy: &Policy) {
+    let golden = golden("train_step/golden");
+    let text = std::fs::read_to_string(fixtures().join("train_step/golden.json")).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let (prompts, size) = (pair(policy.processor()), document["G"].as_u64().unwrap() as usize);
+    let completions = completions(&golden, &document, size);
     let groups: Vec<Group<'_>> = prompts
         .iter()
         .zip(completions.chunks(size))
@@ -55,20 +92,7 @@ fn assert_two_steps(policy: &Policy) {
     let reference = policy.reference().unwrap().logprobs(&groups, 1.0).unwrap().logprobs;
     assert_close(&reference, &golden["ref_logps"], "reference");
 
-    let config = GrpoConfig {
-        loss: LossKind::Grpo,
-        clip_low: number(&document, "eps_low"),
-        clip_high: number(&document, "eps_high"),
-        kl_coef: number(&document, "beta_kl"),
-        ..Default::default()
-    };
-    let betas: Vec<f64> = serde_json::from_value(document["betas"].clone()).unwrap();
-    let adamw = AdamWConfig {
-        betas: (betas[0], betas[1]),
-        eps: number(&document, "eps"),
-        weight_decay: number(&document, "weight_decay"),
-        max_grad_norm: Some(number(&document, "max_grad_norm")),
-    };
+    let (config, adamw) = settings(&document);
     let mut adamw = AdamW::new(policy.trainable(), adamw).unwrap();
     let old = &golden["logps_step0"];
     for (step, expected) in document["steps"].as_array().unwrap().iter().enumerate() {
@@ -91,19 +115,11 @@ fn assert_two_steps(policy: &Policy) {
         assert_number(outputs.loss.double_value(&[]), number(expected, "loss"), &what);
         assert_number(done.grad_norm, number(expected, "grad_norm_before_clip"), &what);
         assert_number(outputs.metrics.kl().unwrap(), number(expected, "mean_kl"), &what);
-        let trained: BTreeMap<String, Tensor> = policy.trainable().into_iter().collect();
-        let mut compared = 0;
-        for (name, tensor) in trained {
-            if let Some(expected) = golden.get(&format!("step{step}/{}", peft_name(&name))) {
-                assert_close(&tensor.detach(), expected, &format!("{what}: {name}"));
-                compared += 1;
-            }
-        }
-        assert_eq!(compared, 16);
+        assert_trained(policy, &golden, step);
     }
     let after = policy.logprobs(&groups, 1.0).unwrap().logprobs;
     assert_close(&after, &golden["logps_after"], "after both steps");
-    // The steps moved what is compared by more than the tolerance: Adam's first step is the learning rate, 1e-3.
+    // The steps changed the compared tensors by more than the tolerance: Adam's first step is the learning rate, 1e-3.
     let start = read_tensors(&fixtures().join("train_step/adapter_init/adapter_model.safetensors")).unwrap();
     let (name, start) = start.iter().find(|(name, _)| golden.contains_key(&format!("step0/{name}"))).unwrap();
     let moved = (start - &golden[&format!("step0/{name}")]).abs().max().double_value(&[]);
@@ -116,6 +132,6 @@ fn two_grpo_steps_of_an_adapter_equal_those_of_peft() {
 }
 
 #[test]
-fn with_gradient_checkpointing_they_are_the_same() {
+fn two_grpo_steps_with_gradient_checkpointing_equal_those_of_peft() {
     assert_two_steps(&policy(true));
 }

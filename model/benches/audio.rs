@@ -1,7 +1,8 @@
-//! From a file's bytes to features, stage by stage: `cargo bench -p model --bench audio`.
+//! The time from a file's bytes to features, stage by stage: `cargo bench -p model --bench audio`.
 //!
-//! One item is a second of audio, so `item/s` reads as times real time. The clip is 30 s of 44.1 kHz stereo (pink noise,
-//! a chirp of the whole band: little is silent or easily packed), made with ffmpeg, which must be installed.
+//! One item is a second of audio, so `item/s` is a multiple of real time. The clip is 30 s of 44.1 kHz
+//! stereo (pink noise, and a chirp over the whole band, neither of which compresses well), made with ffmpeg,
+//! which must be installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +15,7 @@ use model::audio::{Downmix, FeatureConfig, FeatureExtractor, decode_bytes, load_
 const SECONDS: usize = 30;
 
 static CLIPS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
-    let dir = tempfile::tempdir().expect("a place for the clips");
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let sources = [
         format!("anoisesrc=d={SECONDS}:c=pink:r=44100:a=0.3:seed=1"),
         format!("aevalsrc='0.3*sin(2*PI*(100*t+250*t*t))':d={SECONDS}:s=44100"),
@@ -42,7 +43,7 @@ fn clip(name: &str) -> PathBuf {
     CLIPS.path().join(name)
 }
 
-/// Noise at the given rate.
+/// White noise of the clip's length, at `rate` Hz.
 fn noise(rate: usize) -> Vec<f32> {
     let mut state = 1u32;
     let next = || {
@@ -56,13 +57,13 @@ fn main() {
     divan::main();
 }
 
-/// Reading, decoding, resampling.
+/// Reading a file from disk, decoding it and resampling it to 16 kHz.
 #[divan::bench(args = ["clip.wav", "clip.flac", "clip.mp3", "clip.ogg", "clip.m4a"])]
 fn load(bencher: Bencher, name: &str) {
     let path = clip(name);
     bencher
         .counter(ItemsCount::new(SECONDS))
-        .bench(|| load_audio(&path, Downmix::Mean).expect("a good clip"));
+        .bench(|| load_audio(&path, Downmix::Mean).expect("a valid clip"));
 }
 
 #[divan::bench(args = [22_050, 44_100, 48_000])]
@@ -71,25 +72,25 @@ fn resampling(bencher: Bencher, rate: usize) {
     bencher
         .counter(ItemsCount::new(SECONDS))
         .with_inputs(|| samples.clone())
-        .bench_values(|samples| resample(samples, rate as u32).expect("a usual rate"));
+        .bench_values(|samples| resample(samples, rate as u32).expect("a supported rate"));
 }
 
 #[divan::bench(args = [30, 300])]
 fn log_mel(bencher: Bencher, chunk_length_seconds: usize) {
     let samples = noise(16_000);
     let extractor = FeatureExtractor::new(FeatureConfig { chunk_length_seconds, ..Default::default() });
-    let extractor = extractor.expect("a usual configuration");
+    let extractor = extractor.expect("a valid configuration");
     bencher.counter(ItemsCount::new(SECONDS)).bench(|| extractor.extract(&samples));
 }
 
-/// What a rollout pays: from the bytes of an MP3 to features.
+/// The audio work of one rollout: from the bytes of an MP3 to features.
 #[divan::bench]
 fn mp3_to_features(bencher: Bencher) {
     let path = clip("clip.mp3");
-    let bytes = std::fs::read(&path).expect("the clip");
+    let bytes = std::fs::read(&path).expect("a readable clip");
     let extractor = FeatureExtractor::new(FeatureConfig::default()).expect("the default configuration");
     bencher.counter(ItemsCount::new(SECONDS)).with_inputs(|| bytes.clone()).bench_values(|bytes| {
-        let samples = decode_bytes(Path::new("clip.mp3"), bytes, Downmix::Mean).expect("a good clip");
+        let samples = decode_bytes(Path::new("clip.mp3"), bytes, Downmix::Mean).expect("a valid clip");
         extractor.extract(&samples)
     });
 }

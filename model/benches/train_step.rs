@@ -1,8 +1,8 @@
-//! What one GRPO step takes, phase by phase, and how fast tokens are written: on a model directory of any size.
+//! The time of one GRPO step, phase by phase, and the speed of generation, for a model directory of any size.
 //!
-//! `cargo bench -p model --bench train_step -- --policy DIR --lora`; without `--policy`, a random Qwen2-Audio of
-//! width 128 with 2 + 3 layers. `model/benches/compare` runs it beside transformers. The executable needs nothing but
-//! libtorch: it can be copied to a machine without cargo.
+//! Run `cargo bench -p model --bench train_step -- --policy DIR --lora`. Without `--policy`, the model is a random
+//! Qwen2-Audio of width 128 with 2 + 3 layers. `model/benches/compare` compares it with transformers. The executable
+//! needs only libtorch, and can be copied to a machine without cargo.
 
 mod random_policy;
 
@@ -29,48 +29,48 @@ const QUESTION: &str = "What is it?";
 
 #[derive(Parser)]
 struct Args {
-    /// A Hugging Face directory; a random tiny model if absent.
+    /// Hugging Face directory of the policy; a tiny model with random weights if absent.
     #[arg(long)]
     policy: Option<PathBuf>,
-    /// A prompt's clip, once per prompt; two tones of 10 s if absent.
+    /// Clip of a prompt; repeat it for each prompt. Two prompts with a tone of 10 s each if absent.
     #[arg(long)]
     audio: Vec<PathBuf>,
-    /// The audio tower trains along with the language model.
+    /// Train the audio tower together with the language model.
     #[arg(long)]
     audio_tower: bool,
-    /// An adapter of rank 8 on the linear layers trains instead of the weights.
+    /// Train a LoRA adapter of rank 8 on the linear layers instead of the weights.
     #[arg(long)]
     lora: bool,
-    /// Whether layers are recomputed in the backward pass; the policy's own choice if absent.
+    /// Whether layers are recomputed in the backward pass; the policy's default if absent.
     #[arg(long)]
     checkpointing: Option<bool>,
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// `f32` or `bf16`; the policy's own choice if absent.
+    /// `f32` or `bf16`; the policy's default if absent.
     #[arg(long)]
     dtype: Option<String>,
-    /// libtorch's threads.
+    /// Number of threads that libtorch uses.
     #[arg(long, default_value_t = 1)]
     threads: i32,
-    /// Completions per prompt.
+    /// Number of completions of each prompt.
     #[arg(long, default_value_t = 8)]
     group: usize,
-    /// Tokens per completion.
+    /// Number of tokens in each completion.
     #[arg(long, default_value_t = 32)]
     tokens: usize,
-    /// Steps measured, after one that is not.
+    /// Number of measured steps, after one unmeasured step.
     #[arg(long, default_value_t = 3)]
     steps: usize,
-    /// Batches to measure the writing of tokens at, up to 8 completions of a prompt each.
+    /// Batch sizes to measure generation with, with up to 8 completions of the same prompt.
     #[arg(long, value_delimiter = ',')]
     decode: Vec<usize>,
-    /// A sound file to measure the way from disk to features with.
+    /// Audio file to measure the time from disk to features with.
     #[arg(long)]
     load: Option<PathBuf>,
-    /// Write everything measured, and what was written with its log-probabilities, here as JSON.
+    /// File to write all measurements to, and the generated completions with their log-probabilities, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Passed by `cargo bench`.
+    /// Ignored; `cargo bench` passes it to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -137,7 +137,7 @@ fn clips(args: &Args, policy: &Policy) -> Result<Vec<LogMel>, Error> {
     args.audio.iter().map(|path| Ok(processor.extract(&load_audio(path, Downmix::Mean)?)?)).collect()
 }
 
-/// Seconds by phase, in order.
+/// The name and duration in seconds of each phase, in order.
 type Phases = Vec<(&'static str, f64)>;
 
 struct Bench {
@@ -163,13 +163,13 @@ impl Bench {
         })
     }
 
-    /// Clips are new to the model each time: none has been encoded before.
+    /// `count` prompts with the clips in turn. Each call copies the clips, so that their features are not in the cache.
     fn prompts(&self, clips: &[LogMel], count: usize) -> Result<Vec<Prompt>, ModelError> {
         let prompt = |clip: &LogMel| self.policy.processor().prompt(QUESTION, &[Arc::new(clip.clone())]);
         clips.iter().cycle().take(count).map(prompt).collect()
     }
 
-    /// What the model writes and how likely it finds it, to be held against another implementation.
+    /// Generates completions and computes their log-probabilities, for the comparison with another implementation.
     fn sample(&self, clips: &[LogMel]) -> Result<Value, Error> {
         let prompts = self.prompts(clips, clips.len())?;
         let seeds: Vec<u64> = (0..(prompts.len() * self.group) as u64).collect();
@@ -183,7 +183,7 @@ impl Bench {
         }))
     }
 
-    /// Seconds to the first token, and tokens per second after it, of `batch` completions.
+    /// Measures the time to the first token of `batch` completions, and the tokens per second after it.
     fn decode(&self, clips: &[LogMel], batch: usize) -> Result<Value, Error> {
         let group = batch.min(8);
         let seeds: Vec<u64> = (0..batch as u64).collect();
@@ -197,7 +197,7 @@ impl Bench {
         for _ in 0..4 {
             let prompts = self.prompts(clips, batch / group)?;
             first = first.min(time(&prompts, 1)?);
-            // The clips are known by now: what is left is the decoder's.
+            // The clips' features are in the cache now, so that only the decoder is measured.
             one = one.min(time(&prompts, 1)?);
             all = all.min(time(&prompts, 1 + self.params.max_new_tokens)?);
         }
@@ -205,7 +205,7 @@ impl Bench {
         Ok(json!({"batch": batch, "prefill_seconds": first, "tokens_per_second": tokens / (all - one)}))
     }
 
-    /// Seconds from a sound file to features.
+    /// Measures the time from an audio file to features, in seconds.
     fn load(&self, path: &Path) -> Result<f64, Error> {
         let mut best = f64::INFINITY;
         for _ in 0..40 {
@@ -216,6 +216,7 @@ impl Bench {
         Ok(best)
     }
 
+    /// Runs one GRPO step with made-up advantages, and returns the duration of each phase.
     fn step(&mut self, clips: &[LogMel], step: u64) -> Result<Phases, Error> {
         let prompts = self.prompts(clips, clips.len())?;
         let count = prompts.len() * self.group;
@@ -253,7 +254,7 @@ impl Bench {
     }
 
     fn print(&self, decode: &[Value]) {
-        println!("milliseconds of the quickest of {} steps, phase by phase:", self.steps.len());
+        println!("milliseconds of the fastest of {} steps, phase by phase:", self.steps.len());
         let phases = self.steps.first().into_iter().flatten();
         let mut total = 0.0;
         for (index, (name, _)) in phases.enumerate() {
@@ -281,7 +282,7 @@ fn groups<'a>(prompts: &'a [Prompt], completions: &'a [Completion]) -> Vec<Group
     prompts.iter().zip(completions.chunks(completions.len() / prompts.len())).map(group).collect()
 }
 
-/// Times what follows one another. Waits for the device at the end of each phase.
+/// Measures consecutive phases. Waits for the device at the end of each.
 struct Clock {
     device: Device,
     last: Instant,
@@ -303,7 +304,7 @@ impl Clock {
     }
 }
 
-/// The most memory this process had at once; none where the system does not say.
+/// The peak memory of this process in bytes; `None` on systems without `/proc`.
 fn peak_resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

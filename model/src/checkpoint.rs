@@ -1,10 +1,10 @@
 //! Weights files: `model.safetensors`, alone or sharded with an index.
 //!
-//! Opened by [`crate::Policy::open`], memory-mapped: a tensor's bytes go from the file to the model's device when it is asked
-//! for, and no second copy of a large model stands in memory. [`write_tensors`] and [`read_tensors`] serve any other
-//! named tensors, such as an optimizer's moments.
+//! `Policy::open` opens them memory-mapped. A tensor's bytes are copied from the file to the model's device when it is
+//! loaded, so a large model is never in memory twice. [`write_tensors`] and [`read_tensors`] are for any other named
+//! tensors, such as the moments of the optimizer.
 //!
-//! - NAME-1 names are those of the Hugging Face hub (`names.rs`); other conventions are translated on the way in.
+//! - `NAME-1` Tensors have the names of the Hugging Face hub (`names.rs`). Other conventions are translated on opening.
 
 mod names;
 mod shards;
@@ -20,34 +20,32 @@ use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Architecture;
-use crate::error::ModelError;
+use crate::error::{CheckpointError, ModelError};
+use shards::{INDEX, SINGLE};
 
 pub(crate) use shards::write_sharded;
 pub(crate) use writer::Entry;
 pub use writer::write_tensors;
 
-/// File name of an unsharded checkpoint.
-pub(crate) const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-
-/// An open checkpoint.
+/// A checkpoint whose files are mapped into memory and whose headers have been read.
 pub(crate) struct Checkpoint {
     dir: PathBuf,
     files: Vec<Mapped>,
-    /// Where each tensor is, by its hub name.
+    /// The place of each tensor, by its hub name.
     tensors: BTreeMap<String, Place>,
 }
 
 struct Mapped {
     path: PathBuf,
     bytes: Mmap,
-    /// Offset of the tensors' bytes in the file.
+    /// Offset in the file at which the bytes of the tensors begin.
     start: usize,
 }
 
 struct Place {
+    /// Index of its file in `Checkpoint::files`.
     file: usize,
-    /// Its name in the file.
+    /// The tensor's name in the file.
     stored: String,
     info: TensorInfo,
 }
@@ -60,14 +58,13 @@ impl Checkpoint {
         let paths = if single.exists() {
             vec![single]
         } else if index.exists() {
-            shards::named_by(dir, &index)?
+            shards::paths(dir, &index)?
         } else {
-            let pickled = match dir.join("pytorch_model.bin").exists() {
-                true => " (pytorch_model.bin is not read; save the model again with save_pretrained)",
-                false => "",
+            let problem = match dir.join("pytorch_model.bin").exists() {
+                true => CheckpointError::OnlyPickledWeights,
+                false => CheckpointError::NoWeights,
             };
-            let message = format!("found neither {SINGLE} nor {INDEX}{pickled}");
-            return Err(ModelError::checkpoint(dir, message));
+            return Err(ModelError::checkpoint(dir, problem));
         };
         let mut checkpoint = Checkpoint::empty(dir);
         for path in paths {
@@ -76,7 +73,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Opens one file, whose names stay what they are.
+    /// Opens one file without translating its names.
     pub(crate) fn open_file(path: &Path) -> Result<Checkpoint, ModelError> {
         let mut checkpoint = Checkpoint::empty(path);
         checkpoint.add(path.to_path_buf(), str::to_owned)?;
@@ -95,14 +92,11 @@ impl Checkpoint {
         let file = File::open(&path).map_err(|source| ModelError::io(&path, source))?;
         let bytes = unsafe { Mmap::map(&file) }.map_err(|source| ModelError::io(&path, source))?;
         let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
-            let message = match bytes.starts_with(b"version https://git-lfs") {
-                true => "is a Git LFS pointer and not the weights; run `git lfs pull` there".to_owned(),
-                false => {
-                    let size = bytes.len();
-                    format!("not a whole safetensors file ({error}; {size} bytes); fetch it again")
-                }
+            let problem = match bytes.starts_with(b"version https://git-lfs") {
+                true => CheckpointError::GitLfsPointer,
+                false => CheckpointError::Damaged { error: error.to_string(), bytes: bytes.len() },
             };
-            ModelError::checkpoint(&path, message)
+            ModelError::checkpoint(&path, problem)
         })?;
         let index = self.files.len();
         for (name, info) in metadata.tensors() {
@@ -113,10 +107,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Brings one tensor onto a device, as stored or in another number format.
-    ///
-    /// # Errors
-    /// It is not there, has another shape, or holds no floats.
+    /// Loads one tensor onto a device, in the stored dtype or converted to `kind`. Fails if the tensor is missing, has
+    /// another shape, or is not floating-point.
     pub(crate) fn load(
         &self,
         name: &str,
@@ -126,48 +118,39 @@ impl Checkpoint {
     ) -> Result<Tensor, ModelError> {
         let Some(place) = self.tensors.get(name) else {
             let path = if let [only] = self.files.as_slice() { &only.path } else { &self.dir };
-            return Err(ModelError::checkpoint(
-                path,
-                format!("tensor `{name}` is missing; config.json asks for it with shape {shape:?}"),
-            ));
+            let problem = CheckpointError::MissingTensor { name: name.to_owned(), shape: shape.to_vec() };
+            return Err(ModelError::checkpoint(path, problem));
         };
         let path = &self.files[place.file].path;
         let found = place.shape();
         if found != shape {
-            let message = format!(
-                "tensor `{name}` has shape {found:?}; config.json asks for {shape:?}: take both from the same model"
-            );
-            return Err(ModelError::checkpoint(path, message));
+            let problem = CheckpointError::Shape { name: name.to_owned(), found, expected: shape.to_vec() };
+            return Err(ModelError::checkpoint(path, problem));
         }
         let Some(stored) = float_kind(place.info.dtype) else {
-            let message =
-                format!("tensor `{name}` is stored as {:?}; expected F32, BF16 or F16", place.info.dtype);
-            return Err(ModelError::checkpoint(path, message));
+            return Err(ModelError::checkpoint(path, place.wrong_dtype(name, "F32, BF16 or F16")));
         };
         self.read(place, stored, device, kind.unwrap_or(stored))
     }
 
-    /// All names, sorted.
+    /// The names of all tensors, sorted.
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.tensors.keys()
     }
 
-    /// A tensor's shape.
+    /// The shape of a tensor, if the checkpoint has it.
     pub(crate) fn size(&self, name: &str) -> Option<Vec<i64>> {
         self.tensors.get(name).map(Place::shape)
     }
 
-    /// One tensor as stored, on the CPU.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::load`].
+    /// Loads one tensor onto the CPU in its stored dtype. Fails as [`Checkpoint::load`] does.
     pub(crate) fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, ModelError> {
         self.load(name, shape, Device::Cpu, None)
     }
 
     #[expect(
         unsafe_code,
-        reason = "the view of the mapped bytes has their size, their alignment is checked, and it ends before they do"
+        reason = "the view has the size of the mapped bytes, is aligned, and is dropped before they are unmapped"
     )]
     fn read(&self, place: &Place, stored: Kind, device: Device, kind: Kind) -> Result<Tensor, ModelError> {
         let (bytes, shape) = (self.bytes(place), place.shape());
@@ -181,7 +164,7 @@ impl Checkpoint {
             strides[dim - 1] = strides[dim] * shape[dim];
         }
         let view = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &strides, stored, Device::Cpu) }?;
-        // One of these copies: the device is another or the format is.
+        // One of the two conversions copies, because the device or the dtype differs.
         Ok(view.f_to_device(device)?.f_to_kind(kind)?)
     }
 
@@ -191,19 +174,19 @@ impl Checkpoint {
         &file.bytes[file.start + from..file.start + to]
     }
 
-    /// The 16-bit format most large checkpoints are stored in, if this is one of them.
+    /// BF16 if any tensor is stored in 16 bits, as in most large checkpoints.
     pub(crate) fn half_kind(&self) -> Option<Kind> {
         let mut halves =
             self.tensors.values().filter(|place| matches!(place.info.dtype, Dtype::BF16 | Dtype::F16));
         halves.next().map(|_| Kind::BFloat16)
     }
 
-    /// The tensors of other names than these, as they are stored.
-    pub(crate) fn others<F: Fn(&str) -> bool>(
+    /// The tensors for whose names `is_read` is false, as they are stored: a saved directory contains them unchanged.
+    pub(crate) fn unread<F: Fn(&str) -> bool>(
         &self,
-        known: F,
+        is_read: F,
     ) -> impl Iterator<Item = Entry<'_>> + use<'_, F> {
-        self.tensors.iter().filter(move |(name, _)| !known(name)).map(|(_, place)| {
+        self.tensors.iter().filter(move |(name, _)| !is_read(name)).map(|(_, place)| {
             Entry::stored(&place.stored, place.info.dtype, place.info.shape.clone(), self.bytes(place))
         })
     }
@@ -213,12 +196,20 @@ impl Place {
     fn shape(&self) -> Vec<i64> {
         self.info.shape.iter().map(|&size| size as i64).collect()
     }
+
+    fn wrong_dtype(&self, name: &str, expected: &'static str) -> CheckpointError {
+        CheckpointError::StoredDtype {
+            name: name.to_owned(),
+            stored: format!("{:?}", self.info.dtype),
+            expected,
+        }
+    }
 }
 
 /// Reads every tensor of a safetensors file onto the CPU, sorted by name.
 ///
 /// # Errors
-/// The file is absent, damaged, or holds other numbers than floats and 64-bit integers.
+/// The file does not exist, is damaged, or holds a tensor that is neither floating-point nor of 64-bit integers.
 pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
     let file = Checkpoint::open_file(path)?;
     let read = |(name, place): (&String, &Place)| {
@@ -226,9 +217,8 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
             Dtype::I64 => Some(Kind::Int64),
             dtype => float_kind(dtype),
         };
-        let message =
-            || format!("tensor `{name}` is stored as {:?}; expected a float or I64", place.info.dtype);
-        let kind = kind.ok_or_else(|| ModelError::checkpoint(path, message()))?;
+        let kind =
+            kind.ok_or_else(|| ModelError::checkpoint(path, place.wrong_dtype(name, "a float or I64")))?;
         Ok((name.clone(), file.read(place, kind, Device::Cpu, kind)?))
     };
     file.tensors.iter().map(read).collect()

@@ -1,40 +1,44 @@
-//! Writing one of a few known texts after each prompt: what a judge may reply.
+//! Constrained decoding: generating one of a few given texts after each prompt, such as a judge's possible replies.
 //!
-//! - CHOOSE-1 each token is the likeliest of those with which one of the texts can go on. What is written is therefore one
-//!   of them, in whatever tokens the model likes best: decoding by a grammar, as servers do it.
-//! - CHOOSE-2 what all prompts begin with, instructions and examples, is run once for all of them.
-//! - CHOOSE-3 log-probabilities are those among the whole vocabulary.
+//! The local judge calls it through `Policy::choose` on a frozen policy.
+//!
+//! - `CHOOSE-1` At each step, the tokens that continue one of the texts are considered, and the most likely one is
+//!   chosen. The result is one of the texts, in the tokens that the model prefers, as with grammar-constrained
+//!   decoding on a server.
+//! - `CHOOSE-2` The tokens that all prompts begin with, such as instructions and examples, are run once
+//!   for all of them.
+//! - `CHOOSE-3` Log-probabilities are those under the distribution over the whole vocabulary.
 
 use std::collections::HashMap;
 
 use tch::{Kind, Tensor};
 
 use crate::decoder::attention::{CompletionRows, GroupAttention, PromptRows};
-use crate::error::ModelError;
-use crate::generate::{Places, prefill};
+use crate::error::{InputError, ModelError};
+use crate::generate::{NextPositions, prefill};
 use crate::kv_cache::KvCache;
 use crate::network::Network;
 use crate::processor::{Processor, Prompt};
 
-/// The text that was written after a prompt.
+/// The text that was chosen for a prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chosen {
-    /// One of the texts to choose from.
+    /// The chosen text, one of the given ones.
     pub text: String,
-    /// The tokens it was written in.
+    /// The tokens of the text, in order.
     pub tokens: Vec<ChosenToken>,
 }
 
 /// A token of a [`Chosen`] text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChosenToken {
-    /// Its text.
+    /// The text of the token.
     pub text: String,
-    /// What could have stood in its place, itself included: texts and natural log-probabilities.
+    /// The text and natural log-probability of every token that was considered at this step, this one included.
     pub alternatives: Vec<(String, f64)>,
 }
 
-/// Writes one of `texts` after each prompt.
+/// Generates one of `texts` after each prompt (CHOOSE-1).
 pub(crate) fn choose(
     model: &Network,
     processor: &Processor,
@@ -55,24 +59,25 @@ pub(crate) fn choose(
         }
         shared => prefill_shared(model, prompts, shared, limit)?,
     };
-    let mut places = Places::after(model, &lengths, 1, limit);
+    let mut positions = NextPositions::after(model, &lengths, 1, limit);
     let mut chosen = vec![Chosen { text: String::new(), tokens: Vec::new() }; prompts.len()];
     loop {
-        let ids = write_tokens(&mut chosen, &mut continuations, &logits)?;
+        let ids = append_tokens(&mut chosen, &mut continuations, &logits)?;
         if chosen.iter().all(|chosen| continuations.after(&chosen.text).is_empty()) {
             return Ok(chosen);
         }
         cache.grow();
         let embedded = model.decoder.embed(&model.upload(&ids));
-        let x = model.decoder.run(embedded, &places.next_angles(), &mut cache, None);
+        let x = model.decoder.run(embedded, &positions.next_angles(), &mut cache, None);
         logits = model.decoder.project(&x, 1.0);
     }
 }
 
-/// Tokens that prompts must have in common for it to pay to run them apart.
+/// Fewest tokens that prompts must have in common to be run separately. With fewer, one ordinary prefill is as fast.
 const LEAST_SHARED: usize = 32;
 
-/// Tokens that several prompts without clips begin with, each going on afterwards; else 0.
+/// The number of tokens that all prompts begin with, which leaves each prompt at least one further token. 0 for a
+/// single prompt, or if a prompt has clips.
 fn common_beginning(prompts: &[Prompt]) -> usize {
     let Some((first, others)) = prompts.split_first() else { return 0 };
     if others.is_empty() || prompts.iter().any(|prompt| !prompt.clips.is_empty()) {
@@ -83,7 +88,11 @@ fn common_beginning(prompts: &[Prompt]) -> usize {
     others.iter().map(common).min().unwrap_or(0).min(shortest.saturating_sub(1))
 }
 
-/// Runs prompts that begin with the same `shared` tokens (CHOOSE-2); as [`prefill`] otherwise.
+/// Runs prompts that begin with the same `shared` tokens (CHOOSE-2). Returns a cache for one completion of each, of at
+/// most `limit` tokens, and the logits after each prompt.
+///
+/// # Shapes
+/// → logits `[prompts, vocabulary]`, f32
 fn prefill_shared(
     model: &Network,
     prompts: &[Prompt],
@@ -96,7 +105,7 @@ fn prefill_shared(
     let longest = own.iter().copied().max().unwrap_or(0);
     let beginning = shared as i64;
 
-    // The beginning, then the rest of each prompt behind its padding.
+    // The rows: the common beginning, then the rest of each prompt, padded on the left.
     let mut ids = prompts[0].ids[..shared].to_vec();
     let mut positions: Vec<i64> = (0..beginning).collect();
     let mut segments = Vec::with_capacity((count * longest) as usize);
@@ -108,7 +117,7 @@ fn prefill_shared(
         }
         ids.extend(&prompt.ids[shared..]);
         positions.extend(beginning..prompt.ids.len() as i64);
-        segments.extend((0..longest).map(|place| i64::from(place >= padding as i64)));
+        segments.extend((0..longest).map(|slot| i64::from(slot >= padding as i64)));
     }
     let rests = CompletionRows {
         prompts: model.upload(&vec![0; prompts.len()]),
@@ -118,13 +127,13 @@ fn prefill_shared(
     let padded = PromptRows::new(&own, options.0, options.1);
     let bias = padded.key_bias().map(|bias| bias.constant_pad_nd([beginning, 0]));
     let mut cache = KvCache::new(bias.as_ref(), count, 1, limit, decoder.sizes, options);
-    let behind = |beginning: &Tensor, rest: &Tensor| {
+    let join = |beginning: &Tensor, rest: &Tensor| {
         let size = rest.size();
         let beginning = beginning.expand([count, size[1], beginning.size()[2], size[3]], false);
         Tensor::cat(&[&beginning, rest], 2)
     };
     let keep = |[keys, values]: [Tensor; 2], [own_keys, own_values]: [Tensor; 2]| {
-        cache.push_layer(&behind(&keys, &own_keys), &behind(&values, &own_values));
+        cache.push_layer(&join(&keys, &own_keys), &join(&values, &own_values));
     };
     let mut attention = GroupAttention::new(&beginnings, &rests, decoder.sizes, options).keeping(keep);
     let last: Vec<i64> = (1..=count).map(|row| beginning + row * longest - 1).collect();
@@ -135,8 +144,12 @@ fn prefill_shared(
     Ok((cache, decoder.project(&x, 1.0)))
 }
 
-/// Adds the likeliest token to each text that is not whole yet. Returns the ids; whole texts have one that nobody reads.
-fn write_tokens(
+/// Appends the most likely token to each text that is not complete. Returns the ids of the tokens; that of a
+/// complete text is ignored.
+///
+/// # Shapes
+/// `logits: [prompts, vocabulary]`, f32 → one id for each prompt
+fn append_tokens(
     chosen: &mut [Chosen],
     continuations: &mut Continuations<'_>,
     logits: &Tensor,
@@ -146,8 +159,8 @@ fn write_tokens(
     let most = tokens.iter().map(Vec::len).max().unwrap_or(0).max(1);
     let mut wanted = vec![0; chosen.len() * most];
     for (row, tokens) in wanted.chunks_mut(most).zip(&tokens) {
-        for (place, (id, _)) in row.iter_mut().zip(tokens) {
-            *place = *id;
+        for (slot, (id, _)) in row.iter_mut().zip(tokens) {
+            *slot = *id;
         }
     }
     let wanted = Tensor::from_slice(&wanted).view([chosen.len() as i64, most as i64]);
@@ -157,7 +170,7 @@ fn write_tokens(
 
     let mut ids = Vec::with_capacity(chosen.len());
     for ((chosen, tokens), logprobs) in chosen.iter_mut().zip(tokens).zip(logprobs.chunks(most)) {
-        // Of equally likely tokens the one that comes first, whatever the batch.
+        // Among equally likely tokens the first is chosen, so that the result does not depend on the batch.
         let Some(best) = (0..tokens.len()).reduce(|a, b| if logprobs[b] > logprobs[a] { b } else { a })
         else {
             ids.push(0);
@@ -173,46 +186,45 @@ fn write_tokens(
     Ok(ids)
 }
 
-/// The tokens with which a text that has been begun can go on.
+/// The tokens that can continue a partly generated text.
 struct Continuations<'a> {
     processor: &'a Processor,
     texts: &'a [String],
-    /// By what has been written.
+    /// The tokens that were computed before, by the text generated so far.
     known: HashMap<String, Vec<(i64, String)>>,
-    /// Tokens of the longest text, if each held one character.
+    /// Length of the longest text in characters, which is the most tokens that a text can have.
     longest: i64,
 }
 
 impl<'a> Continuations<'a> {
-    fn new(processor: &'a Processor, texts: &'a [String]) -> Result<Continuations<'a>, ModelError> {
+    /// Fails if there is no text, or if a text is empty or has a character without a token of its own.
+    fn new(processor: &'a Processor, texts: &'a [String]) -> Result<Continuations<'a>, InputError> {
         for text in texts {
             if text.is_empty() {
-                return Err(ModelError::input("a text to choose from is empty"));
+                return Err(InputError::EmptyChoice);
             }
-            if let Some(letter) =
-                text.chars().find(|letter| processor.written_id(&letter.to_string()).is_none())
-            {
-                return Err(ModelError::input(format!(
-                    "the tokenizer has no token for the character `{letter}` alone, which `{text}` needs"
-                )));
+            let unwritable = |character: &char| processor.token_id(&character.to_string()).is_none();
+            if let Some(character) = text.chars().find(unwritable) {
+                return Err(InputError::UnwritableChoice { character, text: text.clone() });
             }
         }
         let longest = texts.iter().map(String::len).max().unwrap_or(0) as i64;
         match longest {
-            0 => Err(ModelError::input("there is no text to choose from")),
+            0 => Err(InputError::NoChoice),
             _ => Ok(Continuations { processor, texts, known: HashMap::new(), longest }),
         }
     }
 
-    /// Sorted by id; none if the text is whole. A text that is the beginning of another is never chosen.
-    fn after(&mut self, written: &str) -> &[(i64, String)] {
+    /// The ids and texts of the tokens that can follow `text`, sorted by id; empty if it is complete. A text that is
+    /// the beginning of another is never chosen.
+    fn after(&mut self, text: &str) -> &[(i64, String)] {
         let Continuations { processor, texts, known, .. } = self;
-        known.entry(written.to_owned()).or_insert_with(|| {
-            let rests = texts.iter().filter_map(|text| text.strip_prefix(written));
-            // ASCII: every byte is a character.
+        known.entry(text.to_owned()).or_insert_with(|| {
+            let rests = texts.iter().filter_map(|whole| whole.strip_prefix(text));
+            // The texts are ASCII, so every byte is a character.
             let pieces = rests.flat_map(|rest| (1..=rest.len()).map(move |end| &rest[..end]));
             let mut tokens: Vec<(i64, String)> =
-                pieces.filter_map(|piece| Some((processor.written_id(piece)?, piece.to_owned()))).collect();
+                pieces.filter_map(|piece| Some((processor.token_id(piece)?, piece.to_owned()))).collect();
             tokens.sort();
             tokens.dedup();
             tokens

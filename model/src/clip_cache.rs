@@ -1,7 +1,7 @@
-//! Features of clips that were encoded before.
+//! A cache of the features of encoded clips.
 //!
-//! With a frozen audio tower the sampler, the reference and the learner need the same features of the same clips, step
-//! after step; they share one of these.
+//! With a frozen audio tower, the sampler, the reference and the learner need the same features of the same clips in
+//! every step. Their networks share one cache.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,10 +11,11 @@ use tch::Tensor;
 use crate::audio::LogMel;
 use crate::error::ModelError;
 
-/// Numbers kept before the oldest clips go (those nobody holds any more go first): 256 MB of f32, 36 whole minutes for a 7B model, or a whole tiny data set.
+/// Most elements in the cache: 256 MB of f32, 36 minutes of audio for a 7B model, or a whole tiny data set. When it is
+/// full, the oldest clips are evicted. Clips that nothing else references are evicted before that.
 const LIMIT: usize = 1 << 26;
 
-/// Features by clip; a clip is known by its allocation.
+/// Features by clip. A clip is identified by the address of its allocation.
 #[derive(Default)]
 pub(crate) struct ClipCache {
     entries: Mutex<Entries>,
@@ -22,14 +23,18 @@ pub(crate) struct ClipCache {
 
 #[derive(Default)]
 struct Entries {
-    /// A weak reference keeps the address from being used again, so that an address stands for one clip.
+    /// The weak reference keeps the allocation, so that the address cannot be reused for another clip.
     by_address: HashMap<usize, (Weak<LogMel>, Tensor)>,
     oldest_first: VecDeque<usize>,
-    numbers: usize,
+    /// Elements in all cached tensors.
+    elements: usize,
 }
 
 impl ClipCache {
-    /// The clip's features, from `encode` if they are not here yet.
+    /// The features of a clip, computed by `encode` if they are not in the cache.
+    ///
+    /// # Shapes
+    /// → `[audio tokens, hidden]`, in the model's dtype, without gradients
     pub(crate) fn get(
         &self,
         clip: &Arc<LogMel>,
@@ -44,7 +49,7 @@ impl ClipCache {
         Ok(features)
     }
 
-    /// Forgets everything: the tower has changed.
+    /// Empties the cache, after the tower has changed.
     pub(crate) fn clear(&self) {
         *self.lock() = Entries::default();
     }
@@ -56,19 +61,19 @@ impl ClipCache {
 
 impl Entries {
     fn insert(&mut self, address: usize, clip: Weak<LogMel>, features: Tensor) {
-        self.numbers += features.numel();
+        self.elements += features.numel();
         if let Some((_, old)) = self.by_address.insert(address, (clip, features)) {
-            self.numbers -= old.numel();
+            self.elements -= old.numel();
         } else {
             self.oldest_first.push_back(address);
         }
         while let Some(oldest) = self.oldest_first.front() {
             let gone = self.by_address.get(oldest).is_none_or(|(clip, _)| clip.strong_count() == 0);
-            if !gone && self.numbers <= LIMIT {
+            if !gone && self.elements <= LIMIT {
                 break;
             }
             if let Some((_, features)) = self.by_address.remove(oldest) {
-                self.numbers -= features.numel();
+                self.elements -= features.numel();
             }
             self.oldest_first.pop_front();
         }
@@ -101,22 +106,22 @@ mod tests {
     }
 
     #[test]
-    fn clips_nobody_holds_leave() {
+    fn clips_without_other_references_are_evicted() {
         let cache = ClipCache::default();
         let features = || Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
         let _ = cache.get(&clip(), |_| Ok(features())).unwrap();
         let held = clip();
         let _ = cache.get(&held, |_| Ok(features())).unwrap();
         assert_eq!(cache.lock().by_address.len(), 1);
-        assert_eq!(cache.lock().numbers, 6);
+        assert_eq!(cache.lock().elements, 6);
     }
 
     #[test]
-    fn oldest_clips_leave_when_the_cache_is_full() {
+    fn oldest_clips_are_evicted_when_the_cache_is_full() {
         let cache = ClipCache::default();
         let clips = [clip(), clip(), clip()];
         for clip in &clips {
-            // Expanded: the numbers count, the memory does not exist.
+            // The expanded tensor has many elements but takes no memory.
             let features =
                 Tensor::zeros([1, 1], (Kind::Float, Device::Cpu)).expand([1, LIMIT as i64 / 2], false);
             let _ = cache.get(clip, |_| Ok(features)).unwrap();

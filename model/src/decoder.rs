@@ -1,51 +1,25 @@
 //! The language model: a Qwen2 or Qwen3 decoder over a flat list of tokens.
 //!
-//! The decoder itself knows no batch and no cache. It maps rows to rows, and each layer hands its queries, keys and
-//! values to an attention it is given: [`attention::PromptAttention`] to fill a cache, [`attention::GroupAttention`] for
-//! log-probabilities, [`crate::kv_cache::KvCache`] for the next token. So every caller runs the same layers, on exactly
-//! the rows it needs.
+//! The decoder has no notion of a batch or a cache. It maps rows to rows, and each layer passes its queries, keys and
+//! values to an [`Attention`] of the caller: `PromptAttention` to fill a cache, `GroupAttention` for log-probabilities,
+//! or `KvCache` for the next token. All callers therefore run the same layers, on exactly the rows that they need.
 //!
-//! - DECODER-1 RMS norms and rotary angles are computed in f32 whatever the weights' format.
+//! - `DECODER-1` RMS norms and rotary angles are computed in f32, whatever the dtype of the weights.
 
 pub(crate) mod attention;
+pub(crate) mod heads;
 pub(crate) mod rope;
 
 use tch::{Kind, Tensor};
 
 use crate::config::TextConfig;
 use crate::error::ModelError;
+use crate::init::Init;
 use crate::nn::{Builder, JoinedLinear, Linear, RmsNorm};
-use crate::params::Init;
+use heads::{Attention, HeadSizes, Heads, split};
 use rope::{Angles, Rope};
 
-/// How many heads of what width.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct HeadSizes {
-    pub(crate) queries: i64,
-    pub(crate) keys: i64,
-    pub(crate) width: i64,
-}
-
-/// One layer's rotated queries and keys, and its values.
-pub(crate) struct Heads {
-    /// `[rows, query heads + key heads, head width]`: queries first.
-    pub(crate) queries_keys: Tensor,
-    /// `[rows, key heads, head width]`
-    pub(crate) values: Tensor,
-}
-
-/// What a layer does with its heads: returns `[rows, query heads × head width]`.
-pub(crate) trait Attention {
-    fn attend(&mut self, layer: usize, heads: &Heads) -> Tensor;
-}
-
-/// Two parts of a tensor along one dimension.
-fn split(x: &Tensor, sizes: [i64; 2], dim: i64) -> [Tensor; 2] {
-    let parts: Result<[Tensor; 2], _> = x.split_with_sizes(sizes, dim).try_into();
-    parts.expect("as many parts as sizes")
-}
-
-/// The decoder.
+/// A decoder with its embedding and its output projection.
 pub(crate) struct Decoder {
     embedding: Tensor,
     layers: Vec<Layer>,
@@ -58,7 +32,7 @@ pub(crate) struct Decoder {
 struct Layer {
     attention_norm: RmsNorm,
     qkv: JoinedLinear,
-    /// Of each head's queries and keys, where the architecture has them.
+    /// The norms of each head's queries and of its keys, in architectures that have them.
     query_key_norms: Option<[RmsNorm; 2]>,
     out: Linear,
     ffn_norm: RmsNorm,
@@ -68,45 +42,50 @@ struct Layer {
 }
 
 impl Decoder {
-    /// Builds the decoder from tensors below `model.` and `lm_head.`.
+    /// Builds the decoder from the tensors `model.*` and `lm_head.*`.
     pub(crate) fn new(builder: &mut Builder<'_>, config: &TextConfig) -> Result<Decoder, ModelError> {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
-        let mut model = builder.below("model");
+        let mut model = builder.sub("model");
         let embedding = model.tensor("embed_tokens.weight", &[vocab, hidden], Init::Embedding)?;
         let layers = (0..config.num_hidden_layers)
-            .map(|index| Layer::new(&mut model.below("layers").below(index), config))
+            .map(|index| Layer::new(&mut model.sub("layers").sub(index), config))
             .collect::<Result<_, _>>()?;
-        let norm = RmsNorm::new(&mut model.below("norm"), hidden, config.rms_norm_eps)?;
+        let norm = RmsNorm::new(&mut model.sub("norm"), hidden, config.rms_norm_eps)?;
         let head = match config.tie_word_embeddings {
             true => Linear::tied(&embedding),
-            false => Linear::new(&mut builder.below("lm_head"), hidden, vocab, false)?,
+            false => Linear::new(&mut builder.sub("lm_head"), hidden, vocab, false)?,
         };
         let options = (embedding.kind(), embedding.device());
         let rope = Rope::new(config.head_dim, config.rope_theta, config.mrope_section, options);
         Ok(Decoder { embedding, layers, norm, head, rope, sizes: HeadSizes::of(config) })
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    /// The dtype of weights and activations.
+    fn kind(&self) -> Kind {
         self.embedding.kind()
     }
 
+    /// The embeddings of token ids.
+    ///
     /// # Shapes
-    /// `ids: [rows]` → `[rows, hidden]`
+    /// `ids: [rows]`, i64 → `[rows, hidden]`, in the model's dtype
     pub(crate) fn embed(&self, ids: &Tensor) -> Tensor {
         Tensor::embedding(&self.embedding, ids, -1, false, false)
     }
 
+    /// The rotary angles of some positions.
+    ///
     /// # Shapes
-    /// `positions: [rows]`, or `[3, rows]` where time, height and width differ
+    /// `positions: [rows]`, i64, or `[3, rows]` where time, height and width differ
     pub(crate) fn angles(&self, positions: &Tensor) -> Angles {
         self.rope.angles(positions)
     }
 
-    /// Runs the layers. With `keep`, only those rows come out: the last layer computes nothing for the others but what
-    /// is attended to. The last norm is left to [`Decoder::project`].
+    /// Runs all layers. With `keep`, only those rows are returned, and the last layer computes only keys and values for
+    /// the others. The final norm is applied by [`Decoder::project`].
     ///
     /// # Shapes
-    /// `x: [rows, hidden]`, `keep: [kept]` → `[rows or kept, hidden]`
+    /// `x: [rows, hidden]`, in the model's dtype; `keep: [kept]`, i64, indices of rows → `[rows or kept, hidden]`
     pub(crate) fn run(
         &self,
         mut x: Tensor,
@@ -120,12 +99,15 @@ impl Decoder {
         x
     }
 
-    /// How many layers there are.
+    /// The number of layers.
     pub(crate) fn depth(&self) -> usize {
         self.layers.len()
     }
 
-    /// Runs one layer; of the last, only the rows `keep` come out.
+    /// Runs one layer. The last one returns only the rows in `keep`.
+    ///
+    /// # Shapes
+    /// As [`Decoder::run`], for one layer.
     pub(crate) fn layer(
         &self,
         index: usize,
@@ -138,42 +120,24 @@ impl Decoder {
         self.layers[index].forward(x, angles, index, attention, keep.filter(|_| last))
     }
 
-    /// Whether the embedding takes gradients.
+    /// Whether the embedding takes gradients in this model.
     pub(crate) fn embedding_learns(&self) -> bool {
         self.embedding.requires_grad()
     }
 
-    /// Logits in f32, divided by the temperature.
+    /// Applies the final norm and the output projection, and divides the logits by the temperature.
     ///
     /// # Shapes
-    /// `x: [rows, hidden]` → `[rows, vocabulary]`
+    /// `x: [rows, hidden]`, in the model's dtype → `[rows, vocabulary]`, f32
     pub(crate) fn project(&self, x: &Tensor, temperature: f64) -> Tensor {
         let normal = self.norm.forward(x);
-        // The temperature divides the few hidden values, not the many logits; in 16 bits that would round.
+        // In f32 the temperature is applied to the hidden values, which are fewer than the logits. In 16
+        // bits that would round.
         if temperature != 1.0 && self.kind() == Kind::Float {
             return self.head.forward(&(normal * (1.0 / temperature)));
         }
         let logits = self.head.forward(&normal).to_kind(Kind::Float);
         if temperature == 1.0 { logits } else { logits / temperature }
-    }
-}
-
-impl HeadSizes {
-    fn of(config: &TextConfig) -> HeadSizes {
-        HeadSizes {
-            queries: config.num_attention_heads,
-            keys: config.num_key_value_heads,
-            width: config.head_dim,
-        }
-    }
-
-    /// Query heads per key head.
-    pub(crate) fn repeat(&self) -> i64 {
-        self.queries / self.keys
-    }
-
-    pub(crate) fn scale(&self) -> f64 {
-        1.0 / (self.width as f64).sqrt()
     }
 }
 
@@ -184,28 +148,32 @@ impl Layer {
         let (queries, keys) = (sizes.queries * sizes.width, sizes.keys * sizes.width);
         let projections = [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)];
         Ok(Layer {
-            attention_norm: RmsNorm::new(&mut builder.below("input_layernorm"), hidden, eps)?,
-            qkv: JoinedLinear::new(&mut builder.below("self_attn"), hidden, &projections, config.qkv_bias)?,
+            attention_norm: RmsNorm::new(&mut builder.sub("input_layernorm"), hidden, eps)?,
+            qkv: JoinedLinear::new(&mut builder.sub("self_attn"), hidden, &projections, config.qkv_bias)?,
             query_key_norms: match config.qk_norm {
                 true => Some([
-                    RmsNorm::new(&mut builder.below("self_attn.q_norm"), sizes.width, eps)?,
-                    RmsNorm::new(&mut builder.below("self_attn.k_norm"), sizes.width, eps)?,
+                    RmsNorm::new(&mut builder.sub("self_attn.q_norm"), sizes.width, eps)?,
+                    RmsNorm::new(&mut builder.sub("self_attn.k_norm"), sizes.width, eps)?,
                 ]),
                 false => None,
             },
-            out: Linear::new(&mut builder.below("self_attn.o_proj"), queries, hidden, false)?,
-            ffn_norm: RmsNorm::new(&mut builder.below("post_attention_layernorm"), hidden, eps)?,
+            out: Linear::new(&mut builder.sub("self_attn.o_proj"), queries, hidden, false)?,
+            ffn_norm: RmsNorm::new(&mut builder.sub("post_attention_layernorm"), hidden, eps)?,
             gate_up: JoinedLinear::new(
-                &mut builder.below("mlp"),
+                &mut builder.sub("mlp"),
                 hidden,
                 &[("gate_proj", ffn), ("up_proj", ffn)],
                 false,
             )?,
-            down: Linear::new(&mut builder.below("mlp.down_proj"), ffn, hidden, false)?,
+            down: Linear::new(&mut builder.sub("mlp.down_proj"), ffn, hidden, false)?,
             sizes,
         })
     }
 
+    /// The layer with index `index` on all rows, and from the attention on only on the rows in `keep`.
+    ///
+    /// # Shapes
+    /// `x: [rows, hidden]`, in the model's dtype; `keep: [kept]`, i64 → `[rows or kept, hidden]`
     fn forward(
         &self,
         x: &Tensor,
@@ -217,7 +185,7 @@ impl Layer {
         let HeadSizes { queries, keys, width } = self.sizes;
         let rows = x.size()[0];
         let qkv = self.qkv.forward(&self.attention_norm.forward(x)).view([rows, queries + 2 * keys, width]);
-        // Splitting, unlike narrowing twice, has one gradient to assemble instead of two to pad and add.
+        // The backward pass of a split assembles one gradient; that of two `narrow`s pads two and adds them.
         let [mut queries_keys, values] = split(&qkv, [queries + keys, keys], 1);
         if let Some([of_queries, of_keys]) = &self.query_key_norms {
             let [query, key] = split(&queries_keys, [queries, keys], 1);

@@ -1,32 +1,32 @@
-//! Which device to run on: `auto`, `cpu`, `cuda` or `cuda:N`.
+//! The device to run on: `auto`, `cpu`, `cuda` or `cuda:N`.
 //!
-//! One executable serves CPU and GPU: it links the CPU part of libtorch only, and the CUDA part is loaded when a GPU may
-//! be wanted.
+//! The same executable runs on CPU and GPU. It links only the CPU part of libtorch, and loads the CUDA part when
+//! a GPU is requested.
 //!
-//! - DEVICE-1 the CUDA part is loaded before the process asks libtorch anything about CUDA: libtorch remembers a first
-//!   "no" for good. So [`resolve`] comes before any other call of this crate in a process that may want a GPU.
+//! - `DEVICE-1` The CUDA part is loaded before the first question to libtorch about CUDA, because libtorch caches the
+//!   answer. In a process that may use a GPU, [`resolve`] must therefore be the first call of this crate.
 
 use std::sync::OnceLock;
 
 use tch::{Cuda, Device};
 
-use crate::error::ModelError;
+use crate::error::{CudaError, DeviceError, ModelError};
 
-/// A device, and what there is to say about how it was chosen.
+/// A device, and remarks about how it was chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedDevice {
-    /// The device.
+    /// The device to create tensors on.
     pub device: Device,
-    /// Why `auto` settled for the CPU, one line each; empty if there is nothing to say.
+    /// For `auto`, the reasons for running on the CPU, one line each; else empty.
     pub notes: Vec<String>,
 }
 
-/// Turns `auto`, `cpu`, `cuda` or `cuda:N` into a device.
+/// Parses `auto`, `cpu`, `cuda` or `cuda:N`, and checks that the device can be used.
 ///
-/// `auto` takes the first GPU if one can be had and the CPU otherwise, with the reason in the notes.
+/// `auto` chooses the first GPU if there is one, and otherwise the CPU with the reason in [`ResolvedDevice::notes`].
 ///
 /// # Errors
-/// The text is none of these; or it asks for a GPU that cannot be had, and the message says what is missing.
+/// [`ModelError::Device`] if the text is none of these, or if the GPU that it names cannot be used.
 pub fn resolve(text: &str) -> Result<ResolvedDevice, ModelError> {
     match text {
         "cpu" => Ok(ResolvedDevice { device: Device::Cpu, notes: Vec::new() }),
@@ -38,55 +38,56 @@ pub fn resolve(text: &str) -> Result<ResolvedDevice, ModelError> {
         }),
         other => {
             let index = cuda_index(other)?;
-            let count =
-                cuda_devices().map_err(|reason| ModelError::Device(format!("`{other}`: {reason}")))?;
-            if index >= count {
-                return Err(ModelError::Device(format!(
-                    "`{other}`: this machine has {count} GPU(s), counted from 0"
-                )));
+            let device = other.to_owned();
+            match cuda_devices() {
+                Err(reason) => return Err(DeviceError::Unavailable { device, reason }.into()),
+                Ok(count) if index >= count => return Err(DeviceError::NoSuchGpu { device, count }.into()),
+                Ok(_) => (),
             }
             Ok(ResolvedDevice { device: Device::Cuda(index), notes: Vec::new() })
         }
     }
 }
 
-fn cuda_index(text: &str) -> Result<usize, ModelError> {
+/// The index of the GPU in `cuda` or `cuda:N`.
+fn cuda_index(text: &str) -> Result<usize, DeviceError> {
     let index = match text.strip_prefix("cuda") {
         Some("") => Some(0),
         Some(rest) => rest.strip_prefix(':').and_then(|index| index.parse().ok()),
         None => None,
     };
-    index.ok_or_else(|| ModelError::Device(format!("`{text}` is none of `auto`, `cpu`, `cuda`, `cuda:N`")))
+    index.ok_or_else(|| DeviceError::Unknown { text: text.to_owned() })
 }
 
-/// How many GPUs libtorch sees, or why it sees none. Asked once per process.
-fn cuda_devices() -> Result<usize, String> {
-    static DEVICES: OnceLock<Result<usize, String>> = OnceLock::new();
+/// The number of GPUs that libtorch finds, above 0. Determined once per process (DEVICE-1).
+fn cuda_devices() -> Result<usize, CudaError> {
+    static DEVICES: OnceLock<Result<usize, CudaError>> = OnceLock::new();
     DEVICES
         .get_or_init(|| {
             load_cuda_part()?;
             match Cuda::device_count() {
                 count if count > 0 => Ok(count as usize),
-                _ => Err("libtorch_cuda.so is loaded but sees no GPU; is the NVIDIA driver installed (nvidia-smi)?".into()),
+                _ => Err(CudaError::NoGpu),
             }
         })
         .clone()
 }
 
-#[expect(unsafe_code, reason = "loading a shared library runs its initialisers; this one is libtorch's own")]
-fn load_cuda_part() -> Result<(), String> {
+#[expect(
+    unsafe_code,
+    reason = "loading a shared library runs its initialisers; this library is libtorch's own"
+)]
+fn load_cuda_part() -> Result<(), CudaError> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    // Global, because libtorch_cpu finds the CUDA kernels through the process's symbols.
+    // RTLD_GLOBAL, because libtorch_cpu looks the CUDA kernels up among the symbols of the process.
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
     match library {
-        // It registers kernels with libtorch and must never be unloaded.
+        // The library registers its kernels with libtorch and must never be unloaded.
         Ok(library) => {
             std::mem::forget(library);
             Ok(())
         }
-        Err(error) => Err(format!(
-            "{error}; for a GPU, put the lib folder of PyTorch 2.11 with CUDA on LD_LIBRARY_PATH"
-        )),
+        Err(error) => Err(CudaError::NotLoaded { error: error.to_string() }),
     }
 }
 
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_always_resolves_and_says_why_it_is_the_cpu() {
+    fn auto_always_resolves_and_notes_why_it_is_the_cpu() {
         let resolved = resolve("auto").unwrap();
         assert_eq!(resolved.device == Device::Cpu, !resolved.notes.is_empty());
     }

@@ -1,53 +1,49 @@
-//! What can go wrong while a model is opened, fed, run or saved. Each message names the file or the argument, what
-//! was found there, and what was expected instead.
+//! What can go wrong while a model is opened, fed, run or saved.
+//!
+//! [`ModelError`] names the file or the argument. The enums below it name the key, tensor or value, the value found, and
+//! what to write instead. Audio files have [`crate::audio::AudioError`], and the optimizer has
+//! [`crate::optim::OptimError`].
+
+mod checkpoint;
+mod config;
+mod device;
+mod input;
+mod processor;
 
 use std::path::{Path, PathBuf};
 
-/// An error of this crate's models; audio files have [`crate::audio::AudioError`].
+pub use checkpoint::CheckpointError;
+pub use config::ConfigError;
+pub use device::{CudaError, DeviceError};
+pub use input::InputError;
+pub use processor::ProcessorError;
+
+/// Why a model could not be opened, run or saved. The message is one line.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message names its fields")]
 pub enum ModelError {
-    /// A file could not be read or written.
+    /// A file or directory could not be read or written.
     #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// A configuration file is not what this crate can run.
-    #[error("{}: {message}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// The key, what it holds, and what was expected.
-        message: String,
-    },
-    /// A weights file is damaged, or does not hold what the configuration asks for.
-    #[error("{}: {message}", path.display())]
-    Checkpoint {
-        /// The file, or the directory when a file is missing.
-        path: PathBuf,
-        /// The tensor, what was found, and what was expected.
-        message: String,
-    },
-    /// The tokenizer or the chat template could not be read or applied.
-    #[error("{}: {message}", path.display())]
-    Processor {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        message: String,
-    },
-    /// The device that was asked for cannot be had.
+    Io { path: PathBuf, source: std::io::Error },
+    /// A configuration file (`config.json`, `adapter_config.json`) describes a model that this crate does not run.
+    #[error("{}: {problem}", path.display())]
+    Config { path: PathBuf, problem: ConfigError },
+    /// A weights file is damaged, or its tensors are not the ones that the configuration asks for.
+    #[error("{}: {problem}", path.display())]
+    Checkpoint { path: PathBuf, problem: CheckpointError },
+    /// The tokenizer, the chat template or `generation_config.json` cannot be read or applied.
+    #[error("{}: {problem}", path.display())]
+    Processor { path: PathBuf, problem: ProcessorError },
+    /// The requested device does not exist or cannot be used.
     #[error("device {0}")]
-    Device(String),
+    Device(#[from] DeviceError),
     /// An argument of a call does not fit the model.
-    #[error("{0}")]
-    Input(String),
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// The feature extractor could not be set up.
     #[error(transparent)]
     Audio(#[from] crate::audio::AudioError),
-    /// libtorch refused an operation.
+    /// libtorch reported an error, such as running out of memory.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),
 }
@@ -57,24 +53,20 @@ impl ModelError {
         ModelError::Io { path: path.as_ref().to_path_buf(), source }
     }
 
-    pub(crate) fn config(path: impl AsRef<Path>, message: impl Into<String>) -> ModelError {
-        ModelError::Config { path: path.as_ref().to_path_buf(), message: message.into() }
+    pub(crate) fn config(path: impl AsRef<Path>, problem: ConfigError) -> ModelError {
+        ModelError::Config { path: path.as_ref().to_path_buf(), problem }
     }
 
-    pub(crate) fn checkpoint(path: impl AsRef<Path>, message: impl Into<String>) -> ModelError {
-        ModelError::Checkpoint { path: path.as_ref().to_path_buf(), message: message.into() }
+    pub(crate) fn checkpoint(path: impl AsRef<Path>, problem: CheckpointError) -> ModelError {
+        ModelError::Checkpoint { path: path.as_ref().to_path_buf(), problem }
     }
 
-    pub(crate) fn processor(path: impl AsRef<Path>, message: impl Into<String>) -> ModelError {
-        ModelError::Processor { path: path.as_ref().to_path_buf(), message: message.into() }
-    }
-
-    pub(crate) fn input(message: impl Into<String>) -> ModelError {
-        ModelError::Input(message.into())
+    pub(crate) fn processor(path: impl AsRef<Path>, problem: ProcessorError) -> ModelError {
+        ModelError::Processor { path: path.as_ref().to_path_buf(), problem }
     }
 }
 
-/// libtorch's errors carry a C++ stack below the sentence that matters.
+/// The first line of a libtorch error. The lines after it are a C++ stack trace.
 fn first_line(error: &tch::TchError) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

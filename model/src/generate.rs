@@ -1,21 +1,24 @@
-//! Writing completions: one prefill per prompt, then one token of every unfinished completion at a time.
+//! Generating completions: one prefill for each prompt, then one token of every unfinished completion at a time.
 //!
-//! - GEN-1 a prompt is run once, whatever the number of its completions (CACHE-1).
-//! - GEN-2 one wait for the device per token: for the ids, which say who has finished.
-//! - GEN-3 finished completions leave the batch once that makes it at least a quarter smaller.
+//! `Policy::generate` runs it on the sampler's replica. `choose.rs` shares the prefill and the positions.
+//!
+//! - `GEN-1` A prompt is run once, whatever the number of its completions (CACHE-1).
+//! - `GEN-2` The host waits for the device once per token, for the ids, which determine the
+//!   completions that have finished.
+//! - `GEN-3` Finished completions are removed from the batch when that makes it at least a quarter smaller.
 
 use tch::{Kind, Tensor};
 
 use crate::decoder::attention::PromptAttention;
 use crate::decoder::rope::Angles;
-use crate::error::ModelError;
+use crate::error::{InputError, ModelError};
 use crate::kv_cache::KvCache;
 use crate::network::{Network, PromptBatch};
 use crate::processor::{Processor, Prompt};
 use crate::sampling::{Completion, Finish, Sampler, SamplingParams, uniforms};
 
-/// Writes `group` completions of each prompt; `seeds` has one per completion, a prompt's together. `heard` is told of
-/// every token as it is drawn: the completion's place and the id.
+/// Generates `group` completions of each prompt. `seeds` has one seed for each completion, those of a prompt next to
+/// each other. `on_token` is called with the index of the completion and the id of every token as it is drawn.
 pub(crate) fn generate(
     model: &Network,
     processor: &Processor,
@@ -23,14 +26,12 @@ pub(crate) fn generate(
     group: usize,
     params: &SamplingParams,
     seeds: &[u64],
-    heard: &mut dyn FnMut(usize, i64),
+    on_token: &mut dyn FnMut(usize, i64),
 ) -> Result<Vec<Completion>, ModelError> {
     params.check()?;
     if seeds.len() != prompts.len() * group {
         let (prompts, seeds) = (prompts.len(), seeds.len());
-        return Err(ModelError::input(format!(
-            "{prompts} prompts × {group} completions need as many seeds, not {seeds}"
-        )));
+        return Err(InputError::Seeds { prompts, group_size: group, seeds }.into());
     }
     if seeds.is_empty() {
         return Ok(Vec::new());
@@ -51,20 +52,23 @@ pub(crate) fn generate(
         let uniform =
             rows.columns.as_ref().map(|columns| uniform.index_select(0, columns)).unwrap_or(uniform);
         let (ids, logprobs) = sampler.draw(&logits, &uniform);
-        let ids = rows.record(ids, logprobs, heard)?;
-        if rows.live() == 0 || step + 1 == params.max_new_tokens {
+        let ids = rows.record(ids, logprobs, on_token)?;
+        if rows.unfinished() == 0 || step + 1 == params.max_new_tokens {
             break;
         }
         let ids = rows.shrink(&mut cache, ids);
         cache.grow();
-        let x = model.decoder.run(model.decoder.embed(&ids), &rows.places.next_angles(), &mut cache, None);
+        let x = model.decoder.run(model.decoder.embed(&ids), &rows.positions.next_angles(), &mut cache, None);
         logits = model.decoder.project(&x, params.scale());
     }
     rows.finish()
 }
 
-/// Runs the prompts; returns their cache, with room for `limit` tokens of each of `group` completions, and the logits after
-/// each prompt over `temperature`, `[prompts, vocabulary]`.
+/// Runs the prompts. Returns a cache for `group` completions of each, of at most `limit` tokens, and the logits after
+/// each prompt, divided by `temperature`.
+///
+/// # Shapes
+/// → logits `[prompts, vocabulary]`, f32
 pub(crate) fn prefill(
     model: &Network,
     batch: &PromptBatch,
@@ -79,31 +83,32 @@ pub(crate) fn prefill(
     let keep = |keys: Tensor, values: Tensor| cache.push_layer(&keys, &values);
     let mut attention = PromptAttention::new(&batch.rows, decoder.sizes, keep);
     let angles = decoder.angles(&model.upload(&batch.positions));
-    // Padding is on the left, so that every prompt ends in its last row.
+    // Padding is on the left, so every prompt ends in its last row.
     let last: Vec<i64> = (1..=count).map(|prompt| prompt * length - 1).collect();
     let x = decoder.run(model.embed(&batch.ids, batch), &angles, &mut attention, Some(&model.upload(&last)));
     drop(attention);
     (cache, decoder.project(&x, temperature))
 }
 
-/// Where the next token of each row stands, as angles.
-pub(crate) struct Places {
-    /// Angles of all positions, and each row's position.
+/// The position of the next token of each row, and the rotary angles of all positions.
+pub(crate) struct NextPositions {
+    /// The angles of all positions up to the longest possible sequence.
     angles: Angles,
+    /// `[rows]`, i64: the position of the next token of each row.
     positions: Tensor,
 }
 
-impl Places {
-    /// Behind prompts of these lengths, `group` rows each, with `limit` tokens to come.
-    pub(crate) fn after(model: &Network, lengths: &[i64], group: usize, limit: i64) -> Places {
+impl NextPositions {
+    /// The positions after prompts of these lengths, with `group` rows each and at most `limit` further tokens.
+    pub(crate) fn after(model: &Network, lengths: &[i64], group: usize, limit: i64) -> NextPositions {
         let positions: Vec<i64> =
             lengths.iter().flat_map(|&length| std::iter::repeat_n(length, group)).collect();
         let last = lengths.iter().max().unwrap_or(&0) + limit;
         let all = Tensor::arange(last, (Kind::Int64, model.device()));
-        Places { angles: model.decoder.angles(&all), positions: model.upload(&positions) }
+        NextPositions { angles: model.decoder.angles(&all), positions: model.upload(&positions) }
     }
 
-    /// The angles at which the next token of each row stands.
+    /// The angles of the next token of each row. Advances all rows by one position.
     pub(crate) fn next_angles(&mut self) -> Angles {
         let angles = self.angles.select(&self.positions);
         self.positions += 1;
@@ -115,20 +120,21 @@ impl Places {
     }
 }
 
-/// Which completion each row of the batch writes, and what has been written.
+/// The completion of each row of the batch, and the tokens that have been generated.
 struct Rows<'a> {
     model: &'a Network,
     eos_ids: &'a [i64],
     completions: Vec<Completion>,
     finished: Vec<bool>,
-    /// The completion of each row, `group` rows per prompt; finished ones may be among them.
+    /// The index of each row's completion, `group` rows for each prompt. Some of them may have finished.
     rows: Vec<usize>,
     group: usize,
-    /// The same on the device, once rows have left.
+    /// `[rows]`, i64: `rows` on the device, once rows have been removed. Selects the columns of the random numbers.
     columns: Option<Tensor>,
-    /// Log-probabilities of each step, and the rows they belong to; fetched at the end.
+    /// The log-probabilities of each step on the device, and the completions of its rows. They are read
+    /// at the end (GEN-2).
     logprobs: Vec<(Tensor, Vec<usize>)>,
-    places: Places,
+    positions: NextPositions,
 }
 
 impl<'a> Rows<'a> {
@@ -150,20 +156,23 @@ impl<'a> Rows<'a> {
             group,
             columns: None,
             logprobs: Vec::new(),
-            places: Places::after(model, &batch.lengths, group, params.max_new_tokens as i64),
+            positions: NextPositions::after(model, &batch.lengths, group, params.max_new_tokens as i64),
         }
     }
 
-    fn live(&self) -> usize {
+    fn unfinished(&self) -> usize {
         self.finished.iter().filter(|finished| !**finished).count()
     }
 
-    /// Appends the drawn tokens to the unfinished completions, and hands the ids back.
+    /// Appends the drawn tokens to the unfinished completions, and returns the ids.
+    ///
+    /// # Shapes
+    /// `ids: [rows]`, i64; `logprobs: [rows]`, f32 → as `ids`
     fn record(
         &mut self,
         ids: Tensor,
         logprobs: Tensor,
-        heard: &mut dyn FnMut(usize, i64),
+        on_token: &mut dyn FnMut(usize, i64),
     ) -> Result<Tensor, ModelError> {
         let drawn = Vec::<i64>::try_from(&ids)?;
         for (&row, &id) in self.rows.iter().zip(&drawn) {
@@ -172,7 +181,7 @@ impl<'a> Rows<'a> {
             }
             let completion = &mut self.completions[row];
             completion.ids.push(id);
-            heard(row, id);
+            on_token(row, id);
             if self.eos_ids.contains(&id) {
                 completion.finish = Finish::Eos;
                 self.finished[row] = true;
@@ -182,11 +191,15 @@ impl<'a> Rows<'a> {
         Ok(ids)
     }
 
-    /// Lets finished rows go if that pays. Every prompt keeps as many rows as the one with most unfinished ones; what it
-    /// lacks is made up with finished rows, whose tokens nobody reads.
+    /// Removes finished rows from the batch if it becomes at least a quarter smaller (GEN-3). Every prompt keeps as
+    /// many rows as the prompt with the most unfinished ones (CACHE-3); prompts with fewer also keep finished rows,
+    /// whose tokens are ignored.
+    ///
+    /// # Shapes
+    /// `ids: [rows]`, i64 → `[kept rows]`
     fn shrink(&mut self, cache: &mut KvCache, ids: Tensor) -> Tensor {
-        let live = |rows: &[usize]| rows.iter().filter(|row| !self.finished[**row]).count();
-        let counts: Vec<usize> = self.rows.chunks(self.group).map(live).collect();
+        let unfinished = |rows: &[usize]| rows.iter().filter(|row| !self.finished[**row]).count();
+        let counts: Vec<usize> = self.rows.chunks(self.group).map(unfinished).collect();
         let group = counts.iter().copied().max().unwrap_or(0);
         let prompts: Vec<i64> =
             (0i64..).zip(&counts).filter(|(_, count)| **count > 0).map(|(index, _)| index).collect();
@@ -206,10 +219,11 @@ impl<'a> Rows<'a> {
         let columns: Vec<i64> = self.rows.iter().map(|&row| row as i64).collect();
         self.columns = Some(self.model.upload(&columns));
         let kept = self.model.upload(&kept);
-        self.places.keep(&kept);
+        self.positions.keep(&kept);
         ids.index_select(0, &kept)
     }
 
+    /// Reads the log-probabilities from the device and returns the completions.
     fn finish(mut self) -> Result<Vec<Completion>, ModelError> {
         let steps: Vec<&Tensor> = self.logprobs.iter().map(|(logprobs, _)| logprobs).collect();
         let drawn = Vec::<f32>::try_from(Tensor::cat(&steps, 0))?;

@@ -1,47 +1,56 @@
-//! Keys and values of the tokens so far, for drawing the next one.
+//! The keys and values of all tokens so far, from which the next token is computed.
 //!
-//! Filled by the prefill of [`crate::generate`], extended by one token of every row at each step.
+//! `generate.rs` and `choose.rs` fill the cache with the prompts, then extend it by one token of every
+//! row at each step.
 //!
-//! - CACHE-1 a prompt's keys and values stand here once, not once per completion: the completions' queries of a group
-//!   are multiplied with them together.
-//! - CACHE-2 the completions' part is allocated ahead and doubles when full; a token is written into its place.
-//! - CACHE-3 rows are `group` per prompt. When completions finish, [`KvCache::keep`] gathers the ones that go on.
+//! - `CACHE-1` The keys and values of a prompt are stored once, not once per completion. The queries of all completions
+//!   of a group are multiplied with them together.
+//! - `CACHE-2` The memory for completions is allocated ahead and doubles when it is full. A token is
+//!   written into its slot.
+//! - `CACHE-3` Every prompt has the same number of rows, `group`. When completions finish, [`KvCache::keep`]
+//!   gathers the unfinished ones.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::decoder::{Attention, HeadSizes, Heads};
+use crate::decoder::heads::{Attention, HeadSizes, Heads};
 
-/// Tokens the completions' part starts with room for.
+/// Tokens of a completion for which memory is allocated at the start.
 const FIRST_CAPACITY: i64 = 64;
 
-/// The cache of one generation.
+/// The cache of one generation, for all layers.
 pub(crate) struct KvCache {
     layers: Vec<LayerCache>,
-    /// `[batch × key heads, 1, prompt]`, 0 or -inf; none if no prompt is padded.
+    /// `[batch × key heads, 1, prompt]`: 0 for a token, -inf for padding; `None` if no prompt is padded.
     prompt_bias: Option<Tensor>,
-    /// An empty addend: `baddbmm` scales, `bmm` does not.
-    nothing: Tensor,
+    /// `[1, 1, 1]`, zero: the addend of `baddbmm`, which can scale a product, as `bmm` cannot.
+    zero: Tensor,
     sizes: HeadSizes,
+    /// Number of prompts in the cache.
     batch: i64,
+    /// Rows (completions) of each prompt.
     group: i64,
-    /// Tokens of each completion in the cache.
+    /// Tokens of each completion that are in the cache.
     length: i64,
+    /// Tokens of each completion that memory is allocated for.
     capacity: i64,
+    /// Most tokens of a completion.
     limit: i64,
 }
 
 struct LayerCache {
-    /// `[batch × key heads, prompt, head width]`
+    /// `[batch × key heads, prompt, head width]`, as `prompt_values`.
     prompt_keys: Tensor,
     prompt_values: Tensor,
-    /// `[batch, key heads, group, capacity, head width]`
+    /// `[batch, key heads, group, capacity, head width]`, as `values`.
     keys: Tensor,
     values: Tensor,
 }
 
 impl KvCache {
-    /// An empty cache for `group` completions of each prompt, at most `limit` tokens long. `bias` is that of the
-    /// prompts' keys, `[batch, prompt]`.
+    /// An empty cache for `group` completions of each prompt, of at most `limit` tokens.
+    ///
+    /// # Shapes
+    /// `bias: [batch, prompt]`, in the model's dtype: that of the prompts' keys
     pub(crate) fn new(
         bias: Option<&Tensor>,
         batch: i64,
@@ -59,7 +68,7 @@ impl KvCache {
         KvCache {
             layers: Vec::new(),
             prompt_bias,
-            nothing: Tensor::zeros([1, 1, 1], (kind, device)),
+            zero: Tensor::zeros([1, 1, 1], (kind, device)),
             sizes,
             batch,
             group,
@@ -69,7 +78,10 @@ impl KvCache {
         }
     }
 
-    /// Adds the next layer, with the prompts' keys and values, `[batch, key heads, prompt, head width]`.
+    /// Adds the next layer, with the keys and values of the prompts.
+    ///
+    /// # Shapes
+    /// `keys, values: [batch, key heads, prompt, head width]`, in the model's dtype
     pub(crate) fn push_layer(&mut self, keys: &Tensor, values: &Tensor) {
         let HeadSizes { keys: heads, width, .. } = self.sizes;
         let shape = [self.batch, heads, self.group, self.capacity, width];
@@ -82,7 +94,7 @@ impl KvCache {
         });
     }
 
-    /// Makes room for one more token of every row; to be called before each step.
+    /// Makes room for one more token of every row. Must be called before each step.
     pub(crate) fn grow(&mut self) {
         self.length += 1;
         if self.length <= self.capacity {
@@ -104,12 +116,12 @@ impl KvCache {
         self.capacity = capacity;
     }
 
-    /// Keeps `group` rows of each of some prompts. `prompts` are indices of prompts; `rows` are indices of rows,
-    /// `group` for each kept prompt in turn.
+    /// Keeps some rows of some prompts and drops the others. `prompts` are indices of prompts. `rows` are indices of
+    /// rows, the same number for each kept prompt in turn.
     pub(crate) fn keep(&mut self, prompts: &[i64], rows: &[i64]) {
         let HeadSizes { keys: heads, width, .. } = self.sizes;
         let (batch, group) = (prompts.len() as i64, (rows.len() / prompts.len()) as i64);
-        let device = self.nothing.device();
+        let device = self.zero.device();
         let mut flat_prompts = Vec::with_capacity(prompts.len() * heads as usize);
         let mut flat_rows = Vec::with_capacity(rows.len() * heads as usize);
         for (index, &prompt) in prompts.iter().enumerate() {
@@ -143,17 +155,18 @@ impl KvCache {
 }
 
 impl Attention for KvCache {
-    /// One token of every row: `heads` has `batch × group` rows, a prompt's completions together.
+    /// Attention of one token of every row to its prompt and to the tokens before it. `heads` has `batch × group` rows,
+    /// with the completions of a prompt next to each other.
     fn attend(&mut self, layer: usize, heads: &Heads) -> Tensor {
         let HeadSizes { queries, keys, width } = self.sizes;
         let (batch, group, repeat, length) = (self.batch, self.group, self.sizes.repeat(), self.length);
         let cache = &self.layers[layer];
         let by_prompt = |x: &Tensor| x.unflatten(0, [batch, group]).transpose(1, 2);
-        let place = |cached: &Tensor| cached.select(3, length - 1);
-        place(&cache.keys).copy_(&by_prompt(&heads.queries_keys.narrow(1, queries, keys)));
-        place(&cache.values).copy_(&by_prompt(&heads.values));
+        let slot = |cached: &Tensor| cached.select(3, length - 1);
+        slot(&cache.keys).copy_(&by_prompt(&heads.queries_keys.narrow(1, queries, keys)));
+        slot(&cache.values).copy_(&by_prompt(&heads.values));
 
-        // [batch, key heads, group, repeat, width]: the order in which both parts of the scores come out.
+        // [batch, key heads, group, repeat, width]: the order of the scores for the prompt and for the completion.
         let query = heads
             .queries_keys
             .narrow(1, 0, queries)
@@ -167,13 +180,13 @@ impl Attention for KvCache {
         let scale = self.sizes.scale();
         let (addend, weight) = match &self.prompt_bias {
             Some(bias) => (bias, 1.0),
-            None => (&self.nothing, 0.0),
+            None => (&self.zero, 0.0),
         };
         let prompt = cache.prompt_keys.size()[1];
         let prompt_scores = addend.baddbmm(&with_prompts, &cache.prompt_keys.transpose(1, 2), weight, scale);
-        let own_scores = self.nothing.baddbmm(&alone, &own(&cache.keys).transpose(1, 2), 0.0, scale);
+        let own_scores = self.zero.baddbmm(&alone, &own(&cache.keys).transpose(1, 2), 0.0, scale);
         let scores = Tensor::cat(&[prompt_scores.view([-1, repeat, prompt]), own_scores], 2);
-        // Summed up in f32 inside, whatever the format.
+        // The softmax sums in f32 internally, whatever the dtype.
         let weights = scores.softmax(-1, scores.kind());
 
         let prompt_weights = weights.narrow(2, 0, prompt).view([batch * keys, group * repeat, prompt]);

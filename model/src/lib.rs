@@ -1,15 +1,16 @@
-//! Audio features, audio-language models, sampling, losses, checkpoints.
+//! Audio features, audio-language models, sampling, losses and checkpoints on libtorch.
 //!
-//! A [`Policy`] is a model with its [`Processor`]. The processor turns a question and its clips ([`audio::LogMel`]) into
-//! a [`Prompt`]; [`Policy::generate`] writes [`Completion`]s of prompts; [`Policy::logprobs`] gives the log-probabilities of
-//! completions, in [`Group`]s of the same prompt; [`Policy::forward`] gives them to a [`loss`], with gradients, and
-//! [`optim::AdamW`] changes what is [`trainable`](Policy::trainable): weights, or an [`Adapter`]. A
-//! [`replica`](Policy::replica) shares the frozen weights: that is what samples; [`Policy::reference`] is what a policy is
-//! compared with.
+//! A [`Policy`] is a model with its [`Processor`]. The processor turns a question and its clips ([`audio::LogMel`])
+//! into a [`Prompt`]. [`Policy::generate`] generates [`Completion`]s of prompts. [`Policy::logprobs`] computes the
+//! log-probabilities of completions, in [`Group`]s of the same prompt, and [`Policy::forward`] computes them with
+//! gradients for a [`loss`]. After the backward pass, [`optim::AdamW`] updates the [`trainable`](Policy::trainable)
+//! tensors: the weights, or those of an [`Adapter`].
+//!
+//! Several policies share the frozen weights. A [`replica`](Policy::replica) samples while the original trains, and the
+//! [`reference`](Policy::reference) is the policy that the KL term compares with.
 //!
 //! ```no_run
-//! use std::path::Path;
-//! use std::sync::Arc;
+//! use std::{path::Path, sync::Arc};
 //!
 //! use model::audio::{Downmix, load_audio};
 //! use model::{Group, Policy, PolicyOptions, SamplingParams};
@@ -39,9 +40,11 @@ mod clip_cache;
 pub mod config;
 mod decoder;
 pub mod device;
+mod dropout;
 mod error;
 mod forward;
 mod generate;
+mod init;
 mod kv_cache;
 mod logprobs;
 pub mod lora;
@@ -57,7 +60,9 @@ mod sampling;
 mod tower;
 
 pub use choose::{Chosen, ChosenToken};
-pub use error::ModelError;
+pub use error::{
+    CheckpointError, ConfigError, CudaError, DeviceError, InputError, ModelError, ProcessorError,
+};
 pub use forward::Forward;
 pub use logprobs::{Group, GroupLogprobs};
 pub use lora::{Adapter, LoraConfig, TargetModules};

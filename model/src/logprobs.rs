@@ -1,8 +1,12 @@
-//! Log-probabilities of given completions, without gradients; [`crate::forward`] has them with.
+//! Log-probabilities of given completions.
 //!
-//! - LOGP-1 a prompt is computed once for all its completions, forward and backward ([`GroupAttention`]); the result is
-//!   that of one sequence per completion.
-//! - LOGP-2 only hidden states that predict a completion's token are projected onto the vocabulary, some rows at a time.
+//! [`logprobs`] computes them without gradients, for the reference. `forward.rs` uses the same [`Pass`] to compute them
+//! with gradients, for the learner.
+//!
+//! - `LOGP-1` A prompt is computed once for all its completions, forward and backward ([`GroupAttention`]). The result
+//!   is the same as for one sequence per completion.
+//! - `LOGP-2` Only hidden states that predict a token of a completion are projected onto the vocabulary, a chunk of
+//!   rows at a time.
 
 use std::ops::Range;
 
@@ -10,57 +14,63 @@ use tch::{Kind, Tensor};
 
 use crate::decoder::attention::{CompletionRows, GroupAttention};
 use crate::decoder::rope::Angles;
-use crate::error::ModelError;
+use crate::error::{InputError, ModelError};
 use crate::network::{Network, PromptBatch};
 use crate::processor::Prompt;
 
-/// Logits computed at once, as a count of numbers: 256 MB.
+/// Most logits in memory at once, as a number of elements: 256 MB in f32.
 pub(crate) const CHUNK: i64 = 1 << 26;
 
-/// A prompt and completions of it.
+/// A prompt and some of its completions.
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
-    /// The prompt.
+    /// The prompt that all of `completions` follow.
     pub prompt: &'a Prompt,
-    /// Token ids of each completion, with the end-of-sequence token where there is one.
+    /// The token ids of each completion, including the end-of-sequence token if it has one.
     pub completions: Vec<&'a [i64]>,
 }
 
-/// Log-probabilities of every token of every completion.
+/// The log-probabilities of all tokens of some groups' completions.
 #[derive(Debug)]
 pub struct GroupLogprobs {
-    /// `[N, T]`, f32: the completions of all groups in order, padded on the right with zeros to the longest.
+    /// `[N, T]`, f32: one row for each completion, in the order of the groups, padded on the right with
+    /// zeros to the longest.
     pub logprobs: Tensor,
-    /// `[N, T]`, bool: where there is a token.
+    /// `[N, T]`, bool: true for tokens, false for padding.
     pub mask: Tensor,
 }
 
-/// What a pass over some groups computes.
+/// A pass over some groups: their prompts, and the layout of their completions.
 pub(crate) struct Pass {
     pub(crate) batch: PromptBatch,
     pub(crate) layout: Layout,
 }
 
-/// The decoder's rows, and what each predicts.
+/// The rows of the decoder, and the tokens that they predict.
 ///
-/// First the prompts, padded on the left, then rows of completions. A completion's last token predicts nothing and is
-/// left out. Short completions of a prompt share a row, each with positions that start behind the prompt.
+/// The rows of the prompts, padded on the left, come first; those of the completions follow. The last token of a
+/// completion is left out, because its hidden state predicts no token. Short completions of the same prompt share a row
+/// of slots, each with positions that continue those of the prompt.
 pub(crate) struct Layout {
+    /// Token ids of all rows; 0 for padding.
     pub(crate) ids: Vec<i64>,
+    /// Position of each id in its sequence.
     positions: Vec<i64>,
-    /// The prompt of each row of completions.
+    /// For each row of completions, the index of its prompt.
     prompts: Vec<i64>,
-    /// The completion in each place of these rows; 0 is padding.
+    /// For each slot of these rows, the number of its completion plus 1; 0 for padding.
     segments: Vec<i64>,
-    /// Places in each of these rows.
-    places: i64,
-    /// Rows whose hidden state predicts a token.
+    /// Number of slots in a row of completions.
+    slots: i64,
+    /// Indices of the ids whose hidden states predict a token of a completion.
     sources: Vec<i64>,
-    /// The token it predicts.
+    /// The token that each of `sources` predicts.
     targets: Vec<i64>,
-    /// Where its log-probability goes in `[N, T]`, flat.
+    /// The flat index in `[N, T]` of each predicted token's log-probability.
     destinations: Vec<i64>,
+    /// Number of completions, `N`.
     completions: i64,
+    /// Length of the longest completion, `T`.
     longest: i64,
 }
 
@@ -74,7 +84,7 @@ impl Layout {
             positions: batch.positions.clone(),
             prompts: Vec::new(),
             segments: Vec::new(),
-            places: (longest - 1).max(0),
+            slots: (longest - 1).max(0),
             sources: Vec::new(),
             targets: Vec::new(),
             destinations: Vec::new(),
@@ -83,7 +93,7 @@ impl Layout {
         };
         let mut number = 0;
         for (prompt, group) in (0i64..).zip(groups) {
-            let rows = pack(&group.completions, layout.places as usize);
+            let rows = pack(&group.completions, layout.slots as usize);
             for row in rows {
                 for &index in &row {
                     layout.push(batch, prompt, group.completions[index], number + index as i64);
@@ -95,15 +105,15 @@ impl Layout {
         layout
     }
 
-    /// Adds a completion to the row that is being filled.
+    /// Appends a completion to the current row.
     fn push(&mut self, batch: &PromptBatch, prompt: i64, completion: &[i64], number: i64) {
         let first = self.ids.len() as i64;
-        let read = &completion[..completion.len().saturating_sub(1)];
-        self.ids.extend(read);
-        self.positions.extend((batch.lengths[prompt as usize]..).take(read.len()));
-        self.segments.extend(std::iter::repeat_n(number + 1, read.len()));
+        let inputs = &completion[..completion.len().saturating_sub(1)];
+        self.ids.extend(inputs);
+        self.positions.extend((batch.lengths[prompt as usize]..).take(inputs.len()));
+        self.segments.extend(std::iter::repeat_n(number + 1, inputs.len()));
         for (offset, &target) in (0i64..).zip(completion) {
-            // The first token is predicted by the prompt's last row, which is never padding.
+            // The first token is predicted by the last row of the prompt, which is never padding.
             let last_of_prompt = (prompt + 1) * batch.rows.length - 1;
             self.sources.push(if offset == 0 { last_of_prompt } else { first + offset - 1 });
             self.targets.push(target);
@@ -111,9 +121,10 @@ impl Layout {
         }
     }
 
+    /// Pads the current row of completions, which belongs to this prompt.
     fn end_row(&mut self, prompt: i64) {
         self.prompts.push(prompt);
-        let end = self.prompts.len() * self.places as usize;
+        let end = self.prompts.len() * self.slots as usize;
         let padding = end - self.segments.len();
         self.segments.resize(end, 0);
         self.ids.extend(std::iter::repeat_n(0, padding));
@@ -121,8 +132,9 @@ impl Layout {
     }
 }
 
-/// Shares out completions to rows of so many places, the longest first, each to the first row with room.
-fn pack(completions: &[&[i64]], places: usize) -> Vec<Vec<usize>> {
+/// Distributes completions to rows of `slots` slots: the longest first, each into the first row with enough room.
+/// Returns the completions' indices by row.
+fn pack(completions: &[&[i64]], slots: usize) -> Vec<Vec<usize>> {
     let needed = |index: usize| completions[index].len().saturating_sub(1);
     let mut order: Vec<usize> = (0..completions.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(needed(index)));
@@ -133,13 +145,13 @@ fn pack(completions: &[&[i64]], places: usize) -> Vec<Vec<usize>> {
                 *room -= needed(index);
                 row.push(index);
             }
-            None => rows.push((places - needed(index), vec![index])),
+            None => rows.push((slots - needed(index), vec![index])),
         }
     }
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-/// Log-probabilities under the temperature-scaled distribution, without gradients.
+/// The log-probabilities under the temperature-scaled distribution, without gradients.
 pub(crate) fn logprobs(
     model: &Network,
     groups: &[Group<'_>],
@@ -156,14 +168,14 @@ pub(crate) fn logprobs(
     Ok(pass.arrange(model, &Tensor::cat(&parts, 0)))
 }
 
-/// Some rows of a tensor.
+/// A range of rows of a tensor.
 pub(crate) fn take(x: &Tensor, rows: &Range<i64>) -> Tensor {
     x.narrow(0, rows.start, rows.end - rows.start)
 }
 
 impl Pass {
-    /// Checks the groups and lays them out. The clips' features have gradients if the tower learns here and gradients are
-    /// recorded.
+    /// Checks the groups and lays them out. The clips' features have gradients if the tower takes gradients in this
+    /// model and autograd records them.
     pub(crate) fn new(model: &Network, groups: &[Group<'_>]) -> Result<Pass, ModelError> {
         for (index, group) in groups.iter().enumerate() {
             for completion in &group.completions {
@@ -174,20 +186,21 @@ impl Pass {
         let batch = model.batch(&prompts)?;
         let layout = Layout::new(&batch, groups);
         if layout.targets.is_empty() {
-            return Err(ModelError::input("log-probabilities of no completion tokens at all"));
+            return Err(InputError::NoCompletionTokens.into());
         }
         model.check_length(batch.rows.length + layout.longest)?;
         Ok(Pass { batch, layout })
     }
 
-    /// Hands over what the decoder's layers need: angles, attention, and the rows whose hidden states predict a token.
+    /// Calls `run` with the inputs of the decoder's layers: the angles, the attention, and the rows whose hidden
+    /// states predict a token.
     pub(crate) fn with_attention<T>(
         &self,
         model: &Network,
         run: impl FnOnce(&Angles, &mut GroupAttention<'_>, &Tensor) -> T,
     ) -> T {
         let Pass { batch, layout } = self;
-        let shape = [layout.prompts.len() as i64, layout.places];
+        let shape = [layout.prompts.len() as i64, layout.slots];
         let completions = CompletionRows {
             prompts: model.upload(&layout.prompts),
             segments: model.upload(&layout.segments).view(shape),
@@ -198,15 +211,17 @@ impl Pass {
         run(&angles, &mut attention, &model.upload(&layout.sources))
     }
 
-    /// Predicted tokens, so many at a time that their logits are at most `numbers`.
-    pub(crate) fn chunks(&self, model: &Network, numbers: i64) -> Vec<Range<i64>> {
+    /// Splits the predicted tokens into ranges with at most `most_logits` logits each, but at least one token.
+    pub(crate) fn chunks(&self, model: &Network, most_logits: i64) -> Vec<Range<i64>> {
         let tokens = self.layout.targets.len() as i64;
-        let size = (numbers / model.config.text.vocab_size).max(1);
+        let size = (most_logits / model.config.text.vocab_size).max(1);
         (0..tokens).step_by(size as usize).map(|from| from..tokens.min(from + size)).collect()
     }
 
+    /// The log-probabilities of the predicted tokens of one chunk.
+    ///
     /// # Shapes
-    /// `hidden: [tokens of the chunk, hidden]` → `[tokens of the chunk]`
+    /// `hidden: [tokens of the chunk, hidden]`, in the model's dtype → `[tokens of the chunk]`, f32
     pub(crate) fn token_logprobs(
         &self,
         model: &Network,
@@ -219,7 +234,10 @@ impl Pass {
         -logits.cross_entropy_loss(&targets, None::<&Tensor>, tch::Reduction::None, -100, 0.0)
     }
 
-    /// Lays the tokens' log-probabilities out by completion.
+    /// Arranges the log-probabilities of all predicted tokens by completion.
+    ///
+    /// # Shapes
+    /// `logprobs: [tokens]`, f32 → `[N, T]`
     pub(crate) fn arrange(&self, model: &Network, logprobs: &Tensor) -> GroupLogprobs {
         let shape = [self.layout.completions, self.layout.longest];
         let destinations = model.upload(&self.layout.destinations);
@@ -238,10 +256,10 @@ mod tests {
 
     #[test]
     fn short_completions_share_a_row() {
-        // What is read is one token less: 5, 2, 3, 0 and 1 places of 5.
+        // A completion needs one slot less than it has tokens: 5, 2, 3, 0 and 1 of 5.
         let completions: [&[i64]; 5] = [&[0; 6], &[0; 3], &[0; 4], &[0; 1], &[0; 2]];
         assert_eq!(pack(&completions, 5), [vec![0, 3], vec![2, 1], vec![4]]);
-        assert_eq!(pack(&[&[], &[7]], 0), [[0, 1]], "nothing to read needs no place");
+        assert_eq!(pack(&[&[], &[7]], 0), [[0, 1]], "completions of at most one token need no slot");
         assert!(pack(&[], 5).is_empty());
     }
 }

@@ -1,4 +1,8 @@
-//! A model put together: audio tower and language model.
+//! A whole model: the audio tower, the language model and their tensors.
+//!
+//! `policy.rs` owns a [`Network`]. `generate.rs`, `choose.rs`, `logprobs.rs` and `forward.rs` run it on batches
+//! of prompts, which [`Network::batch`] lays out and [`Network::embed`] embeds, with the clips' features in
+//! place of the placeholders.
 
 use std::sync::Arc;
 
@@ -10,13 +14,13 @@ use crate::clip_cache::ClipCache;
 use crate::config::{Architecture, ModelConfig};
 use crate::decoder::Decoder;
 use crate::decoder::attention::PromptRows;
-use crate::error::ModelError;
+use crate::error::{InputError, ModelError};
 use crate::nn::Builder;
 use crate::params::{Params, Source};
 use crate::processor::Prompt;
 use crate::tower::{ClipFeatures, Tower};
 
-/// A model with its tensors.
+/// An audio tower and a decoder with their tensors.
 pub(crate) struct Network {
     pub(crate) config: Arc<ModelConfig>,
     pub(crate) params: Params,
@@ -25,24 +29,26 @@ pub(crate) struct Network {
     clips: Arc<ClipCache>,
 }
 
-/// Prompts laid side by side, padded on the left.
+/// A batch of prompts, padded on the left to the longest.
 pub(crate) struct PromptBatch {
     pub(crate) rows: PromptRows,
-    /// Tokens of each prompt.
+    /// Length of each prompt in tokens.
     pub(crate) lengths: Vec<i64>,
-    /// `batch × length` ids, padding included.
+    /// Token ids, `batch × length` of them; 0 for padding.
     pub(crate) ids: Vec<i64>,
-    /// The position of each of `ids`, counted from the prompt's first token.
+    /// The position of each id, counted from the first token of its prompt; 0 for padding.
     pub(crate) positions: Vec<i64>,
-    /// Where the clips' features go.
+    /// The indices of the placeholders in `ids`, in order.
     placeholders: Vec<i64>,
-    /// `[placeholders, hidden]`, in their order; none if there are none.
+    /// `[placeholders, hidden]`, in the model's dtype: the features for the placeholders; `None` without placeholders.
     pub(crate) features: Option<Tensor>,
-    /// The prompts' clips in order, to be encoded again; empty unless the tower learns.
+    /// The clips of all prompts in order, which the backward pass encodes again; empty unless
+    /// the tower takes gradients.
     clips: Vec<Arc<LogMel>>,
 }
 
 impl Network {
+    /// Builds a model from its tensors. `params` is an empty set that is filled from `source`.
     pub(crate) fn build(
         config: Arc<ModelConfig>,
         mut params: Params,
@@ -52,7 +58,7 @@ impl Network {
         let mut root = Builder { source, params: &mut params, prefix: String::new() };
         let tower = Tower::new(&mut root, &config)?;
         let decoder = match config.architecture {
-            Architecture::Qwen2Audio => Decoder::new(&mut root.below("language_model"), &config.text)?,
+            Architecture::Qwen2Audio => Decoder::new(&mut root.sub("language_model"), &config.text)?,
             _ => Decoder::new(&mut root, &config.text)?,
         };
         if let Some(adapter) = params.adapter() {
@@ -61,14 +67,16 @@ impl Network {
         Ok(Network { config, params, decoder, tower, clips })
     }
 
-    /// A copy for another actor (PARAM-1). A tower that trains has features of its own.
+    /// A copy for another actor, which shares the frozen tensors (PARAM-1). If the tower trains, the copy has its own
+    /// clip cache, because features differ between the copies.
     pub(crate) fn replica(&self, learns: bool) -> Result<Network, ModelError> {
         let clips = if self.params.tower_trains() { Arc::default() } else { self.clips.clone() };
         let params = self.params.for_replica(learns);
         Network::build(self.config.clone(), params, &Source::Replica(&self.params), clips)
     }
 
-    /// What this model is compared with, for another actor: the model as it is now, or with an adapter its base alone.
+    /// The model that this one is compared with, for another actor: a copy of this model, or with an
+    /// adapter its base alone.
     pub(crate) fn reference(&self) -> Result<Network, ModelError> {
         if self.params.adapter().is_none() {
             return self.replica(false);
@@ -78,6 +86,7 @@ impl Network {
         Network::build(self.config.clone(), params, &Source::Replica(&self.params), clips)
     }
 
+    /// Overwrites trainable tensors, and clears the clip cache if the tower is among them.
     pub(crate) fn load_trainable(&self, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
         self.params.load_trainable(tensors)?;
         if self.params.tower_trains() {
@@ -86,11 +95,11 @@ impl Network {
         Ok(())
     }
 
-    /// Tensors of a checkpoint that this model does not read. An output projection beside a tied embedding is none: it
-    /// would be stale.
+    /// The tensors of a checkpoint that this model does not read. An output projection beside a tied embedding is not
+    /// one of them: it would be out of date after training.
     pub(crate) fn unread<'a>(&self, checkpoint: &'a Checkpoint) -> impl Iterator<Item = Entry<'a>> {
         let tied = self.config.text.tie_word_embeddings;
-        checkpoint.others(move |name| self.params.has(name) || (tied && name.ends_with("lm_head.weight")))
+        checkpoint.unread(move |name| self.params.has(name) || (tied && name.ends_with("lm_head.weight")))
     }
 
     pub(crate) fn device(&self) -> Device {
@@ -101,21 +110,23 @@ impl Network {
         self.params.kind
     }
 
+    /// Encodes one clip without the cache.
     pub(crate) fn encode_clip(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
         self.tower()?.forward(clip)
     }
 
     fn tower(&self) -> Result<&Tower, ModelError> {
-        let name = self.config.architecture.name();
-        self.tower.as_ref().ok_or_else(|| ModelError::input(format!("{name} takes no audio")))
+        let architecture = self.config.architecture.name();
+        Ok(self.tower.as_ref().ok_or(InputError::TextOnly { architecture })?)
     }
 
-    /// Id of the placeholder for a row of audio features.
+    /// The id of the placeholder for a row of audio features; `None` for a text-only model.
     fn placeholder(&self) -> Option<i64> {
         self.config.audio.as_ref().map(|audio| audio.token_id)
     }
 
-    /// Lays prompts out and gets their clips' features: with gradients if the tower learns here, else as constants.
+    /// Lays out prompts and computes the features of their clips. The features have gradients if the tower takes
+    /// gradients in this model.
     pub(crate) fn batch(&self, prompts: &[&Prompt]) -> Result<PromptBatch, ModelError> {
         let lengths: Vec<i64> = prompts.iter().map(|prompt| prompt.ids.len() as i64).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
@@ -150,44 +161,54 @@ impl Network {
         Ok(batch)
     }
 
-    /// Features of a prompt's clips, checked against its placeholders; `clips` come before them in the batch.
-    fn features_of(&self, prompt: &Prompt, index: usize, clips: usize) -> Result<Vec<Tensor>, ModelError> {
+    /// The features of a prompt's clips. Fails if the prompt does not have one placeholder for each of their rows.
+    /// `index` is that of the prompt, and `first_clip` that of its first clip in the batch.
+    fn features_of(
+        &self,
+        prompt: &Prompt,
+        index: usize,
+        first_clip: usize,
+    ) -> Result<Vec<Tensor>, ModelError> {
         if prompt.ids.is_empty() {
-            return Err(ModelError::input(format!("prompt {index} has no tokens")));
+            return Err(InputError::NoTokens { what: format!("prompt {index}") }.into());
         }
         self.check_ids(&prompt.ids, || format!("prompt {index}"))?;
         let mut features = Vec::with_capacity(prompt.clips.len());
-        for (place, clip) in (clips..).zip(&prompt.clips) {
-            features.push(self.clip_features(clip, place)?);
+        for (number, clip) in (first_clip..).zip(&prompt.clips) {
+            features.push(self.clip_features(clip, number)?);
         }
         let placeholders = prompt.ids.iter().filter(|id| Some(**id) == self.placeholder()).count() as i64;
         let rows: i64 = features.iter().map(|features| features.size()[0]).sum();
         if placeholders != rows {
-            return Err(ModelError::input(format!(
-                "prompt {index} has {placeholders} `<|AUDIO|>` placeholders; its {} clip(s) give {rows} rows",
-                prompt.clips.len()
-            )));
+            let clips = prompt.clips.len();
+            return Err(InputError::Placeholders { prompt: index, placeholders, clips, rows }.into());
         }
         Ok(features)
     }
 
-    /// Features of the clip at a place of the batch.
-    fn clip_features(&self, clip: &Arc<LogMel>, place: usize) -> Result<Tensor, ModelError> {
+    /// The projected features of a clip. `number` is the clip's index in the batch, which seeds its dropout masks.
+    ///
+    /// # Shapes
+    /// → `[audio tokens, hidden]`, in the model's dtype
+    fn clip_features(&self, clip: &Arc<LogMel>, number: usize) -> Result<Tensor, ModelError> {
         let tower = self.tower()?;
         if self.params.tower_learns() {
-            // Clips do not share dropout masks.
-            let _part = self.params.adapter().map(|adapter| adapter.dropout.part(place as u64));
+            // Each clip has its own dropout masks.
+            let _part = self.params.adapter().map(|adapter| adapter.dropout.part(number as u64));
             return Ok(tower.forward(clip)?.projected);
         }
         let _guard = tch::no_grad_guard();
         self.clips.get(clip, |clip| Ok(tower.forward(clip)?.projected))
     }
 
-    /// Encodes a batch's clips again, one at a time, and runs the tower's backward pass from their features' gradient.
+    /// Encodes the clips of a batch again, one at a time, and runs the tower's backward pass on each.
+    ///
+    /// # Shapes
+    /// `gradient: [placeholders, hidden]`: that of the batch's features
     pub(crate) fn clips_backward(&self, batch: &PromptBatch, gradient: &Tensor) -> Result<(), ModelError> {
         let mut row = 0;
-        for (place, clip) in batch.clips.iter().enumerate() {
-            let features = self.clip_features(clip, place)?;
+        for (number, clip) in batch.clips.iter().enumerate() {
+            let features = self.clip_features(clip, number)?;
             let rows = features.size()[0];
             if rows > 0 {
                 (&features * gradient.narrow(0, row, rows)).sum(Kind::Float).f_backward()?;
@@ -197,73 +218,41 @@ impl Network {
         Ok(())
     }
 
-    pub(crate) fn check_ids(&self, ids: &[i64], what: impl Fn() -> String) -> Result<(), ModelError> {
-        let vocab = self.config.text.vocab_size;
-        match ids.iter().find(|id| !(0..vocab).contains(*id)) {
-            Some(id) => {
-                Err(ModelError::input(format!("{} has the id {id}; the vocabulary ends at {vocab}", what())))
-            }
+    /// Fails if an id is outside the vocabulary. `what` names the prompt or completion in the message.
+    pub(crate) fn check_ids(&self, ids: &[i64], what: impl Fn() -> String) -> Result<(), InputError> {
+        let vocab_size = self.config.text.vocab_size;
+        match ids.iter().find(|id| !(0..vocab_size).contains(*id)) {
+            Some(&id) => Err(InputError::OutsideVocabulary { what: what(), id, vocab_size }),
             None => Ok(()),
         }
     }
 
-    pub(crate) fn check_length(&self, tokens: i64) -> Result<(), ModelError> {
+    /// Fails if a prompt with its completion is longer than the model supports.
+    pub(crate) fn check_length(&self, tokens: i64) -> Result<(), InputError> {
         let limit = self.config.text.max_position_embeddings;
         if tokens <= limit {
             return Ok(());
         }
-        Err(ModelError::input(format!(
-            "a prompt with its completion has {tokens} tokens; this model takes {limit}"
-        )))
+        Err(InputError::TooLong { tokens, limit })
     }
 
+    /// Copies token ids or indices to the model's device.
+    ///
+    /// # Shapes
+    /// → `[number of ids]`, i64
     pub(crate) fn upload(&self, ids: &[i64]) -> Tensor {
         Tensor::from_slice(ids).to_device(self.device())
     }
 
-    /// Embeds ids of which the first are the batch's.
+    /// Embeds ids that begin with the batch's, and replaces the embeddings of placeholders by the clips' features.
     ///
     /// # Shapes
-    /// → `[ids, hidden]`
+    /// → `[ids, hidden]`, in the model's dtype
     pub(crate) fn embed(&self, ids: &[i64], batch: &PromptBatch) -> Tensor {
         let embedded = self.decoder.embed(&self.upload(ids));
         match &batch.features {
             Some(features) => embedded.index_copy(0, &self.upload(&batch.placeholders), features),
             None => embedded,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::checkpoint::read_tensors;
-    use crate::{Policy, PolicyOptions};
-    use std::collections::HashMap;
-    use std::path::Path;
-
-    #[test]
-    fn positions_of_text_and_audio_are_those_of_omnis_rope_index() {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/qwen2_5_omni");
-        let golden = |name: &str| -> HashMap<String, Tensor> {
-            read_tensors(&fixtures.join(name)).unwrap().into_iter().collect()
-        };
-        let (batch, index) = (golden("batch2.safetensors"), golden("rope_index.safetensors"));
-        let real = batch["attention_mask"].to_kind(Kind::Bool);
-        let policy = Policy::open(&fixtures.join("model"), &PolicyOptions::default()).unwrap();
-        let clips = [50, 300].map(|frames| {
-            let values = vec![0.0; 128 * frames];
-            Arc::new(LogMel { values, n_mels: 128, frames, valid_frames: frames, truncated: false })
-        });
-        let prompts = [0, 1].map(|row| Prompt {
-            ids: Vec::try_from(batch["input_ids"].get(row).masked_select(&real.get(row))).unwrap(),
-            clips: vec![clips[row as usize].clone()],
-        });
-        let laid = policy.network().batch(&prompts.iter().collect::<Vec<_>>()).unwrap();
-        let positions = Tensor::from_slice(&laid.positions).masked_select(&real.flatten(0, -1));
-        // Time, height and width: one clip and text have the same in all three.
-        for row in 0..3 {
-            assert_eq!(positions, index["position_ids_3xBxT"].get(row).masked_select(&real), "row {row}");
         }
     }
 }

@@ -1,53 +1,39 @@
-//! The named tensors of a model: where they come from, which of them train, and which are shared.
+//! The named tensors of a model: where they come from, which of them train, and which are shared between replicas.
 //!
-//! A model is built by asking a [`Params`] for each tensor by its hub name and shape. The same building code thereby
-//! serves a checkpoint, a random start and a replica:
+//! A model is built by requesting each tensor from a [`Params`] by its hub name and shape. The same code therefore
+//! builds a model from a checkpoint, from random values, or as a replica of another.
 //!
-//! - PARAM-1 a replica shares the storage of every frozen tensor, and has its own copy of every trainable one.
-//! - PARAM-2 where several projections of the same input do not train, they lie in one tensor and their hub names are
-//!   views into it: one multiplication instead of three, without a second copy of the weights.
-//! - PARAM-3 with an adapter nothing else trains: a replica shares the whole base.
+//! - `PARAM-1` A replica shares the storage of every frozen tensor, and has its own copy of every trainable one.
+//! - `PARAM-2` Several projections of the same input that do not take gradients are stored in one tensor, and their hub
+//!   names are views into it: one multiplication instead of three, without a second copy of the weights.
+//! - `PARAM-3` With an adapter nothing else trains, so a replica shares the whole base.
 
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
-use crate::error::ModelError;
+use crate::error::{InputError, ModelError};
+use crate::init::{Init, random};
 use crate::lora::{AdapterSet, is_tower};
 use crate::rng;
 
-/// How a tensor starts when there is no checkpoint.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Init {
-    /// Normal with deviation 1, as PyTorch's embeddings start.
-    Embedding,
-    /// Uniform within ±1/√fan_in, as PyTorch's linear layers start.
-    Linear,
-    Zeros,
-    Ones,
-    /// Normal with variance 2/fan_in (He): the sound is then as loud as the positions that are added to it.
-    Conv,
-    /// Whisper's sines and cosines of each row's position, at a tenth of their size: a sound of few frequencies moves
-    /// the convolutions of a small tower by little, and must not drown in its positions.
-    Sinusoids,
-}
-
-/// Where tensors come from.
+/// Where the tensors of a model come from while it is built.
 pub(crate) enum Source<'a> {
     Checkpoint(&'a Checkpoint),
+    /// Random values drawn with this seed.
     Random(u64),
-    /// A replica of another model.
+    /// The tensors of the model that is replicated.
     Replica(&'a Params),
 }
 
 /// Which of the base's tensors train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trained {
-    /// None: an adapter trains, or nothing does.
+    /// None of them: an adapter trains, or nothing does.
     Nothing,
     LanguageModel,
-    /// The audio tower and its projector too.
+    /// The language model, the audio tower and its projector.
     Everything,
 }
 
@@ -55,28 +41,28 @@ pub(crate) enum Trained {
 pub(crate) struct Params {
     pub(crate) device: Device,
     pub(crate) kind: Kind,
-    /// The tensors take gradients: this model is a learner's, not a sampler's.
+    /// Whether trainable tensors take gradients: true for a learner, false for a sampler or reference.
     pub(crate) learns: bool,
     trained: Trained,
     tensors: BTreeMap<String, Tensor>,
-    /// Projections that lie in one tensor (PARAM-2), by the first part's name.
+    /// The tensors that hold several projections (PARAM-2), by the name of the first projection.
     joined: BTreeMap<String, Tensor>,
     adapter: Option<AdapterSet>,
 }
 
 impl Params {
-    /// An empty set, to be filled while the model is built.
+    /// An empty set, filled while the model is built.
     pub(crate) fn new(device: Device, kind: Kind, learns: bool, trained: Trained) -> Params {
         let (tensors, joined) = (BTreeMap::new(), BTreeMap::new());
         Params { device, kind, learns, trained, tensors, joined, adapter: None }
     }
 
-    /// An empty set for a model whose base is frozen and has an adapter.
+    /// An empty set for a model with a frozen base and an adapter.
     pub(crate) fn adapted(device: Device, kind: Kind, learns: bool, adapter: AdapterSet) -> Params {
         Params { adapter: Some(adapter), ..Params::new(device, kind, learns, Trained::Nothing) }
     }
 
-    /// An empty set for a replica of this one.
+    /// An empty set for a replica of this model.
     pub(crate) fn for_replica(&self, learns: bool) -> Params {
         match &self.adapter {
             Some(adapter) => Params::adapted(self.device, self.kind, learns, adapter.for_replica()),
@@ -84,17 +70,17 @@ impl Params {
         }
     }
 
-    /// An empty set for a replica that does not learn, without this one's adapter.
+    /// An empty set for a replica without gradients and without this model's adapter.
     pub(crate) fn for_reference(&self) -> Params {
         Params::new(self.device, self.kind, false, self.trained)
     }
 
-    /// The adapter, if there is one.
+    /// The model's adapter, if it has one.
     pub(crate) fn adapter(&self) -> Option<&AdapterSet> {
         self.adapter.as_ref()
     }
 
-    /// Whether a tensor of the base changes during training. The positions of the audio tower are constants.
+    /// Whether a tensor of the base changes during training. The position embeddings of the audio tower are constants.
     fn is_trainable(&self, name: &str) -> bool {
         match self.trained {
             Trained::Nothing => false,
@@ -103,22 +89,25 @@ impl Params {
         }
     }
 
-    /// The tower's features change during training.
+    /// Whether the tower's features change during training.
     pub(crate) fn tower_trains(&self) -> bool {
         self.trained == Trained::Everything || self.adapter.as_ref().is_some_and(AdapterSet::reaches_tower)
     }
 
-    /// The tower takes gradients here.
+    /// Whether the tower's tensors take gradients in this model.
     pub(crate) fn tower_learns(&self) -> bool {
         self.learns && self.tower_trains()
     }
 
-    /// Whether this is one of the tensors.
+    /// Whether the base has a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
-    /// A tensor of the base with what the adapter adds to it, if there is one that does.
+    /// A tensor of the base with the adapter merged into it; unchanged if its layer has no adapter.
+    ///
+    /// # Shapes
+    /// `tensor`: as stored → the same shape and dtype; the sum is computed in f32
     pub(crate) fn merged(&self, name: &str, tensor: &Tensor) -> Tensor {
         let _guard = tch::no_grad_guard();
         let module = name.strip_suffix(".weight").unwrap_or(name);
@@ -128,12 +117,12 @@ impl Params {
         }
     }
 
-    /// All tensors of the base, by name.
+    /// All tensors of the base, sorted by name.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &Tensor)> {
         self.tensors.iter()
     }
 
-    /// The trainable tensors, by name: the adapter's, or those of the base that train.
+    /// The trainable tensors with their names: those of the base that train, and those of the adapter.
     pub(crate) fn trainable(&self) -> impl Iterator<Item = (&String, &Tensor)> {
         let base = self.tensors.iter().filter(|(name, _)| self.is_trainable(name));
         base.chain(self.adapter.iter().flat_map(|adapter| &adapter.tensors))
@@ -144,7 +133,7 @@ impl Params {
         base.or_else(|| self.adapter.as_ref()?.tensors.get(name))
     }
 
-    /// Takes one tensor into the model.
+    /// Adds one tensor to the model and returns it, on the model's device and in its dtype.
     pub(crate) fn tensor(
         &mut self,
         source: &Source<'_>,
@@ -158,9 +147,8 @@ impl Params {
             Source::Checkpoint(checkpoint) => checkpoint.load(name, shape, self.device, Some(self.kind))?,
             Source::Random(seed) => self.place(&random(rng::named(*seed, name), shape, init)?)?,
             Source::Replica(base) => {
-                let original = base.tensors.get(name).ok_or_else(|| {
-                    ModelError::input(format!("the model to replicate has no tensor `{name}`"))
-                })?;
+                let missing = || InputError::NotInOriginal { name: name.to_owned() };
+                let original = base.tensors.get(name).ok_or_else(missing)?;
                 if trainable { original.detach().copy() } else { original.shallow_clone() }
             }
         };
@@ -169,8 +157,8 @@ impl Params {
         Ok(tensor)
     }
 
-    /// Takes several tensors that share their trailing dimensions into the model; if they do not learn, they are laid
-    /// into one (PARAM-2), which is returned first.
+    /// Adds several tensors that differ only in their first dimension to the model and returns them. If they take no
+    /// gradients, they become views into one tensor (PARAM-2), which is returned first.
     pub(crate) fn joined(
         &mut self,
         source: &Source<'_>,
@@ -207,8 +195,11 @@ impl Params {
         Ok((Some(whole), tensors))
     }
 
-    /// Takes the adapter's two tensors of a linear layer into the model, if that layer has an adapter: f32 where they
-    /// learn, else in the model's number format (LORA-1).
+    /// Adds the two adapter tensors of a linear layer to the model and returns them, if that layer has an adapter.
+    ///
+    /// # Shapes
+    /// `sizes: [input, output]` → `A: [rank, input]`, `B: [output, rank]`; f32 if they take gradients, else in
+    /// the model's dtype (LORA-1)
     pub(crate) fn adapter_tensors(
         &mut self,
         source: &Source<'_>,
@@ -232,28 +223,25 @@ impl Params {
         Ok(Some(tensors))
     }
 
-    /// Puts views into larger tensors in the place of a layer's two adapter tensors.
+    /// Replaces the two adapter tensors of a layer by views into larger tensors.
     pub(crate) fn keep_adapter_views(&mut self, module: &str, views: [&Tensor; 2]) {
         if let Some(adapter) = &mut self.adapter {
             adapter.keep(module, views);
         }
     }
 
-    /// Overwrites trainable tensors.
-    ///
-    /// # Errors
-    /// A name is not one of the trainable tensors, or its shape differs; nothing is written then.
+    /// Overwrites trainable tensors with others of the same name and shape. Fails, and overwrites nothing, if a name is
+    /// not that of a trainable tensor or a shape differs.
     pub(crate) fn load_trainable(&self, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
         let _guard = tch::no_grad_guard();
         let mut pairs = Vec::with_capacity(tensors.len());
         for (name, new) in tensors {
             let Some(current) = self.trainable_tensor(name) else {
-                return Err(ModelError::input(format!("`{name}` is not a trainable tensor of this model")));
+                return Err(InputError::NotTrainable { name: name.clone() }.into());
             };
             if current.size() != new.size() {
                 let (found, expected) = (new.size(), current.size());
-                let message = format!("tensor `{name}` has shape {found:?}; this model's has {expected:?}");
-                return Err(ModelError::input(message));
+                return Err(InputError::TensorShape { name: name.clone(), found, expected }.into());
             }
             pairs.push((current.shallow_clone(), new));
         }
@@ -263,44 +251,10 @@ impl Params {
         Ok(())
     }
 
-    /// Onto the model's device, in its number format, in memory of its own.
+    /// Moves a tensor to the model's device and converts it to its dtype.
     fn place(&self, tensor: &Tensor) -> Result<Tensor, ModelError> {
         Ok(tensor.f_to_device(self.device)?.f_to_kind(self.kind)?)
     }
-}
-
-/// Initial values, on the CPU in f32.
-pub(crate) fn random(seed: u64, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
-    let count = shape.iter().product::<i64>() as u64;
-    let fan_in = shape[1..].iter().product::<i64>() as f32;
-    let values: Vec<f32> = match init {
-        Init::Zeros => vec![0.0; count as usize],
-        Init::Ones => vec![1.0; count as usize],
-        Init::Embedding => (0..count).map(|index| rng::normal(seed, index)).collect(),
-        Init::Linear => {
-            let bound = 1.0 / fan_in.sqrt();
-            (0..count).map(|index| bound * (2.0 * rng::uniform(seed, index) - 1.0)).collect()
-        }
-        Init::Conv => {
-            let deviation = (2.0 / fan_in).sqrt();
-            (0..count).map(|index| deviation * rng::normal(seed, index)).collect()
-        }
-        Init::Sinusoids => sinusoids(shape[0], shape[1]).into_iter().map(|value| 0.1 * value).collect(),
-    };
-    Ok(Tensor::f_from_slice(&values)?.f_reshape(shape)?)
-}
-
-/// Rows of `[sin(p·f_0) … sin(p·f_{w/2-1}), cos(p·f_0) …]` with frequencies falling from 1 to 1/10000.
-pub(crate) fn sinusoids(positions: i64, width: i64) -> Vec<f32> {
-    let half = width / 2;
-    let step = 10_000f64.ln() / (half - 1).max(1) as f64;
-    let mut rows = Vec::with_capacity((positions * width) as usize);
-    for position in 0..positions {
-        let angle = |index: i64| position as f64 * (-step * index as f64).exp();
-        rows.extend((0..half).map(|index| angle(index).sin() as f32));
-        rows.extend((0..width - half).map(|index| angle(index).cos() as f32));
-    }
-    rows
 }
 
 #[cfg(test)]
@@ -316,12 +270,13 @@ mod tests {
         let source = Source::Random(5);
         let frozen = params.tensor(&source, "audio_tower.conv1.weight", &[2, 3, 3], Init::Conv).unwrap();
         let (whole, tensors) = params.joined(&source, &parts(), Init::Linear).unwrap();
-        assert!(whole.is_none(), "what learns stays apart");
+        assert!(whole.is_none(), "tensors with gradients are not joined");
         (params, frozen, tensors)
     }
 
     #[test]
     fn replica_shares_frozen_storage_and_copies_the_rest() {
+        // PARAM-1.
         let (params, frozen, tensors) = learner();
         assert!(tensors[0].requires_grad() && !frozen.requires_grad());
         let mut replica = params.for_replica(false);
@@ -334,7 +289,7 @@ mod tests {
         assert_ne!(copies[0].data_ptr(), tensors[0].data_ptr());
         assert!(!whole.requires_grad());
 
-        // Loading reaches the joined tensor through its views: row 2 is the part `k`.
+        // PARAM-2. Loading writes to the joined tensor through its views: row 2 is the part `k`.
         replica
             .load_trainable(&[(
                 "language_model.k".to_owned(),
@@ -345,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn loading_refuses_unknown_names_and_shapes_and_then_writes_nothing() {
+    fn loading_unknown_names_or_shapes_fails_and_writes_nothing() {
         let (params, _, tensors) = learner();
         let before = tensors[0].detach().copy();
         let good = ("language_model.q".to_owned(), Tensor::ones([2, 3], (Kind::Float, Device::Cpu)));
@@ -359,23 +314,12 @@ mod tests {
     }
 
     #[test]
-    fn random_start_is_a_function_of_seed_and_name() {
+    fn random_values_are_a_function_of_seed_and_name() {
         let (first, _, tensors) = learner();
         let (second, _, _) = learner();
         for ((name, one), (_, two)) in first.all().zip(second.all()) {
             assert_eq!(one, two, "{name}");
         }
         assert_ne!(tensors[0].get(0), tensors[0].get(1));
-    }
-
-    #[test]
-    fn positions_are_whispers_sinusoids() {
-        // Width 4: frequencies 1 and 1/10000; row 1 is sin 1, sin 0.0001, cos 1, cos 0.0001.
-        let rows = sinusoids(2, 4);
-        assert_eq!(&rows[..4], [0.0, 0.0, 1.0, 1.0]);
-        let expected = [1f64.sin() as f32, 1e-4f64.sin() as f32, 1f64.cos() as f32, 1e-4f64.cos() as f32];
-        for (value, expected) in rows[4..].iter().zip(expected) {
-            assert!((value - expected).abs() < 1e-7);
-        }
     }
 }

@@ -1,11 +1,14 @@
-//! From words and clips to token ids, and back.
+//! From text and clips to token ids, and from token ids to text.
 //!
-//! Stands before everything else: the loader's threads turn a question and its clips into a [`Prompt`] here, and what
-//! the model writes is decoded here.
+//! Loader threads turn a question and its clips into a [`Prompt`] before the model runs. The completions that the model
+//! generates are decoded here too.
 //!
-//! - PROMPT-1 each clip stands in the prompt as one `<|AUDIO|>` per row of its features, in the order of the clips.
+//! - `PROMPT-1` Each clip has one `<|AUDIO|>` placeholder in the prompt for each row of its features, in the
+//!   order of the clips.
 
+mod files;
 mod generation;
+mod special;
 mod template;
 
 use std::path::Path;
@@ -15,22 +18,23 @@ use tokenizers::Tokenizer;
 
 use crate::audio::{FeatureExtractor, LogMel};
 use crate::config::{Architecture, ModelConfig};
-use crate::error::ModelError;
+use crate::error::{InputError, ModelError, ProcessorError};
 use crate::sampling::SamplingParams;
 use crate::tower::token_counts;
 use generation::Generation;
+use special::{check_audio_token, suppressed_ids};
 use template::ChatTemplate;
 
-/// Ids and clips of one prompt, ready for the model.
+/// The token ids and clips of one prompt, ready for the model.
 #[derive(Debug, Clone)]
 pub struct Prompt {
-    /// Token ids, the audio placeholders already expanded.
+    /// Token ids, with one audio placeholder for each row of a clip's features.
     pub ids: Vec<i64>,
-    /// The clips, in the order of their placeholders.
+    /// The log-mel features of the clips, in the order of their placeholders.
     pub clips: Vec<Arc<LogMel>>,
 }
 
-/// Tokenizer, chat template and feature extractor of a model. Clones share them; use it from any thread.
+/// The tokenizer, chat template and feature extractor of a model. Clones share them and can be used from any thread.
 #[derive(Clone)]
 pub struct Processor {
     shared: Arc<Shared>,
@@ -45,18 +49,18 @@ struct Shared {
     suppressed_ids: Vec<i64>,
 }
 
-/// What a model that hears has besides.
+/// The part of a processor that text-only models do not have.
 struct AudioPart {
     features: FeatureExtractor,
     token_id: i64,
 }
 
 impl Processor {
-    /// Reads `tokenizer.json`, the chat template, the end-of-sequence ids and, for a model that hears,
-    /// `preprocessor_config.json` of a Hugging Face directory.
+    /// Opens the processor of a Hugging Face directory: `tokenizer.json`, the chat template, the end-of-sequence ids
+    /// and, for a model with an audio tower, `preprocessor_config.json`.
     ///
     /// # Errors
-    /// A file is missing or not what it should be; the message names it.
+    /// A file is missing, cannot be parsed, or contradicts `config.json`; the message names it.
     pub fn open(dir: &Path) -> Result<Processor, ModelError> {
         Processor::with_config(dir, &ModelConfig::open(dir)?)
     }
@@ -64,22 +68,20 @@ impl Processor {
     pub(crate) fn with_config(dir: &Path, config: &ModelConfig) -> Result<Processor, ModelError> {
         let path = dir.join("tokenizer.json");
         let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => {
-                ModelError::processor(&path, "is not there; copy it from the model's hub page")
-            }
+            std::io::ErrorKind::NotFound => ModelError::processor(&path, ProcessorError::Missing),
             _ => ModelError::io(&path, source),
         })?;
-        let tokenizer =
-            Tokenizer::from_bytes(bytes).map_err(|error| ModelError::processor(&path, error.to_string()))?;
-        let size = tokenizer.get_vocab_size(true) as i64;
-        if size > config.text.vocab_size {
-            let message = format!("has {size} tokens; the model has room for {}", config.text.vocab_size);
-            return Err(ModelError::processor(&path, message));
+        let tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
+            ModelError::processor(&path, ProcessorError::Tokenizer { error: error.to_string() })
+        })?;
+        let (tokens, vocab_size) = (tokenizer.get_vocab_size(true) as i64, config.text.vocab_size);
+        if tokens > vocab_size {
+            return Err(ModelError::processor(&path, ProcessorError::TooManyTokens { tokens, vocab_size }));
         }
         let audio = match &config.audio {
             Some(audio) => {
                 check_audio_token(&tokenizer, audio.token_id)
-                    .map_err(|message| ModelError::processor(&path, message))?;
+                    .map_err(|problem| ModelError::processor(&path, problem))?;
                 Some(AudioPart { features: FeatureExtractor::open(dir)?, token_id: audio.token_id })
             }
             None => None,
@@ -96,10 +98,12 @@ impl Processor {
         Ok(Processor { shared: Arc::new(shared) })
     }
 
-    /// A user's turn with these clips before its text, up to where the assistant begins to write.
+    /// The prompt of one user turn, which consists of the clips and then the text, and of the beginning
+    /// of the assistant's turn.
     ///
     /// # Errors
-    /// The template fails, the text itself contains the audio placeholder, or there are clips and the model hears nothing.
+    /// The template fails, the text contains the audio placeholder, or there are clips and the model
+    /// is a text-only model.
     pub fn prompt(&self, user_text: &str, clips: &[Arc<LogMel>]) -> Result<Prompt, ModelError> {
         if !clips.is_empty() {
             self.audio_part()?;
@@ -114,60 +118,56 @@ impl Processor {
                 continue;
             }
             let Some(clip) = next.next() else {
-                return Err(ModelError::input(format!(
-                    "the prompt has more `<|AUDIO|>` placeholders than its {} clip(s); take the placeholder out of the text",
-                    clips.len()
-                )));
+                return Err(InputError::PlaceholderInText { clips: clips.len() }.into());
             };
             let (_, tokens) = token_counts(clip.valid_frames);
             ids.extend(std::iter::repeat_n(id, tokens as usize));
         }
         if next.next().is_some() {
-            let message =
-                format!("the chat template places fewer audio placeholders than the {} clip(s)", clips.len());
-            return Err(ModelError::input(message));
+            return Err(InputError::PlaceholdersMissing { clips: clips.len() }.into());
         }
         Ok(Prompt { ids, clips: clips.to_vec() })
     }
 
-    /// A system's and a user's turn without clips, up to where the assistant begins to write. A template that can turn the
-    /// model's thinking off has done so.
+    /// The prompt of a system turn and a user turn without clips, and of the beginning of the assistant's turn. If the
+    /// template has a switch for the model's thinking, it is off.
     ///
     /// # Errors
-    /// The template fails.
+    /// The template cannot be rendered; the message names its file.
     pub fn chat(&self, system: &str, user: &str) -> Result<Prompt, ModelError> {
         let rendered = self.shared.template.render_chat(system, user)?;
         Ok(Prompt { ids: self.encode(&rendered), clips: Vec::new() })
     }
 
-    /// Token ids of a text; special tokens written out in it are recognised.
+    /// The token ids of a text. Special tokens that are spelled out in the text become their ids.
     ///
     /// # Panics
-    /// The tokenizer cannot split some text into tokens. A byte-level one, as all Qwen models have, always can.
+    /// The tokenizer cannot encode the text. The byte-level tokenizers of all Qwen models can encode any text.
     pub fn encode(&self, text: &str) -> Vec<i64> {
         let encoding = self.shared.tokenizer.encode_fast(text, false).expect("a byte-level tokenizer");
         encoding.get_ids().iter().map(|&id| i64::from(id)).collect()
     }
 
-    /// The text of token ids, without special tokens and without ids that stand for no token.
+    /// The text of some token ids. Special tokens, and ids without a token, are left out.
     ///
     /// # Panics
-    /// The tokenizer's decoder fails. A byte-level one does not.
+    /// The tokenizer's decoder fails, which a byte-level decoder never does.
     pub fn decode(&self, ids: &[i64]) -> String {
         let ids: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
         self.shared.tokenizer.decode(&ids, true).expect("a byte-level decoder")
     }
 
-    /// The id of the token that writes exactly this; none if there is none, or if the text is not printable ASCII.
-    pub(crate) fn written_id(&self, text: &str) -> Option<i64> {
-        // Byte-level vocabularies spell printable ASCII as it is, and the space with a letter of its own.
+    /// The id of the token whose text is exactly this. `None` if there is no such token, or if the text
+    /// is not printable ASCII.
+    pub(crate) fn token_id(&self, text: &str) -> Option<i64> {
+        // Byte-level vocabularies contain printable ASCII unchanged, except for the space, which is written `Ġ`.
         let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         let id = self.shared.tokenizer.token_to_id(&text.replace(' ', "Ġ")).filter(|_| printable)?;
         let added = self.shared.tokenizer.get_added_vocabulary().is_special_token(text);
         (!added).then_some(i64::from(id))
     }
 
-    /// The special tokens, as they are written out.
+    /// The texts of all special tokens, in the order of their ids.
     pub fn special_tokens(&self) -> Vec<String> {
         let added = self.shared.tokenizer.get_added_tokens_decoder();
         let mut tokens: Vec<(u32, String)> = added
@@ -179,89 +179,59 @@ impl Processor {
         tokens.into_iter().map(|(_, text)| text).collect()
     }
 
-    /// The ids that end a completion.
+    /// The end-of-sequence ids, each of which ends a completion.
     pub fn eos_ids(&self) -> &[i64] {
         &self.shared.generation.eos_ids
     }
 
-    /// How the model's makers would sample: `generation_config.json` with transformers' defaults, greedily unless it says
-    /// `do_sample`. A repetition penalty is not applied.
+    /// The sampling parameters of `generation_config.json`, with transformers' defaults: greedy decoding unless it sets
+    /// `do_sample`. A repetition penalty is ignored.
     pub fn sampling_defaults(&self) -> SamplingParams {
         self.shared.generation.sampling
     }
 
-    /// The id of the `<|AUDIO|>` placeholder, for a model that hears.
+    /// The id of the `<|AUDIO|>` placeholder; `None` for a text-only model.
     pub fn audio_token_id(&self) -> Option<i64> {
         self.shared.audio.as_ref().map(|audio| audio.token_id)
     }
 
-    /// The ids that are never drawn: special tokens that do not end a completion, one of which would break the
-    /// completion's next reading, and rows of the vocabulary that stand for no token.
+    /// The ids that are never drawn: rows of the vocabulary without a token, and special tokens that do
+    /// not end a completion. A placeholder in a completion, for example, would have no features when
+    /// its log-probabilities are computed.
     pub fn suppressed_ids(&self) -> &[i64] {
         &self.shared.suppressed_ids
     }
 
-    /// Features of a clip @ 16 kHz, as this model takes them. A clip beyond the window of `preprocessor_config.json` loses
-    /// its end ([`LogMel::truncated`]).
+    /// The features of a clip, as this model's tower takes them. A clip longer than the window of
+    /// `preprocessor_config.json` is cut off there and marked as [`LogMel::truncated`].
+    ///
+    /// # Shapes
+    /// `samples`: any number @ 16 kHz, f32, mono → log-mel `[bins, frames]`, f32
     ///
     /// # Errors
-    /// The model hears nothing.
+    /// The model is a text-only model and has no feature extractor.
     pub fn extract(&self, samples: &[f32]) -> Result<LogMel, ModelError> {
         let features = &self.audio_part()?.features;
         Ok(match self.shared.architecture {
-            // Its tower reads no padding, and a window of 300 s of it would be 15 MB a clip.
+            // The tower does not use the padding, which would fill a window of 300 s: 15 MB for each clip.
             Architecture::Qwen25Omni => features.extract_valid(samples),
             _ => features.extract(samples),
         })
     }
 
-    /// Length of a clip as the model hears it, in seconds, up to one hop; `None` for a model without ears.
+    /// Length of the part of a clip that the model processes, in seconds, rounded up to a hop; `None`
+    /// for a text-only model.
     pub fn seconds(&self, clip: &LogMel) -> Option<f64> {
         self.shared.audio.as_ref().map(|audio| audio.features.seconds(clip))
     }
 
-    /// Seconds of a clip that are heard; none for a model that hears nothing.
+    /// Longest clip that the model processes, in seconds; `None` for a text-only model.
     pub fn window_seconds(&self) -> Option<usize> {
         self.shared.audio.as_ref().map(|audio| audio.features.config().chunk_length_seconds)
     }
 
     fn audio_part(&self) -> Result<&AudioPart, ModelError> {
-        let name = self.shared.architecture.name();
-        self.shared.audio.as_ref().ok_or_else(|| ModelError::input(format!("{name} takes no audio")))
-    }
-}
-
-/// The placeholder that templates write must be the token that `config.json` says it is.
-fn check_audio_token(tokenizer: &Tokenizer, expected: i64) -> Result<(), String> {
-    const PLACEHOLDER: &str = "<|AUDIO|>";
-    let advice = "take tokenizer.json and config.json from the same model";
-    match tokenizer.token_to_id(PLACEHOLDER).map(i64::from) {
-        Some(found) if found == expected => Ok(()),
-        Some(found) => Err(format!(
-            "`{PLACEHOLDER}` is token {found}; config.json says audio_token_index {expected}: {advice}"
-        )),
-        None => {
-            Err(format!("has no token `{PLACEHOLDER}`, which config.json says is token {expected}: {advice}"))
-        }
-    }
-}
-
-fn suppressed_ids(tokenizer: &Tokenizer, config: &ModelConfig, eos_ids: &[i64]) -> Vec<i64> {
-    let added = tokenizer.get_added_tokens_decoder();
-    let written = |id: i64| {
-        let id = id as u32;
-        tokenizer.id_to_token(id).is_some() && added.get(&id).is_none_or(|token| !token.special)
-    };
-    let audio = config.audio.iter().map(|audio| audio.token_id);
-    let placeholders: Vec<i64> = audio.chain(config.other_placeholder_ids.iter().copied()).collect();
-    let suppressed = |id: &i64| placeholders.contains(id) || !(written(*id) || eos_ids.contains(id));
-    (0..config.text.vocab_size).filter(suppressed).collect()
-}
-
-fn read_if_present(path: &Path) -> Result<Option<String>, ModelError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ModelError::io(path, source)),
+        let architecture = self.shared.architecture.name();
+        Ok(self.shared.audio.as_ref().ok_or(InputError::TextOnly { architecture })?)
     }
 }

@@ -1,7 +1,9 @@
-//! Counter-based random numbers on the host: the n-th number of a seed is a function of both, so that a completion
-//! depends on its own seed only, and a tensor's initial values on its name only.
+//! Counter-based random numbers, computed on the CPU.
+//!
+//! The n-th number of a seed is a function of both. A completion therefore depends on its own seed and not on the
+//! others in its batch, and the initial values of a tensor depend on its name only.
 
-/// The finalizer of SplitMix64, a bijection that scatters nearby inputs.
+/// The finalizer of SplitMix64, a bijection that maps nearby inputs to unrelated outputs.
 pub(crate) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -12,14 +14,15 @@ fn bits(seed: u64, counter: u64) -> u64 {
     mix(mix(seed).wrapping_add(counter.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
-/// Uniform strictly between 0 and 1, at the middles of a grid of 2⁻²³. The largest is taken down half a step, so that
-/// `u * total` in f32 stays below `total` for every `total`: inverse-CDF sampling must not fall off the end.
+/// A uniform number strictly between 0 and 1: the middle of one of 2²³ equal intervals. The largest is lowered by half
+/// an interval so that `u * total` in f32 is below `total` for every `total`; otherwise inverse-CDF sampling could
+/// select an index past the end.
 pub(crate) fn uniform(seed: u64, counter: u64) -> f32 {
     const GRID: f32 = 1.0 / (1 << 23) as f32;
     (((bits(seed, counter) >> 41) as f32 + 0.5) * GRID).min(1.0 - GRID)
 }
 
-/// Standard normal, by Box and Muller's transform.
+/// A standard normal number, by the Box-Muller transform.
 pub(crate) fn normal(seed: u64, counter: u64) -> f32 {
     const GRID: f64 = 1.0 / (1u64 << 53) as f64;
     let radius = ((bits(seed, 2 * counter) >> 11) as f64 + 0.5) * GRID;
@@ -27,7 +30,7 @@ pub(crate) fn normal(seed: u64, counter: u64) -> f32 {
     ((-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()) as f32
 }
 
-/// A seed for a named stream of a seed.
+/// Derives the seed of a named stream, such as the initial values of one tensor.
 pub(crate) fn named(seed: u64, name: &str) -> u64 {
     name.bytes().fold(mix(seed), |hash, byte| mix(hash ^ u64::from(byte)))
 }

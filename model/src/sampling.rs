@@ -1,25 +1,28 @@
 //! Drawing the next token of many rows at once.
 //!
-//! - SAMPLE-1 a draw is the inverse of the cumulative distribution at a number from the completion's own seed, so a
-//!   completion does not depend on which others are drawn with it.
-//! - SAMPLE-2 the log-probability of a drawn token is that of the temperature-scaled distribution before top-k, top-p and
-//!   suppression, the one [`crate::Policy::logprobs`] computes (and TRL).
+//! `generate.rs` passes the logits of every unfinished completion to [`Sampler::draw`] at each step.
+//!
+//! - `SAMPLE-1` A token is drawn by inverting the cumulative distribution at a random number that depends on the
+//!   completion's seed and the token's place. A completion therefore does not depend on the others in its batch.
+//! - `SAMPLE-2` The log-probability of a drawn token is that of the temperature-scaled distribution before top-k, top-p
+//!   and suppression. `Policy::logprobs` and TRL compute the same.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::error::ModelError;
+use crate::error::InputError;
 use crate::rng;
 
-/// How completions are drawn.
+/// Settings of the distribution that tokens are drawn from, and the length of completions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplingParams {
-    /// Divides the logits; 0 takes the likeliest token.
+    /// Divisor of the logits, 0 or more; with 0, the most likely token is chosen (greedy decoding).
     pub temperature: f64,
-    /// Draws among the likeliest tokens that together reach this probability; 1 draws among all.
+    /// Restricts the draw to the most likely tokens whose probabilities add up to this, above 0 and at most 1;
+    /// 1 allows all tokens.
     pub top_p: f64,
-    /// Draws among so many likeliest tokens; 0 draws among all.
+    /// Restricts the draw to this many most likely tokens; 0 allows all tokens.
     pub top_k: usize,
-    /// Tokens after which a completion is cut off.
+    /// Length in tokens at which a completion is cut off, 1 or more.
     pub max_new_tokens: usize,
 }
 
@@ -32,50 +35,47 @@ impl Default for SamplingParams {
 /// Why a completion ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// The model wrote an end-of-sequence token.
+    /// The model generated an end-of-sequence token.
     Eos,
-    /// It was cut off after `max_new_tokens`.
+    /// The completion was cut off after `max_new_tokens`.
     Length,
 }
 
-/// What the model wrote after a prompt.
+/// The tokens that the model generated after a prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
-    /// Token ids, with the end-of-sequence token if it was written.
+    /// Token ids, including the end-of-sequence token if one was generated.
     pub ids: Vec<i64>,
-    /// Log-probability of each token when it was drawn.
+    /// Natural log-probability of each token when it was drawn (SAMPLE-2).
     pub logprobs: Vec<f32>,
-    /// Why it ended.
+    /// Why the completion ended.
     pub finish: Finish,
 }
 
 impl SamplingParams {
-    pub(crate) fn check(&self) -> Result<(), ModelError> {
+    pub(crate) fn check(&self) -> Result<(), InputError> {
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            return Err(ModelError::input(format!(
-                "temperature is {}; expected 0 or more",
-                self.temperature
-            )));
+            return Err(InputError::Temperature { found: self.temperature });
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return Err(ModelError::input(format!(
-                "top_p is {}; expected more than 0 and at most 1",
-                self.top_p
-            )));
+            return Err(InputError::TopP { found: self.top_p });
         }
         if self.max_new_tokens == 0 {
-            return Err(ModelError::input("max_new_tokens is 0; expected 1 or more"));
+            return Err(InputError::NoNewTokens);
         }
         Ok(())
     }
 
-    /// What the logits are divided by: greedy decoding leaves them as they are.
+    /// The divisor of the logits: the temperature, or 1 for greedy decoding.
     pub(crate) fn scale(&self) -> f64 {
         if self.temperature == 0.0 { 1.0 } else { self.temperature }
     }
 }
 
-/// Numbers for every token of every completion, `[max_new_tokens, completions]`.
+/// The uniform random numbers of a generation, one for each token of each completion.
+///
+/// # Shapes
+/// → `[tokens, completions]`, f32, strictly between 0 and 1
 pub(crate) fn uniforms(seeds: &[u64], tokens: usize, device: Device) -> Tensor {
     let values: Vec<f32> = (0..tokens as u64)
         .flat_map(|token| seeds.iter().map(move |&seed| rng::uniform(seed, token)))
@@ -83,12 +83,12 @@ pub(crate) fn uniforms(seeds: &[u64], tokens: usize, device: Device) -> Tensor {
     Tensor::from_slice(&values).view([tokens as i64, seeds.len() as i64]).to_device(device)
 }
 
-/// Draws tokens under fixed parameters.
+/// Draws tokens with fixed parameters.
 pub(crate) struct Sampler {
     params: SamplingParams,
-    /// `[vocabulary]`, 1 for what may be drawn and 0 for what may not.
+    /// `[vocabulary]`, f32: 1 for ids that may be drawn, 0 for suppressed ids.
     allowed: Tensor,
-    /// The same as an addend to logits: 0 and -inf.
+    /// `[vocabulary]`, f32: the same as an addend to the logits, 0 and -inf.
     bias: Tensor,
 }
 
@@ -102,10 +102,11 @@ impl Sampler {
         Sampler { params, bias: allowed.log(), allowed }
     }
 
-    /// Draws one token per row.
+    /// Draws one token for each row. Returns the ids and their log-probabilities.
     ///
     /// # Shapes
-    /// `logits: [rows, vocabulary]`, f32, temperature applied; `uniform: [rows]` → ids and log-probabilities, `[rows]`
+    /// `logits: [rows, vocabulary]`, f32, divided by the temperature; `uniform: [rows]`, f32 → `[rows]`,
+    /// i64, and `[rows]`, f32
     pub(crate) fn draw(&self, logits: &Tensor, uniform: &Tensor) -> (Tensor, Tensor) {
         if self.params.temperature == 0.0 {
             let ids = (logits + &self.bias).argmax(-1, true);
@@ -124,7 +125,10 @@ impl Sampler {
         (ids.squeeze_dim(1), logits.log_softmax(-1, Kind::Float).gather(1, &ids, false).squeeze_dim(1))
     }
 
-    /// Draws among the likeliest tokens only, in order of their likelihood.
+    /// Draws among the most likely tokens, which are sorted by their probability first.
+    ///
+    /// # Shapes
+    /// As [`Sampler::draw`] → ids, `[rows, 1]`, i64
     fn draw_filtered(&self, logits: &Tensor, uniform: &Tensor) -> Tensor {
         let vocab = logits.size()[1];
         let logits = logits + &self.bias;
@@ -134,7 +138,7 @@ impl Sampler {
         };
         let mut weights = values.softmax(-1, Kind::Float);
         if self.params.top_p < 1.0 {
-            // A token stays if the likelier ones have not reached top_p without it.
+            // A token is kept if the probabilities of the more likely ones do not add up to top_p.
             let before = weights.cumsum(-1, Kind::Float) - &weights;
             weights = &weights * before.lt(self.params.top_p).to_kind(Kind::Float);
         }
@@ -142,7 +146,10 @@ impl Sampler {
     }
 }
 
-/// The first index at which the cumulative weights exceed `uniform` of their total, `[rows, 1]`.
+/// The first index at which the cumulative weights exceed the fraction `uniform` of their total.
+///
+/// # Shapes
+/// `weights: [rows, n]`, f32; `uniform: [rows]`, f32 → `[rows, 1]`, i64
 fn invert(weights: &Tensor, uniform: &Tensor) -> Tensor {
     let last = weights.size()[1] - 1;
     let cumulative = weights.cumsum(-1, Kind::Float);
@@ -176,7 +183,7 @@ mod tests {
 
     #[test]
     fn suppressed_ids_are_never_drawn_and_do_not_change_logprobs() {
-        // Without id 2: 0.1, 0.3, 0.3, 0.6 of 0.6, so the cut lies at 0.1667 and 0.5.
+        // Without id 2, the cumulative weights are 0.1, 0.3, 0.3, 0.6, so the cuts are at 1/6 = 0.1667 and 1/2.
         let (ids, logprobs) = draw(SamplingParams::default(), &[2], &[0.16, 0.17, 0.49, 0.51]);
         assert_eq!(ids, [0, 1, 1, 3]);
         assert!((logprobs[3] - 0.3f32.ln()).abs() < 1e-6);
@@ -186,13 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn top_k_and_top_p_keep_the_likeliest() {
-        // In order: 2 (0.4), 3 (0.3), 1 (0.2), 0 (0.1). The two likeliest weigh 4/7 and 3/7 = 0.571, 0.429.
+    fn top_k_and_top_p_keep_the_most_likely() {
+        // Sorted: 2 (0.4), 3 (0.3), 1 (0.2), 0 (0.1). The two most likely have weights 4/7 = 0.571 and 3/7 = 0.429.
         let two = SamplingParams { top_k: 2, ..Default::default() };
         let (ids, logprobs) = draw(two, &[], &[0.01, 0.57, 0.58, 0.999]);
         assert_eq!(ids, [2, 2, 3, 3]);
-        assert!((logprobs[0] - 0.4f32.ln()).abs() < 1e-6, "of the unfiltered distribution");
-        // 0.4 + 0.3 do not reach 0.75, so the third stays: cuts at 0.4/0.9 = 0.444 and 0.7/0.9 = 0.778.
+        assert!((logprobs[0] - 0.4f32.ln()).abs() < 1e-6, "SAMPLE-2: that of the unfiltered distribution");
+        // 0.4 + 0.3 is below 0.75, so the third is kept: cuts at 0.4/0.9 = 0.444 and 0.7/0.9 = 0.778.
         let nucleus = SamplingParams { top_p: 0.75, ..Default::default() };
         assert_eq!(draw(nucleus, &[], &[0.44, 0.45, 0.77, 0.78, 0.9999]).0, [2, 3, 3, 1, 1]);
         let least = SamplingParams { top_p: 0.01, ..Default::default() };

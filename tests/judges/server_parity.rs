@@ -1,5 +1,5 @@
-//! The model behind the real server is the one that it was made from: the same ids of every text, the same greedy tokens
-//! and log-probabilities as [`model::Policy`].
+//! Compares a real judge server with [`model::Policy`] on the same checkpoint: the ids of every text, the greedy
+//! tokens and their log-probabilities.
 
 use model::{Processor, Prompt};
 use rewards::judge::guard::Guard;
@@ -10,12 +10,12 @@ use super::request;
 use super::server::JudgeServer;
 use crate::goldens::{fixtures, open};
 
-/// Of log-probabilities: both sides compute in f32, in different orders.
+/// Tolerance of log-probabilities. Both sides compute in f32, but in a different order.
 const TOLERANCE: f64 = 1e-3;
 
 async fn post(server: &JudgeServer, path: &str, body: Value) -> Value {
     let address = format!("{}/{path}", server.url);
-    // Nothing here is encrypted, but the client wants to know who would.
+    // The connection is not encrypted, but building the client needs a default provider of encryption.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let response = client.post(address).json(&body).send().await.unwrap();
@@ -27,7 +27,7 @@ fn ids(list: &Value) -> Vec<i64> {
     serde_json::from_value(list.clone()).unwrap()
 }
 
-/// What a judge is shown, and what else may come.
+/// The texts to compare: a judge's prompts, and text with unusual characters.
 fn texts() -> Vec<String> {
     let prompter = |wording| Prompter {
         wording,
@@ -76,21 +76,24 @@ async fn greedy_tokens_have_the_same_log_probabilities() {
             let ids = [prompt.clone(), written.clone()].concat();
             let logits = policy.logits(&[Prompt { ids, clips: Vec::new() }]).unwrap();
             let logprobs = logits.get(0).log_softmax(-1, tch::Kind::Double);
-            // Where several tokens make one character, only the last one's probabilities are told.
-            let told = found["completion_probabilities"].as_array().cloned().unwrap_or_default();
-            let mut told = told.iter().peekable();
-            for (place, id) in (prompt.len() as i64 - 1..).zip(written) {
-                let next = logprobs.get(place);
-                assert_eq!(id, next.argmax(None, false).int64_value(&[]), "{family}, place {place}");
-                let Some(told) = told.next_if(|token| token["id"] == id) else { continue };
-                for token in told["top_logprobs"].as_array().unwrap() {
+            // Where several tokens form one character, the server reports only the probabilities of the last one.
+            let reported = found["completion_probabilities"].as_array().cloned().unwrap_or_default();
+            let mut reported = reported.iter().peekable();
+            for (position, id) in (prompt.len() as i64 - 1..).zip(written) {
+                let next = logprobs.get(position);
+                assert_eq!(id, next.argmax(None, false).int64_value(&[]), "{family}, position {position}");
+                let Some(entry) = reported.next_if(|token| token["id"] == id) else { continue };
+                for token in entry["top_logprobs"].as_array().unwrap() {
                     let expected = next.double_value(&[token["id"].as_i64().unwrap()]);
                     let difference = (token["logprob"].as_f64().unwrap() - expected).abs();
-                    assert!(difference < TOLERANCE, "{family}, place {place}, {token}: {expected} here");
+                    assert!(
+                        difference < TOLERANCE,
+                        "{family}, position {position}, {token}: {expected} here"
+                    );
                     compared += 1;
                 }
             }
-            assert_eq!(told.count(), 0);
+            assert_eq!(reported.count(), 0);
         }
     }
     assert!(compared > 500, "{compared}");

@@ -1,20 +1,20 @@
-"""Our step beside that of transformers + PEFT, as R1-AQA's trainer takes it: same random checkpoint, same clips, same
-threads, one run.
+"""Compares our GRPO step with one of transformers + PEFT, as in R1-AQA's trainer, on the same random checkpoint, the same clips and
+the same number of threads.
 
     python3 model/benches/compare                      # tiny Qwen2-Audio on the CPU
     python3 model/benches/compare --threads 2 --seconds 30
     python3 model/benches/compare --size 7b --device cuda --architecture qwen2-audio --architecture qwen2.5-omni \
         --train lora --decode 1,16,64 --executable ./train_step
 
-A step has 2 prompts with a clip each, 8 completions of 32 tokens per prompt; --help has the rest. Compared too: the
-log-probabilities, the writing of tokens with its share of what copying the weights and the cache would allow, MFU,
-memory, and the way from an MP3 to features.
+By default a step has 2 prompts with a clip each and 8 completions of 32 tokens for each prompt; --help lists the options. The
+report also compares the log-probabilities, the speed of generation as a share of the memory bandwidth, MFU, memory, and the time
+from an MP3 to features.
 
-Needs torch 2.11, transformers, peft, numpy and safetensors (tests/fixtures/requirements.txt); librosa and ffmpeg for
-the row on MP3. Without --executable the bench `train_step` is built by cargo. On a machine without cargo, bring it,
-this folder and `tests/fixtures/tokenizer` along (the folders where they are in the repository):
+Needs torch 2.11, transformers, peft, numpy and safetensors (tests/fixtures/requirements.txt), and librosa and ffmpeg for the row
+on MP3. Without --executable, cargo builds the bench `train_step`. To run on a machine without cargo, copy the executable, this
+folder and `tests/fixtures/tokenizer` there, and keep the folders' paths in the repository:
 
-    cargo bench -p model --bench train_step --no-run       # prints where it lies: target/release/deps/train_step-…
+    cargo bench -p model --bench train_step --no-run       # prints the path: target/release/deps/train_step-…
     export LD_LIBRARY_PATH=$(python3 -c "import os, torch; print(os.path.join(os.path.dirname(torch.__file__), 'lib'))")
 """
 
@@ -39,30 +39,30 @@ from report import Report
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-# How our bench is told what their side calls so.
+# The options of our bench for each value of --train.
 OURS = {"lora": ["--lora"], "full": ["--audio-tower"]}
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--executable", type=Path, help="the bench `train_step`; cargo builds it if absent")
+    parser.add_argument("--executable", type=Path, help="the bench `train_step`; built by cargo if absent")
     parser.add_argument("--architecture", action="append", choices=checkpoints.ARCHITECTURES)
     parser.add_argument("--size", choices=["tiny", "7b"], default="tiny")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", choices=list(DTYPES), help="f32 on the CPU, bf16 on a GPU")
-    parser.add_argument("--train", default="lora,full", help="lora, full (which trains the audio tower too), or both")
+    parser.add_argument("--dtype", choices=list(DTYPES), help="default: f32 on the CPU, bf16 on a GPU")
+    parser.add_argument("--train", default="lora,full", help="lora, full (all weights, with the audio tower), or both as lora,full")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=2)
-    parser.add_argument("--group", type=int, default=8, help="completions per prompt")
-    parser.add_argument("--tokens", type=int, default=32, help="per completion")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each clip; AVQA's have 10")
-    parser.add_argument("--steps", type=int, default=3, help="measured, the quickest counts; one more to warm up")
-    parser.add_argument("--decode", default="8", help="batches to measure the writing of tokens at")
-    parser.add_argument("--scratch", type=Path, help="where the checkpoints go; removed afterwards")
+    parser.add_argument("--group", type=int, default=8, help="number of completions of each prompt")
+    parser.add_argument("--tokens", type=int, default=32, help="number of tokens in each completion")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each clip; those of AVQA have 10 s")
+    parser.add_argument("--steps", type=int, default=3, help="number of measured steps, after one to warm up; the fastest is reported")
+    parser.add_argument("--decode", default="8", help="batch sizes to measure generation with")
+    parser.add_argument("--scratch", type=Path, help="folder for the checkpoints, which are removed afterwards")
     args = parser.parse_args()
     if args.executable and not args.executable.is_file():
-        parser.error(f"--executable {args.executable}: no such file; leave it out and cargo builds it")
+        parser.error(f"--executable {args.executable}: no such file; omit the option to have cargo build it")
     if unknown := set(args.train.split(",")) - set(OURS):
         parser.error(f"--train {','.join(sorted(unknown))}: write lora, full, or lora,full")
     args.architecture = args.architecture or [checkpoints.QWEN2_AUDIO]
@@ -71,7 +71,7 @@ def arguments():
 
 
 def build():
-    """The bench's executable, built by cargo."""
+    """Builds the bench with cargo and returns the path of its executable."""
     command = ["cargo", "bench", "-p", "model", "--bench", "train_step", "--no-run", "--message-format", "json"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
     messages = [json.loads(line) for line in built.stdout.splitlines()]
@@ -80,7 +80,7 @@ def build():
 
 
 def write_clip(path, seconds, seed):
-    """Noise in bursts, 16 kHz mono."""
+    """Writes a clip of bursts of noise, 16 kHz mono."""
     source = random.Random(seed)
     loudness = [source.random() * 8000 for _ in range(int(seconds * 10) + 1)]
     samples = [int(loudness[index // 1600] * (2 * source.random() - 1)) for index in range(int(seconds * 16000))]
@@ -90,7 +90,7 @@ def write_clip(path, seconds, seed):
 
 
 def write_mp3(path):
-    """30 s of 44.1 kHz stereo: pink noise on the left, a chirp over the whole band on the right."""
+    """Writes 30 s of 44.1 kHz stereo: pink noise on the left, a chirp over the whole band on the right. False without ffmpeg."""
     command = ["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "anoisesrc=d=30:c=pink:r=44100:a=0.3:seed=1",
                "-f", "lavfi", "-i", "aevalsrc='0.3*sin(2*PI*(100*t+250*t*t))':d=30:s=44100",
                "-filter_complex", "amerge=inputs=2", "-c:a", "libmp3lame", "-b:a", "128k", str(path)]
@@ -98,9 +98,9 @@ def write_mp3(path):
 
 
 class PeakMemory(threading.Thread):
-    """The most memory in use on the device while the block runs, beyond what was in use before; none on the CPU.
+    """Measures the peak memory of the device during a block, less the memory in use before it; 0 on the CPU.
 
-    Counts CUDA's own share of a process, which what PyTorch says of itself leaves out."""
+    Includes the memory of the CUDA context, which PyTorch's own statistics do not."""
 
     def __init__(self, device):
         super().__init__(daemon=True)
@@ -125,7 +125,7 @@ class PeakMemory(threading.Thread):
 
 
 def run(command, device, out):
-    """Runs one side; returns what it wrote."""
+    """Runs one side of the comparison and returns its report."""
     with PeakMemory(device) as memory:
         finished = subprocess.run([*map(str, command), "--json", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                   text=True, env=os.environ | {"TRANSFORMERS_VERBOSITY": "error"})
@@ -137,7 +137,7 @@ def run(command, device, out):
 
 
 def compare(args, architecture, scratch, executable, report):
-    """One architecture: both sides for each way of training."""
+    """Compares one architecture: both sides for each value of --train."""
     folder = scratch / architecture
     checkpoints.write(folder, architecture, args.size == "tiny", DTYPES[args.dtype], args.device)
     clips = [scratch / f"clip-{index}.wav" for index in range(args.prompts)]

@@ -1,4 +1,4 @@
-"""Random checkpoints in the hub's layout, tiny or of the published sizes, written shard by shard."""
+"""Writes random checkpoints in the hub's layout, tiny or of the published sizes, shard by shard."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ ARCHITECTURES = [QWEN2_AUDIO, OMNI]
 
 TOKENIZER = Path(__file__).resolve().parents[3] / "tests/fixtures/tokenizer"
 SHARD_BYTES = 4 << 30
-# Ids of the fixtures' tokenizer.
+# Token ids of the fixtures' tokenizer.
 AUDIO, PAD = 291, 288
 
 TINY_TOWER = {"d_model": 128, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 512}
@@ -40,7 +40,7 @@ def omni_config(tiny):
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 6, 6] if tiny else [16, 24, 24]}
     text |= {"rms_norm_eps": 1e-6, "max_position_embeddings": 32768, "rope_parameters": rope}
     tower = (TINY_TOWER if tiny else TOWER) | {"output_dim": text["hidden_size"], "n_window": 100}
-    # The vision tower is never read: as small as transformers lets it be.
+    # The vision tower is not used, and is as small as transformers allows.
     vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 1, "out_hidden_size": 16,
               "fullatt_block_indexes": [0]}
     return Qwen2_5OmniThinkerConfig(audio_config=tower, text_config=text, vision_config=vision, audio_token_index=AUDIO,
@@ -48,7 +48,7 @@ def omni_config(tiny):
 
 
 def empty_model(architecture, tiny):
-    """The model without memory for its tensors: names and shapes."""
+    """The model on the meta device: only the names and shapes of its tensors."""
     with torch.device("meta"):
         if architecture == OMNI:
             return Qwen2_5OmniThinkerForConditionalGeneration(omni_config(tiny))
@@ -56,7 +56,7 @@ def empty_model(architecture, tiny):
 
 
 def hub_name(name, architecture):
-    """The hub's name of a tensor of the model in memory."""
+    """The hub's name of a tensor, from its name in the model in memory."""
     if architecture == OMNI:
         return name
     for ours, hub in (("model.language_model.", "language_model.model."), ("lm_head.", "language_model.lm_head."),
@@ -67,21 +67,21 @@ def hub_name(name, architecture):
 
 
 def values(name, shape, dtype, device):
-    """Norms start at 1, everything else small and random."""
+    """Ones for norms, and small random values for everything else."""
     if name.endswith("weight") and ("norm" in name or "ln_" in name):
         return torch.ones(shape, dtype=dtype)
     return (0.02 * torch.randn(shape, device=device)).to(dtype).cpu()
 
 
 def write(folder, architecture, tiny, dtype, device):
-    """Writes a checkpoint of random weights with all that a processor needs."""
+    """Writes a checkpoint of random weights, with the files of its processor."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     torch.manual_seed(1)
     model = empty_model(architecture, tiny)
     config = model.config.to_dict() | {"dtype": str(dtype).removeprefix("torch."), "architectures": [type(model).__name__]}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
-    # Nothing ends a completion, so that all have the length asked for.
+    # No token ends a completion, so that all have the requested length.
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [], "pad_token_id": PAD}))
     chunk = 300 if architecture == OMNI else 30
     WhisperFeatureExtractor(feature_size=128, chunk_length=chunk).save_pretrained(folder)

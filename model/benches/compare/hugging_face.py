@@ -1,8 +1,8 @@
-"""The other side: transformers and PEFT, doing per step what R1-AQA's trainer does.
+"""The other side of the comparison: a step of R1-AQA's trainer with transformers and PEFT.
 
-Per step: `generate` with `num_return_sequences`; the log-probabilities of prompt and completion of every row under
-the policy and, without gradients, under the reference (logits over the whole vocabulary at every position, every row
-with its own copy of the clip); GRPO's loss; backward; AdamW.
+A step generates completions with `num_return_sequences`. It computes the log-probabilities of every row's prompt and completion
+under the policy and, without gradients, under the reference (logits over the whole vocabulary at every position, with a copy of
+the clip for every row). Then come GRPO's loss, the backward pass and AdamW.
 """
 
 import argparse
@@ -23,7 +23,7 @@ KL_COEF = 0.04
 
 
 class Clock:
-    """Seconds by phase. Waits for the device at the end of each."""
+    """Measures the seconds of each phase. Waits for the device at the end of each."""
 
     def __init__(self, device):
         self.device = device
@@ -39,7 +39,7 @@ class Clock:
 
 
 class HuggingFace:
-    """A checkpoint opened by transformers, trained as `train` says: `lora` (of the language model), `full`, or None."""
+    """A checkpoint in transformers. `train` is `lora` (on the language model), `full`, or None."""
 
     def __init__(self, folder, device, dtype, train, rank=8, alpha=32):
         architecture = AutoConfig.from_pretrained(folder).model_type
@@ -62,7 +62,7 @@ class HuggingFace:
         self.optimizer = torch.optim.AdamW(parameters, lr=1e-6)
 
     def inputs(self, prompts, clips):
-        """Prompts of token ids, padded on the left, and their clips' features."""
+        """The model's inputs: prompts of token ids, padded on the left, and the features of their clips."""
         longest = max(map(len, prompts))
         ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
@@ -75,7 +75,7 @@ class HuggingFace:
 
     @torch.no_grad()
     def generate(self, inputs, group, tokens, watch=lambda: None):
-        """Ids of prompts and completions. `watch` is called before each draw."""
+        """Generates completions and returns the ids of prompts and completions. Calls `watch` before each token is drawn."""
         def watching(_, scores):
             watch()
             return scores
@@ -83,12 +83,12 @@ class HuggingFace:
         prompt = inputs["input_ids"].shape[1]
         ids = self.model.generate(**inputs, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=tokens,
                                   num_return_sequences=group, logits_processor=[watching])
-        # A drawn audio placeholder would break the next reading.
+        # An audio placeholder in a completion would have no features in the next forward pass.
         ids[:, prompt:].masked_fill_(ids[:, prompt:] == self.audio_token_id, 0)
         return ids
 
     def logprobs(self, model, inputs, ids, group, dtype=None):
-        """Log-probabilities of what follows the prompts, `[rows, tokens]`; in the model's format, unless told."""
+        """Log-probabilities of the completions, `[rows, tokens]`, computed in `dtype`; None for the model's dtype."""
         prompt = inputs["input_ids"].shape[1]
         mask = inputs["attention_mask"].repeat_interleave(group, 0)
         mask = torch.cat([mask, mask.new_ones(len(ids), ids.shape[1] - prompt)], 1)
@@ -107,7 +107,7 @@ class HuggingFace:
                 yield self.model
 
     def step(self, inputs, group, tokens, clock):
-        """One step of training; the rewards are noise."""
+        """Runs one training step with random rewards."""
         with clock.phase("generation"):
             ids = self.generate(inputs, group, tokens)
         with clock.phase("policy"):
@@ -135,7 +135,7 @@ def read_wave(path):
 
 @torch.no_grad()
 def score(subject, sample, clips, group):
-    """Log-probabilities of completions that our bench wrote."""
+    """Log-probabilities of the completions that our bench generated."""
     inputs = subject.inputs(sample["prompts"], clips)
     completions = torch.tensor(sample["completions"], device=subject.device)
     ids = torch.cat([inputs["input_ids"].repeat_interleave(group, 0), completions], 1)
@@ -143,7 +143,7 @@ def score(subject, sample, clips, group):
 
 
 def decode_rate(subject, prompts, clips, batch, tokens):
-    """Seconds to the first token, and tokens per second after it, of `batch` completions."""
+    """Measures the time to the first token of `batch` completions, and the tokens per second after it."""
     group = min(batch, 8)
     count = batch // group
     inputs = subject.inputs((prompts * count)[:count], (clips * count)[:count])
@@ -156,7 +156,7 @@ def decode_rate(subject, prompts, clips, batch, tokens):
 
 
 def load_seconds(path, extractor):
-    """Seconds from a file to features, by librosa; none without librosa."""
+    """Seconds from a file to features with librosa; None if librosa is not installed."""
     try:
         import librosa
     except ImportError:
@@ -172,7 +172,7 @@ def load_seconds(path, extractor):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", required=True)
-    parser.add_argument("--sample", required=True, help="JSON of our bench: the prompts, and what to compare")
+    parser.add_argument("--sample", required=True, help="JSON file of our bench, with the prompts and the values to compare")
     parser.add_argument("--audio", action="append", required=True)
     parser.add_argument("--train", choices=["lora", "full"], required=True)
     parser.add_argument("--device", default="cpu")

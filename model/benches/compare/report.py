@@ -1,4 +1,4 @@
-"""What `compare` prints, and the limits it holds the figures against."""
+"""The tables that `compare` prints, with the hardware limits that the figures are compared with."""
 
 import time
 
@@ -8,7 +8,7 @@ import checkpoints
 
 
 def seconds_of(work, device, repeats=8):
-    """The quickest of some runs."""
+    """The time of the fastest of several runs."""
     best = float("inf")
     for _ in range(repeats):
         started = time.perf_counter()
@@ -20,7 +20,7 @@ def seconds_of(work, device, repeats=8):
 
 
 def copy_bandwidth(device):
-    """Bytes per second, read and written, of a copy too large for any cache."""
+    """Bytes per second, read and written, of a copy that is too large for any cache."""
     source = torch.zeros(1 << (28 if device == "cpu" else 31), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.numel() / seconds_of(lambda: target.copy_(source), device)
@@ -34,7 +34,7 @@ def matmul_rate(device, dtype):
 
 
 class Sizes:
-    """Parameters and widths that the limits follow from."""
+    """The numbers of parameters and the widths from which the limits are computed."""
 
     def __init__(self, architecture, tiny):
         model = checkpoints.empty_model(architecture, tiny)
@@ -46,14 +46,14 @@ class Sizes:
         self.tower = sum(tensor.numel() for tensor in encoder.layers.parameters())
         head_width = text.hidden_size // text.num_attention_heads
         self.numbers_per_cached_token = 2 * text.num_hidden_layers * text.num_key_value_heads * head_width
-        # A query against a key, and a weight against a value, all layers.
+        # The product of a query with a key, and of a weight with a value, in all layers.
         self.flops_per_pair = 4 * text.num_hidden_layers * text.hidden_size
         self.tower_flops_per_pair = 4 * tower.encoder_layers * tower.d_model
         self.tower_window = 2 * tower.n_window // 2 if architecture == checkpoints.OMNI else None
 
 
 class Report:
-    """Prints a table per comparison."""
+    """Prints a table for each comparison."""
 
     def __init__(self, args):
         self.args = args
@@ -65,7 +65,7 @@ class Report:
         device = torch.cuda.get_device_name() if args.device != "cpu" else f"CPU, {args.threads} thread(s)"
         print(f"{device}, {args.dtype}: copies at {self.bandwidth / 1e9:.1f} GB/s, multiplies at {self.rate / 1e12:.2f} Tflop/s")
         print(f"{args.prompts} prompts x {args.group} completions x {args.tokens} tokens, clips of {args.seconds:g} s; "
-              f"the quickest of {args.steps} steps, phase by phase")
+              f"the fastest of {args.steps} steps, phase by phase")
 
     def add(self, architecture, train, ours, theirs):
         sizes = Sizes(architecture, self.args.size == "tiny")
@@ -89,10 +89,10 @@ class Report:
 
     @staticmethod
     def parity(ours, theirs):
-        """How far both sides' log-probabilities of the same completions are from those of transformers in f32."""
-        print("log-probabilities of the tokens we wrote, against transformers in f32: largest and mean difference")
+        """Prints how much both sides' log-probabilities of the same completions differ from those of transformers in f32."""
+        print("log-probabilities of our completions, compared with transformers in f32: largest and mean difference")
         sample = ours["sample"]
-        for name, rows in (("ours, learning", sample["policy"]), ("ours, sampling", sample["sampled"]),
+        for name, rows in (("ours, learner", sample["policy"]), ("ours, sampler", sample["sampled"]),
                            ("theirs", theirs["policy"])):
             gaps = [abs(one - other) for row, exact in zip(rows, theirs["exact"]) for one, other in zip(row, exact)]
             print(f"{'  ' + name:30}{max(gaps):12.1e}{sum(gaps) / len(gaps):12.1e}")
@@ -101,7 +101,7 @@ class Report:
         batch, tokens = ours["batch"], self.args.tokens
         self.row(f"batch {batch}: first token, ms", 1e3 * ours["prefill_seconds"], 1e3 * theirs["prefill_seconds"])
         self.row(f"batch {batch}: then tokens/s", ours["tokens_per_second"], theirs["tokens_per_second"], True)
-        # What must be read per step: every weight, every prompt's keys and values once, the completions' own.
+        # The memory that each step must read: all weights, the keys and values of every prompt once, and those of the completions.
         cached = batch / min(batch, 8) * prompt + batch * tokens / 2
         least = self.item * (sizes.layers + sizes.head + sizes.numbers_per_cached_token * cached) / self.bandwidth
         share = [100 * least * side["tokens_per_second"] / batch for side in (ours, theirs)]
@@ -121,7 +121,7 @@ class Report:
         self.row("MFU of the three passes, %", *(100 * flops / seconds / self.rate for seconds in learning), True)
 
     def flops(self, sizes, prompt, train):
-        """What policy, reference and backward need at least: every prompt and its clip computed once per pass."""
+        """The least work of policy, reference and backward pass, with every prompt and its clip computed once in each."""
         prompts, completions, tokens = self.args.prompts, self.args.prompts * self.args.group, self.args.tokens
         read = prompts * prompt + completions * (tokens - 1)
         pairs = prompts * prompt**2 / 2 + completions * tokens * (prompt + tokens / 2)
@@ -129,6 +129,6 @@ class Report:
         positions = int(self.args.seconds * 50)
         window = min(positions, sizes.tower_window or positions)
         tower = prompts * positions * (2 * sizes.tower + sizes.tower_flops_per_pair * window)
-        # Frozen weights have no gradient of their own: backward is one product instead of two.
+        # Frozen weights need no gradient, so that their backward pass is one product instead of two.
         passes = 3 if train == "lora" else 4
         return passes * forward + (1 if train == "lora" else 4) * tower

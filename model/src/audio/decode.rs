@@ -1,4 +1,7 @@
-//! One file's bytes to mono samples at the file's own rate (Symphonia).
+//! From a file's bytes to mono samples at the file's own rate, decoded by Symphonia.
+//!
+//! `load_audio` calls [`decode`] and resamples what it returns. Symphonia accepts some files that are cut
+//! short or corrupt; the checks here turn those into errors (AUDIO-2).
 
 use std::io::{Cursor, ErrorKind};
 use std::path::Path;
@@ -14,32 +17,34 @@ use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, TrackType}
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 
-use super::{AudioError, Downmix, mp4, riff};
+use super::downmix::Downmix;
+use super::error::AudioError;
+use super::{mp4, riff};
 
-/// Corrupt packets per good one, beyond which the samples left say little about the clip. One scratch costs a short MP3
-/// several packets, as they share bits; and random bytes contain MP3 headers, most of which lead nowhere.
+/// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
+/// several packets, because packets share bits; and random bytes contain MP3 headers, few of which start a good packet.
 const CORRUPT_PER_GOOD: f64 = 0.25;
 
-/// The same for clips so short that a single scratch is a large share: corrupt packets must be the minority and
-/// fewer than this.
+/// A short clip, where a single scratch is a large share, may have up to this many corrupt packets, as long as they are
+/// fewer than the good ones.
 const CORRUPT_PACKETS: usize = 8;
 
-/// Louder samples than this (full scale is 1) come from a corrupt float file, and would overflow the features. Files
-/// of floats that hold 16-bit values pass.
+/// Largest absolute value of a sample (full scale is 1). Larger ones come from a corrupt float file and would overflow
+/// the features. Float files that hold 16-bit integer values pass.
 const LOUDEST: f32 = 1e6;
 
-/// At most so many samples are made room for on a header's word.
+/// Most samples that memory is reserved for because a header states them: the header may be corrupt.
 const MAX_RESERVED: u64 = 1 << 24;
 
-/// Samples as the file has them.
+/// A decoded clip, before resampling.
 pub(super) struct Clip {
-    /// f32, mono.
+    /// Mono, f32, at `rate`.
     pub samples: Vec<f32>,
-    /// Samples per second.
+    /// Sampling rate of the file, in Hz.
     pub rate: u32,
 }
 
-/// Decodes the first sound track.
+/// Decodes the first audio track, and cuts it to the file's edit list.
 pub(super) fn decode(path: &Path, mut bytes: Vec<u8>, downmix: Downmix) -> Result<Clip, AudioError> {
     if bytes.is_empty() {
         return Err(AudioError::Empty { path: path.into() });
@@ -61,21 +66,21 @@ pub(super) fn decode(path: &Path, mut bytes: Vec<u8>, downmix: Downmix) -> Resul
     if !clip.samples.iter().all(|sample| sample.abs() <= LOUDEST) {
         return Err(AudioError::Corrupt {
             path: path.into(),
-            what: "samples are not finite or absurdly loud".into(),
+            what: format!("a sample is not finite or above {LOUDEST:e} (full scale is 1)"),
         });
     }
     Ok(clip)
 }
 
-/// A container being read, and the decoder of its sound track.
+/// A container that is being read, and the decoder of its audio track.
 struct Source<'a> {
     path: &'a Path,
     format: Box<dyn FormatReader>,
     track_id: u32,
     decoder: Box<dyn AudioDecoder>,
-    /// Samples per channel that the header states.
+    /// Samples per channel that the header states, if it does.
     promised: Option<u64>,
-    /// Fraction of the promised samples below which the file is truncated.
+    /// A file with less than this fraction of the promised samples is truncated.
     least_share: f64,
     good_packets: usize,
     corrupt_packets: usize,
@@ -113,7 +118,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Decodes packets until the file ends.
+    /// Decodes packets until the file ends, skipping corrupt ones.
     fn read(&mut self, downmix: Downmix) -> Result<Clip, AudioError> {
         let mut clip = Clip { samples: Vec::new(), rate: 0 };
         clip.samples.reserve(self.promised.unwrap_or(0).min(MAX_RESERVED) as usize);
@@ -123,7 +128,7 @@ impl<'a> Source<'a> {
                 Ok(Some(packet)) if packet.track_id == self.track_id => packet,
                 Ok(Some(_)) => continue,
                 Ok(None) => break,
-                // A chained OGG file: another recording follows in the same file.
+                // A chained OGG file: another recording follows the first.
                 Err(Error::ResetRequired) => {
                     (self.track_id, self.decoder) = make_decoder(self.path, self.format.as_ref())?;
                     continue;
@@ -138,7 +143,7 @@ impl<'a> Source<'a> {
                 Ok(buffer) => {
                     let rate = buffer.spec().rate();
                     if clip.rate != rate && !clip.samples.is_empty() {
-                        let what = format!("its rate changes from {} to {rate} Hz on the way", clip.rate);
+                        let what = format!("a rate that changes from {} to {rate} Hz", clip.rate);
                         return Err(AudioError::Unsupported { path: self.path.into(), what });
                     }
                     clip.rate = rate;
@@ -148,11 +153,12 @@ impl<'a> Source<'a> {
                 Err(error) => self.note_fault(error)?,
             }
         }
-        self.judge(&clip)?;
+        self.check(&clip)?;
         Ok(clip)
     }
 
-    /// Counts a corrupt packet; fails when there is no hope of a good one.
+    /// Counts a corrupt packet. Fails after 100 of them if most packets are corrupt, so that garbage is not
+    /// read to its end.
     fn note_fault(&mut self, error: Error) -> Result<(), AudioError> {
         self.corrupt_packets += 1;
         let hopeless = self.corrupt_packets > 100 && self.good_packets < self.corrupt_packets;
@@ -160,7 +166,8 @@ impl<'a> Source<'a> {
         if hopeless { Err(corrupt(self.path, error)) } else { Ok(()) }
     }
 
-    fn judge(&self, clip: &Clip) -> Result<(), AudioError> {
+    /// Fails if too many packets were corrupt, or if the file is truncated.
+    fn check(&self, clip: &Clip) -> Result<(), AudioError> {
         if let Some(fault) = &self.first_fault {
             let share = (self.good_packets as f64 * CORRUPT_PER_GOOD) as usize;
             let limit = share.max(CORRUPT_PACKETS).min(self.good_packets);
@@ -178,16 +185,17 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Whether the first bytes name a format: then a file that cannot be opened is a damaged one.
+/// Whether the first bytes are those of a known format. If such a file cannot be opened, it is damaged
+/// rather than not audio.
 fn has_known_start(bytes: &[u8]) -> bool {
     [&b"RIFF"[..], b"FORM", b"fLaC", b"OggS", b"ID3"].iter().any(|start| bytes.starts_with(start))
         || bytes.get(4..8) == Some(b"ftyp")
 }
 
-/// How much of what its header promises a file of this format must hold.
+/// Fraction of the samples stated in its header that a file of this format must hold.
 ///
-/// Of a lossless file, all. OGG says truly how long it is, but a scratch costs a whole page, about a second. The counts
-/// of the others are optional and often those of a longer recording the clip was cut from.
+/// A lossless file must hold all of them. OGG states its length reliably, but a scratch costs a whole page, about a
+/// second. In the other formats the count is optional, and often that of a longer recording that the clip was cut from.
 fn least_share(format: FormatId) -> f64 {
     match format {
         FORMAT_ID_AIFF | FORMAT_ID_FLAC => 1.0,
@@ -199,9 +207,9 @@ fn least_share(format: FormatId) -> f64 {
 fn make_decoder(path: &Path, format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>), AudioError> {
     let unsupported = |what: String| AudioError::Unsupported { path: path.into(), what };
     let track = format.default_track(TrackType::Audio);
-    let track = track.ok_or_else(|| unsupported("a file without a sound track of a known codec".into()))?;
+    let track = track.ok_or_else(|| unsupported("a file without an audio track of a known codec".into()))?;
     let Some(CodecParameters::Audio(parameters)) = &track.codec_params else {
-        return Err(unsupported("a sound track without a codec".into()));
+        return Err(unsupported("an audio track without a codec".into()));
     };
     let decoder = symphonia::default::get_codecs()
         .make_audio_decoder(parameters, &AudioDecoderOptions::default())
@@ -217,7 +225,8 @@ fn corrupt(path: &Path, error: &Error) -> AudioError {
     AudioError::Corrupt { path: path.into(), what: error.to_string() }
 }
 
-/// Mixes one packet's channels and appends them. `planes` is work space.
+/// Mixes the channels of one packet to mono and appends them to `samples`. `planes` is scratch
+/// memory, reused between packets.
 fn append_mono(
     buffer: &GenericAudioBufferRef<'_>,
     downmix: Downmix,
@@ -225,29 +234,15 @@ fn append_mono(
     samples: &mut Vec<f32>,
 ) {
     match buffer {
-        // The lossy decoders produce floats: no copy needed.
+        // The lossy decoders produce f32 already, so that no copy is needed.
         GenericAudioBufferRef::F32(buffer) => {
             let channels: Vec<&[f32]> = buffer.iter_planes().collect();
-            mix(&channels, downmix, samples);
+            downmix.append(&channels, samples);
         }
         _ => {
             buffer.copy_to_vecs_planar(planes);
             let channels: Vec<&[f32]> = planes.iter().map(Vec::as_slice).collect();
-            mix(&channels, downmix, samples);
-        }
-    }
-}
-
-fn mix(channels: &[&[f32]], downmix: Downmix, samples: &mut Vec<f32>) {
-    match (channels, downmix) {
-        ([], _) => {}
-        ([only], _) | ([only, ..], Downmix::First) => samples.extend_from_slice(only),
-        ([left, right], Downmix::Mean) => samples.extend(left.iter().zip(*right).map(|(l, r)| (l + r) * 0.5)),
-        (_, Downmix::Mean) => {
-            let share = 1.0 / channels.len() as f32;
-            let frames = channels.iter().map(|channel| channel.len()).min().unwrap_or(0);
-            samples
-                .extend((0..frames).map(|i| channels.iter().map(|channel| channel[i]).sum::<f32>() * share));
+            downmix.append(&channels, samples);
         }
     }
 }
@@ -255,22 +250,6 @@ fn mix(channels: &[&[f32]], downmix: Downmix, samples: &mut Vec<f32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mean_weighs_channels_equally_and_first_takes_one() {
-        let channels: [&[f32]; 3] = [&[0.25, 0.5], &[0.0, 0.25], &[0.5, 0.0]];
-        let mixed = |count: usize, downmix| {
-            let mut samples = Vec::new();
-            mix(&channels[..count], downmix, &mut samples);
-            samples
-        };
-        assert_eq!(mixed(1, Downmix::Mean), [0.25, 0.5]);
-        assert_eq!(mixed(2, Downmix::Mean), [0.125, 0.375]);
-        for (value, expected) in mixed(3, Downmix::Mean).iter().zip([0.25, 0.25]) {
-            assert!((value - expected).abs() < 1e-6);
-        }
-        assert_eq!(mixed(3, Downmix::First), [0.25, 0.5]);
-    }
 
     #[test]
     fn bytes_of_no_format_are_told_apart_from_an_empty_file() {

@@ -1,71 +1,49 @@
 //! Whisper's log-mel spectrogram, as Hugging Face's `WhisperFeatureExtractor` computes it.
 //!
-//! The clip is padded with silence to the chunk (30 s for Qwen2-Audio), cut into centred frames of 25 ms every 10 ms,
-//! each of which gives the energies of `n_mels` bands; their logarithm is floored 8 decades below the clip's loudest
-//! value and scaled to about -1..1.
+//! `Processor::extract` runs it on each decoded clip. The clip is padded with silence to the chunk (30 s for
+//! Qwen2-Audio) and cut into centred frames of 25 ms every 10 ms. Each frame gives the energies of `n_mels` bands.
+//! Their base-10 logarithm is limited to 8 below the largest value of the clip, and scaled to about -1..1.
 //!
-//! 1. `MEL-1` `frames = chunk / hop`, whatever the clip's length; `valid_frames = ceil(samples / hop)`.
-//! 2. `MEL-2` Frames that see only padding are not computed: they all hold the same value.
-//! 3. `MEL-3` The loudest value is taken over the padded chunk.
+//! - `MEL-1` `frames = chunk / hop`, whatever the clip's length; `valid_frames = ceil(samples / hop)`.
+//! - `MEL-2` Frames that cover only padding are not computed: they all hold the same value.
+//! - `MEL-3` The largest value is taken over the padded chunk.
 //!
-//! Everything is f32; filters and window are made in f64. The error against double precision is about 1e-6, but in a
-//! frame's faintest bands, near the floor, the rounding of its loudest shows: up to 1e-4.
+//! The computation is in f32; filters and window are made in f64. The difference to double precision is about 1e-6,
+//! except in the faintest bands of a frame, near the floor, where the rounding of its loudest band shows: up to 1e-4.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
-use serde::Deserialize;
 
+use super::error::AudioError;
+use super::feature_config::FeatureConfig;
 use super::log10::log10_in_place;
 use super::mel_filters::MelFilters;
-use super::{AudioError, SAMPLE_RATE};
 
-/// Frames worked on together, so that filters and logarithms run over whole vector registers.
+/// Frames that are processed together, so that filters and logarithms use whole vector registers.
 const LANES: usize = 16;
 
-/// Energies below this are silence.
+/// Energies below this count as silence.
 const ENERGY_FLOOR: f32 = 1e-10;
-
-/// The dimensions of a spectrogram. The default is that of Whisper large-v3 and Qwen2-Audio.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeatureConfig {
-    /// What every clip is padded or cut to, in seconds.
-    pub chunk_length_seconds: usize,
-    /// Bands per frame.
-    pub n_mels: usize,
-    /// Samples per frame; even.
-    pub n_fft: usize,
-    /// Samples from one frame to the next.
-    pub hop: usize,
-    /// Samples per second; 16 kHz.
-    pub sampling_rate: usize,
-}
-
-impl Default for FeatureConfig {
-    fn default() -> Self {
-        Self { chunk_length_seconds: 30, n_mels: 128, n_fft: 400, hop: 160, sampling_rate: 16_000 }
-    }
-}
 
 /// The features of one clip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogMel {
-    /// `[n_mels, frames]`, row-major.
+    /// `[n_mels, frames]`, f32, row-major: log10 energies, floored and scaled to about -1..1.
     pub values: Vec<f32>,
-    /// Bands per frame.
+    /// Mel bands of each frame.
     pub n_mels: usize,
-    /// Frames in `values`, padding included.
+    /// Number of frames in `values`, padding included.
     pub frames: usize,
-    /// Frames that begin within the clip; the rest is padding.
+    /// Number of frames that begin within the clip; the others are padding.
     pub valid_frames: usize,
     /// Whether the clip was longer than the chunk and lost its end.
     pub truncated: bool,
 }
 
-/// Turns samples into [`LogMel`] features. Clones share one plan; use it from any thread.
+/// Computes the [`LogMel`] features of clips. Clones share one FFT plan and can be used from any thread.
 #[derive(Clone)]
 pub struct FeatureExtractor {
     shared: Arc<Shared>,
@@ -76,7 +54,7 @@ struct Shared {
     filters: MelFilters,
     window: Vec<f32>,
     fft: Arc<dyn RealToComplex<f32>>,
-    /// Work space of the threads not extracting now.
+    /// Scratch memory that no thread is using at the moment.
     idle: Mutex<Vec<Scratch>>,
 }
 
@@ -88,98 +66,28 @@ struct Scratch {
     mel: Vec<[f32; LANES]>,
 }
 
-/// The keys of `preprocessor_config.json` that matter here, with Hugging Face's defaults.
-#[derive(Deserialize)]
-#[serde(default)]
-struct PreprocessorConfig {
-    chunk_length: usize,
-    feature_size: usize,
-    n_fft: usize,
-    hop_length: usize,
-    sampling_rate: usize,
-    padding_value: f64,
-    dither: f64,
-    do_normalize: bool,
-}
-
-impl Default for PreprocessorConfig {
-    fn default() -> Self {
-        Self {
-            chunk_length: 30,
-            feature_size: 80,
-            n_fft: 400,
-            hop_length: 160,
-            sampling_rate: 16_000,
-            padding_value: 0.0,
-            dither: 0.0,
-            do_normalize: false,
-        }
-    }
-}
-
-/// What a directory says of its feature extractor, and the file it is in.
-fn preprocessor_config(dir: &Path) -> Result<(PathBuf, serde_json::Value), AudioError> {
-    let read = |path: &Path| -> Result<serde_json::Value, AudioError> {
-        let error = |what: String| AudioError::Config { path: path.into(), what };
-        let text = fs::read_to_string(path)
-            .map_err(|e| error(format!("cannot be read ({e}); copy it from the model's hub page")))?;
-        serde_json::from_str(&text).map_err(|e| error(format!("bad JSON: {e}")))
-    };
-    let (old, new) = (dir.join("preprocessor_config.json"), dir.join("processor_config.json"));
-    if !old.exists() && new.exists() {
-        let mut json = read(&new)?;
-        if let Some(extractor) = json.get_mut("feature_extractor") {
-            return Ok((new, extractor.take()));
-        }
-    }
-    Ok((old.clone(), read(&old)?))
-}
-
 impl FeatureExtractor {
-    /// Reads `preprocessor_config.json` of a Hugging Face model directory, or where there is none what transformers 5 puts
-    /// into `processor_config.json`.
+    /// Opens the feature extractor of a Hugging Face model directory: `preprocessor_config.json`, or the
+    /// `processor_config.json` that transformers 5 writes instead.
     ///
     /// # Errors
-    /// [`AudioError::Config`] when the file is missing, not JSON, or asks for something else than Whisper's features.
+    /// [`AudioError::Config`] if the file is missing, is not JSON, or asks for other features than Whisper's.
     pub fn open(dir: &Path) -> Result<Self, AudioError> {
-        let (path, json) = preprocessor_config(dir)?;
-        let error = |what: String| AudioError::Config { path: path.clone(), what };
-        // A file that serves images too speaks of their normalisation.
-        let of_images = json.get("image_processor_type").is_some();
-        let json: PreprocessorConfig =
-            serde_json::from_value(json).map_err(|e| error(format!("bad JSON: {e}")))?;
-        for (key, unsupported) in [
-            ("padding_value", json.padding_value != 0.0),
-            ("dither", json.dither != 0.0),
-            ("do_normalize", json.do_normalize && !of_images),
-        ] {
-            if unsupported {
-                return Err(error(format!("`{key}` other than 0 or false is not supported; remove it")));
-            }
-        }
-        let config = FeatureConfig {
-            chunk_length_seconds: json.chunk_length,
-            n_mels: json.feature_size,
-            n_fft: json.n_fft,
-            hop: json.hop_length,
-            sampling_rate: json.sampling_rate,
-        };
-        check(&config).map_err(error)?;
-        Ok(Self::build(config))
+        FeatureConfig::open(dir).map(Self::build)
     }
 
     /// An extractor of these dimensions.
     ///
     /// # Errors
-    /// [`AudioError::Config`] for dimensions that make no spectrogram.
+    /// [`AudioError::Config`] if a dimension is out of range.
     pub fn new(config: FeatureConfig) -> Result<Self, AudioError> {
-        check(&config).map_err(|what| AudioError::Config { path: "feature extractor".into(), what })?;
+        config.check().map_err(|problem| AudioError::Config { path: "feature extractor".into(), problem })?;
         Ok(Self::build(config))
     }
 
     fn build(config: FeatureConfig) -> Self {
         let n_fft = config.n_fft;
-        // Periodic Hann: the window of n + 1 points without its last.
+        // The periodic Hann window: the symmetric window of n + 1 points without its last point.
         let window = (0..n_fft)
             .map(|i| (0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / n_fft as f64).cos()) as f32)
             .collect();
@@ -194,27 +102,31 @@ impl FeatureExtractor {
         }
     }
 
-    /// The dimensions this extractor was made with.
+    /// The dimensions that this extractor was made with.
     pub fn config(&self) -> &FeatureConfig {
         &self.shared.config
+    }
+
+    /// Length of the part of a clip that has features, in seconds, rounded up to a hop.
+    pub fn seconds(&self, clip: &LogMel) -> f64 {
+        (clip.valid_frames * self.config().hop) as f64 / self.config().sampling_rate as f64
     }
 
     /// Features of a clip, padded to the chunk.
     ///
     /// # Shapes
-    /// Length of a clip as it is heard, in seconds, up to one hop.
-    pub fn seconds(&self, clip: &LogMel) -> f64 {
-        (clip.valid_frames * self.config().hop) as f64 / self.config().sampling_rate as f64
-    }
-
-    /// `samples`: @ 16 kHz, f32, mono, any number. Values: `[n_mels, chunk / hop]`.
+    /// `samples`: any number @ 16 kHz, f32, mono → `values: [n_mels, chunk / hop]`, f32
     pub fn extract(&self, samples: &[f32]) -> LogMel {
         self.shared.extract(samples, true)
     }
 
-    /// Features of a clip without the frames of padding: the same values, `frames == valid_frames`.
+    /// Features of a clip without the padding: the values of [`extract`](Self::extract) in the valid frames.
     ///
-    /// For models that drop the padding (Qwen2.5-Omni, whose chunk is 300 s: 15 MB per clip when padded).
+    /// For models that drop the padding. Qwen2.5-Omni has a chunk of 300 s, which would take 15 MB
+    /// for each padded clip.
+    ///
+    /// # Shapes
+    /// `samples`: any number @ 16 kHz, f32, mono → `values: [n_mels, valid_frames]`, f32
     pub fn extract_valid(&self, samples: &[f32]) -> LogMel {
         self.shared.extract(samples, false)
     }
@@ -226,38 +138,16 @@ impl std::fmt::Debug for FeatureExtractor {
     }
 }
 
-fn check(config: &FeatureConfig) -> Result<(), String> {
-    let FeatureConfig { chunk_length_seconds: chunk, n_mels, n_fft, hop, sampling_rate } = *config;
-    if sampling_rate != SAMPLE_RATE as usize {
-        return Err(format!(
-            "`sampling_rate` is {sampling_rate}; clips are loaded at {SAMPLE_RATE} Hz, write that"
-        ));
-    }
-    for (key, value, range) in [
-        ("chunk_length", chunk, 1..=3600),
-        ("feature_size", n_mels, 1..=1024),
-        ("n_fft", n_fft, 16..=16_000),
-        ("hop_length", hop, 1..=16_000),
-    ] {
-        if !range.contains(&value) {
-            return Err(format!("`{key}` is {value}; write {} to {}", range.start(), range.end()));
-        }
-    }
-    if n_fft % 2 != 0 {
-        return Err(format!("`n_fft` is {n_fft}; write an even number"));
-    }
-    Ok(())
-}
-
 impl Shared {
+    /// Computes the frames that the clip reaches, `LANES` at a time, then floors, scales and pads them.
     fn extract(&self, samples: &[f32], padded: bool) -> LogMel {
         let FeatureConfig { chunk_length_seconds, n_mels, n_fft, hop, sampling_rate } = self.config;
         let chunk = chunk_length_seconds * sampling_rate;
         let clip = &samples[..samples.len().min(chunk)];
         let chunk_frames = chunk / hop;
         let valid_frames = clip.len().div_ceil(hop).min(chunk_frames);
-        // The frames with at least one of the clip's samples under their window. The mirror image at the chunk's end
-        // adds none: it repeats samples that the same frame covers.
+        // The frames whose window covers at least one sample of the clip. The mirror image at the end of the chunk adds
+        // no frame: it repeats samples that the same frame covers.
         let sounding = (clip.len() + n_fft / 2).div_ceil(hop).min(chunk_frames);
         let frames = if padded { chunk_frames } else { valid_frames };
 
@@ -274,7 +164,7 @@ impl Shared {
             for energy in energies.iter_mut() {
                 *energy = if *energy > ENERGY_FLOOR { *energy } else { ENERGY_FLOOR };
             }
-            // Lanes beyond `count` still hold an earlier block's frames (or silence): they cannot raise the maximum.
+            // Lanes beyond `count` still hold frames of an earlier block, or silence, and cannot raise the maximum.
             loudest = loudest.max(log10_in_place(energies));
             let kept = count.min(frames.saturating_sub(first));
             for (row, mel) in values.chunks_exact_mut(frames.max(1)).zip(&scratch.mel) {
@@ -296,7 +186,10 @@ impl Shared {
         LogMel { values, n_mels, frames, valid_frames, truncated: samples.len() > chunk }
     }
 
-    /// The power spectrum of one frame, into one lane of `scratch.power`.
+    /// Computes the power spectrum of one frame into one lane of `scratch.power`.
+    ///
+    /// # Shapes
+    /// `clip`: samples @ 16 kHz, f32, at most `chunk` → `scratch.power[..][lane]`: `n_fft / 2 + 1` squared magnitudes
     fn power_spectrum(&self, clip: &[f32], chunk: usize, frame: usize, lane: usize, scratch: &mut Scratch) {
         let half = self.config.n_fft / 2;
         let centre = frame * self.config.hop;
@@ -307,7 +200,7 @@ impl Shared {
             }
         } else {
             for (i, (x, window)) in scratch.frame.iter_mut().zip(&self.window).enumerate() {
-                // The padded chunk is mirrored at both ends, its first and last sample not repeated.
+                // The padded chunk is mirrored at both ends, without repeating its first and last sample.
                 let position = (centre + i).abs_diff(half);
                 let position = if position < chunk { position } else { 2 * (chunk - 1) - position };
                 *x = clip.get(position).copied().unwrap_or(0.0) * window;
@@ -315,7 +208,7 @@ impl Shared {
         }
         self.fft
             .process_with_scratch(&mut scratch.frame, &mut scratch.spectrum, &mut scratch.fft)
-            .expect("buffers made by this very plan fit it");
+            .expect("the buffers were made by this plan");
         for (bin, power) in scratch.spectrum.iter().zip(&mut scratch.power) {
             power[lane] = bin.norm_sqr();
         }
@@ -330,7 +223,7 @@ impl Shared {
             power: vec![[0.0; LANES]; self.config.n_fft / 2 + 1],
             mel: vec![[0.0; LANES]; self.config.n_mels],
         });
-        // Another clip's frames must not count towards this clip's maximum.
+        // Frames of an earlier clip must not count towards the maximum of this one.
         scratch.power.fill([0.0; LANES]);
         scratch
     }

@@ -1,15 +1,16 @@
-//! Whisper's mel filter bank: triangles evenly spaced on Slaney's mel scale, each of unit area (Slaney's norm), as
-//! `transformers.audio_utils.mel_filter_bank(norm="slaney", mel_scale="slaney")` makes them.
+//! Whisper's mel filter bank: triangles evenly spaced on Slaney's mel scale, each of unit area (Slaney's norm).
+//!
+//! The weights equal those of `transformers.audio_utils.mel_filter_bank(norm="slaney", mel_scale="slaney")`.
 
-/// A bank of triangular filters, of which only the covered bins are kept: a triangle spans 1 to 12 of the 201 bins.
+/// A bank of triangular filters. Only the bins that a triangle covers are stored, 1 to 12 of the 201.
 pub(super) struct MelFilters {
-    /// First bin and the range of `weights` of each filter.
+    /// For each filter, the first bin that it covers and the range of `weights` for the bins from there on.
     spans: Vec<(usize, std::ops::Range<usize>)>,
     weights: Vec<f32>,
 }
 
 impl MelFilters {
-    /// `n_mels` filters from 0 Hz to half of `sampling_rate`, over the `n_fft / 2 + 1` bins of a spectrum.
+    /// `n_mels` filters from 0 Hz to half of `sampling_rate` (in Hz), over the `n_fft / 2 + 1` bins of a spectrum.
     pub(super) fn new(n_mels: usize, n_fft: usize, sampling_rate: usize) -> Self {
         let nyquist = (sampling_rate / 2) as f64;
         let bins = n_fft / 2 + 1;
@@ -35,10 +36,10 @@ impl MelFilters {
         Self { spans, weights }
     }
 
-    /// Energies of `LANES` spectra at once.
+    /// Computes the energies of the mel bands for `LANES` spectra at once, into `mel`.
     ///
     /// # Shapes
-    /// `power`: `[bins][LANES]`; `mel`: `[n_mels][LANES]`.
+    /// `power: [bins][LANES]`, f32, squared magnitudes; `mel: [n_mels][LANES]`, f32, energies
     pub(super) fn apply<const LANES: usize>(&self, power: &[[f32; LANES]], mel: &mut [[f32; LANES]]) {
         for ((first, range), mel) in self.spans.iter().zip(mel) {
             let mut sum = [0.0; LANES];
@@ -52,7 +53,7 @@ impl MelFilters {
     }
 }
 
-/// Linear (200/3 Hz per mel) up to 1 kHz, logarithmic (27 mels per factor 6.4) above.
+/// Slaney's mel scale: linear (200/3 Hz per mel) up to 1 kHz, logarithmic (27 mels per factor of 6.4) above.
 fn hertz_to_mel(hertz: f64) -> f64 {
     if hertz < 1000.0 { hertz * 3.0 / 200.0 } else { 15.0 + (hertz / 1000.0).ln() * 27.0 / 6.4f64.ln() }
 }
@@ -86,8 +87,8 @@ mod tests {
     }
 
     #[test]
-    fn a_bin_feeds_the_two_filters_it_lies_between() {
-        // 8 kHz is 45.245 mels; 128 filters are 0.35074 mels = 23.38 Hz apart at the bottom, so bin 1 (40 Hz) lies
+    fn a_bin_feeds_the_two_filters_around_it() {
+        // 8 kHz is 45.245 mels; 128 filters are 0.35074 mels = 23.38 Hz apart at the bottom, so bin 1 (40 Hz) is
         // between the centres of filter 0 (23.38 Hz) and filter 1 (46.76 Hz): (46.76 - 40) / 23.38 = 0.2893 and
         // 0.7107, each times the norm 2 / 46.76 Hz.
         let filters = MelFilters::new(128, 400, 16_000);

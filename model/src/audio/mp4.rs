@@ -1,18 +1,19 @@
-//! The edit list of an MP4/M4A file: which part of the decoded audio is to be played.
+//! The edit list of an MP4/M4A file: which part of the decoded audio is played.
 //!
-//! AAC needs samples of run-in, which encoders put before the sound (1024 with ffmpeg) and cut off again with an edit.
-//! Symphonia reads edit lists but does not apply them.
+//! An AAC decoder needs some samples before it produces the signal. Encoders put these before the sound
+//! (1024 with ffmpeg) and cut them off again with an edit. Symphonia reads edit lists but does not apply
+//! them, so `decode.rs` does.
 
-/// The played part of the sound track.
+/// The part of the audio track that is played.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Edit {
-    /// Seconds to drop at the start.
+    /// Length to drop at the start, in seconds.
     pub start: f64,
-    /// Seconds to keep after those; `None` for all.
+    /// Length to keep after `start`, in seconds; `None` to keep everything.
     pub length: Option<f64>,
 }
 
-/// The edit of the first sound track, if the file is an MP4 with one simple edit.
+/// The edit of the first audio track, if the file is an MP4 with one simple edit.
 pub(super) fn sound_edit(bytes: &[u8]) -> Option<Edit> {
     if bytes.get(4..8)? != b"ftyp" {
         return None;
@@ -23,7 +24,7 @@ pub(super) fn sound_edit(bytes: &[u8]) -> Option<Edit> {
     let track = tracks.find(|track| is_sound(track))?;
     let media_scale = time_scale(find(find(track, b"mdia")?, b"mdhd")?)?;
     let list = find(find(track, b"edts")?, b"elst")?;
-    // Entries of negative time are silence before the track, which aligns it to a picture.
+    // An entry with a negative time is silence before the track, which aligns it with the video.
     let mut edits = edits(list).filter(|&(_, time)| time >= 0);
     let (length, time) = edits.next()?;
     let only = edits.next().is_none();
@@ -33,7 +34,7 @@ pub(super) fn sound_edit(bytes: &[u8]) -> Option<Edit> {
     })
 }
 
-/// The boxes at the top of `bytes`, up to the first malformed one: type and content.
+/// The type and content of each box at the top level of `bytes`, up to the first malformed box.
 fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let kind = bytes.get(4..8)?.first_chunk()?;
@@ -57,13 +58,14 @@ fn is_sound(track: &[u8]) -> bool {
     handler.and_then(|handler| handler.get(8..12)) == Some(b"soun")
 }
 
-/// Units per second of an `mvhd` or `mdhd` box; its version decides how long the two dates before it are.
+/// Time units per second of an `mvhd` or `mdhd` box. The box's version determines the size of the two
+/// dates before the field.
 fn time_scale(header: &[u8]) -> Option<f64> {
     let scale = u32_at(header, if *header.first()? == 1 { 20 } else { 12 })?;
     (scale > 0).then_some(f64::from(scale))
 }
 
-/// The entries of an `elst` box: length in movie time, start in media time.
+/// The entries of an `elst` box: the length in units of the movie, and the start in units of the track.
 fn edits(list: &[u8]) -> impl Iterator<Item = (u64, i64)> {
     let wide = list.first() == Some(&1);
     let entry_bytes = if wide { 20 } else { 12 };
@@ -113,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn the_run_in_of_aac_is_an_edit() {
-        // 1024 samples at 44.1 kHz; 500 thousandths of a second.
+    fn aac_priming_samples_are_an_edit() {
+        // Start: 1024 samples at 44.1 kHz. Length: 500 units of 1/1000 s.
         let edit = sound_edit(&movie(&[(500, 1024)])).unwrap();
         assert_eq!(edit, Edit { start: 1024.0 / 44_100.0, length: Some(0.5) });
     }
 
     #[test]
-    fn leading_silence_and_unknown_length_are_no_cut() {
+    fn leading_silence_and_unknown_length_cut_nothing() {
         let edit = sound_edit(&movie(&[(20, -1), (0, 2112)])).unwrap();
         assert_eq!(edit, Edit { start: 2112.0 / 44_100.0, length: None });
     }
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_file_has_no_edit_or_the_true_one() {
+    fn a_truncated_file_has_no_edit() {
         let whole = movie(&[(500, 1024)]);
         for length in 0..whole.len() {
             assert_eq!(sound_edit(&whole[..length]), None);

@@ -1,8 +1,8 @@
 //! Resampling to 16 kHz.
 //!
-//! Synchronous FFT resampling (rubato): both rates are known and fixed, so each block is transformed, filtered and cut
-//! or stretched in frequency exactly. The filter passes everything up to 98 % of the lower Nyquist frequency and its
-//! aliases lie below -100 dB.
+//! `load_audio` resamples each decoded clip with rubato's synchronous FFT resampler. Both rates are known
+//! and fixed, so each block can be transformed, filtered, and cut or extended in frequency exactly. The filter passes
+//! everything up to 98 % of the lower Nyquist frequency; aliases are below -100 dB.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,26 +11,28 @@ use std::collections::hash_map::Entry;
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler, WindowFunction};
 
-use super::SAMPLE_RATE;
+/// Sampling rate of every loaded clip, in Hz: the only rate that Whisper-style encoders are trained on.
+pub const SAMPLE_RATE: u32 = 16_000;
 
-/// Rates beyond these are a corrupt header: no recorder makes them, and a filter for them would take gigabytes.
+/// Rates that are resampled, in Hz. A rate outside is a corrupt header, and its filter would take gigabytes.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
-/// Points of the filter at the lower of both rates: sets how near the Nyquist frequency the passband ends.
+/// Length of the filter in samples at the lower of the two rates. A longer filter has a passband that ends closer
+/// to the Nyquist frequency.
 const FILTER_POINTS: u32 = 640;
 
-/// Resamplers kept per thread: a data set has few rates, but a hostile one could have thousands.
+/// Most resamplers kept per thread. A data set has few rates, but a malicious one could have thousands.
 const MAX_KEPT: usize = 16;
 
 thread_local! {
     static RESAMPLERS: RefCell<HashMap<u32, Fft<f32>>> = RefCell::new(HashMap::new());
 }
 
-/// Brings samples @ `rate` Hz to 16 kHz: `round(n · 16000 / rate)` of them, without delay, untouched if already there.
-/// `None` if no recording has this rate.
+/// Resamples a clip to 16 kHz without delay. A clip that is at 16 kHz already is returned unchanged (AUDIO-1). Returns
+/// `None` for a rate outside 1 kHz to 768 kHz.
 ///
 /// # Shapes
-/// `samples`: f32, mono, any number.
+/// `samples`: f32, mono, `n` samples at `rate` Hz → `round(n · 16000 / rate)` samples @ 16 kHz
 pub fn resample(samples: Vec<f32>, rate: u32) -> Option<Vec<f32>> {
     if rate == SAMPLE_RATE {
         return Some(samples);
@@ -51,8 +53,9 @@ pub fn resample(samples: Vec<f32>, rate: u32) -> Option<Vec<f32>> {
 }
 
 fn resampler(rate: u32) -> Option<Fft<f32>> {
-    // Blocks hold a whole number of periods of both rates: 441 samples become 160 at 44.1 kHz. Their number is even
-    // because the delay, half a block, must be a whole number of samples on both sides to be cut off exactly.
+    // A block holds a whole number of periods of both rates: 441 samples become 160 at 44.1 kHz. The number of
+    // periods is even, because the delay is half a block and must be a whole number of samples at both rates to
+    // be cut off exactly.
     let common = gcd(rate, SAMPLE_RATE);
     let periods = FILTER_POINTS.div_ceil(rate.min(SAMPLE_RATE) / common).next_multiple_of(2);
     let block = (periods * (rate / common)) as usize;

@@ -1,21 +1,21 @@
-//! What the header of a WAV or AIFF file says about its length, read before decoding.
+//! The length that the header of a WAV or AIFF file states, checked and corrected before the file is decoded.
 //!
-//! Symphonia believes the header: a file cut short would lose its end without a word, and one written to a pipe, whose
-//! lengths are placeholders, would lose its last packet.
+//! Symphonia relies on the header. Without this check, a file that was cut short would lose its end silently, and a
+//! file that was written to a pipe, whose lengths are placeholders, would lose its last packet.
 
-use super::AudioError;
 use std::path::Path;
 
-/// Lengths from here on are placeholders of writers that could not seek back: ffmpeg's is 2³² − 1, sox's 2³¹ − 4097 or
-/// thereabouts. No audio clip is 2 GiB long.
+use super::error::AudioError;
+
+/// Smallest length that is a placeholder. A program that cannot seek back to write the length writes 2³² − 1 (ffmpeg)
+/// or about 2³¹ − 4097 (sox). No audio clip is 2 GiB long.
 const PLACEHOLDER: u32 = 0x7fff_0000;
 
-/// Checks that the samples are all there, and replaces placeholder lengths by the real ones.
+/// Checks that the file holds all samples that its header states, and replaces placeholder lengths with the real ones.
+/// Fails with [`AudioError::Truncated`] if the chunk of samples is longer than the rest of the file.
 ///
-/// Leaves alone what is neither WAV nor AIFF, or not well-formed enough to say: decoding will.
-///
-/// # Errors
-/// [`AudioError::Truncated`] when the chunk of samples is longer than the rest of the file.
+/// Files that are neither WAV nor AIFF, or that are malformed, pass unchanged; the decoder reports what
+/// is wrong with them.
 pub(super) fn check_length(path: &Path, bytes: &mut [u8]) -> Result<(), AudioError> {
     let order = match (bytes.get(..4), bytes.get(8..12)) {
         (Some(b"RIFF"), Some(b"WAVE")) => Order::Little,
@@ -55,11 +55,11 @@ pub(super) fn check_length(path: &Path, bytes: &mut [u8]) -> Result<(), AudioErr
     Ok(())
 }
 
-/// How many samples per channel (`frames`) lie in a block of so many `bytes`.
+/// How samples are stored in a chunk: blocks of `bytes` bytes that hold `frames` samples per channel each.
 struct Layout {
     frames: u64,
     bytes: u64,
-    /// Bytes of the chunk before the first block.
+    /// Bytes of the chunk that precede its first block.
     preamble: u64,
 }
 
@@ -67,7 +67,7 @@ impl Layout {
     fn of_wav(bytes: &[u8], body: usize) -> Self {
         let field =
             |offset| Order::Little.u16_at(bytes, body + offset).map_or(1, |value| u64::from(value.max(1)));
-        // ADPCM packs many samples into a block and says how many after the common fields.
+        // ADPCM packs many samples into a block; their number follows the common fields.
         let adpcm = matches!(field(0), 0x0002 | 0x0011);
         Self { frames: if adpcm { field(18) } else { 1 }, bytes: field(12), preamble: 0 }
     }
@@ -78,12 +78,13 @@ impl Layout {
         Self { frames: 1, bytes: field(0) * field(6).div_ceil(8), preamble: 8 }
     }
 
+    /// Samples per channel in a chunk of `length` bytes.
     fn frames_in(&self, length: usize) -> u64 {
         (length as u64).saturating_sub(self.preamble) / self.bytes * self.frames
     }
 }
 
-/// RIFF files count from the little end, AIFF files from the big one.
+/// Byte order: RIFF files are little-endian, AIFF files big-endian.
 #[derive(Clone, Copy)]
 enum Order {
     Little,
@@ -121,7 +122,7 @@ impl Order {
 mod tests {
     use super::*;
 
-    /// A header of 44 bytes for 16-bit stereo, and `found` bytes of data.
+    /// A WAV file with a header of 44 bytes for 16-bit stereo, and `found` bytes of samples.
     fn wav(riff_length: u32, data_length: u32, found: usize) -> Vec<u8> {
         let mut bytes = Vec::from(b"RIFF");
         bytes.extend(riff_length.to_le_bytes());
@@ -136,7 +137,7 @@ mod tests {
         let error = check_length(Path::new("a.wav"), &mut wav(436, 400, 100)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            // 4 bytes per stereo sample.
+            // A stereo sample has 4 bytes: 400 and 100 bytes are 100 and 25 samples.
             "a.wav: truncated: header promises 100 samples, 25 found; fetch it again"
         );
     }

@@ -1,12 +1,13 @@
-//! What a tensor is called.
+//! Translation of tensor names to those of the Hugging Face hub.
 //!
-//! The hub's names are `audio_tower.*`, `multi_modal_projector.*` and `language_model.*` for Qwen2-Audio, and `audio_tower.*`,
-//! `model.*` and `lm_head.*` for the others, in a whole Qwen2.5-Omni behind `thinker.`.
+//! On the hub, the tensors of Qwen2-Audio are `audio_tower.*`, `multi_modal_projector.*` and
+//! `language_model.*`; those of the other architectures are `audio_tower.*`, `model.*` and `lm_head.*`,
+//! prefixed with `thinker.` in a whole Qwen2.5-Omni.
 
 use crate::config::Architecture;
 
-/// The hub's name of a tensor, without the `thinker.` of a larger model. Transformers 5 calls the parts of Qwen2-Audio
-/// `model.…` while the model is in memory, and has written `language_model.model.model.…`.
+/// The hub's name of a tensor, without the `thinker.` of a larger model. In memory, transformers 5 prefixes the parts
+/// of Qwen2-Audio with `model.`; some of its versions saved `language_model.model.model.…`.
 pub(super) fn hub_name(name: &str, architecture: Architecture) -> String {
     if architecture != Architecture::Qwen2Audio {
         return name.strip_prefix("thinker.").unwrap_or(name).to_owned();
@@ -19,8 +20,7 @@ pub(super) fn hub_name(name: &str, architecture: Architecture) -> String {
         ("model.multi_modal_projector.", "multi_modal_projector."),
         ("lm_head.", "language_model.lm_head."),
     ];
-    let renamed =
-        renamed.iter().find_map(|(theirs, hubs)| Some(format!("{hubs}{}", name.strip_prefix(theirs)?)));
+    let renamed = renamed.iter().find_map(|(other, hub)| Some(format!("{hub}{}", name.strip_prefix(other)?)));
     renamed.unwrap_or_else(|| name.to_owned())
 }
 
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_transformers_5_are_those_of_the_hub() {
+    fn names_of_transformers_5_become_those_of_the_hub() {
         for (name, hub) in [
             ("language_model.model.model.norm.weight", "language_model.model.norm.weight"),
             ("language_model.model.norm.weight", "language_model.model.norm.weight"),
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn thinker_is_the_same_within_a_whole_model() {
+    fn thinker_has_the_same_names_within_a_whole_model() {
         for (name, hub) in [
             ("thinker.model.norm.weight", "model.norm.weight"),
             ("model.norm.weight", "model.norm.weight"),

@@ -1,4 +1,5 @@
-//! Checkpoints of several files and the index that says which tensor is where.
+//! File names of a checkpoint, and checkpoints of several files (shards) with an index of which
+//! file holds which tensor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,45 +8,47 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::writer::{Entry, write_entries};
-use super::{INDEX, SINGLE};
-use crate::error::ModelError;
+use crate::error::{CheckpointError, ModelError};
 
-/// Bytes of tensors in one file; a single larger tensor has a file to itself.
+/// File name of a checkpoint that is not sharded.
+pub(super) const SINGLE: &str = "model.safetensors";
+
+/// File name of the index of a sharded checkpoint.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// Most bytes of tensors in one file. A single tensor that is larger gets a file of its own.
 const SHARD_BYTES: usize = 5_000_000_000;
 
 #[derive(Serialize, Deserialize)]
-struct Index {
-    /// `total_size` in bytes, and whatever else its writer put there.
+pub(super) struct Index {
+    /// `total_size` in bytes, and other keys of the program that wrote the index.
     #[serde(default)]
-    metadata: Value,
-    /// File by tensor.
-    weight_map: BTreeMap<String, String>,
+    pub(super) metadata: Value,
+    /// The name of the file that holds each tensor, by tensor name.
+    pub(super) weight_map: BTreeMap<String, String>,
 }
 
-/// The shard files an index names, each once.
-pub(super) fn named_by(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
+/// The paths of the shards that an index names, without duplicates. Fails if one of them does not exist.
+pub(super) fn paths(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let text = std::fs::read_to_string(index).map_err(|source| ModelError::io(index, source))?;
     let Index { weight_map, .. } = serde_json::from_str(&text).map_err(|error| {
-        ModelError::checkpoint(index, format!("is no index of shards ({error}); fetch it again"))
+        ModelError::checkpoint(index, CheckpointError::Index { error: error.to_string() })
     })?;
     let names: BTreeSet<String> = weight_map.into_values().collect();
-    for name in &names {
-        if !dir.join(name).exists() {
-            let message = format!(
-                "names the shard `{name}`, which is not beside it; fetch it from the model's hub page"
-            );
-            return Err(ModelError::checkpoint(index, message));
-        }
+    if let Some(missing) = names.iter().find(|name| !dir.join(name).exists()) {
+        let problem = CheckpointError::MissingShard { shard: missing.clone() };
+        return Err(ModelError::checkpoint(index, problem));
     }
     Ok(names.into_iter().map(|name| dir.join(name)).collect())
 }
 
-/// Writes a checkpoint into a directory: one file, or several and an index if the tensors are more than one may hold.
+/// Writes a checkpoint into a directory: one file, or several files and an index if the tensors exceed [`SHARD_BYTES`].
 pub(crate) fn write_sharded(dir: &Path, entries: Vec<Entry<'_>>) -> Result<(), ModelError> {
     write_shards(dir, entries, SHARD_BYTES)
 }
 
-fn write_shards(dir: &Path, entries: Vec<Entry<'_>>, most: usize) -> Result<(), ModelError> {
+/// As [`write_sharded`], with at most `most` bytes of tensors in a file.
+pub(super) fn write_shards(dir: &Path, entries: Vec<Entry<'_>>, most: usize) -> Result<(), ModelError> {
     let total_size: usize = entries.iter().map(Entry::len).sum();
     let shards = split(entries, most);
     if let [only] = &shards[..] {
@@ -59,11 +62,11 @@ fn write_shards(dir: &Path, entries: Vec<Entry<'_>>, most: usize) -> Result<(), 
     }
     let index = Index { metadata: json!({ "total_size": total_size }), weight_map };
     let path = dir.join(INDEX);
-    let text = serde_json::to_string_pretty(&index).expect("strings and numbers");
+    let text = serde_json::to_string_pretty(&index).expect("an index of strings and numbers");
     std::fs::write(&path, text).map_err(|source| ModelError::io(&path, source))
 }
 
-/// In order, each shard filled as far as it goes.
+/// Distributes the entries to shards in order. A new shard begins when the next entry would exceed `most` bytes.
 fn split(entries: Vec<Entry<'_>>, most: usize) -> Vec<Vec<Entry<'_>>> {
     let mut shards = vec![Vec::new()];
     let mut filled = 0;
@@ -73,41 +76,7 @@ fn split(entries: Vec<Entry<'_>>, most: usize) -> Vec<Vec<Entry<'_>>> {
             filled = 0;
         }
         filled += entry.len();
-        shards.last_mut().expect("one at least").push(entry);
+        shards.last_mut().expect("there is at least one shard").push(entry);
     }
     shards
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::checkpoint::Checkpoint;
-    use crate::config::Architecture;
-    use tch::{Device, Tensor};
-
-    fn floats(name: &str, count: i64) -> (String, Tensor) {
-        (name.to_owned(), Tensor::arange(count, (tch::Kind::Float, Device::Cpu)))
-    }
-
-    #[test]
-    fn large_checkpoints_are_split_and_come_back_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        // 8, 8, 20 and 4 bytes of at most 16 a file: a and b; c alone, though larger; d.
-        let tensors = [floats("a", 2), floats("b", 2), floats("c", 5), floats("d", 1)];
-        let entries =
-            tensors.iter().map(|(name, tensor)| Entry::tensor(name, tensor, dir.path()).unwrap()).collect();
-        write_shards(dir.path(), entries, 16).unwrap();
-        let index: Index = serde_json::from_slice(&std::fs::read(dir.path().join(INDEX)).unwrap()).unwrap();
-        assert_eq!(index.metadata["total_size"], 40);
-        let file = |name: &str| index.weight_map[name].as_str();
-        assert_eq!([file("a"), file("b")], ["model-00001-of-00003.safetensors"; 2]);
-        assert_eq!(
-            [file("c"), file("d")],
-            ["model-00002-of-00003.safetensors", "model-00003-of-00003.safetensors"]
-        );
-        let read = Checkpoint::open(dir.path(), Architecture::Qwen3).unwrap();
-        for (name, tensor) in &tensors {
-            assert_eq!(read.load(name, &tensor.size(), Device::Cpu, None).unwrap(), *tensor);
-        }
-    }
 }

@@ -1,3 +1,4 @@
+use super::shards::{Index, write_shards};
 use super::*;
 
 fn write(dir: &Path, file: &str, tensors: &[(&str, Tensor)]) {
@@ -17,7 +18,7 @@ fn opening_fails_with(dir: &Path) -> String {
 }
 
 #[test]
-fn tensors_come_back_as_written() {
+fn tensors_are_read_as_written() {
     let dir = tempfile::tempdir().unwrap();
     let weight = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).reshape([2, 3]);
     write(dir.path(), SINGLE, &[("a", weight.shallow_clone()), ("b", weight.to_kind(Kind::BFloat16))]);
@@ -28,7 +29,7 @@ fn tensors_come_back_as_written() {
 }
 
 #[test]
-fn all_tensors_of_a_file_come_back_by_name() {
+fn all_tensors_of_a_file_are_read_sorted_by_name() {
     let dir = tempfile::tempdir().unwrap();
     write(
         dir.path(),
@@ -95,7 +96,7 @@ fn shards_are_joined_and_a_missing_one_is_named() {
     let message = opening_fails_with(dir.path());
     assert!(
         message.ends_with(
-            "names the shard `two.safetensors`, which is not beside it; fetch it from the model's hub page"
+            "names the shard `two.safetensors`, which does not exist; fetch it from the model's hub page"
         ),
         "{message}"
     );
@@ -106,26 +107,26 @@ fn shards_are_joined_and_a_missing_one_is_named() {
 }
 
 #[test]
-fn tensors_come_in_the_format_that_is_asked_for() {
+fn tensors_are_converted_to_the_requested_dtype() {
     let dir = tempfile::tempdir().unwrap();
     let weight = Tensor::from_slice(&[1.0f32, -2.5, 3.0, 4.0]).reshape([2, 2]);
     write(dir.path(), SINGLE, &[("a", weight.to_kind(Kind::BFloat16))]);
     let loaded = open(dir.path()).load("a", &[2, 2], Device::Cpu, Some(Kind::Float)).unwrap();
-    assert_eq!((loaded.kind(), loaded), (Kind::Float, weight), "the numbers are exact in 16 bits");
+    assert_eq!((loaded.kind(), loaded), (Kind::Float, weight), "these numbers are exact in 16 bits");
 }
 
 #[test]
-fn git_lfs_pointers_and_pickled_weights_are_told_from_damage() {
+fn git_lfs_pointers_and_pickled_weights_have_their_own_messages() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("pytorch_model.bin"), "").unwrap();
     assert!(opening_fails_with(dir.path()).ends_with("save the model again with save_pretrained)"));
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 16000000000\n";
     std::fs::write(dir.path().join(SINGLE), pointer).unwrap();
-    assert!(opening_fails_with(dir.path()).ends_with("run `git lfs pull` there"));
+    assert!(opening_fails_with(dir.path()).ends_with("run `git lfs pull` in its repository"));
 }
 
 #[test]
-fn what_a_model_does_not_read_is_written_again_as_it_is() {
+fn tensors_that_a_model_does_not_read_are_written_unchanged() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let tensors = [
         ("thinker.lm_head.weight", Tensor::from_slice(&[1.0f32])),
@@ -134,10 +135,34 @@ fn what_a_model_does_not_read_is_written_again_as_it_is() {
     ];
     write(from.path(), SINGLE, &tensors);
     let checkpoint = Checkpoint::open(from.path(), Architecture::Qwen25Omni).unwrap();
-    let others = checkpoint.others(|name| name == "lm_head.weight").collect();
-    write_sharded(to.path(), others).unwrap();
+    let unread = checkpoint.unread(|name| name == "lm_head.weight").collect();
+    write_sharded(to.path(), unread).unwrap();
     let written = read_tensors(&to.path().join(SINGLE)).unwrap();
     let expected =
         [&tensors[2], &tensors[1]].map(|(name, tensor)| ((*name).to_owned(), tensor.shallow_clone()));
     assert_eq!(written, expected);
+}
+
+#[test]
+fn large_checkpoints_are_split_and_read_whole() {
+    let floats =
+        |name: &str, count: i64| (name.to_owned(), Tensor::arange(count, (Kind::Float, Device::Cpu)));
+    let dir = tempfile::tempdir().unwrap();
+    // 8, 8, 20 and 4 bytes, at most 16 in a file: a and b; c alone, although it is larger; d.
+    let tensors = [floats("a", 2), floats("b", 2), floats("c", 5), floats("d", 1)];
+    let entries =
+        tensors.iter().map(|(name, tensor)| Entry::tensor(name, tensor, dir.path()).unwrap()).collect();
+    write_shards(dir.path(), entries, 16).unwrap();
+    let index: Index = serde_json::from_slice(&std::fs::read(dir.path().join(INDEX)).unwrap()).unwrap();
+    assert_eq!(index.metadata["total_size"], 40);
+    let file = |name: &str| index.weight_map[name].as_str();
+    assert_eq!([file("a"), file("b")], ["model-00001-of-00003.safetensors"; 2]);
+    assert_eq!(
+        [file("c"), file("d")],
+        ["model-00002-of-00003.safetensors", "model-00003-of-00003.safetensors"]
+    );
+    let read = open(dir.path());
+    for (name, tensor) in &tensors {
+        assert_eq!(read.load(name, &tensor.size(), Device::Cpu, None).unwrap(), *tensor);
+    }
 }

@@ -1,4 +1,4 @@
-//! Writing safetensors files, one tensor in memory at a time.
+//! Writing safetensors files, with one tensor in memory at a time.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,9 +7,9 @@ use std::path::Path;
 use safetensors::{Dtype, View};
 use tch::{Device, Kind, Tensor};
 
-use crate::error::ModelError;
+use crate::error::{CheckpointError, ModelError};
 
-/// A tensor to be written.
+/// A tensor that will be written, with its name in the file.
 pub(crate) struct Entry<'a> {
     name: String,
     dtype: Dtype,
@@ -19,25 +19,20 @@ pub(crate) struct Entry<'a> {
 }
 
 enum Content<'a> {
-    /// Made when its turn comes, so that no second copy of a model stands in memory.
+    /// Computed just before it is written, so that a merged model is never in memory a second time.
     Made(Box<dyn Fn() -> Tensor + 'a>),
-    /// As another file holds them.
+    /// The bytes of another safetensors file.
     Bytes(&'a [u8]),
 }
 
 impl<'a> Entry<'a> {
-    /// A tensor on any device; `path` names the file in the error.
-    ///
-    /// # Errors
-    /// It has a number format that safetensors files of models do not use.
+    /// An entry for a tensor on any device. Fails if its dtype cannot be written; the error names `path` as the file.
     pub(crate) fn tensor(name: &str, tensor: &'a Tensor, path: &Path) -> Result<Entry<'a>, ModelError> {
         Entry::made(name, tensor, path, || tensor.detach())
     }
 
-    /// What `make` returns: a tensor of the same shape and number format as `like`.
-    ///
-    /// # Errors
-    /// As [`Entry::tensor`].
+    /// An entry for the tensor that `make` returns, which has the shape and dtype of `like`.
+    /// Fails as [`Entry::tensor`] does.
     pub(crate) fn made(
         name: &str,
         like: &Tensor,
@@ -50,9 +45,9 @@ impl<'a> Entry<'a> {
             Kind::Half => Dtype::F16,
             Kind::Double => Dtype::F64,
             Kind::Int64 => Dtype::I64,
-            other => {
-                let message = format!("tensor `{name}` is {other:?}, not a float");
-                return Err(ModelError::checkpoint(path, message));
+            kind => {
+                let problem = CheckpointError::UnwritableDtype { name: name.to_owned(), kind };
+                return Err(ModelError::checkpoint(path, problem));
             }
         };
         let shape = like.size().iter().map(|&size| size as usize).collect();
@@ -60,7 +55,7 @@ impl<'a> Entry<'a> {
         Ok(Entry { name: name.to_owned(), dtype, shape, bytes, content: Content::Made(Box::new(make)) })
     }
 
-    /// A tensor as another file stores it.
+    /// An entry that copies the bytes of another safetensors file.
     pub(super) fn stored(name: &str, dtype: Dtype, shape: Vec<usize>, bytes: &'a [u8]) -> Entry<'a> {
         let content = Content::Bytes(bytes);
         Entry { name: name.to_owned(), dtype, shape, bytes: bytes.len(), content }
@@ -70,7 +65,7 @@ impl<'a> Entry<'a> {
         &self.name
     }
 
-    /// In bytes.
+    /// Size of the tensor in bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes
     }
@@ -102,10 +97,10 @@ impl View for &Entry<'_> {
     }
 }
 
-/// Writes named tensors to a safetensors file, and the file to the disk.
+/// Writes named tensors to a safetensors file, and flushes the file to disk.
 ///
 /// # Errors
-/// The file cannot be written, or a tensor has a number format that safetensors files of models do not use.
+/// The file cannot be written, or a tensor has a dtype other than f32, bf16, f16, f64 and i64.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
     let entries: Result<Vec<_>, _> =
         tensors.iter().map(|(name, tensor)| Entry::tensor(name, tensor, path)).collect();
@@ -113,14 +108,14 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Mo
 }
 
 pub(super) fn write_entries(path: &Path, entries: &[Entry<'_>]) -> Result<(), ModelError> {
-    // transformers refuses files that do not say which framework's layout they have.
+    // transformers refuses files without this entry, which names the framework that wrote the tensors.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    // safetensors writes files that only their owner may read; an ordinary file has the permissions the user wants.
+    // safetensors creates files that only their owner may read. Use the permissions of a normally created file instead.
     let ordinary = std::fs::File::create(path).and_then(|file| file.metadata());
     let permissions = ordinary.map_err(|source| ModelError::io(path, source))?.permissions();
     let views = entries.iter().map(|entry| (entry.name.as_str(), entry));
     safetensors::serialize_to_file(views, Some(metadata), path)
-        .map_err(|error| ModelError::checkpoint(path, format!("could not be written: {error}")))?;
+        .map_err(|error| ModelError::checkpoint(path, CheckpointError::Write { error: error.to_string() }))?;
     std::fs::set_permissions(path, permissions).map_err(|source| ModelError::io(path, source))?;
     let file = std::fs::File::open(path).map_err(|source| ModelError::io(path, source))?;
     file.sync_all().map_err(|source| ModelError::io(path, source))

@@ -33,7 +33,7 @@ fn omni_is_read_from_the_whole_model_and_from_the_thinker_alone() {
 }
 
 #[test]
-fn qwen3_stands_at_the_top_of_its_file_and_names_its_head_width() {
+fn qwen3_has_its_keys_at_the_top_level() {
     let json = r#"{"model_type": "qwen3", "hidden_size": 1024, "num_attention_heads": 16, "num_key_value_heads": 8,
         "rope_theta": 1000000, "tie_word_embeddings": true}"#;
     let config = ModelConfig::parse(json).unwrap();
@@ -52,7 +52,7 @@ fn rope_base_is_read_from_either_form() {
 }
 
 #[test]
-fn empty_list_of_end_tokens_is_kept_apart_from_none() {
+fn empty_list_of_end_tokens_differs_from_an_absent_one() {
     let eos = |text: &str| {
         let json =
             format!(r#"{{"model_type": "qwen2_audio", "audio_token_index": 1, "text_config": {text}}}"#);
@@ -64,13 +64,13 @@ fn empty_list_of_end_tokens_is_kept_apart_from_none() {
 }
 
 #[test]
-fn what_cannot_be_run_is_refused_with_the_key() {
-    let refused = |json: &str| ModelConfig::parse(json).unwrap_err();
+fn unsupported_models_are_refused_with_the_key() {
+    let refused = |json: &str| ModelConfig::parse(json).unwrap_err().to_string();
     assert!(refused("{\n  \"model_type\": ").starts_with("is not JSON (EOF while parsing a value at line 2"));
-    assert_eq!(refused("[]"), "holds no JSON object");
+    assert_eq!(refused("[]"), "is not a JSON object; take it from the model's hub page");
     assert_eq!(
         refused(r#"{"model_type": "llama"}"#),
-        "model_type is `llama`; what can be run is `qwen2_audio`, `qwen2_5_omni`, `qwen2_5_omni_thinker` and `qwen3`"
+        "model_type is `llama`; supported are `qwen2_audio`, `qwen2_5_omni`, `qwen2_5_omni_thinker` and `qwen3`"
     );
     let text = |text: &str| refused(&format!(r#"{{"model_type": "qwen2_audio", "text_config": {text}}}"#));
     assert!(text(r#"{"rope_scaling": {"type": "yarn"}}"#).contains("`yarn`"));
@@ -85,7 +85,7 @@ fn what_cannot_be_run_is_refused_with_the_key() {
     assert_eq!(text(r#"{"hidden_size": 0}"#), "text_config.hidden_size is 0; expected a positive number");
     assert_eq!(
         text(r#"{"use_sliding_window": true}"#),
-        "text_config.use_sliding_window is true; only false is built"
+        "text_config.use_sliding_window is true; only false is supported"
     );
     let sections = r#"{"model_type": "qwen2_5_omni_thinker",
         "text_config": {"rope_scaling": {"mrope_section": [16, 24]}}}"#;

@@ -1,44 +1,46 @@
-//! The language model's part of `config.json`.
+//! The language model's section of `config.json`.
 
+use super::architecture::Architecture;
 use super::section::Section;
-use super::{Architecture, divides};
+use crate::error::ConfigError;
 
-/// Dimensions of the language model's decoder.
+/// Dimensions of the language model's decoder. Fields are named as in `config.json`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextConfig {
-    /// Rows of the embedding, which may exceed the tokenizer's.
+    /// Rows of the embedding, at least the number of tokens of the tokenizer.
     pub vocab_size: i64,
-    /// Width.
+    /// Width of the hidden states.
     pub hidden_size: i64,
     /// Width of the feed-forward layers.
     pub intermediate_size: i64,
-    /// Transformer layers.
+    /// Number of transformer layers.
     pub num_hidden_layers: i64,
-    /// Query heads.
+    /// Query heads of each layer.
     pub num_attention_heads: i64,
-    /// Key and value heads, a divisor of the query heads.
+    /// Key and value heads of each layer, a divisor of the query heads.
     pub num_key_value_heads: i64,
-    /// Width of one head.
+    /// Width of one attention head; even.
     pub head_dim: i64,
-    /// The projections to queries, keys and values have a bias.
+    /// Whether the projections to queries, keys and values have a bias.
     pub qkv_bias: bool,
-    /// Queries and keys are normalised, each head by itself, before they are turned.
+    /// Whether queries and keys are normalised, each head by itself, before the rotary positions are applied.
     pub qk_norm: bool,
-    /// Epsilon of the RMS norms.
+    /// Epsilon that the RMS norms add to the mean square.
     pub rms_norm_eps: f64,
-    /// Base of the rotary frequencies.
+    /// Base of the rotary frequencies: frequency `i` is `rope_theta^(-2i / head_dim)`.
     pub rope_theta: f64,
-    /// Rotary frequencies that follow each of three positions (time, height, width); none where there is one position.
+    /// Number of rotary frequencies that use each of three positions (time, height, width); `None` for a model
+    /// with a single position.
     pub mrope_section: Option<[i64; 3]>,
-    /// Longest sequence.
+    /// Longest sequence in tokens, prompt and completion together.
     pub max_position_embeddings: i64,
-    /// The output projection is the embedding.
+    /// Whether the output projection uses the embedding's weights.
     pub tie_word_embeddings: bool,
-    /// End-of-sequence ids, if the configuration says; an empty list says that nothing ends a sequence.
+    /// End-of-sequence ids, if the configuration states them. With an empty list, no token ends a sequence.
     pub eos_token_ids: Option<Vec<i64>>,
 }
 
-/// What a Hugging Face class assumes of a key that is absent.
+/// The defaults of a Hugging Face class for absent keys.
 struct Defaults {
     model_type: &'static str,
     vocab_size: i64,
@@ -78,33 +80,34 @@ const QWEN2_5_OMNI: Defaults = Defaults {
 const QWEN3: Defaults = Defaults { model_type: "qwen3", head_dim: Some(128), ..QWEN2 };
 
 impl TextConfig {
-    /// From the section of the whole model.
-    pub(super) fn read(architecture: Architecture, model: &Section) -> Result<TextConfig, String> {
+    /// Reads the language model's dimensions from the section of the whole model. Qwen3 has them at the top level,
+    /// the others in `text_config`.
+    pub(super) fn read(architecture: Architecture, model: &Section) -> Result<TextConfig, ConfigError> {
         let defaults = match architecture {
             Architecture::Qwen2Audio => QWEN2,
             Architecture::Qwen25Omni => QWEN2_5_OMNI,
             Architecture::Qwen3 => QWEN3,
         };
-        let below = model.below("text_config")?;
-        let text = if architecture == Architecture::Qwen3 { model } else { &below };
-        text.only("model_type", defaults.model_type)?;
-        text.only("hidden_act", "silu")?;
-        text.never("use_sliding_window")?;
-        text.never("attention_bias")?;
-        let heads = text.size("num_attention_heads", defaults.heads)?;
-        let hidden_size = text.size("hidden_size", defaults.hidden_size)?;
+        let nested = model.section("text_config")?;
+        let text = if architecture == Architecture::Qwen3 { model } else { &nested };
+        text.require_value("model_type", defaults.model_type)?;
+        text.require_value("hidden_act", "silu")?;
+        text.require_off("use_sliding_window")?;
+        text.require_off("attention_bias")?;
+        let heads = text.positive("num_attention_heads", defaults.heads)?;
+        let hidden_size = text.positive("hidden_size", defaults.hidden_size)?;
         let head_dim = head_dim(text, &defaults, hidden_size, heads)?;
-        let key_value_heads = text.size("num_key_value_heads", defaults.key_value_heads)?;
-        divides(text.name(), ("num_key_value_heads", key_value_heads), ("num_attention_heads", heads))?;
+        let key_value_heads = text.positive("num_key_value_heads", defaults.key_value_heads)?;
+        text.require_divisor(("num_key_value_heads", key_value_heads), ("num_attention_heads", heads))?;
         let eos_token_ids = match text.integers("eos_token_id")? {
             None => model.integers("eos_token_id")?,
             stated => stated,
         };
         Ok(TextConfig {
-            vocab_size: text.size("vocab_size", defaults.vocab_size)?,
+            vocab_size: text.positive("vocab_size", defaults.vocab_size)?,
             hidden_size,
-            intermediate_size: text.size("intermediate_size", defaults.intermediate_size)?,
-            num_hidden_layers: text.size("num_hidden_layers", defaults.layers)?,
+            intermediate_size: text.positive("intermediate_size", defaults.intermediate_size)?,
+            num_hidden_layers: text.positive("num_hidden_layers", defaults.layers)?,
             num_attention_heads: heads,
             num_key_value_heads: key_value_heads,
             head_dim,
@@ -116,30 +119,31 @@ impl TextConfig {
                 Architecture::Qwen25Omni => Some(mrope_section(text, head_dim)?),
                 _ => None,
             },
-            max_position_embeddings: text.size("max_position_embeddings", 32_768)?,
+            max_position_embeddings: text.positive("max_position_embeddings", 32_768)?,
             tie_word_embeddings: tied(architecture, text, model)?,
             eos_token_ids,
         })
     }
 }
 
-fn head_dim(text: &Section, defaults: &Defaults, hidden_size: i64, heads: i64) -> Result<i64, String> {
+/// Width of a head, from `head_dim` or else from the hidden size.
+fn head_dim(text: &Section, defaults: &Defaults, hidden_size: i64, heads: i64) -> Result<i64, ConfigError> {
     let head_dim = match text.integer("head_dim")?.or(defaults.head_dim) {
         Some(stated) => stated,
         None => {
-            divides(text.name(), ("num_attention_heads", heads), ("hidden_size", hidden_size))?;
+            text.require_divisor(("num_attention_heads", heads), ("hidden_size", hidden_size))?;
             hidden_size / heads
         }
     };
     if head_dim <= 0 || head_dim % 2 != 0 {
-        return Err(format!("head_dim is {head_dim}; rotary positions need a positive even one"));
+        return Err(ConfigError::HeadDim { found: head_dim });
     }
     Ok(head_dim)
 }
 
-/// The published Qwen2.5-Omni is untied, though the class of its text part would tie it: transformers goes by the
-/// thinker's own key.
-fn tied(architecture: Architecture, text: &Section, model: &Section) -> Result<bool, String> {
+/// Whether the output projection is the embedding. For Qwen2.5-Omni, transformers uses the thinker's own key and
+/// ignores the default of the text class, which would tie them; the published model is untied.
+fn tied(architecture: Architecture, text: &Section, model: &Section) -> Result<bool, ConfigError> {
     let of_text = text.flag("tie_word_embeddings")?;
     Ok(match architecture {
         Architecture::Qwen25Omni => model.flag("tie_word_embeddings")?.unwrap_or(false),
@@ -147,17 +151,18 @@ fn tied(architecture: Architecture, text: &Section, model: &Section) -> Result<b
     })
 }
 
-/// The rotary base from either form of the configuration. Scaled variants are refused rather than run wrongly.
-fn rope_theta(text: &Section, default: f64) -> Result<f64, String> {
-    let (old, new) = (text.below("rope_scaling")?, text.below("rope_parameters")?);
+/// The base of the rotary frequencies, from either form of the configuration. Scaled variants are not
+/// implemented and are refused.
+fn rope_theta(text: &Section, default: f64) -> Result<f64, ConfigError> {
+    let (old, new) = (text.section("rope_scaling")?, text.section("rope_parameters")?);
     for rope in [&old, &new] {
-        let kind = match rope.word("rope_type")? {
-            None => rope.word("type")?,
+        let kind = match rope.string("rope_type")? {
+            None => rope.string("type")?,
             kind => kind,
         };
-        // `mrope` is what early files of Qwen2.5-Omni call the default with sections.
+        // Early files of Qwen2.5-Omni call the default with sections `mrope`.
         if let Some(kind) = kind.filter(|kind| !["default", "mrope"].contains(kind)) {
-            return Err(format!("{}: rope type `{kind}` is not built; only `default` is", rope.name()));
+            return Err(ConfigError::RopeType { section: rope.name().to_owned(), found: kind.to_owned() });
         }
     }
     let stated = match new.number("rope_theta")? {
@@ -167,9 +172,9 @@ fn rope_theta(text: &Section, default: f64) -> Result<f64, String> {
     Ok(stated.unwrap_or(default))
 }
 
-/// Frequencies of each of the three positions; together all of a head's.
-fn mrope_section(text: &Section, head_dim: i64) -> Result<[i64; 3], String> {
-    let (old, new) = (text.below("rope_scaling")?, text.below("rope_parameters")?);
+/// The number of frequencies that use each of the three positions. Their sum must be `head_dim / 2`.
+fn mrope_section(text: &Section, head_dim: i64) -> Result<[i64; 3], ConfigError> {
+    let (old, new) = (text.section("rope_scaling")?, text.section("rope_parameters")?);
     let stated = match new.integers("mrope_section")? {
         None => old.integers("mrope_section")?,
         nested => nested,
@@ -181,8 +186,6 @@ fn mrope_section(text: &Section, head_dim: i64) -> Result<[i64; 3], String> {
         {
             Ok(section)
         }
-        _ => Err(format!(
-            "text_config: mrope_section is {stated:?}; expected three numbers that add up to half of head_dim {head_dim}"
-        )),
+        _ => Err(ConfigError::MropeSection { found: stated, head_dim }),
     }
 }

@@ -1,25 +1,29 @@
-//! Rotary positions.
+//! Rotary position embeddings (<https://arxiv.org/abs/2104.09864>), with Qwen2.5-Omni's three position sections.
+//!
+//! The decoder computes the [`Angles`] of its rows once per pass and applies them to the queries and
+//! keys of every layer.
 
 use tch::{Device, Kind, Tensor};
 
-/// The rotary frequencies of a decoder.
+/// The rotary frequencies of a decoder, and which position each of them uses.
 pub(crate) struct Rope {
-    /// `[1, head width / 2]`, f32
+    /// `[1, head width / 2]`, f32, in radians per position.
     frequencies: Tensor,
-    /// `[head width / 2]`: which of three positions (time, height, width) each frequency follows.
+    /// `[head width / 2]`, i64: which of three positions (time 0, height 1, width 2) each frequency uses.
     sections: Option<Tensor>,
     kind: Kind,
 }
 
-/// Cosines and signed sines for some rows, `[rows, 1, head width]` each.
+/// The cosines and signed sines of some rows, `[rows, 1, head width]` each, in the model's dtype.
 pub(crate) struct Angles {
     cos: Tensor,
-    /// `sin` with its first half negated: the sign of the half that [`Angles::rotate`] moves to the front.
+    /// The sines, with the first half negated: the sign of the half that [`Angles::rotate`] moves to the front.
     sin: Tensor,
 }
 
 impl Rope {
-    /// `sections` are the numbers of frequencies that follow each of three positions; together all `width / 2`.
+    /// `width` is that of a head. `sections` are the numbers of frequencies that use each of three positions; their sum
+    /// is `width / 2`.
     pub(crate) fn new(
         width: i64,
         theta: f64,
@@ -37,9 +41,11 @@ impl Rope {
         Rope { frequencies, sections, kind }
     }
 
+    /// The angles of some positions. For text and audio, the three positions of a decoder with sections are equal,
+    /// and one is enough.
+    ///
     /// # Shapes
-    /// `positions: [rows]`, integers; or `[3, rows]` for a decoder with three sections. Of text and audio all three are
-    /// the same, and one will do.
+    /// `positions: [rows]`, i64; or `[3, rows]` for a decoder with three sections
     pub(crate) fn angles(&self, positions: &Tensor) -> Angles {
         let positions = match &self.sections {
             Some(sections) if positions.dim() == 2 => positions.index_select(0, sections).tr(),
@@ -56,14 +62,17 @@ impl Rope {
 
 impl Angles {
     /// The angles of some of these rows.
+    ///
+    /// # Shapes
+    /// `rows: [selected rows]`, i64, indices
     pub(crate) fn select(&self, rows: &Tensor) -> Angles {
         Angles { cos: self.cos.index_select(0, rows), sin: self.sin.index_select(0, rows) }
     }
 
-    /// Turns every pair (first half, second half) of each head by its row's angle.
+    /// Rotates every pair of elements (one of the first half, one of the second half) of each head by its row's angle.
     ///
     /// # Shapes
-    /// `x: [rows, heads, head width]`
+    /// `x: [rows, heads, head width]`, in the model's dtype → the same
     pub(crate) fn rotate(&self, x: &Tensor) -> Tensor {
         let half = x.size()[2] / 2;
         let swapped = x.roll(half, 2);
@@ -79,22 +88,23 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn each_pair_turns_by_position_times_frequency() {
-        // Width 4, theta 10000: frequencies 1 and 0.01. At position 2 the pair (1, 3) turns by 2, the pair (2, 4) by 0.02.
+    fn each_pair_is_rotated_by_position_times_frequency() {
+        // Width 4, theta 10000: frequencies 1 and 0.01. At position 2 the pair (1, 3) is rotated by 2 rad, the pair (2,
+        // 4) by 0.02 rad.
         let rope = Rope::new(4, 10_000.0, None, (Kind::Float, Device::Cpu));
         let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0]).view([1, 1, 4]);
-        let turned = rope.angles(&Tensor::from_slice(&[2i64])).rotate(&x);
-        let turned = Vec::<f32>::try_from(turned.flatten(0, -1)).unwrap();
+        let rotated = rope.angles(&Tensor::from_slice(&[2i64])).rotate(&x);
+        let rotated = Vec::<f32>::try_from(rotated.flatten(0, -1)).unwrap();
         let (c, s) = (2f32.cos(), 2f32.sin());
         let (c2, s2) = (0.02f32.cos(), 0.02f32.sin());
         let expected = [c - 3.0 * s, 2.0 * c2 - 4.0 * s2, 3.0 * c + s, 4.0 * c2 + 2.0 * s2];
-        for (value, expected) in turned.iter().zip(expected) {
-            assert!((value - expected).abs() < 1e-6, "{turned:?}");
+        for (value, expected) in rotated.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-6, "{rotated:?}");
         }
     }
 
     #[test]
-    fn each_section_follows_its_own_position() {
+    fn each_section_uses_its_own_position() {
         // Width 6, theta 1: all frequencies are 1, so an angle is a position; one frequency per section.
         let rope = Rope::new(6, 1.0, Some([1, 1, 1]), (Kind::Float, Device::Cpu));
         let angles = rope.angles(&Tensor::from_slice(&[1i64, 2, 3]).view([3, 1]));
@@ -118,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_positions_turn_as_one_does() {
+    fn three_equal_positions_give_the_angles_of_one() {
         let rope = Rope::new(16, 1e6, Some([2, 3, 3]), (Kind::Float, Device::Cpu));
         let plain = Rope::new(16, 1e6, None, (Kind::Float, Device::Cpu));
         let one = Tensor::arange(100, (Kind::Int64, Device::Cpu));

@@ -1,5 +1,7 @@
-//! What a linear layer is called here (its hub name, as in [`crate::params`]) and in adapters: PEFT's names follow the
-//! module tree of transformers, which version 5 turned over for Qwen2-Audio.
+//! The names of linear layers in adapter files.
+//!
+//! In this crate a layer has its hub name. PEFT names layers by the module tree of transformers, which version
+//! 5 reordered for Qwen2-Audio.
 
 use crate::config::Architecture;
 
@@ -8,7 +10,7 @@ pub(crate) fn is_tower(name: &str) -> bool {
     name.starts_with("audio_tower.") || name.starts_with("multi_modal_projector.")
 }
 
-/// Every name that a layer goes by in adapters of some version of transformers.
+/// Every name that some version of transformers gives to a layer in adapter files.
 pub(super) fn accepted(module: &str) -> Vec<String> {
     let mut names = vec![module.to_owned(), format!("thinker.{module}")];
     if is_tower(module) || module.starts_with("language_model.") {
@@ -17,7 +19,7 @@ pub(super) fn accepted(module: &str) -> Vec<String> {
     names
 }
 
-/// The name that the present version of transformers has for a layer.
+/// The name that transformers 5 gives to a layer.
 pub(super) fn written(module: &str, architecture: Architecture) -> String {
     if architecture != Architecture::Qwen2Audio {
         return module.to_owned();
@@ -36,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_of_qwen2_audio_are_known_by_the_names_of_both_versions() {
+    fn layers_of_qwen2_audio_are_accepted_under_the_names_of_both_versions() {
         let cases = [
             ("language_model.model.layers.0.mlp.up_proj", "model.language_model.layers.0.mlp.up_proj"),
             ("language_model.lm_head", "lm_head"),
@@ -53,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_of_the_others_are_called_as_on_the_hub_with_or_without_the_whole_omni() {
+    fn layers_of_the_others_have_their_hub_names_with_or_without_the_thinker_prefix() {
         for hub in ["model.layers.0.mlp.up_proj", "audio_tower.layers.0.fc1", "lm_head"] {
             assert_eq!(written(hub, Architecture::Qwen25Omni), hub);
             assert!(accepted(hub).contains(&format!("thinker.{hub}")));

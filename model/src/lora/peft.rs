@@ -1,4 +1,4 @@
-//! PEFT's files: `adapter_config.json` and `adapter_model.safetensors`.
+//! Reading and writing PEFT's files: `adapter_config.json` and `adapter_model.safetensors`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,20 +7,21 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tch::Tensor;
 
-use super::{LoraConfig, TargetModules, names};
+use super::config::{LoraConfig, TargetModules};
+use super::names;
 use crate::checkpoint::{Checkpoint, write_tensors};
 use crate::config::Architecture;
-use crate::error::ModelError;
+use crate::error::{CheckpointError, ConfigError, ModelError};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-/// Before every name of a tensor.
+/// Prefix of the name of every tensor.
 const PREFIX: &str = "base_model.model.";
 
-/// The two tensors of an adapted layer, as they are called in PEFT's files and here.
+/// Suffixes of the names of an adapted layer's two tensors, in PEFT's files and in this crate.
 pub(super) const PARTS: [&str; 2] = ["lora_A.weight", "lora_B.weight"];
 
-/// Settings under which an adapter computes something else than plain LoRA. Each must be absent, null, false or empty.
+/// Settings with which an adapter computes something other than plain LoRA. Each must be absent, null, false or empty.
 const VARIANTS: [&str; 18] = [
     "use_dora",
     "use_qalora",
@@ -42,7 +43,8 @@ const VARIANTS: [&str; 18] = [
     "loftq_config",
 ];
 
-/// Starting values that leave the base as it is; others are differences to a base that was changed along with them.
+/// Initialisations that do not change the base. With any other, the adapter is the difference to a base
+/// that was changed too.
 const PLAIN_STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
 
 #[derive(Deserialize)]
@@ -60,20 +62,18 @@ struct RawConfig {
     init_lora_weights: Value,
 }
 
-/// An open adapter directory.
+/// An adapter directory whose configuration and tensor names have been read.
 pub(crate) struct AdapterFile {
     pub(crate) config: LoraConfig,
     path: PathBuf,
     tensors: Checkpoint,
-    /// The file's name of each tensor, by layer in PEFT's words and part.
+    /// The name in the file of each tensor that has not been taken, by the layer's name in PEFT and the part.
     keys: BTreeMap<(String, &'static str), String>,
 }
 
 impl AdapterFile {
-    /// Opens an adapter directory and reads what its tensors are called.
-    ///
-    /// # Errors
-    /// A file is missing or damaged, or the adapter is of another kind than plain LoRA.
+    /// Opens an adapter directory and reads the names of its tensors. Fails if a file is missing or damaged, or if the
+    /// adapter is not plain LoRA.
     pub(crate) fn open(dir: &Path) -> Result<AdapterFile, ModelError> {
         let config = read_config(&dir.join(CONFIG))?;
         let path = dir.join(WEIGHTS);
@@ -81,21 +81,18 @@ impl AdapterFile {
         let mut keys = BTreeMap::new();
         for name in tensors.names() {
             let Some(key) = key_of(name) else {
-                let message = format!(
-                    "tensor `{name}` is no part of a LoRA on a linear layer; expected names such as \
-                     `{PREFIX}….q_proj.lora_A.weight`"
-                );
-                return Err(ModelError::checkpoint(&path, message));
+                return Err(ModelError::checkpoint(&path, CheckpointError::NotLora { name: name.clone() }));
             };
             keys.insert(key, name.clone());
         }
         Ok(AdapterFile { config, path, tensors, keys })
     }
 
-    /// Reads a layer's tensors, if it has any here; each is handed out once.
+    /// Reads the tensors of a layer and marks them as taken; `None` if the file has none for this layer. Fails if one
+    /// of the two is missing or has another shape than expected.
     ///
-    /// # Errors
-    /// One of the two is missing, or has another shape than this model's layer asks for.
+    /// # Shapes
+    /// → the two `shapes`, on the CPU in the stored dtype
     pub(crate) fn take(
         &mut self,
         module: &str,
@@ -106,16 +103,14 @@ impl AdapterFile {
         let Some((name, _)) = found.find(|key| self.keys.contains_key(key)) else { return Ok(None) };
         let read = |part: &'static str, shape: [i64; 2], keys: &mut BTreeMap<_, String>| {
             let Some(key) = keys.remove(&(name.clone(), part)) else {
-                let message = format!("`{PREFIX}{name}` has no {part}; the file is not whole");
-                return Err(ModelError::checkpoint(&self.path, message));
+                let problem = CheckpointError::HalfAdapter { layer: format!("{PREFIX}{name}"), part };
+                return Err(ModelError::checkpoint(&self.path, problem));
             };
             let size = self.tensors.size(&key).unwrap_or_default();
             if size != shape {
-                let message = format!(
-                    "tensor `{key}` has shape {size:?}; this base and adapter_config.json ask for {shape:?}: \
-                     the adapter was made for another base"
-                );
-                return Err(ModelError::checkpoint(&self.path, message));
+                let problem =
+                    CheckpointError::AdapterShape { name: key, found: size, expected: shape.to_vec() };
+                return Err(ModelError::checkpoint(&self.path, problem));
             }
             self.tensors.tensor(&key, &shape)
         };
@@ -124,29 +119,24 @@ impl AdapterFile {
         Ok(Some([a, b]))
     }
 
-    /// Checks that every tensor found its layer (LORA-3).
-    ///
-    /// # Errors
-    /// One did not.
+    /// Fails if a tensor of the file was not taken by a layer (LORA-3).
     pub(crate) fn finish(&self) -> Result<(), ModelError> {
         match self.keys.values().next() {
             None => Ok(()),
-            Some(key) => {
-                let message = format!(
-                    "this base has no layer for `{key}` ({} such tensors): the adapter was made for another base",
-                    self.keys.len()
-                );
-                Err(ModelError::checkpoint(&self.path, message))
+            Some(name) => {
+                let problem =
+                    CheckpointError::UnmatchedAdapter { name: name.clone(), count: self.keys.len() };
+                Err(ModelError::checkpoint(&self.path, problem))
             }
         }
     }
 }
 
-/// The layer in PEFT's words and the part that a tensor's name stands for.
+/// Splits the name of a tensor in PEFT's file into the layer and the part.
 fn key_of(name: &str) -> Option<(String, &'static str)> {
     let module_and_part = name.strip_prefix(PREFIX)?;
     PARTS.into_iter().find_map(|part| {
-        // A state dict saved without PEFT's help has the adapter's name in it.
+        // A state dict that was not saved by PEFT contains the adapter's name, `default`.
         let with_name = part.replace(".weight", ".default.weight");
         let module = module_and_part
             .strip_suffix(part)
@@ -157,14 +147,15 @@ fn key_of(name: &str) -> Option<(String, &'static str)> {
 
 fn read_config(path: &Path) -> Result<LoraConfig, ModelError> {
     let text = std::fs::read_to_string(path).map_err(|source| ModelError::io(path, source))?;
-    parse_config(&text).map_err(|message| ModelError::config(path, message))
+    parse_config(&text).map_err(|problem| ModelError::config(path, problem))
 }
 
-fn parse_config(json: &str) -> Result<LoraConfig, String> {
-    let document: Map<String, Value> = serde_json::from_str(json).map_err(|error| error.to_string())?;
-    let raw: RawConfig = serde_json::from_str(json).map_err(|error| error.to_string())?;
+fn parse_config(json: &str) -> Result<LoraConfig, ConfigError> {
+    let unreadable = |error: serde_json::Error| ConfigError::NotAnAdapter { error: error.to_string() };
+    let document: Map<String, Value> = serde_json::from_str(json).map_err(unreadable)?;
+    let raw: RawConfig = serde_json::from_str(json).map_err(unreadable)?;
     if raw.peft_type != "LORA" {
-        return Err(format!("peft_type is `{}`; this crate applies `LORA`", raw.peft_type));
+        return Err(ConfigError::PeftType { found: raw.peft_type });
     }
     let off = |value: &Value| match value {
         Value::Null | Value::Bool(false) => true,
@@ -174,22 +165,19 @@ fn parse_config(json: &str) -> Result<LoraConfig, String> {
     };
     for key in VARIANTS {
         if let Some(value) = document.get(key).filter(|value| !off(value)) {
-            return Err(format!("{key} is {value}; this crate applies plain LoRA, without it"));
+            return Err(ConfigError::LoraVariant { key, found: value.to_string() });
         }
     }
-    if let Some(bias) = raw.bias.filter(|bias| bias != "none") {
-        return Err(format!("bias is `{bias}`; this crate trains and reads adapters with `none`"));
+    if let Some(found) = raw.bias.filter(|bias| bias != "none") {
+        return Err(ConfigError::LoraBias { found });
     }
     if let Value::String(start) = &raw.init_lora_weights
         && !PLAIN_STARTS.contains(&start.as_str())
     {
-        return Err(format!(
-            "init_lora_weights is `{start}`, which changes the base too; convert it to plain LoRA with PEFT's \
-             save_pretrained(path_initial_model_for_weight_conversion=…)"
-        ));
+        return Err(ConfigError::LoraStart { found: start.clone() });
     }
     if raw.r <= 0 {
-        return Err(format!("r is {}; expected a positive number", raw.r));
+        return Err(ConfigError::NotPositive { key: "r".to_owned(), found: raw.r });
     }
     Ok(LoraConfig {
         rank: raw.r,
@@ -200,10 +188,8 @@ fn parse_config(json: &str) -> Result<LoraConfig, String> {
     })
 }
 
-/// Writes an adapter into a directory. `tensors` are called by hub layer and part; `targets` is what `target_modules` says.
-///
-/// # Errors
-/// A file cannot be written.
+/// Writes an adapter into a directory. `tensors` are named by the layer's hub name and the
+/// part; `targets` becomes `target_modules`.
 pub(super) fn write(
     dir: &Path,
     config: &LoraConfig,
@@ -242,7 +228,7 @@ pub(super) fn write(
     write_tensors(&dir.join(WEIGHTS), &renamed)
 }
 
-/// What a tensor is called in the file.
+/// The name of a tensor in PEFT's file.
 fn file_name(name: &str, architecture: Architecture) -> String {
     let split = PARTS.into_iter().find_map(|part| Some((name.strip_suffix(part)?.strip_suffix('.')?, part)));
     match split {
@@ -255,7 +241,7 @@ fn file_name(name: &str, architecture: Architecture) -> String {
 mod tests {
     use super::*;
 
-    fn config(change: impl FnOnce(&mut Value)) -> Result<LoraConfig, String> {
+    fn config(change: impl FnOnce(&mut Value)) -> Result<LoraConfig, ConfigError> {
         let mut document = json!({"peft_type": "LORA", "r": 8, "lora_alpha": 16, "lora_dropout": 0.05,
             "target_modules": ["q_proj", "v_proj"], "bias": "none", "rank_pattern": {}, "modules_to_save": null,
             "use_dora": false, "use_rslora": true, "init_lora_weights": true, "from_the_future": 1});
@@ -274,8 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn what_plain_lora_does_not_compute_is_refused_with_the_key() {
-        let refused = |key: &str, value: Value| config(|document| document[key] = value).unwrap_err();
+    fn variants_of_lora_are_refused_with_the_key() {
+        let refused =
+            |key: &str, value: Value| config(|document| document[key] = value).unwrap_err().to_string();
         for (key, value) in [
             ("use_dora", json!(true)),
             ("modules_to_save", json!(["lm_head"])),
@@ -289,14 +276,14 @@ mod tests {
                 "{message}"
             );
         }
-        assert_eq!(refused("peft_type", json!("LOHA")), "peft_type is `LOHA`; this crate applies `LORA`");
+        assert_eq!(refused("peft_type", json!("LOHA")), "peft_type is `LOHA`; only `LORA` is supported");
         assert!(refused("bias", json!("all")).contains("`none`"));
         assert!(refused("init_lora_weights", json!("pissa")).contains("changes the base too"));
         assert!(refused("r", json!(0)).contains("positive"));
     }
 
     #[test]
-    fn names_of_tensors_are_taken_apart() {
+    fn names_of_tensors_are_split_into_layer_and_part() {
         let key = |module: &str, part| Some((module.to_owned(), part));
         assert_eq!(key_of("base_model.model.a.b.lora_A.weight"), key("a.b", "lora_A.weight"));
         assert_eq!(key_of("base_model.model.a.b.lora_B.default.weight"), key("a.b", "lora_B.weight"));

@@ -1,4 +1,6 @@
 //! The adapter tensors of one model.
+//!
+//! `params.rs` owns an [`AdapterSet`] and fills it layer by layer while the model is built.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,44 +8,45 @@ use std::sync::Arc;
 
 use tch::{Kind, Tensor};
 
+use super::config::{Adapter, LoraConfig, TargetModules};
+use super::names;
 use super::peft::{self, AdapterFile, PARTS};
-use super::{Adapter, LoraConfig, TargetModules, Targets, names};
+use super::targets::Targets;
 use crate::config::Architecture;
-use crate::error::ModelError;
-use crate::nn::DropoutSeed;
-use crate::params::{Init, random};
+use crate::dropout::DropoutSeed;
+use crate::error::{CheckpointError, InputError, ModelError};
+use crate::init::{Init, random};
 use crate::rng;
 
-/// Where a set's tensors come from while its model is built.
+/// Where the tensors of a set come from while the model is built.
 enum Start {
     Fresh {
         seed: u64,
         targets: Targets,
     },
     File(AdapterFile),
-    /// Those of the model that is replicated.
+    /// The tensors of the model that is replicated.
     Replica,
 }
 
-/// The adapter of one model: its tensors by hub layer and part, `….q_proj.lora_A.weight`.
+/// The adapter of one model. Its tensors are named by the layer's hub name and the part, as `….q_proj.lora_A.weight`.
 pub(crate) struct AdapterSet {
     pub(crate) config: LoraConfig,
-    /// What seeds the dropout masks of the forward pass in hand.
+    /// The seed of the dropout masks of the current forward pass.
     pub(crate) dropout: Arc<DropoutSeed>,
     pub(crate) tensors: BTreeMap<String, Tensor>,
     start: Start,
-    /// Linear layers that were built, adapted or not.
+    /// The hub names of all linear layers that were built, with an adapter or without.
     layers: Vec<String>,
-    /// The base's architecture and directory, for whoever opens the adapter with PEFT.
+    /// The base's architecture and directory, which are written into `adapter_config.json`.
     architecture: Architecture,
     base: PathBuf,
 }
 
 impl AdapterSet {
-    /// An empty set, to be filled while the model is built. `tower` lets a fresh adapter reach into the audio tower.
-    ///
-    /// # Errors
-    /// An adapter directory cannot be read, or the target modules are no regular expression.
+    /// An empty set, filled while the model is built. With `tower`, layers of the audio tower may get a
+    /// fresh adapter. Fails if the adapter's directory cannot be read or the pattern of target modules is
+    /// not a valid regular expression.
     pub(crate) fn new(
         adapter: &Adapter,
         tower: bool,
@@ -72,7 +75,7 @@ impl AdapterSet {
         })
     }
 
-    /// An empty set for a replica.
+    /// An empty set for a replica of this model.
     pub(crate) fn for_replica(&self) -> AdapterSet {
         AdapterSet {
             config: self.config.clone(),
@@ -85,7 +88,11 @@ impl AdapterSet {
         }
     }
 
-    /// A layer's `A` and `B` as they start, on the CPU or wherever the original is; `None` for a layer without adapter.
+    /// The initial `A` and `B` of a layer; `None` for a layer without adapter.
+    ///
+    /// # Shapes
+    /// `[input, output]` → `A: [rank, input]`, `B: [output, rank]`; on the CPU, or for a replica
+    /// on the original's device
     pub(crate) fn start(
         &mut self,
         original: Option<&AdapterSet>,
@@ -97,7 +104,7 @@ impl AdapterSet {
         let shapes = [[rank, input], [output, rank]];
         match &mut self.start {
             Start::Fresh { seed, targets } => {
-                if !targets.hit(module) {
+                if !targets.matches(module) {
                     return Ok(None);
                 }
                 let a = random(rng::named(*seed, &tensor_name(module, PARTS[0])), &shapes[0], Init::Linear)?;
@@ -111,32 +118,26 @@ impl AdapterSet {
         }
     }
 
-    /// Keeps a layer's tensors under their names.
+    /// Stores a layer's tensors under their names.
     pub(crate) fn keep(&mut self, module: &str, tensors: [&Tensor; 2]) {
         for (part, tensor) in PARTS.into_iter().zip(tensors) {
             self.tensors.insert(tensor_name(module, part), tensor.shallow_clone());
         }
     }
 
-    /// Checks, once the model is built, that what the adapter was meant for was there.
-    ///
-    /// # Errors
-    /// A target is no layer's name, there is nothing to adapt, or a file's tensor found no layer.
+    /// Checks the adapter against the layers, once the model is built. Fails if a target matches no layer, if there is
+    /// nothing to adapt, or if a tensor of the file has no layer.
     pub(crate) fn finish(&self) -> Result<(), ModelError> {
         match &self.start {
             Start::File(file) => file.finish()?,
             Start::Fresh { targets, .. } => {
-                let unused = targets.unused(&self.layers);
-                if let Some(what) = unused.or(self.tensors.is_empty().then_some("the pattern")) {
-                    return Err(ModelError::input(format!(
-                        "target_modules: no linear layer that may be adapted goes by `{what}`; there are {}{}",
-                        self.last_names(targets).join(", "),
-                        if targets.tower {
-                            ""
-                        } else {
-                            " (those of the audio tower with train_audio_tower = true)"
-                        }
-                    )));
+                let unmatched = targets.first_unmatched(&self.layers).map(|name| format!("`{name}`"));
+                let nothing = || self.tensors.is_empty().then(|| "the pattern".to_owned());
+                if let Some(target) = unmatched.or_else(nothing) {
+                    let layers = self.last_names(targets).join(", ");
+                    return Err(
+                        InputError::NoTarget { target, layers, tower_hint: targets.tower_hint() }.into()
+                    );
                 }
             }
             Start::Replica => (),
@@ -144,9 +145,9 @@ impl AdapterSet {
         Ok(())
     }
 
-    /// The last part of every layer's name, each once.
+    /// The last parts of the names of the layers that may get an adapter, sorted and without duplicates.
     fn last_names(&self, targets: &Targets) -> Vec<String> {
-        let allowed = |layer: &&String| targets.tower || !names::is_tower(layer);
+        let allowed = |layer: &&String| targets.allows(layer);
         let last = |layer: &String| layer.rsplit('.').next().unwrap_or_default().to_owned();
         let mut last: Vec<String> = self.layers.iter().filter(allowed).map(last).collect();
         last.sort();
@@ -159,17 +160,18 @@ impl AdapterSet {
         self.tensors.keys().any(|name| names::is_tower(name))
     }
 
-    /// What is added to a layer's weight when the adapter is merged, `[output, input]`, f32.
+    /// `scale · B·A` of a layer, which merging adds to its weight; `None` for a layer without adapter.
+    ///
+    /// # Shapes
+    /// → `[output, input]`, f32
     pub(crate) fn delta(&self, module: &str) -> Option<Tensor> {
         let part =
             |part| self.tensors.get(&tensor_name(module, part)).map(|tensor| tensor.to_kind(Kind::Float));
         Some(part(PARTS[1])?.matmul(&part(PARTS[0])?) * self.config.scale())
     }
 
-    /// Reads these tensors' values from a directory in PEFT's form.
-    ///
-    /// # Errors
-    /// It holds no whole adapter, or one for other layers or of another rank.
+    /// Reads values for the tensors of this set from a directory in PEFT's format, sorted by name. Fails if the
+    /// directory holds no complete adapter, or one for other layers or of another rank.
     pub(crate) fn read(&self, dir: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
         let mut file = AdapterFile::open(dir)?;
         let mut tensors = Vec::with_capacity(self.tensors.len());
@@ -180,7 +182,7 @@ impl AdapterSet {
             let b = &self.tensors[&tensor_name(module, PARTS[1])];
             let shape = |tensor: &Tensor| <[i64; 2]>::try_from(tensor.size()).expect("a matrix");
             let values = file.take(module, [shape(own), shape(b)])?.ok_or_else(|| {
-                ModelError::checkpoint(dir, format!("the adapter has nothing for the layer `{module}`"))
+                ModelError::checkpoint(dir, CheckpointError::UnadaptedLayer { layer: module.to_owned() })
             })?;
             let named =
                 PARTS.into_iter().zip(values).map(|(part, tensor)| (tensor_name(module, part), tensor));
@@ -191,17 +193,15 @@ impl AdapterSet {
         Ok(tensors)
     }
 
-    /// Writes the adapter into a directory in PEFT's form.
-    ///
-    /// # Errors
-    /// A file cannot be written.
+    /// Writes the adapter into a directory in PEFT's format.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), ModelError> {
         let tensors = self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.to_kind(Kind::Float)));
         peft::write(dir, &self.config, &self.targets(), &self.base, self.architecture, tensors)
     }
 
-    /// `target_modules` that mean these layers to PEFT, whatever else the whole model may hold: a pattern if it says them
-    /// exactly, or else every layer's name.
+    /// `target_modules` that select exactly the adapted layers in PEFT, which opens the whole model with parts
+    /// that this crate does not build. A regular expression where it matches no other layer; otherwise the names
+    /// of all adapted layers.
     fn targets(&self) -> TargetModules {
         let adapted = |layer: &&String| self.tensors.contains_key(&tensor_name(layer, PARTS[0]));
         let (adapted, others): (Vec<&String>, Vec<&String>) = self.layers.iter().partition(adapted);

@@ -1,28 +1,29 @@
-//! What a loss tells the log, as sums and counts: micro-batches of different sizes merge into exact means.
+//! The logged quantities of a loss, as sums and counts, so that micro-batches of different sizes
+//! merge into exact means.
 
 use tch::{Kind, Tensor};
 
-use super::{GrpoConfig, Importance};
+use super::config::{GrpoConfig, Importance};
 
-/// Sums and counts over completion tokens; [`merge`](Self::merge) adds up the micro-batches of a batch.
+/// Sums and counts over the tokens of completions. [`merge`](Self::merge) adds up the micro-batches of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LossMetrics {
-    /// The loss; micro-batches of one batch add up to the batch's.
+    /// The loss of this micro-batch. Those of all micro-batches add up to the loss of the batch.
     pub loss: f64,
     /// Sum of the per-token KL estimates.
     pub kl_sum: f64,
-    /// Tokens in `kl_sum`; 0 without a reference policy.
+    /// Number of tokens in `kl_sum`; 0 without a reference policy.
     pub kl_tokens: u64,
-    /// Ratios below `1 − clip_low` with a negative advantage: no gradient.
+    /// Number of ratios below `1 − clip_low` with a negative advantage, which have no gradient.
     pub clipped_low: u64,
-    /// Ratios above `1 + clip_high` with a positive advantage: no gradient.
+    /// Number of ratios above `1 + clip_high` with a positive advantage, which have no gradient.
     pub clipped_high: u64,
-    /// All importance ratios: tokens, or completions if ratios are per completion.
+    /// Number of importance ratios: one for each token, or one for each completion.
     pub ratios: u64,
 }
 
 impl LossMetrics {
-    /// Adds another micro-batch of the same batch.
+    /// Adds the metrics of another micro-batch of the same batch.
     pub fn merge(&mut self, other: &LossMetrics) {
         self.loss += other.loss;
         self.kl_sum += other.kl_sum;
@@ -32,30 +33,31 @@ impl LossMetrics {
         self.ratios += other.ratios;
     }
 
-    /// Mean KL divergence per token, `None` without a reference policy.
+    /// Mean KL divergence per token; `None` without a reference policy.
     pub fn kl(&self) -> Option<f64> {
         (self.kl_tokens > 0).then(|| self.kl_sum / self.kl_tokens as f64)
     }
 
-    /// Fraction of ratios clipped from below.
+    /// Fraction of ratios that are clipped at `1 − clip_low`.
     pub fn clip_frac_low(&self) -> f64 {
         self.clipped_low as f64 / self.ratios.max(1) as f64
     }
 
-    /// Fraction of ratios clipped from above.
+    /// Fraction of ratios that are clipped at `1 + clip_high`.
     pub fn clip_frac_high(&self) -> f64 {
         self.clipped_high as f64 / self.ratios.max(1) as f64
     }
 
-    /// Fraction of ratios clipped on either side.
+    /// Fraction of ratios that are clipped on either side.
     pub fn clip_frac_region(&self) -> f64 {
         (self.clipped_low + self.clipped_high) as f64 / self.ratios.max(1) as f64
     }
 
-    /// Reads everything in one transfer from the device.
+    /// Measures a micro-batch, with one transfer from the device.
     ///
     /// # Shapes
-    /// `ratio: [N, T]` or `[N, 1]`; `advantages: [N, 1]`; `padding: [N, T]`, bool.
+    /// `loss`: scalar; `kl: [N, T]`; `ratio: [N, T]` or `[N, 1]`; `advantages: [N, 1]`, all float;
+    /// `padding: [N, T]`, bool
     pub(super) fn measure(
         loss: &Tensor,
         kl: Option<&Tensor>,

@@ -1,18 +1,18 @@
-//! Totals of a whole batch, by which each of its micro-batches is divided.
+//! The totals of a whole batch, by which the losses of its micro-batches are divided.
 
-/// What the losses divide by: totals of the WHOLE batch, so that its micro-batches' losses add up (`LOSS-2`).
+/// The divisors of the losses: totals of the whole batch, so that the losses of its micro-batches add up (`LOSS-2`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Normalizer {
-    /// Completions of the whole batch, those without tokens included.
+    /// Number of completions of the whole batch, including those without tokens.
     pub completions: usize,
-    /// Completion tokens of the whole batch that the mask keeps.
+    /// Number of unmasked completion tokens of the whole batch.
     pub tokens: usize,
-    /// Tokens that a completion may have at most (`max_new_tokens`); Dr. GRPO's constant length.
+    /// Most tokens that a completion may have (`max_new_tokens`), the constant length of Dr. GRPO.
     pub max_completion_tokens: usize,
 }
 
 impl Normalizer {
-    /// Totals of a batch from its completions' lengths in tokens (0 for a completion that is masked out).
+    /// The totals of a batch, from the lengths of its completions in tokens; 0 for a completion that is masked out.
     pub fn of_lengths(lengths: impl IntoIterator<Item = usize>, max_completion_tokens: usize) -> Self {
         let mut totals = Normalizer { completions: 0, tokens: 0, max_completion_tokens };
         for length in lengths {

@@ -1,12 +1,12 @@
-//! The supervised loss: mean negative log-likelihood of the target tokens.
+//! The supervised loss: the mean negative log-likelihood of the target tokens.
 
 use tch::{Kind, Tensor};
 
-/// Negative log-likelihood of the target tokens, divided by the whole batch's `total_tokens`, so that micro-batches
-/// add up to the batch's mean (`LOSS-2`).
+/// The negative log-likelihood of the target tokens, divided by `total_tokens`, the number of target tokens of the
+/// whole batch. The losses of its micro-batches therefore add up to the batch's mean (`LOSS-2`).
 ///
 /// # Shapes
-/// `logprobs: [N, T]`; `mask: [N, T]`, bool; scalar result in the dtype of `logprobs`.
+/// `logprobs: [N, T]`, float; `mask: [N, T]`, bool → scalar in the dtype of `logprobs`
 pub fn sft_loss(logprobs: &Tensor, mask: &Tensor, total_tokens: usize) -> Tensor {
     let padding = mask.to_kind(Kind::Bool).logical_not();
     -logprobs.masked_fill(&padding, 0.0).sum(None) / total_tokens.max(1) as f64

@@ -21,7 +21,7 @@ fn no_kl(loss: LossKind) -> GrpoConfig {
     GrpoConfig { loss, kl_coef: 0.0, ..GrpoConfig::default() }
 }
 
-/// Loss of one completion whose tokens have the given ratios.
+/// The loss of one completion whose tokens have the given ratios.
 fn loss_of_ratios(ratios: &[f64], advantage: f64, config: &GrpoConfig) -> LossOutputs {
     let logprobs = row(&ratios.iter().map(|ratio| ratio.ln()).collect::<Vec<_>>());
     let old = logprobs.zeros_like();
@@ -35,7 +35,7 @@ fn value(outputs: &LossOutputs) -> f64 {
 }
 
 #[test]
-fn the_clip_binds_only_where_it_lowers_the_objective() {
+fn the_clip_has_an_effect_only_where_it_lowers_the_objective() {
     // Â = 2: min(ρ, clamp(ρ, 0.8, 1.2))·2 over 1.5 0.5 1.1 3.0 is 1.2 0.5 1.1 1.2, sum 4.0, mean 1.0, times 2.
     let up = loss_of_ratios(&RATIOS, 2.0, &no_kl(LossKind::Grpo));
     assert!((value(&up) + 2.0).abs() < 1e-12);
@@ -55,7 +55,8 @@ fn delta_bounds_large_ratios_of_bad_completions() {
 
 #[test]
 fn gspo_has_one_geometric_mean_ratio_per_completion() {
-    // Ratios 4 and 1/4 cancel: ratio 1, loss −Â, whatever `importance` says; one ratio counted.
+    // The geometric mean of 4 and 1/4 is 1, so the loss is −Â, although `importance` is per token.
+    // One ratio is counted.
     let outputs = loss_of_ratios(&[4.0, 0.25], 1.0, &no_kl(LossKind::Gspo));
     assert!((value(&outputs) + 1.0).abs() < 1e-12);
     assert_eq!(outputs.metrics.ratios, 1);
@@ -69,8 +70,8 @@ fn asymmetric_clip_uses_its_own_bound_on_each_side() {
 }
 
 #[test]
-fn each_loss_averages_its_own_way() {
-    // On-policy ratios are 1, so every token costs −Â: row 1 has 1 token of −3, row 2 has 3 tokens of +1.
+fn each_kind_of_loss_has_its_own_average() {
+    // On-policy ratios are 1, so the loss of every token is −Â: row 1 has one token of −3, row 2 three tokens of +1.
     let logprobs = Tensor::zeros([2, 3], (Kind::Double, tch::Device::Cpu));
     let mask = Tensor::from_slice(&[true, false, false, true, true, true]).view([2, 3]);
     let advantages = Tensor::from_slice(&[3.0, -1.0]);
@@ -82,7 +83,7 @@ fn each_loss_averages_its_own_way() {
     assert_eq!(loss(LossKind::Dapo), (-3.0 + 3.0) / 4.0);
     let weighted = Tensor::from_slice(&[3.0, 1.0]);
     let batch = LossInputs { advantages: &weighted, ..batch };
-    // Sum −3 − 3 over 2 completions × at most 8 tokens.
+    // The sum −3 − 3, over 2 completions × at most 8 tokens.
     assert_eq!(value(&grpo_loss(&batch, &no_kl(LossKind::DrGrpo))), -6.0 / 16.0);
 }
 
@@ -102,7 +103,7 @@ fn kl_is_k3_and_can_be_weighted_by_the_ratio() {
     let corrected = grpo_loss(&batch, &corrected);
     assert!((value(&corrected) - 0.04 * 1.1 * k3).abs() < 1e-12);
     assert!((corrected.metrics.kl().unwrap() - 1.1 * k3).abs() < 1e-12);
-    // Measured, but not optimised, at coefficient 0.
+    // With coefficient 0, the KL divergence is measured but not part of the loss.
     let unweighted = grpo_loss(&batch, &no_kl(LossKind::Grpo));
     assert_eq!(value(&unweighted), 0.0);
     assert!((unweighted.metrics.kl().unwrap() - k3).abs() < 1e-12);
@@ -110,7 +111,7 @@ fn kl_is_k3_and_can_be_weighted_by_the_ratio() {
 
 #[test]
 fn padding_has_no_influence_even_if_it_is_not_a_number() {
-    // LOSS-1. Kept tokens are on-policy: loss −Â = −1, gradient −1/2 each; the second row is empty.
+    // LOSS-1. The unmasked tokens are on-policy: loss −Â = −1, gradient −1/2 each. The second row is empty.
     let logprobs = Tensor::from_slice(&[-1.0, -2.0, f64::NEG_INFINITY, f64::NAN, -1.0, -1.0]).view([2, 3]);
     let logprobs = logprobs.set_requires_grad(true);
     let mask = Tensor::from_slice(&[true, true, false, false, false, false]).view([2, 3]);

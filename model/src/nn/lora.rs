@@ -1,20 +1,21 @@
-//! The adapters of one projection, or of several that share their input.
+//! The adapters of one projection, or of several projections of the same input.
 
 use tch::Tensor;
 
-use super::dropout::Dropout;
-use super::{Builder, ModelError};
+use super::builder::Builder;
+use crate::dropout::Dropout;
+use crate::error::ModelError;
 
-/// `scale · B·A·x` of some projections whose results stand side by side.
+/// Computes `scale · B·A·x` for several projections whose outputs are concatenated.
 ///
-/// All `A`s are one multiplication; so are all `B`s, as blocks of a matrix that is zero elsewhere. With the ranks there
-/// are, the zeros cost less than a second operation would.
+/// All `A`s are applied in one multiplication. So are all `B`s, as blocks of a matrix that is zero elsewhere: at the
+/// ranks that are used, multiplying the zeros costs less than further operations would.
 pub(crate) struct Lora {
     /// The projections that have an adapter.
     parts: Vec<Part>,
     /// Output width of every projection, adapted or not.
     outputs: Vec<i64>,
-    /// All `A` below each other and all `B` as blocks, where they do not learn; the parts are views into them then.
+    /// All `A`s below each other and all `B`s as blocks, where they take no gradients; the parts are views into these.
     whole: Option<[Tensor; 2]>,
     scale: f64,
     dropout: Option<Dropout>,
@@ -22,16 +23,16 @@ pub(crate) struct Lora {
 
 struct Part {
     name: String,
-    /// Which of the projections.
+    /// Index of the projection.
     index: usize,
-    /// `[rank, input]`
+    /// `[rank, input]`; f32 if it takes gradients, else in the model's dtype.
     a: Tensor,
-    /// `[output, rank]`
+    /// `[output, rank]`, in the dtype of `a`.
     b: Tensor,
 }
 
 impl Lora {
-    /// The adapters of some projections, given by hub name and output width; `None` if there are none.
+    /// The adapters of some projections, given by hub name and output width; `None` if none of them has one.
     pub(crate) fn new(
         builder: &mut Builder<'_>,
         input: i64,
@@ -48,15 +49,15 @@ impl Lora {
         let outputs = projections.iter().map(|(_, output)| *output).collect();
         let mut lora = Lora { parts, outputs, whole: None, scale, dropout };
         if !learns {
-            lora.lay(builder);
+            lora.join(builder);
         }
         Ok(Some(lora))
     }
 
-    /// `base`, the projections of `x` without adapters, with what the adapters add.
+    /// Adds the adapters' output to `base`, which is the output of the projections without adapters.
     ///
     /// # Shapes
-    /// `base: [rows, sum of the outputs]`, `x: [rows, input]`
+    /// `base: [rows, sum of the outputs]`, `x: [rows, input]`, in the model's dtype → as `base`
     pub(crate) fn apply(lora: &Option<Lora>, base: Tensor, x: &Tensor) -> Tensor {
         match lora {
             Some(lora) => lora.add(&base, x),
@@ -72,7 +73,10 @@ impl Lora {
         base.addmm(&(inner * self.scale), &b.tr())
     }
 
-    /// Every part's `A·x` side by side; each sees `x` through dropout of its own.
+    /// The `A·x` of every part, concatenated. Each part applies its own dropout to `x`.
+    ///
+    /// # Shapes
+    /// `x: [rows, input]` → `[rows, sum of the ranks]`
     fn inner(&self, x: &Tensor) -> Tensor {
         if let Some(seed) = self.dropout.as_ref().and_then(Dropout::seed) {
             let part = |part: &Part| {
@@ -86,7 +90,10 @@ impl Lora {
         x.linear(&a.to_kind(x.kind()), None::<&Tensor>)
     }
 
-    /// All `B` as blocks, `[sum of the outputs, sum of the ranks]`.
+    /// All `B`s as blocks on the diagonal; the rows of a projection without adapter are zero.
+    ///
+    /// # Shapes
+    /// → `[sum of the outputs, sum of the ranks]`
     fn blocks(&self) -> Tensor {
         if let ([only], [_]) = (self.parts.as_slice(), self.outputs.as_slice()) {
             return only.b.shallow_clone();
@@ -102,8 +109,8 @@ impl Lora {
         Tensor::block_diag(&self.outputs.iter().enumerate().map(block).collect::<Vec<_>>())
     }
 
-    /// Lays the parts into whole tensors, of which they and the model's named tensors are views from then on.
-    fn lay(&mut self, builder: &mut Builder<'_>) {
+    /// Copies the parts into two joined tensors. The parts and the model's named tensors become views into these.
+    fn join(&mut self, builder: &mut Builder<'_>) {
         let _guard = tch::no_grad_guard();
         let a = Tensor::cat(&self.parts.iter().map(|part| &part.a).collect::<Vec<_>>(), 0);
         let b = self.blocks();
@@ -131,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn each_projection_gets_its_own_adapter_and_one_without_stays() {
+    fn each_projection_gets_its_own_adapter_and_one_without_is_unchanged() {
         // Outputs of widths 2, 1 and 1; the second has no adapter. x = (1, 2):
         // A0·x = 1 + 4 = 5, B0·5 = (5, 10); A2·x = -2, B2·-2 = -6; all times 0.5.
         let lora = Lora {

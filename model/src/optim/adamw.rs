@@ -1,83 +1,37 @@
-//! AdamW over the policy's trainable tensors, with everything it remembers in f32.
+//! AdamW over the policy's trainable tensors, with its state in f32.
 //!
-//! Parameters are packed into a few flat buckets, so that a step costs a dozen kernels per bucket instead of per
-//! parameter (a LoRA has many hundred small ones). Parameters in bf16 or f16 keep an f32 master copy: an update of
-//! 1e-6 is below their resolution.
+//! Parameters are grouped into a few buckets whose state is flat, so that a step takes a dozen kernels for each bucket
+//! and not for each parameter (a LoRA has hundreds of small ones). Parameters in bf16 or f16 have a master copy in f32,
+//! because an update of 1e-6 is below their resolution.
 //!
-//! - `OPTIM-1`: equal to PyTorch's `clip_grad_norm_` followed by `AdamW` (<https://arxiv.org/abs/1711.05101>), with
-//!   one deviation: a parameter without a gradient has gradient 0, so that all parameters share one step count.
-//! - `OPTIM-2`: `load_state(state())` continues bit-identically.
-//! - `OPTIM-3`: a gradient that is not finite changes neither parameters nor state.
+//! - `OPTIM-1` A step equals PyTorch's `clip_grad_norm_` followed by `AdamW` (<https://arxiv.org/abs/1711.05101>),
+//!   with one deviation: a parameter without a gradient counts as one with gradient 0, so that all parameters
+//!   share one step count.
+//! - `OPTIM-2` Training continues bit-identically after `load_state(state())`.
+//! - `OPTIM-3` A gradient that is not finite changes neither parameters nor state.
 
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
-/// Elements per bucket: on a GPU large enough to fill it and small enough that temporary copies stay out of the way,
-/// on a CPU what stays in the cache between two passes.
+use super::error::OptimError;
+
+/// Most elements in a bucket. On a GPU, a bucket should be large enough to use it fully and small enough for temporary
+/// copies; on a CPU, small enough to stay in the cache from one operation to the next.
 fn bucket_elements(device: Device) -> i64 {
     if device == Device::Cpu { 1 << 17 } else { 64 << 20 }
 }
 
-/// What can be wrong with an optimizer's parameters or saved state.
-#[derive(Debug, thiserror::Error)]
-pub enum OptimError {
-    /// A parameter of a kind that cannot be trained.
-    #[error("parameter `{name}` is {kind:?}; train it in Float, BFloat16 or Half")]
-    Kind {
-        /// The parameter.
-        name: String,
-        /// Its kind.
-        kind: Kind,
-    },
-    /// Two parameters with one name.
-    #[error("two parameters are called `{name}`; state is kept by name, so give each its own")]
-    Duplicate {
-        /// The name.
-        name: String,
-    },
-    /// A tensor is missing from a saved state.
-    #[error("the optimizer state has no `{name}`; it was saved for other parameters or in another dtype")]
-    Missing {
-        /// The missing tensor.
-        name: String,
-    },
-    /// A saved state has a tensor too many.
-    #[error("the optimizer state has `{name}`, which belongs to no parameter here")]
-    Unexpected {
-        /// The surplus tensor.
-        name: String,
-    },
-    /// A saved tensor has another shape than its parameter.
-    #[error("optimizer state `{name}` has shape {found:?}, its parameter {expected:?}")]
-    Shape {
-        /// The tensor.
-        name: String,
-        /// The parameter's shape.
-        expected: Vec<i64>,
-        /// The saved shape.
-        found: Vec<i64>,
-    },
-    /// libtorch refused an operation.
-    #[error("optimizer state `{name}` cannot be read: {source}")]
-    Torch {
-        /// The tensor.
-        name: String,
-        /// What libtorch says.
-        source: tch::TchError,
-    },
-}
-
-/// Settings of [`AdamW`]; the learning rate comes with each step.
+/// Settings of [`AdamW`]. The learning rate is an argument of each step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdamWConfig {
-    /// Decay rates of the gradient's running mean and of its square's.
+    /// Decay rates of the running means of the gradient and of its square, each from 0 up to, but not including, 1.
     pub betas: (f64, f64),
-    /// Added to the denominator.
+    /// Constant that is added to the denominator of the update.
     pub eps: f64,
-    /// Decoupled decay: parameters shrink by `lr × weight_decay` per step.
+    /// Decoupled decay: each step multiplies the parameters by `1 − lr × weight_decay`.
     pub weight_decay: f64,
-    /// Gradients are scaled down to this global norm; `None` leaves them alone.
+    /// Global norm that larger gradients are scaled down to; `None` for no clipping.
     pub max_grad_norm: Option<f64>,
 }
 
@@ -87,16 +41,16 @@ impl Default for AdamWConfig {
     }
 }
 
-/// What a call of [`AdamW::step`] did.
+/// The result of [`AdamW::step`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// Global gradient norm before clipping.
+    /// Global norm of the gradients before clipping.
     pub grad_norm: f64,
-    /// False if the norm was not finite and the step was skipped.
+    /// Whether the parameters were updated. If the norm is not finite, the step is skipped.
     pub applied: bool,
 }
 
-/// AdamW over named tensors that it shares with the policy.
+/// AdamW for named tensors that it shares with the policy.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
@@ -104,21 +58,23 @@ pub struct AdamW {
     steps: u64,
 }
 
-/// Parameters of one kind and device, with flat state that they own slices of, in order.
+/// Parameters of one dtype and device. Their state is in flat tensors, in which each parameter has a slice, in order.
 #[derive(Debug)]
 struct Bucket {
     params: Vec<(String, Tensor)>,
+    /// `[elements]`, f32: the running mean of the gradient.
     exp_avg: Tensor,
+    /// `[elements]`, f32: the running mean of the gradient's square.
     exp_avg_sq: Tensor,
-    /// f32 values of parameters that are stored in fewer bits.
+    /// `[elements]`, f32: the master copy of parameters in bf16 or f16.
     master: Option<Tensor>,
 }
 
 impl AdamW {
-    /// An optimizer of these named tensors, which it shares with the policy and changes in place.
+    /// An optimizer for these named tensors, which it shares with the policy and updates in place.
     ///
     /// # Errors
-    /// If a tensor is not floating-point of at most 32 bits, or a name occurs twice.
+    /// A tensor is not f32, bf16 or f16, or a name occurs twice.
     pub fn new(params: Vec<(String, Tensor)>, config: AdamWConfig) -> Result<AdamW, OptimError> {
         let mut by_kind: BTreeMap<(&'static str, String), Vec<(String, Tensor)>> = BTreeMap::new();
         let mut names = std::collections::BTreeSet::new();
@@ -138,8 +94,8 @@ impl AdamW {
         Ok(AdamW { config, buckets, steps: 0 })
     }
 
-    /// Clips the gradients, updates the parameters and says what the norm was. Gradients stay as they are: call
-    /// [`zero_grad`](Self::zero_grad) before the next backward pass.
+    /// Updates the parameters from their gradients, after clipping, and returns the gradients' norm. The gradients are
+    /// not changed: call [`zero_grad`](Self::zero_grad) before the next backward pass.
     pub fn step(&mut self, lr: f64) -> Step {
         tch::no_grad(|| {
             let grad_norm = self.grad_norm();
@@ -147,7 +103,7 @@ impl AdamW {
                 return Step { grad_norm, applied: false };
             }
             self.steps += 1;
-            // PyTorch's clip_grad_norm_, its 1e-6 included.
+            // The formula of PyTorch's clip_grad_norm_, including its 1e-6.
             let scale = self.config.max_grad_norm.map_or(1.0, |max| (max / (grad_norm + 1e-6)).min(1.0));
             for bucket in &mut self.buckets {
                 bucket.update(&self.config, self.steps, lr, scale);
@@ -156,20 +112,23 @@ impl AdamW {
         })
     }
 
-    /// Sets all gradients to zero.
+    /// Sets the gradients of all parameters to zero.
     pub fn zero_grad(&mut self) {
         for (_, tensor) in self.buckets.iter_mut().flat_map(|bucket| &mut bucket.params) {
             tensor.zero_grad();
         }
     }
 
-    /// Steps applied so far (skipped ones not counted).
+    /// The number of steps applied so far, without skipped ones.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// A copy of everything the optimizer remembers: `step`, and `exp_avg.NAME`, `exp_avg_sq.NAME` and, for
-    /// parameters of fewer than 32 bits, `master.NAME` in f32 and the parameter's shape.
+    /// A copy of the optimizer's state: the step count as `step`, and for each parameter `exp_avg.NAME`,
+    /// `exp_avg_sq.NAME` and, if it is stored in 16 bits, `master.NAME`.
+    ///
+    /// # Shapes
+    /// → `step: []`, i64; all others in the shape of the parameter, f32
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let step = Tensor::from(self.steps as i64);
         let mut state = vec![("step".to_owned(), step)];
@@ -177,11 +136,12 @@ impl AdamW {
         state
     }
 
-    /// Puts back what [`state`](Self::state) returned, on whatever device it lies now. Parameters with a master copy
-    /// are set to it; all others are expected to have been restored already.
+    /// Restores a state that [`state`](Self::state) returned; its tensors may be on any device. Parameters with a
+    /// master copy are set to it. The caller must have restored all other parameters.
     ///
     /// # Errors
-    /// If a tensor is missing, superfluous or of another shape. The optimizer is then unchanged.
+    /// A tensor is missing, is not part of this optimizer's state, or has another shape. The
+    /// optimizer is then unchanged.
     pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), OptimError> {
         let mut by_name: BTreeMap<&str, &Tensor> = state.iter().map(|(name, t)| (name.as_str(), t)).collect();
         let mut take = |name: &str, expected: &[i64]| {
@@ -207,7 +167,7 @@ impl AdamW {
                     .map_err(|source| OptimError::Torch { name: slot.name, source })?;
             }
             for bucket in &mut self.buckets {
-                bucket.publish_master();
+                bucket.round_master();
             }
             Ok(())
         })?;
@@ -215,13 +175,14 @@ impl AdamW {
         Ok(())
     }
 
+    /// The global norm of all gradients.
     fn grad_norm(&self) -> f64 {
         let norms: Vec<Tensor> = self.buckets.iter().map(|bucket| bucket.gradient().norm()).collect();
-        // On a GPU each is a transfer, but there buckets are few.
+        // Each value is a transfer from a GPU, where there are few buckets.
         norms.iter().map(|norm| norm.double_value(&[]).powi(2)).sum::<f64>().sqrt()
     }
 
-    /// Every named piece of state, as a view into the buckets.
+    /// The state of all parameters, as views into the buckets.
     fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
         self.buckets.iter().flat_map(|bucket| {
             let states = [
@@ -242,14 +203,15 @@ impl AdamW {
     }
 }
 
-/// One parameter's piece of state.
+/// One named piece of the state of a parameter.
 struct Slot {
     name: String,
     shape: Vec<i64>,
-    /// One-dimensional view.
+    /// One-dimensional view into a bucket.
     flat: Tensor,
 }
 
+/// Distributes parameters to buckets in order. A parameter larger than a bucket gets a bucket of its own.
 fn split_into_buckets(params: Vec<(String, Tensor)>) -> Vec<Vec<(String, Tensor)>> {
     let mut buckets: Vec<Vec<(String, Tensor)>> = Vec::new();
     let mut room = 0;
@@ -281,7 +243,10 @@ impl Bucket {
         Bucket { exp_avg: zeros(), exp_avg_sq: zeros(), master, params }
     }
 
-    /// A fresh flat f32 copy of all gradients.
+    /// A flat copy of all gradients.
+    ///
+    /// # Shapes
+    /// → `[elements of the bucket]`, f32
     fn gradient(&self) -> Tensor {
         let flat = |(_, tensor): &(String, Tensor)| {
             let gradient = tensor.grad();
@@ -290,7 +255,7 @@ impl Bucket {
         Tensor::cat(&self.params.iter().map(flat).collect::<Vec<_>>(), 0).to_kind(Kind::Float)
     }
 
-    /// Each parameter's name, shape and slice of a flat state tensor.
+    /// The name and shape of each parameter, and its slice of a flat tensor.
     fn slices(&self, flat: &Tensor) -> impl Iterator<Item = (&str, Vec<i64>, Tensor)> {
         let mut start = 0;
         self.params.iter().map(move |(name, tensor)| {
@@ -301,6 +266,7 @@ impl Bucket {
         })
     }
 
+    /// One AdamW update of the bucket's parameters. `grad_scale` is the factor of the clipping.
     fn update(&mut self, config: &AdamWConfig, steps: u64, lr: f64, grad_scale: f64) {
         let (beta1, beta2) = config.betas;
         let mut gradient = self.gradient();
@@ -311,7 +277,7 @@ impl Bucket {
         let _ = self.exp_avg_sq.lerp_(&gradient.square_(), 1.0 - beta2);
         let correction1 = 1.0 - beta1.powf(steps as f64);
         let correction2 = 1.0 - beta2.powf(steps as f64);
-        // The gradient's memory becomes the denominator's, and then the update's.
+        // The memory of the gradient is reused for the denominator, and then for the update.
         let mut update = gradient;
         update.copy_(&self.exp_avg_sq);
         let _ = update.sqrt_().g_mul_scalar_(1.0 / correction2.sqrt()).g_add_scalar_(config.eps);
@@ -320,7 +286,7 @@ impl Bucket {
         let decay = 1.0 - lr * config.weight_decay;
         if let Some(master) = &mut self.master {
             let _ = master.g_mul_scalar_(decay).g_add_(&update);
-            self.publish_master();
+            self.round_master();
             return;
         }
         let slices: Vec<Tensor> =
@@ -333,8 +299,8 @@ impl Bucket {
         }
     }
 
-    /// Rounds the master copy, if there is one, into the parameters.
-    fn publish_master(&mut self) {
+    /// Rounds the master copy, if the bucket has one, to the dtype of the parameters and copies it to them.
+    fn round_master(&mut self) {
         let Some(master) = &self.master else { return };
         let slices: Vec<Tensor> =
             self.slices(master).map(|(_, shape, slice)| slice.view(shape.as_slice())).collect();

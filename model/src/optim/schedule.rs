@@ -1,29 +1,29 @@
-//! Learning rates over the steps of a run.
+//! The learning rate of each step of a run.
 
-/// How the learning rate goes from its full value to its final one.
+/// How the learning rate changes from its full value to its final value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LrShape {
-    /// Stays at the full value.
+    /// The learning rate stays at its full value.
     #[default]
     Constant,
-    /// A straight line.
+    /// The learning rate decreases linearly.
     Linear,
-    /// Half a cosine wave.
+    /// The learning rate follows half a cosine wave.
     Cosine,
 }
 
-/// A linear warm-up followed by a [`LrShape`].
+/// A linear warm-up, followed by a decay of the given [`LrShape`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LrSchedule {
-    /// The full learning rate.
+    /// The full learning rate, after the warm-up.
     pub lr: f64,
-    /// Steps before the full learning rate is reached.
+    /// Number of steps before the full learning rate is reached.
     pub warmup_steps: u64,
-    /// Steps of the whole run, warm-up included.
+    /// Number of steps of the whole run, warm-up included.
     pub total_steps: u64,
-    /// Decay after the warm-up.
+    /// The shape of the decay after the warm-up.
     pub shape: LrShape,
-    /// The decay heads for `lr × final_fraction`, which the step after the last would have.
+    /// The decay ends at `lr × final_fraction`, which would be the learning rate of the step after the last.
     pub final_fraction: f64,
 }
 
@@ -33,9 +33,10 @@ impl LrSchedule {
         LrSchedule { lr, warmup_steps: 0, total_steps: 0, shape: LrShape::Constant, final_fraction: 1.0 }
     }
 
-    /// Learning rate of a step, counted from 0.
+    /// The learning rate of a step, counted from 0.
     ///
-    /// No step has learning rate 0: the warm-up starts one increment above it, and the decay ends one before.
+    /// No step has a learning rate of 0: the warm-up starts one increment above 0, and the decay ends one step
+    /// before its end value.
     pub fn lr_at(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return self.lr * (step + 1) as f64 / (self.warmup_steps + 1) as f64;
@@ -64,15 +65,15 @@ mod tests {
     }
 
     #[test]
-    fn warm_up_rises_in_equal_increments_and_never_is_zero() {
+    fn warm_up_rises_in_equal_increments_and_is_never_zero() {
         // 8 · 1/4, 2/4, 3/4, then the full value.
         assert_eq!(rates(LrShape::Constant), [2.0, 4.0, 6.0, 8.0, 8.0, 8.0, 8.0, 8.0]);
         assert_eq!(LrSchedule::constant(0.3).lr_at(12), 0.3);
     }
 
     #[test]
-    fn linear_decay_heads_for_the_final_fraction() {
-        // 4 steps from 8 to 4, one apart.
+    fn linear_decay_ends_at_the_final_fraction() {
+        // Four steps from 8 to 4, by 1 each.
         assert_eq!(rates(LrShape::Linear)[3..], [8.0, 7.0, 6.0, 5.0, 4.0]);
         assert_eq!(schedule(LrShape::Linear).lr_at(100), 4.0);
     }

@@ -1,16 +1,16 @@
-//! `generation_config.json`: what ends a completion, and how the model's makers would sample.
+//! `generation_config.json`: the end-of-sequence ids, and the sampling parameters that the model's authors recommend.
 
 use std::path::Path;
 
 use serde::Deserialize;
 use tokenizers::Tokenizer;
 
-use super::read_if_present;
+use super::files::read_if_present;
 use crate::config::ModelConfig;
-use crate::error::ModelError;
+use crate::error::{ModelError, ProcessorError};
 use crate::sampling::SamplingParams;
 
-/// The keys that are read; the rest does not concern sampling here.
+/// The keys that are used; the file may have others.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct GenerationConfig {
@@ -30,14 +30,15 @@ enum TokenIds {
     Many(Vec<i64>),
 }
 
-/// End-of-sequence ids and sampling parameters of a model's directory.
+/// The end-of-sequence ids and sampling parameters of a model directory.
 pub(super) struct Generation {
     pub(super) eos_ids: Vec<i64>,
     pub(super) sampling: SamplingParams,
 }
 
 impl Generation {
-    /// The ids are from `generation_config.json`, else `config.json`, else `<|im_end|>` of the tokenizer.
+    /// Reads them. The end-of-sequence ids are those of `generation_config.json`, else those of `config.json`, else the
+    /// tokenizer's id of `<|im_end|>`.
     pub(super) fn open(
         dir: &Path,
         config: &ModelConfig,
@@ -45,8 +46,9 @@ impl Generation {
     ) -> Result<Generation, ModelError> {
         let path = dir.join("generation_config.json");
         let file: GenerationConfig = match read_if_present(&path)? {
-            Some(text) => serde_json::from_str(&text)
-                .map_err(|error| ModelError::processor(&path, error.to_string()))?,
+            Some(text) => serde_json::from_str(&text).map_err(|error| {
+                ModelError::processor(&path, ProcessorError::Json { error: error.to_string() })
+            })?,
             None => GenerationConfig::default(),
         };
         let sampling = file.sampling();
@@ -56,12 +58,8 @@ impl Generation {
             None => config.text.eos_token_ids.clone(),
         };
         let im_end = || {
-            let id = tokenizer.token_to_id("<|im_end|>").ok_or_else(|| {
-                ModelError::processor(
-                    dir.join("tokenizer.json"),
-                    "has no `<|im_end|>`, and no file names an eos_token_id",
-                )
-            })?;
+            let missing = || ModelError::processor(dir.join("tokenizer.json"), ProcessorError::NoEndToken);
+            let id = tokenizer.token_to_id("<|im_end|>").ok_or_else(missing)?;
             Ok::<_, ModelError>(vec![i64::from(id)])
         };
         Ok(Generation { eos_ids: stated.map_or_else(im_end, Ok)?, sampling })
@@ -69,7 +67,7 @@ impl Generation {
 }
 
 impl GenerationConfig {
-    /// As transformers would sample, with its defaults for what the file leaves out.
+    /// The parameters that transformers would sample with, including its defaults for absent keys.
     fn sampling(&self) -> SamplingParams {
         let max_new_tokens = self.max_new_tokens.unwrap_or(SamplingParams::default().max_new_tokens);
         if !self.do_sample {
@@ -89,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sampling_is_what_transformers_would_do() {
+    fn sampling_parameters_are_those_of_transformers() {
         let sampling = |json: &str| serde_json::from_str::<GenerationConfig>(json).unwrap().sampling();
         let published = sampling(
             r#"{"do_sample": true, "temperature": 0.7, "top_k": 20, "top_p": 0.5, "repetition_penalty": 1.1}"#,
@@ -98,7 +96,7 @@ mod tests {
             published,
             SamplingParams { temperature: 0.7, top_p: 0.5, top_k: 20, ..SamplingParams::default() }
         );
-        assert_eq!(sampling(r#"{"temperature": 0.7}"#).temperature, 0.0, "sampling is off unless it is on");
+        assert_eq!(sampling(r#"{"temperature": 0.7}"#).temperature, 0.0, "greedy unless do_sample is set");
         assert_eq!((sampling(r#"{"do_sample": true}"#).top_k, sampling("{}").top_k), (50, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! The chat template: Jinja, as Hugging Face runs it.
+//! The chat template, a Jinja template rendered as Hugging Face does.
 
 use std::path::{Path, PathBuf};
 
@@ -7,28 +7,29 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use serde_json::json;
 
-use super::read_if_present;
+use super::files::read_if_present;
 use crate::config::Architecture;
-use crate::error::ModelError;
+use crate::error::{ModelError, ProcessorError};
 
-/// What a Qwen2-Audio gets that brings none: that of Hugging Face's processor.
+/// The default for Qwen2-Audio, that of Hugging Face's processor: clips are numbered.
 const QWEN2_AUDIO: &str = include_str!("chat_template.jinja");
-/// Clips without numbers, as Qwen2.5-Omni's own template has them.
+/// The default for Qwen2.5-Omni: clips without numbers, as in the model's own template.
 const QWEN2_5_OMNI: &str = include_str!("chat_template_omni.jinja");
-/// Nothing but the turns.
+/// The default for Qwen3: the turns and nothing else.
 const QWEN3: &str = include_str!("chat_template_text.jinja");
 const NAME: &str = "chat";
 
-/// A compiled chat template and the file it came from.
+/// A compiled chat template, with the path of its file for messages.
 pub(super) struct ChatTemplate {
     environment: Environment<'static>,
     path: PathBuf,
-    /// Messages hold a plain text: templates of models that only read take no parts.
+    /// Whether the content of a message is a string. Templates of text-only models do not take a list of parts.
     plain: bool,
 }
 
 impl ChatTemplate {
-    /// From `chat_template.jinja`, else `chat_template.json`, else `tokenizer_config.json`, else the default.
+    /// Opens the template in `chat_template.jinja`, else in `chat_template.json`, else in
+    /// `tokenizer_config.json`, else the default.
     pub(super) fn open(dir: &Path, architecture: Architecture) -> Result<ChatTemplate, ModelError> {
         let (source, path) = source(dir, architecture)?;
         ChatTemplate::compile(source, path, architecture == Architecture::Qwen3)
@@ -37,19 +38,17 @@ impl ChatTemplate {
     fn compile(source: String, path: PathBuf, plain: bool) -> Result<ChatTemplate, ModelError> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| ModelError::processor(&path, error.to_string()))?);
-        // Templates call methods of Python's strings and lists.
+        environment.set_syntax(syntax.map_err(|error| template_error(&path, &error))?);
+        // Templates call methods of Python strings and lists.
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
-        environment
-            .add_template_owned(NAME, source)
-            .map_err(|error| ModelError::processor(&path, format!("chat template: {error}")))?;
+        environment.add_template_owned(NAME, source).map_err(|error| template_error(&path, &error))?;
         Ok(ChatTemplate { environment, path, plain })
     }
 
-    /// One user turn of `clips` clips and a text, and the opening of the assistant's turn.
+    /// Renders a user turn of `clips` clips and a text, and the beginning of the assistant's turn.
     pub(super) fn render(&self, user_text: &str, clips: usize) -> Result<String, ModelError> {
         if self.plain {
             return self.render_messages(&json!([{"role": "user", "content": user_text}]), true);
@@ -60,7 +59,7 @@ impl ChatTemplate {
         self.render_messages(&json!([{"role": "user", "content": content}]), true)
     }
 
-    /// A system's and a user's turn, and the opening of the assistant's, whose thinking is off.
+    /// Renders a system turn, a user turn and the beginning of the assistant's turn, with thinking switched off.
     pub(super) fn render_chat(&self, system: &str, user: &str) -> Result<String, ModelError> {
         let content = |text: &str| match self.plain {
             true => json!(text),
@@ -84,11 +83,15 @@ impl ChatTemplate {
     fn render_with(&self, variables: Value) -> Result<String, ModelError> {
         let template = self.environment.get_template(NAME);
         let rendered = template.and_then(|template| template.render(variables));
-        rendered.map_err(|error| ModelError::processor(&self.path, format!("chat template: {error}")))
+        rendered.map_err(|error| template_error(&self.path, &error))
     }
 }
 
-/// The template's text and the file it is from.
+fn template_error(path: &Path, error: &Error) -> ModelError {
+    ModelError::processor(path, ProcessorError::ChatTemplate { error: error.to_string() })
+}
+
+/// The text of the template and the path of its file. The default has the path of the file that would replace it.
 fn source(dir: &Path, architecture: Architecture) -> Result<(String, PathBuf), ModelError> {
     let jinja = dir.join("chat_template.jinja");
     if let Some(source) = read_if_present(&jinja)? {
@@ -97,8 +100,9 @@ fn source(dir: &Path, architecture: Architecture) -> Result<(String, PathBuf), M
     for name in ["chat_template.json", "tokenizer_config.json"] {
         let path = dir.join(name);
         let Some(text) = read_if_present(&path)? else { continue };
-        let json: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| ModelError::processor(&path, error.to_string()))?;
+        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+            ModelError::processor(&path, ProcessorError::Json { error: error.to_string() })
+        })?;
         if let Some(source) = named_template(&json["chat_template"]) {
             return Ok((source, path));
         }
@@ -111,7 +115,7 @@ fn source(dir: &Path, architecture: Architecture) -> Result<(String, PathBuf), M
     Ok((default.to_owned(), jinja))
 }
 
-/// A template, or the one called `default` of a list of named ones.
+/// The template in a `chat_template` key: a string, or the entry named `default` in a list of named templates.
 fn named_template(json: &serde_json::Value) -> Option<String> {
     let named = || json.as_array()?.iter().find(|entry| entry["name"] == "default")?["template"].as_str();
     json.as_str().or_else(named).map(str::to_owned)
@@ -147,8 +151,9 @@ mod tests {
     }
 
     #[test]
-    fn templates_may_use_pythons_slices_and_string_methods() {
-        // As Qwen3's own template does: it walks the messages backwards and takes thoughts off earlier answers.
+    fn templates_may_use_python_slices_and_string_methods() {
+        // Qwen3's own template does this: it walks through the messages backwards and removes
+        // thoughts from earlier answers.
         let dir = tempfile::tempdir().unwrap();
         let source = r"
 {%- set ns = namespace(last=0) %}
@@ -173,7 +178,7 @@ mod tests {
         ]);
         let rendered = template.render_messages(&messages, true).unwrap();
         assert_eq!(rendered, "user:one;assistant:two;user:three!;user:<tool_response>;");
-        assert_eq!(template.render("hello", 0).unwrap(), "user:hello!;", "a plain text, not a list of parts");
+        assert_eq!(template.render("hello", 0).unwrap(), "user:hello!;", "a string, not a list of parts");
         assert_eq!(template.render_chat("be brief", "hello").unwrap(), "system:be brief;user:hello!;off");
     }
 

@@ -1,15 +1,15 @@
-//! Whisper's encoder, as both towers have it: two convolutions, then layers of attention and feed-forward, then pairs of
-//! positions averaged, a norm and a projection.
+//! Whisper's encoder, which both towers use: two convolutions, then layers of attention and feed-forward. After it,
+//! pairs of positions are averaged, normalised and projected ([`finish`]).
 
 use tch::Tensor;
 
-use super::ClipFeatures;
+use super::features::ClipFeatures;
 use crate::config::AudioConfig;
 use crate::error::ModelError;
+use crate::init::Init;
 use crate::nn::{Builder, JoinedLinear, LayerNorm, Linear};
-use crate::params::Init;
 
-/// What comes before the layers and what they are.
+/// The convolutions and the transformer layers.
 pub(super) struct Encoder {
     conv1: Conv,
     conv2: Conv,
@@ -32,37 +32,39 @@ struct Layer {
     down: Linear,
 }
 
-/// Query, key and value projections; the key's has no bias.
+/// The query, key and value projections of a layer. Whisper's key projection has no bias.
 struct Qkv {
     query_value: JoinedLinear,
     key: Linear,
 }
 
 impl Encoder {
-    /// From tensors below `audio_tower.`.
+    /// Builds the encoder from the tensors `audio_tower.*`.
     pub(super) fn new(tower: &mut Builder<'_>, config: &AudioConfig) -> Result<Encoder, ModelError> {
         let width = config.d_model;
         let layers = (0..config.encoder_layers)
-            .map(|index| Layer::new(&mut tower.below("layers").below(index), config))
+            .map(|index| Layer::new(&mut tower.sub("layers").sub(index), config))
             .collect::<Result<_, _>>()?;
         Ok(Encoder {
-            conv1: Conv::new(&mut tower.below("conv1"), config.num_mel_bins, width, 1)?,
-            conv2: Conv::new(&mut tower.below("conv2"), width, width, 2)?,
+            conv1: Conv::new(&mut tower.sub("conv1"), config.num_mel_bins, width, 1)?,
+            conv2: Conv::new(&mut tower.sub("conv2"), width, width, 2)?,
             layers,
             heads: config.encoder_attention_heads,
         })
     }
 
+    /// Runs the two convolutions, the second of which halves the number of frames.
+    ///
     /// # Shapes
-    /// `mel: [clips, bins, frames]` → `[clips, positions, width]`
+    /// `mel: [clips, bins, frames]`, in the model's dtype → `[clips, positions, width]`
     pub(super) fn convolve(&self, mel: &Tensor) -> Tensor {
         self.conv2.forward(&self.conv1.forward(mel)).transpose(1, 2)
     }
 
-    /// Runs the layers; a position sees those of its own window of so many.
+    /// Runs the layers. A position attends to the positions of its own window of `window` positions.
     ///
     /// # Shapes
-    /// `x: [positions, width]`
+    /// `x: [positions, width]`, in the model's dtype → the same
     pub(super) fn run(&self, mut x: Tensor, window: i64) -> Tensor {
         for layer in &self.layers {
             x = layer.forward(&x, self.heads, window);
@@ -71,18 +73,25 @@ impl Encoder {
     }
 }
 
-/// Averages pairs of positions (an odd last one is dropped), normalises, projects.
+/// Averages pairs of positions (an odd last one is dropped), normalises them and projects them.
 ///
 /// # Shapes
-/// `x: [positions, width]` → `[tokens, …]`
+/// `x: [positions, width]`, in the model's dtype → `encoded: [tokens, width]`, `projected: [tokens, hidden]`
 pub(super) fn finish(x: &Tensor, tokens: i64, norm: &LayerNorm, projector: &Linear) -> ClipFeatures {
     let pooled = x.narrow(0, 0, 2 * tokens).view([tokens, 2, -1]).mean_dim(1, false, None);
     let encoded = norm.forward(&pooled);
     ClipFeatures { projected: projector.forward(&encoded), encoded }
 }
 
-/// Features of a clip too short for a token.
-pub(super) fn nothing(width: i64, projector: &Linear, like: &Tensor) -> Result<ClipFeatures, ModelError> {
+/// The features of a clip that is too short for a token.
+///
+/// # Shapes
+/// → `encoded: [0, width]`, `projected: [0, hidden]`, in the dtype and on the device of `like`
+pub(super) fn empty_features(
+    width: i64,
+    projector: &Linear,
+    like: &Tensor,
+) -> Result<ClipFeatures, ModelError> {
     let encoded = Tensor::f_zeros([0, width], (like.kind(), like.device()))?;
     Ok(ClipFeatures { projected: projector.forward(&encoded), encoded })
 }
@@ -94,6 +103,8 @@ impl Conv {
         Ok(Conv { weight, bias, stride })
     }
 
+    /// # Shapes
+    /// `x: [clips, input, frames]`, in the model's dtype → `[clips, output, frames / stride, rounded up]`
     fn forward(&self, x: &Tensor) -> Tensor {
         x.conv1d(&self.weight, Some(&self.bias), self.stride, 1, 1, 1).gelu("none")
     }
@@ -103,28 +114,32 @@ impl Layer {
     fn new(builder: &mut Builder<'_>, config: &AudioConfig) -> Result<Layer, ModelError> {
         let (width, ffn) = (config.d_model, config.encoder_ffn_dim);
         Ok(Layer {
-            attention_norm: LayerNorm::new(&mut builder.below("self_attn_layer_norm"), width)?,
+            attention_norm: LayerNorm::new(&mut builder.sub("self_attn_layer_norm"), width)?,
             qkv: Qkv {
                 query_value: JoinedLinear::new(
-                    &mut builder.below("self_attn"),
+                    &mut builder.sub("self_attn"),
                     width,
                     &[("q_proj", width), ("v_proj", width)],
                     true,
                 )?,
-                key: Linear::new(&mut builder.below("self_attn.k_proj"), width, width, false)?,
+                key: Linear::new(&mut builder.sub("self_attn.k_proj"), width, width, false)?,
             },
-            out: Linear::new(&mut builder.below("self_attn.out_proj"), width, width, true)?,
-            ffn_norm: LayerNorm::new(&mut builder.below("final_layer_norm"), width)?,
-            up: Linear::new(&mut builder.below("fc1"), width, ffn, true)?,
-            down: Linear::new(&mut builder.below("fc2"), ffn, width, true)?,
+            out: Linear::new(&mut builder.sub("self_attn.out_proj"), width, width, true)?,
+            ffn_norm: LayerNorm::new(&mut builder.sub("final_layer_norm"), width)?,
+            up: Linear::new(&mut builder.sub("fc1"), width, ffn, true)?,
+            down: Linear::new(&mut builder.sub("fc2"), ffn, width, true)?,
         })
     }
 
+    /// One layer of attention within windows, and feed-forward.
+    ///
+    /// # Shapes
+    /// `x: [positions, width]`, in the model's dtype → the same
     fn forward(&self, x: &Tensor, heads: i64, window: i64) -> Tensor {
         let normal = self.attention_norm.forward(x);
         let (query_value, key) = (self.qkv.query_value.forward(&normal), self.qkv.key.forward(&normal));
         let (rows, whole) = (x.size()[0], x.size()[0] / window);
-        // All whole windows at once, then what is left.
+        // All whole windows at once, then the incomplete last one.
         let parts = [(0, whole, window), (whole * window, 1, rows - whole * window)];
         let attended: Vec<Tensor> = parts
             .into_iter()
@@ -142,10 +157,11 @@ impl Layer {
     }
 }
 
-/// Attention of every position to all of its window.
+/// Attention of every position to all positions of its window.
 ///
 /// # Shapes
-/// `query_value: [windows, length, 2 × width]`, `key: [windows, length, width]` → `[windows × length, width]`
+/// `query_value: [windows, length, 2 × width]`, `key: [windows, length, width]`, in the model's dtype →
+/// `[windows × length, width]`
 fn attend(query_value: &Tensor, key: &Tensor, heads: i64) -> Tensor {
     let width = key.size()[2];
     let by_head = |x: &Tensor| x.unflatten(2, [-1, width / heads]).transpose(1, 2);

@@ -1,22 +1,23 @@
-//! The audio tower of Qwen2.5-Omni: chunks of 2 s that know nothing of each other until the language model reads them.
+//! The audio tower of Qwen2.5-Omni (<https://arxiv.org/abs/2503.20215>), which encodes chunks of 2 s independently.
 //!
-//! A chunk of `2 × n_window` mel frames is convolved with zeros at its own edges, gets positions from 0, and sees itself
-//! alone. The chunks of a clip then stand behind one another, and pairs of positions are averaged over the whole clip.
+//! A chunk of `2 × n_window` mel frames is convolved with zeros at its edges, gets positions from 0, and attends only
+//! to itself. The chunks of a clip are then concatenated, and pairs of positions are averaged over the whole clip.
 
 use tch::Tensor;
 
-use super::encoder::{Encoder, finish, nothing};
-use super::{ClipFeatures, mel, token_counts};
+use super::encoder::{Encoder, empty_features, finish};
+use super::features::{ClipFeatures, mel, token_counts};
 use crate::audio::LogMel;
 use crate::config::AudioConfig;
 use crate::error::ModelError;
+use crate::init::sinusoids;
 use crate::nn::{Builder, LayerNorm, Linear};
-use crate::params::sinusoids;
 
-/// Audio tower with its projection.
+/// The tower of Qwen2.5-Omni, with its projection to the language model.
 pub(crate) struct Qwen25OmniTower {
     encoder: Encoder,
-    /// `[n_window, width]`: those of one chunk; no checkpoint holds them.
+    /// `[n_window, width]`, in the model's dtype: the position embeddings of a chunk. They are computed,
+    /// not stored in checkpoints.
     positions: Tensor,
     norm: LayerNorm,
     projector: Linear,
@@ -24,7 +25,7 @@ pub(crate) struct Qwen25OmniTower {
 }
 
 impl Qwen25OmniTower {
-    /// From tensors below `audio_tower.`.
+    /// Builds the tower from the tensors `audio_tower.*`.
     pub(super) fn new(
         tower: &mut Builder<'_>,
         config: &AudioConfig,
@@ -38,23 +39,25 @@ impl Qwen25OmniTower {
         Ok(Qwen25OmniTower {
             encoder: Encoder::new(tower, config)?,
             positions,
-            norm: LayerNorm::new(&mut tower.below("ln_post"), width)?,
-            projector: Linear::new(&mut tower.below("proj"), width, hidden, true)?,
+            norm: LayerNorm::new(&mut tower.sub("ln_post"), width)?,
+            projector: Linear::new(&mut tower.sub("proj"), width, hidden, true)?,
             config: config.clone(),
         })
     }
 
+    /// # Shapes
+    /// Those of `Tower::forward`, with any number of frames.
     pub(super) fn forward(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
         let mel = mel(clip, &self.config, None)?;
         let (_, tokens) = token_counts(clip.valid_frames);
         if tokens == 0 {
-            return nothing(self.config.d_model, &self.projector, &self.positions);
+            return empty_features(self.config.d_model, &self.projector, &self.positions);
         }
         let (kind, device) = (self.positions.kind(), self.positions.device());
         let (bins, width) = (self.config.num_mel_bins, self.config.d_model);
         let (frames, chunk) = (clip.valid_frames as i64, 2 * self.config.n_window);
         let mel = mel.f_narrow(1, 0, frames)?.f_to_device(device)?.f_to_kind(kind)?;
-        // All whole chunks at once, then what is left.
+        // All whole chunks at once, then the incomplete last one.
         let whole = frames / chunk;
         let parts = [(0, whole, chunk), (whole * chunk, 1, frames - whole * chunk)];
         let embedded: Vec<Tensor> = parts

@@ -1,23 +1,25 @@
-//! The audio tower of Qwen2-Audio: every position of a window of 30 s sees all the clip.
+//! The audio tower of Qwen2-Audio (<https://arxiv.org/abs/2407.10759>), in which every position attends to the whole
+//! clip, within a window of 30 s.
 
 use tch::Tensor;
 
-use super::encoder::{Encoder, finish, nothing};
-use super::{ClipFeatures, mel, token_counts};
+use super::encoder::{Encoder, empty_features, finish};
+use super::features::{ClipFeatures, mel, token_counts};
 use crate::audio::LogMel;
 use crate::config::AudioConfig;
 use crate::error::ModelError;
+use crate::init::Init;
 use crate::nn::{Builder, LayerNorm, Linear};
-use crate::params::Init;
 
-/// Mel frames after the valid ones that take part (TOWER-2; Hugging Face computes the whole window and masks the keys
-/// beyond them: the same values at the valid positions). One for each convolution, and some to spare so that the zeros
-/// that the cut brings in stay out of reach.
+/// Mel frames after the valid ones that are convolved too (TOWER-2). Each convolution needs one; the others keep the
+/// zeros at the cut away from the valid positions. Hugging Face computes the whole window and masks the keys beyond the
+/// clip, which gives the same values at the valid positions.
 const MARGIN: i64 = 8;
 
-/// Audio tower and projector.
+/// The tower of Qwen2-Audio, with its projection to the language model.
 pub(crate) struct Qwen2AudioTower {
     encoder: Encoder,
+    /// `[max_source_positions, width]`, in the model's dtype: the position embeddings.
     positions: Tensor,
     norm: LayerNorm,
     projector: Linear,
@@ -25,30 +27,32 @@ pub(crate) struct Qwen2AudioTower {
 }
 
 impl Qwen2AudioTower {
-    /// From tensors below `audio_tower.` and `multi_modal_projector.`.
+    /// Builds the tower from the tensors `audio_tower.*` and `multi_modal_projector.*`.
     pub(super) fn new(
         builder: &mut Builder<'_>,
         config: &AudioConfig,
         hidden: i64,
     ) -> Result<Qwen2AudioTower, ModelError> {
         let width = config.d_model;
-        let projector = Linear::new(&mut builder.below("multi_modal_projector.linear"), width, hidden, true)?;
-        let mut tower = builder.below("audio_tower");
+        let projector = Linear::new(&mut builder.sub("multi_modal_projector.linear"), width, hidden, true)?;
+        let mut tower = builder.sub("audio_tower");
         let shape = [config.max_source_positions, width];
         Ok(Qwen2AudioTower {
             encoder: Encoder::new(&mut tower, config)?,
             positions: tower.tensor("embed_positions.weight", &shape, Init::Sinusoids)?,
-            norm: LayerNorm::new(&mut tower.below("layer_norm"), width)?,
+            norm: LayerNorm::new(&mut tower.sub("layer_norm"), width)?,
             projector,
             config: config.clone(),
         })
     }
 
+    /// # Shapes
+    /// Those of `Tower::forward`, with at most `2 × max_source_positions` frames.
     pub(super) fn forward(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
         let mel = mel(clip, &self.config, Some(2 * self.config.max_source_positions))?;
         let (after_conv, tokens) = token_counts(clip.valid_frames);
         if tokens == 0 {
-            return nothing(self.config.d_model, &self.projector, &self.positions);
+            return empty_features(self.config.d_model, &self.projector, &self.positions);
         }
         let (kind, device) = (self.positions.kind(), self.positions.device());
         let taken = (clip.frames as i64).min(clip.valid_frames as i64 + MARGIN);

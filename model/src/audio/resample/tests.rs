@@ -6,7 +6,7 @@ fn sine(hertz: f64, rate: u32, length: usize) -> Vec<f32> {
     (0..length).map(|i| (0.5 * (TAU * hertz * i as f64 / f64::from(rate)).sin()) as f32).collect()
 }
 
-/// Root mean square of the values 0.1 s away from both ends, where a clip's abrupt start and end ring.
+/// Root mean square of the values, without 0.1 s at both ends, where the abrupt start and end of a clip ring.
 fn inner_rms(values: impl ExactSizeIterator<Item = f32>) -> f64 {
     let inner = values.len() - 3200;
     (values.skip(1600).take(inner).map(|x| f64::from(x).powi(2)).sum::<f64>() / inner as f64).sqrt()
@@ -15,21 +15,21 @@ fn inner_rms(values: impl ExactSizeIterator<Item = f32>) -> f64 {
 #[test]
 fn sines_keep_their_phase_and_level() {
     for rate in [8000, 11_025, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 44_056, 12_345] {
-        // To 95 % of the lower Nyquist frequency.
+        // Up to 95 % of the lower Nyquist frequency.
         let highest = f64::from(rate.min(16_000)) * 0.475;
         for hertz in [50.0, 1000.0, highest] {
             let output = resample(sine(hertz, rate, rate as usize), rate).unwrap();
             let expected = sine(hertz, SAMPLE_RATE, 16_000);
             assert_eq!(output.len(), 16_000);
             let error = inner_rms(output.iter().zip(&expected).map(|(a, b)| a - b));
-            // -90 dB below the sine's own 0.354.
+            // 90 dB below the sine's own root mean square, 0.354.
             assert!(error < 1.1e-5, "{hertz} Hz at {rate} Hz: error {error:.2e}");
         }
     }
 }
 
 #[test]
-fn what_16_khz_cannot_hold_is_gone() {
+fn frequencies_above_8_khz_are_removed() {
     for (rate, hertz) in [(44_100, 8100.0), (44_100, 15_000.0), (48_000, 12_000.0), (96_000, 40_000.0)] {
         let output = resample(sine(hertz, rate, rate as usize), rate).unwrap();
         let alias = inner_rms(output.into_iter());
@@ -54,7 +54,8 @@ fn length_is_rounded_to_the_nearest_sample() {
 }
 
 #[test]
-fn a_clip_at_16_khz_is_untouched() {
+fn a_clip_at_16_khz_is_unchanged() {
+    // AUDIO-1.
     let samples = vec![0.1, -2.0, f32::MIN_POSITIVE];
     assert_eq!(resample(samples.clone(), 16_000).unwrap(), samples);
 }

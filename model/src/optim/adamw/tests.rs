@@ -9,7 +9,7 @@ fn named(name: &str, tensor: &Tensor) -> (String, Tensor) {
     (name.to_owned(), tensor.shallow_clone())
 }
 
-/// Gives `tensor` exactly this gradient.
+/// Sets the gradient of `tensor` to this.
 fn set_gradient(tensor: &Tensor, gradient: &[f32]) {
     let mut tensor = tensor.shallow_clone();
     tensor.zero_grad();
@@ -46,7 +46,7 @@ fn two_steps_equal_hand_computed_adamw() {
 
 #[test]
 fn many_steps_equal_libtorchs_adamw_and_its_clipping() {
-    // libtorch's own generator is seeded from the system; a start that the steps walk back to would prove nothing.
+    // OPTIM-1. A fixed seed: with some random start values, the steps might return close to them and prove nothing.
     tch::manual_seed(7);
     let store = nn::VarStore::new(Device::Cpu);
     let shapes: [&[i64]; 3] = [&[5, 3], &[7], &[1]];
@@ -64,7 +64,7 @@ fn many_steps_equal_libtorchs_adamw_and_its_clipping() {
         optimizer.zero_grad();
         reference.zero_grad();
         for (a, b) in ours.iter().zip(&theirs) {
-            // Norms on both sides of the bound.
+            // Norms above and below `max_grad_norm`.
             let gradient = a.randn_like().detach() * if step % 2 == 0 { 5.0 } else { 0.1 };
             (a * &gradient).sum(None).backward();
             (b * &gradient).sum(None).backward();
@@ -78,7 +78,7 @@ fn many_steps_equal_libtorchs_adamw_and_its_clipping() {
         assert!((a - b).abs().max().double_value(&[]) < 1e-6);
         moved = moved.max((a - start).abs().max().double_value(&[]));
     }
-    // One number may walk back to where it began; all together do not.
+    // Single parameters may return close to their start values, but not all of them.
     assert!(moved > 0.01);
 }
 
@@ -98,6 +98,7 @@ fn gradients_are_clipped_by_their_common_norm() {
 
 #[test]
 fn a_gradient_that_is_not_finite_changes_nothing() {
+    // OPTIM-3.
     for bad in [f32::NAN, f32::INFINITY] {
         let (a, b) = (parameter(&[1.0, 2.0]), parameter(&[3.0]));
         let mut optimizer = AdamW::new(vec![named("a", &a), named("b", &b)], AdamWConfig::default()).unwrap();
@@ -138,6 +139,7 @@ fn bf16_parameters_accumulate_updates_below_their_resolution() {
 
 #[test]
 fn restored_state_continues_bit_identically() {
+    // OPTIM-2.
     for kind in [Kind::Float, Kind::BFloat16] {
         let start = Tensor::from_slice(&[0.3f32, -1.7, 2.0, 0.01]).view([2, 2]).to_kind(kind);
         let gradients = [[0.1f32, -0.3, 7.0, 1e-3], [0.2, 0.5, -0.1, 3.0], [1.0, -1.0, 0.7, 0.9]];
@@ -165,7 +167,7 @@ fn restored_state_continues_bit_identically() {
 #[test]
 fn buckets_split_by_kind_and_size() {
     let small = || Tensor::zeros([1], (Kind::Float, Device::Cpu));
-    // Expanded from one element, so that it takes no memory.
+    // The expanded tensor takes no memory.
     let large = small().expand([bucket_elements(Device::Cpu)], false);
     let split = split_into_buckets(vec![named("a", &small()), named("b", &large), named("c", &small())]);
     let names: Vec<Vec<&str>> =
@@ -177,7 +179,7 @@ fn buckets_split_by_kind_and_size() {
 }
 
 #[test]
-fn a_state_of_other_parameters_is_refused_and_leaves_the_optimizer_alone() {
+fn a_state_of_other_parameters_is_refused_and_does_not_change_the_optimizer() {
     let optimizer = |name: &str, values: &[f32]| {
         AdamW::new(vec![named(name, &parameter(values))], AdamWConfig::default()).unwrap()
     };
@@ -196,7 +198,7 @@ fn a_state_of_other_parameters_is_refused_and_leaves_the_optimizer_alone() {
     surplus.push(named("master.p", &parameter(&[1.0, 2.0])));
     assert_eq!(
         refused(surplus, &mut target),
-        "the optimizer state has `master.p`, which belongs to no parameter here"
+        "the optimizer state has `master.p`, which belongs to no parameter here; it was saved for other parameters"
     );
     assert_eq!(target.steps(), 0);
 }

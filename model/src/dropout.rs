@@ -1,4 +1,7 @@
-//! Dropout before an adapter, as a function of a seed, so that a forward pass can be run again with the same masks.
+//! Dropout on the input of an adapter, as a function of a seed.
+//!
+//! `forward.rs` recomputes layers in the backward pass. Masks that are a function of the seed, the adapter's name and
+//! the element's place are the same in the recomputed pass (FORWARD-3).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,18 +10,19 @@ use tch::Tensor;
 
 use crate::rng;
 
-/// The seed of the forward pass in hand, shared by all adapters of a model; none outside of one, when nothing is dropped.
+/// The seed of the current forward pass, shared by all adapters of a model. Outside of a training pass there is none,
+/// and nothing is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct DropoutSeed(AtomicU64);
 
 impl DropoutSeed {
-    /// Sets the seed until the guard goes.
+    /// Sets the seed until the guard is dropped.
     pub(crate) fn during(self: &Arc<Self>, seed: u64) -> DropoutGuard {
-        // Zero stands for none.
+        // 0 means that there is no seed.
         self.set(rng::mix(seed).max(1))
     }
 
-    /// Gives a part of the forward pass masks of its own until the guard goes.
+    /// Derives a seed for one part of the forward pass, such as a clip, until the guard is dropped.
     pub(crate) fn part(self: &Arc<Self>, part: u64) -> DropoutGuard {
         match self.get() {
             0 => self.set(0),
@@ -35,7 +39,7 @@ impl DropoutSeed {
     }
 }
 
-/// Puts back the seed there was.
+/// Restores the previous seed when dropped.
 pub(crate) struct DropoutGuard {
     seed: Arc<DropoutSeed>,
     before: u64,
@@ -47,30 +51,39 @@ impl Drop for DropoutGuard {
     }
 }
 
-/// Zeroes a share of what it is given.
+/// Dropout with a fixed probability.
 pub(crate) struct Dropout {
-    share: f64,
+    /// Probability with which an element is zeroed.
+    probability: f64,
     seed: Arc<DropoutSeed>,
 }
 
 impl Dropout {
-    pub(crate) fn new(share: f64, seed: &Arc<DropoutSeed>) -> Option<Dropout> {
-        (share > 0.0).then(|| Dropout { share, seed: seed.clone() })
+    /// `None` if the probability is 0.
+    pub(crate) fn new(probability: f64, seed: &Arc<DropoutSeed>) -> Option<Dropout> {
+        (probability > 0.0).then(|| Dropout { probability, seed: seed.clone() })
     }
 
-    /// The seed, while a forward pass with dropout is in hand.
+    /// The seed of the current forward pass; `None` outside of a training pass.
     pub(crate) fn seed(&self) -> Option<u64> {
         Some(self.seed.get()).filter(|seed| *seed != 0)
     }
 
+    /// Zeroes elements and divides the kept ones by the probability of being kept. `name` is the adapter's, so that
+    /// adapters have different masks.
+    ///
     /// # Shapes
-    /// `x: [rows, width]` → the same, its kept elements divided by the share that is kept
+    /// `x: [rows, width]`, any float dtype → the same
     pub(crate) fn apply(&self, x: &Tensor, seed: u64, name: &str) -> Tensor {
-        x * mask(rng::named(seed, name), x, 1.0 - self.share)
+        x * mask(rng::named(seed, name), x, 1.0 - self.probability)
     }
 }
 
-/// Each element `1 / kept` with probability `kept`, else 0: a hash of the seed, the row and the column.
+/// A mask whose elements are `1 / kept` with probability `kept`, else 0. Each is decided by a hash of the seed, its
+/// row and its column.
+///
+/// # Shapes
+/// `x: [rows, columns]` → the same shape, dtype and device
 fn mask(seed: u64, x: &Tensor, kept: f64) -> Tensor {
     let _guard = tch::no_grad_guard();
     let (rows, columns) = x.size2().expect("rows and columns");
@@ -82,7 +95,7 @@ fn mask(seed: u64, x: &Tensor, kept: f64) -> Tensor {
     };
     let mut z =
         hashes(rows, 0x5851_f42d).unsqueeze(1).bitwise_xor_tensor(&hashes(columns, 0x1405_7b7e).unsqueeze(0));
-    // The middle of SplitMix64's finalizer; libtorch shifts arithmetically, so that sign bits are masked off.
+    // The last steps of SplitMix64's finalizer. libtorch shifts arithmetically, so the sign bits are masked off.
     let _ = z.g_mul_scalar_(0xbf58_476d_1ce4_e5b9u64 as i64);
     z = z.bitwise_xor_tensor(&z.bitwise_right_shift_tensor_scalar(27).bitwise_and((1i64 << 37) - 1));
     let _ = z.g_mul_scalar_(0x94d0_49bb_1331_11ebu64 as i64);
@@ -96,7 +109,7 @@ mod tests {
     use tch::{Device, Kind};
 
     #[test]
-    fn masks_keep_their_share_scale_it_up_and_follow_from_the_seed() {
+    fn masks_keep_their_share_scale_it_up_and_depend_on_the_seed() {
         let x = Tensor::ones([1000, 200], (Kind::Float, Device::Cpu));
         let one = mask(7, &x, 0.75);
         assert_eq!(one, mask(7, &x, 0.75));
@@ -114,7 +127,7 @@ mod tests {
         assert!(low > 120.0 && high < 180.0, "{low} {high}");
         let (low, high) = extremes(0);
         assert!(low > 680.0 && high < 820.0, "{low} {high}");
-        // Neighbours agree as often as independent ones: 0.75² + 0.25² = 0.625 of the time.
+        // Neighbours agree as often as independent elements do: 0.75² + 0.25² = 0.625 of the time.
         let agree = |dim: i64| {
             let length = kept.size()[dim as usize] - 1;
             let same = kept.narrow(dim, 0, length).eq_tensor(&kept.narrow(dim, 1, length));

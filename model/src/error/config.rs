@@ -1,0 +1,54 @@
+//! What can be wrong with `config.json`, or with an adapter's `adapter_config.json`.
+
+/// A key that is missing, has the wrong type, or asks for something that this crate does not implement.
+///
+/// Keys are written with their section, as `text_config.hidden_size`.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "each message names its fields")]
+pub enum ConfigError {
+    #[error("does not exist; a model's directory holds config.json, its weights and its tokenizer.json")]
+    Missing,
+    #[error("is not JSON ({error}); take it from the model's hub page")]
+    NotJson { error: String },
+    #[error("is not a JSON object; take it from the model's hub page")]
+    NotAnObject,
+    #[error(
+        "model_type is `{found}`; supported are `qwen2_audio`, `qwen2_5_omni`, `qwen2_5_omni_thinker` and `qwen3`"
+    )]
+    ModelType { found: String },
+    #[error("{key} is `{found}`; expected {expected}")]
+    WrongType { key: String, found: String, expected: &'static str },
+    #[error("{key} is {found}; expected a positive number")]
+    NotPositive { key: String, found: i64 },
+    #[error("{key} is `{found}`; expected `{expected}`")]
+    OtherValue { key: String, found: String, expected: String },
+    #[error("{key} is true; only false is supported")]
+    SwitchedOn { key: String },
+    #[error("{key} {value} does not divide {whole_key} {whole}")]
+    DoesNotDivide { key: String, value: i64, whole_key: &'static str, whole: i64 },
+    #[error("head_dim is {found}; rotary positions need a positive even number")]
+    HeadDim { found: i64 },
+    #[error("{section}: rope type `{found}` is not supported; only `default` is")]
+    RopeType { section: String, found: String },
+    #[error(
+        "text_config: mrope_section is {found:?}; expected three numbers that add up to half of head_dim {head_dim}"
+    )]
+    MropeSection { found: Vec<i64>, head_dim: i64 },
+    #[error("audio_token_index {token_id} is outside the vocabulary of {vocab_size} ids")]
+    AudioToken { token_id: i64, vocab_size: i64 },
+    #[error(
+        "is not PEFT's adapter configuration ({error}); save the adapter again with PEFT's save_pretrained"
+    )]
+    NotAnAdapter { error: String },
+    #[error("peft_type is `{found}`; only `LORA` is supported")]
+    PeftType { found: String },
+    #[error("{key} is {found}; only plain LoRA is supported, which leaves it out")]
+    LoraVariant { key: &'static str, found: String },
+    #[error("bias is `{found}`; only adapters with `none` are supported")]
+    LoraBias { found: String },
+    #[error(
+        "init_lora_weights is `{found}`, which changes the base too; convert it to plain LoRA with PEFT's \
+         save_pretrained(path_initial_model_for_weight_conversion=…)"
+    )]
+    LoraStart { found: String },
+}
