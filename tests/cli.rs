@@ -1,5 +1,5 @@
-//! The command line: runs the built `sandbox` and checks its exit codes and output. This test belongs to the package `sandbox`
-//! (see bin/Cargo.toml), so cargo builds that binary for it. The test itself does not link libtorch.
+//! The command line: runs the built `sandbox` and checks its exit codes and output. This test belongs to the package
+//! `sandbox` (see bin/Cargo.toml), so cargo builds that binary for it. The test itself does not link libtorch.
 
 #![expect(clippy::unwrap_used, reason = "a failing test should panic")]
 
@@ -37,7 +37,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Asserts that the input is refused with exit code 2 and one line, which is returned, and that no run directory is created.
+/// Asserts that the input is refused with exit code 2 and one line, which is returned, and that no
+/// run directory is created.
 fn refused(dir: &Path, arguments: &[&str]) -> String {
     let output = run(dir, arguments);
     let (said, printed) = (text(&output.stderr), text(&output.stdout));

@@ -1,5 +1,5 @@
-//! The control channel of real runs of a tiny random policy: what it shows and changes, and what it refuses while the
-//! training continues undisturbed.
+//! The control channel of real runs of a tiny random policy: what it shows and changes, and what it refuses while
+//! the training continues undisturbed.
 
 mod formula_edits;
 

@@ -1,4 +1,5 @@
-//! Whole runs with a judge behind a server: cached verdicts, failing judges, and how far judging overlaps with the training.
+//! Whole runs with a judge behind a server: cached verdicts, failing judges, and how far judging
+//! overlaps with the training.
 
 use std::path::Path;
 use std::sync::Arc;

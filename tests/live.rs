@@ -785,8 +785,8 @@ async fn a_weight_follows_its_schedule_until_a_change_replaces_it() {
     assert_eq!(from["weights"]["noise"]["schedule"], serde_json::json!([[0, 0.0], [4, 2.0]]));
 }
 
-/// Prints how long changes delay steps at their boundary:
-/// `cargo nextest run longest_delay --run-ignored only --no-capture`
+/// Prints how long changes delay steps at their boundary: `cargo nextest run
+/// longest_delay --run-ignored only --no-capture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, for docs/log.md"]
 async fn longest_delay_of_a_step_by_a_swap() {

@@ -1,4 +1,5 @@
-//! The judge in this process, on tiny random Qwen3s: it replies as decoding by a grammar would, and runs in the ablation.
+//! The judge in this process, on tiny random Qwen3s: it replies as decoding by a grammar would, and
+//! runs in the ablation.
 
 use std::path::PathBuf;
 use std::time::Duration;

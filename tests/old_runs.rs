@@ -13,7 +13,8 @@ use rewards::RewardRegistry;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 
-/// Largest relative difference between recorded metrics and those of this machine, whose floating-point sums may differ.
+/// Largest relative difference between recorded metrics and those of this machine, whose
+/// floating-point sums may differ.
 const TOLERANCE: f64 = 1e-3;
 
 /// A copy of the fixture, because resuming and reporting change the run directory.

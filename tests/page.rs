@@ -24,8 +24,9 @@ use browser::Browser;
 
 const ARM: &str = "grpo+atar+cr+tr";
 
-/// A harness of its own, because only at run time is it clear whether there is a browser. Without one the tests count as
-/// ignored, unless `REQUIRE_BROWSER` is set: then they fail. `#[test]` has no effect in this file: list new tests here.
+/// A harness of its own, because only at run time is it clear whether there is a browser. Without one the tests
+/// count as ignored, unless `REQUIRE_BROWSER` is set: then they fail. `#[test]` has no effect in this file:
+/// list new tests here.
 fn main() -> ExitCode {
     let tests: [(&str, fn()); 2] = [
         ("a_researcher_steers_a_run_from_the_page", a_researcher_steers_a_run_from_the_page),

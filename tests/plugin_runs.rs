@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::runs::{Ran, SCENARIO, counts, registry, run_in};
 
-/// Runs the scenario of `runs.rs` with a plug-in process as its second reward. `on_score` is the Python code that answers a
-/// request `m`; it can use `step`, the correct answer `scores`, and `say(message)`.
+/// Runs the scenario of `runs.rs` with a plug-in process as its second reward. `on_score` is the Python code that
+/// answers a request `m`; it can use `step`, the correct answer `scores`, and `say(message)`.
 async fn run(on_score: &str, change: impl Fn(String) -> String) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let program = format!(

@@ -72,8 +72,8 @@ impl Drop for ScriptedServer {
 }
 
 impl ScriptedServer {
-    /// Starts a server. `script` gets the request and its number, from 0. Requests for `/models` are answered without it and
-    /// not counted.
+    /// Starts a server. `script` gets the request and its number, from 0. Requests for `/models` are answered without
+    /// it and not counted.
     pub async fn start(script: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());

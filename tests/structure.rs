@@ -1,5 +1,5 @@
-//! Checks the structure of the workspace: the crates depend on each other as ARCHITECTURE.md draws it, files and crates stay
-//! small, no two files need each other, and errors are types.
+//! Checks the structure of the workspace: the crates depend on each other as ARCHITECTURE.md draws it, files and crates
+//! stay small, no two files need each other, and errors are types.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,8 @@ fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// The crates of the workspace except tests and examples: by name, the folder and the workspace crates that it depends on.
+/// The crates of the workspace except tests and examples: by name, the folder and the workspace crates
+/// that it depends on.
 fn crates() -> BTreeMap<String, (PathBuf, BTreeSet<String>)> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
@@ -234,8 +235,8 @@ fn reexports(module: &[String], text: &str) -> BTreeMap<String, Vec<String>> {
     exported
 }
 
-/// For each Rust file of a crate, the files that define the items it uses. Using a re-exported name
-/// counts as using the file that defines it.
+/// For each Rust file of a crate, the files that define the items it uses. Using a re-exported name counts as using the
+/// file that defines it.
 fn rust_uses(src: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let modules = modules(src);
     let texts: BTreeMap<&Vec<String>, String> = modules

@@ -1,4 +1,5 @@
-//! The integration tests, in one binary because linking libtorch is slow. The tests of the built `sandbox` belong to `bin/`.
+//! The integration tests, in one binary because linking libtorch is slow. The tests of the built
+//! `sandbox` belong to `bin/`.
 
 #![expect(clippy::unwrap_used, reason = "a failing test should panic")]
 

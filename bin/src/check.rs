@@ -8,8 +8,8 @@ use scenarios::{Experiment, ScenarioError};
 
 use crate::{cli::CheckOptions, failure::Failure};
 
-/// Checks every scenario. Valid ones are listed on standard output with the trial scores of their plug-ins; what is wrong
-/// with the others is printed to standard error.
+/// Checks every scenario. Valid ones are listed on standard output with the trial scores of their plug-ins; what is
+/// wrong with the others is printed to standard error.
 pub fn check(options: &CheckOptions, registry: &RewardRegistry) -> Result<(), Failure> {
     let mut errors = Vec::new();
     for path in &options.scenarios {

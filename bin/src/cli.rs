@@ -154,7 +154,8 @@ pub struct AskOptions {
     /// Number format of the weights: auto, f32 or bf16
     #[arg(long, default_value = "auto", value_parser = scenario_value::<DType>)]
     pub dtype: DType,
-    /// Sampling temperature; 0 always takes the most likely token [default: from the checkpoint's generation_config.json]
+    /// Sampling temperature; 0 always takes the most likely token [default:
+    /// from the checkpoint's generation_config.json]
     #[arg(long)]
     pub temperature: Option<f64>,
     /// Sample from the most likely tokens that together reach this probability [default: as for --temperature]

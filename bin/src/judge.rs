@@ -1,4 +1,5 @@
-//! `sandbox judge SCENARIO`: tests the scenario's judges on completions with known verdicts, before a run depends on them.
+//! `sandbox judge SCENARIO`: tests the scenario's judges on completions with known verdicts, before a
+//! run depends on them.
 
 use judges::calibration::{SetReport, calibrate};
 use rewards::{FailureCause, RewardRegistry};

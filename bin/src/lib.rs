@@ -1,11 +1,12 @@
-//! The `sandbox` command: trains audio-language models with the rewards of a scenario and reports what each contributed.
+//! The `sandbox` command: trains audio-language models with the rewards of a scenario and
+//! reports what each contributed.
 //!
 //! This crate parses the command line, shows progress and prints results. The work is done by the crates that it uses:
-//! `scenarios`, `run`, `control`, `report`, `judges`, `plugins` and `model`. Exit codes: 0 done, 1 failed while running,
-//! 2 unusable input, 130 interrupted after a checkpoint.
+//! `scenarios`, `run`, `control`, `report`, `judges`, `plugins` and `model`. Exit codes: 0 done, 1 failed while
+//! running, 2 unusable input, 130 interrupted after a checkpoint.
 //!
-//! It is a library so that a binary with additional rewards in Rust needs only a short `main`. A complete example is in
-//! `examples/custom-reward`:
+//! It is a library so that a binary with additional rewards in Rust needs only a short `main`. A complete
+//! example is in `examples/custom-reward`:
 //!
 //! ```no_run
 //! use rewards::{Reward, RewardBatch, RewardError, RewardRegistry};

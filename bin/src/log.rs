@@ -1,5 +1,5 @@
-//! Logging: events selected by `RUST_LOG` are written to `run.log` in the run directory. Warnings and errors are also shown
-//! in the terminal, above the progress bars.
+//! Logging: events selected by `RUST_LOG` are written to `run.log` in the run directory. Warnings and errors are also
+//! shown in the terminal, above the progress bars.
 
 use std::{
     fmt::{Debug, Write as _},

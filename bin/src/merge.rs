@@ -1,5 +1,5 @@
-//! `sandbox merge`: writes a model with a LoRA adapter merged into its weights, for programs that cannot load adapters and for
-//! arms that start from the merged model.
+//! `sandbox merge`: writes a model with a LoRA adapter merged into its weights, for programs that cannot load adapters
+//! and for arms that start from the merged model.
 
 use scenarios::{PolicyConfig, TrainMode};
 

@@ -1,5 +1,5 @@
-//! Progress on standard error while arms run: one bar per arm in a terminal, occasional lines in a file or pipe, and nothing
-//! if the option `--quiet` is given.
+//! Progress on standard error while arms run: one bar per arm in a terminal, occasional lines in a file or pipe, and
+//! nothing if the option `--quiet` is given.
 
 mod arm_progress;
 mod bars;

@@ -1,8 +1,8 @@
 //! The time from a file's bytes to features, stage by stage: `cargo bench -p model --bench audio`.
 //!
 //! One item is a second of audio, so `item/s` is a multiple of real time. The clip is 30 s of 44.1 kHz
-//! stereo (pink noise, and a chirp over the whole band, neither of which compresses well), made with ffmpeg,
-//! which must be installed.
+//! stereo (pink noise, and a chirp over the whole band, neither of which compresses well), made with
+//! ffmpeg, which must be installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -38,9 +38,8 @@ pub use resample::{SAMPLE_RATE, resample};
 /// their content, not by their name. A few corrupt packets of a lossy stream are skipped. Encoder delay and padding are
 /// cut where the file states them.
 ///
-/// # Errors
-/// [`AudioError`] if the file is missing, unreadable, empty, not audio, without samples, shorter than its header
-/// states, or corrupt throughout.
+/// Errors: [`AudioError`] if the file is missing, unreadable, empty, not audio, without samples, shorter than its
+/// header states, or corrupt throughout.
 pub fn load_audio(path: &Path, downmix: Downmix) -> Result<Vec<f32>, AudioError> {
     let bytes = fs::read(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => AudioError::Missing { path: path.into() },
@@ -51,8 +50,7 @@ pub fn load_audio(path: &Path, downmix: Downmix) -> Result<Vec<f32>, AudioError>
 
 /// Decodes a file whose content is already in memory, as [`load_audio`] does; errors name it as `path`.
 ///
-/// # Errors
-/// Those of [`load_audio`], except for a file that is missing or unreadable.
+/// Errors: Those of [`load_audio`], except for a file that is missing or unreadable.
 pub fn decode_bytes(path: &Path, bytes: Vec<u8>, downmix: Downmix) -> Result<Vec<f32>, AudioError> {
     // The decoders parse untrusted bytes. If one of them panics, only this clip fails, not
     // the loader thread (AUDIO-2).

@@ -208,8 +208,8 @@ impl Place {
 
 /// Reads every tensor of a safetensors file onto the CPU, sorted by name.
 ///
-/// # Errors
-/// The file does not exist, is damaged, or holds a tensor that is neither floating-point nor of 64-bit integers.
+/// Errors: The file does not exist, is damaged, or holds a tensor that is neither floating-point
+/// nor of 64-bit integers.
 pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
     let file = Checkpoint::open_file(path)?;
     let read = |(name, place): (&String, &Place)| {

@@ -91,8 +91,7 @@ fn common_beginning(prompts: &[Prompt]) -> usize {
 /// Runs prompts that begin with the same `shared` tokens (CHOOSE-2). Returns a cache for one completion of each, of at
 /// most `limit` tokens, and the logits after each prompt.
 ///
-/// # Shapes
-/// → logits `[prompts, vocabulary]`, f32
+/// Shapes: → logits `[prompts, vocabulary]`, f32
 fn prefill_shared(
     model: &Network,
     prompts: &[Prompt],
@@ -147,8 +146,7 @@ fn prefill_shared(
 /// Appends the most likely token to each text that is not complete. Returns the ids of the tokens; that of a
 /// complete text is ignored.
 ///
-/// # Shapes
-/// `logits: [prompts, vocabulary]`, f32 → one id for each prompt
+/// Shapes: `logits: [prompts, vocabulary]`, f32 → one id for each prompt
 fn append_tokens(
     chosen: &mut [Chosen],
     continuations: &mut Continuations<'_>,

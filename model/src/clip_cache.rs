@@ -33,8 +33,7 @@ struct Entries {
 impl ClipCache {
     /// The features of a clip, computed by `encode` if they are not in the cache.
     ///
-    /// # Shapes
-    /// → `[audio tokens, hidden]`, in the model's dtype, without gradients
+    /// Shapes: → `[audio tokens, hidden]`, in the model's dtype, without gradients
     pub(crate) fn get(
         &self,
         clip: &Arc<LogMel>,

@@ -38,8 +38,7 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// Reads `config.json` of a Hugging Face directory.
     ///
-    /// # Errors
-    /// The file cannot be read, is not JSON, or describes a model that this crate does not run.
+    /// Errors: The file cannot be read, is not JSON, or describes a model that this crate does not run.
     pub fn open(dir: &Path) -> Result<ModelConfig, ModelError> {
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {

@@ -67,16 +67,14 @@ impl Decoder {
 
     /// The embeddings of token ids.
     ///
-    /// # Shapes
-    /// `ids: [rows]`, i64 → `[rows, hidden]`, in the model's dtype
+    /// Shapes: `ids: [rows]`, i64 → `[rows, hidden]`, in the model's dtype
     pub(crate) fn embed(&self, ids: &Tensor) -> Tensor {
         Tensor::embedding(&self.embedding, ids, -1, false, false)
     }
 
     /// The rotary angles of some positions.
     ///
-    /// # Shapes
-    /// `positions: [rows]`, i64, or `[3, rows]` where time, height and width differ
+    /// Shapes: `positions: [rows]`, i64, or `[3, rows]` where time, height and width differ
     pub(crate) fn angles(&self, positions: &Tensor) -> Angles {
         self.rope.angles(positions)
     }
@@ -84,8 +82,8 @@ impl Decoder {
     /// Runs all layers. With `keep`, only those rows are returned, and the last layer computes only keys and values for
     /// the others. The final norm is applied by [`Decoder::project`].
     ///
-    /// # Shapes
-    /// `x: [rows, hidden]`, in the model's dtype; `keep: [kept]`, i64, indices of rows → `[rows or kept, hidden]`
+    /// Shapes: `x: [rows, hidden]`, in the model's dtype; `keep: [kept]`, i64, indices of rows →
+    /// `[rows or kept, hidden]`
     pub(crate) fn run(
         &self,
         mut x: Tensor,
@@ -106,8 +104,7 @@ impl Decoder {
 
     /// Runs one layer. The last one returns only the rows in `keep`.
     ///
-    /// # Shapes
-    /// As [`Decoder::run`], for one layer.
+    /// Shapes: As [`Decoder::run`], for one layer.
     pub(crate) fn layer(
         &self,
         index: usize,
@@ -127,8 +124,7 @@ impl Decoder {
 
     /// Applies the final norm and the output projection, and divides the logits by the temperature.
     ///
-    /// # Shapes
-    /// `x: [rows, hidden]`, in the model's dtype → `[rows, vocabulary]`, f32
+    /// Shapes: `x: [rows, hidden]`, in the model's dtype → `[rows, vocabulary]`, f32
     pub(crate) fn project(&self, x: &Tensor, temperature: f64) -> Tensor {
         let normal = self.norm.forward(x);
         // In f32 the temperature is applied to the hidden values, which are fewer than the logits. In 16
@@ -172,8 +168,7 @@ impl Layer {
 
     /// The layer with index `index` on all rows, and from the attention on only on the rows in `keep`.
     ///
-    /// # Shapes
-    /// `x: [rows, hidden]`, in the model's dtype; `keep: [kept]`, i64 → `[rows or kept, hidden]`
+    /// Shapes: `x: [rows, hidden]`, in the model's dtype; `keep: [kept]`, i64 → `[rows or kept, hidden]`
     fn forward(
         &self,
         x: &Tensor,

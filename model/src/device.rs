@@ -25,8 +25,7 @@ pub struct ResolvedDevice {
 ///
 /// `auto` chooses the first GPU if there is one, and otherwise the CPU with the reason in [`ResolvedDevice::notes`].
 ///
-/// # Errors
-/// [`ModelError::Device`] if the text is none of these, or if the GPU that it names cannot be used.
+/// Errors: [`ModelError::Device`] if the text is none of these, or if the GPU that it names cannot be used.
 pub fn resolve(text: &str) -> Result<ResolvedDevice, ModelError> {
     match text {
         "cpu" => Ok(ResolvedDevice { device: Device::Cpu, notes: Vec::new() }),

@@ -72,8 +72,7 @@ impl Dropout {
     /// Zeroes elements and divides the kept ones by the probability of being kept. `name` is the adapter's, so that
     /// adapters have different masks.
     ///
-    /// # Shapes
-    /// `x: [rows, width]`, any float dtype → the same
+    /// Shapes: `x: [rows, width]`, any float dtype → the same
     pub(crate) fn apply(&self, x: &Tensor, seed: u64, name: &str) -> Tensor {
         x * mask(rng::named(seed, name), x, 1.0 - self.probability)
     }
@@ -82,8 +81,7 @@ impl Dropout {
 /// A mask whose elements are `1 / kept` with probability `kept`, else 0. Each is decided by a hash of the seed, its
 /// row and its column.
 ///
-/// # Shapes
-/// `x: [rows, columns]` → the same shape, dtype and device
+/// Shapes: `x: [rows, columns]` → the same shape, dtype and device
 fn mask(seed: u64, x: &Tensor, kept: f64) -> Tensor {
     let _guard = tch::no_grad_guard();
     let (rows, columns) = x.size2().expect("rows and columns");

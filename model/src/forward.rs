@@ -89,8 +89,7 @@ pub(crate) fn forward<'a>(
 
 /// Runs the layers without gradients and keeps the input of each. The returned hidden states are a leaf with gradients.
 ///
-/// # Shapes
-/// → inputs `[rows, hidden]` of each layer; hidden states `[tokens, hidden]`, in the model's dtype
+/// Shapes: → inputs `[rows, hidden]` of each layer; hidden states `[tokens, hidden]`, in the model's dtype
 fn run_keeping_inputs(
     model: &Network,
     groups: &[Group<'_>],
@@ -127,8 +126,7 @@ impl Forward<'_> {
     /// Adds the gradients of the loss to those of the policy's trainable tensors. `loss` must be a
     /// scalar computed from [`logprobs`](Forward::logprobs).
     ///
-    /// # Errors
-    /// The loss has no gradient, or libtorch is out of memory.
+    /// Errors: The loss has no gradient, or libtorch is out of memory.
     pub fn backward(self, loss: &Tensor) -> Result<(), ModelError> {
         loss.f_backward()?;
         let tape = self.tape;
@@ -150,8 +148,7 @@ impl Forward<'_> {
 impl Tape<'_> {
     /// Projects the hidden states again, chunk by chunk, and runs the backward pass of each chunk.
     ///
-    /// # Shapes
-    /// → the gradient of the hidden states, `[tokens, hidden]`, in the model's dtype
+    /// Shapes: → the gradient of the hidden states, `[tokens, hidden]`, in the model's dtype
     fn head_backward(&self) -> Result<Tensor, ModelError> {
         let gradient = self.token_logprobs.grad();
         if !gradient.defined() {
@@ -170,8 +167,7 @@ impl Tape<'_> {
     /// Runs the layers again from the last to the first, each from its kept input, then the embedding
     /// and the clips' encodings.
     ///
-    /// # Shapes
-    /// `gradient: [tokens, hidden]`: that of the last layer's output
+    /// Shapes: `gradient: [tokens, hidden]`: that of the last layer's output
     fn layers_backward(self, mut gradient: Tensor) -> Result<(), ModelError> {
         let Tape { model, pass, mut inputs, .. } = self;
         let below = model.decoder.embedding_learns() || model.params.tower_learns();

@@ -67,8 +67,7 @@ pub(crate) fn generate(
 /// Runs the prompts. Returns a cache for `group` completions of each, of at most `limit` tokens, and the logits after
 /// each prompt, divided by `temperature`.
 ///
-/// # Shapes
-/// → logits `[prompts, vocabulary]`, f32
+/// Shapes: → logits `[prompts, vocabulary]`, f32
 pub(crate) fn prefill(
     model: &Network,
     batch: &PromptBatch,
@@ -166,8 +165,7 @@ impl<'a> Rows<'a> {
 
     /// Appends the drawn tokens to the unfinished completions, and returns the ids.
     ///
-    /// # Shapes
-    /// `ids: [rows]`, i64; `logprobs: [rows]`, f32 → as `ids`
+    /// Shapes: `ids: [rows]`, i64; `logprobs: [rows]`, f32 → as `ids`
     fn record(
         &mut self,
         ids: Tensor,
@@ -195,8 +193,7 @@ impl<'a> Rows<'a> {
     /// many rows as the prompt with the most unfinished ones (CACHE-3); prompts with fewer also keep finished rows,
     /// whose tokens are ignored.
     ///
-    /// # Shapes
-    /// `ids: [rows]`, i64 → `[kept rows]`
+    /// Shapes: `ids: [rows]`, i64 → `[kept rows]`
     fn shrink(&mut self, cache: &mut KvCache, ids: Tensor) -> Tensor {
         let unfinished = |rows: &[usize]| rows.iter().filter(|row| !self.finished[**row]).count();
         let counts: Vec<usize> = self.rows.chunks(self.group).map(unfinished).collect();

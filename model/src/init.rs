@@ -27,8 +27,7 @@ pub(crate) enum Init {
 
 /// Initial values, a function of the seed.
 ///
-/// # Shapes
-/// → `shape`, f32, on the CPU
+/// Shapes: → `shape`, f32, on the CPU
 pub(crate) fn random(seed: u64, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
     let count = shape.iter().product::<i64>() as u64;
     let fan_in = shape[1..].iter().product::<i64>() as f32;
@@ -52,8 +51,7 @@ pub(crate) fn random(seed: u64, shape: &[i64], init: Init) -> Result<Tensor, Mod
 /// Whisper's position embeddings: row `p` is `[sin(p·f_0) … sin(p·f_{w/2-1}), cos(p·f_0) … cos(p·f_{w/2-1})]`, with
 /// frequencies that fall geometrically from 1 to 1/10000.
 ///
-/// # Shapes
-/// → `[positions, width]`, f32, row-major
+/// Shapes: → `[positions, width]`, f32, row-major
 pub(crate) fn sinusoids(positions: i64, width: i64) -> Vec<f32> {
     let half = width / 2;
     let step = 10_000f64.ln() / (half - 1).max(1) as f64;

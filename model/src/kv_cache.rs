@@ -49,8 +49,7 @@ struct LayerCache {
 impl KvCache {
     /// An empty cache for `group` completions of each prompt, of at most `limit` tokens.
     ///
-    /// # Shapes
-    /// `bias: [batch, prompt]`, in the model's dtype: that of the prompts' keys
+    /// Shapes: `bias: [batch, prompt]`, in the model's dtype: that of the prompts' keys
     pub(crate) fn new(
         bias: Option<&Tensor>,
         batch: i64,
@@ -80,8 +79,7 @@ impl KvCache {
 
     /// Adds the next layer, with the keys and values of the prompts.
     ///
-    /// # Shapes
-    /// `keys, values: [batch, key heads, prompt, head width]`, in the model's dtype
+    /// Shapes: `keys, values: [batch, key heads, prompt, head width]`, in the model's dtype
     pub(crate) fn push_layer(&mut self, keys: &Tensor, values: &Tensor) {
         let HeadSizes { keys: heads, width, .. } = self.sizes;
         let shape = [self.batch, heads, self.group, self.capacity, width];

@@ -220,8 +220,7 @@ impl Pass {
 
     /// The log-probabilities of the predicted tokens of one chunk.
     ///
-    /// # Shapes
-    /// `hidden: [tokens of the chunk, hidden]`, in the model's dtype → `[tokens of the chunk]`, f32
+    /// Shapes: `hidden: [tokens of the chunk, hidden]`, in the model's dtype → `[tokens of the chunk]`, f32
     pub(crate) fn token_logprobs(
         &self,
         model: &Network,
@@ -236,8 +235,7 @@ impl Pass {
 
     /// Arranges the log-probabilities of all predicted tokens by completion.
     ///
-    /// # Shapes
-    /// `logprobs: [tokens]`, f32 → `[N, T]`
+    /// Shapes: `logprobs: [tokens]`, f32 → `[N, T]`
     pub(crate) fn arrange(&self, model: &Network, logprobs: &Tensor) -> GroupLogprobs {
         let shape = [self.layout.completions, self.layout.longest];
         let destinations = model.upload(&self.layout.destinations);

@@ -1,8 +1,8 @@
 //! LoRA (<https://arxiv.org/abs/2106.09685>): low-rank adapters on linear layers, in the files of Hugging Face's PEFT.
 //!
 //! With an adapter, the base is frozen and shared by every replica of the policy; only the adapter is trained,
-//! published and saved. `params.rs` holds an `AdapterSet` and hands its tensors to the linear layers, which compute
-//! `y = W·x + scale · B·A·dropout(x)` (`nn/lora.rs`).
+//! published and saved. `params.rs` holds an `AdapterSet` and hands its tensors to the linear layers, which compute `y
+//! = W·x + scale · B·A·dropout(x)` (`nn/lora.rs`).
 //!
 //! - `LORA-1` `A` and `B` are f32 where they take gradients, whatever the dtype of the base, and are rounded to the
 //!   dtype of the activations where they are applied. Updates too small for 16 bits are therefore not lost, and the

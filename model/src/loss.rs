@@ -3,8 +3,8 @@
 //! The learner passes the policy's log-probabilities and the advantages of the completions to [`grpo_loss`], and the
 //! loss to `Forward::backward`. Nothing else in the workspace computes a loss.
 //!
-//! With the importance ratio `ρ = π/π_old` (per token or per completion), the advantage `Â`, and the KL estimate
-//! `k3 = e^d − d − 1` of `d = log π_ref − log π`, the loss of a token is
+//! With the importance ratio `ρ = π/π_old` (per token or per completion), the advantage `Â`, and the KL estimate `k3 =
+//! e^d − d − 1` of `d = log π_ref − log π`, the loss of a token is
 //!
 //! ```text
 //! −min(min(ρ, delta)·Â, clamp(ρ, 1 − clip_low, 1 + clip_high)·Â) + kl_coef · k3
@@ -88,11 +88,9 @@ pub struct LossOutputs {
 
 /// Computes the policy-gradient loss of one micro-batch.
 ///
-/// # Shapes
-/// See [`LossInputs`]. Computed in the dtype of `logprobs` (f32 in training).
+/// Shapes: See [`LossInputs`]. Computed in the dtype of `logprobs` (f32 in training).
 ///
-/// # Panics
-/// If shapes disagree, or if `kl_coef` is not 0 and there are no `ref_logprobs`.
+/// Panics: If shapes disagree, or if `kl_coef` is not 0 and there are no `ref_logprobs`.
 pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
     inputs.check(config);
     let logprobs = inputs.logprobs;
@@ -139,8 +137,7 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
 
 /// The contribution of this micro-batch to the loss of the batch.
 ///
-/// # Shapes
-/// `per_token: [N, T]`, float, 0 on padding; `lengths: [N]`, in the same dtype, at least 1 → scalar
+/// Shapes: `per_token: [N, T]`, float, 0 on padding; `lengths: [N]`, in the same dtype, at least 1 → scalar
 fn aggregate(per_token: &Tensor, lengths: &Tensor, normalizer: &Normalizer, loss: LossKind) -> Tensor {
     let completions = normalizer.completions.max(1) as f64;
     match loss {

@@ -188,8 +188,7 @@ impl Network {
 
     /// The projected features of a clip. `number` is the clip's index in the batch, which seeds its dropout masks.
     ///
-    /// # Shapes
-    /// → `[audio tokens, hidden]`, in the model's dtype
+    /// Shapes: → `[audio tokens, hidden]`, in the model's dtype
     fn clip_features(&self, clip: &Arc<LogMel>, number: usize) -> Result<Tensor, ModelError> {
         let tower = self.tower()?;
         if self.params.tower_learns() {
@@ -203,8 +202,7 @@ impl Network {
 
     /// Encodes the clips of a batch again, one at a time, and runs the tower's backward pass on each.
     ///
-    /// # Shapes
-    /// `gradient: [placeholders, hidden]`: that of the batch's features
+    /// Shapes: `gradient: [placeholders, hidden]`: that of the batch's features
     pub(crate) fn clips_backward(&self, batch: &PromptBatch, gradient: &Tensor) -> Result<(), ModelError> {
         let mut row = 0;
         for (number, clip) in batch.clips.iter().enumerate() {
@@ -238,16 +236,14 @@ impl Network {
 
     /// Copies token ids or indices to the model's device.
     ///
-    /// # Shapes
-    /// → `[number of ids]`, i64
+    /// Shapes: → `[number of ids]`, i64
     pub(crate) fn upload(&self, ids: &[i64]) -> Tensor {
         Tensor::from_slice(ids).to_device(self.device())
     }
 
     /// Embeds ids that begin with the batch's, and replaces the embeddings of placeholders by the clips' features.
     ///
-    /// # Shapes
-    /// → `[ids, hidden]`, in the model's dtype
+    /// Shapes: → `[ids, hidden]`, in the model's dtype
     pub(crate) fn embed(&self, ids: &[i64], batch: &PromptBatch) -> Tensor {
         let embedded = self.decoder.embed(&self.upload(ids));
         match &batch.features {

@@ -106,8 +106,7 @@ impl Params {
 
     /// A tensor of the base with the adapter merged into it; unchanged if its layer has no adapter.
     ///
-    /// # Shapes
-    /// `tensor`: as stored → the same shape and dtype; the sum is computed in f32
+    /// Shapes: `tensor`: as stored → the same shape and dtype; the sum is computed in f32
     pub(crate) fn merged(&self, name: &str, tensor: &Tensor) -> Tensor {
         let _guard = tch::no_grad_guard();
         let module = name.strip_suffix(".weight").unwrap_or(name);
@@ -197,8 +196,7 @@ impl Params {
 
     /// Adds the two adapter tensors of a linear layer to the model and returns them, if that layer has an adapter.
     ///
-    /// # Shapes
-    /// `sizes: [input, output]` → `A: [rank, input]`, `B: [output, rank]`; f32 if they take gradients, else in
+    /// Shapes: `sizes: [input, output]` → `A: [rank, input]`, `B: [output, rank]`; f32 if they take gradients, else in
     /// the model's dtype (LORA-1)
     pub(crate) fn adapter_tensors(
         &mut self,

@@ -1,8 +1,8 @@
 //! A policy: the model that generates completions and is trained on them.
 //!
-//! The program opens one [`Policy`] for each arm, which the learner trains. The sampler and the reference are replicas
-//! of it that share the frozen weights. After each step, the tensors of the learner's [`Policy::publish`] are passed
-//! to the sampler's [`Policy::load_trainable`].
+//! The program opens one [`Policy`] for each arm, which the learner trains. The sampler and the reference are
+//! replicas of it that share the frozen weights. After each step, the tensors of the learner's [`Policy::publish`]
+//! are passed to the sampler's [`Policy::load_trainable`].
 
 mod directory;
 mod options;
@@ -49,8 +49,7 @@ pub struct Policy {
 impl Policy {
     /// Opens a Hugging Face directory for training.
     ///
-    /// # Errors
-    /// A file is missing, is damaged, or contradicts another; the message names it.
+    /// Errors: A file is missing, is damaged, or contradicts another; the message names it.
     pub fn open(dir: &Path, options: &PolicyOptions) -> Result<Policy, ModelError> {
         let config = Arc::new(ModelConfig::open(dir)?);
         let processor = Processor::with_config(dir, &config)?;
@@ -103,9 +102,8 @@ impl Policy {
     /// prompt next to each other; the result has the same order. A completion depends only on its prompt, its
     /// seed and the weights.
     ///
-    /// # Errors
-    /// A parameter is out of range, the number of seeds is not that of the completions, a prompt's placeholders do not
-    /// match its clips, or a prompt is too long.
+    /// Errors: A parameter is out of range, the number of seeds is not that of the completions, a prompt's placeholders
+    /// do not match its clips, or a prompt is too long.
     pub fn generate(
         &self,
         prompts: &[Prompt],
@@ -118,8 +116,7 @@ impl Policy {
 
     /// Generates one completion, and calls `on_token` with the id of each token as it is drawn.
     ///
-    /// # Errors
-    /// The same errors as those of [`Policy::generate`].
+    /// Errors: The same errors as those of [`Policy::generate`].
     pub fn stream(
         &self,
         prompt: &Prompt,
@@ -136,9 +133,8 @@ impl Policy {
     /// Generates one of `texts` after each prompt. Each token is the most likely of those that continue one of the
     /// texts. No text may be the beginning of another.
     ///
-    /// # Errors
-    /// There is no text, a text is empty or not printable ASCII, a prompt's placeholders do not match its clips, or a
-    /// prompt is too long.
+    /// Errors: There is no text, a text is empty or not printable ASCII, a prompt's placeholders do not match its
+    /// clips, or a prompt is too long.
     pub fn choose(&self, prompts: &[Prompt], texts: &[String]) -> Result<Vec<Chosen>, ModelError> {
         choose(&self.model, &self.processor, prompts, texts)
     }
@@ -146,9 +142,8 @@ impl Policy {
     /// The log-probabilities of completions under the temperature-scaled distribution, without gradients. Temperature 0
     /// is treated as 1. Groups may differ in size, and prompts and completions in length.
     ///
-    /// # Errors
-    /// There is no completion token, an id is outside the vocabulary, a prompt's placeholders do not match its clips,
-    /// or a sequence is too long.
+    /// Errors: There is no completion token, an id is outside the vocabulary, a prompt's placeholders do not match its
+    /// clips, or a sequence is too long.
     pub fn logprobs(&self, groups: &[Group<'_>], temperature: f64) -> Result<GroupLogprobs, ModelError> {
         logprobs(&self.model, groups, if temperature == 0.0 { 1.0 } else { temperature })
     }
@@ -157,8 +152,7 @@ impl Policy {
     /// has dropout, its masks are a function of `dropout_seed`. A loss that is computed from the result
     /// is passed to [`Forward::backward`].
     ///
-    /// # Errors
-    /// The same errors as those of [`Policy::logprobs`].
+    /// Errors: The same errors as those of [`Policy::logprobs`].
     pub fn forward(
         &self,
         groups: &[Group<'_>],
@@ -172,11 +166,9 @@ impl Policy {
 
     /// The logits at every position of some prompts, without gradients. Meant for inspection and tests.
     ///
-    /// # Shapes
-    /// → `[prompts, longest, vocabulary]`, f32; shorter prompts are padded on the left
+    /// Shapes: → `[prompts, longest, vocabulary]`, f32; shorter prompts are padded on the left
     ///
-    /// # Errors
-    /// A prompt's placeholders do not match its clips, or a prompt is too long.
+    /// Errors: A prompt's placeholders do not match its clips, or a prompt is too long.
     pub fn logits(&self, prompts: &[Prompt]) -> Result<Tensor, ModelError> {
         let _guard = tch::no_grad_guard();
         let batch = self.model.batch(&prompts.iter().collect::<Vec<_>>())?;
@@ -190,11 +182,9 @@ impl Policy {
 
     /// The audio tower's output for one clip, without gradients.
     ///
-    /// # Shapes
-    /// `clip`: log-mel `[bins, frames]`, f32 → see [`ClipFeatures`]
+    /// Shapes: `clip`: log-mel `[bins, frames]`, f32 → see [`ClipFeatures`]
     ///
-    /// # Errors
-    /// The model is a text-only model, or the clip has other dimensions than the audio tower takes.
+    /// Errors: The model is a text-only model, or the clip has other dimensions than the audio tower takes.
     pub fn encode_clip(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
         let _guard = tch::no_grad_guard();
         self.model.encode_clip(clip)
@@ -213,8 +203,7 @@ impl Policy {
 
     /// Overwrites trainable tensors with others of the same name and shape.
     ///
-    /// # Errors
-    /// A name is not that of a trainable tensor, or a shape differs. In this case nothing is overwritten.
+    /// Errors: A name is not that of a trainable tensor, or a shape differs. In this case nothing is overwritten.
     pub fn load_trainable(&self, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
         self.model.load_trainable(tensors)
     }
@@ -222,8 +211,7 @@ impl Policy {
     /// A replica of this policy for a sampler or the reference: it shares the frozen weights, and has its own copy of
     /// the trainable ones, without gradients.
     ///
-    /// # Errors
-    /// libtorch is out of memory on the policy's device.
+    /// Errors: libtorch is out of memory on the policy's device.
     pub fn replica(&self) -> Result<Policy, ModelError> {
         self.copy(false)
     }
@@ -231,8 +219,7 @@ impl Policy {
     /// A second learner that starts from the current weights: it shares the frozen ones, and has its own copy of the
     /// trainable ones, with gradients.
     ///
-    /// # Errors
-    /// libtorch is out of memory on the policy's device.
+    /// Errors: libtorch is out of memory on the policy's device.
     pub fn learner(&self) -> Result<Policy, ModelError> {
         self.copy(true)
     }
@@ -240,8 +227,7 @@ impl Policy {
     /// The reference policy of the KL term: a [replica](Policy::replica) of this policy, or with an adapter the base
     /// alone, which takes no further memory.
     ///
-    /// # Errors
-    /// libtorch is out of memory on the policy's device.
+    /// Errors: libtorch is out of memory on the policy's device.
     pub fn reference(&self) -> Result<Policy, ModelError> {
         Ok(self.with_model(self.model.reference()?))
     }
@@ -262,8 +248,7 @@ impl Policy {
 
     /// Reads the trainable tensors from a directory that [`Policy::save`] wrote, for [`Policy::load_trainable`].
     ///
-    /// # Errors
-    /// The directory holds no complete checkpoint or adapter, or one of other shapes.
+    /// Errors: The directory holds no complete checkpoint or adapter, or one of other shapes.
     pub fn read_trainable(&self, dir: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
         if let Some(adapter) = self.model.params.adapter() {
             return adapter.read(dir);
@@ -278,8 +263,7 @@ impl Policy {
     /// complete Hugging Face directory. The directory is written under a temporary name and then renamed; an
     /// existing one is replaced.
     ///
-    /// # Errors
-    /// A file cannot be written, or `dir` does not end in a name.
+    /// Errors: A file cannot be written, or `dir` does not end in a name.
     pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
         match self.model.params.adapter() {
             Some(adapter) => write_directory(dir, |draft| adapter.write(draft)),
@@ -291,8 +275,7 @@ impl Policy {
     /// Tensors of the opened directory that this model does not read are copied unchanged. The directory is written
     /// under a temporary name and then renamed; an existing one is replaced.
     ///
-    /// # Errors
-    /// A file cannot be written, or `dir` does not end in a name.
+    /// Errors: A file cannot be written, or `dir` does not end in a name.
     pub fn merge(&self, dir: &Path) -> Result<(), ModelError> {
         write_directory(dir, |draft| {
             for (name, bytes) in self.side_files.iter() {

@@ -59,8 +59,7 @@ impl Processor {
     /// Opens the processor of a Hugging Face directory: `tokenizer.json`, the chat template, the end-of-sequence ids
     /// and, for a model with an audio tower, `preprocessor_config.json`.
     ///
-    /// # Errors
-    /// A file is missing, cannot be parsed, or contradicts `config.json`; the message names it.
+    /// Errors: A file is missing, cannot be parsed, or contradicts `config.json`; the message names it.
     pub fn open(dir: &Path) -> Result<Processor, ModelError> {
         Processor::with_config(dir, &ModelConfig::open(dir)?)
     }
@@ -101,8 +100,7 @@ impl Processor {
     /// The prompt of one user turn, which consists of the clips and then the text, and of the beginning
     /// of the assistant's turn.
     ///
-    /// # Errors
-    /// The template fails, the text contains the audio placeholder, or there are clips and the model
+    /// Errors: The template fails, the text contains the audio placeholder, or there are clips and the model
     /// is a text-only model.
     pub fn prompt(&self, user_text: &str, clips: &[Arc<LogMel>]) -> Result<Prompt, ModelError> {
         if !clips.is_empty() {
@@ -132,8 +130,7 @@ impl Processor {
     /// The prompt of a system turn and a user turn without clips, and of the beginning of the assistant's turn. If the
     /// template has a switch for the model's thinking, it is off.
     ///
-    /// # Errors
-    /// The template cannot be rendered; the message names its file.
+    /// Errors: The template cannot be rendered; the message names its file.
     pub fn chat(&self, system: &str, user: &str) -> Result<Prompt, ModelError> {
         let rendered = self.shared.template.render_chat(system, user)?;
         Ok(Prompt { ids: self.encode(&rendered), clips: Vec::new() })
@@ -141,8 +138,7 @@ impl Processor {
 
     /// The token ids of a text. Special tokens that are spelled out in the text become their ids.
     ///
-    /// # Panics
-    /// The tokenizer cannot encode the text. The byte-level tokenizers of all Qwen models can encode any text.
+    /// Panics: The tokenizer cannot encode the text. The byte-level tokenizers of all Qwen models can encode any text.
     pub fn encode(&self, text: &str) -> Vec<i64> {
         let encoding = self.shared.tokenizer.encode_fast(text, false).expect("a byte-level tokenizer");
         encoding.get_ids().iter().map(|&id| i64::from(id)).collect()
@@ -150,8 +146,7 @@ impl Processor {
 
     /// The text of some token ids. Special tokens, and ids without a token, are left out.
     ///
-    /// # Panics
-    /// The tokenizer's decoder fails, which a byte-level decoder never does.
+    /// Panics: The tokenizer's decoder fails, which a byte-level decoder never does.
     pub fn decode(&self, ids: &[i64]) -> String {
         let ids: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
         self.shared.tokenizer.decode(&ids, true).expect("a byte-level decoder")
@@ -205,11 +200,9 @@ impl Processor {
     /// The features of a clip, as this model's tower takes them. A clip longer than the window of
     /// `preprocessor_config.json` is cut off there and marked as [`LogMel::truncated`].
     ///
-    /// # Shapes
-    /// `samples`: any number @ 16 kHz, f32, mono → log-mel `[bins, frames]`, f32
+    /// Shapes: `samples`: any number @ 16 kHz, f32, mono → log-mel `[bins, frames]`, f32
     ///
-    /// # Errors
-    /// The model is a text-only model and has no feature extractor.
+    /// Errors: The model is a text-only model and has no feature extractor.
     pub fn extract(&self, samples: &[f32]) -> Result<LogMel, ModelError> {
         let features = &self.audio_part()?.features;
         Ok(match self.shared.architecture {

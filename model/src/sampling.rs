@@ -74,8 +74,7 @@ impl SamplingParams {
 
 /// The uniform random numbers of a generation, one for each token of each completion.
 ///
-/// # Shapes
-/// → `[tokens, completions]`, f32, strictly between 0 and 1
+/// Shapes: → `[tokens, completions]`, f32, strictly between 0 and 1
 pub(crate) fn uniforms(seeds: &[u64], tokens: usize, device: Device) -> Tensor {
     let values: Vec<f32> = (0..tokens as u64)
         .flat_map(|token| seeds.iter().map(move |&seed| rng::uniform(seed, token)))
@@ -104,8 +103,7 @@ impl Sampler {
 
     /// Draws one token for each row. Returns the ids and their log-probabilities.
     ///
-    /// # Shapes
-    /// `logits: [rows, vocabulary]`, f32, divided by the temperature; `uniform: [rows]`, f32 → `[rows]`,
+    /// Shapes: `logits: [rows, vocabulary]`, f32, divided by the temperature; `uniform: [rows]`, f32 → `[rows]`,
     /// i64, and `[rows]`, f32
     pub(crate) fn draw(&self, logits: &Tensor, uniform: &Tensor) -> (Tensor, Tensor) {
         if self.params.temperature == 0.0 {
@@ -127,8 +125,7 @@ impl Sampler {
 
     /// Draws among the most likely tokens, which are sorted by their probability first.
     ///
-    /// # Shapes
-    /// As [`Sampler::draw`] → ids, `[rows, 1]`, i64
+    /// Shapes: As [`Sampler::draw`] → ids, `[rows, 1]`, i64
     fn draw_filtered(&self, logits: &Tensor, uniform: &Tensor) -> Tensor {
         let vocab = logits.size()[1];
         let logits = logits + &self.bias;
@@ -148,8 +145,7 @@ impl Sampler {
 
 /// The first index at which the cumulative weights exceed the fraction `uniform` of their total.
 ///
-/// # Shapes
-/// `weights: [rows, n]`, f32; `uniform: [rows]`, f32 → `[rows, 1]`, i64
+/// Shapes: `weights: [rows, n]`, f32; `uniform: [rows]`, f32 → `[rows, 1]`, i64
 fn invert(weights: &Tensor, uniform: &Tensor) -> Tensor {
     let last = weights.size()[1] - 1;
     let cumulative = weights.cumsum(-1, Kind::Float);

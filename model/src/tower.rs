@@ -44,8 +44,7 @@ impl Tower {
 
     /// Encodes one clip. Fails if its log-mel has other bins or more frames than the tower takes.
     ///
-    /// # Shapes
-    /// `clip`: log-mel `[bins, frames]`, f32 → [`ClipFeatures`] of as many rows as the clip has placeholders
+    /// Shapes: `clip`: log-mel `[bins, frames]`, f32 → [`ClipFeatures`] of as many rows as the clip has placeholders
     pub(crate) fn forward(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
         match self {
             Tower::Qwen2Audio(tower) => tower.forward(clip),

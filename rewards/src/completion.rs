@@ -7,9 +7,9 @@
 //! - no-think: `<answer> … </answer>`
 //!
 //! Invariants, which the tests check:
-//! - PARSE-1 a completion is `well_formed` iff each tag of one of the forms occurs exactly once, in order, with only
-//!   white space around and between the elements, and the answer is not blank. A tag quoted inside the text counts
-//!   as a second occurrence.
+//! - PARSE-1 a completion is `well_formed` iff each tag of one of the forms occurs exactly once, in order, with
+//!   only white space around and between the elements, and the answer is not blank. A tag quoted inside the text
+//!   counts as a second occurrence.
 //! - PARSE-2 a malformed completion is in mode `Think` iff it has a `<think>` anywhere.
 //! - PARSE-3 any text can be parsed without a panic.
 //!

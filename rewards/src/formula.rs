@@ -1,10 +1,10 @@
 //! The shaping formula, which combines components and weights into one reward.
 //!
-//! A scenario contains it as text, and it can be changed while a run is in progress. [`shape`](crate::shape)
-//! evaluates it for every completion of a step. A formula consists of:
+//! A scenario contains it as text, and it can be changed while a run is in progress. [`shape`](crate::shape) evaluates
+//! it for every completion of a step. A formula consists of:
 //!
-//! - the names of components, and `w_NAME` for the weight of NAME; names with characters other than letters, digits
-//!   and underscores are put in braces: `{my-reward}`, `{w_my-reward}`;
+//! - the names of components, and `w_NAME` for the weight of NAME; names with characters other than letters, digits and
+//!   underscores are put in braces: `{my-reward}`, `{w_my-reward}`;
 //! - numbers such as `2`, `0.5` and `1e-3`; `+ - * / ^` with their usual precedence; parentheses;
 //! - `min(a, b, …)`, `max(a, b, …)`, `abs`, `exp`, `ln`, `sqrt`, `tanh`, `floor`, `ceil` and `round`.
 //!
@@ -58,8 +58,8 @@ impl Formula {
     /// );
     /// ```
     ///
-    /// # Errors
-    /// The text is not a formula or uses an unknown name; the message names the column and what to write instead.
+    /// Errors: The text is not a formula or uses an unknown name; the message names the column and
+    /// what to write instead.
     pub fn parse<C, W>(text: &str, components: C, weights: W) -> Result<Self, FormulaError>
     where
         C: IntoIterator<Item: AsRef<str>>,
@@ -133,8 +133,8 @@ pub(crate) struct Bound<'a> {
 }
 
 impl Bound<'_> {
-    /// Evaluates the formula for one completion. `score` returns the score of a component, given the index of its
-    /// name in the order of [`Formula::component_names`].
+    /// Evaluates the formula for one completion. `score` returns the score of a component, given the index of its name
+    /// in the order of [`Formula::component_names`].
     pub(crate) fn eval_with(&mut self, score: impl Fn(usize) -> Option<f64>) -> Option<f64> {
         for (column, slot) in self.columns.iter().enumerate() {
             self.values[*slot] = score(column)?;

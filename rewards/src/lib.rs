@@ -2,8 +2,8 @@
 //! uses neither tensors nor an async runtime.
 //!
 //! A completion passes through these types in this order:
-//! - [`parse_completion`] splits the completion's text into thinking and answer, and [`is_correct`] compares the
-//!   answer with the right choice of the [`Question`];
+//! - [`parse_completion`] splits the completion's text into thinking and answer, and [`is_correct`] compares the answer
+//!   with the right choice of the [`Question`];
 //! - a [`Judge`] grades the thinking and returns a [`Verdict`]; [`RulesJudge`] does so without a model;
 //! - each [`Reward`] scores every [`RewardItem`] of a [`RewardBatch`]; its scores are one component of the reward.
 //!   [`RewardRegistry`] builds rewards by name;
@@ -26,9 +26,9 @@
 //!
 //! # Writing a reward
 //!
-//! Implement [`Reward`] and register it under a name. A scenario then uses it with
-//! `[rewards.brevity] kind = "brevity"`, in a `sandbox` whose `main` passes the registry to `sandbox::main_with`;
-//! see `examples/custom-reward`. `docs/plugins.md` describes rewards in other languages.
+//! Implement [`Reward`] and register it under a name. A scenario then uses it with `[rewards.brevity] kind =
+//! "brevity"`, in a `sandbox` whose `main` passes the registry to `sandbox::main_with`; see `examples/custom-reward`.
+//! `docs/plugins.md` describes rewards in other languages.
 //!
 //! ```
 //! use rewards::{Reward, RewardBatch, RewardError, RewardRegistry, read_options};

@@ -6,12 +6,12 @@
 //! 3. it is the choice's letter (`B`, `b.` or `(B)`), alone or in front of the choice's text (`B. dog`, `(b) dog`,
 //!    `B: dog`). A letter in front of another choice's text names nothing.
 //!
-//! Letters are not accepted if a choice is itself a single letter, such as a musical key. Choices that are written
-//! with their letters (`A. cat`, `B. dog`) match with and without them. The answer as a whole has to match: `a dog`
-//! is not `dog`, and `dog and cat` names neither.
+//! Letters are not accepted if a choice is itself a single letter, such as a musical key. Choices that are written with
+//! their letters (`A. cat`, `B. dog`) match with and without them. The answer as a whole has to match: `a dog` is not
+//! `dog`, and `dog and cat` names neither.
 //!
-//! The official string match of MMAU and MMAR is less strict: it compares sets of words and so accepts
-//! `from near to far` for `from far to near`. Evaluation reports both.
+//! The official string match of MMAU and MMAR is less strict: it compares sets of words and so accepts `from near to
+//! far` for `from far to near`. Evaluation reports both.
 
 use crate::{ParsedCompletion, Question};
 

@@ -4,8 +4,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{RewardError, did_you_mean};
 
-/// Reads the options of a reward into its options struct. `T` must derive `serde(default)`, and its default must have
-/// a TOML form of every field, from which the known keys are taken.
+/// Reads the options of a reward into its options struct. `T` must derive `serde(default)`, and its default must have a
+/// TOML form of every field, from which the known keys are taken.
 ///
 /// ```
 /// #[derive(Default, serde::Serialize, serde::Deserialize)]
@@ -20,9 +20,8 @@ use crate::{RewardError, did_you_mean};
 /// );
 /// ```
 ///
-/// # Errors
-/// A key is unknown; the message names the most similar known one. Or its value does not fit; the message names the
-/// key, the value and what is expected.
+/// Errors: A key is unknown; the message names the most similar known one. Or its value does not fit; the message names
+/// the key, the value and what is expected.
 pub fn read_options<T>(kind: &str, options: &toml::Table) -> Result<T, RewardError>
 where
     T: Default + Serialize + DeserializeOwned,

@@ -1,7 +1,7 @@
 //! The question that a completion answers, as all crates use it.
 //!
-//! Datasets produce [`Question`]s, the sampler has the policy answer them, and rewards and judges read them. The
-//! policy is shown `text`, `choices` and the clip at `audio_path` only.
+//! Datasets produce [`Question`]s, the sampler has the policy answer them, and rewards and judges read them. The policy
+//! is shown `text`, `choices` and the clip at `audio_path` only.
 
 use std::path::PathBuf;
 

@@ -31,8 +31,7 @@ impl RewardRegistry {
 
     /// Builds the reward that is registered as `kind`, with these options.
     ///
-    /// # Errors
-    /// No reward is registered under this name, or the reward refuses its options.
+    /// Errors: No reward is registered under this name, or the reward refuses its options.
     pub fn build(&self, kind: &str, options: &toml::Table) -> Result<Box<dyn Reward>, RewardError> {
         match self.factories.get(kind) {
             Some(factory) => factory(options),

@@ -66,9 +66,8 @@ mod tests {
         shape(&formula, &components, &weights)
     }
 
-    /// At s = T/2; five of eight think, so λ = 5/8:
-    /// γ_think = exp(-5/16) = 0.7316156289466418, γ_nothink = exp(-3/16) = 0.8290291181804004.
-    /// Mean R_t = (0.9 + 0.4 + 0.7 + 0 + 0) / 5 = 0.4 (one malformed).
+    /// At s = T/2; five of eight think, so λ = 5/8: γ_think = exp(-5/16) = 0.7316156289466418, γ_nothink = exp(-3/16) =
+    /// 0.8290291181804004. Mean R_t = (0.9 + 0.4 + 0.7 + 0 + 0) / 5 = 0.4 (one malformed).
     fn eight() -> RewardBatch {
         batch(
             50,

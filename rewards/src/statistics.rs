@@ -1,7 +1,7 @@
 //! Statistics of a batch that several rewards use: the fraction of think completions and their mean quality.
 //!
-//! λ of the adaptive-think reward (arXiv 2508.08039v3, Eq. 3-5) and the mean R_t of the think reward
-//! are computed here only (REWARD-2). The paper computes them "in the batch" without defining it;
+//! λ of the adaptive-think reward (arXiv 2508.08039v3, Eq. 3-5) and the mean R_t of the think reward are computed here
+//! only (REWARD-2). The paper computes them "in the batch" without defining it;
 //! [`Scope`] selects the completions.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,5 @@
-//! Files that are embedded in the binary and unpacked into the cache on first use: the tiny policy, a
-//! Qwen2-Audio with half a million parameters in the Hugging Face layout, and the Python module that turns a
-//! function into a reward.
+//! Files that are embedded in the binary and unpacked into the cache on first use: the tiny policy, a Qwen2-Audio with
+//! half a million parameters in the Hugging Face layout, and the Python module that turns a function into a reward.
 
 use std::path::{Path, PathBuf};
 
@@ -25,16 +24,14 @@ const PYTHON: &[(&str, &[u8])] =
 /// The folder of the tiny policy; unpacks it if it is not in the cache. The folder's name depends on its content, so
 /// that another version of the program does not use an old policy.
 ///
-/// # Errors
-/// The cache cannot be written.
+/// Errors: The cache cannot be written.
 pub fn builtin_tiny_policy() -> Result<PathBuf, ScenarioError> {
     unpack(TINY, &cache_dir().join("tiny"))
 }
 
 /// The folder with `audio_thinker_reward.py`, for `PYTHONPATH`; unpacks it if it is not in the cache.
 ///
-/// # Errors
-/// The cache cannot be written.
+/// Errors: The cache cannot be written.
 pub fn python_module() -> Result<PathBuf, ScenarioError> {
     unpack(PYTHON, &cache_dir().join("python"))
 }

@@ -20,8 +20,8 @@ pub(crate) fn stable_hash(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Makes the folder `target` completely or not at all: `fill` writes into a temporary folder, which is then renamed.
-/// An existing folder is left unchanged. If two processes make it at the same time, the first to finish wins.
+/// Makes the folder `target` completely or not at all: `fill` writes into a temporary folder, which is then renamed. An
+/// existing folder is left unchanged. If two processes make it at the same time, the first to finish wins.
 ///
 /// Errors: the error of `fill`, or what `failed` makes of a path that cannot be made or renamed.
 pub(crate) fn make_once<E>(

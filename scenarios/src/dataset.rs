@@ -124,8 +124,7 @@ impl JsonSchema for DataSource {
 /// Reads all questions of a source. `split` selects the part of the soundscape world; data files have one part only.
 /// The world's files are generated on first use.
 ///
-/// # Errors
-/// A file cannot be read or written, a row does not fit the format, or a setting of the world is out of range.
+/// Errors: A file cannot be read or written, a row does not fit the format, or a setting of the world is out of range.
 pub fn open_dataset(
     source: &DataSource,
     world: &WorldConfig,
@@ -136,8 +135,7 @@ pub fn open_dataset(
 
 /// Like [`open_dataset`], but with the rows that `filter` selects. Reading stops at its limit.
 ///
-/// # Errors
-/// As for [`open_dataset`]; also if the filter selects no row.
+/// Errors: as for [`open_dataset`]; also if the filter selects no row.
 pub fn open_dataset_filtered(
     source: &DataSource,
     world: &WorldConfig,

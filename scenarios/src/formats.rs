@@ -1,7 +1,7 @@
 //! Readers of the public data formats, one per file. Each turns a row into a [`Question`].
 //!
-//! The formats are those of MMAU (arXiv 2410.19168), MMAR (arXiv 2505.13032), AIR-Bench (arXiv 2402.07729), and AVQA
-//! as R1-AQA (arXiv 2503.11197) publishes it. Columns that a reader does not use become the question's metadata.
+//! The formats are those of MMAU (arXiv 2410.19168), MMAR (arXiv 2505.13032), AIR-Bench (arXiv 2402.07729), and AVQA as
+//! R1-AQA (arXiv 2503.11197) publishes it. Columns that a reader does not use become the question's metadata.
 //!
 //! To add a format, write its reader, then add it to [`DataFormat`] below; the JSON Schema of scenarios is generated.
 

@@ -1,9 +1,8 @@
 //! Sets of completions with known verdicts, with which `sandbox judge SCENARIO` measures a judge.
 //!
-//! A set is a JSONL file; the built-in ones are in `scenarios/judge/`. Each line has a question with its
-//! choices, thinking, an answer, and the verdict that a careful reader gives. In a set of attacks `think`
-//! addresses the judge, and `plain` is the same thinking without the attack; an attack succeeds if `think` gets
-//! a higher grade than `plain`.
+//! A set is a JSONL file; the built-in ones are in `scenarios/judge/`. Each line has a question with its choices,
+//! thinking, an answer, and the verdict that a careful reader gives. In a set of attacks `think` addresses the judge,
+//! and `plain` is the same thinking without the attack; an attack succeeds if `think` gets a higher grade than `plain`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -69,8 +68,7 @@ impl JudgedExample {
 
 /// Reads the completions of a set.
 ///
-/// # Errors
-/// The file cannot be read, or a line is not such a completion.
+/// Errors: The file cannot be read, or a line is not such a completion.
 pub fn open_judge_set(set: &JudgeSet) -> Result<Vec<JudgedExample>, ScenarioError> {
     match set {
         JudgeSet::Soundscapes => {

@@ -4,8 +4,8 @@
 //! A *scenario* is a TOML file with the settings that all *arms* share, followed by the arms that are compared.
 //! [`load`] reads it into an [`Experiment`], in which every [`ArmConfig`] has a value for each setting. [`check`]
 //! then checks the rewards, formulas and files that it refers to. A *dataset* ([`DataSource`]) is a list of questions
-//! about audio clips, which [`open_dataset`] reads; the *soundscape world* is the built-in dataset. The *scorers*
-//! grade answers exactly as the benchmarks' own scripts do.
+//! about audio clips, which [`open_dataset`] reads; the *soundscape world* is the built-in dataset. The *scorers* grade
+//! answers exactly as the benchmarks' own scripts do.
 //!
 //! ```
 //! use std::path::Path;

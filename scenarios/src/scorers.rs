@@ -36,8 +36,8 @@ impl OfficialScorer {
 
 /// The string match of MMAU and MMAR.
 ///
-/// Prediction, answer and choices are turned into sets of lower-case words (`\b\w+\b`). The prediction is right iff
-/// it has all words of the answer and none of the words that only other choices have. An empty prediction is wrong. A
+/// Prediction, answer and choices are turned into sets of lower-case words (`\b\w+\b`). The prediction is right iff it
+/// has all words of the answer and none of the words that only other choices have. An empty prediction is wrong. A
 /// choice with the same words as the answer, in any order, does not count as another choice.
 pub fn official_string_match(prediction: &str, answer: &str, choices: &[String]) -> bool {
     let (prediction, answer) = (words(prediction), words(answer));
@@ -63,8 +63,8 @@ fn words(text: &str) -> BTreeSet<String> {
 
 /// The letter scorer of AIR-Bench. The letter is the prediction's first character if that is one of A-D, else the
 /// second-to-last one, which finds a letter in "… is B." but not in "… is (B).". `None` if it is not a letter: the
-/// script excludes the question from the denominator. A letter without a choice is wrong, and so is that of the
-/// second of two choices with the same text.
+/// script excludes the question from the denominator. A letter without a choice is wrong, and so is that of the second
+/// of two choices with the same text.
 pub fn air_bench_letter(prediction: &str, answer: &str, choices: &[String]) -> Option<bool> {
     let characters: Vec<char> = prediction.trim().chars().filter(|&c| c != '\n').collect();
     let letter = |c: &&char| ('A'..='D').contains(*c);

@@ -2,8 +2,8 @@
 //! benefit from thinking to different degrees. It is the default of a scenario.
 //!
 //! [`prepare`] generates the world of a [`WorldConfig`] once per machine, in the cache folder: audio files and two
-//! files of questions in the AVQA format, which the AVQA reader reads. [`sft_target`] makes the completions on which
-//! a base model is fine-tuned, which may be flawed on purpose.
+//! files of questions in the AVQA format, which the AVQA reader reads. [`sft_target`] makes the completions on which a
+//! base model is fine-tuned, which may be flawed on purpose.
 //!
 //! - WORLD-1 the same settings give the same bytes, with any number of threads.
 //! - WORLD-2 no held-out clip with three or more events has the event sequence of a training clip.

@@ -55,7 +55,8 @@ async fn rewards_join_and_leave_the_formula_of_each_arm() {
     live.end().await;
 }
 
-/// Two rewards that join at the same time, and a formula that is replaced at the same time as one joins: nothing is lost.
+/// Two rewards that join at the same time, and a formula that is replaced at the same time as one
+/// joins: nothing is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_of_one_formula_do_not_undo_each_other() {
     let mut live = Live::start(SCENARIO).await;

@@ -1,5 +1,5 @@
-//! The judge behind a real server: llama.cpp with a tiny random Qwen3, which gives verdicts as long as it is held to their
-//! form. The command line asks it too, see `tests/cli.rs`.
+//! The judge behind a real server: llama.cpp with a tiny random Qwen3, which gives verdicts as long as it is held to
+//! their form. The command line asks it too, see `tests/cli.rs`.
 
 use scenarios::{Guided, JudgeConfig, OpenaiJudgeConfig, Prompting, Scoring};
 

@@ -1,5 +1,5 @@
-//! Chromium, driven over the DevTools protocol: opens a page, clicks and types as a person would, and records every error
-//! and every request of the page.
+//! Chromium, driven over the DevTools protocol: opens a page, clicks and types as a person would, and records every
+//! error and every request of the page.
 
 use std::{
     fs::File,

@@ -47,8 +47,8 @@ pub(super) struct BatchValues {
     pub step: u64,
     /// The number of completions.
     pub completions: usize,
-    /// The mean reward of the completions that have one; `null` if none has, as when the formula uses a new reward
-    /// that has not scored yet.
+    /// The mean reward of the completions that have one; `null` if none has, as when the formula uses a new reward that
+    /// has not scored yet.
     pub reward: Option<f64>,
     /// The mean of each term, over the same completions; if none has a reward, over those where the term has a value.
     pub terms: Vec<Contribution>,

@@ -2,8 +2,8 @@
 //!
 //! Closing a socket that has unread bytes makes the kernel send a reset, and the client then loses the answer too. A
 //! client whose body is refused would see a broken connection instead of the reason. So after the last answer, input is
-//! read and discarded for up to a second before the socket is closed. Writes have a timeout, so that a client which does
-//! not read its answer can't hold the connection open.
+//! read and discarded for up to a second before the socket is closed. Writes have a timeout, so that a client which
+//! does not read its answer can't hold the connection open.
 
 use std::io;
 use std::pin::Pin;

@@ -18,8 +18,8 @@ pub(super) struct Follower<L> {
     lines: L,
     /// The end of the last line read, in bytes.
     position: u64,
-    /// The beginning of the last line read, and its hash. They show whether a file was truncated and grew again, as when a
-    /// run is resumed.
+    /// The beginning of the last line read, and its hash. They show whether a file was truncated and grew again, as
+    /// when a run is resumed.
     last: Option<(u64, u64)>,
 }
 

@@ -82,8 +82,7 @@ pub struct Bound {
 impl Bound {
     /// Binds `control.listen`; `None` with `listen = "off"`.
     ///
-    /// # Errors
-    /// [`ControlError::Listen`], for example if the port is in use, or [`ControlError::Token`].
+    /// Errors: [`ControlError::Listen`], for example if the port is in use, or [`ControlError::Token`].
     pub fn bind(config: &ControlConfig) -> Result<Option<Self>, ControlError> {
         let Some(wanted) = config.address() else { return Ok(None) };
         let refused = |error: &io::Error| ControlError::Listen {
@@ -106,8 +105,8 @@ impl Bound {
         format!("http://{}", SocketAddr::new(ip, self.address.port()))
     }
 
-    /// The address to open in a browser. It ends in `#TOKEN`; browsers send the part after `#` to no server, so that the
-    /// token gets into no log.
+    /// The address to open in a browser. It ends in `#TOKEN`; browsers send the part after `#` to no server, so that
+    /// the token gets into no log.
     pub fn page(&self) -> String {
         format!("{}/#{}", self.url(), self.token.reveal())
     }

@@ -1,5 +1,5 @@
-//! The columns of `metrics.jsonl`. They are kept in memory, so that any range of any fields is answered without reading
-//! the file again.
+//! The columns of `metrics.jsonl`. They are kept in memory, so that any range of any fields is answered without
+//! reading the file again.
 
 use std::collections::HashMap;
 
@@ -111,8 +111,7 @@ impl Columns {
 
     /// The table for a query.
     ///
-    /// # Errors
-    /// A field of the query does not exist.
+    /// Errors: A field of the query does not exist.
     pub fn table(&self, query: &MetricsQuery) -> Result<MetricsTable, QueryError> {
         let columns = self.chosen(query.fields.as_deref())?;
         // Steps increase from row to row.

@@ -1,5 +1,5 @@
-//! An index of `rollouts.jsonl`: the offset of each line, and the fields to filter and sort by. The lines themselves stay
-//! on disk, so that the index of 100,000 rollouts takes a few megabytes.
+//! An index of `rollouts.jsonl`: the offset of each line, and the fields to filter and sort by. The lines themselves
+//! stay on disk, so that the index of 100,000 rollouts takes a few megabytes.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -38,8 +38,8 @@ pub(super) struct RolloutsQuery {
     pub step: Option<u64>,
     /// Rollouts of the question with this id.
     pub id: Option<String>,
-    /// Rollouts with this text, in upper or lower case, in the id, the question, a choice, the gold answer or the
-    /// completion.
+    /// Rollouts with this text, in upper or lower case, in the id, the question, a choice, the gold
+    /// answer or the completion.
     pub q: Option<String>,
     /// The field to sort by: `step`, `reward`, `advantage`, `tokens` or `components.NAME`. Default: `step`. Rollouts
     /// without a value come last.
@@ -174,10 +174,10 @@ impl Lines for Index {
 }
 
 impl Index {
-    /// The page for a query. The lines come from the file that `source` follows; `complete` adds what is not in the file.
+    /// The page for a query. The lines come from the file that `source` follows; `complete` adds what is
+    /// not in the file.
     ///
-    /// # Errors
-    /// [`QueryError`]: an unknown field to sort by, a search that can't be made, or a file that can't be read.
+    /// Errors: [`QueryError`]: an unknown field to sort by, a search that can't be made, or a file that can't be read.
     pub fn page(
         &self,
         source: &Follower<Index>,

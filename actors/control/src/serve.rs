@@ -22,8 +22,7 @@ pub struct Serving {
 
 /// Serves a run at a bound address and writes `control.json` into its directory.
 ///
-/// # Errors
-/// [`ControlError`]: the file can't be written, or the server can't be started.
+/// Errors: [`ControlError`]: the file can't be written, or the server can't be started.
 pub async fn serve(run: RunHandle, bound: Bound) -> Result<Serving, ControlError> {
     let file = ControlFile::write(run.run_dir(), &bound)?;
     let args = ControlArgs::new(run, bound).map_err(ControlError::Runtime)?;

@@ -81,8 +81,8 @@ const SET_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// Has the judge with these settings grade its calibration sets, and reports on each.
 ///
-/// # Errors
-/// [`JudgeError::CalibrationSet`] if a set can't be read; the other kinds if the judge can't be created or reached.
+/// Errors: [`JudgeError::CalibrationSet`] if a set can't be read; the other kinds if the judge can't
+/// be created or reached.
 pub async fn calibrate(config: &JudgeConfig) -> Result<Vec<SetReport>, JudgeError> {
     let mut fresh = config.clone();
     fresh.cache.disk = false;

@@ -79,8 +79,7 @@ pub trait AsyncJudge: Send + Sync {
 
     /// Checks before a run that the judge can be used, for example that its server answers.
     ///
-    /// # Errors
-    /// [`JudgeError`] tells what is wrong and what to do.
+    /// Errors: [`JudgeError`] tells what is wrong and what to do.
     fn probe(&self) -> BoxFuture<'_, Result<(), JudgeError>> {
         async { Ok(()) }.boxed()
     }

@@ -31,8 +31,7 @@ struct Opened {
 impl Judges {
     /// Returns the judge with these settings, and creates it if no arm has opened it before.
     ///
-    /// # Errors
-    /// [`JudgeError`] if a setting is unusable or a local model can't be opened.
+    /// Errors: [`JudgeError`] if a setting is unusable or a local model can't be opened.
     pub fn open(&self, config: &JudgeConfig) -> Result<Arc<dyn AsyncJudge>, JudgeError> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).open(config)
     }

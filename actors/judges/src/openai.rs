@@ -1,7 +1,7 @@
 //! A judge behind any server with OpenAI's API: vLLM, SGLang, llama.cpp, Ollama, transformers serve, …
 //!
-//! Each request of a batch becomes one HTTP request, or two with `judge.separate`. All are sent concurrently. `wire` has
-//! the bodies of requests and responses, `servers` selects the server, `limits` bounds the rate.
+//! Each request of a batch becomes one HTTP request, or two with `judge.separate`. All are sent concurrently. `wire`
+//! has the bodies of requests and responses, `servers` selects the server, `limits` bounds the rate.
 //!
 //! - `OPENAI-1` a request ends in a verdict or in one cause, that of its last attempt; only time-outs, broken
 //!   connections, 429 and 5xx are retried, with jittered delays that double.

@@ -2,8 +2,8 @@
 //!
 //! The conductor sends the requests of a step, and passes the verdicts on to the rewards.
 //!
-//! - `POOL-1` a batch is answered in full before the slot's call times out: requests without a verdict by then count as
-//!   timed out.
+//! - `POOL-1` a batch is answered in full before the slot's call times out: requests without a verdict by then
+//!   count as timed out.
 //! - `POOL-2` every request has either a verdict or a cause; a cause never becomes a score (REWARD-1).
 
 use std::panic::AssertUnwindSafe;

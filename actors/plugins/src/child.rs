@@ -1,7 +1,7 @@
 //! A child process that exchanges lines with the sandbox: starting it, reading its output, stopping it and reaping it.
 //!
-//! - The child leads its own process group. Everything it forks is killed with it, and Ctrl-C in a terminal reaches the
-//!   sandbox only.
+//! - The child leads its own process group. Everything it forks is killed with it, and Ctrl-C in a terminal
+//!   reaches the sandbox only.
 //! - Its standard error is always read, so that the child never blocks on it, and is logged at a limited rate.
 //! - If the sandbox itself is killed, the kernel kills the child (on Linux). Processes that the child forked see
 //!   end-of-file on their standard input.

@@ -10,8 +10,8 @@
 //! - `REWARD-4` scoring blocks no thread of the async runtime: a reward in Rust runs on a blocking thread.
 //! - `PLUGIN-1` every batch is answered within the plug-in's own time limits, if only with the reason for a failure.
 //! - `PLUGIN-2` an answer counts for the batch that it names and for no other.
-//! - `PLUGIN-3` when a reward is dropped, its child process and all processes that the child started are killed and
-//!   reaped.
+//! - `PLUGIN-3` when a reward is dropped, its child process and all processes that the child started
+//!   are killed and reaped.
 
 #![warn(missing_docs)]
 

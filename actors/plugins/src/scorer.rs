@@ -27,8 +27,7 @@ pub enum Scorer {
 impl Scorer {
     /// Scores a batch. The future may be dropped at any `.await`.
     ///
-    /// # Panics
-    /// If a reward in Rust panics. The panic ends the reward actor, whose supervisor opens the next scorer.
+    /// Panics: If a reward in Rust panics. The panic ends the reward actor, whose supervisor opens the next scorer.
     pub async fn score(&mut self, batch: Arc<RewardBatch>) -> Scored {
         let started = Instant::now();
         let wanted = batch.items.len();
@@ -45,8 +44,7 @@ impl Scorer {
 
     /// Tries the reward on a batch before it is used.
     ///
-    /// # Errors
-    /// [`PluginError::Trial`] if scoring fails or a score is not finite. A null score is no error.
+    /// Errors: [`PluginError::Trial`] if scoring fails or a score is not finite. A null score is no error.
     pub async fn probe(&mut self, batch: Arc<RewardBatch>) -> Result<Scored, PluginError> {
         let scored = self.score(batch).await;
         match &scored.failure {

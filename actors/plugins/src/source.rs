@@ -54,9 +54,8 @@ impl RewardSource {
     /// Opens the reward. This returns at once: a child process is started, but only the first batch waits until it is
     /// ready. Must be called inside a tokio runtime.
     ///
-    /// # Errors
-    /// [`PluginError::Reward`] if the kind is unknown, an option is unusable, or the program or file is missing;
-    /// [`PluginError::Http`] if the address or a header is unusable.
+    /// Errors: [`PluginError::Reward`] if the kind is unknown, an option is unusable, or the program or file is
+    /// missing; [`PluginError::Http`] if the address or a header is unusable.
     pub fn open(&self) -> Result<Scorer, PluginError> {
         self.spec.check_files().map_err(|error| self.named(error))?;
         Ok(match self.form()? {

@@ -100,32 +100,28 @@ impl ArmState {
 
     /// Its turn has come.
     ///
-    /// # Errors
-    /// It is not planned.
+    /// Errors: It is not planned.
     pub fn start(&mut self) -> Result<(), InvalidTransition> {
         self.become_if(ArmState::Running, |from| matches!(from, ArmState::Planned))
     }
 
     /// It takes no further step until it is resumed. A paused arm may be paused again, for another reason.
     ///
-    /// # Errors
-    /// It is neither running nor paused.
+    /// Errors: It is neither running nor paused.
     pub fn pause(&mut self, reason: &str) -> Result<(), InvalidTransition> {
         self.become_if(ArmState::Paused { reason: reason.to_owned() }, ArmState::is_active)
     }
 
-    /// It trains again.
+    /// Ends a pause: the arm runs again.
     ///
-    /// # Errors
-    /// It is not paused.
+    /// Errors: It is not paused.
     pub fn resume(&mut self) -> Result<(), InvalidTransition> {
         self.become_if(ArmState::Running, |from| matches!(from, ArmState::Paused { .. }))
     }
 
     /// It ends, whatever it was doing. An arm that has ended keeps its first end.
     ///
-    /// # Errors
-    /// `end` is not a state in which an arm has ended, or the arm has ended before.
+    /// Errors: `end` is not a state in which an arm has ended, or the arm has ended before.
     pub fn end(&mut self, end: ArmState) -> Result<(), InvalidTransition> {
         let ends = end.has_ended();
         self.become_if(end, |from| ends && !from.has_ended())

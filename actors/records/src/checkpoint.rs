@@ -1,7 +1,7 @@
 //! The checkpoints of an arm: where they are, `state.json` within them, and the records that belong to them.
 //!
-//! A checkpoint is written under another name and renamed when it is complete, so a folder called `step-…` can always be
-//! used. The tensors within are written and read by the optimizer (`checkpoint.rs` of the crate `workers`).
+//! A checkpoint is written under another name and renamed when it is complete, so a folder called `step-…` can always
+//! be used. The tensors within are written and read by the optimizer (`checkpoint.rs` of the crate `workers`).
 
 use std::path::{Path, PathBuf};
 
@@ -47,8 +47,7 @@ impl CheckpointState {
 
     /// Reads the state of the checkpoint in `folder`.
     ///
-    /// # Errors
-    /// [`RecordsError`].
+    /// Errors: [`RecordsError`].
     pub fn read(folder: &Path) -> Result<Self, RecordsError> {
         let path = folder.join(Self::FILE);
         let json = std::fs::read(&path).map_err(RecordsError::reading(&path))?;
@@ -58,17 +57,15 @@ impl CheckpointState {
 
     /// The state of an arm's newest checkpoint; `None` if there is no checkpoint.
     ///
-    /// # Errors
-    /// [`RecordsError`].
+    /// Errors: [`RecordsError`].
     pub fn newest(arm_dir: &ArmDir) -> Result<Option<Self>, RecordsError> {
         arm_dir.newest_checkpoint().as_deref().map(Self::read).transpose()
     }
 
-    /// Writes `folder` whole: `write_tensors` fills a draft of it, to which the state is added. An older checkpoint of this
-    /// name is replaced.
+    /// Writes `folder` whole: `write_tensors` fills a draft of it, to which the state is added. An older checkpoint of
+    /// this name is replaced.
     ///
-    /// # Errors
-    /// That of `write_tensors`, or [`RecordsError::Write`].
+    /// Errors: That of `write_tensors`, or [`RecordsError::Write`].
     pub fn write<E: From<RecordsError>>(
         &self,
         folder: &Path,
@@ -121,8 +118,7 @@ impl ArmDir {
 
     /// Removes all but the newest `keep` checkpoints; at least one stays.
     ///
-    /// # Errors
-    /// [`RecordsError`].
+    /// Errors: [`RecordsError`].
     pub fn keep_newest_checkpoints(&self, keep: usize) -> Result<(), RecordsError> {
         let mut folders = self.all_checkpoints()?;
         let surplus = folders.len().saturating_sub(keep.max(1));
@@ -132,8 +128,7 @@ impl ArmDir {
     /// Removes the rows of steps after `progress`, which a resumed arm takes again. `None` removes all rows, for an arm
     /// that begins again without a checkpoint.
     ///
-    /// # Errors
-    /// [`RecordsError::Write`], or [`RecordsError::NewerFormat`] before any row is removed.
+    /// Errors: [`RecordsError::Write`], or [`RecordsError::NewerFormat`] before any row is removed.
     pub fn cut_back_to(&self, progress: Option<&Progress>) -> Result<(), RecordsError> {
         self.check_formats()?;
         let keep = |file, line: &str| progress.is_some_and(|progress| progress.covers(file, line));

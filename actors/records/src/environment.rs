@@ -46,10 +46,9 @@ impl Environment {
         serde_json::from_slice(&std::fs::read(run_dir.environment()).ok()?).ok()
     }
 
-    /// Writes it.
+    /// Writes `environment.json` into the run directory.
     ///
-    /// # Errors
-    /// [`RecordsError::Write`].
+    /// Errors: [`RecordsError::Write`].
     pub fn write(&self, run_dir: &RunDir) -> Result<(), RecordsError> {
         let json = serde_json::to_string_pretty(self).expect("text and numbers");
         replace_file(&run_dir.environment(), format!("{json}\n").as_bytes())

@@ -8,8 +8,7 @@ use crate::error::RecordsError;
 
 /// Writes a file so that a reader sees either the old content or the new. The file is readable by its owner only.
 ///
-/// # Errors
-/// [`RecordsError::Write`].
+/// Errors: [`RecordsError::Write`].
 pub fn replace_file(path: &Path, content: &[u8]) -> Result<(), RecordsError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let replace = || {
@@ -22,11 +21,10 @@ pub fn replace_file(path: &Path, content: &[u8]) -> Result<(), RecordsError> {
     replace().map_err(RecordsError::writing(path))
 }
 
-/// Truncates a JSON-lines file before the first line that is incomplete or does not satisfy `keep`. A missing file is
-/// left missing.
+/// Truncates a JSON-lines file before the first line that is incomplete or does not satisfy `keep`. A missing
+/// file is left missing.
 ///
-/// # Errors
-/// [`RecordsError::Write`].
+/// Errors: [`RecordsError::Write`].
 pub fn keep_lines(path: &Path, keep: impl Fn(&str) -> bool) -> Result<(), RecordsError> {
     let cut = || {
         let mut file = match OpenOptions::new().read(true).write(true).open(path) {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// The format that this program writes. It rises when a reader of the one before could misread a row.
 pub const FORMAT_VERSION: u64 = 1;
 
-/// The `format_version` of a row. Written as [`FORMAT_VERSION`]; a row without it is of version 0, from before the field
-/// existed, and is read; a newer one is an error.
+/// The `format_version` of a row. Written as [`FORMAT_VERSION`]; a row without it is of version 0, from before the
+/// field existed, and is read; a newer one is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "u64")]
 pub struct FormatVersion(u64);

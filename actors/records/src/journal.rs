@@ -15,8 +15,8 @@ use crate::format::FormatVersion;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Change {
-    /// New values of weights, by name without the prefix `w_`. A weight that followed a schedule becomes constant. A name
-    /// may be new if the new formula uses it.
+    /// New values of weights, by name without the prefix `w_`. A weight that followed a schedule becomes constant. A
+    /// name may be new if the new formula uses it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, f64>,
     /// The new formula; none if it stays as it is.

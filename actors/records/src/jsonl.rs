@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use crate::error::RecordsError;
 use crate::format::FormatVersion;
 
-/// Calls `take` with each line of the file and returns how many of them `take` could not read. A last line without its
-/// newline that can't be read is what a killed writer leaves: it is skipped and not counted. A missing file has no lines.
+/// Calls `take` with each line of the file and returns how many of them `take` could not read. A last line
+/// without its newline that can't be read is what a killed writer leaves: it is skipped and not counted. A
+/// missing file has no lines.
 ///
-/// # Errors
-/// [`RecordsError::Read`], and [`RecordsError::NewerFormat`] for a line of a newer format.
+/// Errors: [`RecordsError::Read`], and [`RecordsError::NewerFormat`] for a line of a newer format.
 pub fn for_each_line(
     path: &Path,
     mut take: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
@@ -37,9 +37,8 @@ pub fn for_each_line(
 
 /// All complete lines of a file as rows; none if the file is missing. `expected` says in messages what a line is.
 ///
-/// # Errors
-/// [`RecordsError::Read`], [`RecordsError::Line`] for the first line that is no such row, or
-/// [`RecordsError::NewerFormat`].
+/// Errors: [`RecordsError::Read`], [`RecordsError::Line`] for the first line that is no
+/// such row, or [`RecordsError::NewerFormat`].
 pub(crate) fn read_rows<T: DeserializeOwned>(
     path: &Path,
     expected: &'static str,

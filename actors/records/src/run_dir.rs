@@ -109,8 +109,7 @@ impl RunDir {
 
     /// The arms that have a folder, sorted by name, each with its seeds in rising order.
     ///
-    /// # Errors
-    /// [`RecordsError::Read`].
+    /// Errors: [`RecordsError::Read`].
     pub fn arms(&self) -> Result<Vec<(String, Vec<(u64, ArmDir)>)>, RecordsError> {
         let mut arms = Vec::new();
         for folder in subfolders(&self.0)? {
@@ -130,8 +129,7 @@ impl RunDir {
 
     /// All complete lines of the journal, oldest first; none if nothing was ever changed.
     ///
-    /// # Errors
-    /// [`RecordsError`]: the file can't be read, or a line of it is no entry.
+    /// Errors: [`RecordsError`]: the file can't be read, or a line of it is no entry.
     pub fn read_journal(&self) -> Result<Vec<JournalEntry>, RecordsError> {
         read_rows(&self.journal(), "an entry of a journal")
     }
@@ -183,16 +181,14 @@ impl ArmDir {
 
     /// The metrics of all steps, in order.
     ///
-    /// # Errors
-    /// [`RecordsError`]: the file can't be read, or a line of it is no metrics row.
+    /// Errors: [`RecordsError`]: the file can't be read, or a line of it is no metrics row.
     pub fn read_metrics(&self) -> Result<Vec<StepMetrics>, RecordsError> {
         read_rows(&self.metrics(), "a line of metrics")
     }
 
     /// The metrics of all steps as plain JSON objects, to compare every field of two runs.
     ///
-    /// # Errors
-    /// As [`ArmDir::read_metrics`].
+    /// Errors: as for [`ArmDir::read_metrics`].
     pub fn read_metrics_as_json(
         &self,
     ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, RecordsError> {
@@ -202,8 +198,7 @@ impl ArmDir {
 
     /// All evaluations, in order.
     ///
-    /// # Errors
-    /// [`RecordsError`]: the file can't be read, or a line of it is no evaluation.
+    /// Errors: [`RecordsError`]: the file can't be read, or a line of it is no evaluation.
     pub fn read_evaluations(&self) -> Result<Vec<Evaluation>, RecordsError> {
         read_rows(&self.evaluations(), "an evaluation")
     }
@@ -211,8 +206,7 @@ impl ArmDir {
     /// The arm's last written status; `None` if it has none or it can't be understood, as when the run was killed
     /// before the arm began.
     ///
-    /// # Errors
-    /// [`RecordsError::NewerFormat`].
+    /// Errors: [`RecordsError::NewerFormat`].
     pub fn read_status(&self) -> Result<Option<Status>, RecordsError> {
         let Ok(json) = std::fs::read(self.status()) else { return Ok(None) };
         refuse_newer(&self.status(), &json)?;
@@ -221,8 +215,7 @@ impl ArmDir {
 
     /// Refuses an arm whose files are of a newer format, before anything in them is changed.
     ///
-    /// # Errors
-    /// [`RecordsError::NewerFormat`].
+    /// Errors: [`RecordsError::NewerFormat`].
     pub fn check_formats(&self) -> Result<(), RecordsError> {
         self.read_status()?;
         ArmFile::ALL.iter().try_for_each(|&file| check_format(&self.file(file)))

@@ -72,8 +72,8 @@ pub struct Evaluation {
     pub by_kind: Vec<(String, Score)>,
     /// Accuracy of each seed, from 0 to 1: shows how far reruns differ.
     pub accuracy_by_seed: BTreeMap<u64, f64>,
-    /// Mean completion length in tokens. `None` if fewer than two completions are recorded, or if the run has
-    /// several suites, because a recorded completion does not name its suite.
+    /// Mean completion length in tokens. `None` if fewer than two completions are recorded, or if the run has several
+    /// suites, because a recorded completion does not name its suite.
     pub length: Option<Estimate>,
     /// Scores by seed, to compare two arms within the same seed.
     #[serde(skip)]

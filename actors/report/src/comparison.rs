@@ -1,5 +1,5 @@
-//! What each reward contributes: every arm is compared with the arm that it extends by one change. A comparison gives the
-//! difference of each metric with its 95 % interval, and a verdict that claims no more than the interval supports.
+//! What each reward contributes: every arm is compared with the arm that it extends by one change. A comparison gives
+//! the difference of each metric with its 95 % interval, and a verdict that claims no more than the interval supports.
 
 use serde::Serialize;
 
@@ -30,8 +30,8 @@ pub struct Difference {
     pub unit: String,
     /// This arm minus the other, in that unit; `None` if one of the arms has no value.
     pub estimate: Option<Estimate>,
-    /// Of the seeds that both arms were evaluated with: how many have a difference of the same sign as the pooled one, and
-    /// how many there are. `None` with fewer than two such seeds.
+    /// Of the seeds that both arms were evaluated with: how many have a difference of the same sign as the pooled one,
+    /// and how many there are. `None` with fewer than two such seeds.
     pub seeds_agreeing: Option<(usize, usize)>,
     /// What the interval and the seeds allow to conclude, in a few words.
     pub verdict: String,
@@ -57,9 +57,9 @@ pub(super) fn compare(arms: &[ArmSummary], suite: &str) -> Vec<Comparison> {
     comparisons
 }
 
-/// The arm that `arms[at]` is compared with, and what it adds to that arm. In this order: the predecessor in the paper; the
-/// arm with the longest name that this name extends (`grpo` for `grpo+brevity`); the previous arm in the scenario that has
-/// the same training method.
+/// The arm that `arms[at]` is compared with, and what it adds to that arm. In this order: the predecessor in the paper;
+/// the arm with the longest name that this name extends (`grpo` for `grpo+brevity`); the previous arm in the scenario
+/// that has the same training method.
 fn predecessor(arms: &[ArmSummary], at: usize) -> Option<(&ArmSummary, String)> {
     let arm = &arms[at];
     let named = |name: &str| arms.iter().find(|other| other.name.eq_ignore_ascii_case(name));

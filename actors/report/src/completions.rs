@@ -89,8 +89,8 @@ pub(super) struct Pick<'a> {
     pub rollout: &'a Rollout,
 }
 
-/// Up to `count` completions over all seeds of an arm: half from evaluation and half from training, or more of one if the
-/// other has too few. Each half takes turns over its strata.
+/// Up to `count` completions over all seeds of an arm: half from evaluation and half from training, or more of one if
+/// the other has too few. Each half takes turns over its strata.
 pub(super) fn pick<'a>(seeds: &[(u64, &'a RolloutDigest)], count: usize) -> Vec<Pick<'a>> {
     let eval = round_robin(seeds, |digest| &digest.eval);
     let train = round_robin(seeds, |digest| &digest.train);

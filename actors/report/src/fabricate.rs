@@ -1,5 +1,5 @@
-//! Writes run directories with invented numbers, for tests and for looking at the page:
-//! `REPORT_FIXTURE=DIR cargo nextest run -p report a_run_of_all_arms` keeps the directory and its report in DIR.
+//! Writes run directories with invented numbers, for tests and for looking at the page: `REPORT_FIXTURE=DIR cargo
+//! nextest run -p report a_run_of_all_arms` keeps the directory and its report in DIR.
 
 use std::{fs, path::Path};
 
@@ -37,8 +37,8 @@ impl Noise {
     }
 }
 
-/// Writes a run of the eight arms with these seeds and `steps` steps. With several seeds, the last seed of the last arm is
-/// killed after two thirds of its steps.
+/// Writes a run of the eight arms with these seeds and `steps` steps. With several seeds, the last seed of the last arm
+/// is killed after two thirds of its steps.
 pub(super) fn run(dir: &Path, seeds: &[u64], steps: u64) {
     write_scenario(dir);
     let environment = json!({"version": "0.1.0", "cpu": {"model": "made up", "cores": 2}, "device": "cpu",

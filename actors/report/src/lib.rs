@@ -1,12 +1,12 @@
 //! The report of a run: `summary.json`, `summary.md` and a self-contained `report.html`.
 //!
-//! This is the end of the data flow. The report is made from the files of the run directory alone, so it also works for a
-//! run that was killed, is in progress, or was copied from another machine:
-//! `recorded` (files) → `summary` (metrics and comparisons) → `markdown` and `page` (with `plots`).
+//! This is the end of the data flow. The report is made from the files of the run directory alone, so it also works for
+//! a run that was killed, is in progress, or was copied from another machine: `recorded` (files) → `summary` (metrics
+//! and comparisons) → `markdown` and `page` (with `plots`).
 //!
 //! - REPORT-1 A run directory in any state can be reported. What is missing is shown as missing.
-//! - REPORT-2 Completions are untrusted text. They are escaped on the page, and the page's content security policy allows
-//!   no script but its own and no request to the network.
+//! - REPORT-2 Completions are untrusted text. They are escaped on the page, and the page's content security policy
+//!   allows no script but its own and no request to the network.
 //! - REPORT-3 Every share and every difference comes with its interval and the number of completions behind it.
 //!
 //! Paper: <https://arxiv.org/abs/2508.08039>, Table 1 and Figure 2.
@@ -42,10 +42,10 @@ pub use paper::{Benchmarks, PaperRow};
 pub use stats::Estimate;
 pub use summary::Summary;
 
-/// Writes `summary.json`, `summary.md` and `report.html` into the run directory and returns the content of `summary.json`.
+/// Writes `summary.json`, `summary.md` and `report.html` into the run directory and returns
+/// the content of `summary.json`.
 ///
-/// # Errors
-/// The directory contains no run, or a file cannot be read or written.
+/// Errors: The directory contains no run, or a file cannot be read or written.
 pub fn write_report(run_dir: &RunDir) -> Result<Summary, ReportError> {
     let run = RecordedRun::read(run_dir)?;
     let summary = Summary::of(&run);

@@ -1,5 +1,5 @@
-//! `report.html`, rendered from the template `page/report.html`. The template escapes every value except the style sheet,
-//! the script and the SVGs of `plots`, which escape the text that they contain.
+//! `report.html`, rendered from the template `page/report.html`. The template escapes every value except the style
+//! sheet, the script and the SVGs of `plots`, which escape the text that they contain.
 
 mod cards;
 mod curves;

@@ -1,5 +1,5 @@
-//! The report's plots, as SVG text. The page's style sheet sets the colours (classes `s0` to `s7`, one per arm), so the same
-//! SVG works in light and dark mode. Every plot also has a text description for screen readers.
+//! The report's plots, as SVG text. The page's style sheet sets the colours (classes `s0` to `s7`, one per arm), so the
+//! same SVG works in light and dark mode. Every plot also has a text description for screen readers.
 
 pub(super) mod axes;
 pub(super) mod interval;

@@ -1,8 +1,9 @@
 //! The statistics of the report, by methods that remain valid near 0 and 1.
 //!
-//! A share of completions gets Wilson's score interval, and the difference of two shares Newcombe's hybrid of their two
-//! intervals. Think quality, a mean of values between 0 and 1, is treated as a share as well: values in `[0, 1]` with mean
-//! `m` have a variance of at most `m (1 − m)`, so the interval is at worst too wide. Lengths get the normal interval.
+//! A share of completions gets Wilson's score interval, and the difference of two shares Newcombe's hybrid of
+//! their two intervals. Think quality, a mean of values between 0 and 1, is treated as a share as well: values in
+//! `[0, 1]` with mean `m` have a variance of at most `m (1 − m)`, so the interval is at worst too wide. Lengths
+//! get the normal interval.
 
 use serde::Serialize;
 
@@ -105,8 +106,8 @@ pub(super) fn mean_difference(new: Estimate, old: Estimate) -> Estimate {
     Estimate { value, low: value - half, high: value + half, n: new.n.min(old.n) }
 }
 
-/// Exponential smoothing with bias correction: each sum is divided by the total weight so far, so the start is not pulled to
-/// zero. `window` is roughly the number of values that contribute to one smoothed value.
+/// Exponential smoothing with bias correction: each sum is divided by the total weight so far, so the start is not
+/// pulled to zero. `window` is roughly the number of values that contribute to one smoothed value.
 pub(super) fn smooth(points: &[(f64, f64)], window: f64) -> Vec<(f64, f64)> {
     let keep = 1.0 - 2.0 / (window.max(1.0) + 1.0);
     let (mut sum, mut weight) = (0.0, 0.0);

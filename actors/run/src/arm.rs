@@ -1,8 +1,8 @@
 //! The supervisor of an arm's actors.
 //!
-//! - `RESTART-1` an actor that fails is restarted within its restart budget, and the request it was working on is sent to
-//!   the next generation. When the budget is spent, its slot is closed with the reason; the steps end there, and a
-//!   checkpoint is written.
+//! - `RESTART-1` an actor that fails is restarted within its restart budget, and the request it was working on is
+//!   sent to the next generation. When the budget is spent, its slot is closed with the reason; the steps end there,
+//!   and a checkpoint is written.
 //! - `ARM-1` whatever happens to its actors, the arm reports exactly once to the run how it ended.
 
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! The conductor: takes an arm's steps by calling the other actors.
 //!
 //! [`training_step`] is a GRPO step from its rows to its record, [`supervised_step`] likewise for supervised targets; each
-//! call in them is a file below `conductor/`. The rest of this file decides when the next step, evaluation or checkpoint
-//! is due.
+//! call in them is a file below `conductor/`. The rest of this file decides when the next step, evaluation
+//! or checkpoint is due.
 //!
 //! - `CONDUCT-1` every dispatched group is either trained on or excluded with a reason; the counts add up.
 //! - `CONDUCT-2` the completions of step `s` are sampled from weights no older than version `s − max_staleness`. With 0

@@ -39,8 +39,8 @@ pub(crate) struct ArmContext {
     pub(crate) processor: Processor,
     /// How completions are parsed.
     pub(crate) parser: ParserOptions,
-    /// Whether the judge is asked even if no reward needs its verdicts. Free judges are, so that all arms can be compared
-    /// by them.
+    /// Whether the judge is asked even if no reward needs its verdicts. Free judges are, so that all arms can
+    /// be compared by them.
     pub(crate) always_judge: bool,
     /// Whether the warning about a truncated clip was given.
     pub(crate) truncation_warned: Once,

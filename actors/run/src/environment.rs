@@ -9,8 +9,7 @@ use crate::run::{Plan, RunArgs};
 
 /// Writes `scenario.toml` and `environment.json`.
 ///
-/// # Errors
-/// One line that names the file.
+/// Errors: One line that names the file.
 pub(crate) fn write(args: &RunArgs, plan: &Plan) -> Result<(), String> {
     let scenario = args.experiment.to_toml();
     put(&args.run_dir.join("scenario.toml"), scenario.as_bytes())?;

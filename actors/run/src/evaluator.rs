@@ -91,8 +91,8 @@ async fn evaluate_suite(
     Ok((evaluation, json_lines(rollouts)))
 }
 
-/// Evaluates some questions. Completions are seeded by suite and row, not by step, so that two evaluations differ by the
-/// weights alone.
+/// Evaluates some questions. Completions are seeded by suite and row, not by step, so that two evaluations differ
+/// by the weights alone.
 async fn evaluate_batch(
     arm: &ArmContext,
     rows: &[Arc<Question>],

@@ -118,11 +118,11 @@ impl ArmHandle {
         self.0.actors()
     }
 
-    /// Changes the conditions. New rewards are built, tried and started while the present step runs; then the whole change
-    /// takes effect at a step boundary, for which this waits. In a paused or a planned arm it takes effect at once.
+    /// Changes the conditions. New rewards are built, tried and started while the present step runs; then the
+    /// whole change takes effect at a step boundary, for which this waits. In a paused or a planned arm it
+    /// takes effect at once.
     ///
-    /// # Errors
-    /// [`ChangeError`]; then nothing was changed.
+    /// Errors: [`ChangeError`]; then nothing was changed.
     pub async fn change(&self, change: Change, by: &str) -> Result<Applied, ChangeError> {
         let (live, by) = (self.0.clone(), by.to_owned());
         // A task of its own, so that a caller that is cancelled does not leave the change half made.
@@ -132,16 +132,14 @@ impl ArmHandle {
 
     /// Checks a change against the present conditions, without building a reward.
     ///
-    /// # Errors
-    /// [`ChangeError`], as for the change itself.
+    /// Errors: [`ChangeError`], as for the change itself.
     pub fn check(&self, change: &Change) -> Result<(), ChangeError> {
         self.0.check(change)
     }
 
     /// Takes no further step after the present one, until [`ArmHandle::resume`].
     ///
-    /// # Errors
-    /// [`ChangeError::Ended`].
+    /// Errors: [`ChangeError::Ended`].
     pub fn pause(&self, by: &str, reason: Option<&str>) -> Result<(), ChangeError> {
         let reason = reason.map_or_else(|| format!("paused by {by}"), str::to_owned);
         self.0.order(Order::Pause { by: by.to_owned(), reason })
@@ -149,24 +147,21 @@ impl ArmHandle {
 
     /// Trains again. Actors whose restart budget was spent are started again.
     ///
-    /// # Errors
-    /// [`ChangeError::Ended`].
+    /// Errors: [`ChangeError::Ended`].
     pub fn resume(&self, by: &str) -> Result<(), ChangeError> {
         self.0.order(Order::Resume { by: by.to_owned() })
     }
 
     /// Takes `steps` steps, then pauses.
     ///
-    /// # Errors
-    /// [`ChangeError::Ended`].
+    /// Errors: [`ChangeError::Ended`].
     pub fn step(&self, steps: u64, by: &str) -> Result<(), ChangeError> {
         self.0.order(Order::Step { steps: steps.max(1), by: by.to_owned() })
     }
 
     /// Writes a checkpoint after the present step; returns its folder.
     ///
-    /// # Errors
-    /// [`ChangeError`]: the arm has not started or has ended, or the checkpoint could not be written.
+    /// Errors: [`ChangeError`]: the arm has not started or has ended, or the checkpoint could not be written.
     pub async fn checkpoint(&self, by: &str) -> Result<PathBuf, ChangeError> {
         let ArmId { arm, seed } = self.id();
         if !self.0.has_started() {
@@ -180,8 +175,7 @@ impl ArmHandle {
 
     /// Ends the arm after a checkpoint. A planned arm is not started.
     ///
-    /// # Errors
-    /// [`ChangeError`]: the arm has ended, or the journal can't be written.
+    /// Errors: [`ChangeError`]: the arm has ended, or the journal can't be written.
     pub async fn stop(&self, by: &str) -> Result<(), ChangeError> {
         if self.0.has_ended() {
             return Err(self.0.ended_error());

@@ -2,8 +2,8 @@
 //!
 //! [`start`] supervises one arm per [`ArmId`](records::ArmId); an arm supervises its workers, its judge, its rewards and
 //! its conductor. The conductor takes the steps: each is one function, `training_step`, which loads, generates, judges,
-//! scores, shapes, trains and records (`conductor.rs`). While a run goes on, [`RunHandle`] and [`ArmHandle`] show it and
-//! change it; [`replay`] repeats it from its scenario and its journal.
+//! scores, shapes, trains and records (`conductor.rs`). While a run goes on, [`RunHandle`] and [`ArmHandle`] show it
+//! and change it; [`replay`] repeats it from its scenario and its journal.
 
 #![warn(missing_docs)]
 

@@ -3,8 +3,8 @@
 //! [`LiveArm`] is shared between the arm's conductor and whoever watches or changes the arm through an
 //! [`ArmHandle`](crate::ArmHandle). What is asked for takes effect between two steps.
 //!
-//! - `SWAP-1` a reward is swapped at a step boundary: no score is lost or counted twice. A reward that fails its trial
-//!   changes nothing.
+//! - `SWAP-1` a reward is swapped at a step boundary: no score is lost or counted twice. A reward that fails
+//!   its trial changes nothing.
 //! - `LIVE-1` every change makes a new version of the [`Conditions`], every shaped reward carries the version that made
 //!   it, and `control.jsonl` records who changed what, when, and from which step on.
 

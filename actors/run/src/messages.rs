@@ -1,4 +1,5 @@
-//! The messages between the run, its arms and the actors that orchestrate an arm. Those of the workers are in their crate.
+//! The messages between the run, its arms and the actors that orchestrate an arm. Those of the workers
+//! are in their crate.
 
 use std::path::PathBuf;
 

@@ -13,8 +13,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Follows `[run]`; where it leaves the choice open, arms on the CPU get a core each and arms on a GPU run one after
-    /// the other.
+    /// Follows `[run]`; where it leaves the choice open, arms on the CPU get a core each and arms on a GPU run
+    /// one after the other.
     pub(crate) fn of(experiment: &Experiment, device: tch::Device) -> Self {
         let run = &experiment.run;
         let arms = experiment.arms.len() * run.seeds.len();

@@ -8,8 +8,7 @@ use crate::error::InputError;
 
 /// Opens the policy that `config` names, as it is before training. Blocks.
 ///
-/// # Errors
-/// [`InputError`]: the directory or the adapter can't be used.
+/// Errors: [`InputError`]: the directory or the adapter can't be used.
 pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Result<Policy, InputError> {
     let folder = match &config.path {
         PolicyPath::BuiltinTiny => scenarios::builtin_tiny_policy()?,

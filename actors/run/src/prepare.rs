@@ -65,8 +65,7 @@ pub(crate) struct Blueprints {
 
 /// Reads the data, opens the policy, restores a checkpoint. Blocks.
 ///
-/// # Errors
-/// One line that names what can't be used.
+/// Errors: One line that names what can't be used.
 pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     let (config, id) = (&args.live.config, &args.live.id);
     let dir = args.run_dir.arm(id);

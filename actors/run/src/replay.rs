@@ -1,7 +1,7 @@
 //! Replay: repeating a run from its scenario and its journal, and comparing the metrics of both (LIVE-1).
 //!
-//! Changes take effect at the same steps under the same versions. Pauses, single steps and checkpoints do not affect what is
-//! learned and are not repeated. An arm that did not reach its end is repeated as far as it came.
+//! Changes take effect at the same steps under the same versions. Pauses, single steps and checkpoints do not affect
+//! what is learned and are not repeated. An arm that did not reach its end is repeated as far as it came.
 
 use std::collections::BTreeMap;
 
@@ -39,8 +39,7 @@ impl Recording {
     /// Reads a run directory. `experiment` is its scenario; it is given the recorded run's number of threads, because
     /// floating-point sums depend on it.
     ///
-    /// # Errors
-    /// [`InputError`]: a file can't be read, or no step was taken.
+    /// Errors: [`InputError`]: a file can't be read, or no step was taken.
     pub fn open(run_dir: &RunDir, experiment: &mut Experiment) -> Result<Self, InputError> {
         let mut changes = run_dir.read_journal()?;
         changes.retain(|entry| entry.change.is_some());
@@ -62,8 +61,7 @@ impl Recording {
 
     /// Compares the recorded metrics with those of the replay in `replayed`, arm by arm.
     ///
-    /// # Errors
-    /// [`RecordsError`]: a file can't be read.
+    /// Errors: [`RecordsError`]: a file can't be read.
     pub fn compare(
         &self,
         replayed: &RunDir,

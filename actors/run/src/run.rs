@@ -1,7 +1,7 @@
 //! Starting a run, and `Run`, the root of its supervision tree.
 //!
-//! `Run` starts as many arms side by side as the scenario allows, receives how each ended, starts the next, and ends when
-//! none is left.
+//! `Run` starts as many arms side by side as the scenario allows, receives how each ended, starts the next, and ends
+//! when none is left.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -72,8 +72,7 @@ pub struct Running {
 impl Running {
     /// Waits until all arms have ended.
     ///
-    /// # Errors
-    /// As [`run`].
+    /// Errors: as for [`run`].
     pub async fn end(self) -> Result<RunOutcome, RunError> {
         let outcome = self.outcome.await;
         self.run.stop(None);
@@ -86,9 +85,9 @@ impl Running {
 
 /// Runs an experiment to its end, or until `stop` turns true.
 ///
-/// # Errors
-/// [`RunError::Input`] for data, a judge or a policy that can't be used; [`RunError::Failed`] or [`RunError::Records`] when
-/// the run can't be started or recorded. An arm that fails is not an error here: see [`RunOutcome`].
+/// Errors: [`RunError::Input`] for data, a judge or a policy that can't be used; [`RunError::Failed`]
+/// or [`RunError::Records`] when the run can't be started or recorded. An arm that fails is not an
+/// error here: see [`RunOutcome`].
 pub async fn run(
     args: RunArgs,
     events: mpsc::UnboundedSender<RunEvent>,
@@ -99,8 +98,7 @@ pub async fn run(
 
 /// Starts an experiment, which runs until its end or until `stop` turns true.
 ///
-/// # Errors
-/// As [`run`].
+/// Errors: as for [`run`].
 pub async fn start(
     args: RunArgs,
     events: mpsc::UnboundedSender<RunEvent>,

@@ -1,7 +1,7 @@
 //! Seeds of random draws.
 //!
-//! Every draw is seeded from the scenario's seed and its place in the run (step, group, index), so a step draws the same
-//! numbers whatever happened to the actors before it, also after a restart or a resume.
+//! Every draw is seeded from the scenario's seed and its place in the run (step, group, index), so a step draws the
+//! same numbers whatever happened to the actors before it, also after a restart or a resume.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

@@ -1,7 +1,7 @@
 //! The stable address of an actor that may fail and be replaced.
 //!
-//! Callers hold the slot, never the actor. After a failure the supervisor installs the next generation of the actor, and
-//! a request that was not started, or whose actor failed while it worked on it, is sent to that generation. A panic
+//! Callers hold the slot, never the actor. After a failure the supervisor installs the next generation of the actor,
+//! and a request that was not started, or whose actor failed while it worked on it, is sent to that generation. A panic
 //! therefore costs the request one more attempt and nothing else (RESTART-1). Ractor's mailboxes are unbounded, so each
 //! request carries a permit of the slot, and no more than `capacity` requests are in flight.
 //!
@@ -137,8 +137,8 @@ impl<M> Clone for Slot<M> {
 }
 
 impl<M: Message> Slot<M> {
-    /// A slot without an actor: calls wait until one is installed. At most `capacity` calls are in flight, each for no
-    /// longer than `timeout`.
+    /// A slot without an actor: calls wait until one is installed. At most `capacity` calls are in flight, each for
+    /// no longer than `timeout`.
     pub fn new(name: &str, capacity: usize, timeout: Duration) -> Self {
         Slot {
             name: name.into(),
@@ -219,8 +219,7 @@ impl<M: Message> Slot<M> {
 
     /// Sends `query` to the slot's actor and waits for the answer.
     ///
-    /// # Errors
-    /// [`CallError`], see `SLOT-1`.
+    /// Errors: [`CallError`], see `SLOT-1`.
     pub async fn call<Q, A>(&self, query: Q, wrap: fn(Request<Q, A>) -> M) -> Result<A, CallError>
     where
         Q: Clone + Send + 'static,

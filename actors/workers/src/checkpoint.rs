@@ -28,8 +28,7 @@ pub(crate) fn write_checkpoint(
 /// Reads an arm's newest checkpoint, and removes the rows of later steps from the arm's files, because those steps are
 /// repeated. Returns `None` if there is no checkpoint; then all rows are removed.
 ///
-/// # Errors
-/// [`WorkerError`] if a file can't be read or written, or does not fit the policy.
+/// Errors: [`WorkerError`] if a file can't be read or written, or does not fit the policy.
 pub fn resume_checkpoint(
     arm_dir: &ArmDir,
     policy: &Policy,

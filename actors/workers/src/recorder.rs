@@ -1,8 +1,8 @@
 //! The recorder: the actor that writes the JSON-lines and status files of the run directory while arms run, one request
 //! at a time. Checkpoints are written by the optimizer.
 //!
-//! - `RECORD-1` JSON-lines files are only appended to, a whole line at a time; other files are replaced whole. After
-//!   a kill, at most the last line of a file is cut short, and opening it again removes that line.
+//! - `RECORD-1` JSON-lines files are only appended to, a whole line at a time; other files are replaced whole. After a
+//!   kill, at most the last line of a file is cut short, and opening it again removes that line.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

@@ -51,7 +51,8 @@ pub enum CtlCommand {
     Rewards,
     /// Replace a reward: swap think brevity.py
     Swap(SwapOptions),
-    /// Add a reward; with its --weight and no --formula, the formula gains `+ w_NAME * NAME`: add brevity brevity.py --weight brevity=0.3
+    /// Add a reward; with its --weight and no --formula, the formula gains `+ w_NAME * NAME`: add
+    /// brevity brevity.py --weight brevity=0.3
     Add(SwapOptions),
     /// Remove a reward; if the formula uses it, give one that does not
     Remove {

@@ -142,8 +142,8 @@ fn read_weights(weights: &[String]) -> Result<Map<String, Value>, CtlError> {
     weights.iter().map(|weight| read(weight).ok_or_else(|| CtlError::Weight(weight.clone()))).collect()
 }
 
-/// Reads a reward from a file: a Python file, or a TOML file that is its table or has it as `[rewards.NAME]`. Paths in it
-/// are relative to the file's folder.
+/// Reads a reward from a file: a Python file, or a TOML file that is its table or has it as `[rewards.NAME]`. Paths in
+/// it are relative to the file's folder.
 fn read_reward(path: &Path, name: &str) -> Result<RewardSpec, CtlError> {
     let text = fs::read_to_string(path).map_err(|error| CtlError::File { path: path.to_owned(), error })?;
     let spec = match (path.extension(), path.file_name()) {

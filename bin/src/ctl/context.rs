@@ -38,8 +38,8 @@ impl Ctl<'_> {
         Ok(arms)
     }
 
-    /// The matching arms that have not ended, in the form of `arms` in the API. With `only_rewarded`, SFT arms and those
-    /// without training are left out.
+    /// The matching arms that have not ended, in the form of `arms` in the API. With `only_rewarded`, SFT arms and
+    /// those without training are left out.
     pub fn live_arms(&self, only_rewarded: bool) -> Result<Value, CtlError> {
         let live: Vec<Value> = self
             .arms()?

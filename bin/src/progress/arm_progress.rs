@@ -64,7 +64,8 @@ impl ArmProgress {
         Some(elapsed.mul_f64(left as f64 / taken as f64))
     }
 
-    /// A text such as `reward 1.23  accuracy 81 %  think 45 %  2400 tokens/s`, with the loss instead if there is no reward.
+    /// A text such as `reward 1.23  accuracy 81 %  think 45 %  2400 tokens/s`, with the loss instead if
+    /// there is no reward.
     pub fn text(&self) -> String {
         let mut parts = Vec::new();
         if let Some(reward) = self.reward {

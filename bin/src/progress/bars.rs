@@ -1,5 +1,5 @@
-//! Progress in a terminal: a bar for each arm and seed in progress, and one for the whole run. The bar of an arm that ends is
-//! replaced by a line above the bars, so that a run with many arms fits the screen.
+//! Progress in a terminal: a bar for each arm and seed in progress, and one for the whole run. The bar of an arm that
+//! ends is replaced by a line above the bars, so that a run with many arms fits the screen.
 
 use std::{collections::HashMap, time::Duration};
 

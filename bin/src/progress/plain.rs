@@ -1,4 +1,5 @@
-//! Progress in a file or pipe: a line when an arm starts, at every tenth of its steps, at each evaluation, and when it ends.
+//! Progress in a file or pipe: a line when an arm starts, at every tenth of its steps, at each evaluation,
+//! and when it ends.
 
 use std::collections::HashMap;
 

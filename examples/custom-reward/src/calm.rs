@@ -20,8 +20,7 @@ impl Default for Calm {
 impl Calm {
     /// Reads the options of `[rewards.NAME]`.
     ///
-    /// # Errors
-    /// An option is unknown or has an unusable value; the message says what to write instead.
+    /// Errors: An option is unknown or has an unusable value; the message says what to write instead.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         read_options("calm", options)
     }

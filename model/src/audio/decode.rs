@@ -1,7 +1,7 @@
 //! From a file's bytes to mono samples at the file's own rate, decoded by Symphonia.
 //!
-//! `load_audio` calls [`decode`] and resamples what it returns. Symphonia accepts some files that are cut
-//! short or corrupt; the checks here turn those into errors (AUDIO-2).
+//! `load_audio` calls [`decode`] and resamples what it returns. Symphonia accepts some files that are cut short or
+//! corrupt; the checks here turn those into errors (AUDIO-2).
 
 use std::io::{Cursor, ErrorKind};
 use std::path::Path;

@@ -13,8 +13,7 @@ pub enum Downmix {
 impl Downmix {
     /// Appends the mono mix of some channels to `samples`.
     ///
-    /// # Shapes
-    /// `channels`: one slice of f32 samples per channel, at the same rate.
+    /// Shapes: `channels`: one slice of f32 samples per channel, at the same rate.
     pub(super) fn append(self, channels: &[&[f32]], samples: &mut Vec<f32>) {
         match (channels, self) {
             ([], _) => {}

@@ -70,16 +70,14 @@ impl FeatureExtractor {
     /// Opens the feature extractor of a Hugging Face model directory: `preprocessor_config.json`, or the
     /// `processor_config.json` that transformers 5 writes instead.
     ///
-    /// # Errors
-    /// [`AudioError::Config`] if the file is missing, is not JSON, or asks for other features than Whisper's.
+    /// Errors: [`AudioError::Config`] if the file is missing, is not JSON, or asks for other features than Whisper's.
     pub fn open(dir: &Path) -> Result<Self, AudioError> {
         FeatureConfig::open(dir).map(Self::build)
     }
 
     /// An extractor of these dimensions.
     ///
-    /// # Errors
-    /// [`AudioError::Config`] if a dimension is out of range.
+    /// Errors: [`AudioError::Config`] if a dimension is out of range.
     pub fn new(config: FeatureConfig) -> Result<Self, AudioError> {
         config.check().map_err(|problem| AudioError::Config { path: "feature extractor".into(), problem })?;
         Ok(Self::build(config))
@@ -114,8 +112,7 @@ impl FeatureExtractor {
 
     /// Features of a clip, padded to the chunk.
     ///
-    /// # Shapes
-    /// `samples`: any number @ 16 kHz, f32, mono → `values: [n_mels, chunk / hop]`, f32
+    /// Shapes: `samples`: any number @ 16 kHz, f32, mono → `values: [n_mels, chunk / hop]`, f32
     pub fn extract(&self, samples: &[f32]) -> LogMel {
         self.shared.extract(samples, true)
     }
@@ -125,8 +122,7 @@ impl FeatureExtractor {
     /// For models that drop the padding. Qwen2.5-Omni has a chunk of 300 s, which would take 15 MB
     /// for each padded clip.
     ///
-    /// # Shapes
-    /// `samples`: any number @ 16 kHz, f32, mono → `values: [n_mels, valid_frames]`, f32
+    /// Shapes: `samples`: any number @ 16 kHz, f32, mono → `values: [n_mels, valid_frames]`, f32
     pub fn extract_valid(&self, samples: &[f32]) -> LogMel {
         self.shared.extract(samples, false)
     }
@@ -188,8 +184,8 @@ impl Shared {
 
     /// Computes the power spectrum of one frame into one lane of `scratch.power`.
     ///
-    /// # Shapes
-    /// `clip`: samples @ 16 kHz, f32, at most `chunk` → `scratch.power[..][lane]`: `n_fft / 2 + 1` squared magnitudes
+    /// Shapes: `clip`: samples @ 16 kHz, f32, at most `chunk` → `scratch.power[..][lane]`: `n_fft / 2
+    /// + 1` squared magnitudes
     fn power_spectrum(&self, clip: &[f32], chunk: usize, frame: usize, lane: usize, scratch: &mut Scratch) {
         let half = self.config.n_fft / 2;
         let centre = frame * self.config.hop;

@@ -38,8 +38,7 @@ impl MelFilters {
 
     /// Computes the energies of the mel bands for `LANES` spectra at once, into `mel`.
     ///
-    /// # Shapes
-    /// `power: [bins][LANES]`, f32, squared magnitudes; `mel: [n_mels][LANES]`, f32, energies
+    /// Shapes: `power: [bins][LANES]`, f32, squared magnitudes; `mel: [n_mels][LANES]`, f32, energies
     pub(super) fn apply<const LANES: usize>(&self, power: &[[f32; LANES]], mel: &mut [[f32; LANES]]) {
         for ((first, range), mel) in self.spans.iter().zip(mel) {
             let mut sum = [0.0; LANES];

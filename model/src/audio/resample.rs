@@ -1,8 +1,8 @@
 //! Resampling to 16 kHz.
 //!
-//! `load_audio` resamples each decoded clip with rubato's synchronous FFT resampler. Both rates are known
-//! and fixed, so each block can be transformed, filtered, and cut or extended in frequency exactly. The filter passes
-//! everything up to 98 % of the lower Nyquist frequency; aliases are below -100 dB.
+//! `load_audio` resamples each decoded clip with rubato's synchronous FFT resampler. Both rates are known and fixed, so
+//! each block can be transformed, filtered, and cut or extended in frequency exactly. The filter passes everything up
+//! to 98 % of the lower Nyquist frequency; aliases are below -100 dB.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,8 +31,7 @@ thread_local! {
 /// Resamples a clip to 16 kHz without delay. A clip that is at 16 kHz already is returned unchanged (AUDIO-1). Returns
 /// `None` for a rate outside 1 kHz to 768 kHz.
 ///
-/// # Shapes
-/// `samples`: f32, mono, `n` samples at `rate` Hz → `round(n · 16000 / rate)` samples @ 16 kHz
+/// Shapes: `samples`: f32, mono, `n` samples at `rate` Hz → `round(n · 16000 / rate)` samples @ 16 kHz
 pub fn resample(samples: Vec<f32>, rate: u32) -> Option<Vec<f32>> {
     if rate == SAMPLE_RATE {
         return Some(samples);

@@ -99,8 +99,7 @@ impl View for &Entry<'_> {
 
 /// Writes named tensors to a safetensors file, and flushes the file to disk.
 ///
-/// # Errors
-/// The file cannot be written, or a tensor has a dtype other than f32, bf16, f16, f64 and i64.
+/// Errors: The file cannot be written, or a tensor has a dtype other than f32, bf16, f16, f64 and i64.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
     let entries: Result<Vec<_>, _> =
         tensors.iter().map(|(name, tensor)| Entry::tensor(name, tensor, path)).collect();

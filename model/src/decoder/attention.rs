@@ -61,8 +61,7 @@ fn causal(length: i64, kind: Kind, device: Device) -> Tensor {
 
 /// Repeats the keys or values of each key head for its query heads.
 ///
-/// # Shapes
-/// `x: [batch, key heads, rows, head width]` → `[batch, query heads, rows, head width]`, in the model's dtype
+/// Shapes: `x: [batch, key heads, rows, head width]` → `[batch, query heads, rows, head width]`, in the model's dtype
 fn repeat_heads(x: &Tensor, sizes: HeadSizes) -> Tensor {
     let repeat = sizes.repeat();
     if repeat == 1 {
@@ -84,9 +83,8 @@ fn dims(x: &Tensor) -> [i64; 4] {
 
 /// The queries, keys and values of a batch.
 ///
-/// # Shapes
-/// `queries_keys: [batch × length, query heads + key heads, head width]`,
-/// `values: [batch × length, key heads, head width]` → `[batch, heads, length, head width]` each
+/// Shapes: `queries_keys: [batch × length, query heads + key heads, head width]`, `values: [batch × length, key heads,
+/// head width]` → `[batch, heads, length, head width]` each
 fn batched(queries_keys: &Tensor, values: &Tensor, sizes: HeadSizes, batch: i64, length: i64) -> [Tensor; 3] {
     let by_row = |x: &Tensor| x.unflatten(0, [batch, length]).transpose(1, 2);
     let [query, key] = split(&by_row(queries_keys), [sizes.queries, sizes.keys], 1);
@@ -95,9 +93,8 @@ fn batched(queries_keys: &Tensor, values: &Tensor, sizes: HeadSizes, batch: i64,
 
 /// Scaled dot-product attention, with the result laid out as rows again.
 ///
-/// # Shapes
-/// `query, key, value: [batch, query heads, length, head width]`, in the model's dtype; `bias` broadcasts to the scores
-/// → `[batch × length, query heads × head width]`
+/// Shapes: `query, key, value: [batch, query heads, length, head width]`, in the model's dtype; `bias` broadcasts to
+/// the scores → `[batch × length, query heads × head width]`
 fn attend(query: &Tensor, key: &Tensor, value: &Tensor, bias: Option<&Tensor>, is_causal: bool) -> Tensor {
     let [batch, heads, length, width] = dims(query);
     let attended = Tensor::scaled_dot_product_attention(query, key, value, bias, 0.0, is_causal, None, false);
@@ -192,8 +189,7 @@ impl<'a> GroupAttention<'a> {
 
     /// Concatenates the keys (or values) of a prompt with those of each of its rows of completions.
     ///
-    /// # Shapes
-    /// `prompt: [prompts, key heads, length, head width]`, `completion: [rows, key heads, slots, head width]` →
+    /// Shapes: `prompt: [prompts, key heads, length, head width]`, `completion: [rows, key heads, slots, head width]` →
     /// `[rows, query heads, length + slots, head width]`
     fn after_prompt(&self, prompt: &Tensor, completion: &Tensor) -> Tensor {
         let prompt = prompt.index_select(0, &self.completions.prompts);

@@ -47,8 +47,7 @@ pub(crate) struct Heads {
 pub(crate) trait Attention {
     /// Computes the attention of one layer.
     ///
-    /// # Shapes
-    /// `heads`: of `rows` rows → `[rows, query heads × head width]`, in the model's dtype
+    /// Shapes: `heads`: of `rows` rows → `[rows, query heads × head width]`, in the model's dtype
     fn attend(&mut self, layer: usize, heads: &Heads) -> Tensor;
 }
 

@@ -44,8 +44,7 @@ impl Rope {
     /// The angles of some positions. For text and audio, the three positions of a decoder with sections are equal,
     /// and one is enough.
     ///
-    /// # Shapes
-    /// `positions: [rows]`, i64; or `[3, rows]` for a decoder with three sections
+    /// Shapes: `positions: [rows]`, i64; or `[3, rows]` for a decoder with three sections
     pub(crate) fn angles(&self, positions: &Tensor) -> Angles {
         let positions = match &self.sections {
             Some(sections) if positions.dim() == 2 => positions.index_select(0, sections).tr(),
@@ -63,16 +62,14 @@ impl Rope {
 impl Angles {
     /// The angles of some of these rows.
     ///
-    /// # Shapes
-    /// `rows: [selected rows]`, i64, indices
+    /// Shapes: `rows: [selected rows]`, i64, indices
     pub(crate) fn select(&self, rows: &Tensor) -> Angles {
         Angles { cos: self.cos.index_select(0, rows), sin: self.sin.index_select(0, rows) }
     }
 
     /// Rotates every pair of elements (one of the first half, one of the second half) of each head by its row's angle.
     ///
-    /// # Shapes
-    /// `x: [rows, heads, head width]`, in the model's dtype → the same
+    /// Shapes: `x: [rows, heads, head width]`, in the model's dtype → the same
     pub(crate) fn rotate(&self, x: &Tensor) -> Tensor {
         let half = x.size()[2] / 2;
         let swapped = x.roll(half, 2);

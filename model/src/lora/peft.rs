@@ -91,8 +91,7 @@ impl AdapterFile {
     /// Reads the tensors of a layer and marks them as taken; `None` if the file has none for this layer. Fails if one
     /// of the two is missing or has another shape than expected.
     ///
-    /// # Shapes
-    /// → the two `shapes`, on the CPU in the stored dtype
+    /// Shapes: → the two `shapes`, on the CPU in the stored dtype
     pub(crate) fn take(
         &mut self,
         module: &str,

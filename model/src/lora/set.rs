@@ -90,8 +90,7 @@ impl AdapterSet {
 
     /// The initial `A` and `B` of a layer; `None` for a layer without adapter.
     ///
-    /// # Shapes
-    /// `[input, output]` → `A: [rank, input]`, `B: [output, rank]`; on the CPU, or for a replica
+    /// Shapes: `[input, output]` → `A: [rank, input]`, `B: [output, rank]`; on the CPU, or for a replica
     /// on the original's device
     pub(crate) fn start(
         &mut self,
@@ -162,8 +161,7 @@ impl AdapterSet {
 
     /// `scale · B·A` of a layer, which merging adds to its weight; `None` for a layer without adapter.
     ///
-    /// # Shapes
-    /// → `[output, input]`, f32
+    /// Shapes: → `[output, input]`, f32
     pub(crate) fn delta(&self, module: &str) -> Option<Tensor> {
         let part =
             |part| self.tensors.get(&tensor_name(module, part)).map(|tensor| tensor.to_kind(Kind::Float));

@@ -55,8 +55,7 @@ impl LossMetrics {
 
     /// Measures a micro-batch, with one transfer from the device.
     ///
-    /// # Shapes
-    /// `loss`: scalar; `kl: [N, T]`; `ratio: [N, T]` or `[N, 1]`; `advantages: [N, 1]`, all float;
+    /// Shapes: `loss`: scalar; `kl: [N, T]`; `ratio: [N, T]` or `[N, 1]`; `advantages: [N, 1]`, all float;
     /// `padding: [N, T]`, bool
     pub(super) fn measure(
         loss: &Tensor,

@@ -5,8 +5,7 @@ use tch::{Kind, Tensor};
 /// The negative log-likelihood of the target tokens, divided by `total_tokens`, the number of target tokens of the
 /// whole batch. The losses of its micro-batches therefore add up to the batch's mean (`LOSS-2`).
 ///
-/// # Shapes
-/// `logprobs: [N, T]`, float; `mask: [N, T]`, bool → scalar in the dtype of `logprobs`
+/// Shapes: `logprobs: [N, T]`, float; `mask: [N, T]`, bool → scalar in the dtype of `logprobs`
 pub fn sft_loss(logprobs: &Tensor, mask: &Tensor, total_tokens: usize) -> Tensor {
     let padding = mask.to_kind(Kind::Bool).logical_not();
     -logprobs.masked_fill(&padding, 0.0).sum(None) / total_tokens.max(1) as f64

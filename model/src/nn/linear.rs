@@ -34,16 +34,14 @@ impl Linear {
         Linear { weight: weight.shallow_clone(), bias: None, lora: None }
     }
 
-    /// # Shapes
-    /// `x: [rows, input]`, in the model's dtype → `[rows, output]`
+    /// Shapes: `x: [rows, input]`, in the model's dtype → `[rows, output]`
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         Lora::apply(&self.lora, x.linear(&self.weight, self.bias.as_ref()), x)
     }
 
     /// `residual + forward(x)`, as one operation where there is no bias.
     ///
-    /// # Shapes
-    /// `residual: [rows, output]`, `x: [rows, input]`, in the model's dtype → `[rows, output]`
+    /// Shapes: `residual: [rows, output]`, `x: [rows, input]`, in the model's dtype → `[rows, output]`
     pub(crate) fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> Tensor {
         match &self.bias {
             None => Lora::apply(&self.lora, residual.addmm(x, &self.weight.tr()), x),
@@ -82,8 +80,7 @@ impl JoinedLinear {
         Ok(JoinedLinear { whole, parts, lora: Lora::new(builder, input, &names)? })
     }
 
-    /// # Shapes
-    /// `x: [rows, input]`, in the model's dtype → `[rows, sum of the outputs]`
+    /// Shapes: `x: [rows, input]`, in the model's dtype → `[rows, sum of the outputs]`
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         if let Some(whole) = &self.whole {
             return Lora::apply(&self.lora, whole.forward(x), x);

@@ -56,8 +56,7 @@ impl Lora {
 
     /// Adds the adapters' output to `base`, which is the output of the projections without adapters.
     ///
-    /// # Shapes
-    /// `base: [rows, sum of the outputs]`, `x: [rows, input]`, in the model's dtype → as `base`
+    /// Shapes: `base: [rows, sum of the outputs]`, `x: [rows, input]`, in the model's dtype → as `base`
     pub(crate) fn apply(lora: &Option<Lora>, base: Tensor, x: &Tensor) -> Tensor {
         match lora {
             Some(lora) => lora.add(&base, x),
@@ -75,8 +74,7 @@ impl Lora {
 
     /// The `A·x` of every part, concatenated. Each part applies its own dropout to `x`.
     ///
-    /// # Shapes
-    /// `x: [rows, input]` → `[rows, sum of the ranks]`
+    /// Shapes: `x: [rows, input]` → `[rows, sum of the ranks]`
     fn inner(&self, x: &Tensor) -> Tensor {
         if let Some(seed) = self.dropout.as_ref().and_then(Dropout::seed) {
             let part = |part: &Part| {
@@ -92,8 +90,7 @@ impl Lora {
 
     /// All `B`s as blocks on the diagonal; the rows of a projection without adapter are zero.
     ///
-    /// # Shapes
-    /// → `[sum of the outputs, sum of the ranks]`
+    /// Shapes: → `[sum of the outputs, sum of the ranks]`
     fn blocks(&self) -> Tensor {
         if let ([only], [_]) = (self.parts.as_slice(), self.outputs.as_slice()) {
             return only.b.shallow_clone();

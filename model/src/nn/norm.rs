@@ -19,8 +19,7 @@ impl RmsNorm {
         Ok(RmsNorm { weight, width, eps })
     }
 
-    /// # Shapes
-    /// `x: [.., width]`, in the model's dtype → the same
+    /// Shapes: `x: [.., width]`, in the model's dtype → the same
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         // libtorch computes in f32 and rounds once. Hugging Face also rounds before it applies the weight.
         x.rms_norm([self.width], Some(&self.weight), self.eps)
@@ -41,8 +40,7 @@ impl LayerNorm {
         Ok(LayerNorm { weight, bias, width })
     }
 
-    /// # Shapes
-    /// `x: [.., width]`, in the model's dtype → the same
+    /// Shapes: `x: [.., width]`, in the model's dtype → the same
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm([self.width], Some(&self.weight), Some(&self.bias), 1e-5, true)
     }

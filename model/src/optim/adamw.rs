@@ -4,9 +4,9 @@
 //! and not for each parameter (a LoRA has hundreds of small ones). Parameters in bf16 or f16 have a master copy in f32,
 //! because an update of 1e-6 is below their resolution.
 //!
-//! - `OPTIM-1` A step equals PyTorch's `clip_grad_norm_` followed by `AdamW` (<https://arxiv.org/abs/1711.05101>),
-//!   with one deviation: a parameter without a gradient counts as one with gradient 0, so that all parameters
-//!   share one step count.
+//! - `OPTIM-1` A step equals PyTorch's `clip_grad_norm_` followed by `AdamW`
+//!   (<https://arxiv.org/abs/1711.05101>), with one deviation: a parameter without a gradient counts as one with
+//!   gradient 0, so that all parameters share one step count.
 //! - `OPTIM-2` Training continues bit-identically after `load_state(state())`.
 //! - `OPTIM-3` A gradient that is not finite changes neither parameters nor state.
 
@@ -73,8 +73,7 @@ struct Bucket {
 impl AdamW {
     /// An optimizer for these named tensors, which it shares with the policy and updates in place.
     ///
-    /// # Errors
-    /// A tensor is not f32, bf16 or f16, or a name occurs twice.
+    /// Errors: A tensor is not f32, bf16 or f16, or a name occurs twice.
     pub fn new(params: Vec<(String, Tensor)>, config: AdamWConfig) -> Result<AdamW, OptimError> {
         let mut by_kind: BTreeMap<(&'static str, String), Vec<(String, Tensor)>> = BTreeMap::new();
         let mut names = std::collections::BTreeSet::new();
@@ -127,8 +126,7 @@ impl AdamW {
     /// A copy of the optimizer's state: the step count as `step`, and for each parameter `exp_avg.NAME`,
     /// `exp_avg_sq.NAME` and, if it is stored in 16 bits, `master.NAME`.
     ///
-    /// # Shapes
-    /// → `step: []`, i64; all others in the shape of the parameter, f32
+    /// Shapes: → `step: []`, i64; all others in the shape of the parameter, f32
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let step = Tensor::from(self.steps as i64);
         let mut state = vec![("step".to_owned(), step)];
@@ -139,8 +137,7 @@ impl AdamW {
     /// Restores a state that [`state`](Self::state) returned; its tensors may be on any device. Parameters with a
     /// master copy are set to it. The caller must have restored all other parameters.
     ///
-    /// # Errors
-    /// A tensor is missing, is not part of this optimizer's state, or has another shape. The
+    /// Errors: A tensor is missing, is not part of this optimizer's state, or has another shape. The
     /// optimizer is then unchanged.
     pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), OptimError> {
         let mut by_name: BTreeMap<&str, &Tensor> = state.iter().map(|(name, t)| (name.as_str(), t)).collect();
@@ -245,8 +242,7 @@ impl Bucket {
 
     /// A flat copy of all gradients.
     ///
-    /// # Shapes
-    /// → `[elements of the bucket]`, f32
+    /// Shapes: → `[elements of the bucket]`, f32
     fn gradient(&self) -> Tensor {
         let flat = |(_, tensor): &(String, Tensor)| {
             let gradient = tensor.grad();

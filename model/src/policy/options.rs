@@ -20,8 +20,8 @@ pub struct PolicyOptions {
     /// The adapter to train on the frozen checkpoint, if any.
     pub adapter: Option<Adapter>,
     /// Whether only the inputs of the layers are kept between forward and backward pass, and the rest is
-    /// computed again: a third more work in a fraction of the memory. `None` does so on a GPU, and for models of
-    /// width 1024 or more.
+    /// computed again: a third more work in a fraction of the memory. `None` does so on a GPU, and for models
+    /// of width 1024 or more.
     pub gradient_checkpointing: Option<bool>,
     /// The seed to draw random weights with, instead of reading a checkpoint.
     pub from_scratch: Option<u64>,

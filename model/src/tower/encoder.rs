@@ -55,16 +55,14 @@ impl Encoder {
 
     /// Runs the two convolutions, the second of which halves the number of frames.
     ///
-    /// # Shapes
-    /// `mel: [clips, bins, frames]`, in the model's dtype → `[clips, positions, width]`
+    /// Shapes: `mel: [clips, bins, frames]`, in the model's dtype → `[clips, positions, width]`
     pub(super) fn convolve(&self, mel: &Tensor) -> Tensor {
         self.conv2.forward(&self.conv1.forward(mel)).transpose(1, 2)
     }
 
     /// Runs the layers. A position attends to the positions of its own window of `window` positions.
     ///
-    /// # Shapes
-    /// `x: [positions, width]`, in the model's dtype → the same
+    /// Shapes: `x: [positions, width]`, in the model's dtype → the same
     pub(super) fn run(&self, mut x: Tensor, window: i64) -> Tensor {
         for layer in &self.layers {
             x = layer.forward(&x, self.heads, window);
@@ -75,8 +73,7 @@ impl Encoder {
 
 /// Averages pairs of positions (an odd last one is dropped), normalises them and projects them.
 ///
-/// # Shapes
-/// `x: [positions, width]`, in the model's dtype → `encoded: [tokens, width]`, `projected: [tokens, hidden]`
+/// Shapes: `x: [positions, width]`, in the model's dtype → `encoded: [tokens, width]`, `projected: [tokens, hidden]`
 pub(super) fn finish(x: &Tensor, tokens: i64, norm: &LayerNorm, projector: &Linear) -> ClipFeatures {
     let pooled = x.narrow(0, 0, 2 * tokens).view([tokens, 2, -1]).mean_dim(1, false, None);
     let encoded = norm.forward(&pooled);
@@ -85,8 +82,7 @@ pub(super) fn finish(x: &Tensor, tokens: i64, norm: &LayerNorm, projector: &Line
 
 /// The features of a clip that is too short for a token.
 ///
-/// # Shapes
-/// → `encoded: [0, width]`, `projected: [0, hidden]`, in the dtype and on the device of `like`
+/// Shapes: → `encoded: [0, width]`, `projected: [0, hidden]`, in the dtype and on the device of `like`
 pub(super) fn empty_features(
     width: i64,
     projector: &Linear,
@@ -103,8 +99,7 @@ impl Conv {
         Ok(Conv { weight, bias, stride })
     }
 
-    /// # Shapes
-    /// `x: [clips, input, frames]`, in the model's dtype → `[clips, output, frames / stride, rounded up]`
+    /// Shapes: `x: [clips, input, frames]`, in the model's dtype → `[clips, output, frames / stride, rounded up]`
     fn forward(&self, x: &Tensor) -> Tensor {
         x.conv1d(&self.weight, Some(&self.bias), self.stride, 1, 1, 1).gelu("none")
     }
@@ -133,8 +128,7 @@ impl Layer {
 
     /// One layer of attention within windows, and feed-forward.
     ///
-    /// # Shapes
-    /// `x: [positions, width]`, in the model's dtype → the same
+    /// Shapes: `x: [positions, width]`, in the model's dtype → the same
     fn forward(&self, x: &Tensor, heads: i64, window: i64) -> Tensor {
         let normal = self.attention_norm.forward(x);
         let (query_value, key) = (self.qkv.query_value.forward(&normal), self.qkv.key.forward(&normal));
@@ -159,8 +153,7 @@ impl Layer {
 
 /// Attention of every position to all positions of its window.
 ///
-/// # Shapes
-/// `query_value: [windows, length, 2 × width]`, `key: [windows, length, width]`, in the model's dtype →
+/// Shapes: `query_value: [windows, length, 2 × width]`, `key: [windows, length, width]`, in the model's dtype →
 /// `[windows × length, width]`
 fn attend(query_value: &Tensor, key: &Tensor, heads: i64) -> Tensor {
     let width = key.size()[2];

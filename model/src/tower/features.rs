@@ -23,8 +23,7 @@ pub(crate) fn token_counts(valid_frames: usize) -> (i64, i64) {
 
 /// The clip's log-mel as a tensor. Fails if its bins are not the tower's or it has more than `most_frames`.
 ///
-/// # Shapes
-/// → `[bins, frames]`, f32, on the CPU
+/// Shapes: → `[bins, frames]`, f32, on the CPU
 pub(super) fn mel(
     clip: &LogMel,
     config: &AudioConfig,

@@ -45,8 +45,7 @@ impl Qwen25OmniTower {
         })
     }
 
-    /// # Shapes
-    /// Those of `Tower::forward`, with any number of frames.
+    /// Shapes: Those of `Tower::forward`, with any number of frames.
     pub(super) fn forward(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
         let mel = mel(clip, &self.config, None)?;
         let (_, tokens) = token_counts(clip.valid_frames);

@@ -46,8 +46,7 @@ impl Qwen2AudioTower {
         })
     }
 
-    /// # Shapes
-    /// Those of `Tower::forward`, with at most `2 × max_source_positions` frames.
+    /// Shapes: Those of `Tower::forward`, with at most `2 × max_source_positions` frames.
     pub(super) fn forward(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
         let mel = mel(clip, &self.config, Some(2 * self.config.max_source_positions))?;
         let (after_conv, tokens) = token_counts(clip.valid_frames);

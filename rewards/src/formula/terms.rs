@@ -50,8 +50,8 @@ impl Formula {
         self.component_names().any(|name| name == component)
     }
 
-    /// The terms of its outermost sum, from left to right; parentheses around a part of that sum are opened, so that
-    /// `a - (b - c)` has the terms `a`, minus `b` and `c`. A formula that is no sum is one term.
+    /// The terms of its outermost sum, from left to right; parentheses around a part of that sum are opened, so that `a
+    /// - (b - c)` has the terms `a`, minus `b` and `c`. A formula that is no sum is one term.
     ///
     /// ```
     /// let formula = rewards::Formula::parse("accuracy - 0.1 * length", ["accuracy", "length"], [""; 0])?;

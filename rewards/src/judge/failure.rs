@@ -80,8 +80,8 @@ impl FailureCause {
         }
     }
 
-    /// Whether the same request may succeed if it is sent again. It may if the server or the connection failed, but
-    /// not if the judge itself did.
+    /// Whether the same request may succeed if it is sent again. It may if the server or the connection failed, but not
+    /// if the judge itself did.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Timeout | Self::Connection | Self::Http429 | Self::Http5xx)
     }

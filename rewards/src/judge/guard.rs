@@ -5,8 +5,8 @@
 //! characters), look-alikes (by NFKC normalization), special tokens of chat templates, and excessive length. Against
 //! attacks in words, the prompt declares the texts to be data, and the parser reads the judge's reply only.
 //!
-//! The fence is a hash of the texts that it encloses. To close it, a completion would have to contain its own hash.
-//! The same request always makes the same prompt, so runs are reproducible.
+//! The fence is a hash of the texts that it encloses. To close it, a completion would have to contain its own hash. The
+//! same request always makes the same prompt, so runs are reproducible.
 
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;

@@ -1,8 +1,8 @@
 //! Grades as expected values: averages a grade over the alternatives of its token instead of taking the likeliest.
 //!
 //! With greedy decoding a judge that is sure of 7 and one that slightly prefers 7 to 3 both reply 7. If the server
-//! returns the log-probabilities of the alternatives, their expected value distinguishes the two. For this, grades
-//! are single digits ([`Scale::Digit`](super::prompt::Scale)), so that each is one token.
+//! returns the log-probabilities of the alternatives, their expected value distinguishes the two. For this, grades are
+//! single digits ([`Scale::Digit`](super::prompt::Scale)), so that each is one token.
 
 use crate::Verdict;
 

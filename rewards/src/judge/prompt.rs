@@ -101,8 +101,8 @@ impl Prompter {
         }
     }
 
-    /// A hash of everything in the prompts that does not depend on the request. It is part of a judge's identity,
-    /// under which verdicts are cached: another wording may get other verdicts.
+    /// A hash of everything in the prompts that does not depend on the request. It is part of a judge's identity, under
+    /// which verdicts are cached: another wording may get other verdicts.
     pub fn fingerprint(&self) -> String {
         let empty =
             JudgeRequest { question: Default::default(), think: String::new(), answer: String::new() };

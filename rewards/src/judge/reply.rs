@@ -18,8 +18,7 @@ const LONGEST_REPLY: usize = 64 * 1024;
 
 /// Reads the verdict from a reply to a request for these grades.
 ///
-/// # Errors
-/// The reply is empty, truncated, a refusal, malformed, or has a grade outside its scale.
+/// Errors: The reply is empty, truncated, a refusal, malformed, or has a grade outside its scale.
 pub fn parse_reply(reply: &str, asked: Asked, scale: Scale) -> Result<Verdict, JudgeFailure> {
     let text = after_reasoning(reply)?.trim();
     if text.is_empty() {

@@ -3,11 +3,11 @@
 //! **Soundscapes.** Their questions state the reasoning steps ([`Question::steps`](crate::Question::steps)). Thinking
 //! has the form `beep 1 buzz 3 so 3`: steps, then the conclusion after the last `so`.
 //! - consistency: 1 if the conclusion names the same choice as the given answer, else 0. Without a conclusion it is 0.
-//! - quality: the number of right steps in their places, divided by the number of needed or written steps, whichever
-//!   is greater, rounded to 0.1. A missing step, a wrong step and an extra step cost the same.
+//! - quality: the number of right steps in their places, divided by the number of needed or written steps, whichever is
+//!   greater, rounded to 0.1. A missing step, a wrong step and an extra step cost the same.
 //!
-//! **Other data.** Consistency is graded if the wording has a clear conclusion, see [`conclusion`]. Quality is
-//! `None`, since rules cannot grade free text.
+//! **Other data.** Consistency is graded if the wording has a clear conclusion, see [`conclusion`]. Quality is `None`,
+//! since rules cannot grade free text.
 //!
 //! Deviation from the paper, which uses Qwen3-8B-Base: the request and the verdict are the same, the grades are not.
 

@@ -24,8 +24,8 @@ pub struct Verdict {
     /// R_c: 1 if the thinking supports the given answer, else 0; in between if scores are weighted by probability or a
     /// panel disagrees. `None` if the judge gave no grade.
     pub consistency: Option<f64>,
-    /// R_t, the quality of the thinking regardless of the answer, in 0..=1; the paper's scale has steps of 0.1.
-    /// `None` if the judge gave no grade.
+    /// R_t, the quality of the thinking regardless of the answer, in 0..=1; the paper's scale has steps of 0.1. `None`
+    /// if the judge gave no grade.
     pub think_quality: Option<f64>,
     /// The reason for a missing grade, or a remark of the judge.
     pub note: Option<String>,

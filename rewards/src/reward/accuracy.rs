@@ -23,8 +23,7 @@ pub struct Accuracy;
 impl Accuracy {
     /// Builds the reward from its `[rewards.NAME]` table.
     ///
-    /// # Errors
-    /// There is an option.
+    /// Errors: There is an option.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         read_options::<AccuracyOptions>(KIND, options)?;
         Ok(Self)

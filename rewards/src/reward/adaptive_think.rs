@@ -57,8 +57,7 @@ impl AdaptiveThink {
 
     /// Builds the reward from its `[rewards.NAME]` table.
     ///
-    /// # Errors
-    /// An option is unknown or its value does not fit.
+    /// Errors: An option is unknown or its value does not fit.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         Ok(Self::new(read_options(KIND, options)?))
     }

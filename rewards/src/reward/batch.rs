@@ -47,8 +47,8 @@ impl RewardItem {
         self.parsed.mode == Mode::Think
     }
 
-    /// The request to the judge about this completion. `None` if there is nothing to judge, because the completion
-    /// has no thinking or is malformed.
+    /// The request to the judge about this completion. `None` if there is nothing to judge, because the completion has
+    /// no thinking or is malformed.
     pub fn judge_request(&self) -> Option<JudgeRequest> {
         match (self.parsed.well_formed, &self.parsed.think, &self.parsed.answer) {
             (true, Some(think), Some(answer)) => Some(JudgeRequest {
@@ -96,7 +96,6 @@ pub trait Reward: Send {
 
     /// Returns one score per item, in the order of the items; `None` for an item that cannot be scored.
     ///
-    /// # Errors
-    /// The batch as a whole cannot be scored; every item then counts as missing its score.
+    /// Errors: The batch as a whole cannot be scored; every item then counts as missing its score.
     fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError>;
 }

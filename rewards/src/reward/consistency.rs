@@ -8,8 +8,8 @@
 //! score of 0 makes the factor 1 and leaves R_a unchanged.
 //!
 //! Option: `when_wrong`, the score of a completion with a wrong answer, about which the paper contradicts itself:
-//! - `"correct_only"` (default) follows the text, "only when the final answer is correct": the score is 0, which
-//!   makes the factor 1. The verdict is not used, so a missing one does no harm.
+//! - `"correct_only"` (default) follows the text, "only when the final answer is correct": the score is 0, which makes
+//!   the factor 1. The verdict is not used, so a missing one does no harm.
 //! - `"always"` follows Eq. 7: the score is R_c as for right answers. Since R_a of a wrong answer is negative, a wrong
 //!   answer that follows from its thinking is then punished harder than one that contradicts it.
 
@@ -53,8 +53,7 @@ impl Consistency {
 
     /// Builds the reward from its `[rewards.NAME]` table.
     ///
-    /// # Errors
-    /// An option is unknown or its value does not fit.
+    /// Errors: An option is unknown or its value does not fit.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         Ok(Self::new(read_options(KIND, options)?))
     }

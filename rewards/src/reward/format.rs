@@ -1,8 +1,7 @@
 //! Format reward R_f in {0, 1} (arXiv 2508.08039v3, a summand of Eq. 7): 1 for a well-formed completion, else 0. Both
 //! modes, think and no-think, have their own form.
 //!
-//! The parser decides whether a completion is well-formed, see [`completion`](crate::completion).
-//! There are no options.
+//! The parser decides whether a completion is well-formed, see [`completion`](crate::completion). There are no options.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +22,7 @@ pub struct Format;
 impl Format {
     /// Builds the reward from its `[rewards.NAME]` table.
     ///
-    /// # Errors
-    /// There is an option.
+    /// Errors: There is an option.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         read_options::<FormatOptions>(KIND, options)?;
         Ok(Self)

@@ -44,8 +44,7 @@ impl Think {
 
     /// Builds the reward from its `[rewards.NAME]` table.
     ///
-    /// # Errors
-    /// An option is unknown or its value does not fit.
+    /// Errors: An option is unknown or its value does not fit.
     pub fn from_options(options: &toml::Table) -> Result<Self, RewardError> {
         let read: ThinkOptions = read_options(KIND, options)?;
         if !read.all_no_think.is_finite() {

@@ -1,5 +1,5 @@
-//! AIR-Bench, foundation part. Columns: `path, question, choice_a, choice_b, choice_c?, choice_d?, answer_gt` (the
-//! text of a choice)`, task_name, dataset_name, uniq_id`. The audio file is `{task_name}_{dataset_name}/{path}`.
+//! AIR-Bench, foundation part. Columns: `path, question, choice_a, choice_b, choice_c?, choice_d?, answer_gt` (the text
+//! of a choice)`, task_name, dataset_name, uniq_id`. The audio file is `{task_name}_{dataset_name}/{path}`.
 
 use std::path::Path;
 

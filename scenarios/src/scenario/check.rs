@@ -14,8 +14,7 @@ use crate::error::ScenarioError;
 
 /// Checks everything that the chosen arms refer to.
 ///
-/// # Errors
-/// The first reference that is missing or unusable, at its place in the scenario.
+/// Errors: The first reference that is missing or unusable, at its place in the scenario.
 pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), ScenarioError> {
     check_names(experiment, registry)?;
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
@@ -34,8 +33,7 @@ pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), S
 
 /// Checks rewards and formulas but no files, which may be on another machine.
 ///
-/// # Errors
-/// The first reward or formula that is unusable, at its place in the scenario.
+/// Errors: The first reward or formula that is unusable, at its place in the scenario.
 pub fn check_names(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), ScenarioError> {
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
         check_rewards(arm, places, |spec| spec.read(registry).map(drop))?;

@@ -11,8 +11,8 @@ use crate::soundscape::WorldConfig;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The training set: `"builtin:soundscapes"`, or a file such as
-    /// `{ format = "avqa", path = "train.jsonl", audio_root = "audio" }`.
+    /// The training set: `"builtin:soundscapes"`, or a file such as `{ format = "avqa", path = "train.jsonl",
+    /// audio_root = "audio" }`.
     pub train: DataSource,
     /// Use only the first questions, up to this number; at least 1. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,16 +72,15 @@ pub struct EvalConfig {
     pub every: u64,
     /// Whether to evaluate before the first step too.
     pub at_start: bool,
-    /// The sets of questions: `"builtin:soundscapes"` (its held-out questions), or files such as
-    /// `{ name = "mmau", format = "mmau", path = "…" }`. Their names must differ.
+    /// The sets of questions: `"builtin:soundscapes"` (its held-out questions), or files such as `{ name = "mmau",
+    /// format = "mmau", path = "…" }`. Their names must differ.
     pub suites: Vec<DataSource>,
     /// Use only the first questions of each set, up to this number; at least 1. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// Sampling temperature in evaluation, 0 or more; 0 decodes greedily.
     pub temperature: f64,
-    /// Seed of the sampling in evaluation. It does not depend on arm or run seed, so that
-    /// their results are comparable.
+    /// Seed of the sampling in evaluation. It does not depend on arm or run seed, so that their results are comparable.
     pub seed: u64,
     /// Number of questions that are answered in one batch; at least 1.
     pub batch_prompts: usize,

@@ -24,8 +24,7 @@ impl RewardSpec {
     /// Reads a reward from a text of its own: either the content of `[rewards.NAME]` or that table itself. `path` is
     /// used in errors only.
     ///
-    /// # Errors
-    /// The text is not TOML, or has no `kind`; the error has the line and column.
+    /// Errors: The text is not TOML, or has no `kind`; the error has the line and column.
     pub fn from_toml(text: &str, name: &str, path: &Path) -> Result<Self, ScenarioError> {
         let whole = tree::parse(text, path).map_err(|error| match error {
             ScenarioError::Invalid { place, problem, .. } => ScenarioError::at(

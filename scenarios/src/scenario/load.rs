@@ -15,8 +15,7 @@ use crate::error::{Place, ScenarioError};
 /// Reads a scenario file. `overrides` are the arguments of `--set`, `arms` those of `--arm` (if empty, all arms are
 /// run), and `seeds` is the argument of `--seeds`.
 ///
-/// # Errors
-/// The first mistake. [`check`](super::check()) checks what the scenario refers to: rewards, data and models.
+/// Errors: The first mistake. [`check`](super::check()) checks what the scenario refers to: rewards, data and models.
 pub fn load(
     path: &Path,
     overrides: &[String],
@@ -34,8 +33,7 @@ pub fn load(
 /// Reads a scenario from a text, as [`load`] reads it from a file. Relative paths in it are resolved as if it were the
 /// file at `path`, which errors name too.
 ///
-/// # Errors
-/// The first mistake, as for [`load`].
+/// Errors: The first mistake, as for [`load`].
 pub fn parse(
     text: &str,
     path: &Path,
@@ -171,8 +169,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> ScenarioError {
     ScenarioError::File { path: path.to_owned(), problem, instead }
 }
 
-/// Advice about a missing scenario file: a similar name in its folder or in `scenarios` below it, else
-/// a list of files.
+/// Advice about a missing scenario file: a similar name in its folder or in `scenarios` below it, else a list of files.
 fn other_files(path: &Path) -> String {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

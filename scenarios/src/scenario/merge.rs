@@ -2,8 +2,8 @@
 //!
 //! - MERGE-1 tables are merged key by key; other values are replaced.
 //! - MERGE-2 `[prompt]`, a data source, and a reward whose `kind` changes are replaced as a whole, since their keys
-//!   belong together. If the `kind` of a judge changes, the keys that the new kind does not have are dropped;
-//!   likewise keys that depend on the old value of `train` in `[policy]` or `schedule` in `[optimizer]`.
+//!   belong together. If the `kind` of a judge changes, the keys that the new kind does not have are dropped; likewise
+//!   keys that depend on the old value of `train` in `[policy]` or `schedule` in `[optimizer]`.
 //! - MERGE-3 `rewards.NAME = false` removes a reward, which must exist.
 
 use toml::{Table as Values, Value};

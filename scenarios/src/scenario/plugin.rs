@@ -47,8 +47,8 @@ impl RewardForm {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProcessPlugin {
-    /// The program and its arguments; must be set. A program with a slash in its name is a path relative to `cwd`;
-    /// any other is searched on `PATH`.
+    /// The program and its arguments; must be set. A program with a slash in its name is a path relative to `cwd`; any
+    /// other is searched on `PATH`.
     pub command: Vec<String>,
     /// The working directory. Default: the scenario's folder.
     pub cwd: PathBuf,
@@ -86,8 +86,7 @@ impl ProcessPlugin {
 
     /// The path of the program's file.
     ///
-    /// # Errors
-    /// There is no such program, or it is not executable.
+    /// Errors: There is no such program, or it is not executable.
     pub fn program(&self) -> Result<PathBuf, ScenarioError> {
         let Some(program) = self.command.first() else {
             return Err(ScenarioError::value("there is no program", "write one in `command`"));
@@ -224,8 +223,7 @@ impl Default for HttpPlugin {
 impl HttpPlugin {
     /// The headers with environment variables filled in.
     ///
-    /// # Errors
-    /// A variable is not set, or a brace is not closed.
+    /// Errors: A variable is not set, or a brace is not closed.
     pub fn filled_headers(&self) -> Result<BTreeMap<String, String>, ScenarioError> {
         let filled = self.headers.iter().map(|(name, value)| Ok((name.clone(), filled(value)?)));
         filled.collect()
@@ -249,8 +247,7 @@ impl RewardSpec {
     /// Builds the reward, or the options of a reward outside this process. `kind` is a name in `registry`
     /// or one of [`PLUGIN_KINDS`].
     ///
-    /// # Errors
-    /// The kind is unknown, or an option does not fit.
+    /// Errors: The kind is unknown, or an option does not fit.
     pub fn read(&self, registry: &RewardRegistry) -> Result<RewardForm, RewardError> {
         match self.kind.as_str() {
             PROCESS => self.process().map(RewardForm::Process),
@@ -285,8 +282,7 @@ impl RewardSpec {
 
     /// Checks that the program, file and folder that it uses exist.
     ///
-    /// # Errors
-    /// As for [`RewardSpec::read`]; also if one of them does not exist.
+    /// Errors: as for [`RewardSpec::read`]; also if one of them does not exist.
     pub fn check_files(&self) -> Result<(), RewardError> {
         let (plugin, key, file) = match self.kind.as_str() {
             PROCESS => (self.process()?, "command", None),

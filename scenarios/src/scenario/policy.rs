@@ -16,18 +16,18 @@ pub struct PolicyConfig {
     pub path: PolicyPath,
     /// Which weights are trained: `full` trains all weights of the decoder, `lora` only low-rank adapters on it.
     pub train: TrainMode,
-    /// Folder of an adapter in PEFT's format to start from; with `train = "lora"` only. Its `adapter_config.json`
-    /// then replaces `[policy.lora]`. The reference policy is the base without the adapter; to compare with an
-    /// adapted policy instead, merge the adapter first (`sandbox merge`). Default: new adapters.
+    /// Folder of an adapter in PEFT's format to start from; with `train = "lora"` only. Its `adapter_config.json` then
+    /// replaces `[policy.lora]`. The reference policy is the base without the adapter; to compare with an adapted
+    /// policy instead, merge the adapter first (`sandbox merge`). Default: new adapters.
     pub adapter: Option<PathBuf>,
     /// Whether to train the audio tower and its projector too; with `train = "lora"`, whether they may get adapters.
     pub train_audio_tower: bool,
-    /// Whether to start from random weights; of the model's folder only `config.json` and the tokenizer are used
-    /// then. Not with `train = "lora"`.
+    /// Whether to start from random weights; of the model's folder only `config.json` and the tokenizer are used then.
+    /// Not with `train = "lora"`.
     pub from_scratch: bool,
     /// Whether to keep only the inputs of each layer between forward and backward and to recompute the rest: a third
-    /// more computation for a fraction of the memory, with the same gradients. `"auto"` does so on a GPU and for
-    /// models of width 1024 or more.
+    /// more computation for a fraction of the memory, with the same gradients. `"auto"` does so on a GPU and for models
+    /// of width 1024 or more.
     pub gradient_checkpointing: GradientCheckpointing,
     /// Number format of the weights: `f32`, `bf16`, or `auto` for `f32` on the CPU and `bf16` on a GPU.
     pub dtype: DType,
@@ -206,8 +206,8 @@ impl Default for LoraConfig {
 /// The layers that get an adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TargetModules {
-    /// `"all-linear"`: all linear layers of the decoder except the output projection; with `train_audio_tower` those
-    /// of the audio tower and its projector too.
+    /// `"all-linear"`: all linear layers of the decoder except the output projection; with `train_audio_tower` those of
+    /// the audio tower and its projector too.
     #[default]
     AllLinear,
     /// The linear layers with a name that ends with one of these.

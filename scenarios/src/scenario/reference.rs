@@ -1,8 +1,8 @@
 //! The reference of scenario files, `docs/scenario.md`, is rendered from their JSON Schema.
 //!
-//! A section of the file becomes a heading with a table of its keys; a table inside a section (`[policy.lora]`) becomes a
-//! section of its own, below it. Types and descriptions come from [`json_schema`]; defaults come from the schema or, where it
-//! has none, from an arm in which nothing is set.
+//! A section of the file becomes a heading with a table of its keys; a table inside a section (`[policy.lora]`) becomes
+//! a section of its own, below it. Types and descriptions come from [`json_schema`]; defaults come from the schema or,
+//! where it has none, from an arm in which nothing is set.
 //!
 //! - REFERENCE-1 every key of the schema is in the text, with its description: nothing is written by hand.
 //! - REFERENCE-2 the committed `docs/scenario.md` is this text; a test compares the two.

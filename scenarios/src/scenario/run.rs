@@ -104,8 +104,8 @@ impl JsonSchema for Device {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ControlConfig {
-    /// Address and port to listen on, such as `"127.0.0.1:8080"`; only this machine can reach it unless
-    /// `allow_remote` is set. Port 0 selects any free port. `"off"` turns the control channel off.
+    /// Address and port to listen on, such as `"127.0.0.1:8080"`; only this machine can reach it unless `allow_remote`
+    /// is set. Port 0 selects any free port. `"off"` turns the control channel off.
     pub listen: String,
     /// Whether `listen` may be an address that other machines can reach. Anyone with the token can then control the
     /// run, over an unencrypted connection.
@@ -132,15 +132,15 @@ impl ControlConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SupervisionConfig {
-    /// Number of restarts that an actor may need within the window. After more, the arm pauses with the reason, or
-    /// ends if there is no control channel to resume it.
+    /// Number of restarts that an actor may need within the window. After more, the arm pauses with the reason, or ends
+    /// if there is no control channel to resume it.
     pub restarts: usize,
     /// Length of that window, in seconds; above 0.
     pub window_seconds: f64,
     /// Longest wait for an answer of an actor, in seconds; above 0.
     pub call_timeout_seconds: f64,
-    /// Largest fraction of the completions of the last ten steps that may lack a reward because of missing scores, 0
-    /// to 1. Above it the arm pauses with the reason, or ends if there is no control channel to resume it.
+    /// Largest fraction of the completions of the last ten steps that may lack a reward because of missing scores, 0 to
+    /// 1. Above it the arm pauses with the reason, or ends if there is no control channel to resume it.
     pub max_missing_fraction: f64,
     /// Longest trial of a reward that is added or swapped during the run, in seconds; above 0.
     pub probe_timeout_seconds: f64,
@@ -162,8 +162,7 @@ impl Default for SupervisionConfig {
     }
 }
 
-/// `[checkpoint]`: when the policy and the state of its optimizer are saved. They are always saved
-/// after the last step.
+/// `[checkpoint]`: when the policy and the state of its optimizer are saved. They are always saved after the last step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointConfig {

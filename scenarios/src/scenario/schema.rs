@@ -85,8 +85,8 @@ pub fn json_schema() -> Value {
     schema
 }
 
-/// Removes `null` from types and defaults, since TOML has no null: a key is left out instead. Empty texts as defaults are
-/// removed too: they stand for a missing key, whose description states the default.
+/// Removes `null` from types and defaults, since TOML has no null: a key is left out instead. Empty texts as defaults
+/// are removed too: they stand for a missing key, whose description states the default.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {

@@ -1,7 +1,7 @@
 //! Reads tables with variants, where one key, the tag, selects the variant: `[judge]` with its `kind`.
 //!
-//! serde's internally tagged enums do not serve here. They copy a table before they read it, which loses the places
-//! of its values, and together with `flatten` they accept unknown keys. This module gives the table's entries to the
+//! serde's internally tagged enums do not serve here. They copy a table before they read it, which loses the places of
+//! its values, and together with `flatten` they accept unknown keys. This module gives the table's entries to the
 //! struct of the variant, which refuses unknown keys, and reads the keys that all variants share on the way.
 //!
 //! - TAGGED-1 a key of another variant is an unknown key; [`super::de`] reports the variant that it belongs to.

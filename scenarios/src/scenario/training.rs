@@ -59,8 +59,8 @@ pub struct GrpoConfig {
     pub delta: Option<f64>,
     /// Number of optimizer steps on the same completions, μ in the GRPO papers; at least 1.
     pub iterations: usize,
-    /// Number of prompts per forward and backward pass, at most `sampling.prompts_per_step`; 0 takes all prompts of
-    /// the step at once. It affects memory use, not the result.
+    /// Number of prompts per forward and backward pass, at most `sampling.prompts_per_step`; 0 takes all prompts of the
+    /// step at once. It affects memory use, not the result.
     pub micro_batch_prompts: usize,
     /// The divisor of a reward after its group's mean has been subtracted: the standard deviation of the `group` or of
     /// the `batch`, or `none`.
@@ -105,8 +105,7 @@ pub enum LossKind {
     Grpo,
     /// The mean over all tokens of the step.
     Bnpo,
-    /// The sum over tokens divided by a constant length, so that the length of a completion does
-    /// not change its weight.
+    /// The sum over tokens divided by a constant length, so that the length of a completion does not change its weight.
     DrGrpo,
     /// The mean over all tokens of the step, as for `bnpo`; usually with `clip_high = 0.28`.
     Dapo,
@@ -182,8 +181,8 @@ pub struct SftConfig {
     pub lr: f64,
     /// Number of questions per optimizer step; at least 1.
     pub rows_per_step: usize,
-    /// The completion that is taught: the `answer` only, the `reasoning` followed by the answer, or the `world`
-    /// target of the soundscape world, a deliberately flawed mixture of both.
+    /// The completion that is taught: the `answer` only, the `reasoning` followed by the answer, or the `world` target
+    /// of the soundscape world, a deliberately flawed mixture of both.
     pub target: TargetKind,
     /// Number of targets per question and step, at least 1; they share the encoding of the question's audio.
     pub targets_per_row: usize,
@@ -201,8 +200,8 @@ impl SftConfig {
     }
 }
 
-/// `[sft.curriculum]`: restricts the first steps to some kinds of questions. A policy with random weights learns to
-/// use the audio from one simple kind of question within minutes, but hardly at all from a mixture.
+/// `[sft.curriculum]`: restricts the first steps to some kinds of questions. A policy with random weights learns to use
+/// the audio from one simple kind of question within minutes, but hardly at all from a mixture.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CurriculumConfig {

@@ -17,8 +17,8 @@ pub(super) const FEWEST_EVENTS: usize = 2;
 const RATE: f64 = SAMPLE_RATE as f64;
 /// Longest time before the first event, in seconds.
 const LEAD: f64 = 0.05;
-/// Ranges of the lengths of events and of the gaps between them, in seconds. All of it takes at most
-/// 0.05 + 7·0.24 + 6·0.12 = 2.45 s.
+/// Ranges of the lengths of events and of the gaps between them, in seconds. All of it takes at most 0.05 + 7·0.24 +
+/// 6·0.12 = 2.45 s.
 const EVENT: (f64, f64) = (0.16, 0.24);
 const GAP: (f64, f64) = (0.06, 0.12);
 /// Length of an event's fade-in and fade-out, in seconds.

@@ -59,8 +59,8 @@ pub enum AudioFormat {
     Flac,
 }
 
-/// `[data.soundscapes]`: the settings of the soundscape world. Proportions are weights of 0 or more, of which at
-/// least one is above 0; only their ratios matter, and an entry that is not named has weight 0.
+/// `[data.soundscapes]`: the settings of the soundscape world. Proportions are weights of 0 or more, of which at least
+/// one is above 0; only their ratios matter, and an entry that is not named has weight 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorldConfig {
@@ -79,9 +79,9 @@ pub struct WorldConfig {
     pub train_kinds: BTreeMap<Kind, f64>,
     /// Proportions of the kinds of held-out questions. By default a third each is easy, medium and hard.
     pub eval_kinds: BTreeMap<Kind, f64>,
-    /// For each kind of question the probability that the `world` target of `[sft]` thinks, 0 to 1; 0.5 for kinds
-    /// that are not named. By default the kinds differ, so that the base policy can learn when to think, but the
-    /// averages over easy, medium and hard questions are the same.
+    /// For each kind of question the probability that the `world` target of `[sft]` thinks, 0 to 1; 0.5 for kinds that
+    /// are not named. By default the kinds differ, so that the base policy can learn when to think, but the averages
+    /// over easy, medium and hard questions are the same.
     pub think_rates: BTreeMap<Kind, f64>,
     /// Fraction of the `world` targets with thinking that have a wrong step or a conclusion that differs from the
     /// answer; 0 to 1.
@@ -124,8 +124,7 @@ impl WorldConfig {
 
     /// Checks that all settings are within their ranges.
     ///
-    /// # Errors
-    /// The first setting that is not.
+    /// Errors: The first setting that is not.
     pub fn validate(&self) -> Result<(), ScenarioError> {
         let counts = [
             ("train_clips", self.train_clips),

@@ -24,16 +24,14 @@ const SPLIT_FROM: usize = 3;
 /// The folder with the files of the world, `train.jsonl`, `heldout.jsonl` and `audio/`. They are generated if they are
 /// not in the cache.
 ///
-/// # Errors
-/// A setting is out of its range, or the cache cannot be written.
+/// Errors: A setting is out of its range, or the cache cannot be written.
 pub fn prepare(world: &WorldConfig) -> Result<PathBuf, ScenarioError> {
     prepare_in(&cache_dir(), world)
 }
 
 /// Like [`prepare`], with another cache folder.
 ///
-/// # Errors
-/// The same as those of [`prepare`].
+/// Errors: The same as those of [`prepare`].
 pub fn prepare_in(cache: &Path, world: &WorldConfig) -> Result<PathBuf, ScenarioError> {
     world.validate()?;
     let folder = cache.join("soundscapes").join(format!("{:016x}", fingerprint(world)));
@@ -164,8 +162,8 @@ impl Clip {
     }
 }
 
-/// Whether a sequence of events is held out. This does not depend on the settings, so that a base policy trained in
-/// one world has not been trained on sequences that are held out in another.
+/// Whether a sequence of events is held out. This does not depend on the settings, so that a base policy trained in one
+/// world has not been trained on sequences that are held out in another.
 fn is_held_out(events: &[Sound]) -> bool {
     let names: Vec<u8> = events.iter().map(|&sound| sound as u8).collect();
     // The low bits of FNV-1a are not random enough, the high ones are.

@@ -140,8 +140,7 @@ fn dial_value(sound: Sound) -> usize {
     }
 }
 
-/// Makes a question of this kind about a clip with these events. Wrong choices and the order of
-/// all choices are random.
+/// Makes a question of this kind about a clip with these events. Wrong choices and the order of all choices are random.
 pub(super) fn ask(kind: Kind, events: &[Sound], rng: &mut Rng) -> Asked {
     let heard = match kind {
         // These questions need the first event only.

@@ -1,5 +1,5 @@
-//! The completions of supervised fine-tuning: plain answers, right reasoning, or the flawed mixture from which the
-//! base policy for reinforcement learning is trained.
+//! The completions of supervised fine-tuning: plain answers, right reasoning, or the flawed mixture from which the base
+//! policy for reinforcement learning is trained.
 //!
 //! In the mixture, the probability of thinking differs between kinds of questions but not between difficulties, and
 //! some of the thinking has a wrong step or a conclusion that differs from the answer. Without these differences the
@@ -30,8 +30,8 @@ pub enum TargetKind {
 /// The completion that is taught for a question; `None` if the question lacks the reasoning or the steps that the
 /// target needs. The same arguments give the same text.
 ///
-/// Only [`TargetKind::World`] depends on the style of the prompt: with `adaptive` it thinks with the probability of
-/// the question's kind, with `think` always, and with `answer` never. Its answer is always right.
+/// Only [`TargetKind::World`] depends on the style of the prompt: with `adaptive` it thinks with the probability of the
+/// question's kind, with `think` always, and with `answer` never. Its answer is always right.
 pub fn sft_target(
     question: &Question,
     target: TargetKind,

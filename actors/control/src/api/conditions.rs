@@ -217,9 +217,9 @@ async fn change_one(
 
 /// Makes a change in one arm; returns when it is in force.
 ///
-/// A change that edits the formula in force must not be resolved while another formula waits for its step boundary,
-/// or it would undo that one. Such a change therefore holds the arm's formula lock alone until it is in force. It does
-/// so in a task of its own, so that a client that disconnects does not release the lock too early.
+/// A change that edits the formula in force must not be resolved while another formula waits for its step boundary, or
+/// it would undo that one. Such a change therefore holds the arm's formula lock alone until it is in force. It does so
+/// in a task of its own, so that a client that disconnects does not release the lock too early.
 async fn apply(
     shared: &Shared,
     arm: &ArmHandle,

@@ -56,8 +56,7 @@ impl Preview {
 
 /// The preview of a request; `requested` is an error if it can't be read.
 ///
-/// # Errors
-/// The arm has ended, is not trained by rewards, or its records can't be read.
+/// Errors: The arm has ended, is not trained by rewards, or its records can't be read.
 pub(super) async fn preview(
     shared: &Arc<Shared>,
     arm: &ArmHandle,

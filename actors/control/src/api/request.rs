@@ -137,8 +137,7 @@ impl RequestedChange {
 
     /// The change of an arm with these conditions.
     ///
-    /// # Errors
-    /// A reward that is to join or leave does not exist, or the formula that results is not valid.
+    /// Errors: A reward that is to join or leave does not exist, or the formula that results is not valid.
     pub fn resolve(&self, now: &Conditions) -> Result<Change, ApiError> {
         let mut change = self.change.clone();
         if !self.edits_formula() {

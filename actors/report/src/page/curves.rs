@@ -109,8 +109,8 @@ pub(super) fn held_out(run: &RecordedRun) -> Vec<Chart> {
     charts.collect()
 }
 
-/// One plot for each arm that has such values. Its lines are the named parts of a metrics row; those for which `is_dashed`
-/// returns true are dashed.
+/// One plot for each arm that has such values. Its lines are the named parts of a metrics row; those for which
+/// `is_dashed` returns true are dashed.
 fn small_multiples(
     run: &RecordedRun,
     range: Option<(f64, f64)>,

@@ -1,4 +1,5 @@
-//! The upper part of the page: key results, the tables and no-think plots of each suite, and the contribution of each reward.
+//! The upper part of the page: key results, the tables and no-think plots of each suite, and the
+//! contribution of each reward.
 
 use records::GroupCounts;
 use scenarios::Method;

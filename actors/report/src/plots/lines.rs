@@ -1,5 +1,5 @@
-//! Curves over training steps: the raw values of every seed in a faint stroke, and on top their smoothed mean with its name
-//! at the end. The page's script reads the `data-` attributes to show the values under the pointer.
+//! Curves over training steps: the raw values of every seed in a faint stroke, and on top their smoothed mean with its
+//! name at the end. The page's script reads the `data-` attributes to show the values under the pointer.
 
 use std::fmt::Write as _;
 

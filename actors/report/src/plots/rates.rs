@@ -13,14 +13,15 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 22.0;
 
-/// The range of the no-think rates of the paper's trained models, read off its Figure 2: for easy, then for hard questions.
+/// The range of the no-think rates of the paper's trained models, read off its Figure 2: for easy,
+/// then for hard questions.
 const PAPER: [(f64, f64); 2] = [(0.7, 0.8), (0.35, 0.45)];
 
 /// The no-think rate of each difficulty.
 pub(crate) type Rates = [(String, Option<Estimate>)];
 
-/// Draws the plot of one arm. `base` is the untrained base's rates, if the arm is not the base itself; `shows_paper` adds the
-/// range of the paper's trained models, for arms that are trained on the adaptive-think reward as those were.
+/// Draws the plot of one arm. `base` is the untrained base's rates, if the arm is not the base itself; `shows_paper`
+/// adds the range of the paper's trained models, for arms that are trained on the adaptive-think reward as those were.
 pub(crate) fn panel(
     name: &str,
     style: &str,

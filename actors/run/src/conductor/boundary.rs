@@ -37,8 +37,9 @@ pub(super) struct Boundary {
 }
 
 impl Boundary {
-    /// Carries out the orders since the last boundary; returns when the arm is not paused. `next` is the first step, counted
-    /// from 1, that is not dispatched yet, and `conditions` are those of the step that a checkpoint continues with.
+    /// Carries out the orders since the last boundary; returns when the arm is not paused. `next` is the
+    /// first step, counted from 1, that is not dispatched yet, and `conditions` are those of the step that
+    /// a checkpoint continues with.
     pub(super) async fn cross(
         &mut self,
         arm: &ArmContext,

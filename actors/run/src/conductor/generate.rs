@@ -7,8 +7,8 @@ use super::load::Loaded;
 use crate::context::ArmContext;
 use crate::error::StepError;
 
-/// Samples `sampling.group_size` completions per prompt, prompt-major. Each is seeded by its step, group and index, so a
-/// step that is taken again draws the same tokens from the same weights.
+/// Samples `sampling.group_size` completions per prompt, prompt-major. Each is seeded by its step, group and index, so
+/// a step that is taken again draws the same tokens from the same weights.
 pub(super) async fn generate(arm: &ArmContext, step: u64, loaded: &Loaded) -> Result<Generated, StepError> {
     if loaded.rows.is_empty() {
         return Ok(Generated { completions: Vec::new(), policy_version: step, seconds: 0.0 });

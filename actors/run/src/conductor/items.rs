@@ -32,8 +32,8 @@ pub(crate) fn reward_item(
     }
 }
 
-/// The row of `rollouts.jsonl` of a completion, without its place in the group, its scores and its versions, which the
-/// caller sets.
+/// The row of `rollouts.jsonl` of a completion, without its place in the group, its scores and its versions,
+/// which the caller sets.
 pub(crate) fn rollout(phase: Phase, step: u64, item: &RewardItem) -> Rollout {
     let question = &item.question;
     Rollout {

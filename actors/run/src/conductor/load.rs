@@ -129,8 +129,8 @@ pub(crate) struct Unusable {
     pub(crate) message: String,
 }
 
-/// Loads the clips of rows and makes their prompts, each in the style that `style_of` returns for its place, or in the
-/// arm's own style.
+/// Loads the clips of rows and makes their prompts, each in the style that `style_of` returns for its place, or in
+/// the arm's own style.
 pub(crate) async fn make_prompts(
     arm: &ArmContext,
     rows: &[Arc<Question>],

@@ -7,7 +7,8 @@ use super::load::Loaded;
 use crate::context::ArmContext;
 use crate::error::StepError;
 
-/// Trains on the groups that have advantages, and counts every group as trained or excluded. `None` if no group is left.
+/// Trains on the groups that have advantages, and counts every group as trained or excluded. `None` if
+/// no group is left.
 pub(super) async fn train(
     arm: &ArmContext,
     loaded: &Loaded,

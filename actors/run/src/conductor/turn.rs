@@ -1,8 +1,8 @@
 //! The turns in which steps are trained on.
 //!
 //! With `grpo.max_staleness = k`, up to `k` later steps are loaded, generated, judged, scored and shaped while one is
-//! trained on. Each step runs in a task of its own; before it trains it waits for its [`Turn`], which the conductor grants
-//! in the order of the steps.
+//! trained on. Each step runs in a task of its own; before it trains it waits for its [`Turn`], which the conductor
+//! grants in the order of the steps.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -70,8 +70,7 @@ impl<T: Send + 'static> PendingStep<T> {
 
     /// Grants the turn and waits until the step is trained on and recorded.
     ///
-    /// # Panics
-    /// If the step's task does: nobody knows then whether the step was trained on.
+    /// Panics: If the step's task does: nobody knows then whether the step was trained on.
     pub(super) async fn finish(&mut self, start: StepStart) -> Result<T, StepError> {
         if let Some(grant) = self.grant.take() {
             // A task that ended early does not need its turn.

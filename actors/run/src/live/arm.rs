@@ -1,7 +1,7 @@
 //! One arm as it is watched and changed: its state, the conditions in force, and the orders for the next step boundary.
 //!
-//! Orders come from an [`ArmHandle`](crate::ArmHandle), and the conductor carries them out between two steps. Rewards are
-//! built, tried and started while a step runs, so that at the boundary only the conditions are exchanged (SWAP-1).
+//! Orders come from an [`ArmHandle`](crate::ArmHandle), and the conductor carries them out between two steps. Rewards
+//! are built, tried and started while a step runs, so that at the boundary only the conditions are exchanged (SWAP-1).
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -97,8 +97,7 @@ pub(crate) struct LiveArm {
 impl LiveArm {
     /// An arm that has not started.
     ///
-    /// # Errors
-    /// [`InputError`]: a reward or the formula can't be used.
+    /// Errors: [`InputError`]: a reward or the formula can't be used.
     pub(crate) fn new(args: LiveArmArgs) -> Result<Self, InputError> {
         let record = args.resumed.unwrap_or_else(|| ConditionsRecord::of(&args.config));
         let in_force = match args.config.method {
@@ -385,8 +384,7 @@ impl LiveArm {
 
     /// Puts a planned change in force from step `next` on.
     ///
-    /// # Errors
-    /// It could not be written to the journal; then the arm can't go on.
+    /// Errors: It could not be written to the journal; then the arm can't go on.
     pub(crate) async fn put_in_force(&self, planned: PlannedChange, next: u64) -> Result<(), RecordingError> {
         let PlannedChange { change, by, built, version, base, next: prepared, done } = planned;
         let Some(now) = self.in_force() else { return Ok(()) };
@@ -428,8 +426,7 @@ impl LiveArm {
 
     /// Makes the changes of an earlier run again that took effect by step `next`.
     ///
-    /// # Errors
-    /// [`RepeatError`].
+    /// Errors: [`RepeatError`].
     pub(crate) async fn repeat_changes(&self, next: u64) -> Result<(), RepeatError> {
         loop {
             let entry = {

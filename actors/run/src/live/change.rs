@@ -88,8 +88,7 @@ pub(super) struct Draft {
 impl Draft {
     /// Checks a change against the conditions `now`.
     ///
-    /// # Errors
-    /// [`ChangeError::Invalid`].
+    /// Errors: [`ChangeError::Invalid`].
     pub(super) fn new(change: &Change, now: &Conditions) -> Result<Self, ChangeError> {
         if *change == Change::default() {
             return Err(ChangeError::invalid(

@@ -18,8 +18,8 @@ pub type Rewards = BTreeMap<String, Arc<RewardInForce>>;
 
 /// One version of the formula, its weights and the rewards. Immutable: a change makes the next version.
 ///
-/// A step holds the conditions it was dispatched with, and is scored and shaped under them whatever is changed meanwhile
-/// (SWAP-1, LIVE-1).
+/// A step holds the conditions it was dispatched with, and is scored and shaped under them whatever is
+/// changed meanwhile (SWAP-1, LIVE-1).
 pub struct Conditions {
     /// 0 as the scenario has them; one more with every change.
     pub version: u64,
@@ -34,8 +34,7 @@ pub struct Conditions {
 impl Conditions {
     /// The conditions of a record, with rewards that have no actor yet.
     ///
-    /// # Errors
-    /// [`InputError`]: the formula or a reward can't be used.
+    /// Errors: [`InputError`]: the formula or a reward can't be used.
     pub fn open(
         record: &ConditionsRecord,
         config: &ArmConfig,
@@ -53,8 +52,8 @@ impl Conditions {
         Ok(Conditions { version: record.version, formula: Arc::new(formula), weights, rewards })
     }
 
-    /// The weights of a step, counted from 1, with the conditions' version. A scheduled weight is determined by the version
-    /// and the step together.
+    /// The weights of a step, counted from 1, with the conditions' version. A scheduled weight is determined by the
+    /// version and the step together.
     pub fn weights_at(&self, step: u64) -> Weights {
         let values = self.weights.iter().map(|(name, weight)| (name.clone(), weight.at(step))).collect();
         Weights { version: self.version, values }
@@ -94,8 +93,7 @@ pub struct RewardInForce {
 impl RewardInForce {
     /// A reward without an actor.
     ///
-    /// # Errors
-    /// [`PluginError`]: its kind is unknown, or an option can't be used.
+    /// Errors: [`PluginError`]: its kind is unknown, or an option can't be used.
     pub(super) fn new(
         name: &str,
         spec: RewardSpec,

@@ -45,8 +45,8 @@ impl RewardActors {
         RewardActors { id, registry, serving: Mutex::default(), generations: Mutex::default() }
     }
 
-    /// Builds the rewards of a change and tries each on `batch`; if the arm has a supervisor, starts their actors. Nothing
-    /// calls them yet; when they are dropped, they end.
+    /// Builds the rewards of a change and tries each on `batch`; if the arm has a supervisor, starts their actors.
+    /// Nothing calls them yet; when they are dropped, they end.
     pub(super) async fn build(
         &self,
         change: &Change,
@@ -117,8 +117,8 @@ impl RewardActors {
         Ok(())
     }
 
-    /// An actor of the arm has failed. If it served a reward, the next generation is started, or, with the restart budget
-    /// spent, the slot is closed.
+    /// An actor of the arm has failed. If it served a reward, the next generation is started, or, with the restart
+    /// budget spent, the slot is closed.
     pub(super) async fn failed(
         &self,
         actor: ActorId,

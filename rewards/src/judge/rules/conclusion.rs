@@ -1,9 +1,9 @@
 //! Finds the choice that a piece of free thinking concludes.
 //!
-//! The concluding clause is the part of a sentence after the text's last `therefore`, `the answer is`, `so it`, ….
-//! Its last choice is the conclusion. Denied choices (`not a dog`, `rather than a dog`, `the dog can be ruled out`)
-//! and choices in a following reason (`because the cat is silent`) do not count. If no concluding clause names a
-//! choice, the last sentence that names choices is used, provided it names only one.
+//! The concluding clause is the part of a sentence after the text's last `therefore`, `the answer is`, `so it`, …. Its
+//! last choice is the conclusion. Denied choices (`not a dog`, `rather than a dog`, `the dog can be ruled out`) and
+//! choices in a following reason (`because the cat is silent`) do not count. If no concluding clause names a choice,
+//! the last sentence that names choices is used, provided it names only one.
 //!
 //! If the result is not clear, as in `a dog or a cat`, there is none: a missing grade is better than a guessed one.
 

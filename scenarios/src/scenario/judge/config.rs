@@ -23,8 +23,7 @@ pub struct JudgeConfig {
     #[serde(flatten)]
     #[schemars(skip)]
     pub kind: JudgeKind,
-    /// `[judge.cache]`: the cache of verdicts. `rules` does not use it; for a `panel` it is the
-    /// default of the members.
+    /// `[judge.cache]`: the cache of verdicts. `rules` does not use it; for a `panel` it is the default of the members.
     pub cache: JudgeCacheConfig,
     /// What happens if more than `max_failed_fraction` of the verdicts of the last `failure_window` steps are missing:
     /// `exclude`, `pause` or `abort`. A missing verdict never counts as 0.
@@ -33,8 +32,8 @@ pub struct JudgeConfig {
     pub failure_window: usize,
     /// Largest fraction of verdicts that may be missing; 0 to 1.
     pub max_failed_fraction: f64,
-    /// The sets of completions with known verdicts that `sandbox judge` uses: `builtin:soundscapes`,
-    /// `builtin:general`, `builtin:attacks`, or paths of JSONL files in the same format.
+    /// The sets of completions with known verdicts that `sandbox judge` uses: `builtin:soundscapes`, `builtin:general`,
+    /// `builtin:attacks`, or paths of JSONL files in the same format.
     pub calibration: Vec<JudgeSet>,
 }
 

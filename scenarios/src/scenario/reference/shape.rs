@@ -67,7 +67,8 @@ impl<'a> Shape<'a> {
         self.keyword("description")?.as_str()
     }
 
-    /// The description of a section: that of the definition, which is the longer one, else the one beside the reference.
+    /// The description of a section: that of the definition, which is the longer one, else the
+    /// one beside the reference.
     pub(super) fn definition_description(self) -> Option<&'a str> {
         self.layers().into_iter().rev().find_map(|layer| layer["description"].as_str())
     }

@@ -11,8 +11,7 @@ pub(super) struct ChoiceNames {
 }
 
 impl ChoiceNames {
-    /// The names of a question's choices; `None` if there are no choices, two are equal, or one could
-    /// be a common word.
+    /// The names of a question's choices; `None` if there are no choices, two are equal, or one could be a common word.
     pub(super) fn of(question: &Question) -> Option<Self> {
         let texts: Vec<Vec<String>> = bare_choices(question).into_iter().map(words).collect();
         let article = |text: &Vec<String>| matches!(text.as_slice(), [word] if word == "a" || word == "i");
