@@ -267,7 +267,7 @@ async fn one_change_can_replace_the_formula_and_the_rewards_it_uses() {
         .await;
     assert_eq!(
         used.unwrap_err().to_string(),
-        "`noise` can't be taken out, for the formula `format + w_noise * noise` uses it; give a formula without it in \
+        "`noise` can't be removed, because the formula `format + w_noise * noise` uses it; give a formula without it in \
          the same change"
     );
     let change = Change {
@@ -323,7 +323,7 @@ async fn an_invalid_change_is_refused_in_one_line_and_changes_nothing() {
         (Change::default(), "the change is empty; give weights, a formula or rewards"),
         (
             reward("a/b", "kind = \"format\""),
-            "`a/b` is no name for a reward; use letters, digits, - and _, 100 at the most",
+            "`a/b` can't be the name of a reward; use letters, digits, - and _, at most 100",
         ),
         (
             reward("noise", "kind = \"pancis\""),
@@ -368,7 +368,7 @@ async fn a_reward_is_also_tried_out_for_an_arm_that_has_not_started() {
     assert_eq!(waiting.view().state, ArmState::Planned);
     let gone = reward("noise", "kind = \"python\"\nfile = \"gone.py\"");
     let error = waiting.change(gone, "test").await.unwrap_err().to_string();
-    assert!(error.starts_with("`noise` is not let in") && error.contains("there is no file"), "{error}");
+    assert!(error.starts_with("`noise` failed its trial") && error.contains("there is no file"), "{error}");
     let constant = reward("noise", "kind = \"constant\"\nvalue = 2.0");
     assert_eq!(waiting.change(constant, "test").await.unwrap(), Applied { version: 1, step: 1 });
     live.stop.send_replace(true);

@@ -205,9 +205,7 @@ async fn a_panic_of_a_reward_and_one_of_a_decoder_exclude_no_group() {
     assert_eq!(ran.only_arm(), &ArmState::Done);
     assert!(panics.load(Ordering::SeqCst) >= 2, "the batch was scored again");
     assert!(decodings.load(Ordering::SeqCst) > 4);
-    assert!(
-        ran.warnings.iter().any(|warning| warning.contains("`reward/noise` failed and is started again"))
-    );
+    assert!(ran.warnings.iter().any(|warning| warning.contains("`reward/noise` failed and was restarted")));
     assert_eq!(counts(&ran.status()["groups"]), (12, 12, BTreeMap::new()));
     // The training is the same as without the panics.
     assert_eq!(

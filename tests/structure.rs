@@ -249,8 +249,7 @@ fn rust_uses(src: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let resolve = |path: &[String]| -> Option<Vec<String>> {
         let mut path = path.to_vec();
         for _ in 0..5 {
-            let length =
-                (0..=path.len()).rev().find(|&length| modules.contains_key(&path[..length].to_vec()))?;
+            let length = (0..=path.len()).rev().find(|&length| modules.contains_key(&path[..length]))?;
             let module = path[..length].to_vec();
             match path.get(length).and_then(|name| exported[&module].get(name)) {
                 Some(onward) if *onward != path => path = onward.clone(),

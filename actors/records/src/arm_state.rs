@@ -207,11 +207,12 @@ mod tests {
                     ArmState::Paused { reason } => state.pause(reason),
                     ArmState::Done | ArmState::Failed { .. } | ArmState::Stopped => state.end(to.clone()),
                 };
-                let allowed = match (from.name(), to.name()) {
-                    ("planned" | "paused", "running") | ("running" | "paused", "paused") => true,
-                    ("planned" | "running" | "paused", "done" | "failed" | "stopped") => true,
-                    _ => false,
-                };
+                let allowed = matches!(
+                    (from.name(), to.name()),
+                    ("planned" | "paused", "running")
+                        | ("running" | "paused", "paused")
+                        | ("planned" | "running" | "paused", "done" | "failed" | "stopped")
+                );
                 assert_eq!(took.is_ok(), allowed, "{} → {}", from.name(), to.name());
                 assert_eq!(state, if allowed { to } else { from.clone() });
             }

@@ -1,13 +1,27 @@
-//! Reading JSON-lines files: strictly, where a wrong line must stop the reader, or leniently, where it is counted.
+//! JSON-lines files: rows become lines, and lines are read strictly, where a wrong one must stop the reader, or
+//! leniently, where it is counted.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::RecordsError;
 use crate::format::FormatVersion;
+
+/// Each row as a line of JSON.
+pub fn json_lines<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<String> {
+    rows.into_iter()
+        .map(|row| serde_json::to_string(&row).expect("rows have string keys and no failing serializer"))
+        .collect()
+}
+
+/// A row as a JSON value.
+pub fn json_value<T: Serialize>(row: &T) -> serde_json::Value {
+    serde_json::to_value(row).expect("rows have string keys and no failing serializer")
+}
 
 /// Calls `take` with each line of the file and returns how many of them `take` could not read. A last line
 /// without its newline that can't be read is what a killed writer leaves: it is skipped and not counted. A

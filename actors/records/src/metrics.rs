@@ -133,7 +133,7 @@ pub struct SftMetrics {
 #[expect(missing_docs, reason = "named after the training method")]
 pub enum StepMetrics {
     Grpo(Box<GrpoMetrics>),
-    Sft(SftMetrics),
+    Sft(Box<SftMetrics>),
 }
 
 impl StepMetrics {
@@ -197,7 +197,7 @@ impl<'de> Deserialize<'de> for StepMetrics {
         let kind = Kind::deserialize(&row).map_err(de::Error::custom)?;
         match kind.components {
             Some(_) => GrpoMetrics::deserialize(row).map(|row| StepMetrics::Grpo(Box::new(row))),
-            None => SftMetrics::deserialize(row).map(StepMetrics::Sft),
+            None => SftMetrics::deserialize(row).map(|row| StepMetrics::Sft(Box::new(row))),
         }
         .map_err(de::Error::custom)
     }

@@ -48,6 +48,9 @@ impl ArmFile {
     }
 }
 
+/// The folders of an arm by their seeds, in rising order.
+pub type SeedDirs = Vec<(u64, ArmDir)>;
+
 impl RunDir {
     /// The file names below are relative to this one.
     pub const JOURNAL: &str = "control.jsonl";
@@ -110,7 +113,7 @@ impl RunDir {
     /// The arms that have a folder, sorted by name, each with its seeds in rising order.
     ///
     /// Errors: [`RecordsError::Read`].
-    pub fn arms(&self) -> Result<Vec<(String, Vec<(u64, ArmDir)>)>, RecordsError> {
+    pub fn arms(&self) -> Result<Vec<(String, SeedDirs)>, RecordsError> {
         let mut arms = Vec::new();
         for folder in subfolders(&self.0)? {
             let mut seeds = Vec::new();

@@ -9,7 +9,6 @@ use records::{ArmDir, ArmFile, ArmId};
 use rewards::{ParserOptions, Question};
 use runtime::RunEvent;
 use scenarios::{ArmConfig, PromptStyle};
-use serde::Serialize;
 use workers::{Lines, RecorderMsg};
 
 use crate::error::RecordingError;
@@ -119,16 +118,4 @@ impl ArmContext {
             .collect();
         Ok(self.slots.recorder.call(lines, RecorderMsg::Append).await??)
     }
-}
-
-/// Each row as a line of JSON.
-pub(crate) fn json_lines<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<String> {
-    rows.into_iter()
-        .map(|row| serde_json::to_string(&row).expect("rows have string keys and no failing serializer"))
-        .collect()
-}
-
-/// A row as a JSON value.
-pub(crate) fn json_value<T: Serialize>(row: &T) -> serde_json::Value {
-    serde_json::to_value(row).expect("rows have string keys and no failing serializer")
 }

@@ -44,7 +44,7 @@ pub enum InputError {
         /// The name of the arm in the scenario.
         arm: String,
         /// What is wrong with the judge.
-        source: JudgeError,
+        source: Box<JudgeError>,
     },
     /// The formula of an arm.
     #[error("arm `{arm}`, shaping.formula: {source}")]
@@ -60,7 +60,7 @@ pub enum InputError {
         /// The name of the arm in the scenario.
         arm: String,
         /// What is wrong with the reward.
-        source: PluginError,
+        source: Box<PluginError>,
     },
     /// `sft.curriculum.kinds` matches no training question.
     #[error(

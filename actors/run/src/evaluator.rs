@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use records::{ArmFile, Evaluation, FormatVersion, Phase, Rollout, Tally};
+use records::{ArmFile, Evaluation, FormatVersion, Phase, Rollout, Tally, json_lines, json_value};
 use rewards::{Mode, Question, RewardItem};
 use runtime::RunEvent;
 use runtime::seed::{Purpose, derive};
@@ -13,7 +13,7 @@ use workers::{GenerateQuery, SamplerMsg};
 use crate::conductor::items::{consistency, reward_item, rollout, think_quality};
 use crate::conductor::judge::ask_judge;
 use crate::conductor::load::{Prompts, make_prompts};
-use crate::context::{ArmContext, Suite, json_lines, json_value};
+use crate::context::{ArmContext, Suite};
 use crate::error::{EvaluationError, StepError};
 use crate::messages::EvaluatorMsg;
 

@@ -90,7 +90,7 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         let judge = &blueprints.judge.judge;
         Handle::current()
             .block_on(judge.probe())
-            .map_err(|source| InputError::Judge { arm: id.arm.clone(), source })?;
+            .map_err(|source| InputError::Judge { arm: id.arm.clone(), source: Box::new(source) })?;
     }
     let context = ArmContext {
         id: id.clone(),
@@ -202,7 +202,7 @@ fn judge(args: &PrepareArgs) -> Result<JudgeArgs, InputError> {
     let judge = args
         .judges
         .open(&config.judge)
-        .map_err(|source| InputError::Judge { arm: config.name.clone(), source })?;
+        .map_err(|source| InputError::Judge { arm: config.name.clone(), source: Box::new(source) })?;
     // A batch must be answered before the call to the slot times out.
     let timeout = Duration::from_secs_f64(config.supervision.call_timeout_seconds * 0.9);
     Ok(JudgeArgs { judge, timeout })

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use records::{ArmDir, ArmState, FormatVersion, Progress, Status};
+use records::{ArmDir, ArmState, FormatVersion, Progress, Status, json_value};
 use scenarios::Method;
 use workers::RecorderMsg;
 
-use crate::context::{ArmContext, json_value};
+use crate::context::ArmContext;
 use crate::error::RecordingError;
 
 /// Replaces the arm's `status.json`.

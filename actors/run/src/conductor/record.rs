@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use records::statistics::{mean, mean_of, std_of};
-use records::{ArmFile, FormatVersion, GroupCounts, GrpoMetrics, Phase, Rollout, SftMetrics};
+use records::{
+    ArmFile, FormatVersion, GroupCounts, GrpoMetrics, Phase, Rollout, SftMetrics, json_lines, json_value,
+};
 use rewards::{Mode, RewardItem, Weights};
 use runtime::{RunEvent, StepFigures};
 use workers::{Generated, Shaped, StepReport};
@@ -13,7 +15,7 @@ use super::judge::Judged;
 use super::load::{Loaded, LoadedTargets};
 use super::score::Scores;
 use super::turn::StepStart;
-use crate::context::{ArmContext, json_lines, json_value};
+use crate::context::ArmContext;
 use crate::error::StepError;
 
 /// All that is known of a GRPO step once it was trained on.

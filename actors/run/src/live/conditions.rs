@@ -44,8 +44,9 @@ impl Conditions {
             .map_err(|source| InputError::Formula { arm: config.name.clone(), source })?;
         let mut rewards = Rewards::new();
         for (name, spec) in &record.rewards {
-            let reward = RewardInForce::new(name, spec.clone(), config, registry)
-                .map_err(|source| InputError::Reward { arm: config.name.clone(), source })?;
+            let reward = RewardInForce::new(name, spec.clone(), config, registry).map_err(|source| {
+                InputError::Reward { arm: config.name.clone(), source: Box::new(source) }
+            })?;
             rewards.insert(name.clone(), Arc::new(reward));
         }
         let weights = record.weights.clone();

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use records::{JournalEntry, RunDir};
+use records::{JournalEntry, RunDir, json_lines};
 use runtime::{RunEvent, Slot, Watchers};
 use workers::{Lines, RecorderMsg};
 
 use super::lock::lock;
-use crate::context::json_lines;
 use crate::error::RecordingError;
 
 /// The journal of a run. Clones refer to the same journal.

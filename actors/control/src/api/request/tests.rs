@@ -4,6 +4,7 @@ use rewards::RewardRegistry;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::error::Refusal;
 use records::ConditionsRecord;
 
 const SCENARIO: &str = r#"
@@ -34,10 +35,10 @@ fn conditions() -> Conditions {
     Conditions::open(&ConditionsRecord::of(arm), arm, &Arc::new(RewardRegistry::standard())).unwrap()
 }
 
-fn resolve(request: Value) -> Result<Value, String> {
+fn resolve(request: Value) -> Result<Value, Refusal> {
     let request: ChangeRequest = serde_json::from_value(request).unwrap();
     let change = request.read().and_then(|request| request.resolve(&conditions()));
-    change.map(|change| json!(change)).map_err(|error| error.into_refusal().error)
+    change.map(|change| json!(change)).map_err(ApiError::into_refusal)
 }
 
 #[test]
@@ -107,6 +108,6 @@ fn requests_that_contradict_themselves_are_refused() {
             "there is no reward `fromat`; did you mean `format`? (known: accuracy, format, idle)",
         ),
     ] {
-        assert_eq!(resolve(request.clone()), Err(expected.to_owned()), "{request}");
+        assert_eq!(resolve(request.clone()).unwrap_err().error, expected, "{request}");
     }
 }
