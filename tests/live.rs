@@ -16,6 +16,9 @@ use tokio::task::JoinHandle;
 
 use crate::runs::{ByLength, lines, timeless};
 
+mod refusals;
+mod replays;
+
 /// A GRPO arm with a random policy: two questions per step, two completions each, two tokens long.
 const SCENARIO: &str = r#"
 [run]
@@ -296,108 +299,6 @@ async fn one_change_can_replace_the_formula_and_the_rewards_it_uses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invalid_change_is_refused_in_one_line_and_changes_nothing() {
-    struct Panics;
-    impl Reward for Panics {
-        fn score(&mut self, _: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
-            panic!("over anything")
-        }
-    }
-    struct Errs;
-    impl Reward for Errs {
-        fn score(&mut self, _: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
-            Err(RewardError::Failed("no such voice".into()))
-        }
-    }
-    let mut registry = registry();
-    registry.register("panics", |_| Ok(Box::new(Panics)));
-    registry.register("errs", |_| Ok(Box::new(Errs)));
-    let mut live = Live::start_paused(SCENARIO, registry).await;
-    let refused = [
-        (weight("niose", 1.0), "no formula uses the weight `niose`; did you mean `noise`? (known: noise)"),
-        (weight("noise", f64::INFINITY), "the weight `noise` is inf; give a number such as 0.5"),
-        (
-            formula("format + nois"),
-            "formula, column 10: unknown name `nois`; did you mean `noise`? (known: format, noise, w_noise)",
-        ),
-        (Change::default(), "the change is empty; give weights, a formula or rewards"),
-        (
-            reward("a/b", "kind = \"format\""),
-            "`a/b` can't be the name of a reward; use letters, digits, - and _, at most 100",
-        ),
-        (
-            reward("noise", "kind = \"pancis\""),
-            "[rewards.noise]: no reward kind is called `pancis`; did you mean `panics`?",
-        ),
-        (
-            reward("noise", "kind = \"constant\"\nvlaue = 1"),
-            "[rewards.noise]: reward kind `constant` has no option `vlaue`",
-        ),
-        (
-            reward("noise", "kind = \"errs\""),
-            "`noise` failed its trial, and nothing was changed: no such voice",
-        ),
-        (reward("noise", "kind = \"panics\""), "it panicked on a trial batch: over anything"),
-    ];
-    for (change, expected) in refused {
-        let error = live.arm.change(change, "test").await.unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}");
-        assert_eq!(error.to_string().lines().count(), 1);
-        if let ChangeError::Invalid { place: Some(place), .. } = error {
-            assert_eq!(place, 9, "the place is counted from 0, the column in the message from 1");
-        }
-    }
-    // The valid half of a partly invalid change is not applied either.
-    let half = Change { weights: [("noise".into(), 9.0)].into(), ..reward("format", "kind = \"errs\"") };
-    live.arm.change(half, "test").await.unwrap_err();
-    live.arm.resume("test").unwrap();
-    live.wait_for(|event| matches!(event, RunEvent::Resumed { .. }).then_some(())).await;
-    let finished = live.end().await;
-    assert_eq!(finished.status, ArmState::Done);
-    finished.assert_adds_up(6);
-    assert!(finished.journal().iter().all(|entry| entry.change.is_none()));
-    assert!(finished.metrics().iter().all(|line| line["weights_version"] == 0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reward_is_also_tried_out_for_an_arm_that_has_not_started() {
-    let scenario =
-        SCENARIO.replace("threads = 1", "threads = 1\nparallel_arms = 1") + "[[arm]]\nname = \"b\"\n";
-    let live = Live::start_paused(&scenario, registry()).await;
-    let waiting = live.run.arm(&ArmId::new("b", 3)).unwrap();
-    assert_eq!(waiting.view().state, ArmState::Planned);
-    let gone = reward("noise", "kind = \"python\"\nfile = \"gone.py\"");
-    let error = waiting.change(gone, "test").await.unwrap_err().to_string();
-    assert!(error.starts_with("`noise` failed its trial") && error.contains("there is no file"), "{error}");
-    let constant = reward("noise", "kind = \"constant\"\nvalue = 2.0");
-    assert_eq!(waiting.change(constant, "test").await.unwrap(), Applied { version: 1, step: 1 });
-    live.stop.send_replace(true);
-    live.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reward_that_exceeds_the_trials_time_limit_is_refused() {
-    struct Hangs(Arc<Mutex<gate::Receiver<()>>>);
-    impl Reward for Hangs {
-        fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
-            let _ = self.0.lock().unwrap().recv();
-            ByLength.score(batch)
-        }
-    }
-    let (_hold, held) = gate::channel();
-    let held = Arc::new(Mutex::new(held));
-    let mut registry = registry();
-    registry.register("hangs", move |_| Ok(Box::new(Hangs(held.clone()))));
-    let scenario = SCENARIO.replace("probe_timeout_seconds = 60", "probe_timeout_seconds = 0.1");
-    let live = Live::start_paused(&scenario, registry).await;
-    let error = live.arm.change(reward("noise", "kind = \"hangs\""), "test").await.unwrap_err();
-    assert!(error.to_string().contains("it did not answer a trial batch within 0.1 s"), "{error}");
-    assert_eq!(live.arm.view().conditions.unwrap().version, 0);
-    live.arm.stop("test").await.unwrap();
-    assert_eq!(live.end().await.status, ArmState::Stopped);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_in_progress_is_scored_by_the_reward_it_started_with() {
     /// A reward that blocks in step 2 until it is released.
     struct Gated {
@@ -518,87 +419,6 @@ async fn two_thousand_concurrent_changes_lose_no_group_and_never_mix_versions() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reward_that_fails_too_often_pauses_its_arm_until_it_is_swapped() {
-    struct Panics;
-    impl Reward for Panics {
-        fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
-            if batch.step == 3 { panic!("always at step 3") } else { ByLength.score(batch) }
-        }
-    }
-    let mut registry = registry();
-    registry.register("panics", |_| Ok(Box::new(Panics)));
-    let mut live = Live::start(&SCENARIO.replace("by-length", "panics"), registry).await;
-    assert_eq!(live.paused().await, 2);
-    let view = live.arm.view();
-    let ArmState::Paused { reason } = view.state else { panic!("{:?}", view.state) };
-    assert!(
-        reason.contains("`reward/noise` failed more than 5 times") && reason.contains("always at step 3"),
-        "{reason}"
-    );
-    // Resumed without a change, it fails again.
-    live.arm.resume("test").unwrap();
-    assert_eq!(live.paused().await, 2);
-    assert_eq!(live.arm.change(reward("noise", "kind = \"by-length\""), "test").await.unwrap().step, 3);
-    live.arm.resume("test").unwrap();
-    let finished = live.end().await;
-    assert_eq!(finished.status, ArmState::Done);
-    finished.assert_adds_up(6);
-    let by: Vec<String> = finished.journal().into_iter().map(|entry| entry.by).collect();
-    assert_eq!(by, ["engine", "test", "engine", "test", "test"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failed_arm_that_nobody_resumes_ends_with_the_reason_and_a_checkpoint() {
-    struct Panics;
-    impl Reward for Panics {
-        fn score(&mut self, _: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
-            panic!("always")
-        }
-    }
-    let mut registry = registry();
-    registry.register("panics", |_| Ok(Box::new(Panics)));
-    let scenario = SCENARIO
-        .replace("by-length", "panics")
-        .replace("[supervision]", "[supervision]\nhelp_timeout_seconds = 0.01\nrestarts = 0");
-    let finished = Live::start(&scenario, registry).await.end().await;
-    let ArmState::Failed { reason } = &finished.status else { panic!("{:?}", finished.status) };
-    assert!(
-        reason.contains("`reward/noise` failed more than 0 times")
-            && reason.contains("; nobody resumed it within 0.01 s (supervision.help_timeout_seconds)"),
-        "{reason}"
-    );
-    assert!(finished.dir().join("checkpoints/step-000000/model.safetensors").is_file());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn too_many_missing_scores_pause_the_arm() {
-    struct Mute;
-    impl Reward for Mute {
-        fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, RewardError> {
-            Ok(vec![None; batch.items.len()])
-        }
-    }
-    let mut registry = registry();
-    registry.register("mute", |_| Ok(Box::new(Mute)));
-    let scenario = SCENARIO.replace("by-length", "mute").replace("steps = 6", "steps = 12");
-    let mut live = Live::start(&scenario, registry).await;
-    assert_eq!(live.paused().await, 10);
-    assert!(
-        live.arm
-            .view()
-            .state
-            .reason()
-            .unwrap()
-            .contains("40 of 40 completions were left without a reward in the last 10 steps")
-    );
-    live.arm.change(reward("noise", "kind = \"by-length\""), "test").await.unwrap();
-    live.arm.resume("test").unwrap();
-    let finished = live.end().await;
-    assert_eq!(finished.status, ArmState::Done);
-    finished.assert_adds_up(12);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_arm_can_be_stopped_alone_and_an_ended_arm_refuses_commands() {
     let mut live = Live::start_paused(SCENARIO, registry()).await;
     let folder = live.arm.checkpoint("test").await.unwrap();
@@ -672,93 +492,6 @@ async fn a_resumed_run_continues_under_the_changed_conditions() {
     assert_eq!(timeless(&resumed.dir().join("metrics.jsonl")), timeless(&whole.dir().join("metrics.jsonl")));
     assert_eq!(resumed.rollouts(), whole.rollouts());
     assert_eq!(resumed.metrics().last().unwrap()["weights_version"], 3);
-}
-
-/// A run with twenty changes of every kind, one after each of its first twenty steps.
-async fn changed_twenty_times() -> FinishedRun {
-    let scenario = SCENARIO
-        .replace("steps = 6", "steps = 24")
-        .replace("every = 2", "every = 0")
-        .replace("weights = { noise = 1.0 }", "weights = { noise = { schedule = [[1, 0.1], [30, 1.0]] } }");
-    let mut live = Live::start_paused(&scenario, registry()).await;
-    for number in 0..20_u32 {
-        live.arm.step(1, "test").unwrap();
-        live.paused().await;
-        // Most of these values have no short decimal form, so writing and reading must round-trip exactly.
-        let value = 1.0 / f64::from(3 + number);
-        let change = match number % 5 {
-            0 => reward("noise", &format!("kind = \"constant\"\nvalue = {value:?}")),
-            1 if number > 5 => weight("noise", value),
-            1 => reward("format", "kind = \"by-length\""),
-            2 => Change {
-                weights: [("extra".into(), value)].into(),
-                formula: Some("w_extra * extra + exp(w_noise) * noise - format / 3".into()),
-                ..reward("extra", "kind = \"by-length\"")
-            },
-            3 => reward("noise", "kind = \"by-length\""),
-            _ => Change {
-                formula: Some(format!("{value:?} * noise + format")),
-                rewards: [("extra".into(), None)].into(),
-                ..Change::default()
-            },
-        };
-        live.arm.change(change, "test").await.unwrap();
-    }
-    live.arm.resume("test").unwrap();
-    live.end().await
-}
-
-/// Replays a run; returns the new run, and the comparison of both by arm.
-async fn replay(finished: &FinishedRun) -> (FinishedRun, Vec<Comparison>) {
-    let recorded = RunDir::new(finished.folder.path().join("run"));
-    let mut experiment = scenarios::load(&recorded.scenario(), &[], &[], None).unwrap();
-    let recording = Recording::open(&recorded, &mut experiment).unwrap();
-    let live = Live::start_in(tempfile::tempdir().unwrap(), SCENARIO, registry(), |args| {
-        args.experiment = experiment.clone();
-        args.controlled = false;
-        args.replay = Some(recording.replay.clone());
-    })
-    .await;
-    let again = live.end().await;
-    let compared = recording.compare(&RunDir::new(again.folder.path().join("run")), &experiment).unwrap();
-    (again, compared)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_replay_of_a_run_with_twenty_changes_is_bit_identical() {
-    let finished = changed_twenty_times().await;
-    assert_eq!(finished.status, ArmState::Done);
-    let (again, compared) = replay(&finished).await;
-    assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 24 steps; changes made again: 20");
-    assert_eq!(again.rollouts(), finished.rollouts());
-    let versions = |finished: &FinishedRun| {
-        let changes = finished.journal().into_iter().filter(|entry| entry.change.is_some());
-        changes.map(|entry| (entry.version, entry.step, entry.change, entry.from)).collect::<Vec<_>>()
-    };
-    assert_eq!(versions(&again), versions(&finished));
-    assert_eq!(versions(&again).len(), 20);
-
-    // A replay with another value in the journal differs, and the comparison finds where.
-    let journal = finished.folder.path().join("run/control.jsonl");
-    let text = std::fs::read_to_string(&journal).unwrap();
-    std::fs::write(&journal, text.replacen("\"value\":0.3333333333333333", "\"value\":0.25", 1)).unwrap();
-    let difference = replay(&finished).await.1[0].difference.clone().unwrap();
-    assert_eq!((difference.step, difference.field.as_deref()), (2, Some("reward")));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_replay_of_a_stopped_run_ends_at_the_same_step() {
-    let mut live = Live::start_paused(SCENARIO, registry()).await;
-    live.arm.step(3, "test").unwrap();
-    live.paused().await;
-    live.arm.change(weight("noise", 0.3), "test").await.unwrap();
-    live.arm.step(1, "test").unwrap();
-    live.paused().await;
-    live.stop.send_replace(true);
-    let finished = live.end().await;
-    let (again, compared) = replay(&finished).await;
-    assert_eq!(compared[0].to_string(), "a (seed 3): the same in all 4 steps; changes made again: 1");
-    assert_eq!((again.status.clone(), again.metrics().len()), (ArmState::Stopped, 4));
 }
 
 #[tokio::test(flavor = "multi_thread")]
