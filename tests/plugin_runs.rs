@@ -102,7 +102,7 @@ async fn an_arm_continues_if_a_plugin_that_its_formula_does_not_use_fails() {
         ran.warnings,
         [
             "reward `noise` at step 1: no model",
-            "reward `noise` at step 10: no model (time 10; the next to be told is 100)"
+            "reward `noise` at step 10: no model (time 10; the next warning is at time 100)"
         ]
     );
 }

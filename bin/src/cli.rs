@@ -94,7 +94,7 @@ pub struct CheckOptions {
 
 #[derive(Args, Clone, Debug)]
 pub struct JudgeOptions {
-    /// The scenario whose [judge] tables are tested; nothing is trained
+    /// The scenario whose judges are tested; nothing is trained
     pub scenario: PathBuf,
     /// Override a key of the scenario, such as judge.model=Qwen/Qwen3-8B; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]

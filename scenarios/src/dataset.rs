@@ -168,10 +168,8 @@ mod tests {
         train: DataSource,
     }
 
-    fn parse(text: &str) -> Result<DataSource, String> {
-        toml::from_str::<Section>(text)
-            .map(|section| section.train)
-            .map_err(|error| error.message().to_owned())
+    fn parse(text: &str) -> Result<DataSource, toml::de::Error> {
+        toml::from_str::<Section>(text).map(|section| section.train)
     }
 
     #[test]
@@ -191,9 +189,11 @@ mod tests {
 
     #[test]
     fn the_message_about_a_wrong_source_says_what_to_write() {
-        let message = parse(r#"train = "soundscapes""#).unwrap_err();
+        let error = parse(r#"train = "soundscapes""#).unwrap_err();
+        let message = error.message();
         assert!(message.contains(r#"expected "builtin:soundscapes" or a table such as"#), "{message}");
-        let message = parse(r#"train = { format = "avqa", pth = "a" }"#).unwrap_err();
+        let error = parse(r#"train = { format = "avqa", pth = "a" }"#).unwrap_err();
+        let message = error.message();
         assert!(message.contains("unknown field `pth`, expected one of"), "{message}");
     }
 

@@ -5,17 +5,29 @@ use rewards::Difficulty;
 use super::*;
 
 /// Reads `text` as a file in this format, in a folder with `a.wav`.
-fn read_text(format: DataFormat, text: &str, filter: &RowFilter) -> Result<Vec<Arc<Question>>, String> {
+fn read_text(
+    format: DataFormat,
+    text: &str,
+    filter: &RowFilter,
+) -> Result<Vec<Arc<Question>>, ScenarioError> {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rows");
+    read_text_in(folder.path(), format, text, filter)
+}
+
+fn read_text_in(
+    folder: &Path,
+    format: DataFormat,
+    text: &str,
+    filter: &RowFilter,
+) -> Result<Vec<Arc<Question>>, ScenarioError> {
+    let path = folder.join("rows");
     fs::write(&path, text).unwrap();
     for audio in ["a.wav", "Sound_AQA_clotho/a.wav"] {
-        let audio = folder.path().join(audio);
+        let audio = folder.join(audio);
         fs::create_dir_all(audio.parent().unwrap()).unwrap();
         fs::write(audio, "").unwrap();
     }
-    let result = read(format, &path, folder.path(), filter);
-    result.map_err(|error| error.to_string().replace(&folder.path().display().to_string(), ""))
+    read(format, &path, folder, filter)
 }
 
 fn questions(format: DataFormat, text: &str) -> Vec<Arc<Question>> {
@@ -23,7 +35,9 @@ fn questions(format: DataFormat, text: &str) -> Vec<Arc<Question>> {
 }
 
 fn problem(format: DataFormat, text: &str) -> String {
-    read_text(format, text, &RowFilter::default()).unwrap_err()
+    let folder = tempfile::tempdir().unwrap();
+    let error = read_text_in(folder.path(), format, text, &RowFilter::default()).unwrap_err();
+    error.to_string().replace(&folder.path().display().to_string(), "")
 }
 
 const AVQA: &str = r#"{"id": 183, "video_name": "-HG3_30", "video_id": 341, "question_text": "What is in the video?", "multi_choice": ["dog", "cat", "bird", "car"], "answer": 1, "question_relation": "View", "question_type": "Which", "dataset_name": "AVQA", "audio_path": "a.wav"}

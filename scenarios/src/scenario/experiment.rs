@@ -1,4 +1,4 @@
-//! The experiment that [`load`](super::load) makes of a scenario.
+//! The experiment that [`load()`](super::load()) makes of a scenario.
 
 use std::path::PathBuf;
 use std::sync::Arc;
