@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use records::{Action, Applied, ArmId, Change, JournalEntry, RunDir};
-use rewards::RewardBatch;
 use runtime::{RunEvent, Slot, Watchers};
 use tokio::sync::{broadcast, oneshot};
 use workers::RecorderMsg;
@@ -106,11 +105,6 @@ impl ArmHandle {
     /// The conditions in force; `None` in arms that are not trained by rewards.
     pub fn conditions(&self) -> Option<Arc<Conditions>> {
         self.0.in_force()
-    }
-
-    /// The newest batch of scored completions; `None` before the first step and after the end.
-    pub fn last_batch(&self) -> Option<Arc<RewardBatch>> {
-        self.0.last_batch()
     }
 
     /// Its actors, as a tree.

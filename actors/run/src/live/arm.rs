@@ -259,7 +259,7 @@ impl LiveArm {
     }
 
     /// The newest batch of completions; `None` before the first step and after the end.
-    pub(crate) fn last_batch(&self) -> Option<Arc<RewardBatch>> {
+    fn last_batch(&self) -> Option<Arc<RewardBatch>> {
         lock(&self.last_batch).clone().filter(|batch| !batch.items.is_empty())
     }
 
