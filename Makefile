@@ -9,8 +9,8 @@ run:
 	@.cargo/prerequisites run
 	cargo run --release --bin sandbox -- $(SCENARIO) $(ARGS)
 
-# One thread per test, because as many tests run at once as there are cores, and because on some processors the first threaded
-# matrix product of MKL in a process is now and then off by 2e-3, which the comparisons with transformers notice.
+# One thread per test, because as many tests run at once as there are cores, and because with MKL on several
+# threads, logits differed from transformers by 2e-3 in 5 of 50 processes on one machine (docs/log.md).
 test: export OMP_NUM_THREADS ?= 1
 
 # Uses cargo-nextest where it is installed. The page tests need Chromium and are skipped without it, unless REQUIRE_BROWSER is set.
