@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ::control::{Bound, ControlFile, Serving};
 use ::run::{RunArgs, RunOutcome, Running};
-use records::RunDir;
+use records::{OwnedRunDir, RunDir};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use rewards::RewardRegistry;
 use runtime::RunEvent;
@@ -79,7 +79,7 @@ impl Live {
         let (stop, stopping) = watch::channel(false);
         let args = RunArgs {
             experiment,
-            run_dir: run_dir.clone(),
+            run_dir: OwnedRunDir::claim(run_dir.clone()).unwrap(),
             registry: Arc::new(RewardRegistry::standard()),
             resume: false,
             audio_source: None,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, mpsc as gate};
 
 use ::run::replay::{Comparison, Recording};
 use ::run::{ArmHandle, ChangeError, RunArgs, RunHandle, RunOutcome};
-use records::{Applied, ArmId, ArmState, Change, JournalEntry, RunDir};
+use records::{Applied, ArmId, ArmState, Change, JournalEntry, OwnedRunDir, RunDir};
 use rewards::{Reward, RewardBatch, RewardError, RewardRegistry};
 use runtime::RunEvent;
 use serde_json::Value;
@@ -118,7 +118,7 @@ impl Live {
         std::fs::create_dir_all(run_dir.path()).unwrap();
         let mut args = RunArgs {
             experiment: scenarios::load(&path, &[], &[], None).unwrap(),
-            run_dir,
+            run_dir: OwnedRunDir::claim(run_dir).unwrap(),
             registry: Arc::new(registry),
             resume: false,
             audio_source: None,

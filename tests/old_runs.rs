@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ::run::replay::Recording;
 use ::run::{RunArgs, RunOutcome};
-use records::{ArmId, ArmState, FORMAT_VERSION, RunDir};
+use records::{ArmId, ArmState, FORMAT_VERSION, OwnedRunDir, RunDir};
 use rewards::RewardRegistry;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
@@ -41,7 +41,7 @@ fn copy_folder(from: &Path, to: &Path) {
 fn args(recorded: &RunDir, run_dir: RunDir) -> RunArgs {
     RunArgs {
         experiment: scenarios::load(&recorded.scenario(), &[], &[], None).unwrap(),
-        run_dir,
+        run_dir: OwnedRunDir::claim(run_dir).unwrap(),
         registry: Arc::new(RewardRegistry::standard()),
         resume: false,
         audio_source: None,

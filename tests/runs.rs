@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::run::{RunArgs, RunError, RunOutcome};
 use model::audio::{Downmix, FeatureExtractor, load_audio};
-use records::{ArmState, RunDir};
+use records::{ArmState, OwnedRunDir, RunDir};
 use rewards::{Reward, RewardBatch, RewardError, RewardRegistry};
 use runtime::RunEvent;
 use serde_json::Value;
@@ -132,6 +132,7 @@ pub(crate) async fn run_in(
     let (events, mut received) = mpsc::unbounded_channel();
     let (stop, stopping) = watch::channel(false);
     let registry = Arc::new(registry);
+    let run_dir = OwnedRunDir::claim(run_dir).unwrap();
     let args =
         RunArgs { experiment, run_dir, registry, resume, audio_source, controlled: false, replay: None };
     let running = tokio::spawn(::run::run(args, events, stopping));

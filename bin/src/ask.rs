@@ -12,13 +12,17 @@ use rewards::{Mode, ParserOptions, Question, parse_completion};
 use scenarios::{PolicyConfig, PromptStyle, TrainMode};
 use serde::Serialize;
 
-use crate::{cli::AskOptions, failure::Failure};
+use crate::{
+    cli::AskOptions,
+    failure::Failure,
+    streams::{errln, outln},
+};
 
 /// Answers the question, token by token, or as one JSON object at the end.
 pub fn ask(options: &AskOptions) -> Result<(), Failure> {
     let device = device::resolve(&options.device).map_err(input)?;
     for note in &device.notes {
-        eprintln!("{note}");
+        errln!("{note}");
     }
     let started = Instant::now();
     let config = PolicyConfig {
@@ -49,7 +53,7 @@ pub fn ask(options: &AskOptions) -> Result<(), Failure> {
     }
     answer.finish();
     let (tokens, rate) = (completion.ids.len(), completion.ids.len() as f64 / seconds);
-    eprintln!(
+    errln!(
         "{tokens} tokens, {rate:.1} per second ({:?}, loaded in {load_seconds:.1} s){}",
         policy.device(),
         if completion.finish == Finish::Length { "; cut off at --max-new-tokens" } else { "" }
@@ -82,7 +86,7 @@ fn clip(processor: &Processor, path: &Path) -> Result<Arc<LogMel>, Failure> {
     let samples = load_audio(path, Downmix::First).map_err(|error| Failure::Input(error.to_string()))?;
     let clip = processor.extract(&samples).map_err(input)?;
     if let Some(seconds) = processor.window_seconds().filter(|_| clip.truncated) {
-        eprintln!("{}: longer than this model's window of {seconds} s; the rest is cut off", path.display());
+        errln!("{}: longer than this model's window of {seconds} s; the rest is cut off", path.display());
     }
     Ok(Arc::new(clip))
 }
@@ -120,14 +124,14 @@ impl StreamedAnswer<'_> {
     fn finish(&mut self) {
         let text = self.processor.decode(&self.ids);
         self.show(&text);
-        println!();
+        outln!("");
     }
 
     fn show(&mut self, text: &str) {
-        print!("{}", text.get(self.shown..).unwrap_or_default());
-        self.shown = text.len();
         // If standard output is closed, the answer is still computed for the exit code.
-        let _ = io::stdout().flush();
+        let new = text.get(self.shown..).unwrap_or_default();
+        let _ = write!(io::stdout(), "{new}").and_then(|()| io::stdout().flush());
+        self.shown = text.len();
     }
 }
 
@@ -168,6 +172,6 @@ fn print_json(
         answer: parsed.answer,
     };
     let json = serde_json::to_string(&record).map_err(|error| Failure::Running(error.to_string()))?;
-    println!("{json}");
+    outln!("{json}");
     Ok(())
 }

@@ -6,7 +6,11 @@ use plugins::TriedReward;
 use rewards::RewardRegistry;
 use scenarios::{Experiment, ScenarioError};
 
-use crate::{cli::CheckOptions, failure::Failure};
+use crate::{
+    cli::CheckOptions,
+    failure::Failure,
+    streams::{errln, outln},
+};
 
 /// Checks every scenario. Valid ones are listed on standard output with the trial scores of their plug-ins; what is
 /// wrong with the others is printed to standard error.
@@ -27,16 +31,16 @@ pub fn check(options: &CheckOptions, registry: &RewardRegistry) -> Result<(), Fa
         let (good, bad): (Vec<_>, Vec<_>) = tried.into_iter().partition(|tried| tried.outcome.is_ok());
         if bad.is_empty() {
             let names: Vec<&str> = experiment.arms.iter().map(|arm| arm.name.as_str()).collect();
-            println!("{}: valid; arms: {}", path.display(), names.join(", "));
+            outln!("{}: valid; arms: {}", path.display(), names.join(", "));
         }
         for tried in good {
-            println!("{}: {tried}", path.display());
+            outln!("{}: {tried}", path.display());
         }
         errors.extend(bad.into_iter().map(|tried| format!("{}: {tried}", path.display())));
     }
     let Some(last) = errors.pop() else { return Ok(()) };
     for error in errors {
-        eprintln!("error: {error}");
+        errln!("error: {error}");
     }
     Err(Failure::Input(last))
 }

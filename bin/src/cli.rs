@@ -19,7 +19,7 @@ use serde::de::{
     version,
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox replay DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox merge --policy DIR --adapter DIR --out DIR\n       sandbox ctl COMMAND",
+    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox verify DIR\n       sandbox replay DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox merge --policy DIR --adapter DIR --out DIR\n       sandbox ctl COMMAND",
     after_help = "To run a scenario file whose name is that of a subcommand, write its folder too: ./check\n\
                   Exit codes: 0 done, 1 failed while running, 2 unusable input, 130 interrupted after a checkpoint.\n\
                   RUST_LOG sets the level of run.log (default: info)."
@@ -39,6 +39,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Rewrite a run's report, also while it is running
     Report(ReportOptions),
+    /// Check a run directory against its checksums, without changing anything
+    Verify(VerifyOptions),
     /// Repeat a run with its recorded changes and compare the metrics
     Replay(ReplayOptions),
     /// Load a checkpoint and ask it one question about audio files
@@ -71,6 +73,9 @@ pub struct RunOptions {
     /// Continue the run in this directory from its last checkpoints; SCENARIO defaults to its scenario.toml
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
+    /// Resume a damaged run directory from its newest checkpoints that are whole; what is removed is kept as *.damaged
+    #[arg(long, requires = "resume")]
+    pub repair: bool,
     /// Print the scenario with every setting resolved, and exit
     #[arg(long)]
     pub dry_run: bool,
@@ -111,6 +116,15 @@ pub struct JudgeOptions {
 pub struct ReportOptions {
     /// The run directory, such as runs/ablation-20260131-120000
     pub dir: PathBuf,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct VerifyOptions {
+    /// The run directory, such as runs/ablation-20260131-120000
+    pub dir: PathBuf,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Clone, Debug)]

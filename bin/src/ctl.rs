@@ -7,7 +7,6 @@ mod conditions;
 mod context;
 mod error;
 mod lifecycle;
-mod output;
 mod records;
 mod table;
 mod watch;

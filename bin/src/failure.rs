@@ -1,6 +1,9 @@
 //! Failures of the command and their exit codes.
 
-use std::process::ExitCode;
+use crate::streams::errln;
+
+/// The exit code of an interrupted run.
+pub const INTERRUPTED: i32 = 130;
 
 /// Why the command ends without success; determines the exit code. Messages are one line each.
 #[derive(Debug)]
@@ -31,17 +34,17 @@ impl Failure {
     }
 
     /// Prints the message and returns the exit code.
-    pub fn exit(self) -> ExitCode {
+    pub fn report(self) -> i32 {
         match self {
             Self::Input(message) => {
-                eprintln!("error: {message}");
-                ExitCode::from(2)
+                errln!("error: {message}");
+                2
             }
             Self::Running(message) => {
-                eprintln!("error: {message}");
-                ExitCode::from(1)
+                errln!("error: {message}");
+                1
             }
-            Self::Interrupted => ExitCode::from(130),
+            Self::Interrupted => INTERRUPTED,
         }
     }
 }

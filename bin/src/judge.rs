@@ -6,7 +6,7 @@ use rewards::{FailureCause, RewardRegistry};
 use scenarios::{JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, OpenaiJudgeConfig};
 use serde::Serialize;
 
-use crate::{check::load_and_check, cli::JudgeOptions, failure::Failure};
+use crate::{check::load_and_check, cli::JudgeOptions, failure::Failure, streams::outln};
 
 /// The results of one judge on every calibration set.
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ pub fn judge(options: &JudgeOptions, registry: &RewardRegistry) -> Result<(), Fa
     if options.json {
         let json = serde_json::to_string_pretty(&reports)
             .map_err(|error| Failure::Running(format!("the results cannot be written as JSON: {error}")))?;
-        println!("{json}");
+        outln!("{json}");
     }
     Ok(())
 }
@@ -69,11 +69,11 @@ fn name(config: &JudgeConfig) -> String {
 }
 
 fn print(report: &JudgeReport) {
-    println!("{} (arms {})", report.judge, report.arms.join(", "));
+    outln!("{} (arms {})", report.judge, report.arms.join(", "));
     for set in &report.sets {
-        println!("  {}: {} completions", set.set, set.completions);
+        outln!("  {}: {} completions", set.set, set.completions);
         if let Some(attacks) = &set.attacks {
-            println!(
+            outln!(
                 "    attacks resisted    {} of {}{}",
                 attacks.resisted,
                 attacks.attacks,
@@ -84,17 +84,17 @@ fn print(report: &JudgeReport) {
             );
             let by_kind = attacks.succeeded_by_kind.iter();
             for (kind, (succeeded, made)) in by_kind.filter(|(_, (succeeded, _))| *succeeded > 0) {
-                println!("      {kind}: {succeeded} of {made} raised the grade");
+                outln!("      {kind}: {succeeded} of {made} raised the grade");
             }
         } else {
             let agreement = &set.agreement;
-            println!(
+            outln!(
                 "    consistency         agrees {} ({} of {} judged)",
                 share(agreement.consistency_agreement),
                 agreement.consistency_n,
                 set.completions
             );
-            println!(
+            outln!(
                 "    quality             rank correlation {}, mean error {} ({} of {} judged)",
                 number(agreement.quality_rank_correlation),
                 number(agreement.quality_error),
@@ -108,9 +108,9 @@ fn print(report: &JudgeReport) {
             .map(|(cause, count): (&FailureCause, &u64)| format!("{cause} {count}"))
             .collect();
         if !failures.is_empty() {
-            println!("    no verdict          {}", failures.join(", "));
+            outln!("    no verdict          {}", failures.join(", "));
         }
-        println!(
+        outln!(
             "    latency             p50 {:.3} s, p95 {:.3} s; {:.1} verdicts per second",
             set.latency_p50_seconds, set.latency_p95_seconds, set.verdicts_per_second
         );
@@ -120,7 +120,7 @@ fn print(report: &JudgeReport) {
                 Some(cost) => format!("cost {cost:.3}"),
                 None => "cost unknown; set judge.prompt_price and judge.reply_price".to_owned(),
             };
-            println!("    1,000 verdicts      {prompt} prompt and {reply} reply tokens, {cost}");
+            outln!("    1,000 verdicts      {prompt} prompt and {reply} reply tokens, {cost}");
         }
     }
 }

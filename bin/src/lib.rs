@@ -19,12 +19,14 @@
 //!     }
 //! }
 //!
-//! fn main() -> std::process::ExitCode {
+//! fn main() {
 //!     let mut registry = RewardRegistry::standard();
 //!     registry.register("short", |_| Ok(Box::new(Short)));
 //!     sandbox::main_with(registry)
 //! }
 //! ```
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod ask;
 mod check;
@@ -38,21 +40,40 @@ mod progress;
 mod replay;
 mod report;
 mod run;
-
-use std::process::ExitCode;
+mod signals;
+mod streams;
+mod verify;
 
 use clap::Parser;
 
 use rewards::RewardRegistry;
 
 use cli::{Cli, Command};
+use failure::Failure;
+use streams::{errln, leave};
 
-/// Runs the command with the rewards of `registry` and returns its exit code. Arguments are those of the process.
-pub fn main_with(registry: RewardRegistry) -> ExitCode {
+/// Runs the command with the rewards of `registry`, and ends the process with its exit code. Arguments are those of the
+/// process.
+pub fn main_with(registry: RewardRegistry) -> ! {
+    log::explain_panics();
+    let command = std::panic::AssertUnwindSafe(|| command(registry));
+    let code = match std::panic::catch_unwind(command) {
+        Ok(Ok(())) => 0,
+        Ok(Err(failure)) => failure.report(),
+        Err(_) => {
+            errln!("error: {}", log::defect());
+            1
+        }
+    };
+    leave(code)
+}
+
+fn command(registry: RewardRegistry) -> Result<(), Failure> {
     let cli = Cli::parse();
-    let result = match (cli.command, cli.run) {
+    match (cli.command, cli.run) {
         (Some(Command::Check(options)), _) => check::check(&options, &registry),
         (Some(Command::Report(options)), _) => report::report(&options),
+        (Some(Command::Verify(options)), _) => verify::verify(&options),
         (Some(Command::Replay(options)), _) => replay::replay(&options, registry),
         (Some(Command::Ask(options)), _) => ask::ask(&options),
         (Some(Command::Merge(options)), _) => merge::merge(&options),
@@ -61,9 +82,5 @@ pub fn main_with(registry: RewardRegistry) -> ExitCode {
         (None, Some(options)) => run::run(&options, registry),
         // Unreachable: without any argument clap prints the help and exits.
         (None, None) => Ok(()),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.exit(),
     }
 }

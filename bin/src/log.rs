@@ -4,7 +4,8 @@
 use std::{
     fmt::{Debug, Write as _},
     fs::OpenOptions,
-    sync::Mutex,
+    path::PathBuf,
+    sync::{Mutex, OnceLock},
 };
 
 use tracing::{
@@ -20,7 +21,7 @@ use tracing_subscriber::{
 
 use records::RunDir;
 
-use crate::{failure::Failure, progress::Screen};
+use crate::{failure::Failure, progress::Screen, streams::errln};
 
 /// The crates whose warnings are shown in the terminal.
 const OWN_CRATES: [&str; 12] = [
@@ -48,7 +49,9 @@ pub fn start(run_dir: &RunDir, screen: Screen) -> Result<(), Failure> {
     let filter = filter.map_err(|error| {
         Failure::Input(format!("RUST_LOG: {error}; write a level such as debug or run=debug,info"))
     })?;
-    let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Mutex::new(file));
+    // A full disk fails the run by its records; the layer would print each event that it could not write.
+    let to_file =
+        tracing_subscriber::fmt::layer().with_ansi(false).log_internal_errors(false).with_writer(Mutex::new(file));
     // Libraries warn too, for example a decoder about a damaged file. Our own message about the same problem is clearer.
     let own = Targets::new().with_targets(OWN_CRATES.map(|name| (name, LevelFilter::WARN)));
     tracing_subscriber::registry()
@@ -58,7 +61,34 @@ pub fn start(run_dir: &RunDir, screen: Screen) -> Result<(), Failure> {
         .map_err(|error| Failure::Running(format!("logging could not start: {error}")))?;
     // The supervisor reports the consequences of a panic to the user. The log records where it happened.
     std::panic::set_hook(Box::new(|panic| tracing::error!(target: "panic", "{panic}")));
+    // Only one run is logged per process.
+    let _ = LOG.set(path);
     Ok(())
+}
+
+/// The log, once it was started.
+static LOG: OnceLock<PathBuf> = OnceLock::new();
+
+/// Prints what a panic is before its text, until the log takes panics.
+pub fn explain_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        errln!("error: {}", defect());
+        print(panic);
+    }));
+}
+
+/// What the user can do about a panic that ends the command.
+pub fn defect() -> String {
+    let report = "this is a defect of the sandbox, not of your input; please report it";
+    match LOG.get() {
+        None => format!("{report} with the lines below"),
+        Some(log) => format!(
+            "{report} with the end of {}, and go on with: sandbox --resume {}",
+            log.display(),
+            log.parent().unwrap_or(log).display()
+        ),
+    }
 }
 
 /// A tracing layer that shows warnings and errors in the terminal.

@@ -1,7 +1,5 @@
 //! The `sandbox` command with the built-in rewards. The library's documentation shows how to add your own.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() {
     sandbox::main_with(rewards::RewardRegistry::standard())
 }

@@ -3,7 +3,7 @@
 
 use scenarios::{PolicyConfig, TrainMode};
 
-use crate::{cli::MergeOptions, failure::Failure};
+use crate::{cli::MergeOptions, failure::Failure, streams::outln};
 
 pub fn merge(options: &MergeOptions) -> Result<(), Failure> {
     if options.out.exists() {
@@ -20,7 +20,7 @@ pub fn merge(options: &MergeOptions) -> Result<(), Failure> {
     let policy = run::open_policy(&config, model::device::resolve("cpu").map_err(running)?.device, 0)
         .map_err(Failure::input)?;
     policy.merge(&options.out).map_err(running)?;
-    println!("merged: {}", options.out.display());
+    outln!("merged: {}", options.out.display());
     Ok(())
 }
 

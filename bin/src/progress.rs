@@ -13,6 +13,8 @@ use runtime::RunEvent;
 use bars::Bars;
 use plain::Plain;
 
+use crate::streams::errln;
+
 /// Where messages to the user are printed; in a terminal, above the progress bars.
 #[derive(Clone, Debug)]
 pub enum Screen {
@@ -41,7 +43,7 @@ impl Screen {
         match self {
             // A terminal that cannot be written to must not stop the run.
             Self::Bars(bars) => drop(bars.println(text)),
-            Self::Plain => eprintln!("{text}"),
+            Self::Plain => errln!("{text}"),
             Self::Quiet => {}
         }
     }
@@ -72,7 +74,7 @@ impl Progress {
             Self::Bars(bars) => bars.show(event),
             Self::Plain(plain) => {
                 if let Some(line) = plain.line(event) {
-                    eprintln!("{line}");
+                    errln!("{line}");
                 }
             }
             Self::Quiet => {}

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ::run::replay::Recording;
+use records::OwnedRunDir;
 use rewards::RewardRegistry;
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     log,
     progress::Screen,
     run::{StartFrom, create_run_dir, existing_run_dir, train},
+    streams::{errln, outln},
 };
 
 /// Repeats the run in a new run directory and compares the metrics of every arm. Fails if any differ.
@@ -24,25 +26,26 @@ pub fn replay(options: &ReplayOptions, registry: RewardRegistry) -> Result<(), F
     let name = format!("{}-replay", name.unwrap_or_else(|| experiment.run.name.clone()));
     let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let run_dir = create_run_dir(options.out.as_deref().unwrap_or(parent), &name)?;
+    let owned = OwnedRunDir::claim(run_dir.clone()).map_err(Failure::input)?;
     let screen = Screen::new(options.quiet);
     log::start(&run_dir, screen.clone())?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
     let start_from = StartFrom::Replay(recording.replay.clone());
-    let outcome = train(experiment.clone(), &run_dir, registry, start_from, None, screen)?;
+    let outcome = train(experiment.clone(), owned, registry, start_from, None, screen)?;
     if outcome.interrupted {
         return Err(Failure::Interrupted);
     }
     for arm in &outcome.arms {
         if let Some(reason) = arm.state.failure() {
             let (name, seed) = (&arm.id.arm, arm.id.seed);
-            eprintln!("error: {name} (seed {seed}) failed at step {}: {reason}", arm.step);
+            errln!("error: {name} (seed {seed}) failed at step {}: {reason}", arm.step);
         }
     }
     let compared = recording.compare(&run_dir, &experiment).map_err(Failure::running)?;
     for arm in &compared {
-        println!("{arm}");
+        outln!("{arm}");
     }
-    println!("replay: {}", run_dir.path().display());
+    outln!("replay: {}", run_dir.path().display());
     let differing = compared.iter().filter(|arm| arm.difference.is_some()).count();
     if differing == 0 {
         return Ok(());

@@ -3,7 +3,7 @@
 use ::report::{ReportError, write_report};
 use records::RunDir;
 
-use crate::{cli::ReportOptions, failure::Failure};
+use crate::{cli::ReportOptions, failure::Failure, streams::outln};
 
 /// Width of the table in characters if standard output is not a terminal.
 const COLUMNS: usize = 160;
@@ -20,10 +20,10 @@ pub fn write_and_print(run_dir: &RunDir) -> Result<(), Failure> {
     })?;
     let terminal = console::Term::stdout();
     let columns = if terminal.is_term() { usize::from(terminal.size().1) } else { COLUMNS };
-    println!("\n{}", summary.terminal_table(columns));
+    outln!("\n{}", summary.terminal_table(columns));
     for note in &summary.notes {
-        println!("note: {}", note.replace(['\n', '\r'], " "));
+        outln!("note: {}", note.replace(['\n', '\r'], " "));
     }
-    println!("report: {}", run_dir.report().display());
+    outln!("report: {}", run_dir.report().display());
     Ok(())
 }

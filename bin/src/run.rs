@@ -5,7 +5,7 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 use ::run::replay::Replay;
 use ::run::{ArmOutcome, RunArgs, RunError, RunOutcome};
 use control::Bound;
-use records::{ArmState, RunDir};
+use records::{ArmState, OwnedRunDir, RunDir};
 use rewards::RewardRegistry;
 use runtime::RunEvent;
 use scenarios::Experiment;
@@ -18,6 +18,8 @@ use crate::{
     log,
     progress::{Progress, Screen},
     report,
+    signals::stop_on_signal,
+    streams::{errln, outln},
 };
 
 /// Longest wait for the last events after a run has ended.
@@ -36,7 +38,7 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
     };
     let experiment = load_and_check(&path, &options.set, &options.arms, options.seeds.as_deref(), &registry)?;
     if options.dry_run {
-        print!("{}", experiment.to_toml());
+        outln!("{}", experiment.to_toml().trim_end());
         return Ok(());
     }
     // A plug-in that does not work is reported now, not when its arm starts.
@@ -50,12 +52,25 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
         Some(dir) => existing_run_dir(dir)?,
         None => create_run_dir(options.out.as_ref().unwrap_or(&experiment.run.out), &experiment.run.name)?,
     };
+    let owned = OwnedRunDir::claim(run_dir.clone()).map_err(Failure::input)?;
     let screen = Screen::new(options.quiet);
     log::start(&run_dir, screen.clone())?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
+    if options.repair {
+        let arms = ::run::arm_ids(&experiment);
+        for line in records::repair(&run_dir, &arms).map_err(Failure::running)? {
+            tracing::warn!("repair: {line}");
+        }
+    }
     let start_from = if options.resume.is_some() { StartFrom::Checkpoints } else { StartFrom::Scenario };
-    let outcome = train(experiment, &run_dir, registry, start_from, bound, screen)?;
-    report::write_and_print(&run_dir)?;
+    let outcome = train(experiment, owned, registry, start_from, bound, screen)?;
+    // There is nothing to report on in a directory that disappeared; the outcome says so.
+    if outcome.failure.is_none() || run_dir.scenario().is_file() {
+        let reported = report::write_and_print(&run_dir);
+        if outcome.failure.is_none() {
+            reported?;
+        }
+    }
     check_outcome(&outcome, &run_dir)
 }
 
@@ -106,10 +121,10 @@ pub(crate) enum StartFrom {
     Replay(Replay),
 }
 
-/// Trains all arms, shows their progress, and stops them on Ctrl-C.
+/// Trains all arms, shows their progress, and stops them at a signal.
 pub(crate) fn train(
     experiment: Experiment,
-    run_dir: &RunDir,
+    run_dir: OwnedRunDir,
     registry: RewardRegistry,
     start_from: StartFrom,
     bound: Option<Bound>,
@@ -120,7 +135,7 @@ pub(crate) fn train(
     let mut progress = Progress::new(screen.clone(), experiment.arms.len() * experiment.run.seeds.len());
     let args = RunArgs {
         experiment,
-        run_dir: run_dir.clone(),
+        run_dir,
         registry: Arc::new(registry),
         resume: matches!(start_from, StartFrom::Checkpoints),
         audio_source: None,
@@ -132,8 +147,8 @@ pub(crate) fn train(
     };
     let (events, mut received) = mpsc::unbounded_channel::<RunEvent>();
     let (stop, stopped) = watch::channel(false);
+    stop_on_signal(stop, screen.clone())?;
     let outcome = runtime.block_on(async {
-        tokio::spawn(stop_on_interrupt(stop, screen.clone()));
         let shown = tokio::spawn(async move {
             while let Some(event) = received.recv().await {
                 progress.show(&event);
@@ -177,43 +192,16 @@ async fn run_served(
     outcome
 }
 
-/// Stops the run after the current step at the first Ctrl-C or SIGTERM, and exits immediately at the second.
-async fn stop_on_interrupt(stop: watch::Sender<bool>, screen: Screen) {
-    interrupt().await;
-    screen.line("stopping after the current step, with a checkpoint; interrupt again to exit immediately");
-    stop.send_replace(true);
-    interrupt().await;
-    std::process::exit(130);
-}
-
-/// Waits for Ctrl-C or SIGTERM. Never returns if no signal handler can be installed.
-async fn interrupt() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                Ok(()) = tokio::signal::ctrl_c() => return,
-                Some(()) = terminate.recv() => return,
-                else => {}
-            }
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
 /// Prints which arms were stopped or failed and how to continue, and returns the failure if there were any.
 fn check_outcome(outcome: &RunOutcome, run_dir: &RunDir) -> Result<(), Failure> {
     if outcome.interrupted {
         for arm in &outcome.arms {
             if arm.state == ArmState::Stopped {
                 let (name, seed) = (&arm.id.arm, arm.id.seed);
-                eprintln!("stopped: {name} (seed {seed}) at step {}{}", arm.step, checkpoint(arm));
+                errln!("stopped: {name} (seed {seed}) at step {}{}", arm.step, checkpoint(arm));
             }
         }
-        eprintln!("to continue: sandbox --resume {}", run_dir.path().display());
+        errln!("to continue: sandbox --resume {}", run_dir.path().display());
         return Err(Failure::Interrupted);
     }
     let mut failed: Vec<String> = outcome
@@ -225,9 +213,11 @@ fn check_outcome(outcome: &RunOutcome, run_dir: &RunDir) -> Result<(), Failure> 
             Some(format!("{name} (seed {seed}) failed at step {}: {reason}{}", arm.step, checkpoint(arm)))
         })
         .collect();
+    // What all arms share is the reason of the others.
+    failed.extend(outcome.failure.clone());
     let Some(last) = failed.pop() else { return Ok(()) };
     for line in failed {
-        eprintln!("error: {line}");
+        errln!("error: {line}");
     }
     Err(Failure::Running(last))
 }

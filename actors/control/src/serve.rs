@@ -129,7 +129,7 @@ mod tests {
         let address = bound.address;
         let args = RunArgs {
             experiment,
-            run_dir: records::RunDir::new(folder.path()),
+            run_dir: records::OwnedRunDir::claim(records::RunDir::new(folder.path())).unwrap(),
             registry: Arc::new(RewardRegistry::standard()),
             resume: false,
             audio_source: None,

@@ -6,19 +6,37 @@ use std::path::Path;
 
 use crate::error::RecordsError;
 
-/// Writes a file so that a reader sees either the old content or the new. The file is readable by its owner only.
+/// Writes a file so that a reader sees either the old content or the new. The file is readable by its owner only. Its
+/// folder must exist: one that was removed while a run goes on must be noticed, not made again.
 ///
 /// Errors: [`RecordsError::Write`].
 pub fn replace_file(path: &Path, content: &[u8]) -> Result<(), RecordsError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let replace = || {
-        std::fs::create_dir_all(folder)?;
         let mut draft = tempfile::NamedTempFile::new_in(folder)?;
         draft.write_all(content)?;
         draft.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
     replace().map_err(RecordsError::writing(path))
+}
+
+/// Cuts a file after `kept` bytes, and waits until that is on the disk.
+///
+/// Errors: [`RecordsError::Write`].
+pub(crate) fn cut(path: &Path, kept: u64) -> Result<(), RecordsError> {
+    let cut = || {
+        let file = match OpenOptions::new().write(true).open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            file => file?,
+        };
+        if file.metadata()?.len() > kept {
+            file.set_len(kept)?;
+            file.sync_all()?;
+        }
+        Ok(())
+    };
+    cut().map_err(RecordsError::writing(path))
 }
 
 /// Truncates a JSON-lines file before the first line that is incomplete or does not satisfy `keep`. A missing

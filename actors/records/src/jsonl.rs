@@ -49,6 +49,25 @@ pub fn for_each_line(
     }
 }
 
+/// Calls `take` with the number and the text of each complete line, until it returns false. A missing file has no lines.
+///
+/// Errors: [`RecordsError::Read`].
+pub(crate) fn each_complete_line(
+    path: &Path,
+    mut take: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<(), RecordsError> {
+    let Some(mut reader) = open(path)? else { return Ok(()) };
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        reader.read_until(b'\n', &mut line).map_err(RecordsError::reading(path))?;
+        if line.pop() != Some(b'\n') || !take(number, &line) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// All complete lines of a file as rows; none if the file is missing. `expected` says in messages what a line is.
 ///
 /// Errors: [`RecordsError::Read`], [`RecordsError::Line`] for the first line that is no
@@ -57,20 +76,18 @@ pub(crate) fn read_rows<T: DeserializeOwned>(
     path: &Path,
     expected: &'static str,
 ) -> Result<Vec<T>, RecordsError> {
-    let Some(mut reader) = open(path)? else { return Ok(Vec::new()) };
-    let (mut rows, mut line) = (Vec::new(), Vec::new());
-    for number in 1.. {
-        line.clear();
-        reader.read_until(b'\n', &mut line).map_err(RecordsError::reading(path))?;
-        if line.pop() != Some(b'\n') {
-            break;
+    let (mut rows, mut wrong) = (Vec::new(), None);
+    each_complete_line(path, |number, line| {
+        match serde_json::from_slice(line) {
+            Ok(row) => rows.push(row),
+            Err(source) => {
+                let wrong_line = RecordsError::Line { path: path.to_owned(), line: number, expected, source };
+                wrong = Some(refuse_newer(path, line).err().unwrap_or(wrong_line));
+            }
         }
-        rows.push(serde_json::from_slice(&line).or_else(|source| {
-            refuse_newer(path, &line)?;
-            Err(RecordsError::Line { path: path.to_owned(), line: number, expected, source })
-        })?);
-    }
-    Ok(rows)
+        wrong.is_none()
+    })?;
+    wrong.map_or(Ok(rows), Err)
 }
 
 /// Refuses a file whose first line is of a newer format; a missing file passes.

@@ -6,6 +6,8 @@
 //!
 //! - `RECORD-1` JSON-lines files are only appended to, one whole line at a time; other files are replaced whole. A
 //!   process that is killed leaves at most one incomplete last line per file.
+//! - `LOCK-1` one process at a time writes to a run directory ([`OwnedRunDir`]).
+//! - `VERIFY-1` [`verify`] finds every change of a byte that a checksum covers; `REPAIR-1` [`repair`] deletes nothing.
 //! - `FORMAT-1` every row carries `format_version`. Rows without it (version 0) are read; a newer version than
 //!   [`FORMAT_VERSION`] is refused with the file's name.
 //!
@@ -20,10 +22,13 @@
 
 #![warn(missing_docs)]
 
+mod arm_file;
 mod arm_id;
 mod arm_state;
 mod checkpoint;
+mod checksum;
 mod conditions;
+mod damage;
 mod environment;
 mod error;
 mod evaluation;
@@ -32,16 +37,26 @@ mod format;
 mod groups;
 mod journal;
 mod jsonl;
+mod lock;
+mod manifest;
 mod metrics;
+mod owner;
+mod record_sums;
+mod repair;
 mod rollout;
 mod run_dir;
+mod sealed;
 pub mod statistics;
 mod status;
+mod verify;
 
+pub use arm_file::ArmFile;
 pub use arm_id::ArmId;
 pub use arm_state::{ArmState, InvalidTransition};
-pub use checkpoint::{CheckpointState, Progress};
+pub use checkpoint::{CheckpointState, Progress, WrittenCheckpoint};
+pub use checksum::{FileSum, RunningSum};
 pub use conditions::ConditionsRecord;
+pub use damage::{Damage, Finding};
 pub use environment::Environment;
 pub use error::RecordsError;
 pub use evaluation::{Evaluation, Tally};
@@ -50,7 +65,13 @@ pub use format::{FORMAT_VERSION, FormatVersion};
 pub use groups::GroupCounts;
 pub use journal::{Action, Applied, Change, JournalEntry, now};
 pub use jsonl::{for_each_line, json_lines, json_value};
+pub use lock::{LockCheck, OwnedRunDir};
+pub use manifest::Manifest;
 pub use metrics::{GrpoMetrics, MissingCause, SftMetrics, StepMetrics, is_timing};
+pub use owner::Owner;
+pub use record_sums::RecordSums;
+pub use repair::{refuse_damage, repair};
 pub use rollout::{Phase, Rollout};
-pub use run_dir::{ArmDir, ArmFile, RunDir, SeedDirs};
+pub use run_dir::{ArmDir, RunDir, SeedDirs};
 pub use status::Status;
+pub use verify::{Verified, verify};

@@ -1,18 +1,23 @@
-//! Where everything is in a run directory. No other file of the workspace spells these names.
+//! Where everything is in a run directory. Only this file and `arm_file.rs` spell these names.
 //!
 //! ```text
-//! scenario.toml  environment.json  run.log  control.jsonl  control.json  summary.json  summary.md  report.html
+//! scenario.toml  environment.json  run.log  control.jsonl  control.sum.json  control.json  lock
+//! summary.json   summary.md  report.html
 //! ARM/seed-N/    status.json  metrics.jsonl  rollouts.jsonl  eval.jsonl  checkpoints/step-000300/
 //! ```
 
 use std::path::{Path, PathBuf};
 
+use crate::arm_file::ArmFile;
 use crate::arm_id::ArmId;
+use crate::checksum::FileSum;
 use crate::error::RecordsError;
 use crate::evaluation::Evaluation;
+use crate::files::replace_file;
 use crate::journal::JournalEntry;
 use crate::jsonl::{check_format, read_rows, refuse_newer};
 use crate::metrics::StepMetrics;
+use crate::sealed::seal;
 use crate::status::Status;
 
 /// A run directory. Nothing is read or created until a method says so.
@@ -22,31 +27,6 @@ pub struct RunDir(PathBuf);
 /// The folder of an arm under one seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArmDir(PathBuf);
-
-/// A JSON-lines file of an arm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ArmFile {
-    /// One line per training step.
-    Metrics,
-    /// One line per completion.
-    Rollouts,
-    /// One line per evaluation of a suite.
-    Evaluations,
-}
-
-impl ArmFile {
-    /// All record files that an arm appends rows to.
-    pub const ALL: [ArmFile; 3] = [ArmFile::Metrics, ArmFile::Rollouts, ArmFile::Evaluations];
-
-    /// The file's name within the arm's folder.
-    pub fn name(self) -> &'static str {
-        match self {
-            ArmFile::Metrics => "metrics.jsonl",
-            ArmFile::Rollouts => "rollouts.jsonl",
-            ArmFile::Evaluations => "eval.jsonl",
-        }
-    }
-}
 
 /// The folders of an arm by their seeds, in rising order.
 pub type SeedDirs = Vec<(u64, ArmDir)>;
@@ -83,6 +63,23 @@ impl RunDir {
     /// Every change and command of the run, see [`JournalEntry`].
     pub fn journal(&self) -> PathBuf {
         self.0.join(Self::JOURNAL)
+    }
+
+    /// Length and SHA-256 of the journal after its last entry.
+    pub fn journal_sum(&self) -> PathBuf {
+        self.0.join("control.sum.json")
+    }
+
+    /// Writes [`RunDir::journal_sum`].
+    ///
+    /// Errors: [`RecordsError::Write`].
+    pub fn seal_journal(&self, sum: &FileSum) -> Result<(), RecordsError> {
+        replace_file(&self.journal_sum(), seal(sum).as_bytes())
+    }
+
+    /// Names the process that writes to the directory, see [`OwnedRunDir`](crate::OwnedRunDir).
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
     }
 
     /// The address and the token of the control channel, while the run lives.
@@ -179,7 +176,12 @@ impl ArmDir {
 
     /// The checkpoint written after `step` steps.
     pub fn checkpoint(&self, step: u64) -> PathBuf {
-        self.checkpoints().join(format!("step-{step:06}"))
+        self.checkpoints().join(Self::checkpoint_name(step))
+    }
+
+    /// The name of the folder of the checkpoint after `step` steps.
+    pub(crate) fn checkpoint_name(step: u64) -> String {
+        format!("step-{step:06}")
     }
 
     /// The metrics of all steps, in order.

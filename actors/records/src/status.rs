@@ -9,6 +9,8 @@ use crate::arm_id::ArmId;
 use crate::arm_state::ArmState;
 use crate::format::FormatVersion;
 use crate::groups::GroupCounts;
+use crate::record_sums::RecordSums;
+use crate::sealed::seal;
 
 /// The content of `status.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,4 +28,13 @@ pub struct Status {
     pub checkpoint: Option<PathBuf>,
     pub groups: GroupCounts,
     pub wall_seconds: f64,
+    #[serde(default)]
+    pub records: Option<RecordSums>,
+}
+
+impl Status {
+    /// The text of the file, with its checksum as the last field.
+    pub fn to_text(&self) -> String {
+        seal(self)
+    }
 }

@@ -162,7 +162,7 @@ impl Children {
         let context = self.args.context.clone();
         let generation = self.generations.entry(role).or_default();
         *generation += 1;
-        let name = Some(format!("{}/{}#{generation}", context.id, role.name()));
+        let name = myself.get_name().map(|arm| format!("{arm}/{}#{generation}", role.name()));
         let parent = myself.get_cell();
         let slots = &context.slots;
         let plans = &self.args.blueprints;

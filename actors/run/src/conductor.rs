@@ -31,7 +31,7 @@ use self::turn::{PendingStep, PendingSteps, StepStart, Turn};
 use crate::context::ArmContext;
 use crate::error::{EvaluationError, StepError};
 use crate::live::Conditions;
-use crate::messages::{ArmMsg, ConductorMsg, EvaluateQuery, EvaluatorMsg, StepsEnded};
+use crate::messages::{ArmMsg, ConductorMsg, EvaluateQuery, EvaluatorMsg, Recording, StepsEnded};
 
 mod boundary;
 mod failures;
@@ -177,7 +177,12 @@ impl StepLoop {
                 }
             }
         };
-        StepsEnded { state, progress: self.position.progress, checkpoint: self.position.checkpoint }
+        let state = match (state, self.position.finish_pruning().await) {
+            (ArmState::Done, Err(error)) => ArmState::Failed { reason: error.to_string() },
+            (state, _) => state,
+        };
+        let checkpoint = self.position.checkpoint.filter(|folder| folder.is_dir());
+        StepsEnded { state, progress: self.position.progress, checkpoint }
     }
 
     async fn take_steps(&mut self) -> Result<(), Halt> {
@@ -228,10 +233,8 @@ impl StepLoop {
         self.stops.unless_stopped(step.collected()).await?;
         let taken = step.finish(StepStart { started, boundary: self.boundary.take_spent() }).await;
         let taken = taken.inspect_err(|error| {
-            // Its weights are published, so it counts as taken although its rows are missing.
-            if let StepError::Unrecorded { groups, .. } = error {
-                self.position.progress.step += 1;
-                self.position.progress.groups.add(groups);
+            if let StepError::Unrecorded { .. } = error {
+                self.position.lost_rows();
             }
         })?;
         self.pending.0.pop_front();
@@ -290,11 +293,15 @@ impl StepLoop {
     async fn evaluate(&mut self) -> Result<(), Halt> {
         let step = self.position.progress.step;
         let slot = self.arm.slots.evaluator.clone();
-        let evaluating = slot.call(EvaluateQuery { step }, EvaluatorMsg::Evaluate);
-        let evaluated = self.stops.unless_stopped(evaluating).await?;
-        evaluated.map_err(|error| EvaluationError::Step(error.into()))??;
-        self.position.progress.evaluated = Some(step);
-        Ok(())
+        let recording = Recording::default();
+        let query = EvaluateQuery { step, recording: recording.clone() };
+        let evaluating = slot.call(query, EvaluatorMsg::Evaluate);
+        let evaluated = self.stops.unless_stopped(evaluating).await;
+        // The evaluator may still be at work. What it has recorded counts; it records nothing from here on.
+        if recording.give_up().await {
+            self.position.progress.evaluated = Some(step);
+        }
+        Ok(evaluated?.map_err(|error| EvaluationError::Step(error.into()))??)
     }
 
     async fn write_checkpoint(&mut self) -> Result<(), CheckpointError> {

@@ -98,6 +98,20 @@ pub enum InputError {
     },
 }
 
+/// Why an arm could not begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// What the user gave for it can't be used.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The preparation panicked; the log has the place.
+    #[error("it could not be prepared: {0}; see run.log")]
+    Panicked(String),
+    /// An actor of the arm could not start.
+    #[error("its actors could not start: {0}")]
+    Actors(String),
+}
+
 /// Why a step could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StepError {
@@ -115,7 +129,12 @@ pub(crate) enum StepError {
     NoTurn { step: u64 },
     /// The step was trained on, but could not be recorded.
     #[error("{source}")]
-    Unrecorded { groups: records::GroupCounts, source: RecordingError },
+    Unrecorded { source: RecordingError },
+    /// A checkpoint would hold the weights of a step without its rows.
+    #[error(
+        "step {step} was trained on but could not be recorded, so the arm goes on from the checkpoint before it"
+    )]
+    RowsLost { step: u64 },
 }
 
 /// Why rows could not be written to the run directory.

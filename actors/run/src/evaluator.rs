@@ -15,7 +15,7 @@ use crate::conductor::judge::ask_judge;
 use crate::conductor::load::{Prompts, make_prompts};
 use crate::context::{ArmContext, Suite};
 use crate::error::{EvaluationError, StepError};
-use crate::messages::EvaluatorMsg;
+use crate::messages::{EvaluateQuery, EvaluatorMsg, RecordingState};
 
 pub(crate) struct Evaluator;
 
@@ -41,7 +41,7 @@ impl Actor for Evaluator {
         match message {
             EvaluatorMsg::Evaluate(request) => {
                 if let Some((query, reply)) = request.begin() {
-                    reply.send(evaluate(arm, query.step).await);
+                    reply.send(evaluate(arm, &query).await);
                 }
             }
         }
@@ -49,13 +49,29 @@ impl Actor for Evaluator {
     }
 }
 
-/// Evaluates and records all suites with the newest weights.
-async fn evaluate(arm: &ArmContext, step: u64) -> Result<(), EvaluationError> {
+/// Evaluates all suites with the newest weights, then records their rows together: an interrupted evaluation leaves none.
+async fn evaluate(arm: &ArmContext, query: &EvaluateQuery) -> Result<(), EvaluationError> {
+    if matches!(*query.recording.hold().await, RecordingState::Recorded) {
+        return Ok(());
+    }
+    let step = query.step;
+    let (mut evaluations, mut rollouts) = (Vec::new(), Vec::new());
     for (number, suite) in arm.suites.iter().enumerate() {
-        let (evaluation, rollouts) = evaluate_suite(arm, number, suite, step).await?;
+        let (evaluation, rows) = evaluate_suite(arm, number, suite, step).await?;
         let line = json_value(&evaluation);
-        let rows = [(ArmFile::Evaluations, vec![line.to_string()]), (ArmFile::Rollouts, rollouts)];
-        arm.append(&rows).await?;
+        evaluations.push((suite, evaluation, line));
+        rollouts.extend(rows);
+    }
+    let lines = evaluations.iter().map(|(.., line)| line.to_string()).collect();
+    let mut recording = query.recording.hold().await;
+    if !matches!(*recording, RecordingState::Open) {
+        return Ok(());
+    }
+    if !evaluations.is_empty() {
+        arm.append(&[(ArmFile::Evaluations, lines), (ArmFile::Rollouts, rollouts)]).await?;
+    }
+    *recording = RecordingState::Recorded;
+    for (suite, evaluation, line) in evaluations {
         let share = |part: u64| part as f64 / evaluation.overall.n.max(1) as f64;
         arm.emit(RunEvent::EvalDone {
             id: arm.id.clone(),

@@ -32,4 +32,4 @@ pub use live::{
 };
 pub use messages::ArmOutcome;
 pub use policy::open_policy;
-pub use run::{RunArgs, RunOutcome, Running, run, start};
+pub use run::{RunArgs, RunOutcome, Running, arm_ids, run, start};

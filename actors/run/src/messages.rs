@@ -2,10 +2,11 @@
 //! are in their crate.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use records::{ArmId, ArmState, Progress};
 use runtime::Request;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 use crate::error::EvaluationError;
 
@@ -57,10 +58,42 @@ pub(crate) enum ConductorMsg {
     TakeSteps,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct EvaluateQuery {
     /// Steps taken so far.
     pub(crate) step: u64,
+    pub(crate) recording: Recording,
+}
+
+/// Whether the results of one evaluation are recorded. An evaluation can be given up while it goes on, and be made again
+/// by the next generation of a failed evaluator; its rows must be in the files once, and before the checkpoint that
+/// counts them.
+#[derive(Clone, Default)]
+pub(crate) struct Recording(Arc<Mutex<RecordingState>>);
+
+#[derive(Default)]
+pub(crate) enum RecordingState {
+    #[default]
+    Open,
+    Recorded,
+    GivenUp,
+}
+
+impl Recording {
+    /// The state, which nobody else changes while it is held.
+    pub(crate) async fn hold(&self) -> MutexGuard<'_, RecordingState> {
+        self.0.lock().await
+    }
+
+    /// Allows no recording from now on. Returns whether it has happened already.
+    pub(crate) async fn give_up(&self) -> bool {
+        let mut state = self.hold().await;
+        let recorded = matches!(*state, RecordingState::Recorded);
+        if !recorded {
+            *state = RecordingState::GivenUp;
+        }
+        recorded
+    }
 }
 
 /// Messages to the evaluator.

@@ -5,29 +5,31 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use judges::Judges;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use records::{
-    ArmDir, ArmId, ArmState, CheckpointState, Environment, JournalEntry, RunDir, now, replace_file,
+    ArmDir, ArmId, ArmState, CheckpointState, Environment, JournalEntry, LockCheck, OwnedRunDir, RecordsError,
+    now, replace_file,
 };
 use rewards::RewardRegistry;
 use runtime::{RestartBudget, RunEvent, Slot, Watchers};
 use scenarios::Experiment;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use workers::{AudioSource, Recorder};
+use workers::{AudioSource, Recorder, RecorderArgs};
 
 use crate::arm::{Arm, ArmArgs};
-use crate::error::{InputError, RunError};
+use crate::error::{InputError, RunError, StartError};
 use crate::handle::{RunHandle, RunShared};
 use crate::live::{Journal, LiveArm, LiveArmArgs};
 use crate::messages::{ArmOutcome, RunMsg};
 use crate::plan::Plan;
 use crate::prepare::{PrepareArgs, prepare};
 use crate::replay::Replay;
+use crate::status::write_status_of_unstarted;
 
 /// Longest wait for a write to disk.
 const RECORDER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -36,11 +38,11 @@ const RECORDER_TIMEOUT: Duration = Duration::from_secs(120);
 pub struct RunArgs {
     /// The scenario with every setting resolved.
     pub experiment: Experiment,
-    /// Where everything is recorded; the directory exists.
-    pub run_dir: RunDir,
+    /// Where everything is recorded.
+    pub run_dir: OwnedRunDir,
     /// The reward kinds that the scenario may name.
     pub registry: Arc<RewardRegistry>,
-    /// Continue from the newest checkpoints in `run_dir`.
+    /// Continue from the newest checkpoints in `run_dir`, which must be whole: see [`records::repair`].
     pub resume: bool,
     /// How features are made of an audio file; `None` for the policy's own features of the decoded file.
     pub audio_source: Option<AudioSource>,
@@ -58,6 +60,9 @@ pub struct RunOutcome {
     pub arms: Vec<ArmOutcome>,
     /// Whether the caller stopped it.
     pub interrupted: bool,
+    /// What failed of the things that all arms share, such as the disk of the run directory. All arms that were
+    /// running then are stopped.
+    pub failure: Option<String>,
 }
 
 /// A run that has started.
@@ -109,16 +114,26 @@ pub async fn start(
         tracing::info!("{note}");
     }
     let plan = Plan::of(&args.experiment, device.device);
+    let run_dir = args.run_dir.run_dir();
+    if args.resume {
+        records::refuse_damage(run_dir, &arm_ids(&args.experiment)).map_err(InputError::from)?;
+    }
     let scenario = args.experiment.to_toml();
-    replace_file(&args.run_dir.scenario(), scenario.as_bytes()).map_err(RunError::Records)?;
-    plan.environment(&args.experiment).write(&args.run_dir).map_err(RunError::Records)?;
+    replace_file(&run_dir.scenario(), scenario.as_bytes()).map_err(RunError::Records)?;
+    plan.environment(&args.experiment).write(run_dir).map_err(RunError::Records)?;
     let handle = open(&args, &plan, events)?;
     let (ended, outcome) = oneshot::channel();
     let args = RunActorArgs { args, plan, handle: handle.clone(), stop, ended };
-    let (run, joined) = Actor::spawn(Some(format!("run#{}", std::process::id())), Run, args)
+    let (run, joined) = Actor::spawn(None, Run, args)
         .await
         .map_err(|error| RunError::Failed(format!("the run could not start: {error}")))?;
     Ok(Running { handle, run, joined, outcome })
+}
+
+/// The arms of an experiment, each under every seed, in the order in which they start.
+pub fn arm_ids(experiment: &Experiment) -> Vec<ArmId> {
+    let of_seed = |&seed: &u64| experiment.arms.iter().map(move |arm| ArmId::new(arm.name.clone(), seed));
+    experiment.run.seeds.iter().flat_map(of_seed).collect()
 }
 
 /// The handle of the run, with all arms planned.
@@ -128,8 +143,9 @@ fn open(
     events: mpsc::UnboundedSender<RunEvent>,
 ) -> Result<RunHandle, InputError> {
     let watchers = Watchers::new(events);
+    let run_dir = args.run_dir.run_dir();
     let recorder = Slot::new("recorder", 64, RECORDER_TIMEOUT);
-    let earlier = if args.resume { args.run_dir.read_journal()? } else { Vec::new() };
+    let earlier = if args.resume { run_dir.read_journal()? } else { Vec::new() };
     let journal = Journal::new(earlier.clone(), recorder.clone(), watchers.clone());
     let folder = Environment::scenario_folder(&args.experiment.path);
     let changes = args.replay.as_ref().map_or(&earlier, |replay| &replay.changes);
@@ -137,7 +153,7 @@ fn open(
     for &seed in &args.experiment.run.seeds {
         for config in &args.experiment.arms {
             let id = ArmId::new(config.name.clone(), seed);
-            let checkpoint = checkpoint_state(args.resume, &args.run_dir.arm(&id))?;
+            let checkpoint = checkpoint_state(args.resume, &run_dir.arm(&id))?;
             let step = checkpoint.as_ref().map_or(0, |found| found.progress.step);
             // Before its first change an arm follows the scenario, which may have been edited since.
             let resumed = checkpoint.and_then(|found| found.conditions).filter(|found| found.version > 0);
@@ -158,7 +174,7 @@ fn open(
         }
     }
     Ok(RunHandle(Arc::new(RunShared {
-        run_dir: args.run_dir.clone(),
+        run_dir: run_dir.clone(),
         name: args.experiment.run.name.clone(),
         started: now(),
         parallel_arms: plan.side_by_side,
@@ -194,12 +210,18 @@ struct RunActorArgs {
 struct Run;
 
 struct RunState {
-    run_dir: RunDir,
+    /// Among the runs of this process, from 1.
+    number: u64,
+    run_dir: OwnedRunDir,
+    lock: LockCheck,
     resume: bool,
     audio_source: Option<AudioSource>,
     plan: Plan,
     handle: RunHandle,
-    stop: watch::Receiver<bool>,
+    /// Turns true when the caller stops the run.
+    interrupted: watch::Receiver<bool>,
+    /// Turns true when the arms are to stop: the caller stopped the run, or something that they share failed.
+    stop: watch::Sender<bool>,
     ended: Option<oneshot::Sender<Result<RunOutcome, RunError>>>,
     recorder_budget: RestartBudget,
     recorder_id: Option<ActorId>,
@@ -208,6 +230,12 @@ struct RunState {
     planned: VecDeque<Arc<LiveArm>>,
     running: HashMap<ActorId, Arc<LiveArm>>,
     outcomes: Vec<ArmOutcome>,
+    /// Whether any arm could begin.
+    begun: bool,
+    /// Arms that could not begin before any other did. If none can, the run is refused with the first one's reason.
+    unusable: Vec<(Arc<LiveArm>, StartError)>,
+    /// What failed of the things that all arms share.
+    failure: Option<String>,
 }
 
 impl Actor for Run {
@@ -220,7 +248,8 @@ impl Actor for Run {
         myself: ActorRef<RunMsg>,
         args: RunActorArgs,
     ) -> Result<RunState, ActorProcessingErr> {
-        let mut state = RunState::new(args);
+        let mut state = RunState::new(args)?;
+        tokio::spawn(forward_stop(state.interrupted.clone(), state.stop.clone()));
         state.spawn_recorder(&myself).await?;
         myself.cast(RunMsg::StartArms)?;
         Ok(state)
@@ -257,14 +286,19 @@ impl Actor for Run {
 }
 
 impl RunState {
-    fn new(args: RunActorArgs) -> Self {
-        let RunActorArgs { args, plan, handle, stop, ended } = args;
-        RunState {
+    fn new(args: RunActorArgs) -> Result<Self, RecordsError> {
+        let RunActorArgs { args, plan, handle, stop: interrupted, ended } = args;
+        let (stop, _) = watch::channel(*interrupted.borrow());
+        static RUNS: AtomicU64 = AtomicU64::new(0);
+        Ok(RunState {
+            number: RUNS.fetch_add(1, Ordering::Relaxed) + 1,
+            lock: args.run_dir.check()?,
             run_dir: args.run_dir,
             resume: args.resume,
             audio_source: args.audio_source,
             plan,
             stop,
+            interrupted,
             ended: Some(ended),
             recorder_budget: RestartBudget::new(5, Duration::from_secs(60)),
             recorder_id: None,
@@ -273,11 +307,15 @@ impl RunState {
             handle,
             running: HashMap::new(),
             outcomes: Vec::new(),
-        }
+            begun: false,
+            unusable: Vec::new(),
+            failure: None,
+        })
     }
 
     async fn spawn_recorder(&mut self, myself: &ActorRef<RunMsg>) -> Result<(), SpawnErr> {
-        let (actor, _) = Actor::spawn_linked(None, Recorder, self.run_dir.clone(), myself.get_cell()).await?;
+        let args = RecorderArgs { run_dir: self.run_dir.run_dir().clone(), lock: self.lock.clone() };
+        let (actor, _) = Actor::spawn_linked(None, Recorder, args, myself.get_cell()).await?;
         self.recorder_id = Some(actor.get_id());
         self.handle.0.recorder.install(actor);
         Ok(())
@@ -285,59 +323,70 @@ impl RunState {
 
     /// Starts planned arms while there is room; ends the run when none is left.
     async fn start_arms(&mut self, myself: &ActorRef<RunMsg>) {
-        if *self.stop.borrow() {
-            self.planned.clear();
-        }
         while self.running.len() < self.plan.side_by_side {
+            if *self.stop.borrow() || *self.interrupted.borrow() {
+                self.planned.clear();
+            }
             let Some(arm) = self.planned.pop_front() else { break };
             if arm.is_stopped() {
-                self.record_end(ArmOutcome {
-                    id: arm.id.clone(),
-                    state: ArmState::Stopped,
-                    step: arm.step(),
-                    checkpoint: None,
-                });
-                continue;
+                let (id, step) = (arm.id.clone(), arm.step());
+                let state = ArmState::Stopped;
+                self.record_end(ArmOutcome { id, state, step, checkpoint: None });
+            } else if let Err(error) = self.start_arm(myself, arm.clone()).await {
+                self.unusable.push((arm, error));
             }
-            if let Err(error) = self.start_arm(myself, arm).await {
-                self.finish(Err(error));
-                return;
+            if self.begun {
+                self.end_unusable().await;
             }
         }
         if self.running.is_empty() {
-            let interrupted = *self.stop.borrow();
-            let arms = std::mem::take(&mut self.outcomes);
-            self.finish(Ok(RunOutcome { arms, interrupted }));
+            self.finish();
         }
     }
 
-    async fn start_arm(&mut self, myself: &ActorRef<RunMsg>, live: Arc<LiveArm>) -> Result<(), RunError> {
+    /// Arms that can't begin end alone, each with its reason; the others go on.
+    async fn end_unusable(&mut self) {
+        for (arm, error) in std::mem::take(&mut self.unusable) {
+            let state = ArmState::Failed { reason: error.to_string() };
+            let dir = self.run_dir.run_dir().arm(&arm.id);
+            let written = write_status_of_unstarted(&self.handle.0.recorder, &arm, state.clone(), &dir).await;
+            if let Err(error) = written {
+                tracing::warn!(arm = %arm.id, "its status could not be written: {error}");
+            }
+            let (id, checkpoint) = (arm.id.clone(), dir.newest_checkpoint());
+            self.record_end(ArmOutcome { id, state, step: arm.step(), checkpoint });
+        }
+    }
+
+    async fn start_arm(&mut self, myself: &ActorRef<RunMsg>, live: Arc<LiveArm>) -> Result<(), StartError> {
         let id = live.id.clone();
         let args = PrepareArgs {
             device: self.plan.device,
             threads: self.plan.threads,
-            run_dir: self.run_dir.clone(),
+            run_dir: self.run_dir.run_dir().clone(),
             recorder: self.handle.0.recorder.clone(),
             judges: self.judges.clone(),
             resume: self.resume,
             audio_source: self.audio_source.clone(),
             live: live.clone(),
         };
-        let prepared = tokio::task::spawn_blocking(move || prepare(args)).await.map_err(|error| {
-            RunError::Failed(format!("arm `{}` could not be prepared: {error}", id.arm))
-        })??;
+        let prepared = tokio::task::spawn_blocking(move || prepare(args)).await;
+        let prepared = prepared.map_err(|error| StartError::Panicked(error.to_string()))??;
         let (total_steps, method) = (live.config.steps, live.config.method);
         live.watchers.tell(RunEvent::ArmStarted { id: id.clone(), total_steps, method });
         let args = ArmArgs {
             context: prepared.context,
             blueprints: prepared.blueprints,
             progress: prepared.progress,
-            stop: self.stop.clone(),
+            stop: self.stop.subscribe(),
             run: myself.clone(),
         };
-        let (actor, _) = Actor::spawn_linked(Some(id.to_string()), Arm, args, myself.get_cell())
+        // The registry of names is the process's, and a program may have several runs.
+        let name = if self.number == 1 { id.to_string() } else { format!("run-{}/{id}", self.number) };
+        let (actor, _) = Actor::spawn_linked(Some(name), Arm, args, myself.get_cell())
             .await
-            .map_err(|error| RunError::Failed(format!("arm `{}` could not start: {error}", id.arm)))?;
+            .map_err(|error| StartError::Actors(error.to_string()))?;
+        self.begun = true;
         self.running.insert(actor.get_id(), live);
         Ok(())
     }
@@ -352,7 +401,22 @@ impl RunState {
             step: outcome.step,
             checkpoint: outcome.checkpoint.clone(),
         });
+        if let Some(reason) = outcome.state.failure() {
+            self.end_all_if_shared(reason);
+        }
         self.outcomes.push(outcome);
+    }
+
+    /// Stops all arms if one failed because of something that they share: the run directory or the recorder.
+    fn end_all_if_shared(&mut self, reason: &str) {
+        let failure = match self.run_dir.is_usable() {
+            Err(error) => error.to_string(),
+            Ok(()) if self.handle.0.recorder.is_closed() => reason.to_owned(),
+            Ok(()) => return,
+        };
+        tracing::error!("all arms are stopped: {failure}");
+        self.failure = self.failure.take().or(Some(failure));
+        self.stop.send_replace(true);
     }
 
     async fn child_failed(&mut self, myself: &ActorRef<RunMsg>, child: ActorId, error: &str) {
@@ -373,13 +437,31 @@ impl RunState {
         }
     }
 
-    fn finish(&mut self, outcome: Result<RunOutcome, RunError>) {
+    fn finish(&mut self) {
         for arm in self.handle.0.arms.iter().filter(|arm| !arm.has_ended()) {
             arm.end(ArmState::Stopped, arm.step());
         }
+        let outcome = match self.unusable.drain(..).next() {
+            // No arm took a step, so this is unusable input like any other.
+            Some((_, StartError::Input(error))) => Err(RunError::Input(error)),
+            Some((arm, error)) => Err(RunError::Failed(format!("arm `{}` could not begin: {error}", arm.id))),
+            None => Ok(RunOutcome {
+                arms: std::mem::take(&mut self.outcomes),
+                interrupted: *self.interrupted.borrow(),
+                failure: self.failure.take(),
+            }),
+        };
         if let Some(ended) = self.ended.take() {
             // The caller may no longer wait.
             let _ = ended.send(outcome);
         }
+    }
+}
+
+/// Passes the caller's stop on to the arms.
+async fn forward_stop(mut interrupted: watch::Receiver<bool>, stop: watch::Sender<bool>) {
+    // A caller that dropped its end never stops the run.
+    if interrupted.wait_for(|stop| *stop).await.is_ok() {
+        stop.send_replace(true);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use model::Policy;
-use records::{ArmDir, CheckpointState};
+use records::{ArmDir, CheckpointState, WrittenCheckpoint};
 
 use crate::error::WorkerError;
 use crate::weight_store::{NamedTensors, Published};
@@ -17,7 +17,7 @@ pub(crate) fn write_checkpoint(
     folder: &Path,
     policy: &Policy,
     moments: &NamedTensors,
-) -> Result<(), WorkerError> {
+) -> Result<WrittenCheckpoint, WorkerError> {
     state.write(folder, |draft| {
         policy.save(draft)?;
         model::checkpoint::write_tensors(&draft.join(OPTIMIZER_FILE), moments)?;
@@ -40,7 +40,7 @@ pub fn resume_checkpoint(
     let state = CheckpointState::read(&folder)?;
     let trainable = policy.read_trainable(&folder)?;
     let optimizer = model::checkpoint::read_tensors(&folder.join(OPTIMIZER_FILE))?;
-    arm_dir.cut_back_to(Some(&state.progress))?;
+    arm_dir.cut_back_to(Some(&state))?;
     let published = Published { policy_version: state.policy_version, trainable, optimizer };
     Ok(Some((state, published)))
 }

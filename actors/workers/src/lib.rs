@@ -22,7 +22,7 @@ pub use loader::{AudioSource, Clip, Loaded, Loader, LoaderArgs, LoaderMsg};
 pub use optimizer::{
     CheckpointQuery, Optimizer, OptimizerArgs, OptimizerMsg, SftGroup, StepReport, TrainGroup,
 };
-pub use recorder::{Lines, Recorder, RecorderMsg};
+pub use recorder::{Lines, Recorder, RecorderArgs, RecorderMsg};
 pub use sampler::{GenerateQuery, Generated, Sampler, SamplerArgs, SamplerMsg};
 pub use shaper::{Components, ShapeQuery, Shaped, Shaper, ShaperArgs, ShaperMsg};
 pub use weight_store::{NamedTensors, Published, WeightStore};

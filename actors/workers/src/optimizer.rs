@@ -14,7 +14,9 @@ use model::optim::{AdamW, AdamWConfig, LrSchedule};
 use model::{Completion, Finish, Group, ModelError, Policy, Prompt};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use records::{CheckpointState, ConditionsRecord, FormatVersion, Progress};
+use records::{
+    CheckpointState, ConditionsRecord, FormatVersion, Progress, RecordSums, WrittenCheckpoint,
+};
 use runtime::Request;
 use runtime::seed::{Purpose, derive};
 use tch::{Kind, Tensor};
@@ -53,6 +55,8 @@ pub struct CheckpointQuery {
     pub progress: Progress,
     /// The conditions of the next step, stored in `state.json`; `None` for a supervised arm.
     pub conditions: Option<ConditionsRecord>,
+    /// The arm's records so far, stored in `state.json`.
+    pub records: RecordSums,
 }
 
 /// The results of a training step.
@@ -110,7 +114,7 @@ pub enum OptimizerMsg {
     /// Train on the targets of a supervised step.
     Sft(Request<Vec<SftGroup>, Result<StepReport, WorkerError>>),
     /// Write a checkpoint of the present weights and moments.
-    Checkpoint(Request<CheckpointQuery, Result<(), WorkerError>>),
+    Checkpoint(Request<CheckpointQuery, Result<WrittenCheckpoint, WorkerError>>),
 }
 
 /// The actor that owns the trained copy of the policy and its optimizer.
@@ -164,6 +168,7 @@ impl ThreadLocalActor for Optimizer {
                         policy_version: state.policy_version,
                         progress: query.progress,
                         conditions: query.conditions,
+                        records: Some(query.records),
                     };
                     let moments = state.adamw.state();
                     reply.send(write_checkpoint(&checkpoint, &query.folder, &state.policy, &moments));

@@ -9,10 +9,10 @@ use super::{
     client::Arm,
     context::Ctl,
     error::CtlError,
-    output::print_line,
     table::{Table, one_line, short},
 };
 use crate::cli::{SwapOptions, WithOptions};
+use crate::streams::print_line;
 
 /// Shows the weights, or sets some.
 pub fn weights(ctl: &Ctl<'_>, weights: &[String]) -> Result<(), CtlError> {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::{Arm, Client};
 use super::error::CtlError;
-use super::output::print_line;
+use crate::streams::{errln, print_line};
 use crate::cli::CtlOptions;
 
 /// A run, and the options of the command.
@@ -80,7 +80,7 @@ impl Ctl<'_> {
         }
         let Some((arm, message)) = refused.pop() else { return Ok(()) };
         for (arm, message) in refused {
-            eprintln!("error: {arm}: {message}");
+            errln!("error: {arm}: {message}");
         }
         // An arm refuses what another may accept, so this is not a mistake in the input.
         let error = CtlError::Refused { status: reqwest::StatusCode::CONFLICT, message };

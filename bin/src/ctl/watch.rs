@@ -11,10 +11,10 @@ use super::{
     client::Arm,
     context::Ctl,
     error::CtlError,
-    output::print_line,
     records::what,
     table::{one_line, short},
 };
+use crate::streams::print_line;
 
 /// Prints events until the run ends.
 pub fn watch(ctl: &Ctl<'_>) -> Result<(), CtlError> {

@@ -6,11 +6,9 @@
 
 mod calm;
 
-use std::process::ExitCode;
-
 use rewards::RewardRegistry;
 
-fn main() -> ExitCode {
+fn main() {
     let mut registry = RewardRegistry::standard();
     registry.register("calm", |options| Ok(Box::new(calm::Calm::from_options(options)?)));
     sandbox::main_with(registry)

@@ -18,6 +18,7 @@ impl From<StepError> for Halt {
     fn from(error: StepError) -> Self {
         match error {
             StepError::Unrecorded { source, .. } => Halt::Failed(source.to_string()),
+            StepError::RowsLost { .. } => Halt::Failed(error.to_string()),
             StepError::Call(_)
             | StepError::Worker(_)
             | StepError::Reward { .. }

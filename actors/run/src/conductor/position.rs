@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use records::{ArmState, ConditionsRecord, Progress};
+use records::{ArmState, ConditionsRecord, Progress, RecordsError, WrittenCheckpoint};
 use scenarios::Method;
-use workers::{CheckpointQuery, OptimizerMsg};
+use tokio::task::JoinHandle;
+use workers::{CheckpointQuery, OptimizerMsg, RecorderMsg, WorkerError};
 
 use crate::context::ArmContext;
 use crate::error::{RecordingError, StepError};
@@ -16,11 +17,25 @@ pub(super) struct Position {
     arm: Arc<ArmContext>,
     pub(super) progress: Progress,
     pub(super) checkpoint: Option<PathBuf>,
+    /// The newest checkpoint as it was written; unknown for one of an older version.
+    written: Option<WrittenCheckpoint>,
+    /// The removal of older checkpoints, which reads the newest again first, beside the training.
+    pruning: Option<JoinHandle<Result<(), RecordsError>>>,
+    /// A step that was trained on but could not be recorded.
+    unrecorded: Option<u64>,
 }
 
 impl Position {
     pub(super) fn new(arm: Arc<ArmContext>, progress: Progress) -> Self {
-        Position { checkpoint: arm.dir.newest_checkpoint(), arm, progress }
+        let written = arm.dir.newest_written();
+        let checkpoint = arm.dir.newest_checkpoint();
+        Position { checkpoint, written, pruning: None, unrecorded: None, arm, progress }
+    }
+
+    /// The next step was trained on, but its rows could not be written: no checkpoint may have its weights without its
+    /// rows, so the arm goes on from the checkpoint before.
+    pub(super) fn lost_rows(&mut self) {
+        self.unrecorded = Some(self.progress.step + 1);
     }
 
     /// Writes a checkpoint of the present step unless there is one. `conditions` are those of the next step.
@@ -35,11 +50,32 @@ impl Position {
         if self.checkpoint.as_ref() == Some(&folder) {
             return Ok(());
         }
-        let query = CheckpointQuery { folder: folder.clone(), progress: self.progress.clone(), conditions };
-        self.arm.slots.optimizer.call(query, OptimizerMsg::Checkpoint).await??;
-        self.checkpoint = Some(folder);
-        let keep = self.arm.config.checkpoint.keep;
-        Ok(self.arm.dir.keep_newest_checkpoints(keep).map_err(workers::WorkerError::from)?)
+        if let Some(step) = self.unrecorded {
+            return Err(StepError::RowsLost { step });
+        }
+        self.finish_pruning().await?;
+        let slots = &self.arm.slots;
+        let records = slots.recorder.call(self.arm.id.folder(), RecorderMsg::Seal).await?;
+        let records = records.map_err(WorkerError::from)?;
+        let query = CheckpointQuery { folder, progress: self.progress.clone(), conditions, records };
+        let written = slots.optimizer.call(query, OptimizerMsg::Checkpoint).await??;
+        let before = self.written.replace(written.clone());
+        self.checkpoint = Some(written.folder().to_owned());
+        if let Some(before) = before {
+            before.is_still_there().map_err(WorkerError::from)?;
+        }
+        let (dir, keep) = (self.arm.dir.clone(), self.arm.config.checkpoint.keep);
+        self.pruning = Some(tokio::task::spawn_blocking(move || dir.keep_newest_checkpoints(keep, &written)));
+        Ok(())
+    }
+
+    /// Waits until the last checkpoint was read again and the surplus ones are removed.
+    pub(super) async fn finish_pruning(&mut self) -> Result<(), StepError> {
+        let Some(pruning) = self.pruning.take() else { return Ok(()) };
+        match pruning.await {
+            Ok(pruned) => Ok(pruned.map_err(WorkerError::from)?),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
     }
 
     /// Replaces `status.json` with one that says `state`.

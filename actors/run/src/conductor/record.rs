@@ -56,7 +56,7 @@ pub(super) async fn record(arm: &ArmContext, trained: &TrainedStep) -> Result<()
     };
     let line = json_value(&metrics);
     let rows = [(ArmFile::Metrics, vec![line.to_string()]), (ArmFile::Rollouts, rollouts)];
-    write(arm, trained.step, &trained.groups, &rows, figures, line).await
+    write(arm, trained.step, &rows, figures, line).await
 }
 
 /// Writes the row of a supervised step and reports the step to the watchers.
@@ -94,19 +94,17 @@ pub(super) async fn record_targets(
     let figures = StepFigures { loss: metrics.loss, tokens_per_second, ..StepFigures::default() };
     let line = json_value(&metrics);
     let rows = [(ArmFile::Metrics, vec![line.to_string()])];
-    write(arm, step, &loaded.groups, &rows, figures, line).await
+    write(arm, step, &rows, figures, line).await
 }
 
 async fn write(
     arm: &ArmContext,
     step: u64,
-    groups: &GroupCounts,
     rows: &[(ArmFile, Vec<String>)],
     figures: StepFigures,
     line: serde_json::Value,
 ) -> Result<(), StepError> {
-    let unrecorded = |source| StepError::Unrecorded { groups: groups.clone(), source };
-    arm.append(rows).await.map_err(unrecorded)?;
+    arm.append(rows).await.map_err(|source| StepError::Unrecorded { source })?;
     arm.live.step_taken(step);
     arm.emit(RunEvent::StepDone { id: arm.id.clone(), step, figures, line });
     Ok(())

@@ -117,7 +117,7 @@ impl LiveArm {
         };
         let id = ArmId::new(args.config.name.clone(), args.seed);
         Ok(LiveArm {
-            reward_actors: RewardActors::new(id.clone(), args.registry),
+            reward_actors: RewardActors::new(args.registry),
             id,
             config: args.config,
             controlled: args.controlled,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use plugins::{PluginError, RewardActor, Scorer, sample_batch};
 use ractor::{Actor, ActorCell, ActorId};
-use records::{ArmId, Change};
+use records::Change;
 use rewards::{RewardBatch, RewardRegistry};
 use runtime::RestartBudget;
 use scenarios::{ArmConfig, RewardSpec};
@@ -32,7 +32,6 @@ pub(crate) enum RewardFailure {
 
 /// The reward actors of one arm.
 pub(super) struct RewardActors {
-    id: ArmId,
     registry: Arc<RewardRegistry>,
     /// Which reward an actor serves, of those that have not ended.
     serving: Mutex<HashMap<ActorId, Weak<RewardInForce>>>,
@@ -41,8 +40,8 @@ pub(super) struct RewardActors {
 }
 
 impl RewardActors {
-    pub(super) fn new(id: ArmId, registry: Arc<RewardRegistry>) -> Self {
-        RewardActors { id, registry, serving: Mutex::default(), generations: Mutex::default() }
+    pub(super) fn new(registry: Arc<RewardRegistry>) -> Self {
+        RewardActors { registry, serving: Mutex::default(), generations: Mutex::default() }
     }
 
     /// Builds the rewards of a change and tries each on `batch`; if the arm has a supervisor, starts their actors.
@@ -107,8 +106,9 @@ impl RewardActors {
             *last += 1;
             *last
         };
-        let name = format!("{}/reward/{}#{generation}", self.id, reward.source.name());
-        let (actor, _) = Actor::spawn_linked(Some(name), RewardActor, scorer, supervisor.clone())
+        let name =
+            supervisor.get_name().map(|arm| format!("{arm}/reward/{}#{generation}", reward.source.name()));
+        let (actor, _) = Actor::spawn_linked(name, RewardActor, scorer, supervisor.clone())
             .await
             .map_err(|error| PluginError::Trial(error.to_string()))?;
         lock(&self.serving).insert(actor.get_id(), Arc::downgrade(reward));

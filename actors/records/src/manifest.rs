@@ -1,0 +1,123 @@
+//! `manifest.json`: the length and SHA-256 of every other file of a checkpoint.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::checksum::FileSum;
+use crate::damage::{Damage, Finding};
+use crate::error::RecordsError;
+use crate::format::FormatVersion;
+use crate::sealed;
+
+/// The content of a checkpoint's `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    format_version: FormatVersion,
+    /// By path relative to the folder.
+    files: BTreeMap<String, FileSum>,
+}
+
+impl Manifest {
+    /// The name of the file in the checkpoint's folder.
+    pub const FILE: &str = "manifest.json";
+
+    /// Makes sure that all files of a folder are on the disk, and writes their manifest beside them. Files are hashed
+    /// while the operating system writes them out, a thread for each.
+    ///
+    /// Errors: [`RecordsError::Write`].
+    pub(crate) fn write(folder: &Path) -> Result<Self, RecordsError> {
+        let paths = files_below(folder).map_err(RecordsError::writing(folder))?;
+        let sums: Vec<io::Result<FileSum>> = std::thread::scope(|scope| {
+            let sum = |path: &PathBuf| {
+                let file = File::open(path)?;
+                std::thread::scope(|scope| {
+                    let synced = scope.spawn(move || file.sync_all());
+                    let sum = FileSum::of_file(path);
+                    synced.join().expect("fsync does not panic")?;
+                    sum
+                })
+            };
+            let threads: Vec<_> = paths.iter().map(|path| scope.spawn(move || sum(path))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("hashing does not panic")).collect()
+        });
+        let mut files = BTreeMap::new();
+        for (path, sum) in paths.iter().zip(sums) {
+            let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
+            files.insert(name, sum.map_err(RecordsError::writing(path))?);
+        }
+        let manifest = Manifest { format_version: FormatVersion::CURRENT, files };
+        let path = folder.join(Self::FILE);
+        let write = || {
+            std::fs::write(&path, sealed::seal(&manifest))?;
+            File::open(&path)?.sync_all()?;
+            sync_folder(folder)
+        };
+        write().map_err(RecordsError::writing(&path))?;
+        Ok(manifest)
+    }
+
+    /// Reads the manifest of a folder; `None` if there is none.
+    ///
+    /// Errors: a [`Finding`] that says how the manifest is damaged.
+    pub(crate) fn read(folder: &Path) -> Result<Option<Self>, Finding> {
+        let path = folder.join(Self::FILE);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Finding::in_file(&path, Damage::Unreadable(error.to_string()))),
+        };
+        if sealed::is_whole(&text) != Some(true) {
+            return Err(Finding::in_file(&path, Damage::Edited));
+        }
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| Finding::in_file(&path, Damage::Unreadable(error.to_string())))
+    }
+
+    /// What of a folder is not as the manifest says. The cheap check compares only lengths.
+    pub(crate) fn differences(&self, folder: &Path, with_content: bool) -> Vec<Finding> {
+        let difference = |(name, sum): (&String, &FileSum)| {
+            let path = folder.join(name);
+            let damage = if with_content { content(&path, sum) } else { length(&path, sum) };
+            damage.map(|damage| Finding::in_file(&path, damage))
+        };
+        self.files.iter().filter_map(difference).collect()
+    }
+}
+
+/// How the length of a file differs.
+fn length(path: &Path, sum: &FileSum) -> Option<Damage> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.len() == sum.bytes => None,
+        Ok(found) => Some(Damage::Length { expected: sum.bytes, found: found.len() }),
+        Err(error) => Some(Damage::of_reading(&error)),
+    }
+}
+
+fn content(path: &Path, sum: &FileSum) -> Option<Damage> {
+    length(path, sum).or_else(|| match FileSum::of_file(path) {
+        Ok(found) if found == *sum => None,
+        Ok(_) => Some(Damage::Content),
+        Err(error) => Some(Damage::of_reading(&error)),
+    })
+}
+
+/// All files below a folder, sorted.
+fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { files.extend(files_below(&path)?) } else { files.push(path) }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Makes sure that the names in a folder are on the disk.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
