@@ -27,7 +27,7 @@ use crate::params::{Params, Source, Trained};
 use crate::processor::{Processor, Prompt};
 use crate::sampling::{Completion, SamplingParams};
 use crate::tower::ClipFeatures;
-use directory::{side_files, write_directory};
+use directory::{side_files, sync_files, write_directory};
 
 pub use options::PolicyOptions;
 
@@ -261,13 +261,13 @@ impl Policy {
 
     /// Saves the policy as a directory: with an adapter the adapter alone, in PEFT's format, and otherwise a
     /// complete Hugging Face directory. The directory is written under a temporary name and then renamed; an
-    /// existing one is replaced.
+    /// existing one is replaced. It does not wait for the disk: a checkpoint is synchronized as a whole.
     ///
     /// Errors: A file cannot be written, or `dir` does not end in a name.
     pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
         match self.model.params.adapter() {
             Some(adapter) => write_directory(dir, |draft| adapter.write(draft)),
-            None => self.merge(dir),
+            None => self.write_merged(dir),
         }
     }
 
@@ -277,6 +277,11 @@ impl Policy {
     ///
     /// Errors: A file cannot be written, or `dir` does not end in a name.
     pub fn merge(&self, dir: &Path) -> Result<(), ModelError> {
+        self.write_merged(dir)?;
+        sync_files(dir)
+    }
+
+    fn write_merged(&self, dir: &Path) -> Result<(), ModelError> {
         write_directory(dir, |draft| {
             for (name, bytes) in self.side_files.iter() {
                 let path = draft.join(name);

@@ -97,7 +97,7 @@ impl View for &Entry<'_> {
     }
 }
 
-/// Writes named tensors to a safetensors file, and flushes the file to disk.
+/// Writes named tensors to a safetensors file, without waiting for the disk.
 ///
 /// Errors: The file cannot be written, or a tensor has a dtype other than f32, bf16, f16, f64 and i64.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
@@ -115,7 +115,5 @@ pub(super) fn write_entries(path: &Path, entries: &[Entry<'_>]) -> Result<(), Mo
     let views = entries.iter().map(|entry| (entry.name.as_str(), entry));
     safetensors::serialize_to_file(views, Some(metadata), path)
         .map_err(|error| ModelError::checkpoint(path, CheckpointError::Write { error: error.to_string() }))?;
-    std::fs::set_permissions(path, permissions).map_err(|source| ModelError::io(path, source))?;
-    let file = std::fs::File::open(path).map_err(|source| ModelError::io(path, source))?;
-    file.sync_all().map_err(|source| ModelError::io(path, source))
+    std::fs::set_permissions(path, permissions).map_err(|source| ModelError::io(path, source))
 }

@@ -35,6 +35,17 @@ pub(super) fn write_directory(
     put_in_place(&draft, dir)
 }
 
+/// Waits until all files of a directory are on the disk.
+pub(super) fn sync_files(dir: &Path) -> Result<(), ModelError> {
+    let sync = |path: &Path| {
+        for entry in std::fs::read_dir(path)? {
+            std::fs::File::open(entry?.path())?.sync_all()?;
+        }
+        Ok(())
+    };
+    sync(dir).map_err(|source| ModelError::io(dir, source))
+}
+
 /// Reads the files that `Policy::save` will write beside the weights. They are read on opening, because the directory
 /// may have been removed when the policy is saved.
 pub(super) fn side_files(dir: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, ModelError> {
