@@ -80,7 +80,8 @@ impl Runs {
     /// Starts the scenario, and waits until the arm has this checkpoint.
     fn started(&self, arguments: &[&str], step: u64) -> (Child, RunDir) {
         let mut command = self.command(arguments);
-        let child = command.arg("--no-control").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child =
+            command.arg("--no-control").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         wait_until("the checkpoint is written", || {
             self.last().is_some_and(|dir| grpo(&dir).checkpoint(step).is_dir())
         });
@@ -172,7 +173,8 @@ fn a_second_owner_is_refused_and_a_dead_ones_lock_is_taken_over() {
     let killed = RunDir::new(dir.path());
     let steps = rows(&killed, ArmFile::Metrics).len() + 4;
     runs.run(&["--resume", path(&dir), "--set", &format!("run.steps={steps}")]).assert(0, "report");
-    let found: Vec<u64> = rows(&dir, ArmFile::Metrics).iter().map(|row| row["step"].as_u64().unwrap()).collect();
+    let found: Vec<u64> =
+        rows(&dir, ArmFile::Metrics).iter().map(|row| row["step"].as_u64().unwrap()).collect();
     assert_eq!(found, (1..=steps as u64).collect::<Vec<_>>());
     assert!(!dir.lock().exists());
 }
@@ -188,7 +190,9 @@ fn whatever_disappears_or_changes_under_a_run_ends_it_by_name() {
     };
     type Harm<'a> = &'a dyn Fn(&RunDir);
     let harms: [(&str, Harm); 5] = [
-        ("was removed or replaced", &|dir| fs::rename(dir.path(), dir.path().with_extension("moved")).unwrap()),
+        ("was removed or replaced", &|dir| {
+            fs::rename(dir.path(), dir.path().with_extension("moved")).unwrap()
+        }),
         ("metrics.jsonl: was changed", &|dir| cut(grpo(dir).metrics())),
         ("rollouts.jsonl: was removed or replaced", &|dir| replace(grpo(dir).rollouts())),
         ("grpo/seed-7: was removed or replaced", &|dir| {
@@ -256,7 +260,9 @@ fn a_damaged_directory_is_refused_and_repaired_without_losing_a_byte() {
     };
     let harms: [(&str, Harm); 3] = [
         ("metrics.jsonl:7-8: was changed", &|dir| change(grpo(dir).metrics(), "\"loss\":", "\"lass\":")),
-        ("metrics.jsonl:8: is not a line of metrics", &|dir| change(grpo(dir).metrics(), "\"step\":8", "\"step\":x")),
+        ("metrics.jsonl:8: is not a line of metrics", &|dir| {
+            change(grpo(dir).metrics(), "\"step\":8", "\"step\":x")
+        }),
         ("model.safetensors: was changed", &|dir| {
             let path = grpo(dir).checkpoint(8).join("model.safetensors");
             let mut bytes = fs::read(&path).unwrap();
@@ -294,7 +300,11 @@ fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy_folder(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
     }
 }
 
@@ -327,7 +337,8 @@ fn arms_whose_reward_data_or_judge_vanishes_fail_alone_and_finish_when_it_is_bac
             "audio_path": clip })
     };
     fs::write(file("rows.jsonl"), (1..=4).map(|id| format!("{}\n", row(id))).collect::<String>()).unwrap();
-    fs::write(file("mine.py"), "def reward(completions):\n    return [float(len(c)) for c in completions]\n").unwrap();
+    fs::write(file("mine.py"), "def reward(completions):\n    return [float(len(c)) for c in completions]\n")
+        .unwrap();
     let (child, dir) = runs.started(&["short.toml"], 2);
     for name in ["mine.py", "rows.jsonl"] {
         fs::rename(file(name), file(&format!("{name}.away"))).unwrap();
@@ -352,9 +363,13 @@ fn arms_whose_reward_data_or_judge_vanishes_fail_alone_and_finish_when_it_is_bac
         fs::rename(file(&format!("{name}.away")), file(name)).unwrap();
     }
     let listener = TcpListener::bind(address).unwrap();
-    std::thread::spawn(move || listener.incoming().for_each(|client| drop(judge_of_one_reply(client.unwrap()))));
+    std::thread::spawn(move || {
+        listener.incoming().for_each(|client| drop(judge_of_one_reply(client.unwrap())))
+    });
     runs.run(&["--resume", path(&dir)]).assert(0, "report");
-    assert!(["grpo", "reward", "b", "data", "c", "judge", "d", "e"].iter().all(|name| state(name).0 == "done"));
+    assert!(
+        ["grpo", "reward", "b", "data", "c", "judge", "d", "e"].iter().all(|name| state(name).0 == "done")
+    );
     assert_eq!(verify(&dir).unwrap().findings, []);
 }
 

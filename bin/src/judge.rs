@@ -112,7 +112,9 @@ fn print(report: &JudgeReport) {
         }
         outln!(
             "    latency             p50 {:.3} s, p95 {:.3} s; {:.1} verdicts per second",
-            set.latency_p50_seconds, set.latency_p95_seconds, set.verdicts_per_second
+            set.latency_p50_seconds,
+            set.latency_p95_seconds,
+            set.verdicts_per_second
         );
         let (prompt, reply) = set.tokens_per_1000;
         if prompt + reply > 0 {

@@ -50,8 +50,10 @@ pub fn start(run_dir: &RunDir, screen: Screen) -> Result<(), Failure> {
         Failure::Input(format!("RUST_LOG: {error}; write a level such as debug or run=debug,info"))
     })?;
     // A full disk fails the run by its records; the layer would print each event that it could not write.
-    let to_file =
-        tracing_subscriber::fmt::layer().with_ansi(false).log_internal_errors(false).with_writer(Mutex::new(file));
+    let to_file = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .with_writer(Mutex::new(file));
     // Libraries warn too, for example a decoder about a damaged file. Our own message about the same problem is clearer.
     let own = Targets::new().with_targets(OWN_CRATES.map(|name| (name, LevelFilter::WARN)));
     tracing_subscriber::registry()

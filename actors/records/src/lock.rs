@@ -182,7 +182,8 @@ mod tests {
     #[test]
     fn a_lock_file_without_an_owner_is_taken_over() {
         let (_folder, run_dir) = run_dir();
-        std::fs::write(run_dir.lock(), r#"{"host":"gone","process_id":1,"since":"","process_began":null}"#).unwrap();
+        std::fs::write(run_dir.lock(), r#"{"host":"gone","process_id":1,"since":"","process_began":null}"#)
+            .unwrap();
         let owner = OwnedRunDir::claim(run_dir.clone()).unwrap();
         let named: Owner = serde_json::from_slice(&std::fs::read(run_dir.lock()).unwrap()).unwrap();
         assert_eq!(named.process_id, std::process::id());

@@ -97,7 +97,8 @@ fn repair_arm(dir: &ArmDir) -> Result<String, RecordsError> {
         removed += move_out(&path, bytes)?;
     }
     let step = kept.map_or(0, |state| state.progress.step);
-    let until = lost_from.filter(|&lost| lost > step).map_or_else(String::new, |lost| format!(" up to {lost}"));
+    let until =
+        lost_from.filter(|&lost| lost > step).map_or_else(String::new, |lost| format!(" up to {lost}"));
     Ok(format!(
         "goes on from step {step}; the steps after it{until} are taken again, and {removed} bytes of records were moved to \
          files named *.damaged"

@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn a_change_of_any_byte_is_found() {
-        let sealed = seal(&serde_json::json!({ "step": 12, "loss": 0.25, "files": { "a": [1, 2], "b": null } }));
+        let sealed =
+            seal(&serde_json::json!({ "step": 12, "loss": 0.25, "files": { "a": [1, 2], "b": null } }));
         assert_eq!(is_whole(sealed.as_bytes()), Some(true), "{sealed}");
         for place in 0..sealed.len() {
             for change in [0x01, 0x20, 0x80] {

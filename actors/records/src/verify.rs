@@ -108,9 +108,8 @@ pub(crate) fn checkpoint(folder: &Path) -> Result<CheckpointState, Vec<Finding>>
             return Err(differences);
         }
     }
-    let unreadable = |error: RecordsError| {
-        vec![Finding::in_file(folder, Damage::Unreadable(error.to_string()))]
-    };
+    let unreadable =
+        |error: RecordsError| vec![Finding::in_file(folder, Damage::Unreadable(error.to_string()))];
     let state = CheckpointState::read(folder).map_err(unreadable)?;
     if state.records.is_some() && manifest.is_none() {
         return Err(vec![Finding::in_file(&folder.join(Manifest::FILE), Damage::Missing)]);

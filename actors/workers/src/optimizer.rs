@@ -14,9 +14,7 @@ use model::optim::{AdamW, AdamWConfig, LrSchedule};
 use model::{Completion, Finish, Group, ModelError, Policy, Prompt};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use records::{
-    CheckpointState, ConditionsRecord, FormatVersion, Progress, RecordSums, WrittenCheckpoint,
-};
+use records::{CheckpointState, ConditionsRecord, FormatVersion, Progress, RecordSums, WrittenCheckpoint};
 use runtime::Request;
 use runtime::seed::{Purpose, derive};
 use tch::{Kind, Tensor};

@@ -183,7 +183,11 @@ impl RecorderState {
     fn make_folder_of(&mut self, path: &Path) -> Result<(), RecordsError> {
         let folder = path.parent().unwrap_or(path);
         if self.folders.contains(folder) {
-            return if folder.is_dir() { Ok(()) } else { Err(RecordsError::Gone { path: folder.to_owned() }) };
+            return if folder.is_dir() {
+                Ok(())
+            } else {
+                Err(RecordsError::Gone { path: folder.to_owned() })
+            };
         }
         std::fs::create_dir_all(folder).map_err(RecordsError::writing(folder))?;
         self.folders.insert(folder.to_owned());

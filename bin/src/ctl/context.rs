@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::client::{Arm, Client};
 use super::error::CtlError;
-use crate::streams::{errln, print_line};
 use crate::cli::CtlOptions;
+use crate::streams::{errln, print_line};
 
 /// A run, and the options of the command.
 pub struct Ctl<'a> {
