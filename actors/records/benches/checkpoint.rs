@@ -3,7 +3,7 @@
 //! Both write two files of equal size to the disk, wait for the disk, and rename their folder. `with_manifest` also hashes
 //! them. The tensors of the built-in policy are 8 MB, those of a LoRA adapter of a 7B model and its moments about 512 MB.
 
-#![expect(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use std::fs::{self, File};
 use std::path::Path;
