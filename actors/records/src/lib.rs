@@ -22,6 +22,7 @@
 
 mod arm_id;
 mod arm_state;
+mod changes;
 mod checkpoint;
 mod conditions;
 mod environment;
@@ -40,6 +41,7 @@ mod status;
 
 pub use arm_id::ArmId;
 pub use arm_state::{ArmState, InvalidTransition};
+pub use changes::{ChangeSummary, FieldChange, changes_in_order};
 pub use checkpoint::{CheckpointState, Progress};
 pub use conditions::ConditionsRecord;
 pub use environment::Environment;
