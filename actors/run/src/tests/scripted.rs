@@ -19,6 +19,7 @@ use workers::{
 
 use crate::conductor::{Conductor, ConductorArgs};
 use crate::context::ArmContext;
+use crate::evaluator::Evaluator;
 use crate::handle::RunHandle;
 use crate::live::LiveArm;
 use crate::messages::{ArmMsg, ConductorMsg};
@@ -138,6 +139,9 @@ impl Actor for Keeper {
             .install(Actor::spawn_linked(None, ScriptedOptimizer, published, cell.clone()).await?.0);
         let shaper = ShaperArgs { advantages: AdvantageOptions::default() };
         slots.shaper.install(Actor::spawn_linked(None, Shaper, shaper, cell.clone()).await?.0);
+        // Without a suite it has nothing to do after the last step.
+        let evaluator = Actor::spawn_linked(None, Evaluator, context.clone(), cell.clone()).await?;
+        slots.evaluator.install(evaluator.0);
         let conductor = ConductorArgs {
             arm: context.clone(),
             progress: args.progress.clone(),

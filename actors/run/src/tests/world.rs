@@ -105,9 +105,7 @@ impl World {
             formula(1, &BTreeSet::new())
         );
         let path = folder.path().join("history.toml");
-        let mut experiment = scenarios::scenario::parse(&scenario, &path, &[], &[], None).unwrap();
-        // The scripted arm has no evaluator, and the last step is evaluated without asking.
-        experiment.arms.iter_mut().for_each(|arm| arm.eval.suites.clear());
+        let experiment = scenarios::scenario::parse(&scenario, &path, &[], &[], None).unwrap();
         let registry = Arc::new(registry());
         World { folder, id: ArmId::new(arm, 3), experiment, registry, staleness }
     }
