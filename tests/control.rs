@@ -2,6 +2,7 @@
 //! the training continues undisturbed.
 
 mod formula_edits;
+mod stale;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -145,9 +145,12 @@ fn a_run_is_steered_from_a_shell() {
     run.said(&["add", "my-length", "length.py", "--weight", "my-length=0.1"]);
     let formula = "accuracy + w_tidy * tidy + {w_my-length} * {my-length}";
     assert_eq!(run.json(&["formula"])["formula"], formula);
-    // It joins only once.
-    run.said(&["add", "my-length", "length.py", "--weight", "my-length=0.2"]);
+    // ADD-1: it is not replaced in silence.
+    let taken = run.refused(1, &["add", "my-length", "tidy.toml", "--weight", "my-length=0.2"]);
+    assert!(taken.contains("there is a reward `my-length` already; swap it"), "{taken}");
+    assert!(run.refused(1, &["add", "my-length", "tidy.toml"]).contains("`my-length` already"));
     assert_eq!(run.json(&["formula"])["formula"], formula);
+    assert_eq!(run.json(&["rewards"])["my-length"]["generation"], 1);
     let said = run.said(&["add", "idle", "length.py"]);
     assert!(
         said.ends_with("scored and logged only: `idle` is not in the formula of grpo (seed 7)\n"),
@@ -161,6 +164,16 @@ fn a_run_is_steered_from_a_shell() {
     run.said(&["remove", "format"]);
     let journal = run.said(&["journal"]);
     assert!(journal.contains("reward tidy – → format") && journal.contains("ctl"), "{journal}");
+
+    // A change relative to the present value, and one that names a version that is not the newest.
+    run.said(&["weights", "tidy=0.5"]);
+    let version = run.json(&["state"])["arms"][0]["conditions"]["version"].as_u64().unwrap();
+    run.said(&["weights", "tidy+=0.25"]);
+    assert_eq!(run.json(&["weights"])["tidy"], 0.75);
+    let stale = run.refused(1, &["--if-version", &version.to_string(), "weights", "tidy=0.125"]);
+    let told = format!("version {} by ctl at ", version + 1);
+    assert!(stale.contains(&told) && stale.contains("weights.tidy 0.5 → 0.75"), "STALE-1: {stale}");
+    run.said(&["--if-version", &(version + 1).to_string(), "weights", "tidy=0.5"]);
 
     run.said(&["pause", "--reason", "lunch"]);
     assert!(watched.any(|line| line == "grpo (seed 7): paused: lunch"));

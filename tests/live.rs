@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::runs::{ByLength, lines, timeless};
 
+mod order;
 mod refusals;
 mod replays;
 

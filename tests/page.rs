@@ -185,6 +185,7 @@ fn a_researcher_steers_a_run_from_the_page() {
     mistake_in_the_formula(&mut page, &run);
     add_a_reward(&mut page, &run);
     remove_a_reward(&mut page, &run);
+    told_of_a_change_made_meanwhile(&mut page, folder.path());
     looks(&mut page);
     // After the run has ended nothing answers, which Chromium reports as an error.
     assert_no_complaints(&page, &run);
@@ -322,6 +323,27 @@ fn remove_a_reward(page: &mut Browser, run: &Run) {
     page.until("document.querySelector('[data-reward=my-format]') === null");
     let weights = serde_json::from_value(run.get(&run.arm_path("/weights"))).unwrap();
     assert_made_by(&run.rollouts_of(step), formula, &weights, 5);
+}
+
+/// STALE-1: somebody else changes a weight while the formula is edited. The page says so, and makes the change on top
+/// when told to.
+fn told_of_a_change_made_meanwhile(page: &mut Browser, folder: &Path) {
+    page.fill("#formula", "adaptive_think + 2 * w_format * format");
+    page.text_with("#formula-note", "valid");
+    let other = Command::new(env!("CARGO_BIN_EXE_sandbox"))
+        .args(["ctl", "weights", "format=0.375"])
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .status();
+    assert!(other.unwrap().success());
+    page.click("#formula-apply");
+    let said = page.text_with("#formula-note", "Changed meanwhile");
+    assert!(said.contains("weights.format: ") && said.contains(" → 0.375"), "{said}");
+    assert!(said.contains("ctl") && said.contains("version 6"), "{said}");
+    page.complaints.retain(|complaint| !complaint.contains("409"));
+    page.click("#formula-note button");
+    page.text_with("#formula-note", "version 7");
+    page.text_with("#journal-list", "formula adaptive_think + 2 * w_format * format");
 }
 
 /// Dark and light colours differ, and on a phone the page is not wider than the screen.

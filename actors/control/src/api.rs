@@ -17,6 +17,7 @@ mod records;
 mod request;
 mod selection;
 mod state;
+mod versions;
 
 /// The routes, and the OpenAPI document that describes them.
 pub(super) fn routes() -> (Router<Arc<Shared>>, Value) {

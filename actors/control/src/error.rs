@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use records::{ArmId, ChangeSummary};
 use run::ChangeError;
 
 /// The body of every answer with an error status.
@@ -19,6 +20,22 @@ pub(super) struct Refusal {
     /// The line in the TOML of a reward, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
+    /// The arms whose conditions have changed since the version that the request names in `If-Match`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<StaleArm>,
+}
+
+/// An arm whose conditions have changed since the client read them.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub(super) struct StaleArm {
+    #[serde(flatten)]
+    pub id: ArmId,
+    /// The version that the client knew.
+    pub known: u64,
+    /// The newest version: with it in `If-Match`, the change is made on top of `changes`.
+    pub version: u64,
+    /// The changes after the version that the client knew, oldest first.
+    pub changes: Vec<ChangeSummary>,
 }
 
 /// A [`Refusal`] with its status.
@@ -31,7 +48,7 @@ pub(super) struct ApiError {
 impl ApiError {
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
         let error = error.into().split_whitespace().collect::<Vec<_>>().join(" ");
-        ApiError { status, refusal: Refusal { error, place: None, line: None } }
+        ApiError { status, refusal: Refusal { error, place: None, line: None, stale: Vec::new() } }
     }
 
     pub fn bad(error: impl Into<String>) -> Self {
@@ -68,9 +85,14 @@ impl ApiError {
     }
 
     /// The refusal for a change that was not made.
-    pub fn of_change(error: &ChangeError) -> Self {
+    pub fn of_change(arm: &ArmId, error: &ChangeError) -> Self {
         let message = error.to_string();
         match error {
+            ChangeError::Stale { known, newest, changes } => {
+                let (id, changes) = (arm.clone(), changes.clone());
+                Self::stale(message, vec![StaleArm { id, known: *known, version: *newest, changes }])
+            }
+            ChangeError::Exists { .. } => Self::conflict(message),
             ChangeError::Invalid { place, .. } => Self::bad(message).at(*place),
             ChangeError::Trial { .. } => Self::bad(message),
             ChangeError::Ended { .. } | ChangeError::NoRewards { .. } => Self::conflict(message),
@@ -78,6 +100,18 @@ impl ApiError {
                 Self::failed(message)
             }
         }
+    }
+
+    /// The refusal of a change that was made from a stale view.
+    pub fn stale(error: impl Into<String>, stale: Vec<StaleArm>) -> Self {
+        let mut refused = Self::conflict(error);
+        refused.refusal.stale = stale;
+        refused
+    }
+
+    /// The arms whose conditions have changed since the client read them.
+    pub fn stale_arms(&self) -> &[StaleArm] {
+        &self.refusal.stale
     }
 
     /// Adds the place in the formula, in characters from 0.

@@ -25,6 +25,7 @@ pub(super) struct Operation {
     summary: &'static str,
     body: Option<Value>,
     query: Vec<Value>,
+    headers: Vec<Value>,
     answer: Option<(&'static str, Value)>,
 }
 
@@ -111,6 +112,16 @@ impl Operation {
         self
     }
 
+    /// Describes the header by which a change from a stale view is refused.
+    pub fn if_match(&mut self) -> &mut Self {
+        self.headers.push(json!({
+            "name": "If-Match", "in": "header", "schema": { "type": "string" },
+            "description": "The ETag of the state that the change was made from. If the conditions have changed since, \
+                            the change is refused with 409, and `stale` says what was changed.",
+        }));
+        self
+    }
+
     /// Describes the answer as JSON.
     pub fn answers<T: JsonSchema>(&mut self, schemas: &mut SchemaGenerator) -> &mut Self {
         self.answer = Some(("application/json", schemas.subschema_for::<T>().to_value()));
@@ -129,7 +140,7 @@ impl Operation {
                 let kind = if name == "seed" { "integer" } else { "string" };
                 json!({ "name": name, "in": "path", "required": true, "schema": { "type": kind } })
             });
-        let parameters: Vec<Value> = in_path.chain(self.query).collect();
+        let parameters: Vec<Value> = in_path.chain(self.query).chain(self.headers).collect();
         let (media_type, schema) = self.answer.unwrap_or(("application/json", json!({})));
         let mut operation = json!({
             "summary": self.summary,

@@ -42,10 +42,12 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/scope.js", JS, include_str!("page/scope.js")),
     ("/series.js", JS, include_str!("page/series.js")),
     ("/signals.js", JS, include_str!("page/signals.js")),
+    ("/stale.js", JS, include_str!("page/stale.js")),
     ("/store.js", JS, include_str!("page/store.js")),
     ("/sync.js", JS, include_str!("page/sync.js")),
     ("/theme.js", JS, include_str!("page/theme.js")),
     ("/tip.js", JS, include_str!("page/tip.js")),
+    ("/versions.js", JS, include_str!("page/versions.js")),
     ("/view.js", JS, include_str!("page/view.js")),
     ("/weights.js", JS, include_str!("page/weights.js")),
 ];

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
-use tokio::sync::{RwLock as AsyncRwLock, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::clips::Clips;
 use super::error::ApiError;
@@ -30,7 +30,6 @@ pub(super) struct Shared {
     pub changes: Semaphore,
     readers: Semaphore,
     files: DashMap<ArmId, Arc<ArmFiles>>,
-    formula_locks: DashMap<ArmId, Arc<AsyncRwLock<()>>>,
 }
 
 /// The followed files of an arm.
@@ -49,7 +48,6 @@ impl Shared {
             changes: Semaphore::new(CHANGES),
             readers: Semaphore::new(READERS),
             files: DashMap::new(),
-            formula_locks: DashMap::new(),
         }
     }
 
@@ -77,12 +75,6 @@ impl Shared {
             rollouts: RwLock::new(Follower::new(folder.rollouts())),
         };
         self.files.entry(key).or_insert_with(|| Arc::new(files())).clone()
-    }
-
-    /// The lock on an arm's formula. A change that edits the formula in force holds it alone, one that replaces the
-    /// formula holds it together with others of its kind, each until it is in force.
-    pub fn formula_lock(&self, arm: &ArmHandle) -> Arc<AsyncRwLock<()>> {
-        self.formula_locks.entry(arm.id().clone()).or_default().clone()
     }
 }
 

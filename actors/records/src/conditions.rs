@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use scenarios::{ArmConfig, RewardSpec, WeightConfig};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::journal::Change;
 
 /// The formula, its weights and the rewards of one version of an arm's conditions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,5 +30,38 @@ impl ConditionsRecord {
             weights: config.shaping.weights.clone(),
             rewards: config.rewards.clone(),
         }
+    }
+
+    /// Puts a change on top, which makes `version`. Whether it fits is checked when it is ordered, not here.
+    pub fn apply(&mut self, change: &Change, version: u64) {
+        self.version = version;
+        let constant = |(name, value): (&String, &f64)| (name.clone(), WeightConfig::Constant(*value));
+        self.weights.extend(change.weights.iter().map(constant));
+        if let Some(formula) = &change.formula {
+            self.formula.clone_from(formula);
+        }
+        for (name, spec) in &change.rewards {
+            match spec {
+                Some(spec) => drop(self.rewards.insert(name.clone(), spec.clone())),
+                None => drop(self.rewards.remove(name)),
+            }
+        }
+    }
+
+    /// The values that a change replaces, as the journal has them in `from`.
+    pub fn replaced_by(&self, change: &Change) -> Value {
+        let mut replaced = Map::new();
+        if !change.weights.is_empty() {
+            let old = |name: &String| (name.clone(), json!(self.weights.get(name)));
+            replaced.insert("weights".into(), Value::Object(change.weights.keys().map(old).collect()));
+        }
+        if change.formula.is_some() {
+            replaced.insert("formula".into(), json!(self.formula));
+        }
+        if !change.rewards.is_empty() {
+            let old = |name: &String| (name.clone(), json!(self.rewards.get(name)));
+            replaced.insert("rewards".into(), Value::Object(change.rewards.keys().map(old).collect()));
+        }
+        Value::Object(replaced)
     }
 }

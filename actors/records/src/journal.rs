@@ -83,7 +83,7 @@ pub struct JournalEntry {
     pub change: Option<Change>,
     /// Of a change: the values that it replaced; null for a name that did not exist.
     pub from: Option<Value>,
-    /// The reason of a pause, or the number of steps.
+    /// The reason of a pause, the number of steps, or why a change is written a second time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Version of the conditions from then on.

@@ -25,6 +25,7 @@
 mod arm_file;
 mod arm_id;
 mod arm_state;
+mod changes;
 mod checkpoint;
 mod checksum;
 mod conditions;
@@ -53,6 +54,7 @@ mod verify;
 pub use arm_file::ArmFile;
 pub use arm_id::ArmId;
 pub use arm_state::{ArmState, InvalidTransition};
+pub use changes::{ChangeSummary, FieldChange, changes_in_order};
 pub use checkpoint::{CheckpointState, Progress, WrittenCheckpoint};
 pub use checksum::{FileSum, RunningSum};
 pub use conditions::ConditionsRecord;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use records::JournalEntry;
+use records::changes_in_order;
 
 use crate::arm_summary::ArmSummary;
 use crate::recorded::RecordedRun;
@@ -10,9 +10,8 @@ use crate::recorded::RecordedRun;
 /// A note on an arm whose conditions were changed while it ran, because the tables show the scenario's formula.
 fn changed(run: &RecordedRun, arm: &str, seed: u64) -> Option<String> {
     let id = records::ArmId::new(arm, seed);
-    let of_arm = |entry: &&JournalEntry| entry.id == id;
-    let first = run.changes.iter().find(of_arm)?;
-    let times = run.changes.iter().filter(of_arm).count();
+    let changes = changes_in_order(&run.changes, &id);
+    let (first, times) = (changes.first()?, changes.len());
     Some(format!(
         "{arm} (seed {seed}) was changed while it ran ({times}×, first at step {}); control.jsonl records the \
          changes.",

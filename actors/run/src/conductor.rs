@@ -197,6 +197,7 @@ impl StepLoop {
                 Err(Halt::NeedsHelp(reason)) if can_be_helped(&self.arm) => {
                     // The pending steps were dispatched under conditions that do not work.
                     self.pending.abort();
+                    self.arm.live.retake_from(self.position.progress.step + 1).await?;
                     self.boundary.pause_for_help(&self.arm, reason).await?;
                 }
                 taken => taken?,

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use records::{Action, Applied, ArmId, Change, JournalEntry, RunDir};
+use records::{Action, Applied, ArmId, Change, ConditionsRecord, JournalEntry, RunDir};
 use runtime::{RunEvent, Slot, Watchers};
 use tokio::sync::{broadcast, oneshot};
 use workers::RecorderMsg;
 
-use crate::live::{ActorView, ArmView, ChangeError, Conditions, Journal, LiveArm, Order};
+use crate::live::{ActorView, ArmView, ChangeError, Conditions, Journal, LiveArm, Order, Requires};
 
 pub(crate) struct RunShared {
     pub(crate) run_dir: RunDir,
@@ -118,17 +118,43 @@ impl ArmHandle {
     ///
     /// Errors: [`ChangeError`]; then nothing was changed.
     pub async fn change(&self, change: Change, by: &str) -> Result<Applied, ChangeError> {
+        self.change_if(change, by, Requires::default()).await
+    }
+
+    /// As [`ArmHandle::change`], if what the change requires still holds when it gets its version.
+    ///
+    /// Errors: [`ChangeError`]; then nothing was changed.
+    pub async fn change_if(
+        &self,
+        change: Change,
+        by: &str,
+        requires: Requires,
+    ) -> Result<Applied, ChangeError> {
         let (live, by) = (self.0.clone(), by.to_owned());
         // A task of its own, so that a caller that is cancelled does not leave the change half made.
-        let changing = tokio::spawn(async move { live.change(change, by).await });
+        let changing = tokio::spawn(async move { live.change(change, by, requires).await });
         changing.await.unwrap_or_else(|error| Err(ChangeError::Panicked(error.to_string())))
     }
 
-    /// Checks a change against the present conditions, without building a reward.
+    /// Checks a change against the conditions after all changes that wait, without building a reward.
     ///
     /// Errors: [`ChangeError`], as for the change itself.
     pub fn check(&self, change: &Change) -> Result<(), ChangeError> {
-        self.0.check(change)
+        self.check_if(change, &Requires::default())
+    }
+
+    /// As [`ArmHandle::check`], together with what the change requires.
+    ///
+    /// Errors: [`ChangeError`], as for the change itself.
+    pub fn check_if(&self, change: &Change, requires: &Requires) -> Result<(), ChangeError> {
+        self.0.check(change, requires)
+    }
+
+    /// The conditions after all changes that wait, from which the next change is made.
+    ///
+    /// Errors: [`ChangeError`]: the arm has ended, or is not trained by rewards.
+    pub fn latest(&self) -> Result<ConditionsRecord, ChangeError> {
+        self.0.latest()
     }
 
     /// Takes no further step after the present one, until [`ArmHandle::resume`].

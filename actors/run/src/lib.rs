@@ -24,11 +24,14 @@ mod rows;
 mod run;
 mod slots;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use error::{InputError, RunError};
 pub use handle::{ArmHandle, RunHandle};
 pub use live::{
-    ActorState, ActorView, ArmView, ChangeError, Conditions, ConditionsView, RewardInForce, RewardView,
+    ActorState, ActorView, ArmView, ChangeError, Conditions, ConditionsView, Requires, RewardInForce,
+    RewardView,
 };
 pub use messages::ArmOutcome;
 pub use policy::open_policy;

@@ -110,7 +110,7 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     Ok(Prepared { context: Arc::new(context), blueprints, progress })
 }
 
-fn training_rows(config: &ArmConfig) -> Result<Vec<Arc<Question>>, InputError> {
+pub(crate) fn training_rows(config: &ArmConfig) -> Result<Vec<Arc<Question>>, InputError> {
     let data = &config.data;
     let filter = data.row_filter();
     Ok(scenarios::open_dataset_filtered(&data.train, &data.soundscapes, Split::Train, &filter)?)

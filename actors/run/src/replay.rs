@@ -1,11 +1,11 @@
 //! Replay: repeating a run from its scenario and its journal, and comparing the metrics of both (LIVE-1).
 //!
-//! Changes take effect at the same steps under the same versions. Pauses, single steps and checkpoints do not affect
+//! Changes take effect at the same steps under the same versions, in the order of these (ORDER-1). Pauses, single steps and checkpoints do not affect
 //! what is learned and are not repeated. An arm that did not reach its end is repeated as far as it came.
 
 use std::collections::BTreeMap;
 
-use records::{ArmId, Environment, JournalEntry, RecordsError, RunDir, is_timing};
+use records::{ArmId, Environment, JournalEntry, RecordsError, RunDir, changes_in_order, is_timing};
 use scenarios::Experiment;
 use serde_json::{Map, Value};
 
@@ -74,7 +74,7 @@ impl Recording {
                 let now = replayed.arm(&id).read_metrics_as_json()?;
                 Ok(Comparison {
                     steps: then.len() as u64,
-                    changes: self.replay.changes.iter().filter(|entry| entry.id == id).count(),
+                    changes: changes_in_order(&self.replay.changes, &id).len(),
                     difference: difference(&then, &now),
                     id,
                 })

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use judges::Judges;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use records::{
-    ArmDir, ArmId, ArmState, CheckpointState, Environment, JournalEntry, LockCheck, OwnedRunDir,
-    RecordsError, now, replace_file,
+    ArmDir, ArmId, ArmState, CheckpointState, Environment, JournalEntry, LockCheck, OwnedRunDir, RecordsError,
+    changes_in_order, now, replace_file,
 };
 use rewards::RewardRegistry;
 use runtime::{RestartBudget, RunEvent, Slot, Watchers};
@@ -137,7 +137,7 @@ pub fn arm_ids(experiment: &Experiment) -> Vec<ArmId> {
 }
 
 /// The handle of the run, with all arms planned.
-fn open(
+pub(crate) fn open(
     args: &RunArgs,
     plan: &Plan,
     events: mpsc::UnboundedSender<RunEvent>,
@@ -190,12 +190,9 @@ fn checkpoint_state(resume: bool, dir: &ArmDir) -> Result<Option<CheckpointState
     Ok(if resume { CheckpointState::newest(dir)? } else { None })
 }
 
-/// The changes of an arm that made a version after `applied`, in the order of their steps.
+/// The changes of an arm that made a version after `applied`, in the order of their versions.
 fn changes_after(journal: &[JournalEntry], id: &ArmId, applied: u64) -> Vec<JournalEntry> {
-    let of_arm = |entry: &&JournalEntry| entry.id == *id && entry.change.is_some() && entry.version > applied;
-    let mut changes: Vec<JournalEntry> = journal.iter().filter(of_arm).cloned().collect();
-    changes.sort_by_key(|entry| entry.step);
-    changes
+    changes_in_order(journal, id).into_iter().filter(|entry| entry.version > applied).collect()
 }
 
 struct RunActorArgs {

@@ -16,6 +16,9 @@ pub struct CtlOptions {
     /// Only this seed [default: all]
     #[arg(long, value_name = "N", global = true)]
     pub seed: Option<u64>,
+    /// Make a change only if the conditions of the selected arms are at this version; `ctl state` shows it
+    #[arg(long, value_name = "N", global = true)]
+    pub if_version: Option<u64>,
     /// Print the answers as JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -32,10 +35,10 @@ pub enum CtlCommand {
     State,
     /// Show the actors with their load, restarts and failures
     Actors,
-    /// Show the weights, or set some: weights think=0.3 format=1
+    /// Show the weights, or set some: weights think=0.3 format+=0.1
     #[command(allow_negative_numbers = true)]
     Weights {
-        /// New values; without any, the weights are shown
+        /// New values, or with +=, -= and *= changes of the present ones; without any, the weights are shown
         #[arg(value_name = "NAME=VALUE")]
         weights: Vec<String>,
     },
@@ -49,9 +52,9 @@ pub enum CtlCommand {
     },
     /// Show the rewards with their kind and options
     Rewards,
-    /// Replace a reward: swap think brevity.py
+    /// Replace a reward in the arms that have it: swap think brevity.py
     Swap(SwapOptions),
-    /// Add a reward; with its --weight and no --formula, the formula gains `+ w_NAME * NAME`: add
+    /// Add a reward under a name that is free; with its --weight and no --formula, the formula gains `+ w_NAME * NAME`: add
     /// brevity brevity.py --weight brevity=0.3
     Add(SwapOptions),
     /// Remove a reward; if the formula uses it, give one that does not

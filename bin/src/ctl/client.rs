@@ -11,8 +11,9 @@ use records::RunDir;
 use reqwest::{
     Method, Url,
     blocking::{RequestBuilder, Response},
+    header::IF_MATCH,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::error::CtlError;
 
@@ -74,6 +75,15 @@ impl Client {
 
     pub fn post(&self, path: &[&str], body: &Value) -> Result<Value, CtlError> {
         self.read(self.request(Method::POST, path, &[])?.json(body))
+    }
+
+    /// Posts a change of conditions, made from the versions in `tag`.
+    pub fn post_if(&self, path: &[&str], body: &Value, tag: Option<&str>) -> Result<Value, CtlError> {
+        let request = self.request(Method::POST, path, &[])?.json(body);
+        self.read(match tag {
+            Some(tag) => request.header(IF_MATCH, tag),
+            None => request,
+        })
     }
 
     /// The stream of events.
@@ -173,9 +183,24 @@ impl Arm {
         self.0.get("conditions").filter(|conditions| !conditions.is_null())
     }
 
+    /// The version of its conditions.
+    pub fn version(&self) -> Option<u64> {
+        self.conditions()?.get("version")?.as_u64()
+    }
+
+    /// The value of a weight in the next step.
+    pub fn weight(&self, name: &str) -> Option<f64> {
+        self.conditions()?.get("weights")?.get(name)?.as_f64()
+    }
+
     /// Its reward of this name.
     pub fn reward(&self, name: &str) -> Option<&Value> {
         self.conditions()?.get("rewards")?.get(name)
+    }
+
+    /// Its name and seed, as the API takes them in `arms`.
+    pub fn selector(&self) -> Value {
+        json!([self.name(), self.seed()])
     }
 
     /// Its name and seed, as in `grpo (seed 7)`.

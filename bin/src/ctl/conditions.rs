@@ -16,6 +16,9 @@ use crate::streams::print_line;
 
 /// Shows the weights, or sets some.
 pub fn weights(ctl: &Ctl<'_>, weights: &[String]) -> Result<(), CtlError> {
+    if weights.iter().any(|weight| is_relative(weight)) {
+        return adjust(ctl, weights);
+    }
     if !weights.is_empty() {
         return change(ctl, json!({ "weights": read_weights(weights)? }));
     }
@@ -55,13 +58,14 @@ pub fn rewards(ctl: &Ctl<'_>) -> Result<(), CtlError> {
     })
 }
 
-/// Replaces a reward by the one in a file.
+/// Replaces a reward by the one in a file, in the arms that have it.
 pub fn swap(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), CtlError> {
     let name = &options.name;
-    if !ctl.arms()?.iter().any(|arm| arm.reward(name).is_some()) {
+    let has_it = |arm: &Arm| arm.reward(name).is_some();
+    if !ctl.arms()?.iter().any(has_it) {
         return Err(CtlError::NoReward(name.clone()));
     }
-    put(ctl, options)
+    put(ctl, "swap", options, has_it)
 }
 
 /// Adds a reward. With its weight and without a formula, it joins the formula of every arm, as the server resolves it.
@@ -69,15 +73,22 @@ pub fn add(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), CtlError> {
     let (name, with) = (&options.name, &options.with);
     let mut weights = read_weights(&with.weights)?;
     let weight = weights.remove(name);
-    let (None, Some(weight)) = (&with.formula, weight) else { return put(ctl, options) };
+    let (None, Some(weight)) = (&with.formula, weight) else { return put(ctl, "add", options, |_| true) };
     let reward = read_reward(&options.file, name)?;
     let (rewards, join) = (json!({ name.as_str(): reward }), json!({ name.as_str(): { "weight": weight } }));
-    change(ctl, json!({ "rewards": rewards, "weights": weights, "join_formula": join }))
+    change(ctl, json!({ "add": rewards, "weights": weights, "join_formula": join }))
 }
 
-fn put(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), CtlError> {
+/// Adds or swaps a reward, as `action` says, in the live arms that `wanted` selects.
+fn put(
+    ctl: &Ctl<'_>,
+    action: &str,
+    options: &SwapOptions,
+    wanted: impl Fn(&Arm) -> bool,
+) -> Result<(), CtlError> {
     let reward = read_reward(&options.file, &options.name)?;
-    with(ctl, json!({ options.name.as_str(): reward }), &options.with)?;
+    let change = with(json!({ action: { options.name.as_str(): reward } }), &options.with)?;
+    change_where(ctl, wanted, change)?;
     if ctl.options.json {
         return Ok(());
     }
@@ -95,25 +106,75 @@ fn put(ctl: &Ctl<'_>, options: &SwapOptions) -> Result<(), CtlError> {
 }
 
 pub fn remove(ctl: &Ctl<'_>, name: &str, options: &WithOptions) -> Result<(), CtlError> {
-    with(ctl, json!({ name: null }), options)
+    change(ctl, with(json!({ "rewards": { name: null } }), options)?)
 }
 
-fn with(ctl: &Ctl<'_>, rewards: Value, with: &WithOptions) -> Result<(), CtlError> {
-    let mut wanted = json!({ "rewards": rewards });
+/// A change together with the further changes at its step.
+fn with(mut wanted: Value, with: &WithOptions) -> Result<Value, CtlError> {
     if let Some(formula) = &with.formula {
         wanted["formula"] = json!(formula);
     }
     if !with.weights.is_empty() {
         wanted["weights"] = read_weights(&with.weights)?.into();
     }
-    change(ctl, wanted)
+    Ok(wanted)
 }
 
 /// Makes a change in the selected arms, and prints from which step it is in force.
 fn change(ctl: &Ctl<'_>, change: Value) -> Result<(), CtlError> {
-    let body = json!({ "arms": ctl.live_arms(true)?, "change": change });
-    let answer = ctl.client.post(&["api", "change"], &body)?;
-    ctl.results(&answer, |result| {
+    change_where(ctl, |_| true, change)
+}
+
+fn change_where(ctl: &Ctl<'_>, wanted: impl Fn(&Arm) -> bool, change: Value) -> Result<(), CtlError> {
+    let all = ctl.client.arms()?;
+    let arms = changeable(ctl, &all, wanted)?;
+    let tag = ctl.options.if_version.map(|version| tag(&all, |_| Some(version)));
+    let answer = request(ctl, &arms, change, tag.as_deref())?;
+    print_results(ctl, &answer)
+}
+
+/// Sets weights, some of them to their present value plus, minus or times a number. Every arm has its own present value,
+/// and the change is refused in an arm whose conditions have changed since that was read.
+fn adjust(ctl: &Ctl<'_>, weights: &[String]) -> Result<(), CtlError> {
+    let all = ctl.client.arms()?;
+    let mut groups: Vec<(Map<String, Value>, Vec<Arm>)> = Vec::new();
+    for arm in changeable(ctl, &all, |_| true)? {
+        let values = adjusted(weights, &arm)?;
+        match groups.iter_mut().find(|(same, _)| *same == values) {
+            Some((_, arms)) => arms.push(arm),
+            None => groups.push((values, vec![arm])),
+        }
+    }
+    let tag = tag(&all, |arm| ctl.options.if_version.or(arm.version()));
+    let mut results = Vec::new();
+    for (values, arms) in groups {
+        let mut answer = request(ctl, &arms, json!({ "weights": values }), Some(&tag))?;
+        results.extend(answer["results"].as_array_mut().map(std::mem::take).unwrap_or_default());
+    }
+    print_results(ctl, &json!({ "results": results }))
+}
+
+/// The selected arms that can be changed, at least one.
+fn changeable(ctl: &Ctl<'_>, all: &[Arm], wanted: impl Fn(&Arm) -> bool) -> Result<Vec<Arm>, CtlError> {
+    ctl.live_arms(true)?;
+    let live = |arm: &&Arm| ctl.selects(arm) && !arm.has_ended() && arm.conditions().is_some() && wanted(arm);
+    let arms: Vec<Arm> = all.iter().filter(live).cloned().collect();
+    if arms.is_empty() { Err(CtlError::AllRewardedEnded) } else { Ok(arms) }
+}
+
+fn request(ctl: &Ctl<'_>, arms: &[Arm], change: Value, tag: Option<&str>) -> Result<Value, CtlError> {
+    let arms: Vec<Value> = arms.iter().map(Arm::selector).collect();
+    ctl.client.post_if(&["api", "change"], &json!({ "arms": arms, "change": change }), tag)
+}
+
+/// The header `If-Match` with a version for each arm of the run.
+fn tag(all: &[Arm], version: impl Fn(&Arm) -> Option<u64>) -> String {
+    let of = |arm: &Arm| version(arm).map_or_else(|| "-".to_owned(), |version| version.to_string());
+    format!("\"{}\"", all.iter().map(of).collect::<Vec<_>>().join("."))
+}
+
+fn print_results(ctl: &Ctl<'_>, answer: &Value) -> Result<(), CtlError> {
+    ctl.results(answer, |result| {
         let applied = &result["applied"];
         format!("in force from step {} (version {})", applied["step"], applied["version"])
     })
@@ -130,6 +191,39 @@ fn show(ctl: &Ctl<'_>, what: &str, line: impl Fn(&Arm, &Value) -> String) -> Res
         ctl.print(&answer, |answer| line(arm, answer));
     }
     Ok(())
+}
+
+/// Whether a weight is given as a change of its present value, as in `think+=0.1`.
+fn is_relative(weight: &str) -> bool {
+    weight.split_once('=').is_some_and(|(name, _)| name.trim_end().ends_with(['+', '-', '*']))
+}
+
+/// The new weights of an arm, some of which are given relative to the present ones.
+fn adjusted(weights: &[String], arm: &Arm) -> Result<Map<String, Value>, CtlError> {
+    let mut values = Map::new();
+    for weight in weights {
+        if !is_relative(weight) {
+            values.extend(read_weights(std::slice::from_ref(weight))?);
+            continue;
+        }
+        let (left, right) = weight.split_once('=').unwrap_or_default();
+        let (name, sign) = left.trim_end().split_at(left.trim_end().len() - 1);
+        let read =
+            read_weights(&[format!("{name}={right}")]).map_err(|_| CtlError::Weight(weight.clone()))?;
+        for (name, by) in read {
+            let present = arm
+                .weight(&name)
+                .ok_or_else(|| CtlError::NoWeight { arm: arm.label(), name: name.clone() })?;
+            let by = by.as_f64().unwrap_or_default();
+            let value = match sign {
+                "+" => present + by,
+                "-" => present - by,
+                _ => present * by,
+            };
+            values.insert(name, json!(value));
+        }
+    }
+    Ok(values)
 }
 
 /// Reads weights such as `think=0.3` or `w_think=0.3`.
@@ -168,6 +262,30 @@ mod tests {
             let error = read_weights(&[wrong.into()]).unwrap_err().to_string();
             assert_eq!(error, format!("`{wrong}` is not a weight; write for example think=0.3"));
         }
+    }
+
+    #[test]
+    fn a_weight_can_be_changed_relative_to_its_present_value() {
+        let arm = Arm(
+            json!({"arm": "a", "seed": 7, "conditions": {"version": 3, "weights": {"think": 0.5, "a-b": 2.0}}}),
+        );
+        let adjusted = |weights: &[&str]| {
+            let weights: Vec<String> = weights.iter().map(|weight| (*weight).to_owned()).collect();
+            assert!(weights.iter().any(|weight| is_relative(weight)), "{weights:?}");
+            adjusted(&weights, &arm).map(Value::Object).map_err(|error| error.to_string())
+        };
+        assert_eq!(adjusted(&["think+=0.25", "format=1"]), Ok(json!({"think": 0.75, "format": 1.0})));
+        assert_eq!(adjusted(&["w_think -= 1", "a-b*=3"]), Ok(json!({"think": -0.5, "a-b": 6.0})));
+        assert_eq!(adjusted(&["think*=-1"]), Ok(json!({"think": -0.5})));
+        assert!(!is_relative("a-b=1") && !is_relative("think=-1"));
+        assert_eq!(
+            adjusted(&["think+=much"]).unwrap_err(),
+            "`think+=much` is not a weight; write for example think=0.3"
+        );
+        assert_eq!(
+            adjusted(&["thnk+=1"]).unwrap_err(),
+            "a (seed 7) has no weight `thnk`; `sandbox ctl weights` lists them"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The run and the options that all commands share.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::client::{Arm, Client};
 use super::error::CtlError;
@@ -26,16 +26,18 @@ impl Ctl<'_> {
     /// The arms that match `--arm` and `--seed`, at least one.
     pub fn arms(&self) -> Result<Vec<Arm>, CtlError> {
         let all = self.client.arms()?;
-        let (name, seed) = (self.options.arm.as_deref(), self.options.seed);
-        let matches = |arm: &&Arm| {
-            name.is_none_or(|name| arm.name() == name) && seed.is_none_or(|seed| arm.seed() == seed)
-        };
-        let arms: Vec<Arm> = all.iter().filter(matches).cloned().collect();
+        let arms: Vec<Arm> = all.iter().filter(|arm| self.selects(arm)).cloned().collect();
         if arms.is_empty() {
             let known: Vec<String> = all.iter().map(Arm::label).collect();
             return Err(CtlError::NoArm { known: known.join(", ") });
         }
         Ok(arms)
+    }
+
+    /// Whether an arm matches `--arm` and `--seed`.
+    pub fn selects(&self, arm: &Arm) -> bool {
+        let (name, seed) = (self.options.arm.as_deref(), self.options.seed);
+        name.is_none_or(|name| arm.name() == name) && seed.is_none_or(|seed| arm.seed() == seed)
     }
 
     /// The matching arms that have not ended, in the form of `arms` in the API. With `only_rewarded`, SFT arms and
@@ -45,7 +47,7 @@ impl Ctl<'_> {
             .arms()?
             .iter()
             .filter(|arm| !arm.has_ended() && (!only_rewarded || arm.conditions().is_some()))
-            .map(|arm| json!([arm.name(), arm.seed()]))
+            .map(Arm::selector)
             .collect();
         match (live.is_empty(), only_rewarded) {
             (false, _) => Ok(Value::Array(live)),

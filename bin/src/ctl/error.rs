@@ -47,6 +47,8 @@ pub enum CtlError {
     NoReward(String),
     #[error("`{0}` is not a weight; write for example think=0.3")]
     Weight(String),
+    #[error("{arm} has no weight `{name}`; `sandbox ctl weights` lists them")]
+    NoWeight { arm: String, name: String },
     #[error("{}: cannot be read: {error}", path.display())]
     File { path: PathBuf, error: io::Error },
     #[error("{0}")]
@@ -65,6 +67,7 @@ impl CtlError {
             | Self::NotRewarded
             | Self::NoReward(_)
             | Self::Weight(_)
+            | Self::NoWeight { .. }
             | Self::File { .. }
             | Self::Reward(_) => true,
             Self::Address { .. }

@@ -6,6 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 
+use super::versions::IfMatch;
+use crate::error::ApiError;
 use crate::protocol::CTL_AGENT;
 
 /// `ctl`, `page` or `api`, as the journal records it in `by`.
@@ -24,5 +26,20 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             (_, true) => "page",
             _ => "api",
         }))
+    }
+}
+
+/// Who asks for a change, and from which versions of the conditions.
+pub(super) struct Asker {
+    pub by: &'static str,
+    pub if_match: IfMatch,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Ok(Caller(by)) = Caller::from_request_parts(parts, state).await;
+        Ok(Asker { by, if_match: IfMatch::from_request_parts(parts, state).await? })
     }
 }

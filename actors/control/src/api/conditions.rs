@@ -6,21 +6,23 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arm_path::ArmPath;
-use super::caller::Caller;
+use super::caller::Asker;
 use super::preview::{Preview, preview};
 use super::request::{ChangeRequest, RequestedChange, RewardRequest};
 use super::selection::{ArmResult, Results, Selected, select};
+use super::versions::{Tag, tag};
 use crate::error::ApiError;
 use crate::extract::JsonBody;
 use crate::openapi::Api;
 use crate::shared::Shared;
-use records::{Applied, Change};
-use run::{ArmHandle, ConditionsView, RewardView};
+use records::{Applied, ArmId, Change};
+use run::{ArmHandle, ChangeError, ConditionsView, Requires, RewardView};
 
 type Weights = BTreeMap<String, f64>;
 
@@ -35,7 +37,7 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
             "Changes some weights",
             put_weights,
             |operation, schemas| {
-                operation.body::<Weights>(schemas).answers::<Applied>(schemas);
+                operation.if_match().body::<Weights>(schemas).answers::<Applied>(schemas);
             },
         )
         .route("get", "/api/arms/{arm}/{seed}/formula", "The formula", formula, |operation, schemas| {
@@ -47,7 +49,7 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
             "Replaces the formula",
             put_formula,
             |operation, schemas| {
-                operation.body::<FormulaText>(schemas).answers::<Applied>(schemas);
+                operation.if_match().body::<FormulaText>(schemas).answers::<Applied>(schemas);
             },
         )
         .route(
@@ -69,7 +71,16 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
         "Adds a reward, or replaces the one of that name, after a trial",
         put_reward,
         |operation, schemas| {
-            operation.body::<RewardRequest>(schemas).answers::<Applied>(schemas);
+            operation.if_match().body::<RewardRequest>(schemas).answers::<Applied>(schemas);
+        },
+    )
+    .route(
+        "post",
+        "/api/arms/{arm}/{seed}/rewards/{name}",
+        "Adds a reward after a trial; refused if there is one of that name",
+        post_reward,
+        |operation, schemas| {
+            operation.if_match().body::<RewardRequest>(schemas).answers::<Applied>(schemas);
         },
     )
     .route(
@@ -78,7 +89,7 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
         "Removes a reward that the formula does not use",
         delete_reward,
         |operation, schemas| {
-            operation.answers::<Applied>(schemas);
+            operation.if_match().answers::<Applied>(schemas);
         },
     )
     .route(
@@ -87,7 +98,7 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
         "Changes weights, formula and rewards at one step boundary: all of it or nothing",
         change,
         |operation, schemas| {
-            operation.body::<ChangeRequest>(schemas).answers::<Applied>(schemas);
+            operation.if_match().body::<ChangeRequest>(schemas).answers::<Applied>(schemas);
         },
     )
     .route(
@@ -96,7 +107,7 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
         "Makes the same change in several arms",
         change_all,
         |operation, schemas| {
-            operation.body::<ChangeAll>(schemas).answers::<Results>(schemas);
+            operation.if_match().body::<ChangeAll>(schemas).answers::<Results>(schemas);
         },
     )
 }
@@ -117,16 +128,22 @@ struct ChangeAll {
     change: ChangeRequest,
 }
 
-async fn weights(ArmPath(arm): ArmPath) -> Result<Json<Weights>, ApiError> {
-    Ok(Json(in_force(&arm)?.weights))
+async fn weights(ArmPath(arm): ArmPath) -> Result<impl IntoResponse, ApiError> {
+    tagged(&arm, |conditions| conditions.weights)
 }
 
-async fn formula(ArmPath(arm): ArmPath) -> Result<Json<FormulaText>, ApiError> {
-    Ok(Json(FormulaText { formula: in_force(&arm)?.formula }))
+async fn formula(ArmPath(arm): ArmPath) -> Result<impl IntoResponse, ApiError> {
+    tagged(&arm, |conditions| FormulaText { formula: conditions.formula })
 }
 
-async fn rewards(ArmPath(arm): ArmPath) -> Result<Json<BTreeMap<String, RewardView>>, ApiError> {
-    Ok(Json(in_force(&arm)?.rewards))
+async fn rewards(ArmPath(arm): ArmPath) -> Result<impl IntoResponse, ApiError> {
+    tagged(&arm, |conditions| conditions.rewards)
+}
+
+/// A part of the conditions in force, tagged with their version.
+fn tagged<T>(arm: &ArmHandle, part: impl FnOnce(ConditionsView) -> T) -> Result<(Tag, Json<T>), ApiError> {
+    let conditions = arm.view().conditions.ok_or_else(|| ApiError::not_rewarded(&arm.id().arm))?;
+    Ok((tag(conditions.version), Json(part(conditions))))
 }
 
 async fn check_formula(
@@ -140,101 +157,136 @@ async fn check_formula(
 async fn put_weights(
     State(shared): State<Arc<Shared>>,
     ArmPath(arm): ArmPath,
-    Caller(by): Caller,
+    asker: Asker,
     JsonBody(weights): JsonBody<Weights>,
-) -> Result<Json<Applied>, ApiError> {
-    change_one(&shared, &arm, Change { weights, ..Change::default() }.into(), by).await
+) -> Result<(Tag, Json<Applied>), ApiError> {
+    change_one(&shared, &arm, Change { weights, ..Change::default() }.into(), asker).await
 }
 
 async fn put_formula(
     State(shared): State<Arc<Shared>>,
     ArmPath(arm): ArmPath,
-    Caller(by): Caller,
+    asker: Asker,
     JsonBody(FormulaText { formula }): JsonBody<FormulaText>,
-) -> Result<Json<Applied>, ApiError> {
-    change_one(&shared, &arm, Change { formula: Some(formula), ..Change::default() }.into(), by).await
+) -> Result<(Tag, Json<Applied>), ApiError> {
+    change_one(&shared, &arm, Change { formula: Some(formula), ..Change::default() }.into(), asker).await
 }
 
 async fn put_reward(
     State(shared): State<Arc<Shared>>,
     Path((_, _, name)): Path<(String, u64, String)>,
     ArmPath(arm): ArmPath,
-    Caller(by): Caller,
+    asker: Asker,
     JsonBody(reward): JsonBody<RewardRequest>,
-) -> Result<Json<Applied>, ApiError> {
+) -> Result<(Tag, Json<Applied>), ApiError> {
     let spec = reward.read(&name)?;
     let rewards = BTreeMap::from([(name, Some(spec))]);
-    change_one(&shared, &arm, Change { rewards, ..Change::default() }.into(), by).await
+    change_one(&shared, &arm, Change { rewards, ..Change::default() }.into(), asker).await
+}
+
+async fn post_reward(
+    State(shared): State<Arc<Shared>>,
+    Path((_, _, name)): Path<(String, u64, String)>,
+    ArmPath(arm): ArmPath,
+    asker: Asker,
+    JsonBody(reward): JsonBody<RewardRequest>,
+) -> Result<(Tag, Json<Applied>), ApiError> {
+    let spec = reward.read(&name)?;
+    change_one(&shared, &arm, RequestedChange::adding(name, spec), asker).await
 }
 
 async fn delete_reward(
     State(shared): State<Arc<Shared>>,
     Path((_, _, name)): Path<(String, u64, String)>,
     ArmPath(arm): ArmPath,
-    Caller(by): Caller,
-) -> Result<Json<Applied>, ApiError> {
+    asker: Asker,
+) -> Result<(Tag, Json<Applied>), ApiError> {
     let rewards = BTreeMap::from([(name, None)]);
-    change_one(&shared, &arm, Change { rewards, ..Change::default() }.into(), by).await
+    change_one(&shared, &arm, Change { rewards, ..Change::default() }.into(), asker).await
 }
 
 async fn change(
     State(shared): State<Arc<Shared>>,
     ArmPath(arm): ArmPath,
-    Caller(by): Caller,
+    asker: Asker,
     JsonBody(request): JsonBody<ChangeRequest>,
-) -> Result<Json<Applied>, ApiError> {
-    change_one(&shared, &arm, request.read()?, by).await
+) -> Result<(Tag, Json<Applied>), ApiError> {
+    change_one(&shared, &arm, request.read()?, asker).await
 }
 
 async fn change_all(
     State(shared): State<Arc<Shared>>,
-    Caller(by): Caller,
+    asker: Asker,
     JsonBody(ChangeAll { arms, change }): JsonBody<ChangeAll>,
 ) -> Result<Json<Results>, ApiError> {
     let requested = change.read()?;
     let _permit = permit(&shared)?;
     let arms = select(&shared, arms.as_deref(), |arm| arm.conditions().is_some())?;
-    let (shared, requested) = (&shared, &requested);
-    let results = arms
-        .iter()
-        .map(|arm| async move { ArmResult::of_change(arm, apply(shared, arm, requested.clone(), by).await) });
+    let versions = asker.if_match.of_arms(&shared.run)?;
+    none_is_stale(&arms, &versions)?;
+    let (requested, by) = (&requested, asker.by);
+    let results = arms.iter().map(|arm| {
+        let version = versions.get(arm.id()).copied();
+        async move { ArmResult::of_change(arm, apply(arm, requested.clone(), by, version).await) }
+    });
     Ok(Json(Results { results: join_all(results).await }))
 }
 
-fn in_force(arm: &ArmHandle) -> Result<ConditionsView, ApiError> {
-    arm.view().conditions.ok_or_else(|| ApiError::not_rewarded(&arm.id().arm))
+/// Refuses a change of several arms as a whole if the client does not know the newest version of one of them.
+fn none_is_stale(arms: &[ArmHandle], versions: &BTreeMap<ArmId, u64>) -> Result<(), ApiError> {
+    let nothing = Change::default();
+    let mut refusals = Vec::new();
+    for arm in arms {
+        let Some(&version) = versions.get(arm.id()) else { continue };
+        let requires = Requires { version: Some(version), ..Requires::default() };
+        // The version is checked first; that the change is empty is no matter here.
+        if let Err(error @ ChangeError::Stale { .. }) = arm.check_if(&nothing, &requires) {
+            let ArmId { arm: name, seed } = arm.id();
+            refusals.push((format!("{name} (seed {seed}): {error}"), ApiError::of_change(arm.id(), &error)));
+        }
+    }
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = refusals.iter().map(|(line, _)| line.clone()).collect();
+    let stale = refusals.iter().flat_map(|(_, error)| error.stale_arms().to_vec()).collect();
+    Err(ApiError::stale(lines.join("; "), stale))
 }
 
 async fn change_one(
     shared: &Shared,
     arm: &ArmHandle,
     requested: RequestedChange,
-    by: &'static str,
-) -> Result<Json<Applied>, ApiError> {
+    asker: Asker,
+) -> Result<(Tag, Json<Applied>), ApiError> {
     let _permit = permit(shared)?;
-    apply(shared, arm, requested, by).await.map(Json)
+    let version = asker.if_match.of_arm(&shared.run, arm)?;
+    let applied = apply(arm, requested, asker.by, version).await?;
+    Ok((tag(applied.version), Json(applied)))
 }
 
-/// Makes a change in one arm; returns when it is in force.
+/// Makes a change in one arm; returns when it is in force. `version` is the newest one that the client knows.
 ///
-/// A change that edits the formula in force must not be resolved while another formula waits for its step boundary, or
-/// it would undo that one. Such a change therefore holds the arm's formula lock alone until it is in force. It does so
-/// in a task of its own, so that a client that disconnects does not release the lock too early.
+/// A change that edits the formula is resolved on the newest one, which may still wait for its step boundary. If another
+/// change comes in between, it is resolved again, unless the client names a version.
 async fn apply(
-    shared: &Shared,
     arm: &ArmHandle,
     requested: RequestedChange,
     by: &'static str,
+    version: Option<u64>,
 ) -> Result<Applied, ApiError> {
-    let (lock, arm) = (shared.formula_lock(arm), arm.clone());
-    let changing = tokio::spawn(async move {
-        let _edits = if requested.edits_formula() { Some(lock.clone().write_owned().await) } else { None };
-        let _replaces = if requested.replaces_formula() { Some(lock.read_owned().await) } else { None };
-        let now = arm.conditions().ok_or_else(|| ApiError::not_rewarded(&arm.id().arm))?;
-        let change = requested.resolve(&now)?;
-        arm.change(change, by).await.map_err(|error| ApiError::of_change(&error))
-    });
-    changing.await.unwrap_or_else(|error| Err(ApiError::failed(format!("making the change failed: {error}"))))
+    loop {
+        let refused = |error: &ChangeError| ApiError::of_change(arm.id(), error);
+        let now = arm.latest().map_err(|error| refused(&error))?;
+        let edited = requested.edits_formula().then_some(now.version);
+        // From a stale view the change is not resolved: what was changed meanwhile matters more than what is wrong with it.
+        let is_stale = version.is_some_and(|version| version != now.version);
+        let change = if is_stale { Change::default() } else { requested.resolve(&now)? };
+        match arm.change_if(change, by, requested.requires(version.or(edited))).await {
+            Err(ChangeError::Stale { .. }) if version.is_none() => {}
+            changed => return changed.map_err(|error| refused(&error)),
+        }
+    }
 }
 
 fn permit(shared: &Shared) -> Result<tokio::sync::SemaphorePermit<'_>, ApiError> {

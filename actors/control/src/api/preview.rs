@@ -11,8 +11,8 @@ use super::request::RequestedChange;
 use crate::contribution::{BatchValues, ScoredBatch};
 use crate::error::{ApiError, Refusal};
 use crate::shared::Shared;
-use records::Change;
-use run::{ArmHandle, ChangeError, Conditions};
+use records::{Change, ConditionsRecord};
+use run::{ArmHandle, ChangeError};
 
 /// What a change would make of an arm.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -62,20 +62,26 @@ pub(super) async fn preview(
     arm: &ArmHandle,
     requested: Result<RequestedChange, ApiError>,
 ) -> Result<Preview, ApiError> {
-    let now = arm.conditions().ok_or_else(|| ApiError::not_rewarded(&arm.id().arm))?;
-    let change = match requested.and_then(|requested| requested.resolve(&now)) {
-        Ok(change) => change,
+    // As for the change itself: the conditions after all changes that wait.
+    let now = arm.latest().map_err(|error| ApiError::of_change(arm.id(), &error))?;
+    let read = requested.and_then(|requested| Ok((requested.resolve(&now)?, requested.requires(None))));
+    let (change, requires) = match read {
+        Ok(read) => read,
         Err(error) => return Ok(Preview::refused(error.into_refusal(), None)),
     };
-    let text = change.formula.clone().unwrap_or_else(|| now.formula.text().to_owned());
+    let text = change.formula.clone().unwrap_or_else(|| now.formula.clone());
     // An empty change previews the formula in force.
     if change != Change::default() {
-        match arm.check(&change) {
+        match arm.check_if(&change, &requires) {
             Ok(()) => {}
             Err(ChangeError::Invalid { message, place }) => {
                 return Ok(Preview::refused(ApiError::bad(message).at(place).into_refusal(), Some(text)));
             }
-            Err(error) => return Err(ApiError::of_change(&error)),
+            Err(error @ ChangeError::Exists { .. }) => {
+                let refusal = ApiError::of_change(arm.id(), &error).into_refusal();
+                return Ok(Preview::refused(refusal, Some(text)));
+            }
+            Err(error) => return Err(ApiError::of_change(arm.id(), &error)),
         }
     }
     let (formula, weights) = outcome(&now, &change, &text, arm.view().step + 1)?;
@@ -102,9 +108,15 @@ pub(super) async fn preview(
 }
 
 /// The formula and the weights of the next step under a valid change.
-fn outcome(now: &Conditions, change: &Change, text: &str, step: u64) -> Result<(Formula, Weights), ApiError> {
+fn outcome(
+    now: &ConditionsRecord,
+    change: &Change,
+    text: &str,
+    step: u64,
+) -> Result<(Formula, Weights), ApiError> {
     let components: BTreeSet<&String> = now.rewards.keys().chain(change.rewards.keys()).collect();
-    let mut weights = now.weights_at(step);
+    let values = now.weights.iter().map(|(name, weight)| (name.clone(), weight.at(step)));
+    let mut weights = Weights { version: now.version, values: values.collect() };
     weights.values.extend(change.weights.iter().map(|(name, value)| (name.clone(), *value)));
     let formula = Formula::parse(text, components, weights.values.keys());
     // Another change may have been made since the check.

@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::error::ApiError;
-use records::Change;
-use run::Conditions;
+use records::{Change, ConditionsRecord};
+use run::Requires;
 
 /// A reward: its table, or that table as TOML in a string.
 #[derive(Clone, Debug, JsonSchema)]
@@ -80,7 +80,11 @@ pub(super) struct ChangeRequest {
     weights: BTreeMap<String, f64>,
     /// A new formula. Not together with `join_formula` and `leave_formula`, which edit the one in force.
     formula: Option<String>,
-    /// New rewards by name, which replace those of the same name; `null` removes a reward.
+    /// Rewards to add, by name; refused if there is a reward of that name.
+    add: BTreeMap<String, RewardRequest>,
+    /// Rewards that replace those of the same name; refused if there is none.
+    swap: BTreeMap<String, RewardRequest>,
+    /// New rewards by name, whether there is one of that name or not; `null` removes a reward.
     rewards: BTreeMap<String, Option<RewardRequest>>,
     /// Rewards that join the formula of each arm as the term `+ w_WEIGHT * NAME`, or `+ NAME` without a weight, unless
     /// it uses them already.
@@ -97,13 +101,21 @@ impl ChangeRequest {
                 "give either `formula` or `join_formula` and `leave_formula`, not both",
             ));
         }
-        let rewards = self.rewards.into_iter().map(|(name, reward)| {
+        let (added, swapped): (BTreeSet<String>, BTreeSet<String>) =
+            (self.add.keys().cloned().collect(), self.swap.keys().cloned().collect());
+        let asked = self.add.into_iter().chain(self.swap).map(|(name, reward)| (name, Some(reward)));
+        let mut rewards = BTreeMap::new();
+        for (name, reward) in asked.chain(self.rewards) {
             let spec = reward.map(|reward| reward.read(&name)).transpose()?;
-            Ok((name, spec))
-        });
-        let rewards = rewards.collect::<Result<_, ApiError>>()?;
+            if rewards.insert(name.clone(), spec).is_some() {
+                return Err(ApiError::bad(format!(
+                    "give `{name}` in one of `add`, `swap` and `rewards`, not in several"
+                )));
+            }
+        }
         Ok(RequestedChange {
             change: Change { weights: self.weights, formula: self.formula, rewards },
+            requires: Requires { version: None, added, swapped },
             join: self.join_formula,
             leave: self.leave_formula,
         })
@@ -114,13 +126,16 @@ impl ChangeRequest {
 #[derive(Clone, Debug)]
 pub(super) struct RequestedChange {
     change: Change,
+    /// What it adds and what it swaps; the version comes from `If-Match`.
+    requires: Requires,
     join: BTreeMap<String, Join>,
     leave: BTreeSet<String>,
 }
 
 impl From<Change> for RequestedChange {
     fn from(change: Change) -> Self {
-        RequestedChange { change, join: BTreeMap::new(), leave: BTreeSet::new() }
+        let requires = Requires::default();
+        RequestedChange { change, requires, join: BTreeMap::new(), leave: BTreeSet::new() }
     }
 }
 
@@ -130,15 +145,22 @@ impl RequestedChange {
         !(self.join.is_empty() && self.leave.is_empty())
     }
 
-    /// Whether it puts another formula in force without regard to the present one.
-    pub fn replaces_formula(&self) -> bool {
-        self.change.formula.is_some()
+    /// The addition of one reward.
+    pub fn adding(name: String, spec: RewardSpec) -> Self {
+        let requires = Requires { added: [name.clone()].into(), ..Requires::default() };
+        let change = Change { rewards: [(name, Some(spec))].into(), ..Change::default() };
+        RequestedChange { requires, ..change.into() }
+    }
+
+    /// What it requires, with the version from which the client made it.
+    pub fn requires(&self, version: Option<u64>) -> Requires {
+        Requires { version, ..self.requires.clone() }
     }
 
     /// The change of an arm with these conditions.
     ///
     /// Errors: A reward that is to join or leave does not exist, or the formula that results is not valid.
-    pub fn resolve(&self, now: &Conditions) -> Result<Change, ApiError> {
+    pub fn resolve(&self, now: &ConditionsRecord) -> Result<Change, ApiError> {
         let mut change = self.change.clone();
         if !self.edits_formula() {
             return Ok(change);
@@ -162,7 +184,8 @@ impl RequestedChange {
             let weights = now.weights.keys().chain(change.weights.keys());
             Formula::parse(text, &components, weights).map_err(|error| ApiError::bad(error.to_string()))
         };
-        let mut formula = now.formula.as_ref().clone();
+        let mut formula = Formula::parse(&now.formula, now.rewards.keys(), now.weights.keys())
+            .map_err(|error| ApiError::bad(error.to_string()))?;
         for name in &self.leave {
             known(name)?;
             formula = parse(&formula.without_component(name))?;
@@ -172,7 +195,7 @@ impl RequestedChange {
             let weight = join.weight_name.as_ref().or(join.weight.map(|_| name));
             formula = parse(&formula.with_component(name, weight.map(String::as_str)))?;
         }
-        change.formula = (formula.text() != now.formula.text()).then(|| formula.text().to_owned());
+        change.formula = (formula.text() != now.formula).then(|| formula.text().to_owned());
         Ok(change)
     }
 }

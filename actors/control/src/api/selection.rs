@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::arm_path::no_arm;
-use crate::error::ApiError;
+use crate::error::{ApiError, Refusal, StaleArm};
 use crate::shared::Shared;
 use records::{Applied, ArmId};
 use run::ArmHandle;
@@ -52,11 +52,21 @@ pub(super) struct ArmResult {
     /// The place of the error in the formula, in characters from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<usize>,
+    /// What was changed since the version that the request names in `If-Match`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stale: Vec<StaleArm>,
 }
 
 impl ArmResult {
     fn new(arm: &ArmHandle) -> Self {
-        ArmResult { id: arm.id().clone(), applied: None, folder: None, error: None, place: None }
+        ArmResult {
+            id: arm.id().clone(),
+            applied: None,
+            folder: None,
+            error: None,
+            place: None,
+            stale: Vec::new(),
+        }
     }
 
     pub fn of_change(arm: &ArmHandle, changed: Result<Applied, ApiError>) -> Self {
@@ -76,6 +86,7 @@ impl ArmResult {
 
     fn refused(arm: &ArmHandle, error: ApiError) -> Self {
         let refusal = error.into_refusal();
-        ArmResult { error: Some(refusal.error), place: refusal.place, ..Self::new(arm) }
+        let Refusal { error, place, line: _, stale } = refusal;
+        ArmResult { error: Some(error), place, stale, ..Self::new(arm) }
     }
 }

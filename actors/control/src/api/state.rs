@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::arm_path::ArmPath;
+use super::versions::{tag, tag_of_run};
 use crate::actor_tree::ActorTree;
 use crate::error::ApiError;
 use crate::openapi::Api;
@@ -115,12 +116,14 @@ impl RunState {
     }
 }
 
-async fn state(State(shared): State<Arc<Shared>>) -> Json<RunState> {
-    Json(RunState::of(&shared))
+async fn state(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let state = RunState::of(&shared);
+    (tag_of_run(&state.arms), Json(state))
 }
 
-async fn arm(ArmPath(arm): ArmPath) -> Json<ArmView> {
-    Json(arm.view())
+async fn arm(ArmPath(arm): ArmPath) -> impl IntoResponse {
+    let view = arm.view();
+    (view.conditions.as_ref().map(|conditions| tag(conditions.version)), Json(view))
 }
 
 async fn actors(State(shared): State<Arc<Shared>>, ArmPath(arm): ArmPath) -> Json<ActorTree> {

@@ -23,21 +23,25 @@ export const useToken = (given) => {
   history.replaceState(null, "", `#${given}`);
 };
 
-/** A refused request: the reason, the status, and the place in the formula or the line in the reward. */
+/**
+ * A refused request: the reason, the status, the place in the formula or the line in the reward, and in `stale` the arms
+ * that have changed since the page read them, each with its changes.
+ */
 export class Refused extends Error {
-  constructor(message, status, { place = null, line = null } = {}) {
+  constructor(message, status, { place = null, line = null, stale = [] } = {}) {
     super(message);
     this.status = status;
     this.place = place;
     this.line = line;
+    this.stale = stale;
   }
 }
 
 /** The run can't be reached: it has ended, or the connection is lost. */
 class Unreachable extends Error {}
 
-const request = async (method, path, body, signal) => {
-  const headers = { authorization: `Bearer ${token}` };
+const request = async (method, path, body, signal, more = {}) => {
+  const headers = { authorization: `Bearer ${token}`, ...more };
   if (body !== undefined) headers["content-type"] = "application/json";
   let response;
   try {
@@ -62,7 +66,7 @@ const json = async (response) => {
 };
 
 export const get = async (path, signal) => json(await request("GET", path, undefined, signal));
-export const post = async (path, body = {}) => json(await request("POST", path, body));
+export const post = async (path, body = {}, headers = {}) => json(await request("POST", path, body, undefined, headers));
 
 /** The path of a resource of an arm. */
 export const armPath = (arm, rest = "") => `/api/arms/${encodeURIComponent(arm.arm)}/${arm.seed}${rest}`;

@@ -5,13 +5,17 @@ import { announce, byId, debounce, fill, h, setText } from "./dom.js";
 import { outcome } from "./outcome.js";
 import { showValues } from "./preview.js";
 import { on } from "./signals.js";
+import { isStale, showStale } from "./stale.js";
 import { hasEnded, selectedArms, store } from "./store.js";
-import { change, preview } from "./sync.js";
+import { change, loadState, preview } from "./sync.js";
+import { versionsNow } from "./versions.js";
 
 const FUNCTIONS = ["min(", "max(", "abs(", "exp(", "ln(", "sqrt(", "tanh("];
 
 let inForce = "";
 let edited = false;
+/** The versions that the page showed when the user began to edit. */
+let since = null;
 
 const box = () => byId("formula");
 
@@ -67,6 +71,7 @@ const reset = (text) => {
 };
 
 const typed = () => {
+  if (!edited) since = versionsNow();
   edited = box().value !== inForce;
   byId("formula-revert").disabled = !edited;
   byId("formula-apply").disabled = true;
@@ -81,21 +86,33 @@ const typed = () => {
   }
 };
 
-const apply = async () => {
+const apply = async (from = since ?? versionsNow()) => {
   const formula = box().value;
   byId("formula-apply").disabled = true;
   say("pending", "pending: waiting for the current step to end…");
   try {
-    const { bad, text } = outcome(await change({ formula }));
+    const { bad, text } = outcome(await change({ formula }, from));
     say(bad ? "bad" : "good", text);
     announce(`Formula ${text}`);
     if (!bad) reset(formula);
   } catch (problem) {
+    if (isStale(problem)) {
+      await loadState().catch(() => {});
+      showStale(byId("formula-note"), problem, from, { redo: apply, discard: revert });
+      return;
+    }
     mark(problem.place);
     say("bad", problem.message);
     announce(problem.message);
     byId("formula-apply").disabled = false;
   }
+};
+
+/** Gives up the edit: shows the formula in force. */
+const revert = () => {
+  reset(selectedArms()[0]?.conditions?.formula ?? inForce);
+  say("", "");
+  box().focus();
 };
 
 const insert = (text) => {
@@ -130,12 +147,8 @@ export const startEditor = () => {
       say("", "");
     }
   });
-  byId("formula-apply").addEventListener("click", apply);
-  byId("formula-revert").addEventListener("click", () => {
-    reset(inForce);
-    say("", "");
-    box().focus();
-  });
+  byId("formula-apply").addEventListener("click", () => apply());
+  byId("formula-revert").addEventListener("click", revert);
   on("arms connection", update);
   on("scope", () => {
     edited = false;

@@ -4,8 +4,10 @@
 import { announce, byId, debounce, fill, h, setText } from "./dom.js";
 import { outcome } from "./outcome.js";
 import { showValues } from "./preview.js";
+import { isStale, showStale } from "./stale.js";
 import { label, selectedArms } from "./store.js";
-import { change, preview } from "./sync.js";
+import { change, loadState, preview } from "./sync.js";
+import { versionsNow } from "./versions.js";
 
 /** The option that a kind needs in any case. */
 const EXAMPLES = {
@@ -22,6 +24,8 @@ const TITLES = { swap: "Swap", add: "Add", remove: "Remove" };
 let action = "swap";
 /** Whether the formula was edited here; then it is sent as it is. */
 let edited = false;
+/** The versions that the page showed when the dialog was opened. */
+let since = null;
 
 const field = (name) => byId(`swap-${name}`);
 
@@ -36,7 +40,7 @@ const armsByFormula = () => [...new Map(selectedArms().map((arm) => [arm.conditi
 /** The change that the form describes. */
 const request = () => {
   const name = field("name").value.trim();
-  const wanted = { rewards: { [name]: action === "remove" ? null : field("toml").value } };
+  const wanted = action === "remove" ? { rewards: { [name]: null } } : { [action]: { [name]: field("toml").value } };
   const weight = field("weight").value === "" ? null : field("weight").valueAsNumber;
   const joins = action === "add" && field("join").checked;
   if (edited) {
@@ -79,6 +83,7 @@ const updateSoon = debounce(200, update);
 const open = (what, name, toml) => {
   action = what;
   edited = false;
+  since = versionsNow();
   setText(field("title"), name ? `${TITLES[what]} ${name}` : "Add a reward");
   setText(field("go"), TITLES[what]);
   field("name").value = name;
@@ -112,14 +117,13 @@ const select = ({ line = null, place = null }) => {
   box.setSelectionRange(from, to);
 };
 
-const submit = async (event) => {
-  event.preventDefault();
+const submit = async (from = since) => {
   const name = field("name").value.trim();
   if (!name) return say("bad", "enter a name; the formula refers to the reward by it");
   field("go").disabled = true;
   say("pending", action === "remove" ? "waiting for the current step to end…" : "trying the reward on a batch, then waiting for the current step to end…");
   try {
-    const { bad, text } = outcome(await change(request()));
+    const { bad, text } = outcome(await change(request(), from));
     say(bad ? "bad" : "good", text);
     announce(`${name}: ${text}`);
     if (!bad) {
@@ -128,6 +132,12 @@ const submit = async (event) => {
       setText(byId("rewards-note"), `${name}: ${text}`);
     }
   } catch (problem) {
+    if (isStale(problem)) {
+      await loadState().catch(() => {});
+      update();
+      showStale(field("note"), problem, from, { redo: submit, discard: () => byId("swap-dialog").close() });
+      return;
+    }
     say("bad", problem.message);
     announce(problem.message);
     select(problem);
@@ -142,7 +152,10 @@ export const startRewardDialog = () => {
     updateSoon();
   };
   fill(field("kinds"), KINDS.map((kind) => h("button", { type: "button", class: "tiny", on: { click: () => begin(kind) } }, kind)));
-  field("form").addEventListener("submit", submit);
+  field("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit();
+  });
   for (const name of ["name", "toml", "join", "weight"]) field(name).addEventListener("input", updateSoon);
   field("formula").addEventListener("input", () => {
     edited = true;

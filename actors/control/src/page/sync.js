@@ -4,6 +4,7 @@ import { armPath, get, post } from "./api.js";
 import { Track, flatten } from "./series.js";
 import { emit } from "./signals.js";
 import { idOf, selectedArms, store } from "./store.js";
+import { inTurn, noteOwn, tagOf } from "./versions.js";
 
 /** The most points per arm that are loaded for all of its steps. */
 export const OVERVIEW = 1500;
@@ -112,19 +113,23 @@ const HANDLERS = {
 export const takeEvent = (name, data) => HANDLERS[name]?.(data?.arm === undefined ? null : idOf(data), data);
 
 /**
- * Requests a change in the selected arms. Resolves when it is in force, to one result per arm: `{ arm, seed, applied,
- * error }`. With a single arm, a refusal is thrown instead; it says where in the formula or the reward the error is.
+ * Requests a change in the selected arms, made from the versions `since` (`versions.js`). Resolves when it is in force, to
+ * one result per arm: `{ arm, seed, applied, error }`. It is refused, with `stale` of the refusal, if somebody else has
+ * changed one of the arms since. With a single arm, any refusal is thrown; it says where in the formula or the reward
+ * the error is.
  */
-export const change = async (request) => {
+export const change = (request, since) => inTurn(async () => {
   const arms = selectedArms();
   const [one] = arms;
+  const headers = { "if-match": tagOf(since) };
   let results;
-  if (arms.length === 1) results = [{ arm: one.arm, seed: one.seed, applied: await post(armPath(one, "/change"), request), error: null }];
-  else ({ results } = await post("/api/change", { arms: arms.map(({ arm, seed }) => [arm, seed]), change: request }));
+  if (arms.length === 1) results = [{ arm: one.arm, seed: one.seed, applied: await post(armPath(one, "/change"), request, headers), error: null }];
+  else ({ results } = await post("/api/change", { arms: arms.map(({ arm, seed }) => [arm, seed]), change: request }, headers));
+  noteOwn(results);
   // So that whoever shows the result shows it with the conditions now in force.
   await loadState().catch(() => {});
   return results;
-};
+});
 
 /** What a change would make of an arm, without making it. */
 export const preview = (arm, request) => post(armPath(arm, "/formula/check"), request);

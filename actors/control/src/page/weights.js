@@ -4,10 +4,15 @@
 import { announce, byId, debounce, exact, fill, h, setText } from "./dom.js";
 import { outcome } from "./outcome.js";
 import { on } from "./signals.js";
+import { isStale, showStale } from "./stale.js";
 import { hasEnded, selectedArms, store } from "./store.js";
-import { change } from "./sync.js";
+import { change, loadState } from "./sync.js";
+import { versionsNow } from "./versions.js";
 
-/** The row of each weight, with the range of its slider and the value that is pending. */
+/**
+ * The row of each weight, with the range of its slider, the value that is pending, and the versions that the page showed
+ * when the user began to change it.
+ */
 const rows = new Map();
 
 /** The range of a new slider: up to about three times the weight, and below zero only for a negative one. */
@@ -23,20 +28,27 @@ const say = (row, kind, text) => {
   setText(row.note, text);
 };
 
-const send = async (row, value) => {
+const send = async (row, value, since = row.since ?? versionsNow()) => {
+  row.since = null;
   row.pending = value;
   const turn = (row.turn = (row.turn ?? 0) + 1);
   row.node.classList.add("pending");
   say(row, "pending", `${exact(value)} is pending: waiting for the current step to end…`);
   try {
-    const { bad, text } = outcome(await change({ weights: { [row.name]: value } }));
+    const { bad, text } = outcome(await change({ weights: { [row.name]: value } }, since));
     if (turn !== row.turn) return;
     say(row, bad ? "bad" : "good", text);
     announce(`Weight ${row.name} ${exact(value)} ${text}`);
   } catch (problem) {
     if (turn !== row.turn) return;
-    say(row, "bad", problem.message);
-    announce(`Weight ${row.name}: ${problem.message}`);
+    if (isStale(problem)) {
+      const discard = () => say(row, "", "");
+      showStale(row.note, problem, since, { redo: (newer) => send(row, value, newer), discard });
+      loadState().catch(() => {});
+    } else {
+      say(row, "bad", problem.message);
+      announce(`Weight ${row.name}: ${problem.message}`);
+    }
   }
   row.pending = null;
   row.node.classList.remove("pending");
@@ -68,13 +80,17 @@ const show = (row, value) => {
 
 const makeRow = (name, value) => {
   const id = `weight-${name}`;
-  const row = { name, range: [0, 1], pending: null };
-  const sendSoon = debounce(350, (value) => value !== row.shown && send(row, value));
+  const row = { name, range: [0, 1], pending: null, since: null };
+  const sendSoon = debounce(350, (value) => {
+    if (value !== row.shown) send(row, value);
+    else row.since = null;
+  });
   row.slider = h("input", {
     type: "range", id, "data-weight": name, "aria-describedby": `${id}-note`,
     on: {
       input: () => {
         show(row, Number(row.slider.value));
+        row.since ??= versionsNow();
         row.held = true;
       },
       change: () => {
@@ -85,11 +101,12 @@ const makeRow = (name, value) => {
   });
   row.number = h("input", {
     type: "number", step: "any", "aria-label": `Weight ${name} as a number`,
-    on: { change: () => {
+    on: { input: () => (row.since ??= versionsNow()), change: () => {
       const value = row.number.valueAsNumber;
       if (Number.isNaN(value)) return say(row, "bad", "enter a number such as 0.5");
       show(row, value);
       if (value !== row.shown) send(row, value);
+      else row.since = null;
     } },
   });
   row.low = h("span");

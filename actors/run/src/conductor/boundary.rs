@@ -50,7 +50,7 @@ impl Boundary {
         conditions: impl Fn() -> Option<ConditionsRecord>,
     ) -> Result<(), Halt> {
         let mut busy_since = Instant::now();
-        arm.live.repeat_changes(next).await.map_err(|error| Halt::Failed(error.to_string()))?;
+        arm.live.repeat_changes(next).await?;
         let mut announced = None;
         loop {
             // Orders that arrive meanwhile wait for the next boundary, so that a stream of orders can't hold up a step.
@@ -85,7 +85,7 @@ impl Boundary {
         let live = &arm.live;
         match order {
             // All steps are dispatched: the caller learns that the arm ended first.
-            Order::Change(_) if next > live.last_step() => {}
+            Order::Change(planned) if next > live.last_step() => live.refuse_late(*planned),
             Order::Change(planned) => live.put_in_force(*planned, next).await?,
             Order::Pause { by, reason } => {
                 live.journal(Action::Pause, by, Some(reason.clone())).await?;

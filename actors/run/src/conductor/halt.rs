@@ -3,6 +3,7 @@
 use tokio::sync::watch;
 
 use crate::error::{EvaluationError, RecordingError, StepError};
+use crate::live::{InForceError, RepeatError};
 
 /// Why the steps end early.
 pub(super) enum Halt {
@@ -29,6 +30,18 @@ impl From<StepError> for Halt {
 
 impl From<RecordingError> for Halt {
     fn from(error: RecordingError) -> Self {
+        Halt::Failed(error.to_string())
+    }
+}
+
+impl From<InForceError> for Halt {
+    fn from(error: InForceError) -> Self {
+        Halt::Failed(error.to_string())
+    }
+}
+
+impl From<RepeatError> for Halt {
+    fn from(error: RepeatError) -> Self {
         Halt::Failed(error.to_string())
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use records::{ArmState, ConditionsRecord, Progress, RecordsError, WrittenCheckpoint};
+use records::{ArmState, CheckpointState, ConditionsRecord, Progress, RecordsError, WrittenCheckpoint};
 use scenarios::Method;
 use tokio::task::JoinHandle;
 use workers::{CheckpointQuery, OptimizerMsg, RecorderMsg, WorkerError};
@@ -17,6 +17,8 @@ pub(super) struct Position {
     arm: Arc<ArmContext>,
     pub(super) progress: Progress,
     pub(super) checkpoint: Option<PathBuf>,
+    /// The version of the conditions in it.
+    version: Option<u64>,
     /// The newest checkpoint as it was written; unknown for one of an older version.
     written: Option<WrittenCheckpoint>,
     /// The removal of older checkpoints, which reads the newest again first, beside the training.
@@ -29,7 +31,9 @@ impl Position {
     pub(super) fn new(arm: Arc<ArmContext>, progress: Progress) -> Self {
         let written = arm.dir.newest_written();
         let checkpoint = arm.dir.newest_checkpoint();
-        Position { checkpoint, written, pruning: None, unrecorded: None, arm, progress }
+        let state = CheckpointState::newest(&arm.dir).ok().flatten();
+        let version = version_of(state.and_then(|state| state.conditions).as_ref());
+        Position { checkpoint, version, written, pruning: None, unrecorded: None, arm, progress }
     }
 
     /// The next step was trained on, but its rows could not be written: no checkpoint may have its weights without its
@@ -38,7 +42,8 @@ impl Position {
         self.unrecorded = Some(self.progress.step + 1);
     }
 
-    /// Writes a checkpoint of the present step unless there is one. `conditions` are those of the next step.
+    /// Writes a checkpoint of the present step unless there is one with these conditions, which are those of the next
+    /// step.
     pub(super) async fn write_checkpoint(
         &mut self,
         conditions: Option<ConditionsRecord>,
@@ -47,7 +52,8 @@ impl Position {
             return Ok(());
         }
         let folder = self.arm.dir.checkpoint(self.progress.step);
-        if self.checkpoint.as_ref() == Some(&folder) {
+        let version = version_of(conditions.as_ref());
+        if self.checkpoint.as_ref() == Some(&folder) && self.version == version {
             return Ok(());
         }
         if let Some(step) = self.unrecorded {
@@ -60,8 +66,8 @@ impl Position {
         let query = CheckpointQuery { folder, progress: self.progress.clone(), conditions, records };
         let written = slots.optimizer.call(query, OptimizerMsg::Checkpoint).await??;
         let before = self.written.replace(written.clone());
-        self.checkpoint = Some(written.folder().to_owned());
-        if let Some(before) = before {
+        (self.checkpoint, self.version) = (Some(written.folder().to_owned()), version);
+        if let Some(before) = before.filter(|before| before.folder() != written.folder()) {
             before.is_still_there().map_err(WorkerError::from)?;
         }
         let (dir, keep) = (self.arm.dir.clone(), self.arm.config.checkpoint.keep);
@@ -82,4 +88,8 @@ impl Position {
     pub(super) async fn write_status(&self, state: ArmState) -> Result<(), RecordingError> {
         write_status(&self.arm, state, &self.progress, self.checkpoint.clone()).await
     }
+}
+
+fn version_of(conditions: Option<&ConditionsRecord>) -> Option<u64> {
+    conditions.map(|conditions| conditions.version)
 }

@@ -9,31 +9,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ractor::{ActorCell, ActorId};
-use records::{Action, Applied, ArmId, ArmState, Change, ConditionsRecord, FormatVersion, JournalEntry, now};
+use records::{Action, ArmId, ArmState, ConditionsRecord, FormatVersion, JournalEntry, now};
 use rewards::{RewardBatch, RewardRegistry};
 use runtime::Watchers;
 use scenarios::{ArmConfig, Method};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
-use super::change::{ChangeError, Draft, RepeatError, replaced_values};
-use super::conditions::{Conditions, Rewards};
+use super::change::ChangeError;
+use super::conditions::Conditions;
 use super::journal::Journal;
 use super::lock::lock;
-use super::order::{Order, PlannedChange};
+use super::order::Order;
 use super::reward_actors::{RewardActors, RewardFailure};
+use super::sequence::Sequence;
 use super::view::{ActorState, ActorView, ArmView, ConditionsView};
 use crate::error::{InputError, RecordingError};
 use crate::slots::Slots;
 
-/// When a change takes effect.
-enum Plan {
-    /// The arm started while the rewards were built, so they must be built again with actors.
-    Again,
-    /// The arm is planned and will start with it.
-    BeforeStart { base: Arc<Conditions>, version: u64 },
-    /// At the next step boundary.
-    AtBoundary(oneshot::Receiver<Result<Applied, ChangeError>>),
-}
+mod changes;
 
 /// The supervisor of an active arm and the slots of its actors.
 struct Actors {
@@ -43,16 +36,18 @@ struct Actors {
 
 struct State {
     arm: ArmState,
-    /// `None` in arms that are not trained by rewards.
-    in_force: Option<Arc<Conditions>>,
-    /// The conditions after all planned changes.
-    latest: Option<Arc<Conditions>>,
-    last_version: u64,
+    /// The conditions in force, and the changes that wait for their step.
+    sequence: Sequence,
     orders: VecDeque<Order>,
-    /// Changes of an earlier run, to be made again at their steps.
-    repeats: VecDeque<JournalEntry>,
     /// Set when the arm starts.
     actors: Option<Actors>,
+}
+
+impl State {
+    /// The place of the next change in the queue.
+    fn planned_change(&self) -> Option<usize> {
+        self.orders.iter().position(|order| matches!(order, Order::Change(_)))
+    }
 }
 
 /// What a [`LiveArm`] is made of.
@@ -70,7 +65,7 @@ pub(crate) struct LiveArmArgs {
     pub(crate) resumed: Option<ConditionsRecord>,
     /// Steps taken before it starts.
     pub(crate) step: u64,
-    /// Changes of an earlier run to be made again, in the order of their steps.
+    /// Changes of an earlier run to be made again, in the order of their versions.
     pub(crate) repeats: Vec<JournalEntry>,
     /// In a replay: the steps to take. A replay writes the changes it repeats into its own journal.
     pub(crate) replayed_steps: Option<u64>,
@@ -89,6 +84,8 @@ pub(crate) struct LiveArm {
     state: Mutex<State>,
     /// Wakes the conductor of a paused arm.
     orders_arrived: Notify,
+    /// Held while a change is made in a planned arm, so that the arm does not start in between.
+    before_start: tokio::sync::Mutex<()>,
     stop: watch::Sender<bool>,
     reward_actors: RewardActors,
     last_batch: Mutex<Option<Arc<RewardBatch>>>,
@@ -99,20 +96,24 @@ impl LiveArm {
     ///
     /// Errors: [`InputError`]: a reward or the formula can't be used.
     pub(crate) fn new(args: LiveArmArgs) -> Result<Self, InputError> {
-        let record = args.resumed.unwrap_or_else(|| ConditionsRecord::of(&args.config));
+        let mut record = args.resumed.unwrap_or_else(|| ConditionsRecord::of(&args.config));
+        let mut repeats = args.repeats;
+        if args.replayed_steps.is_none() {
+            // What the earlier run acknowledged for the next step is in force from the beginning. A replay makes its
+            // first changes at a boundary too, because it writes them into its journal.
+            let due = repeats.partition_point(|entry| entry.step <= args.step + 1);
+            for entry in repeats.drain(..due) {
+                entry.change.iter().for_each(|change| record.apply(change, entry.version));
+            }
+        }
         let in_force = match args.config.method {
             Method::Grpo => Some(Arc::new(Conditions::open(&record, &args.config, &args.registry)?)),
             Method::Sft | Method::None => None,
         };
-        let repeated = args.repeats.iter().map(|entry| entry.version);
-        let last_version = repeated.fold(record.version, |most, version| most.max(version));
         let state = State {
             arm: ArmState::Planned,
-            latest: in_force.clone(),
-            in_force,
-            last_version,
+            sequence: Sequence::new(in_force, repeats),
             orders: VecDeque::new(),
-            repeats: args.repeats.into(),
             actors: None,
         };
         let id = ArmId::new(args.config.name.clone(), args.seed);
@@ -128,6 +129,7 @@ impl LiveArm {
             step: AtomicU64::new(args.step),
             state: Mutex::new(state),
             orders_arrived: Notify::new(),
+            before_start: tokio::sync::Mutex::new(()),
             // An arm that took no step in the recorded run takes none in the replay.
             stop: watch::Sender::new(args.replayed_steps == Some(0)),
             last_batch: Mutex::default(),
@@ -155,7 +157,7 @@ impl LiveArm {
 
     /// The conditions in force; `None` in arms that are not trained by rewards.
     pub(crate) fn in_force(&self) -> Option<Arc<Conditions>> {
-        self.lock().in_force.clone()
+        self.lock().sequence.in_force().cloned()
     }
 
     pub(crate) fn view(&self) -> ArmView {
@@ -167,7 +169,8 @@ impl LiveArm {
             state: state.arm.clone(),
             step,
             total_steps: if self.config.method == Method::None { 0 } else { self.config.steps },
-            conditions: state.in_force.as_deref().map(|found| ConditionsView::of(found, step + 1)),
+            conditions: state.sequence.in_force().map(|found| ConditionsView::of(found, step + 1)),
+            waiting: state.sequence.waiting(),
         }
     }
 
@@ -179,7 +182,7 @@ impl LiveArm {
             children.push(ActorView::without_slot("conductor".into(), status, Vec::new()));
             children.extend([ActorView::of(&slots.loader), ActorView::of(&slots.sampler)]);
             children.push(ActorView::of(&slots.judge));
-            if let Some(conditions) = &state.in_force {
+            if let Some(conditions) = state.sequence.in_force() {
                 children.extend(conditions.rewards.values().map(|reward| ActorView::of(&reward.slot)));
                 children.push(ActorView::of(&slots.shaper));
             }
@@ -199,12 +202,19 @@ impl LiveArm {
         step: u64,
     ) -> Result<(), plugins::PluginError> {
         self.step.store(step, Ordering::Relaxed);
-        let rewards = {
+        let before_start = self.before_start.lock().await;
+        let rewards = loop {
+            // A change that was ordered while the arm was planned is in force before its rewards get their actors.
+            self.make_planned_changes().await;
             let mut state = self.lock();
-            self.moved(state.arm.start());
-            state.actors = Some(Actors { supervisor: supervisor.clone(), slots });
-            state.in_force.as_ref().map(|conditions| conditions.rewards.clone()).unwrap_or_default()
+            if state.planned_change().is_none() {
+                self.moved(state.arm.start());
+                state.actors = Some(Actors { supervisor: supervisor.clone(), slots });
+                let conditions = state.sequence.in_force();
+                break conditions.map(|conditions| conditions.rewards.clone()).unwrap_or_default();
+            }
         };
+        drop(before_start);
         for reward in rewards.values() {
             self.reward_actors.spawn(reward, &supervisor).await?;
         }
@@ -219,6 +229,7 @@ impl LiveArm {
             self.moved(state.arm.end(end));
         }
         state.orders.clear();
+        state.sequence.forget_orders();
         *lock(&self.last_batch) = None;
     }
 
@@ -309,165 +320,6 @@ impl LiveArm {
 
     fn no_rewards_error(&self) -> ChangeError {
         ChangeError::NoRewards { arm: self.id.arm.clone() }
-    }
-
-    /// Makes a change; returns when it is in force, which in an active arm is at the next step boundary.
-    pub(crate) async fn change(&self, change: Change, by: String) -> Result<Applied, ChangeError> {
-        let change = change.anchored(&self.folder);
-        loop {
-            Draft::new(&change, &*self.latest()?)?;
-            let started = self.has_started();
-            let built = self.build(&change).await?;
-            match self.plan(&change, &by, built, started)? {
-                Plan::Again => {}
-                Plan::BeforeStart { base, version } => {
-                    return Ok(self.journal_change(&change, by, &base, version, self.step() + 1).await?);
-                }
-                Plan::AtBoundary(applied) => {
-                    return applied.await.unwrap_or_else(|_| Err(self.ended_error()));
-                }
-            }
-        }
-    }
-
-    async fn build(&self, change: &Change) -> Result<Rewards, ChangeError> {
-        let supervisor = self.lock().actors.as_ref().map(|actors| actors.supervisor.clone());
-        self.reward_actors.build(change, &self.config, supervisor.as_ref(), self.last_batch()).await
-    }
-
-    /// Assigns a version to a change and queues it. `started` says whether its rewards have actors.
-    fn plan(&self, change: &Change, by: &str, built: Rewards, started: bool) -> Result<Plan, ChangeError> {
-        let mut state = self.lock();
-        if state.arm.has_ended() {
-            return Err(self.ended_error());
-        }
-        if state.arm.is_active() && !started {
-            return Ok(Plan::Again);
-        }
-        let Some(base) = state.latest.clone() else { return Err(self.no_rewards_error()) };
-        let version = state.last_version + 1;
-        let next = Arc::new(Draft::new(change, &base)?.conditions(version, &base, change, &built));
-        state.last_version = version;
-        state.latest = Some(next.clone());
-        if !started {
-            state.in_force = Some(next);
-            return Ok(Plan::BeforeStart { base, version });
-        }
-        let (done, applied) = oneshot::channel();
-        let (change, by) = (change.clone(), by.to_owned());
-        let planned = PlannedChange { change, by, built, version, base, next, done };
-        state.orders.push_back(Order::Change(Box::new(planned)));
-        drop(state);
-        self.orders_arrived.notify_one();
-        Ok(Plan::AtBoundary(applied))
-    }
-
-    /// Checks a change without making it.
-    pub(crate) fn check(&self, change: &Change) -> Result<(), ChangeError> {
-        Draft::new(change, &*self.latest()?)?;
-        for (name, spec) in &change.clone().anchored(&self.folder).rewards {
-            if let Some(spec) = spec {
-                self.reward_actors.without_actor(name, spec, &self.config)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The conditions after all planned changes.
-    fn latest(&self) -> Result<Arc<Conditions>, ChangeError> {
-        let state = self.lock();
-        if state.arm.has_ended() {
-            return Err(self.ended_error());
-        }
-        state.latest.clone().ok_or_else(|| self.no_rewards_error())
-    }
-
-    /// Puts a planned change in force from step `next` on.
-    ///
-    /// Errors: It could not be written to the journal; then the arm can't go on.
-    pub(crate) async fn put_in_force(&self, planned: PlannedChange, next: u64) -> Result<(), RecordingError> {
-        let PlannedChange { change, by, built, version, base, next: prepared, done } = planned;
-        let Some(now) = self.in_force() else { return Ok(()) };
-        let conditions = if Arc::ptr_eq(&base, &now) {
-            prepared
-        } else {
-            // A change of the run that this one repeats came in between.
-            match Draft::new(&change, &now) {
-                Ok(draft) => Arc::new(draft.conditions(version, &now, &change, &built)),
-                Err(error) => {
-                    self.take(now);
-                    // The caller may no longer wait.
-                    let _ = done.send(Err(error));
-                    return Ok(());
-                }
-            }
-        };
-        match self.journal_change(&change, by, &now, version, next).await {
-            Ok(applied) => {
-                self.take(conditions);
-                let _ = done.send(Ok(applied));
-                Ok(())
-            }
-            Err(error) => {
-                let _ = done.send(Err(ChangeError::Unrecorded(error.to_string())));
-                Err(error)
-            }
-        }
-    }
-
-    /// Sets the conditions of the steps to come. The last step under the conditions before drops them.
-    fn take(&self, conditions: Arc<Conditions>) {
-        let mut state = self.lock();
-        if !state.orders.iter().any(|order| matches!(order, Order::Change(_))) {
-            state.latest = Some(conditions.clone());
-        }
-        state.in_force = Some(conditions);
-    }
-
-    /// Makes the changes of an earlier run again that took effect by step `next`.
-    ///
-    /// Errors: [`RepeatError`].
-    pub(crate) async fn repeat_changes(&self, next: u64) -> Result<(), RepeatError> {
-        loop {
-            let entry = {
-                let mut state = self.lock();
-                if state.repeats.front().is_none_or(|entry| entry.step > next) {
-                    return Ok(());
-                }
-                state.repeats.pop_front()
-            };
-            let Some(JournalEntry { change: Some(change), version, .. }) = entry else { continue };
-            let refused = |source| RepeatError { version, step: next, source };
-            let built = self.build(&change).await.map_err(refused)?;
-            let Some(now) = self.in_force() else { return Ok(()) };
-            let draft = Draft::new(&change, &now).map_err(refused)?;
-            let conditions = draft.conditions(version, &now, &change, &built);
-            if self.is_replay() {
-                let by = "replay".to_owned();
-                let journaled = self.journal_change(&change, by, &now, version, next).await;
-                journaled.map_err(|error| refused(error.into()))?;
-            }
-            self.take(Arc::new(conditions));
-        }
-    }
-
-    async fn journal_change(
-        &self,
-        change: &Change,
-        by: String,
-        before: &Conditions,
-        version: u64,
-        step: u64,
-    ) -> Result<Applied, RecordingError> {
-        let entry = JournalEntry {
-            change: Some(change.clone()),
-            from: Some(replaced_values(change, before)),
-            version,
-            step,
-            ..self.entry(Action::Change, by)
-        };
-        self.journal.append(entry).await?;
-        Ok(Applied { version, step })
     }
 
     fn entry(&self, action: Action, by: String) -> JournalEntry {

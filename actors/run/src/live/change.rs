@@ -3,13 +3,45 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use records::Change;
+use records::{Change, ChangeSummary, ConditionsRecord};
 use rewards::{Formula, did_you_mean};
 use scenarios::WeightConfig;
-use serde_json::{Map, Value, json};
 
 use super::conditions::{Conditions, Rewards};
 use crate::error::RecordingError;
+
+/// What a change takes for granted. It is checked in the instant in which the change gets its version, so that no other
+/// change can come in between.
+#[derive(Clone, Debug, Default)]
+pub struct Requires {
+    /// The newest version that the caller knows. If another one is the newest, the change is refused as stale.
+    pub version: Option<u64>,
+    /// Rewards that the change adds, so that there must be none of that name.
+    pub added: BTreeSet<String>,
+    /// Rewards that the change replaces, so that there must be one of that name.
+    pub swapped: BTreeSet<String>,
+}
+
+impl Requires {
+    /// `since` returns the changes after a version.
+    pub(super) fn check(
+        &self,
+        latest: &ConditionsRecord,
+        since: impl FnOnce(u64) -> Vec<ChangeSummary>,
+    ) -> Result<(), ChangeError> {
+        if let Some(known) = self.version.filter(|known| *known != latest.version) {
+            return Err(ChangeError::Stale { known, newest: latest.version, changes: since(known) });
+        }
+        if let Some(name) = self.added.iter().find(|name| latest.rewards.contains_key(*name)) {
+            return Err(ChangeError::Exists { name: name.clone() });
+        }
+        if let Some(name) = self.swapped.iter().find(|name| !latest.rewards.contains_key(*name)) {
+            let hint = did_you_mean(name, latest.rewards.keys().map(String::as_str));
+            return Err(ChangeError::invalid(format!("there is no reward `{name}` to swap{hint}")));
+        }
+        Ok(())
+    }
+}
 
 /// The longest name of a reward or weight, in characters.
 const LONGEST_NAME: usize = 100;
@@ -24,6 +56,25 @@ pub enum ChangeError {
         message: String,
         /// Position in the formula, in characters from 0.
         place: Option<usize>,
+    },
+    /// A reward was to be added under a name that another one has.
+    #[error("there is a reward `{name}` already; swap it, or add the new one under another name")]
+    Exists {
+        /// The name that is taken.
+        name: String,
+    },
+    /// The caller did not know the newest version of the conditions.
+    #[error(
+        "the conditions are at version {newest}, and the change was made from version {known}; meanwhile: {}",
+        told(changes)
+    )]
+    Stale {
+        /// The version that the caller knew.
+        known: u64,
+        /// The newest version, which may still wait for its step boundary.
+        newest: u64,
+        /// What was changed after the version that the caller knew, oldest first.
+        changes: Vec<ChangeSummary>,
     },
     /// A new reward failed its trial batch.
     #[error("`{reward}` failed its trial, and nothing was changed: {message}")]
@@ -64,6 +115,12 @@ impl ChangeError {
     }
 }
 
+/// The changes in one line.
+fn told(changes: &[ChangeSummary]) -> String {
+    let told: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    if told.is_empty() { "no change that this run knows of".into() } else { told.join("; ") }
+}
+
 impl From<RecordingError> for ChangeError {
     fn from(error: RecordingError) -> Self {
         ChangeError::Unrecorded(error.to_string())
@@ -79,6 +136,18 @@ pub(crate) struct RepeatError {
     pub(super) source: ChangeError,
 }
 
+/// Why a change did not take effect at its boundary.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InForceError {
+    /// It does not fit, and the arm goes on without it.
+    #[error(transparent)]
+    Refused(#[from] ChangeError),
+    #[error(transparent)]
+    Unrecorded(#[from] RecordingError),
+    #[error(transparent)]
+    Earlier(#[from] RepeatError),
+}
+
 /// A change that fits the conditions it was drafted on.
 pub(super) struct Draft {
     formula: Arc<Formula>,
@@ -89,7 +158,7 @@ impl Draft {
     /// Checks a change against the conditions `now`.
     ///
     /// Errors: [`ChangeError::Invalid`].
-    pub(super) fn new(change: &Change, now: &Conditions) -> Result<Self, ChangeError> {
+    pub(super) fn new(change: &Change, now: &ConditionsRecord) -> Result<Self, ChangeError> {
         if *change == Change::default() {
             return Err(ChangeError::invalid(
                 "the change is empty; give weights, a formula or rewards".into(),
@@ -105,11 +174,7 @@ impl Draft {
             }
             weights.insert(name.clone(), WeightConfig::Constant(*value));
         }
-        let formula = if change.formula.is_none() && change.rewards.is_empty() {
-            now.formula.clone()
-        } else {
-            parse_formula(change, now, &components, &weights)?
-        };
+        let formula = parse_formula(change, now, &components, &weights)?;
         // A weight that exists may be unused for a while; a new weight that is unused is a misspelt one.
         let unused = |name: &&String| {
             !now.weights.contains_key(*name) && !formula.weight_names().any(|used| used == name.as_str())
@@ -136,25 +201,8 @@ impl Draft {
     }
 }
 
-/// The values that a change replaces, for the journal.
-pub(super) fn replaced_values(change: &Change, before: &Conditions) -> Value {
-    let mut replaced = Map::new();
-    if !change.weights.is_empty() {
-        let old = |name: &String| (name.clone(), json!(before.weights.get(name)));
-        replaced.insert("weights".into(), Value::Object(change.weights.keys().map(old).collect()));
-    }
-    if change.formula.is_some() {
-        replaced.insert("formula".into(), json!(before.formula.text()));
-    }
-    if !change.rewards.is_empty() {
-        let old = |name: &String| (name.clone(), json!(before.rewards.get(name).map(|reward| reward.spec())));
-        replaced.insert("rewards".into(), Value::Object(change.rewards.keys().map(old).collect()));
-    }
-    Value::Object(replaced)
-}
-
 /// The names of the components after the change.
-fn components(change: &Change, now: &Conditions) -> Result<BTreeSet<String>, ChangeError> {
+fn components(change: &Change, now: &ConditionsRecord) -> Result<BTreeSet<String>, ChangeError> {
     let mut components: BTreeSet<String> = now.rewards.keys().cloned().collect();
     for (name, spec) in &change.rewards {
         if spec.is_some() {
@@ -170,23 +218,27 @@ fn components(change: &Change, now: &Conditions) -> Result<BTreeSet<String>, Cha
 
 fn parse_formula(
     change: &Change,
-    now: &Conditions,
+    now: &ConditionsRecord,
     components: &BTreeSet<String>,
     weights: &BTreeMap<String, WeightConfig>,
 ) -> Result<Arc<Formula>, ChangeError> {
-    if change.formula.is_none()
-        && let Some(used) = now.formula.component_names().find(|name| !components.contains(*name))
-    {
-        return Err(ChangeError::invalid(format!(
-            "`{used}` can't be removed, because the formula `{}` uses it; give a formula without it in the same change",
-            now.formula.text()
-        )));
-    }
-    let text = change.formula.as_deref().unwrap_or(now.formula.text());
-    Formula::parse(text, components, weights.keys()).map(Arc::new).map_err(|error| ChangeError::Invalid {
+    let invalid = |error: rewards::FormulaError| ChangeError::Invalid {
         message: error.to_string(),
         place: change.formula.as_ref().and(error.column()).map(|column| column - 1),
-    })
+    };
+    if change.formula.is_none() {
+        let formula =
+            Formula::parse(&now.formula, now.rewards.keys(), now.weights.keys()).map_err(invalid)?;
+        if let Some(used) = formula.component_names().find(|name| !components.contains(*name)) {
+            return Err(ChangeError::invalid(format!(
+                "`{used}` can't be removed, because the formula `{}` uses it; give a formula without it in the same \
+                 change",
+                now.formula
+            )));
+        }
+    }
+    let text = change.formula.as_deref().unwrap_or(&now.formula);
+    Formula::parse(text, components, weights.keys()).map(Arc::new).map_err(invalid)
 }
 
 fn check_name(name: &str) -> Result<(), ChangeError> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use records::{JournalEntry, RunDir, json_lines};
+use records::{ArmId, JournalEntry, RunDir, json_lines};
 use runtime::{RunEvent, Slot, Watchers};
 use workers::{Lines, RecorderMsg};
 
@@ -28,6 +28,12 @@ impl Journal {
     /// All entries, oldest first.
     pub(crate) fn entries(&self) -> Vec<Arc<JournalEntry>> {
         lock(&self.entries).clone()
+    }
+
+    /// The entries of an arm, oldest first.
+    pub(crate) fn entries_of(&self, id: &ArmId) -> Vec<JournalEntry> {
+        let entries = lock(&self.entries);
+        entries.iter().filter(|entry| entry.id == *id).map(|entry| JournalEntry::clone(entry)).collect()
     }
 
     /// Writes an entry to the file, then to the watchers.

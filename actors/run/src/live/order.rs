@@ -1,13 +1,12 @@
 //! What the conductor carries out at a step boundary.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use records::{Applied, Change};
 use tokio::sync::oneshot;
 
 use super::change::ChangeError;
-use super::conditions::{Conditions, Rewards};
+use super::conditions::Rewards;
 
 /// What an arm is asked to do at the next step boundary.
 pub(crate) enum Order {
@@ -39,8 +38,5 @@ pub(crate) struct PlannedChange {
     pub(super) by: String,
     pub(super) built: Rewards,
     pub(super) version: u64,
-    /// The conditions that `next` was made from. If others are in force at the boundary, the change is drafted again.
-    pub(super) base: Arc<Conditions>,
-    pub(super) next: Arc<Conditions>,
     pub(super) done: oneshot::Sender<Result<Applied, ChangeError>>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use records::{ArmId, ArmState};
+use records::{ArmId, ArmState, ChangeSummary};
 use rewards::Formula;
 use rewards::formula::WEIGHT_PREFIX;
 use runtime::{Slot, SlotStatus};
@@ -29,6 +29,9 @@ pub struct ArmView {
     pub total_steps: u64,
     /// What rewards its completions; null in arms that are not trained by rewards.
     pub conditions: Option<ConditionsView>,
+    /// Changes that are not in force yet, oldest first: those that wait for the next step boundary, and after a resume
+    /// those of the run before, which wait for their steps.
+    pub waiting: Vec<ChangeSummary>,
 }
 
 /// The conditions in force.

@@ -1,11 +1,7 @@
-use std::sync::Arc;
-
-use rewards::RewardRegistry;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::error::Refusal;
-use records::ConditionsRecord;
 
 const SCENARIO: &str = r#"
     [run]
@@ -27,12 +23,11 @@ const SCENARIO: &str = r#"
 "#;
 
 /// Accuracy and format in the formula, and a reward that it does not use.
-fn conditions() -> Conditions {
+fn conditions() -> ConditionsRecord {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.toml");
     let experiment = scenarios::scenario::parse(SCENARIO, &path, &[], &[], None).unwrap();
-    let arm = &experiment.arms[0];
-    Conditions::open(&ConditionsRecord::of(arm), arm, &Arc::new(RewardRegistry::standard())).unwrap()
+    ConditionsRecord::of(&experiment.arms[0])
 }
 
 fn resolve(request: Value) -> Result<Value, Refusal> {
