@@ -15,6 +15,7 @@ use records::RunDir;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use rewards::RewardRegistry;
 use runtime::RunEvent;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -96,7 +97,7 @@ impl Live {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.file.address)).bearer_auth(&self.file.token)
+        self.client.request(method, format!("{}{path}", self.file.address)).bearer_auth(self.token())
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -126,6 +127,10 @@ impl Live {
         panic!("the run ended before step {wanted}");
     }
 
+    fn token(&self) -> &str {
+        self.file.token.expose_secret()
+    }
+
     fn port(&self) -> u16 {
         self.file.address.rsplit(':').next().unwrap().parse().unwrap()
     }
@@ -148,7 +153,7 @@ impl Live {
         format!(
             "{line} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\n{more}\r\n",
             self.port(),
-            self.file.token
+            self.token()
         )
         .into_bytes()
     }
@@ -397,7 +402,7 @@ fn assert_refused((status, error): (u16, String), expected: u16, words: &str) {
 }
 
 fn refuse_strangers(live: &Live) {
-    let (port, token) = (live.port(), &live.file.token);
+    let (port, token) = (live.port(), live.token());
     let ask = |host: &str, more: &str| {
         live.raw(format!("GET /api/state HTTP/1.1\r\nHost: {host}\r\n{more}\r\n").as_bytes())
     };
