@@ -4,7 +4,6 @@
 mod http;
 mod variables;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rewards::options::bad_option;

@@ -142,7 +142,6 @@ mod tests {
             "eos_token",
             "token_id",
             "tokens_per_minute",
-            "answer_key",
             "keep",
             "TOKENIZERS_PARALLELISM",
             "SSL_KEY_FILE",
@@ -154,5 +153,6 @@ mod tests {
         ] {
             assert!(!is_secret_header(name), "{name}");
         }
+        assert!(!is_secret_name("answer_key"));
     }
 }

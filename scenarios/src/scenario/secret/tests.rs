@@ -124,7 +124,6 @@ fn secret_2_no_message_repeats_a_text_of_set_or_a_value_that_may_be_a_secret() {
     ] {
         let said = message(&format!("{judge}{reward}"), &[&set.replace("{}", PLANTED)]);
         assert!(!said.contains("hunter2"), "{set}: {said}");
-        assert!(!said.contains("[run]"), "{set} was accepted: {said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
     for text in [
