@@ -16,6 +16,7 @@ use records::{OwnedRunDir, RunDir};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use rewards::RewardRegistry;
 use runtime::RunEvent;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -97,7 +98,7 @@ impl Live {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.file.address)).bearer_auth(&self.file.token)
+        self.client.request(method, format!("{}{path}", self.file.address)).bearer_auth(self.token())
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -127,6 +128,10 @@ impl Live {
         panic!("the run ended before step {wanted}");
     }
 
+    fn token(&self) -> &str {
+        self.file.token.expose_secret()
+    }
+
     fn port(&self) -> u16 {
         self.file.address.rsplit(':').next().unwrap().parse().unwrap()
     }
@@ -149,7 +154,7 @@ impl Live {
         format!(
             "{line} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\n{more}\r\n",
             self.port(),
-            self.file.token
+            self.token()
         )
         .into_bytes()
     }
@@ -398,7 +403,7 @@ fn assert_refused((status, error): (u16, String), expected: u16, words: &str) {
 }
 
 fn refuse_strangers(live: &Live) {
-    let (port, token) = (live.port(), &live.file.token);
+    let (port, token) = (live.port(), live.token());
     let ask = |host: &str, more: &str| {
         live.raw(format!("GET /api/state HTTP/1.1\r\nHost: {host}\r\n{more}\r\n").as_bytes())
     };

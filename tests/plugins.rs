@@ -471,6 +471,19 @@ async fn a_server_is_sent_the_batch_with_its_headers_and_asked_again_while_it_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn secret_4_headers_are_not_sent_to_where_a_redirect_leads() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    other.set_nonblocking(true).unwrap();
+    let status: &str =
+        format!("307 Elsewhere\r\nlocation: http://{}/score", other.local_addr().unwrap()).leak();
+    let (url, serving) = serve(vec![Some((status, String::new()))]).await;
+    let scored = score(&mut http(&url, "headers = { authorization = 'Bearer ${HOME}' }")).await;
+    assert_eq!(cause(&scored)[0].0, MissingCause::Error, "{scored:?}");
+    assert_eq!(serving.await.unwrap().len(), 1);
+    assert_eq!(other.accept().err().map(|error| error.kind()), Some(std::io::ErrorKind::WouldBlock));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_does_wrong_is_said_in_a_line() {
     let answers = [
         (

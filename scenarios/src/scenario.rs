@@ -30,6 +30,7 @@ mod reference;
 mod resolved;
 mod run;
 mod schema;
+mod secret;
 mod tagged;
 #[cfg(test)]
 mod tests;
@@ -48,7 +49,8 @@ pub use judge::{
     OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, PanelJudgeConfig, PanelMember, Prompting, Scoring,
 };
 pub use load::{load, parse};
-pub use plugin::{HttpPlugin, PLUGIN_KINDS, ProcessPlugin, RewardForm};
+pub use overrides::storable_arguments;
+pub use plugin::{ChildEnv, HttpPlugin, PLUGIN_KINDS, ProcessPlugin, RewardForm};
 pub use policy::{
     DType, GradientCheckpointing, LoraConfig, PolicyConfig, PolicyPath, TargetModules, TrainMode,
 };

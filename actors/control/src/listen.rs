@@ -1,6 +1,5 @@
 //! The address of the control channel, its token, and `control.json`, the file that gives both to the user's own tools.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -10,7 +9,9 @@ use rand::TryRngCore;
 use rand::rand_core::OsError;
 use rand::rngs::OsRng;
 use scenarios::ControlConfig;
-use serde::{Deserialize, Serialize};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
 use subtle::ConstantTimeEq;
 
 use records::{RecordsError, RunDir, replace_file};
@@ -43,30 +44,25 @@ pub enum ControlError {
 }
 
 /// The secret that every request under `/api` must carry: 256 random bits in hexadecimal.
-#[derive(Clone)]
-pub struct Token(String);
+#[derive(Clone, Debug)]
+pub struct Token(SecretString);
 
 impl Token {
     fn random() -> Result<Self, ControlError> {
         let mut bytes = [0u8; 32];
         OsRng.try_fill_bytes(&mut bytes).map_err(ControlError::Token)?;
-        Ok(Token(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Token(text.into()))
     }
 
     /// Whether `given` is this token; takes the same time wherever the two differ.
     pub fn is(&self, given: &str) -> bool {
-        self.0.as_bytes().ct_eq(given.as_bytes()).into()
+        self.reveal().as_bytes().ct_eq(given.as_bytes()).into()
     }
 
     /// The token in plain text, for `control.json` and the address of the page.
     pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
+        self.0.expose_secret()
     }
 }
 
@@ -139,12 +135,12 @@ fn problem(wanted: SocketAddr, error: &io::Error) -> String {
 
 /// `control.json` in the run directory, by which the user's own tools reach the run. Only its owner can read it, and it
 /// exists while the run does.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct ControlFile {
     /// The address for clients on this machine, such as `http://127.0.0.1:40123`.
     pub address: String,
     /// The token, for the header `Authorization: Bearer TOKEN`.
-    pub token: String,
+    pub token: SecretString,
     /// The process id of the run.
     pub pid: u32,
 }
@@ -153,14 +149,10 @@ impl ControlFile {
     /// Writes the file for `bound`; dropping the guard removes it.
     pub(super) fn write(run_dir: &RunDir, bound: &Bound) -> Result<ControlFileGuard, ControlError> {
         let path = run_dir.control();
-        let file = ControlFile {
-            address: bound.url(),
-            token: bound.token.reveal().to_owned(),
-            pid: std::process::id(),
-        };
-        let json = serde_json::to_string_pretty(&file).expect("strings and a number");
+        let pid = std::process::id();
+        let file = json!({ "address": bound.url(), "token": bound.token.reveal(), "pid": pid });
         // `replace_file` creates files that only their owner can read.
-        replace_file(&path, format!("{json}\n").as_bytes())?;
+        replace_file(&path, format!("{file:#}\n").as_bytes())?;
         Ok(ControlFileGuard(path))
     }
 
@@ -229,7 +221,7 @@ mod tests {
         let bound = Bound::bind(&config("127.0.0.1:0")).unwrap().unwrap();
         let guard = ControlFile::write(&run_dir, &bound).unwrap();
         let file = ControlFile::read(&run_dir).unwrap();
-        assert_eq!((file.address, file.token.as_str()), (bound.url(), bound.token.reveal()));
+        assert_eq!((file.address, file.token.expose_secret()), (bound.url(), bound.token.reveal()));
         assert!(ControlFile { pid: std::process::id(), ..ControlFile::read(&run_dir).unwrap() }.is_live());
         #[cfg(unix)]
         {

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::environment::environment;
 use crate::error::PluginError;
 use crate::protocol;
 
@@ -52,22 +53,16 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts the plug-in's program, with the module `audio_thinker_reward` on its `PYTHONPATH`. Fails with
-    /// [`PluginError::Program`] if there is no such program, and with [`PluginError::Spawn`] if it can't be started.
+    /// Starts the plug-in's program with the variables of [`environment`]. Fails with [`PluginError::Program`] if there
+    /// is no such program or a variable is not set, and with [`PluginError::Spawn`] if it can't be started.
     pub async fn spawn(name: &str, plugin: &ProcessPlugin) -> Result<Self, PluginError> {
         let unusable = |problem: String| PluginError::Program { problem };
         let program = plugin.program().map_err(|error| unusable(error.to_string()))?;
         let mut command = Command::new(&program);
-        command.args(&plugin.command[1..]).envs(&plugin.env);
+        let environment = environment(plugin).map_err(|error| unusable(error.to_string()))?;
+        command.args(&plugin.command[1..]).env_clear().envs(environment);
         if !plugin.cwd.as_os_str().is_empty() {
             command.current_dir(&plugin.cwd);
-        }
-        let module = scenarios::python_module().map_err(|error| unusable(error.to_string()))?;
-        let own = plugin.env.get("PYTHONPATH").map(Into::into).or_else(|| std::env::var_os("PYTHONPATH"));
-        let paths = std::env::split_paths(own.as_deref().unwrap_or_default())
-            .filter(|path| !path.as_os_str().is_empty());
-        if let Ok(paths) = std::env::join_paths(paths.chain([module])) {
-            command.env("PYTHONPATH", paths);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);

@@ -12,11 +12,15 @@
 //! - `PLUGIN-2` an answer counts for the batch that it names and for no other.
 //! - `PLUGIN-3` when a reward is dropped, its child process and all processes that the child started
 //!   are killed and reaped.
+//! - `SECRET-3` a child process inherits only an allow-list of environment variables and those that its `env` names.
+//! - `SECRET-4` the headers of a reward server go to its own address only: no redirect is followed, and a proxy is used
+//!   only if the reward's `proxy` names it.
 
 #![warn(missing_docs)]
 
 mod actor;
 mod child;
+mod environment;
 mod error;
 mod http;
 mod process;
@@ -28,6 +32,7 @@ mod source;
 mod trial;
 
 pub use actor::{RewardActor, RewardMsg};
+pub use environment::INHERITED;
 pub use error::PluginError;
 pub use sample::sample_batch;
 pub use scored::{Failure, Scored};

@@ -53,6 +53,14 @@ impl Scorer {
         }
     }
 
+    /// What the user should know about the reward's settings although it can score, in one line.
+    pub fn warning(&self) -> Option<String> {
+        match self {
+            Scorer::Http(server) => server.warning(),
+            Scorer::Rust(_) | Scorer::Process(_) | Scorer::Closed => None,
+        }
+    }
+
     /// Stops the child process, if there is one, and waits until it is reaped.
     pub async fn close(&mut self) {
         match std::mem::replace(self, Scorer::Closed) {

@@ -21,6 +21,8 @@ pub struct TriedReward {
     pub arms: Vec<String>,
     /// The scores of [`sample_batch`] and the time in seconds, start included; or why the reward can't be used.
     pub outcome: Result<(Scored, f64), PluginError>,
+    /// What the user should know although the reward can score.
+    pub warning: Option<String>,
 }
 
 impl fmt::Display for TriedReward {
@@ -35,7 +37,8 @@ impl fmt::Display for TriedReward {
                     "reward `{}` answered after {seconds:.1} s; two trial completions score {}",
                     self.name,
                     scores.join(" and ")
-                )
+                )?;
+                self.warning.as_ref().map_or(Ok(()), |warning| write!(f, "; warning: {warning}"))
             }
             Err(problem) => write!(f, "reward `{}` (arms {}): {problem}", self.name, self.arms.join(", ")),
         }
@@ -66,17 +69,22 @@ pub async fn try_plugins(experiment: &Experiment) -> Vec<TriedReward> {
         .collect();
     let mut tried = Vec::with_capacity(trials.len());
     for (name, arms, trial) in trials {
-        let outcome = trial.await.unwrap_or_else(|error| Err(PluginError::Trial(error.to_string())));
-        tried.push(TriedReward { name, arms, outcome });
+        let ended = trial.await.unwrap_or_else(|error| Err(PluginError::Trial(error.to_string())));
+        let (outcome, warning) = match ended {
+            Ok((scored, seconds, warning)) => (Ok((scored, seconds)), warning),
+            Err(error) => (Err(error), None),
+        };
+        tried.push(TriedReward { name, arms, outcome, warning });
     }
     tried
 }
 
-async fn trial(source: RewardSource) -> Result<(Scored, f64), PluginError> {
+async fn trial(source: RewardSource) -> Result<(Scored, f64, Option<String>), PluginError> {
     let started = Instant::now();
     let mut scorer = source.open()?;
+    let warning = scorer.warning();
     let scored = scorer.probe(sample_batch()).await;
     let seconds = started.elapsed().as_secs_f64();
     scorer.close().await;
-    Ok((scored?, seconds))
+    Ok((scored?, seconds, warning))
 }

@@ -22,7 +22,7 @@ pub struct Environment {
     pub scenario: PathBuf,
     /// The folder that relative paths of rewards start from, absolute.
     pub scenario_folder: Option<PathBuf>,
-    /// The command line, the program's name first.
+    /// The command line, the program's name first, without secrets.
     pub arguments: Vec<String>,
     /// Where tensors are: `Cpu` or `Cuda(0)`.
     pub device: String,

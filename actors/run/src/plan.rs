@@ -39,7 +39,7 @@ impl Plan {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             scenario: experiment.path.clone(),
             scenario_folder: Some(Environment::scenario_folder(&experiment.path)),
-            arguments: std::env::args().collect(),
+            arguments: scenarios::storable_arguments(std::env::args()),
             device: format!("{:?}", self.device),
             arms_side_by_side: self.side_by_side,
             threads_per_arm: Some(self.threads),

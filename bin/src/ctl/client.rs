@@ -13,6 +13,7 @@ use reqwest::{
     blocking::{RequestBuilder, Response},
     header::IF_MATCH,
 };
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::error::CtlError;
@@ -26,7 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection to the control channel of a run.
 pub struct Client {
     address: Url,
-    token: String,
+    token: SecretString,
     client: reqwest::blocking::Client,
     pub run_dir: PathBuf,
 }
@@ -51,6 +52,8 @@ impl Client {
             .timeout(None)
             .connect_timeout(CONNECT_TIMEOUT)
             .no_proxy()
+            // A run answers itself; a redirect would send the token elsewhere.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(CtlError::Client)?;
         Ok(Client { address, token: file.token, client, run_dir })
@@ -108,7 +111,7 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        Ok(self.client.request(method, url).bearer_auth(&self.token))
+        Ok(self.client.request(method, url).bearer_auth(self.token.expose_secret()))
     }
 
     fn read(&self, request: RequestBuilder) -> Result<Value, CtlError> {

@@ -144,7 +144,7 @@ fn check_judge(judge: &JudgeConfig, places: &Node) -> Result<(), ScenarioError> 
 fn check_model(folder: &Path, keys: &[&str], instead: &str, places: &Node) -> Result<(), ScenarioError> {
     let missing = |problem: String| {
         let place = places.place_of(&[keys, &["path"]].concat());
-        let problem = format!("`path` in {}: {problem}", super::de::section_name(keys));
+        let problem = format!("`path` in {}: {problem}", super::words::section_name(keys));
         Err(ScenarioError::at(place, problem, instead))
     };
     if !folder.is_dir() {
@@ -161,7 +161,7 @@ fn check_source(source: &DataSource, keys: &[&str], places: &Node) -> Result<(),
     let missing = |key: &str, path: &Path, what: &str, instead: &str| {
         let place = places.place_of(&[keys, &[key]].concat());
         let problem =
-            format!("`{key}` in {}: there is no {what} {}", super::de::section_name(keys), path.display());
+            format!("`{key}` in {}: there is no {what} {}", super::words::section_name(keys), path.display());
         Err(ScenarioError::at(place, problem, instead))
     };
     if !file.path.is_file() {

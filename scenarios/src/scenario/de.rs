@@ -7,9 +7,9 @@ use serde::de::{self, DeserializeSeed, Expected, IntoDeserializer, Unexpected, V
 use serde::{Deserialize, forward_to_deserialize_any};
 use toml::Value;
 
-use super::keys;
 use super::tree::{Content, Entry, Node, Table};
-use super::words::{name_advice, quoted_list};
+use super::words::{is_index, leaf_name, name_advice, quoted_list, section_name};
+use super::{keys, secret};
 use crate::error::{Place, ScenarioError};
 
 /// Reads a `T` from a tree. `section` is the path of the tree's root for messages; it is empty for an arm.
@@ -68,7 +68,7 @@ impl Problem {
                 (format!("{section} has no `{key}`"), missing_key_advice(key, &path, table))
             }
             What::Unfit { found, instead } => {
-                (format!("{} is {found}", leaf_name(&path)), format!("write {instead}"))
+                (format!("{} is {}", leaf_name(&path), shown(&found, &path)), format!("write {instead}"))
             }
             What::UnknownChoice { found, choices } => {
                 let bare = found.trim_matches('"');
@@ -76,7 +76,7 @@ impl Problem {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => format!("write one of {}", quoted_list(choices.iter().copied())),
                 };
-                (format!("{} is {found}", leaf_name(&path)), advice)
+                (format!("{} is {}", leaf_name(&path), shown(&found, &path)), advice)
             }
             What::Other(message) => match message.split_once("; ") {
                 Some((problem, instead)) => (problem.to_owned(), instead.to_owned()),
@@ -87,6 +87,11 @@ impl Problem {
         };
         ScenarioError::at(&place, problem, instead)
     }
+}
+
+/// A value as messages show it, unless it may be a secret.
+pub(crate) fn shown<'a>(found: &'a str, path: &[&str]) -> &'a str {
+    if found.starts_with('"') && secret::may_be_secret(path, found) { "a text" } else { found }
 }
 
 /// The problem with a key that the table at `path` may not have, and what to write instead.
@@ -144,27 +149,6 @@ pub(crate) fn unknown_key_advice(key: &str, known: &[&str], path: &[&str]) -> St
         return format!("`{key}` belongs in {}", elsewhere.join(" or "));
     }
     name_advice(key, known.iter().copied(), "the keys are")
-}
-
-/// Whether a part of a path is an index into a list.
-fn is_index(key: &str) -> bool {
-    key.parse::<usize>().is_ok()
-}
-
-/// A section as it is written in a file, without list indices: `[grpo]`, or `[[arm]]` for an arm's own keys.
-pub(crate) fn section_name(path: &[&str]) -> String {
-    let keys: Vec<&str> = path.iter().copied().filter(|key| !is_index(key)).collect();
-    if keys.is_empty() { "[[arm]]".to_owned() } else { format!("[{}]", keys.join(".")) }
-}
-
-/// A key with its section for messages, `` `lr` in [grpo] ``; for a section itself `` `grpo` ``.
-pub(crate) fn leaf_name(path: &[&str]) -> String {
-    let keys: Vec<&str> = path.iter().copied().filter(|key| !is_index(key)).collect();
-    match keys.split_last() {
-        None => "this".to_owned(),
-        Some((leaf, [])) if !["name", "method", "steps"].contains(leaf) => format!("`{leaf}`"),
-        Some((leaf, section)) => format!("`{leaf}` in {}", section_name(section)),
-    }
 }
 
 fn found(unexpected: Unexpected<'_>) -> String {

@@ -7,7 +7,7 @@ use std::path::Path;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{tree, weights::WeightConfig};
+use super::{secret, tree, weights::WeightConfig};
 use crate::error::ScenarioError;
 
 /// `[rewards.NAME]`: a reward component. NAME is its name in the formula.
@@ -24,7 +24,7 @@ impl RewardSpec {
     /// Reads a reward from a text of its own: either the content of `[rewards.NAME]` or that table itself. `path` is
     /// used in errors only.
     ///
-    /// Errors: The text is not TOML, or has no `kind`; the error has the line and column.
+    /// Errors: The text is not TOML, has no `kind`, or contains a secret; the error has the line and column.
     pub fn from_toml(text: &str, name: &str, path: &Path) -> Result<Self, ScenarioError> {
         let whole = tree::parse(text, path).map_err(|error| match error {
             ScenarioError::Invalid { place, problem, .. } => ScenarioError::at(
@@ -34,6 +34,7 @@ impl RewardSpec {
             ),
             other => other,
         })?;
+        secret::refuse(&whole)?;
         let node = whole.entry(&["rewards", name]).map_or(&whole, |entry| &entry.node);
         let toml::Value::Table(mut options) = node.to_value() else {
             let problem = format!("`{name}` is not a table");

@@ -9,7 +9,9 @@ use toml::Value;
 use super::layers::{Layers, with_entry};
 use super::overrides::unknown_arm;
 use super::tree::{self, Node};
-use super::{ArmConfig, ControlConfig, Experiment, RunConfig, TrainMode, de, paths, ranges, recorded};
+use super::{
+    ArmConfig, ControlConfig, Experiment, RunConfig, TrainMode, de, paths, ranges, recorded, secret,
+};
 use crate::error::{Place, ScenarioError};
 
 /// Reads a scenario file. `overrides` are the arguments of `--set`, `arms` those of `--arm` (if empty, all arms are
@@ -51,6 +53,7 @@ fn resolve(
     arms: &[String],
     seeds: Option<&[u64]>,
 ) -> Result<Experiment, ScenarioError> {
+    secret::refuse(&root)?;
     let mut layers = Layers::of(root)?;
     layers.apply(overrides)?;
     let mut run: RunConfig = de::read(&layers.run, &["run"])?;

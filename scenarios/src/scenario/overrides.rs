@@ -2,6 +2,7 @@
 
 use toml::Value;
 
+use super::secret;
 use super::tree::{Content, Entry, Node, Table};
 use crate::error::{Place, ScenarioError};
 
@@ -21,10 +22,12 @@ pub(crate) struct Override {
 
 /// Parses `a.b=c` or `arm.NAME.a.b=c`. A value that is not TOML is a text.
 ///
-/// Errors: there is no `=`, a key is empty, or the arm does not exist.
+/// Errors: there is no `=`, a key is empty, the arm does not exist, or the value is a secret.
 pub(crate) fn parse(argument: &str, arms: &[String]) -> Result<Override, ScenarioError> {
-    let place = Place::Argument(format!("--set {argument}"));
-    let Some((path, value)) = argument.split_once('=') else {
+    let value = argument.split_once('=').map_or(Value::Boolean(true), |(_, value)| parse_value(value.trim()));
+    // The message of a mistake shows the argument without a text, which may be a secret (SECRET-2).
+    let place = Place::Argument(format!("--set {}", secret::shown_setting(argument, &value)));
+    let Some((path, _)) = argument.split_once('=') else {
         return Err(ScenarioError::at(&place, "there is no `=`", "write --set section.key=value"));
     };
     let (arm, path) = split_arm(path.trim(), arms, &place)?;
@@ -32,13 +35,37 @@ pub(crate) fn parse(argument: &str, arms: &[String]) -> Result<Override, Scenari
     if keys.iter().any(|key| key.is_empty()) {
         return Err(ScenarioError::at(&place, "a key is empty", "write --set section.key=value"));
     }
-    let leaf = Node::from_value(parse_value(value.trim()), &place);
-    let tree = keys.iter().rev().fold(leaf, |node, key| {
-        let entry = Entry { key_place: place.clone(), node };
-        Node { place: place.clone(), content: Content::Table(Table::from([((*key).to_owned(), entry)])) }
-    });
+    let tree = nested(&keys, value, &place);
+    secret::refuse(&tree)?;
     let is_tag = keys.last().is_some_and(|key| TAGS.contains(key));
     Ok(Override { arm, tree, is_tag })
+}
+
+/// A value below a path of keys.
+fn nested(keys: &[&str], value: Value, place: &Place) -> Node {
+    keys.iter().rev().fold(Node::from_value(value, place), |node, key| {
+        let entry = Entry { key_place: place.clone(), node };
+        Node { place: place.clone(), content: Content::Table(Table::from([((*key).to_owned(), entry)])) }
+    })
+}
+
+/// A command line as it is stored with a run: values of `--set` that contain a secret are left out (SECRET-1).
+pub fn storable_arguments(arguments: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut follows_set = false;
+    let storable = |argument: String| {
+        let is_value = std::mem::replace(&mut follows_set, argument == "--set");
+        let (flag, setting) = match argument.strip_prefix("--set=") {
+            Some(setting) => ("--set=", setting),
+            None => ("", if is_value { argument.as_str() } else { "" }),
+        };
+        let Some((path, value)) = setting.split_once('=') else {
+            return if secret::has_secret_form(&argument) { secret::HIDDEN.to_owned() } else { argument };
+        };
+        let keys: Vec<&str> = path.split('.').map(str::trim).collect();
+        let tree = nested(&keys, parse_value(value.trim()), &Place::Argument(String::new()));
+        if secret::find(&tree).is_some() { format!("{flag}{path}={}", secret::HIDDEN) } else { argument }
+    };
+    arguments.into_iter().map(storable).collect()
 }
 
 /// Splits `arm.NAME.` off a path. Names may contain dots, so the longest matching name is used.

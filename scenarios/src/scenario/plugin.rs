@@ -1,16 +1,24 @@
 //! Rewards outside this process: the options of the kinds `process`, `python` and `http`.
 //! `docs/plugins.md` describes the protocol.
 
-use std::collections::BTreeMap;
+mod http;
+mod variables;
+
 use std::path::{Path, PathBuf};
 
 use rewards::options::bad_option;
 use rewards::{Reward, RewardError, RewardRegistry, did_you_mean, read_options};
+use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::RewardSpec;
-use crate::error::ScenarioError;
+use super::tree::Node;
+use super::{RewardSpec, secret};
+use crate::error::{Place, ScenarioError};
+
+pub use http::HttpPlugin;
+pub use variables::ChildEnv;
 
 /// The `kind` of a child process that exchanges JSON lines.
 pub const PROCESS: &str = "process";
@@ -52,8 +60,8 @@ pub struct ProcessPlugin {
     pub command: Vec<String>,
     /// The working directory. Default: the scenario's folder.
     pub cwd: PathBuf,
-    /// Environment variables, in addition to those of the sandbox.
-    pub env: BTreeMap<String, String>,
+    /// Environment variables in addition to the few that every child inherits.
+    pub env: ChildEnv,
     /// Options for the program itself, passed on unchanged.
     pub options: Table,
     /// Whether the judge has to be asked before this reward scores.
@@ -69,7 +77,7 @@ impl Default for ProcessPlugin {
         Self {
             command: Vec::new(),
             cwd: PathBuf::new(),
-            env: BTreeMap::new(),
+            env: ChildEnv::default(),
             options: Table::new(),
             needs_verdict: false,
             timeout_seconds: 60.0,
@@ -103,7 +111,7 @@ impl ProcessPlugin {
                 Err(ScenarioError::value(problem, "write a path from the scenario's folder"))
             };
         }
-        let own = self.env.get("PATH").map(Into::into);
+        let own = self.env.filled_value("PATH")?.map(|path| path.expose_secret().into());
         let path = own.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
         let found =
             std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| is_program(file));
@@ -136,7 +144,7 @@ struct PythonPlugin {
     /// Whether completions and prompts are passed as lists of messages.
     conversational: bool,
     cwd: PathBuf,
-    env: BTreeMap<String, String>,
+    env: ChildEnv,
     options: Table,
     needs_verdict: bool,
     timeout_seconds: f64,
@@ -191,64 +199,13 @@ impl PythonPlugin {
     }
 }
 
-/// The options of a reward with `kind = "http"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpPlugin {
-    /// Address that each batch is posted to, with `http://` or `https://`; must be set.
-    pub url: String,
-    /// Headers of the request. `${NAME}` is replaced by an environment variable, so that secrets need not
-    /// be in the scenario.
-    pub headers: BTreeMap<String, String>,
-    /// Options for the server itself, passed on unchanged.
-    pub options: Table,
-    /// Whether the judge has to be asked before this reward scores.
-    pub needs_verdict: bool,
-    /// Longest wait for the scores of a batch, in seconds; above 0, at most 86,400.
-    pub timeout_seconds: f64,
-}
-
-impl Default for HttpPlugin {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            headers: BTreeMap::new(),
-            options: Table::new(),
-            needs_verdict: false,
-            timeout_seconds: 60.0,
-        }
-    }
-}
-
-impl HttpPlugin {
-    /// The headers with environment variables filled in.
-    ///
-    /// Errors: A variable is not set, or a brace is not closed.
-    pub fn filled_headers(&self) -> Result<BTreeMap<String, String>, ScenarioError> {
-        let filled = self.headers.iter().map(|(name, value)| Ok((name.clone(), filled(value)?)));
-        filled.collect()
-    }
-}
-
-fn filled(text: &str) -> Result<String, ScenarioError> {
-    let Some((before, rest)) = text.split_once("${") else { return Ok(text.to_owned()) };
-    let Some((name, after)) = rest.split_once('}') else {
-        let problem = format!("`{text}` opens a brace and does not close it");
-        return Err(ScenarioError::value(problem, "write ${NAME} for an environment variable"));
-    };
-    let value = std::env::var(name).map_err(|_| {
-        let problem = format!("the environment variable `{name}` is not set");
-        ScenarioError::value(problem, "export it, or write the value")
-    })?;
-    Ok(format!("{before}{value}{}", filled(after)?))
-}
-
 impl RewardSpec {
     /// Builds the reward, or the options of a reward outside this process. `kind` is a name in `registry`
     /// or one of [`PLUGIN_KINDS`].
     ///
-    /// Errors: The kind is unknown, or an option does not fit.
+    /// Errors: The kind is unknown, an option does not fit, or one contains a secret (SECRET-1).
     pub fn read(&self, registry: &RewardRegistry) -> Result<RewardForm, RewardError> {
+        self.refuse_secrets()?;
         match self.kind.as_str() {
             PROCESS => self.process().map(RewardForm::Process),
             PYTHON => self.python().map(RewardForm::Process),
@@ -309,8 +266,45 @@ impl RewardSpec {
         }
     }
 
+    fn refuse_secrets(&self) -> Result<(), RewardError> {
+        let place = Place::Default(PathBuf::new());
+        let Some(literal) = secret::find(&Node::from_value(Value::Table(self.options.clone()), &place))
+        else {
+            return Ok(());
+        };
+        let path: Vec<&str> = literal.path.iter().map(String::as_str).collect();
+        let problem =
+            format!("it contains a secret, which would be stored with the run; {}", secret::instead(&path));
+        Err(bad_option(&self.kind, path[0], &hidden(), &problem))
+    }
+
+    /// Reads the options of a plug-in. An error does not show a value that may be a secret.
+    fn plugin_options<T>(&self) -> Result<T, RewardError>
+    where
+        T: Default + Serialize + DeserializeOwned,
+    {
+        read_options(&self.kind, &self.options).map_err(|error| match error {
+            RewardError::BadOption { option, value, problem, .. }
+                if secret::may_be_secret(&[&option], &value) =>
+            {
+                // serde's message repeats the value before it says what it expected.
+                let expected =
+                    problem.split_once(", expected ").map(|(_, expected)| format!("write {expected}"));
+                bad_option(&self.kind, &option, &hidden(), &expected.unwrap_or(problem))
+            }
+            other => other,
+        })
+    }
+
+    /// Checks that the environment variables of a child are set.
+    fn check_env(&self, env: &ChildEnv) -> Result<(), RewardError> {
+        let checked = env.filled().map(drop);
+        checked.map_err(|error| bad_option(&self.kind, "env", &hidden(), &error.to_string()))
+    }
+
     fn process(&self) -> Result<ProcessPlugin, RewardError> {
-        let plugin: ProcessPlugin = read_options(PROCESS, &self.options)?;
+        let plugin: ProcessPlugin = self.plugin_options()?;
+        self.check_env(&plugin.env)?;
         self.positive("timeout_seconds", plugin.timeout_seconds)?;
         self.positive("startup_timeout_seconds", plugin.startup_timeout_seconds)?;
         if plugin.command.is_empty() {
@@ -321,14 +315,15 @@ impl RewardSpec {
     }
 
     fn python(&self) -> Result<ProcessPlugin, RewardError> {
-        let plugin: PythonPlugin = read_options(PYTHON, &self.options)?;
+        let plugin: PythonPlugin = self.plugin_options()?;
+        self.check_env(&plugin.env)?;
         self.positive("timeout_seconds", plugin.timeout_seconds)?;
         self.positive("startup_timeout_seconds", plugin.startup_timeout_seconds)?;
         plugin.process()
     }
 
     fn http(&self) -> Result<HttpPlugin, RewardError> {
-        let plugin: HttpPlugin = read_options(HTTP, &self.options)?;
+        let plugin: HttpPlugin = self.plugin_options()?;
         self.positive("timeout_seconds", plugin.timeout_seconds)?;
         if !["http://", "https://"].iter().any(|scheme| plugin.url.starts_with(scheme)) {
             let url = Value::String(plugin.url);
@@ -339,9 +334,10 @@ impl RewardSpec {
                 "write an address such as \"http://127.0.0.1:8000/score\"",
             ));
         }
-        // A value may be a secret, so the message does not repeat it.
-        let hidden = Value::String("…".into());
-        plugin.filled_headers().map_err(|error| bad_option(HTTP, "headers", &hidden, &error.to_string()))?;
+        let unusable =
+            |option: &str, error: &ScenarioError| bad_option(HTTP, option, &hidden(), &error.to_string());
+        plugin.filled_headers().map_err(|error| unusable("headers", &error))?;
+        plugin.filled_proxy().map_err(|error| unusable("proxy", &error))?;
         Ok(plugin)
     }
 
@@ -357,6 +353,11 @@ impl RewardSpec {
             "write a number of seconds above 0, at most 86400",
         ))
     }
+}
+
+/// Shown instead of a value that may be a secret.
+fn hidden() -> Value {
+    Value::String(secret::HIDDEN.into())
 }
 
 #[cfg(test)]
@@ -433,16 +434,5 @@ mod tests {
             "no reward kind is called `proces`; did you mean `process`? (known: accuracy, adaptive-think, consistency, \
              format, http, process, python, think)"
         );
-    }
-
-    #[test]
-    fn headers_take_values_from_the_environment() {
-        let plugin = HttpPlugin {
-            headers: [("a".to_owned(), "x ${PATH} y".to_owned())].into(),
-            ..HttpPlugin::default()
-        };
-        let path = std::env::var("PATH").unwrap();
-        assert_eq!(plugin.filled_headers().unwrap()["a"], format!("x {path} y"));
-        assert!(filled("${a").unwrap_err().to_string().contains("does not close it"));
     }
 }

@@ -176,8 +176,11 @@ impl Lines<'_> {
             DeValue::Integer(integer) => {
                 let parsed = i64::from_str_radix(integer.as_str(), integer.radix());
                 Content::Scalar(Value::Integer(parsed.map_err(|_| {
-                    let problem = format!("the number {integer} is too large");
-                    ScenarioError::at(&place, problem, format!("write a whole number up to {}", i64::MAX))
+                    ScenarioError::at(
+                        &place,
+                        "the number is too large",
+                        format!("write a whole number up to {}", i64::MAX),
+                    )
                 })?))
             }
             DeValue::Float(float) => {

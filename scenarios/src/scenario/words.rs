@@ -1,4 +1,4 @@
-//! Lists of names in messages, and advice about unknown names.
+//! Names of keys and lists of names in messages, and advice about unknown names.
 
 /// The names in quotes as an English list: `"a", "b" or "c"`.
 pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
@@ -17,6 +17,27 @@ pub(crate) fn name_advice<'a>(name: &str, known: impl IntoIterator<Item = &'a st
     match rewards::nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("{are} {}", known.join(", ")),
+    }
+}
+
+/// Whether a part of a path is an index into a list.
+pub(crate) fn is_index(key: &str) -> bool {
+    key.parse::<usize>().is_ok()
+}
+
+/// A section as it is written in a file, without list indices: `[grpo]`, or `[[arm]]` for an arm's own keys.
+pub(crate) fn section_name(path: &[&str]) -> String {
+    let keys: Vec<&str> = path.iter().copied().filter(|key| !is_index(key)).collect();
+    if keys.is_empty() { "[[arm]]".to_owned() } else { format!("[{}]", keys.join(".")) }
+}
+
+/// A key with its section for messages, `` `lr` in [grpo] ``; for a section itself `` `grpo` ``.
+pub(crate) fn leaf_name(path: &[&str]) -> String {
+    let keys: Vec<&str> = path.iter().copied().filter(|key| !is_index(key)).collect();
+    match keys.split_last() {
+        None => "this".to_owned(),
+        Some((leaf, [])) if !["name", "method", "steps"].contains(leaf) => format!("`{leaf}`"),
+        Some((leaf, section)) => format!("`{leaf}` in {}", section_name(section)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checks the values of `[judge]`.
 
 use super::range::{Checked, Ranges, number, text};
+use crate::scenario::secret::is_variable_name;
 use crate::scenario::{
     JudgeCacheConfig, JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, OpenaiJudgeConfig,
     PanelJudgeConfig,
@@ -70,8 +71,8 @@ fn check_openai(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) 
     let instead = "the model's name on the server";
     ranges.need(!openai.model.is_empty(), &key("model"), "missing", instead)?;
     if let Some(variable) = &openai.api_key_env {
-        let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let name = !variable.is_empty() && variable.chars().all(good);
+        // Small letters are refused, because a key that is pasted here by mistake would be stored with the run.
+        let name = is_variable_name(variable) && !variable.contains(|c: char| c.is_ascii_lowercase());
         let instead = "the name of an environment variable, such as OPENAI_API_KEY; the key itself is never written to a file";
         // The value may be a key, so the message does not repeat it.
         ranges.need(name, &key("api_key_env"), "not the name of a variable", instead)?;

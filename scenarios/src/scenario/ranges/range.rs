@@ -3,8 +3,9 @@
 use std::fmt::Display;
 
 use crate::error::ScenarioError;
-use crate::scenario::de::leaf_name;
+use crate::scenario::de::shown;
 use crate::scenario::tree::Node;
+use crate::scenario::words::leaf_name;
 
 pub(super) type Checked = Result<(), ScenarioError>;
 
@@ -31,7 +32,8 @@ impl Ranges<'_> {
         let keys: Vec<&str> = path.split('.').collect();
         let full: Vec<&str> =
             within.split('.').filter(|key| !key.is_empty()).chain(keys.iter().copied()).collect();
-        let problem = format!("{} is {value}", leaf_name(&full));
+        let value = value.to_string();
+        let problem = format!("{} is {}", leaf_name(&full), shown(&value, &full));
         Err(ScenarioError::at(self.0.place_of(&keys), problem, format!("write {instead}")))
     }
 

@@ -96,7 +96,7 @@ fn a_key_of_another_kind_is_refused_at_its_place() {
     assert_eq!(
         message_with("", &["judge.kind=local", "judge.model=q", "judge.path=/x"], &[]),
         format!(
-            "--set judge.model=q: `model` in [judge] {}; leave `model` out, or write kind = \"openai\"",
+            "--set judge.model=…: `model` in [judge] {}; leave `model` out, or write kind = \"openai\"",
             belongs("\"openai\"", "local")
         )
     );
@@ -117,7 +117,7 @@ fn a_key_without_a_kind_is_refused_with_the_kinds_that_fit() {
     );
     assert_eq!(
         message_with("", &["judge.path=/x"], &[]),
-        format!("--set judge.path=/x: `path` in [judge] {}", said("\"local\"", "\"local\""))
+        format!("--set judge.path=…: `path` in [judge] {}", said("\"local\"", "\"local\""))
     );
     let in_an_arm = "[[arm]]\nname = \"a\"\njudge.separate = true";
     assert_eq!(
@@ -234,7 +234,7 @@ fn an_arm_or_the_command_line_may_select_another_kind() {
     assert_eq!(one_arm.arms[1].judge.kind, JudgeKind::Rules);
     assert_eq!(
         message_with(OPENAI, &["judge.model=z", "judge.kind=local", "judge.path=/m"], &[]),
-        "--set judge.model=z: `model` in [judge] belongs to kind = \"openai\", and its `kind` is \"local\"; \
+        "--set judge.model=…: `model` in [judge] belongs to kind = \"openai\", and its `kind` is \"local\"; \
          leave `model` out, or write kind = \"openai\"",
         "a key of the file is dropped, one of the command line is not"
     );

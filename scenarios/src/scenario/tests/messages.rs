@@ -171,7 +171,7 @@ fn arms() {
     );
     assert_eq!(
         message_with(TWO_ARMS, &["arm.high.name=low"], &[]),
-        "--set arm.high.name=low: there are two arms named \"low\"; give each arm a name of its own"
+        "--set arm.high.name=…: there are two arms named \"low\"; give each arm a name of its own"
     );
     assert_eq!(
         message("[[arm]]\nmethod = \"sft\""),
@@ -207,7 +207,7 @@ fn the_command_line() {
     );
     assert_eq!(
         message_with(TWO_ARMS, &["arm.low.methd=sft"], &[]),
-        "--set arm.low.methd=sft: unknown key `methd` in [[arm]]; did you mean `method`?"
+        "--set arm.low.methd=…: unknown key `methd` in [[arm]]; did you mean `method`?"
     );
     assert_eq!(
         message_with(TWO_ARMS, &["rewards.formt=false"], &[]),
