@@ -49,16 +49,27 @@ pub fn start(run_dir: &RunDir, screen: Screen) -> Result<(), Failure> {
         Failure::Input(format!("RUST_LOG: {error}; write a level such as debug or run=debug,info"))
     })?;
     let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Mutex::new(file));
-    // Libraries warn too, for example a decoder about a damaged file. Our own message about the same problem is clearer.
-    let own = Targets::new().with_targets(OWN_CRATES.map(|name| (name, LevelFilter::WARN)));
     tracing_subscriber::registry()
         .with(to_file.with_filter(filter))
-        .with(Warnings { screen }.with_filter(own))
+        .with(Warnings { screen }.with_filter(own_warnings()))
         .try_init()
         .map_err(|error| Failure::Running(format!("logging could not start: {error}")))?;
     // The supervisor reports the consequences of a panic to the user. The log records where it happened.
     std::panic::set_hook(Box::new(|panic| tracing::error!(target: "panic", "{panic}")));
     Ok(())
+}
+
+/// Shows warnings and errors in the terminal, for commands without a run directory.
+pub fn show_warnings() {
+    let warnings = Warnings { screen: Screen::Plain }.with_filter(own_warnings());
+    // Fails if a program that embeds this command logs already, which works too.
+    let _ = tracing_subscriber::registry().with(warnings).try_init();
+}
+
+/// The warnings of our crates. Libraries warn too, for example a decoder about a damaged file. Our own message about the
+/// same problem is clearer.
+fn own_warnings() -> Targets {
+    Targets::new().with_targets(OWN_CRATES.map(|name| (name, LevelFilter::WARN)))
 }
 
 /// A tracing layer that shows warnings and errors in the terminal.
