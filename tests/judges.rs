@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::scripted_server::{Act, ScriptedServer};
 
+mod habits;
 mod real_server;
 pub mod server;
 mod server_parity;

@@ -3,8 +3,8 @@
 //! It writes to TCP directly, because no HTTP library lets a server misbehave like this.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -23,6 +23,8 @@ pub enum Act {
     Status(u16, &'static str, String),
     /// Answers with status 200 and this body.
     Body(String),
+    /// Sends these bytes, head and all, and closes the connection.
+    Raw(Vec<u8>),
     /// Sends single bytes of an endless answer, slowly.
     Drip,
     /// Sends half of the announced content and closes the connection.
@@ -62,6 +64,7 @@ pub struct ScriptedServer {
     busiest: Arc<AtomicUsize>,
     held: Arc<AtomicU64>,
     dead: Arc<AtomicBool>,
+    models: Arc<Mutex<Act>>,
     listening: JoinHandle<()>,
 }
 
@@ -75,10 +78,19 @@ impl ScriptedServer {
     /// Starts a server. `script` gets the request and its number, from 0. Requests for `/models` are answered without
     /// it and not counted.
     pub async fn start(script: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Self {
+        Self::start_with(Act::Body(r#"{"data": [{"id": "scripted"}]}"#.to_owned()), script).await
+    }
+
+    /// As [`start`](Self::start), with this answer to requests for `/models`.
+    pub async fn start_with(
+        models: Act,
+        script: impl Fn(usize, &Request) -> Act + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let shared = Shared {
             script: Arc::new(script),
+            models: Arc::new(Mutex::new(models)),
             asked: Arc::default(),
             now: Arc::default(),
             busiest: Arc::default(),
@@ -86,14 +98,14 @@ impl ScriptedServer {
             dead: Arc::default(),
         };
         let (asked, busiest, dead) = (shared.asked.clone(), shared.busiest.clone(), shared.dead.clone());
-        let held = shared.held.clone();
+        let (held, models) = (shared.held.clone(), shared.models.clone());
         let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
                 tokio::spawn(shared.clone().serve(stream));
             }
         });
-        Self { url, asked, busiest, held, dead, listening }
+        Self { url, asked, busiest, held, dead, models, listening }
     }
 
     /// Number of requests received so far.
@@ -111,6 +123,11 @@ impl ScriptedServer {
         Duration::from_micros(self.held.load(Ordering::SeqCst))
     }
 
+    /// From now on, answers requests for `/models` by this.
+    pub fn list_models(&self, models: Act) {
+        *self.models.lock().unwrap() = models;
+    }
+
     /// From now on, closes every connection without an answer.
     pub fn die(&self) {
         self.dead.store(true, Ordering::SeqCst);
@@ -120,6 +137,7 @@ impl ScriptedServer {
 #[derive(Clone)]
 struct Shared {
     script: Arc<Script>,
+    models: Arc<Mutex<Act>>,
     asked: Arc<AtomicUsize>,
     now: Arc<AtomicUsize>,
     busiest: Arc<AtomicUsize>,
@@ -135,8 +153,11 @@ impl Shared {
                 return;
             }
             if request.path.ends_with("/models") {
-                write(&mut stream, 200, "", r#"{"data": [{"id": "scripted"}]}"#).await;
-                continue;
+                let models = self.models.lock().unwrap().clone();
+                if act(&mut stream, models).await {
+                    continue;
+                }
+                return;
             }
             let number = self.asked.fetch_add(1, Ordering::SeqCst);
             self.busiest.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -161,6 +182,12 @@ async fn act(stream: &mut BufReader<TcpStream>, act: Act) -> bool {
         }
         Act::Status(status, headers, body) => write(stream, status, headers, &body).await,
         Act::Body(body) => write(stream, 200, "", &body).await,
+        Act::Raw(bytes) => {
+            // The client may have closed the connection.
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+            false
+        }
         Act::Drip => {
             let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
             let mut open = stream.write_all(head.as_bytes()).await.is_ok();

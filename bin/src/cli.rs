@@ -49,7 +49,7 @@ pub enum Command {
     Merge(MergeOptions),
     /// Watch and steer a run in progress
     Ctl(CtlOptions),
-    /// Test a scenario's judges on completions with known verdicts
+    /// Test a scenario's judges on completions with known verdicts; exit code 1 if too many verdicts are missing
     Judge(JudgeOptions),
 }
 

@@ -6,7 +6,13 @@ use rewards::{FailureCause, RewardRegistry};
 use scenarios::{JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, OpenaiJudgeConfig};
 use serde::Serialize;
 
-use crate::{check::load_and_check, cli::JudgeOptions, failure::Failure, streams::outln};
+use crate::{
+    check::load_and_check,
+    cli::JudgeOptions,
+    failure::Failure,
+    log,
+    streams::{errln, outln},
+};
 
 /// The results of one judge on every calibration set.
 #[derive(Serialize)]
@@ -16,7 +22,8 @@ struct JudgeReport {
     sets: Vec<SetReport>,
 }
 
-/// Runs every judge of the scenario on its calibration sets and prints the results.
+/// Runs every judge of the scenario on its calibration sets and prints the results. Fails if a set lacks more verdicts
+/// than `judge.calibration_max_failed_fraction` allows.
 pub fn judge(options: &JudgeOptions, registry: &RewardRegistry) -> Result<(), Failure> {
     let experiment = load_and_check(&options.scenario, &options.set, &options.arms, None, registry)?;
     let mut judges: Vec<(&JudgeConfig, Vec<String>)> = Vec::new();
@@ -28,12 +35,17 @@ pub fn judge(options: &JudgeOptions, registry: &RewardRegistry) -> Result<(), Fa
     }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
+    log::show_warnings();
     let mut reports = Vec::new();
+    let mut too_few = Vec::new();
     for (config, arms) in judges {
         let sets = runtime
             .block_on(calibrate(config))
             .map_err(|error| Failure::Input(format!("{}: [judge]: {error}", options.scenario.display())))?;
         let report = JudgeReport { judge: name(config), arms, sets };
+        let most = config.calibration_max_failed_fraction;
+        let lacking = report.sets.iter().filter(|set| set.missing_fraction() > most);
+        too_few.extend(lacking.map(|set| lacks_verdicts(&report.judge, set, most)));
         if !options.json {
             print(&report);
         }
@@ -44,7 +56,29 @@ pub fn judge(options: &JudgeOptions, registry: &RewardRegistry) -> Result<(), Fa
             .map_err(|error| Failure::Running(format!("the results cannot be written as JSON: {error}")))?;
         outln!("{json}");
     }
-    Ok(())
+    let Some(last) = too_few.pop() else { return Ok(()) };
+    for problem in too_few {
+        errln!("error: {problem}");
+    }
+    Err(Failure::Running(last))
+}
+
+/// The message about a set for which a judge gave too few verdicts.
+fn lacks_verdicts(judge: &str, set: &SetReport, most: f64) -> String {
+    format!(
+        "{judge} gave no verdict on {} of {} completions of {} ({}), more than judge.calibration_max_failed_fraction = \
+         {most} allows",
+        set.failures.values().sum::<u64>(),
+        set.requests,
+        set.set,
+        causes(set)
+    )
+}
+
+/// The causes of the missing verdicts with their counts.
+fn causes(set: &SetReport) -> String {
+    let cause = |(cause, count): (&FailureCause, &u64)| format!("{cause} {count}");
+    set.failures.iter().map(cause).collect::<Vec<_>>().join(", ")
 }
 
 /// A judge's name in the output.
@@ -102,13 +136,11 @@ fn print(report: &JudgeReport) {
                 set.completions
             );
         }
-        let failures: Vec<String> = set
-            .failures
-            .iter()
-            .map(|(cause, count): (&FailureCause, &u64)| format!("{cause} {count}"))
-            .collect();
-        if !failures.is_empty() {
-            outln!("    no verdict          {}", failures.join(", "));
+        if !set.failures.is_empty() {
+            outln!("    no verdict          {} ({} requests)", causes(set), set.requests);
+        }
+        for (cause, message) in &set.first_failures {
+            outln!("      {cause}: {message}");
         }
         outln!(
             "    latency             p50 {:.3} s, p95 {:.3} s; {:.1} verdicts per second",

@@ -54,11 +54,9 @@ pub fn start(run_dir: &RunDir, screen: Screen) -> Result<(), Failure> {
         .with_ansi(false)
         .log_internal_errors(false)
         .with_writer(Mutex::new(file));
-    // Libraries warn too, for example a decoder about a damaged file. Our own message about the same problem is clearer.
-    let own = Targets::new().with_targets(OWN_CRATES.map(|name| (name, LevelFilter::WARN)));
     tracing_subscriber::registry()
         .with(to_file.with_filter(filter))
-        .with(Warnings { screen }.with_filter(own))
+        .with(Warnings { screen }.with_filter(own_warnings()))
         .try_init()
         .map_err(|error| Failure::Running(format!("logging could not start: {error}")))?;
     // The supervisor reports the consequences of a panic to the user. The log records where it happened.
@@ -91,6 +89,19 @@ pub fn defect() -> String {
             log.parent().unwrap_or(log).display()
         ),
     }
+}
+
+/// Shows warnings and errors in the terminal, for commands without a run directory.
+pub fn show_warnings() {
+    let warnings = Warnings { screen: Screen::Plain }.with_filter(own_warnings());
+    // Fails if a program that embeds this command logs already, which works too.
+    let _ = tracing_subscriber::registry().with(warnings).try_init();
+}
+
+/// The warnings of our crates. Libraries warn too, for example a decoder about a damaged file. Our own message about the
+/// same problem is clearer.
+fn own_warnings() -> Targets {
+    Targets::new().with_targets(OWN_CRATES.map(|name| (name, LevelFilter::WARN)))
 }
 
 /// A tracing layer that shows warnings and errors in the terminal.

@@ -6,8 +6,8 @@
 //! `think` find their scores.
 //!
 //! [`RulesJudge`](rules::RulesJudge) works without a model. For judges that are models, this module has everything
-//! but the model itself: [`guard`] cleans the texts, [`prompt`] words the request, [`reply`] and [`logits`] read the
-//! reply, and [`failure`] lists the causes of a missing verdict.
+//! but the model itself: [`guard`] cleans the texts, [`prompt`] words the request, [`json`], [`reply`] and [`logits`]
+//! read the reply, and [`failure`] lists the causes of a missing verdict.
 //!
 //! Invariants, which the tests check:
 //! - JUDGE-1 a missing score is `None`, never 0, and `note` has the reason.
@@ -16,6 +16,7 @@
 
 pub mod failure;
 pub mod guard;
+pub mod json;
 pub mod logits;
 pub mod prompt;
 pub mod reply;

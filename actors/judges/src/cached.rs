@@ -15,23 +15,29 @@ use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, Usage};
 use crate::store::{VerdictKey, VerdictStore};
 
+/// A judge whose verdicts can be cached.
+pub trait Identified {
+    /// All on which a verdict depends besides the request, in one text: settings, prompts, model and server. It is part
+    /// of the cache key.
+    fn identity(&self) -> String;
+}
+
 /// `judge`, asked only for verdicts that are not in `store`.
 pub struct Cached<J> {
     pub judge: J,
-    /// All settings on which a verdict depends, in one text. It is part of the cache key.
-    pub identity: String,
     pub store: Arc<VerdictStore>,
 }
 
-impl<J: AsyncJudge> Cached<J> {
-    fn key(&self, request: &JudgeRequest) -> VerdictKey {
-        let mut texts = vec![self.identity.as_str(), &request.think, &request.answer, &request.question.text];
+impl<J: AsyncJudge + Identified> Cached<J> {
+    fn key(identity: &str, request: &JudgeRequest) -> VerdictKey {
+        let mut texts = vec![identity, &request.think, &request.answer, &request.question.text];
         texts.extend(request.question.choices.iter().map(String::as_str));
         content_hash(&texts)
     }
 
     async fn judge_all(&self, requests: &[JudgeRequest], deadline: Instant) -> Vec<Judgement> {
-        let keys: Vec<VerdictKey> = requests.iter().map(|request| self.key(request)).collect();
+        let identity = self.judge.identity();
+        let keys: Vec<VerdictKey> = requests.iter().map(|request| Self::key(&identity, request)).collect();
         let cached = self.store.get(keys.clone()).await;
         // Completions of a group can be equal; each text is asked once.
         let mut index_of: HashMap<VerdictKey, usize> = HashMap::new();
@@ -69,7 +75,7 @@ impl<J: AsyncJudge> Cached<J> {
     }
 }
 
-impl<J: AsyncJudge> AsyncJudge for Cached<J> {
+impl<J: AsyncJudge + Identified> AsyncJudge for Cached<J> {
     fn judge_all<'a>(
         &'a self,
         requests: &'a [JudgeRequest],
@@ -115,10 +121,16 @@ mod tests {
         }
     }
 
+    impl Identified for Counts {
+        fn identity(&self) -> String {
+            "counts".to_owned()
+        }
+    }
+
     #[tokio::test]
     async fn equal_requests_are_asked_once_and_failures_are_not_cached() {
         let store = Arc::new(VerdictStore::open(None, 100, 1));
-        let cached = Cached { judge: Counts::default(), identity: "counts".to_owned(), store };
+        let cached = Cached { judge: Counts::default(), store };
         let request = |think: &str| JudgeRequest {
             question: Default::default(),
             think: think.to_owned(),
@@ -139,5 +151,63 @@ mod tests {
         assert_eq!(qualities(&second), expected);
         assert_eq!(*cached.judge.0.lock().unwrap(), ["abc", "", "a", ""], "only the failure is asked again");
         assert_eq!(second.iter().filter(|judgement| judgement.failure.is_some()).count(), 2);
+    }
+
+    /// A judge that gives its own grade to every request, and counts the requests.
+    struct Grades(String, f64, Arc<Mutex<u64>>);
+
+    impl Identified for Grades {
+        fn identity(&self) -> String {
+            self.0.clone()
+        }
+    }
+
+    impl AsyncJudge for Grades {
+        fn judge_all<'a>(
+            &'a self,
+            requests: &'a [JudgeRequest],
+            _: Instant,
+        ) -> BoxFuture<'a, Vec<Judgement>> {
+            *self.2.lock().unwrap() += requests.len() as u64;
+            let verdict = Verdict { consistency: Some(1.0), think_quality: Some(self.1), note: None };
+            let judgement = Judgement { verdict, ..Judgement::default() };
+            async move { vec![judgement; requests.len()] }.boxed()
+        }
+    }
+
+    /// KEPT-1: random requests to random judges, with the file closed and opened between them, against a set of what was
+    /// asked before.
+    #[tokio::test]
+    async fn a_verdict_is_found_by_the_judge_that_gave_it_and_by_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("verdicts.sqlite");
+        let mut noise = 11_u64;
+        let mut below = |most: u64| {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (noise >> 33) % most
+        };
+        let asked = Arc::new(Mutex::new(0));
+        let mut known = std::collections::BTreeSet::new();
+        let mut store = Arc::new(VerdictStore::open(Some(&file), 5, 10));
+        for _ in 0..400 {
+            if below(10) == 0 {
+                store = Arc::new(VerdictStore::open(Some(&file), 5, 10));
+            }
+            let (judge, thought) = (below(4), below(12));
+            let grade = judge as f64 / 10.0;
+            let judge = Grades(format!("judge {judge}"), grade, asked.clone());
+            let request = JudgeRequest {
+                question: Default::default(),
+                think: format!("thought {thought}"),
+                answer: String::new(),
+            };
+            let cached = Cached { judge, store: store.clone() };
+            let deadline = Instant::now() + Duration::from_secs(1);
+            let judged = cached.judge_all(&[request], deadline).await;
+            assert_eq!(judged[0].verdict.think_quality, Some(grade));
+            known.insert((cached.judge.0, thought));
+            assert_eq!(*asked.lock().unwrap(), known.len() as u64);
+        }
+        assert_eq!(known.len(), 48, "every judge was asked about every thought");
     }
 }

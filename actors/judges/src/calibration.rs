@@ -25,8 +25,12 @@ pub struct SetReport {
     pub set: String,
     /// Number of completions in the set.
     pub completions: usize,
+    /// Number of requests: one per completion, and one per completion without its attack.
+    pub requests: usize,
     /// Number of requests without a verdict, by cause.
     pub failures: BTreeMap<FailureCause, u64>,
+    /// What the first request without a verdict says, by cause.
+    pub first_failures: BTreeMap<FailureCause, String>,
     /// The judge's grades compared with the known ones. In a set of attacks, those of the attacked completions.
     pub agreement: Agreement,
     /// Results of the attacks, if the set has any.
@@ -41,6 +45,16 @@ pub struct SetReport {
     pub tokens_per_1000: (u64, u64),
     /// Cost of 1,000 verdicts at the prices in the scenario, in their currency; `None` without prices.
     pub cost_per_1000: Option<f64>,
+}
+
+impl SetReport {
+    /// Fraction of the requests that have no verdict. Those about which the rules cannot decide do not count, because no
+    /// repair of the judge would help.
+    pub fn missing_fraction(&self) -> f64 {
+        let failures = self.failures.iter().filter(|(cause, _)| **cause != FailureCause::Undecided);
+        let missing: u64 = failures.map(|(_, count)| count).sum();
+        missing as f64 / self.requests.max(1) as f64
+    }
 }
 
 /// The judge's grades compared with the known ones.
@@ -138,10 +152,16 @@ async fn judge_set(
     latencies.sort_by(f64::total_cmp);
     let per_1000 = |tokens: u64| (tokens as f64 * 1_000.0 / requests.len() as f64).round() as u64;
     let tokens = (per_1000(tally.usage.prompt_tokens), per_1000(tally.usage.reply_tokens));
+    let mut first_failures = BTreeMap::new();
+    for failure in judged.iter().filter_map(|judgement| judgement.failure.as_ref()) {
+        first_failures.entry(failure.cause).or_insert_with(|| failure.message.clone());
+    }
     SetReport {
         set,
         completions: examples.len(),
+        requests: requests.len(),
         failures: tally.failures,
+        first_failures,
         agreement: agreement(examples, given),
         attacks: (!plain.is_empty()).then(|| resistance(examples, given, &plain)),
         latency_p50_seconds: quantile(&latencies, 0.5),

@@ -30,9 +30,6 @@ pub enum JudgeError {
     /// No server of the judge can be used.
     #[error("{0}")]
     Server(String),
-    /// What a server returned is not an answer of its API.
-    #[error("{0}")]
-    Answer(String),
     /// A calibration set can't be read.
     #[error("{0}")]
     CalibrationSet(String),

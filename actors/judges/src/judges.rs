@@ -46,11 +46,11 @@ impl Opened {
             JudgeKind::Rules => Arc::new(RulesJudge),
             JudgeKind::Openai(openai) => {
                 let judge = OpenAiJudge::new(openai)?;
-                Arc::new(Cached { identity: judge.identity(), store: self.store(&config.cache), judge })
+                Arc::new(Cached { judge, store: self.store(&config.cache) })
             }
             JudgeKind::Local(local) => {
                 let judge = LocalJudge::new(local)?;
-                Arc::new(Cached { identity: judge.identity(), store: self.store(&config.cache), judge })
+                Arc::new(Cached { judge, store: self.store(&config.cache) })
             }
             JudgeKind::Panel(panel) => {
                 let members = panel.members.iter().map(|member| self.open(&member.as_judge(&config.cache)));

@@ -25,6 +25,7 @@ use tch::Kind;
 use tokio::time::Instant;
 
 use self::worker::Worker;
+use crate::cached::Identified;
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, Usage, out_of_time};
 use crate::prompting::local_prompter;
@@ -81,11 +82,6 @@ impl LocalJudge {
             context: usize::try_from(config.text.max_position_embeddings).unwrap_or(0),
             identity,
         })
-    }
-
-    /// All settings on which a verdict depends, as part of the cache key.
-    pub fn identity(&self) -> String {
-        self.identity.clone()
     }
 
     fn asked(&self) -> &'static [Asked] {
@@ -186,6 +182,12 @@ fn model_failed(problem: String) -> JudgeFailure {
 fn fail(judgement: &mut Judgement, failure: JudgeFailure) {
     judgement.verdict.note = Some(failure.to_string());
     judgement.failure.get_or_insert(failure);
+}
+
+impl Identified for LocalJudge {
+    fn identity(&self) -> String {
+        self.identity.clone()
+    }
 }
 
 impl AsyncJudge for LocalJudge {

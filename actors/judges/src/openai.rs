@@ -1,17 +1,19 @@
 //! A judge behind any server with OpenAI's API: vLLM, SGLang, llama.cpp, Ollama, transformers serve, …
 //!
-//! Each request of a batch becomes one HTTP request, or two with `judge.separate`. All are sent concurrently. `wire`
-//! has the bodies of requests and responses, `servers` selects the server, `limits` bounds the rate.
+//! Each request of a batch becomes one HTTP request, or two with `judge.separate`. All are sent concurrently. `request`
+//! words them, `client` sends them, `servers` selects the server, `limits` bounds the rate, `answer` and `complaint` read
+//! what comes back, and `models` what the server has.
 //!
 //! - `OPENAI-1` a request ends in a verdict or in one cause, that of its last attempt; only time-outs, broken
-//!   connections, 429 and 5xx are retried, with jittered delays that double.
+//!   connections, 429 and 5xx, also in a body with status 200, are retried, with jittered delays that double.
 //! - `OPENAI-2` over all arms that share this judge, at most `concurrency` requests are in flight, and no more per
 //!   minute than the limits allow. A request that waits for its next attempt does not count as in flight.
 //! - `OPENAI-3` a server that fails is not used for a while if another one is healthy; one that answers 429 is not used
-//!   until the time in its `Retry-After` header.
+//!   until the time in its `Retry-After` header, or `judge.max_retry_after_seconds` at most.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -22,29 +24,41 @@ use scenarios::{Guided, OpenaiJudgeConfig, Scoring};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use self::answer::{Answer, NoAnswer};
+use self::client::{Client, unused_proxy};
+use self::complaint::Complaint;
 use self::limits::Limits;
+use self::models::Models;
+use self::request::RequestForm;
 use self::servers::{Server, Servers};
-use self::wire::{Answer, RequestForm};
+use crate::cached::Identified;
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, Usage, out_of_time};
 use crate::prompting::server_prompter;
 
+mod answer;
+mod client;
+mod complaint;
 mod limits;
+mod models;
+mod request;
 mod servers;
-mod wire;
 
 /// Longest delay between two attempts, unless the server asks for a longer one.
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// A judge that sends requests to one or several servers with the same model.
 pub struct OpenAiJudge {
-    client: reqwest::Client,
+    client: Client,
     servers: Servers,
-    api_key: Option<String>,
     permits: Arc<Semaphore>,
     limits: Limits,
     prompter: Prompter,
     settings: OpenaiJudgeConfig,
+    /// The settings on which a verdict depends, in one text.
+    settings_identity: String,
+    /// What the servers that were probed say about their model; one entry if they agree.
+    facts: Mutex<BTreeSet<String>>,
     /// Whether requests constrain the reply by a schema. With `guided = "auto"` it is cleared once a server rejects it.
     guided: AtomicBool,
     /// Whether requests ask for log-probabilities. It is cleared once a server rejects them.
@@ -56,56 +70,32 @@ pub struct OpenAiJudge {
 /// Why one attempt failed.
 struct AttemptError {
     failure: JudgeFailure,
+    /// What the server says about the request; empty if it says nothing.
+    complaint: Complaint,
     /// The delay in the response's `Retry-After` header.
     retry_after: Option<Duration>,
-}
-
-impl From<JudgeFailure> for AttemptError {
-    fn from(failure: JudgeFailure) -> Self {
-        Self { failure, retry_after: None }
-    }
 }
 
 impl OpenAiJudge {
     /// Creates the judge; no request is sent. Fails if the variable with the API key is not set.
     pub fn new(settings: &OpenaiJudgeConfig) -> Result<Self, JudgeError> {
-        let api_key = match &settings.api_key_env {
-            None => None,
-            Some(variable) => Some(std::env::var(variable).map_err(|_| {
-                JudgeError::Setting(format!(
-                    "the environment variable {variable} is not set; export it, or leave out judge.api_key_env"
-                ))
-            })?),
-        };
-        let logprobs = settings.scoring == Scoring::Logprobs;
+        let prompter = server_prompter(settings);
         Ok(Self {
-            client: client(settings)?,
-            servers: Servers::new(&settings.base_url.0),
-            api_key,
+            client: Client::new(settings)?,
+            servers: Servers::new(
+                &settings.base_url.0,
+                Duration::from_secs_f64(settings.max_retry_after_seconds),
+            ),
             permits: Arc::new(Semaphore::new(settings.concurrency)),
             limits: Limits::new(settings.requests_per_minute, settings.tokens_per_minute),
-            prompter: server_prompter(settings),
+            settings_identity: settings_identity(settings, &prompter),
+            prompter,
             settings: settings.clone(),
+            facts: Mutex::default(),
             guided: AtomicBool::new(settings.guided != Guided::None),
-            logprobs: AtomicBool::new(logprobs),
+            logprobs: AtomicBool::new(settings.scoring == Scoring::Logprobs),
             llama_cpp: AtomicBool::new(false),
         })
-    }
-
-    /// All settings on which a verdict depends, as part of the cache key. The server's address is not among them.
-    pub fn identity(&self) -> String {
-        let settings = &self.settings;
-        format!(
-            "openai {} {} separate={} scoring={:?} guided={:?} temperature={} max_tokens={} extra={}",
-            settings.model,
-            self.prompter.fingerprint(),
-            settings.separate,
-            settings.scoring,
-            settings.guided,
-            settings.temperature,
-            settings.max_tokens,
-            settings.extra,
-        )
     }
 
     async fn judge(&self, request: &JudgeRequest, deadline: Instant) -> Judgement {
@@ -152,7 +142,7 @@ impl OpenAiJudge {
         let prompt = self.prompter.prompt(request, asked);
         let mut attempt = 0;
         loop {
-            self.limits.wait(prompt.chars(), self.settings.max_tokens).await;
+            self.limits.wait(prompt.chars(), self.settings.longest_reply()).await;
             let Ok(permit) = self.permits.acquire().await else {
                 unreachable!("the semaphore is never closed");
             };
@@ -171,23 +161,23 @@ impl OpenAiJudge {
                 Ok(answer) => {
                     self.servers.mark_ok(&server);
                     counter.add_tokens(&answer);
-                    return form.verdict(&answer);
+                    return form.verdict(&answer, self.settings.reply_limit());
                 }
                 Err(failed) => failed,
             };
-            if self.drop_rejected_feature(&form, &failed.failure) {
+            if self.drop_rejected_feature(&form, &failed) {
                 continue;
             }
             let failure = failed.failure;
             if !failure.cause.is_transient() {
                 return Err(failure);
             }
-            self.servers.mark_failed(&server, failure.cause, failed.retry_after);
+            let wait = self.servers.mark_failed(&server, failure.cause, failed.retry_after);
             if attempt >= self.settings.retries {
                 return Err(failure);
             }
             if !self.servers.another_is_healthy(&server) {
-                tokio::time::sleep(self.retry_delay(attempt, failed.retry_after)).await;
+                tokio::time::sleep(self.retry_delay(attempt, wait)).await;
             }
             attempt += 1;
             counter.retries.fetch_add(1, Ordering::Relaxed);
@@ -196,12 +186,13 @@ impl OpenAiJudge {
 
     /// Whether the server rejected an optional feature of the request, which later requests then leave out. Such a
     /// request is repeated without counting as a retry.
-    fn drop_rejected_feature(&self, form: &RequestForm, failure: &JudgeFailure) -> bool {
-        if failure.cause != FailureCause::Http4xx {
+    fn drop_rejected_feature(&self, form: &RequestForm, failed: &AttemptError) -> bool {
+        let AttemptError { failure, complaint, .. } = failed;
+        // A grammar that cannot be compiled is a failure of the server to some.
+        if !matches!(failure.cause, FailureCause::Http4xx | FailureCause::Http5xx) {
             return false;
         }
-        let names = |words: &[&str]| words.iter().any(|word| failure.message.to_lowercase().contains(word));
-        if form.logprobs && names(&["logprobs"]) {
+        if form.logprobs && complaint.names(&["logprobs"]) {
             if self.logprobs.swap(false, Ordering::Relaxed) {
                 tracing::warn!(
                     "the judge's server does not support log-probabilities; scores are read from the text: {}",
@@ -210,7 +201,7 @@ impl OpenAiJudge {
             }
             return true;
         }
-        let schema = names(&["response_format", "json_schema", "schema", "guided", "grammar"]);
+        let schema = complaint.names(&["response_format", "json_schema", "schema", "guided", "grammar"]);
         if form.guided && self.settings.guided == Guided::Auto && schema {
             if self.guided.swap(false, Ordering::Relaxed) {
                 tracing::warn!(
@@ -223,12 +214,12 @@ impl OpenAiJudge {
         false
     }
 
-    /// The delay after attempt `attempt`: it doubles, up to half of it is subtracted at random, and it is at least the
-    /// one that the server asks for.
-    fn retry_delay(&self, attempt: u32, retry_after: Option<Duration>) -> Duration {
+    /// The delay after attempt `attempt`: it doubles, up to half of it is subtracted at random, and it is at least `wait`,
+    /// for which the server asks.
+    fn retry_delay(&self, attempt: u32, wait: Option<Duration>) -> Duration {
         let doubled = self.settings.retry_pause_seconds * 2_f64.powi(attempt.min(20) as i32);
         let delay = doubled.min(MAX_DELAY.as_secs_f64()) * rand::random_range(0.5..=1.0);
-        Duration::from_secs_f64(delay).max(retry_after.unwrap_or_default())
+        Duration::from_secs_f64(delay).max(wait.unwrap_or_default())
     }
 
     async fn attempt(
@@ -237,79 +228,68 @@ impl OpenAiJudge {
         body: &serde_json::Value,
         path: &str,
     ) -> Result<Answer, AttemptError> {
-        let mut request = self.client.post(format!("{}{path}", server.url)).json(body);
-        if let Some(key) = &self.api_key {
-            request = request.bearer_auth(key);
-        }
         let _in_flight = server.in_flight();
-        let mut response = request.send().await.map_err(request_failed)?;
-        let status = response.status();
-        let retry_after = wire::retry_after(response.headers());
-        let mut text = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(request_failed)? {
-            text.extend_from_slice(&chunk);
-            if text.len() > wire::MAX_BODY_BYTES {
-                let message =
-                    format!("{}: the response is longer than {} bytes", server.url, wire::MAX_BODY_BYTES);
-                return Err(JudgeFailure::new(FailureCause::Malformed, message).into());
-            }
-        }
-        if !status.is_success() {
-            let cause = match status.as_u16() {
-                408 => FailureCause::Timeout,
-                429 => FailureCause::Http429,
-                500..=599 => FailureCause::Http5xx,
-                _ => FailureCause::Http4xx,
-            };
-            let body = String::from_utf8_lossy(&text);
-            let message = format!("{} answered {status}: {}", server.url, wire::excerpt(&body));
-            return Err(AttemptError { failure: JudgeFailure::new(cause, message), retry_after });
-        }
-        Answer::read(&text).map_err(|problem| {
-            JudgeFailure::new(FailureCause::Malformed, format!("{}: {problem}", server.url)).into()
+        let at_server = |failure: JudgeFailure| JudgeFailure {
+            message: format!("{}: {}", server.url, failure.message),
+            ..failure
+        };
+        let response = self.client.post(&format!("{}{path}", server.url), body).await;
+        let response = response.map_err(|failure| AttemptError {
+            failure: at_server(failure),
+            complaint: Complaint::default(),
+            retry_after: None,
+        })?;
+        let newer_limit = self.settings.max_completion_tokens.is_some();
+        Answer::of(&response, newer_limit).map_err(|NoAnswer { failure, complaint }| AttemptError {
+            failure: at_server(failure),
+            complaint,
+            retry_after: response.retry_after,
         })
     }
 
-    /// Checks that a server answers and accepts the key. Fails with the reason if the server answers but rejects the
-    /// key, and without one if it does not answer, which is logged.
-    async fn probe_server(&self, server: &Server) -> Result<(), Option<String>> {
-        let mut request = self.client.get(format!("{}/models", server.url));
-        if let Some(key) = &self.api_key {
-            request = request.bearer_auth(key);
-        }
-        let response = request.send().await.map_err(|error| {
-            tracing::warn!(
-                "the judge's server {} does not answer: {}",
-                server.url,
-                wire::error_chain(&error)
-            );
+    /// Checks that a server answers and accepts the key, and returns what it says about its model. Fails with the reason
+    /// if the server answers but cannot be used, and without one if it does not answer, which is logged.
+    async fn probe_server(&self, server: &Server) -> Result<Option<String>, Option<String>> {
+        let url = &server.url;
+        let response = self.client.get(&format!("{url}/models")).await.map_err(|failure| {
+            tracing::warn!("the judge's server {url} does not answer: {}", failure.message);
             None
         })?;
-        if matches!(response.status().as_u16(), 401 | 403) {
-            let key = match &self.settings.api_key_env {
-                Some(variable) => format!("the key in {variable}"),
-                None => {
-                    "requests without a key; set judge.api_key_env to the name of the variable that holds it"
-                        .to_owned()
-                }
-            };
-            return Err(Some(format!("{} does not accept {key}", server.url)));
+        match response.status.as_u16() {
+            401 | 403 => {
+                let key = match &self.settings.api_key_env {
+                    Some(variable) => format!("the key in {variable}"),
+                    None => "requests without a key; set judge.api_key_env to the name of the variable that holds it"
+                        .to_owned(),
+                };
+                return Err(Some(format!("{url} does not accept {key}")));
+            }
+            300..=399 => {
+                let redirected = Answer::of(&response, false).err().map(|none| none.failure.message);
+                return Err(redirected.map(|message| format!("{url} {message}")));
+            }
+            500..=599 => tracing::warn!("the judge's server {url} answered {} to /models", response.status),
+            _ => {}
         }
-        let text = response.bytes().await.unwrap_or_default();
-        if wire::is_llama_cpp(&text) {
+        let Some(models) = Models::read(&response.text) else { return Ok(None) };
+        if models.are_of_llama_cpp() {
             self.llama_cpp.store(true, Ordering::Relaxed);
         }
-        if let Some(models) = wire::model_names(&text)
-            && !models.contains(&self.settings.model)
-        {
-            tracing::warn!(
-                "the judge's server {} does not list the model {}; it lists {}",
-                server.url,
-                self.settings.model,
-                models.join(", ")
-            );
+        let model = &self.settings.model;
+        if !models.names().contains(&model.as_str()) {
+            let listed = models.names().join(", ");
+            tracing::warn!("the judge's server {url} does not list the model {model}; it lists {listed}");
         }
-        Ok(())
+        Ok(Some(models.facts(model)))
+    }
+}
+
+impl Identified for OpenAiJudge {
+    /// The settings with the servers' addresses, and what the servers say about their model: another server is another
+    /// judge, also if it calls its model by the same name.
+    fn identity(&self) -> String {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{} told={facts:?}", self.settings_identity)
     }
 }
 
@@ -328,12 +308,17 @@ impl AsyncJudge for OpenAiJudge {
             let probes = self.servers.all().iter().map(|server| self.probe_server(server));
             let outcomes = join_all(probes).await;
             if outcomes.iter().any(Result::is_ok) {
+                let told = outcomes.into_iter().flatten().flatten().collect();
+                *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = told;
                 return Ok(());
             }
             let rejected = outcomes.into_iter().find_map(|outcome| outcome.err().flatten());
             Err(JudgeError::Server(rejected.unwrap_or_else(|| {
                 let addresses = self.settings.base_url.0.join(", ");
-                format!("no server answers at {addresses}; start it, or correct judge.base_url")
+                let proxy = unused_proxy(&self.settings)
+                    .map(|variable| format!("; {variable} is not used unless judge.proxy = \"environment\""));
+                let proxy = proxy.unwrap_or_default();
+                format!("no server answers at {addresses}; start it, or correct judge.base_url{proxy}")
             })))
         }
         .boxed()
@@ -372,31 +357,22 @@ fn prompt_path(settings: &OpenaiJudgeConfig) -> &'static str {
     }
 }
 
-fn request_failed(error: reqwest::Error) -> AttemptError {
-    let cause = if error.is_timeout() { FailureCause::Timeout } else { FailureCause::Connection };
-    JudgeFailure::new(cause, wire::error_chain(&error)).into()
-}
-
-fn client(settings: &OpenaiJudgeConfig) -> Result<reqwest::Client, JudgeError> {
-    // Fails if another part of the process has installed one already, which works too.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let seconds = Duration::from_secs_f64;
-    let mut builder = reqwest::Client::builder()
-        .connect_timeout(seconds(settings.connect_timeout_seconds))
-        .read_timeout(seconds(settings.read_timeout_seconds))
-        .timeout(seconds(settings.timeout_seconds))
-        .pool_max_idle_per_host(settings.concurrency)
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("audio-thinker-sandbox/", env!("CARGO_PKG_VERSION")));
-    if settings.base_url.0.iter().all(|url| url.starts_with("http://")) {
-        // Without TLS no certificates are needed, and a minimal machine has none to load.
-        builder = builder.tls_certs_only([]);
-    }
-    let unusable = |error: reqwest::Error| {
-        JudgeError::Setting(format!(
-            "the judge's HTTP client can't be created: {}",
-            wire::error_chain(&error)
-        ))
+/// All settings on which a verdict depends, in one text.
+fn settings_identity(settings: &OpenaiJudgeConfig, prompter: &Prompter) -> String {
+    let normal = |url: &String| {
+        let url = url.trim_end_matches('/');
+        reqwest::Url::parse(url).map_or_else(|_| url.to_owned(), String::from)
     };
-    builder.build().map_err(unusable)
+    let servers: BTreeSet<String> = settings.base_url.0.iter().map(normal).collect();
+    format!(
+        "openai at {servers:?} {} {} separate={} scoring={:?} guided={:?} temperature={} max_tokens={} extra={}",
+        settings.model,
+        prompter.fingerprint(),
+        settings.separate,
+        settings.scoring,
+        settings.guided,
+        settings.temperature,
+        settings.longest_reply(),
+        settings.extra,
+    )
 }

@@ -2,6 +2,11 @@
 //!
 //! SQLite is used because several processes, such as runs with different seeds, access the file at the same time. If
 //! the file can't be used, the run logs a warning and continues with the cache in memory.
+//!
+//! - `KEPT-1` a verdict is found only by the judge that gave it: the key has its settings, prompts, model, and the
+//!   addresses of its servers.
+//! - `KEPT-2` a file that is not such a cache, or of a newer format, is not changed; a row that is no verdict is not
+//!   used.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
 use rewards::Verdict;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::error::JudgeError;
 
@@ -116,7 +121,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time of last use is updated only if it is older than this, so that not every read becomes a write.
 const USED_RESOLUTION_SECONDS: i64 = 3_600;
 
-/// Version of the table, in `user_version`. A file with another version is emptied.
+/// Version of the tables, in `user_version`.
 const SCHEMA_VERSION: i64 = 1;
 
 impl Disk {
@@ -124,27 +129,25 @@ impl Disk {
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder).map_err(|error| JudgeError::Cache(error.to_string()))?;
         }
-        Self::open_file(file, max_bytes).map_err(|error| JudgeError::Cache(error.to_string()))
-    }
-
-    fn open_file(file: &Path, max_bytes: i64) -> rusqlite::Result<Self> {
-        let mut connection = Connection::open(file)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // With WAL, readers do not wait for a writer. A crash of the machine may lose the last verdicts only.
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let version: i64 = change.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version != SCHEMA_VERSION {
-            change.execute_batch(
-                "DROP TABLE IF EXISTS verdicts;
-                 CREATE TABLE verdicts (
-                     key BLOB PRIMARY KEY, consistency REAL, think_quality REAL, used INTEGER NOT NULL
-                 ) WITHOUT ROWID;",
-            )?;
-            change.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        let unusable = |error: rusqlite::Error| JudgeError::Cache(error.to_string());
+        let mut connection = Connection::open(file).map_err(unusable)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
+        match prepare(&mut connection).map_err(unusable)? {
+            Found::Verdicts => {}
+            Found::KeyedByModelOnly(0) => {}
+            Found::KeyedByModelOnly(verdicts) => tracing::warn!(
+                "{}: has {verdicts} verdicts of earlier versions, whose keys have no server; those of a local model are \
+                 still used, those of servers are asked for again",
+                file.display()
+            ),
+            Found::Newer(version) => {
+                let message = format!("it has format {version}, and this version reads {SCHEMA_VERSION}");
+                return Err(JudgeError::Cache(message));
+            }
+            Found::Foreign => {
+                return Err(JudgeError::Cache("it is a database of another program".to_owned()));
+            }
         }
-        change.commit()?;
         Ok(Self { connection, max_bytes, warned: false })
     }
 
@@ -157,13 +160,7 @@ impl Disk {
                 .connection
                 .prepare("SELECT consistency, think_quality, used FROM verdicts WHERE key = ?1")?;
             for key in keys {
-                let row = select
-                    .query_row([&key[..]], |row| {
-                        let verdict =
-                            Verdict { consistency: row.get(0)?, think_quality: row.get(1)?, note: None };
-                        Ok((verdict, row.get::<_, i64>(2)?))
-                    })
-                    .optional()?;
+                let row = select.query_row([&key[..]], |row| Ok(kept_verdict(row))).optional()?.flatten();
                 if row.as_ref().is_some_and(|(_, used)| used + USED_RESOLUTION_SECONDS < now) {
                     stale.push(key);
                 }
@@ -208,6 +205,61 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+/// What a file has that is opened as a cache.
+enum Found {
+    /// The tables of this version; they are created in an empty file.
+    Verdicts,
+    /// The tables of this version, but this many verdicts from when keys had the model's name and no server. It is
+    /// reported once per file.
+    KeyedByModelOnly(i64),
+    /// Tables of this newer version.
+    Newer(i64),
+    /// Tables of another program.
+    Foreign,
+}
+
+/// Creates the tables if the file is empty, and tells what else it is.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<Found> {
+    // In one statement, because another process may be creating the tables.
+    let (version, tables, own): (i64, i64, i64) = connection.query_row(
+        "SELECT (SELECT user_version FROM pragma_user_version), count(*), count(*) FILTER (WHERE name = 'verdicts')
+         FROM sqlite_master WHERE type = 'table'",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    match version {
+        0 if tables == 0 => {}
+        SCHEMA_VERSION if own == 1 => {}
+        newer if own == 1 && newer > SCHEMA_VERSION => return Ok(Found::Newer(newer)),
+        _ => return Ok(Found::Foreign),
+    }
+    // With WAL, readers do not wait for a writer. A crash of the machine may lose the last verdicts only.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    change.execute_batch(
+        "CREATE TABLE IF NOT EXISTS verdicts (
+             key BLOB PRIMARY KEY, consistency REAL, think_quality REAL, used INTEGER NOT NULL
+         ) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;",
+    )?;
+    change.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    let first = change.execute("INSERT OR IGNORE INTO about VALUES ('keys', 'with server')", [])? == 1;
+    let old: i64 = change.query_row("SELECT count(*) FROM verdicts", [], |row| row.get(0))?;
+    change.commit()?;
+    Ok(if first { Found::KeyedByModelOnly(old) } else { Found::Verdicts })
+}
+
+/// A kept verdict and the time of its last use; `None` if the row is damaged.
+fn kept_verdict(row: &Row<'_>) -> Option<(Verdict, i64)> {
+    let score = |column: usize| -> Option<Option<f64>> {
+        let score: Option<f64> = row.get(column).ok()?;
+        score.is_none_or(|score| (0.0..=1.0).contains(&score)).then_some(score)
+    };
+    let verdict = Verdict { consistency: score(0)?, think_quality: score(1)?, note: None };
+    Some((verdict, row.get(2).ok()?))
 }
 
 /// Seconds since 1970, as `i64` because SQLite stores integers in this type.
@@ -259,6 +311,60 @@ mod tests {
         let left: i64 =
             disk.connection.query_row("SELECT count(*) FROM verdicts", [], |row| row.get(0)).unwrap();
         assert_eq!(left, kept - (kept / 5 + 1));
+    }
+
+    /// KEPT-2
+    #[tokio::test]
+    async fn a_file_of_another_program_or_of_a_newer_version_is_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, sql) in [
+            ("foreign", "CREATE TABLE verdicts (of TEXT); INSERT INTO verdicts VALUES ('a jury');"),
+            ("foreign-5", "CREATE TABLE jury (of TEXT); PRAGMA user_version = 5;"),
+            ("newer", "CREATE TABLE verdicts (key BLOB, more TEXT); PRAGMA user_version = 2;"),
+        ] {
+            let file = folder.path().join(name);
+            Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+            let before = std::fs::read(&file).unwrap();
+            let store = VerdictStore::open(Some(&file), 10, 1);
+            assert!(store.disk.is_none(), "{name}");
+            assert_eq!(std::fs::read(&file).unwrap(), before, "{name}");
+        }
+    }
+
+    /// A file of an earlier version keeps its verdicts, and its old keys are reported once.
+    #[tokio::test]
+    async fn a_file_of_an_earlier_version_stays_readable() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("verdicts.sqlite");
+        let old = Connection::open(&file).unwrap();
+        old.execute_batch(
+            "CREATE TABLE verdicts (key BLOB PRIMARY KEY, consistency REAL, think_quality REAL, used INTEGER NOT NULL)
+             WITHOUT ROWID; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        let insert = "INSERT INTO verdicts VALUES (?1, 1.0, 0.3, 0)";
+        old.execute(insert, [&key(1)[..]]).unwrap();
+        let found = || prepare(&mut Connection::open(&file).unwrap()).unwrap();
+        assert!(matches!(found(), Found::KeyedByModelOnly(1)));
+        assert!(matches!(found(), Found::Verdicts));
+        let store = Arc::new(VerdictStore::open(Some(&file), 10, 10));
+        assert_eq!(store.get(vec![key(1)]).await, [Some(verdict(0.3))]);
+    }
+
+    /// KEPT-2
+    #[tokio::test]
+    async fn a_row_that_is_no_verdict_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("verdicts.sqlite");
+        let store = Arc::new(VerdictStore::open(Some(&file), 1, 10));
+        store.put(vec![(key(4), verdict(0.3))]).await;
+        let other = Connection::open(&file).unwrap();
+        for (number, quality) in [(1, "7.0"), (2, "'high'"), (3, "-1e400")] {
+            let insert = format!("INSERT INTO verdicts VALUES (?1, 1.0, {quality}, 0)");
+            other.execute(&insert, [&key(number)[..]]).unwrap();
+        }
+        let found = store.get((1..=4).map(key).collect()).await;
+        assert_eq!(found, [None, None, None, Some(verdict(0.3))]);
     }
 
     #[tokio::test]

@@ -12,7 +12,8 @@ pub enum FailureCause {
     Timeout,
     /// No server could be reached, or the connection broke.
     Connection,
-    /// The server refused the request because of its rate limit (status 429).
+    /// The server refused the request because of its rate limit (status 429). This and the next two causes also count
+    /// errors in a body with status 200, by the status that they name.
     #[serde(rename = "http_429")]
     Http429,
     /// The server failed (status 500-599).

@@ -49,8 +49,9 @@ fn expectation(tokens: &[ReplyToken], key: &str, largest: u32) -> Option<f64> {
     let (mut mass, mut sum) = (0.0, 0.0);
     for (alternative, logprob) in &token.top {
         let score = alternative.strip_prefix(before).and_then(|rest| rest.trim_end().parse::<u32>().ok());
-        if let Some(score) = score.filter(|score| *score <= largest) {
-            let probability = logprob.exp();
+        // Servers write null or minus infinity for a token that cannot occur; one above 0 is rounding.
+        if let Some(score) = score.filter(|score| *score <= largest && !logprob.is_nan()) {
+            let probability = logprob.min(0.0).exp();
             mass += probability;
             sum += probability * f64::from(score);
         }
@@ -88,6 +89,18 @@ mod tests {
         assert!((weighed.think_quality.unwrap() - 4.4 / 7.2).abs() < 1e-12);
         // A grade that was not asked for is left alone.
         assert_eq!(weigh(replied.clone(), &tokens, Asked::Consistency).think_quality, replied.think_quality);
+    }
+
+    #[test]
+    fn an_alternative_that_cannot_occur_has_no_weight() {
+        let replied = Verdict { consistency: None, think_quality: Some(7.0 / 9.0), note: None };
+        let mut tokens = reply(&[("7", 0.5), ("3", 0.5)]);
+        tokens[5]
+            .top
+            .extend([("1", f64::NEG_INFINITY), ("0", f64::NAN)].map(|(text, p)| (text.to_owned(), p)));
+        let weighed = weigh(replied, &tokens, Asked::Quality);
+        // (0.5·7 + 0.5·3) / 9 = 5 / 9
+        assert!((weighed.think_quality.unwrap() - 5.0 / 9.0).abs() < 1e-12);
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Reads the verdict from a judge's reply: one JSON object, anywhere in the reply.
 //!
 //! A reply with two different verdicts counts as malformed. Otherwise a judge that quotes JSON from the completion
-//! could make the completion grade itself. A number with further words (`"0.85 out of 1"`) is accepted if it is
-//! unambiguous. A grade outside its scale is an error and is not clamped.
+//! could make the completion grade itself. A number with further words (`"0.85 out of 1"`), a percentage (`"90%"`) and
+//! a decimal comma (`"0,9"`) are accepted because they are unambiguous. A grade outside its scale is an error and is not
+//! clamped.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::failure::{FailureCause, JudgeFailure};
+use super::json::whole_surrogates;
 use super::prompt::{Asked, Scale};
 use crate::Verdict;
 
@@ -20,7 +24,8 @@ const LONGEST_REPLY: usize = 64 * 1024;
 ///
 /// Errors: The reply is empty, truncated, a refusal, malformed, or has a grade outside its scale.
 pub fn parse_reply(reply: &str, asked: Asked, scale: Scale) -> Result<Verdict, JudgeFailure> {
-    let text = after_reasoning(reply)?.trim();
+    let reply = whole_surrogates(reply);
+    let text = after_reasoning(&reply)?.trim();
     if text.is_empty() {
         return Err(JudgeFailure::new(FailureCause::Empty, "the reply is empty"));
     }
@@ -30,7 +35,7 @@ pub fn parse_reply(reply: &str, asked: Asked, scale: Scale) -> Result<Verdict, J
         return malformed("the reply is far longer than a verdict");
     }
     let mut verdicts = Vec::new();
-    for object in objects(text) {
+    for (_, object) in objects(text) {
         if let Some(verdict) = object.verdict(asked, scale)
             && !verdicts.contains(&verdict)
         {
@@ -53,10 +58,17 @@ pub fn parse_reply(reply: &str, asked: Asked, scale: Scale) -> Result<Verdict, J
     }
 }
 
-/// The part of a reply after the judge's own thinking.
+/// The part of a reply after the judge's own thinking. A `</think>` within a JSON object is a quotation.
 fn after_reasoning(reply: &str) -> Result<&str, JudgeFailure> {
-    if let Some((_, text)) = reply.rsplit_once("</think>") {
-        return Ok(text);
+    const END: &str = "</think>";
+    let mut ends = reply.rmatch_indices(END).map(|(place, _)| place).peekable();
+    if ends.peek().is_some() {
+        let searched = if reply.len() <= LONGEST_REPLY { reply } else { "" };
+        let quoting: Vec<Range<usize>> = objects(searched).into_iter().map(|(place, _)| place).collect();
+        let quoted = |end: &usize| quoting.iter().any(|object| object.contains(end));
+        if let Some(end) = ends.find(|end| !quoted(end)) {
+            return Ok(&reply[end + END.len()..]);
+        }
     }
     if reply.trim_start().starts_with("<think>") {
         return Err(JudgeFailure::new(
@@ -67,8 +79,8 @@ fn after_reasoning(reply: &str) -> Result<&str, JudgeFailure> {
     Ok(reply)
 }
 
-/// The outermost JSON objects of a text, in order.
-fn objects(text: &str) -> Vec<Object> {
+/// The outermost JSON objects of a text with their places, in order.
+fn objects(text: &str) -> Vec<(Range<usize>, Object)> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(start) = text[at..].find('{') {
@@ -76,8 +88,9 @@ fn objects(text: &str) -> Vec<Object> {
         let mut stream = serde_json::Deserializer::from_str(&text[begin..]).into_iter::<Object>();
         at = match stream.next() {
             Some(Ok(object)) => {
-                found.push(object);
-                begin + stream.byte_offset()
+                let end = begin + stream.byte_offset();
+                found.push((begin..end, object));
+                end
             }
             _ => begin + 1,
         };
@@ -140,7 +153,7 @@ impl Object {
         let mut values =
             self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
         let Some(value) = values.next() else { return Ok(None) };
-        if values.next().is_some() {
+        if values.any(|other| other != value) {
             return Err(JudgeFailure::new(FailureCause::Malformed, format!("\"{name}\" is given twice")));
         }
         read(value).map(Some)
@@ -156,7 +169,7 @@ fn number_of(value: &Value) -> Option<f64> {
     }
 }
 
-/// Reads `0.85`, `0.85/1`, `0.85 out of 1`, `yes` or `no`; a fraction counts as its quotient.
+/// Reads `0.85`, `0,85`, `85%`, `0.85/1`, `0.85 out of 1`, `yes` or `no`; a fraction counts as its quotient.
 fn number_phrase(text: &str) -> Option<f64> {
     let text = text.trim().trim_end_matches('.').to_lowercase();
     match text.as_str() {
@@ -164,13 +177,30 @@ fn number_phrase(text: &str) -> Option<f64> {
         "no" | "false" => return Some(0.0),
         _ => {}
     }
-    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    let number = |text: &str| {
+        let decimal = with_decimal_point(text.trim());
+        decimal.parse::<f64>().ok().filter(|number| number.is_finite())
+    };
+    if let Some(percents) = text.strip_suffix('%') {
+        return number(percents).map(|percents| percents / 100.0);
+    }
     match text.split_once(" out of ").or_else(|| text.split_once('/')) {
         Some((part, whole)) => {
             let (part, whole) = (number(part)?, number(whole)?);
             (whole > 0.0).then_some(part / whole)
         }
         None => number(&text),
+    }
+}
+
+/// Replaces a decimal comma by a point: `0,9` but not `1,000`, which may be a thousand.
+fn with_decimal_point(text: &str) -> Cow<'_, str> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split_once(',') {
+        Some((whole, part)) if digits(whole) && digits(part) && part.len() < 3 => {
+            Cow::Owned(format!("{whole}.{part}"))
+        }
+        _ => Cow::Borrowed(text),
     }
 }
 
@@ -271,6 +301,11 @@ mod tests {
             r#"{"Consistent": "yes", "Quality": 0.7, "reason": "{\"quality\": 0}"}"#,
             r#"{"consistent": 1, "quality": 0.7} {"consistent": 1, "quality": 0.7}"#,
             r#"{"note": 3} {"consistent": 1, "quality": 0.7}"#,
+            r#"{"consistent": 1, "quality": 0.7, "quality": 0.7}"#,
+            r#"{"\u0063onsistent": 1, "quality": 0.7, "reason": "cut \ud83d"}"#,
+            r#"{"consistent": 1, "quality": 0.7, "reason": "it closes </think> well"}"#,
+            r#"<think>{"quality": 0}</think>{"consistent": 1, "quality": 0.7, "reason": "</think>"}"#,
+            "It says dog.\n</think>\n\n{\"consistent\": 1, \"quality\": 0.7}",
         ] {
             assert_eq!(both(reply), verdict, "{reply}");
         }
@@ -292,6 +327,9 @@ mod tests {
         // 0.85 is between two of the paper's steps and is rounded up.
         assert_eq!(both(r#"{"consistent": 1, "quality": "0.85 out of 1"}"#), Ok((1.0, 0.9)));
         assert_eq!(both(r#"{"consistent": "no", "quality": "8/10"}"#), Ok((0.0, 0.8)));
+        assert_eq!(both(r#"{"consistent": "1", "quality": "0,9"}"#), Ok((1.0, 0.9)));
+        assert_eq!(both(r#"{"consistent": 1, "quality": "90 %"}"#), Ok((1.0, 0.9)));
+        assert_eq!(both(r#"{"consistent": 1, "quality": "1,000"}"#), Err(FailureCause::Malformed));
         assert_eq!(both("0.85 out of 1"), Err(FailureCause::Malformed), "it could be either grade");
         let quality = parse_reply("0.85 out of 1.", Asked::Quality, Scale::Tenths).unwrap();
         assert_eq!((quality.think_quality, quality.consistency), (Some(0.9), None));

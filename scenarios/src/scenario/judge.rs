@@ -1,6 +1,6 @@
 //! `[judge]`: the judge, which grades whether the thinking supports the answer and how good the thinking is.
 //!
-//! Five keys are common to all judges ([`JudgeConfig`]). The others belong to a `kind`, and only the struct of that
+//! Six keys are common to all judges ([`JudgeConfig`]). The others belong to a `kind`, and only the struct of that
 //! kind has them ([`JudgeKind`]). A key of another kind is refused, see [`super::tagged`].
 
 mod cache;

@@ -39,12 +39,12 @@ pub(crate) struct Dependent {
     pub(crate) key: &'static str,
     /// The other key, on which it depends.
     pub(crate) tag: &'static str,
-    /// The values of `tag` for which it has an effect.
+    /// The values of `tag` for which it has an effect, as they are written in a scenario.
     pub(crate) values: &'static [&'static str],
 }
 
 /// All such keys outside of tables with variants, whose keys are in the schema.
-pub(crate) const DEPENDENT: [Dependent; 3] = [
+pub(crate) const DEPENDENT: [Dependent; 4] = [
     Dependent { section: &["policy"], key: "lora", tag: "train", values: &["lora"] },
     Dependent { section: &["policy"], key: "adapter", tag: "train", values: &["lora"] },
     Dependent {
@@ -53,6 +53,7 @@ pub(crate) const DEPENDENT: [Dependent; 3] = [
         tag: "schedule",
         values: &["linear", "cosine"],
     },
+    Dependent { section: &["judge", "cache"], key: "path", tag: "disk", values: &["true"] },
 ];
 
 /// The sections with a key of this name, such as `policy.lora` for `rank`.

@@ -3,7 +3,7 @@
 //! - MERGE-1 tables are merged key by key; other values are replaced.
 //! - MERGE-2 `[prompt]`, a data source, and a reward whose `kind` changes are replaced as a whole, since their keys
 //!   belong together. If the `kind` of a judge changes, the keys that the new kind does not have are dropped; likewise
-//!   keys that depend on the old value of `train` in `[policy]` or `schedule` in `[optimizer]`.
+//!   keys that depend on the old value of `train` in `[policy]`, `schedule` in `[optimizer]` or `disk` in `[judge.cache]`.
 //! - MERGE-3 `rewards.NAME = false` removes a reward, which must exist.
 
 use toml::{Table as Values, Value};
@@ -100,7 +100,12 @@ fn drop_keys_of_the_old_variant(lower: &mut Table, over: &Node, path: &[String])
         }
     }
     for dependent in keys::DEPENDENT.iter().filter(|dependent| dependent.section == path) {
-        if over.text(dependent.tag).is_some_and(|value| !dependent.values.contains(&value)) {
+        let value = match over.at(&[dependent.tag]).map(|node| &node.content) {
+            Some(Content::Scalar(Value::String(text))) => Some(text.as_str()),
+            Some(Content::Scalar(Value::Boolean(flag))) => Some(if *flag { "true" } else { "false" }),
+            _ => None,
+        };
+        if value.is_some_and(|value| !dependent.values.contains(&value)) {
             lower.remove(dependent.key);
         }
     }
@@ -237,6 +242,14 @@ mod tests {
                 "optimizer.schedule = \"constant\""
             ),
             value("[optimizer]\nschedule = \"constant\"")
+        );
+        assert_eq!(
+            merged("judge.cache = { path = \"a\", max_mb = 3 }", "judge.cache.disk = false"),
+            value("judge.cache = { max_mb = 3, disk = false }")
+        );
+        assert_eq!(
+            merged("judge.cache = { path = \"a\" }", "judge.cache.disk = true"),
+            value("judge.cache = { path = \"a\", disk = true }")
         );
     }
 

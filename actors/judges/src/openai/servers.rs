@@ -1,7 +1,8 @@
 //! The servers of a judge: selects the server of each request, and avoids those that fail or are busy.
 //!
 //! A server that fails is not used for 1 s, then 2 s, … up to a minute, as long as another server is healthy. A server
-//! that sends `Retry-After`, usually with 429, is not used before that time, even if it is the only one.
+//! that sends `Retry-After`, usually with 429, is not used before that time, even if it is the only one. Servers have
+//! asked for an hour and for a date in 2099, so `judge.max_retry_after_seconds` bounds it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,15 +68,17 @@ pub struct Servers {
     all: Vec<Arc<Server>>,
     /// Number of choices made, which breaks ties between equally busy servers in turn.
     turn: AtomicU64,
+    /// Longest time for which a server is not used because it asked for it.
+    longest_wait: Duration,
 }
 
 impl Servers {
-    pub fn new(urls: &[String]) -> Self {
+    pub fn new(urls: &[String], longest_wait: Duration) -> Self {
         let server = |url: &String| {
             let url = url.trim_end_matches('/').to_owned();
             Arc::new(Server { url, in_flight: AtomicUsize::new(0), health: Mutex::default() })
         };
-        Self { all: urls.iter().map(server).collect(), turn: AtomicU64::new(0) }
+        Self { all: urls.iter().map(server).collect(), turn: AtomicU64::new(0), longest_wait }
     }
 
     /// All servers, in the order of the scenario.
@@ -121,16 +124,27 @@ impl Servers {
         *health = Health::default();
     }
 
-    /// Records a failed request. The server backs off, longer each time; after 429 it only waits for `retry_after`.
-    pub fn mark_failed(&self, server: &Server, cause: FailureCause, retry_after: Option<Duration>) {
+    /// Records a failed request, and returns for how long the server asks to be left alone, within the bound. The server
+    /// backs off, longer each time; after 429 it only waits for `retry_after`.
+    pub fn mark_failed(
+        &self,
+        server: &Server,
+        cause: FailureCause,
+        retry_after: Option<Duration>,
+    ) -> Option<Duration> {
         let now = Instant::now();
         let mut health = server.health();
-        if let Some(wait) = retry_after {
-            health.busy_until = Some(now + wait.min(MAX_BACKOFF));
+        let wait = retry_after.map(|asked| asked.min(self.longest_wait));
+        if let (Some(asked), Some(wait)) = (retry_after, wait) {
+            // Of requests that are turned away together, one is logged.
+            if health.busy_until.is_none_or(|until| until <= now) {
+                log_wait(server, asked, wait);
+            }
+            health.busy_until = Some(now + wait);
         }
         // A busy server is healthy.
         if cause == FailureCause::Http429 {
-            return;
+            return wait;
         }
         // Requests that were in flight together fail together, which counts as one failure.
         if health.backing_off_until.is_none_or(|until| until <= now) {
@@ -145,6 +159,20 @@ impl Servers {
                 );
             }
         }
+        wait
+    }
+}
+
+/// Logs that a server asks not to be used for some time, as a warning if it asks for longer than it gets.
+fn log_wait(server: &Server, asked: Duration, wait: Duration) {
+    let (url, asked_for, wait_for) = (&server.url, asked.as_secs_f64(), wait.as_secs_f64());
+    if asked > wait {
+        tracing::warn!(
+            "the judge's server {url} asks to be asked again after {asked_for:.0} s (Retry-After); it is after \
+             {wait_for:.0} s, see judge.max_retry_after_seconds"
+        );
+    } else {
+        tracing::info!("the judge's server {url} asks to be asked again after {wait_for:.1} s (Retry-After)");
     }
 }
 
@@ -152,8 +180,10 @@ impl Servers {
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     fn servers() -> Servers {
-        Servers::new(&["http://a/v1/".to_owned(), "http://b/v1".to_owned()])
+        Servers::new(&["http://a/v1/".to_owned(), "http://b/v1".to_owned()], MINUTE)
     }
 
     #[tokio::test(start_paused = true)]
@@ -181,7 +211,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_is_not_used_before_its_retry_after_time() {
-        let one = Servers::new(&["http://a/v1".to_owned()]);
+        let one = Servers::new(&["http://a/v1".to_owned()], MINUTE);
         one.mark_failed(&one.all()[0], FailureCause::Http429, Some(Duration::from_secs(7)));
         let began = Instant::now();
         one.choose().await;
@@ -190,6 +220,23 @@ mod tests {
         one.mark_failed(&one.all()[0], FailureCause::Http5xx, None);
         one.choose().await;
         assert_eq!(began.elapsed(), Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_server_is_waited_for_longer_than_the_bound() {
+        for asked in [Duration::from_secs(3_600), Duration::MAX] {
+            let one = Servers::new(&["http://a/v1".to_owned()], Duration::from_secs(5));
+            let wait = one.mark_failed(&one.all()[0], FailureCause::Http429, Some(asked));
+            assert_eq!(wait, Some(Duration::from_secs(5)));
+            let began = Instant::now();
+            one.choose().await;
+            assert_eq!(began.elapsed(), Duration::from_secs(5));
+        }
+        let never = Servers::new(&["http://a/v1".to_owned()], Duration::ZERO);
+        never.mark_failed(&never.all()[0], FailureCause::Http429, Some(MINUTE));
+        let began = Instant::now();
+        never.choose().await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -35,6 +35,9 @@ pub struct JudgeConfig {
     /// The sets of completions with known verdicts that `sandbox judge` uses: `builtin:soundscapes`, `builtin:general`,
     /// `builtin:attacks`, or paths of JSONL files in the same format.
     pub calibration: Vec<JudgeSet>,
+    /// Largest fraction of the verdicts on one of these sets that may be missing; 0 to 1. If more are, `sandbox judge`
+    /// ends with exit code 1. Completions about which `rules` cannot decide do not count.
+    pub calibration_max_failed_fraction: f64,
 }
 
 impl Default for JudgeConfig {
@@ -46,6 +49,7 @@ impl Default for JudgeConfig {
             failure_window: 10,
             max_failed_fraction: 0.5,
             calibration: JudgeSet::builtin(),
+            calibration_max_failed_fraction: 0.1,
         }
     }
 }
@@ -111,13 +115,22 @@ impl<'de> SharedKeys<'de> for JudgeConfig {
             "failure_window" => self.failure_window = map.next_value()?,
             "max_failed_fraction" => self.max_failed_fraction = map.next_value()?,
             "calibration" => self.calibration = map.next_value()?,
+            "calibration_max_failed_fraction" => self.calibration_max_failed_fraction = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)
     }
 
     fn has(key: &str) -> bool {
-        ["cache", "on_failure", "failure_window", "max_failed_fraction", "calibration"].contains(&key)
+        [
+            "cache",
+            "on_failure",
+            "failure_window",
+            "max_failed_fraction",
+            "calibration",
+            "calibration_max_failed_fraction",
+        ]
+        .contains(&key)
     }
 }
 

@@ -20,6 +20,10 @@ pub struct OpenaiJudgeConfig {
     /// Name of the environment variable that holds the API key. The key itself is never written to a file. Default:
     /// no key is sent.
     pub api_key_env: Option<String>,
+    /// Address of a proxy for the requests, such as `http://proxy:3128`, or `environment` for the one that `HTTPS_PROXY`,
+    /// `HTTP_PROXY` and `NO_PROXY` name. Servers on this machine are asked directly. Default: no proxy is used,
+    /// whatever the environment says.
+    pub proxy: Option<String>,
     /// Most requests in flight at once, over all arms that use the same judge; 1 to 100,000.
     pub concurrency: usize,
     /// Most requests per minute; 0 sets no limit.
@@ -39,6 +43,8 @@ pub struct OpenaiJudgeConfig {
     /// attempt up to 30 s and is jittered. A `Retry-After` header is respected. While another server is well, it
     /// is asked without a pause.
     pub retry_pause_seconds: f64,
+    /// Longest pause that a server gets by its `Retry-After` header, in seconds; 0 to 86,400. 0 ignores the header.
+    pub max_retry_after_seconds: f64,
     /// Whether the server constrains replies to a JSON Schema: `auto` asks for it until the server refuses it once,
     /// `json_schema` always asks for it, `none` leaves it to the parser.
     pub guided: Guided,
@@ -60,6 +66,9 @@ pub struct OpenaiJudgeConfig {
     pub temperature: f64,
     /// Longest reply, in tokens; at least 1.
     pub max_tokens: usize,
+    /// Longest reply with its reasoning, in tokens; at least 1. It is sent instead of `max_tokens`, which the servers of
+    /// some models refuse. Default: not sent.
+    pub max_completion_tokens: Option<usize>,
     /// Longest thinking that is shown in full, in characters; at least 200. The middle of a longer one is cut out.
     pub max_chars: usize,
     /// Special tokens of the model's template that are removed from what it is shown, besides the common ones.
@@ -72,6 +81,7 @@ impl Default for OpenaiJudgeConfig {
             base_url: OneOrMore(Vec::new()),
             model: String::new(),
             api_key_env: None,
+            proxy: None,
             concurrency: 8,
             requests_per_minute: 0,
             tokens_per_minute: 0,
@@ -80,6 +90,7 @@ impl Default for OpenaiJudgeConfig {
             read_timeout_seconds: 30.0,
             retries: 4,
             retry_pause_seconds: 0.5,
+            max_retry_after_seconds: 60.0,
             guided: Guided::Auto,
             scoring: Scoring::Text,
             extra: toml::Table::new(),
@@ -89,8 +100,24 @@ impl Default for OpenaiJudgeConfig {
             separate: false,
             temperature: 0.0,
             max_tokens: 64,
+            max_completion_tokens: None,
             max_chars: 6_000,
             special_tokens: Vec::new(),
+        }
+    }
+}
+
+impl OpenaiJudgeConfig {
+    /// Most tokens of a reply, under either of the names of this limit.
+    pub fn longest_reply(&self) -> usize {
+        self.max_completion_tokens.unwrap_or(self.max_tokens)
+    }
+
+    /// The key that sets [`Self::longest_reply`], for messages.
+    pub fn reply_limit(&self) -> &'static str {
+        match self.max_completion_tokens {
+            Some(_) => "judge.max_completion_tokens",
+            None => "judge.max_tokens",
         }
     }
 }

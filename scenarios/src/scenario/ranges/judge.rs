@@ -10,6 +10,8 @@ use crate::scenario::{
 pub(super) fn check_judge(judge: &JudgeConfig, ranges: &Ranges<'_>) -> Checked {
     ranges.at_least_one(judge.failure_window, "judge.failure_window")?;
     ranges.fraction(judge.max_failed_fraction, "judge.max_failed_fraction")?;
+    let key = "judge.calibration_max_failed_fraction";
+    ranges.fraction(judge.calibration_max_failed_fraction, key)?;
     check_cache(&judge.cache, "judge.cache", ranges)?;
     match &judge.kind {
         JudgeKind::Rules => Ok(()),
@@ -21,6 +23,9 @@ pub(super) fn check_judge(judge: &JudgeConfig, ranges: &Ranges<'_>) -> Checked {
 
 fn check_cache(cache: &JudgeCacheConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
     ranges.at_least_one(cache.max_entries, &format!("{section}.max_entries"))?;
+    let useful = cache.disk || cache.path.is_none();
+    let instead = "disk = true, or leave `path` out";
+    ranges.need(useful, &format!("{section}.path"), "set, and `disk` is false", instead)?;
     let megabytes = cache.max_mb;
     let good = (1..=1_000_000).contains(&megabytes);
     ranges.need(good, &format!("{section}.max_mb"), megabytes, "1 to 1000000")
@@ -53,6 +58,10 @@ fn check_openai(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) 
     }
     ranges.at_least_one(openai.concurrency, &key("concurrency"))?;
     ranges.at_least_one(openai.max_tokens, &key("max_tokens"))?;
+    ranges.at_least_one(openai.longest_reply(), &key("max_completion_tokens"))?;
+    let wait = openai.max_retry_after_seconds;
+    let good = (0.0..=86_400.0).contains(&wait);
+    ranges.need(good, &key("max_retry_after_seconds"), number(wait), "a number from 0 to 86400")?;
     let most = 100_000;
     let instead = format!("a number up to {most}");
     ranges.need(openai.concurrency <= most, &key("concurrency"), openai.concurrency, &instead)?;
@@ -62,12 +71,7 @@ fn check_openai(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) 
     for (name, price) in [("prompt_price", openai.prompt_price), ("reply_price", openai.reply_price)] {
         ranges.not_negative(price.unwrap_or(0.0), &key(name))?;
     }
-    let instead = "the server's address, such as base_url = \"http://127.0.0.1:8000/v1\"";
-    ranges.need(!openai.base_url.0.is_empty(), &key("base_url"), "missing", instead)?;
-    for url in &openai.base_url.0 {
-        let good = url.starts_with("http://") || url.starts_with("https://");
-        ranges.need(good, &key("base_url"), text(url), "an address that begins with http:// or https://")?;
-    }
+    check_addresses(openai, section, ranges)?;
     let instead = "the model's name on the server";
     ranges.need(!openai.model.is_empty(), &key("model"), "missing", instead)?;
     if let Some(variable) = &openai.api_key_env {
@@ -78,6 +82,39 @@ fn check_openai(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) 
         ranges.need(name, &key("api_key_env"), "not the name of a variable", instead)?;
     }
     Ok(())
+}
+
+/// Checks the addresses of the servers and of the proxy. Those that have a key in them are not repeated.
+fn check_addresses(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
+    let key = |name: &str| format!("{section}.{name}");
+    let web = |address: &str| address.starts_with("http://") || address.starts_with("https://");
+    let base_url = key("base_url");
+    let instead = "the server's address, such as base_url = \"http://127.0.0.1:8000/v1\"";
+    ranges.need(!openai.base_url.0.is_empty(), &base_url, "missing", instead)?;
+    for url in &openai.base_url.0 {
+        let instead = "the address alone; a key comes from the environment variable that api_key_env names";
+        let secret = has_password(url) || url.contains(['?', '#']);
+        ranges.need(!secret, &base_url, "an address with a password or a query", instead)?;
+        let instead = "an address that begins with http:// or https://";
+        ranges.need(web(url), &base_url, text(url), instead)?;
+        let whole = url.trim_end_matches('/').ends_with("/completions");
+        let instead = "the address up to and including /v1";
+        ranges.need(!whole, &base_url, text(url), instead)?;
+    }
+    if let Some(proxy) = &openai.proxy {
+        let instead =
+            "the address alone, or \"environment\" and the address with its password in HTTPS_PROXY";
+        ranges.need(!has_password(proxy), &key("proxy"), "an address with a password", instead)?;
+        let instead = "an address such as \"http://proxy:3128\", or \"environment\"";
+        ranges.need(proxy == "environment" || web(proxy), &key("proxy"), text(proxy), instead)?;
+    }
+    Ok(())
+}
+
+/// Whether an address has a user name or a password in front of its host.
+fn has_password(url: &str) -> bool {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    after_scheme.split(['/', '?', '#']).next().is_some_and(|host| host.contains('@'))
 }
 
 fn check_panel(panel: &PanelJudgeConfig, ranges: &Ranges<'_>) -> Checked {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use rewards::RewardRegistry;
 
-use super::*;
 use crate::scenario::{check, parse, storable_arguments};
 
 /// Planted in scenarios; nothing recognizes it by its form.

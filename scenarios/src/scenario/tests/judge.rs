@@ -213,6 +213,56 @@ fn other_mistakes_have_their_places_and_advice() {
 }
 
 #[test]
+fn an_address_has_no_secrets_and_a_message_does_not_repeat_them() {
+    let with = |line: &str| {
+        let text =
+            format!("[judge]\nkind = \"openai\"\nmodel = \"q\"\nbase_url = \"http://gpu1/v1\"\n{line}");
+        message(&text.replace("base_url = \"http://gpu1/v1\"\nbase_url", "base_url"))
+    };
+    for url in ["https://me:hunter2@host/v1", "https://hunter2@host/v1", "https://host/v1?key=hunter2"] {
+        assert_eq!(
+            with(&format!("base_url = \"{url}\"")),
+            "x.toml:4:12: `base_url` in [judge] is an address with a password or a query; write the address alone; a key \
+             comes from the environment variable that api_key_env names"
+        );
+    }
+    assert_eq!(
+        with("proxy = \"http://me:hunter2@proxy:3128\""),
+        "x.toml:5:9: `proxy` in [judge] is an address with a password; write the address alone, or \"environment\" and the \
+         address with its password in HTTPS_PROXY"
+    );
+    assert_eq!(
+        with("proxy = \"proxy:3128\""),
+        "x.toml:5:9: `proxy` in [judge] is \"proxy:3128\"; write an address such as \"http://proxy:3128\", or \
+         \"environment\""
+    );
+    assert_eq!(
+        with("base_url = \"http://gpu1/v1/chat/completions\""),
+        "x.toml:4:12: `base_url` in [judge] is \"http://gpu1/v1/chat/completions\"; write the address up to and \
+         including /v1"
+    );
+}
+
+#[test]
+fn a_path_of_a_cache_that_is_not_on_disk_is_refused_where_both_are_written() {
+    let said = |section: &str| {
+        format!("`path` in [{section}] is set, and `disk` is false; write disk = true, or leave `path` out")
+    };
+    assert_eq!(
+        message("[judge.cache]\npath = \"/v\"\ndisk = false"),
+        format!("x.toml:2:8: {}", said("judge.cache"))
+    );
+    let member = "[judge]\nkind = \"panel\"\n[[judge.members]]\nkind = \"rules\"\ncache = { disk = false, path = \"/v\" }";
+    assert_eq!(message(member), format!("x.toml:5:32: {}", said("judge.members.cache")));
+    let overridden = judge("[judge.cache]\npath = \"/v\"", &["judge.cache.disk=false"]).cache;
+    assert_eq!((overridden.disk, overridden.path), (false, None), "the command line turns the file off");
+    assert_eq!(
+        message_with("", &["judge.cache.disk=false", "judge.cache.path=/v"], &[]),
+        format!("--set judge.cache.path=/v: {}", said("judge.cache"))
+    );
+}
+
+#[test]
 fn an_arm_or_the_command_line_may_select_another_kind() {
     let text = format!(
         "{OPENAI}separate = true\non_failure = \"abort\"\n[[arm]]\nname = \"a\"\n\
