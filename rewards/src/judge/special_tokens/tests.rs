@@ -68,9 +68,9 @@ fn the_result_is_that_of_repeated_passes() {
     let own = ["▁EOT", "aa", "abab", "ba", "é", "x", "<|a|>", "|>b", "<s", "é<s>é"].map(str::to_owned);
     let short = "a".repeat(LONGEST_NAME / 2);
     let pieces = [
-        "<|", "|>", "<", ">", "|", "a", "b", "A", "B", " ", "\u{3000}", "é", "É", "▁E", "OT", "[", "]", "[IN", "ST]",
-        "[inst]", "[/INST", "<s>", "</s>", "<</SYS>", "<<SYS", ">>", "</think>", "<thi", "nk>", "<|im_", "end|>", "x",
-        "<answer>", "<ans", "wer>", &short, "狗",
+        "<|", "|>", "<", ">", "|", "a", "b", "A", "B", " ", "\u{3000}", "é", "É", "▁E", "OT", "[", "]",
+        "[IN", "ST]", "[inst]", "[/INST", "<s>", "</s>", "<</SYS>", "<<SYS", ">>", "</think>", "<thi", "nk>",
+        "<|im_", "end|>", "x", "<answer>", "<ans", "wer>", &short, "狗",
     ];
     let mut draw = draws(7);
     let mut shortened = 0;
