@@ -26,6 +26,10 @@
 //! }
 //! ```
 
+// First, so that the modules below print through its macros.
+#[macro_use]
+mod terminal;
+
 mod ask;
 mod check;
 mod cli;

@@ -37,6 +37,7 @@ mod rollout;
 mod run_dir;
 pub mod statistics;
 mod status;
+mod visible;
 
 pub use arm_id::ArmId;
 pub use arm_state::{ArmState, InvalidTransition};
@@ -54,3 +55,4 @@ pub use metrics::{GrpoMetrics, MissingCause, SftMetrics, StepMetrics, is_timing}
 pub use rollout::{Phase, Rollout};
 pub use run_dir::{ArmDir, ArmFile, RunDir, SeedDirs};
 pub use status::Status;
+pub use visible::visible;

@@ -2,9 +2,11 @@
 
 use std::io::{self, Write as _};
 
+use records::visible;
+
 /// Prints a line; ends the process if standard output is closed, as with `sandbox ctl watch | head`.
 pub fn print_line(line: &str) {
-    if writeln!(io::stdout(), "{line}").is_err() {
+    if writeln!(io::stdout(), "{}", visible(line)).is_err() {
         std::process::exit(0);
     }
 }
