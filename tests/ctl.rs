@@ -234,3 +234,70 @@ fn a_taken_port_is_refused_before_anything_is_made_and_no_control_needs_none() {
     let said = text(&output.stderr);
     assert!(output.status.success() && !said.contains("live page"), "{said}");
 }
+
+/// TERM-1: what data, the policy, plug-ins and other clients wrote can't steer the terminal of whoever looks at it.
+#[test]
+fn escape_sequences_in_records_and_messages_do_not_reach_the_terminal() {
+    const OBEYED: [char; 6] = ['\u{1b}', '\u{9b}', '\u{7}', '\r', '\u{202e}', '\0'];
+    const PLANTED: &str = "dog\u{1b}[2J\u{1b}]0;mine\u{7}\u{9b}31m\r\u{202e}\u{0}";
+    let mut run = Run::start(&[]);
+    let failing =
+        format!("def reward(completions, **columns):\n    raise ValueError({})\n", Value::from(PLANTED));
+    fs::write(run.dir.path().join("failing.py"), failing).unwrap();
+    let refused = run.ctl(&["add", "failing", "failing.py", "--weight", "failing=1"]);
+    let printed = |output: &Output| text(&output.stdout) + &text(&output.stderr);
+    let said = printed(&refused);
+    assert!(!refused.status.success() && said.contains("dog") && !said.contains(OBEYED), "{said:?}");
+
+    // An argument can't contain the last of them.
+    let argument = PLANTED.trim_end_matches('\0');
+    run.said(&["pause", "--reason", argument]);
+    while !run.said(&["state"]).contains("paused") {
+        std::thread::yield_now();
+    }
+    let records = run.run_dir().join("grpo/seed-7");
+    let rollouts = fs::read_to_string(records.join("rollouts.jsonl")).unwrap();
+    let (rest, last) = rollouts.trim_end().rsplit_once('\n').unwrap();
+    let mut last: Value = serde_json::from_str(last).unwrap();
+    for field in ["id", "question", "answer_gold", "completion"] {
+        last[field] = PLANTED.into();
+    }
+    last["step"] = 1_000_000.into();
+    fs::write(records.join("rollouts.jsonl"), format!("{rest}\n{last}\n")).unwrap();
+
+    let commands: [&[&str]; 9] = [
+        &["rollouts", "--limit", "1"],
+        &["state"],
+        &["journal"],
+        &["actors"],
+        &["rewards"],
+        &["metrics", "--last", "2"],
+        &["--arm", argument, "state"],
+        &["formula", argument],
+        &["remove", argument],
+    ];
+    for command in commands {
+        for json in [&[][..], &["--json"]] {
+            let output = run.ctl(&[json, command].concat());
+            let said = printed(&output);
+            assert!(!said.contains(OBEYED), "{command:?}: {said:?}");
+            if output.status.success() && !json.is_empty() {
+                serde_json::from_str::<Value>(&said)
+                    .unwrap_or_else(|error| panic!("{command:?}: {error}: {said}"));
+            }
+        }
+    }
+    assert!(run.said(&["rollouts", "--limit", "1"]).contains(r"dog\u001b[2J\u001b]0;mine\u0007\u009b31m"));
+    let found = &run.json(&["rollouts", "--limit", "1"])["rollouts"][0];
+    assert_eq!(found["completion"], PLANTED, "JSON keeps the text itself");
+
+    run.child.kill().unwrap();
+    run.child.wait().unwrap();
+    let mut status: Value = serde_json::from_slice(&fs::read(records.join("status.json")).unwrap()).unwrap();
+    (status["status"], status["reason"]) = ("failed".into(), PLANTED.into());
+    fs::write(records.join("status.json"), status.to_string()).unwrap();
+    let report = sandbox(run.dir.path()).arg("report").arg(run.run_dir()).output().unwrap();
+    assert!(report.status.success() && printed(&report).contains(r"dog\u001b[2J"), "{}", printed(&report));
+    assert!(!printed(&report).contains(OBEYED), "{:?}", printed(&report));
+    assert!(!fs::read_to_string(run.run_dir().join("summary.md")).unwrap().contains(OBEYED));
+}

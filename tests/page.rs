@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 
 #[path = "page/browser.rs"]
 mod browser;
+#[path = "page/planted.rs"]
+mod planted;
 use browser::Browser;
 
 const ARM: &str = "grpo+atar+cr+tr";
@@ -28,11 +30,15 @@ const ARM: &str = "grpo+atar+cr+tr";
 /// count as ignored, unless `REQUIRE_BROWSER` is set: then they fail. `#[test]` has no effect in this file:
 /// list new tests here.
 fn main() -> ExitCode {
-    let tests: [(&str, fn()); 2] = [
+    let tests: [(&str, fn()); 3] = [
         ("a_researcher_steers_a_run_from_the_page", a_researcher_steers_a_run_from_the_page),
         (
             "without_its_token_the_page_asks_for_it_until_it_is_right",
             without_its_token_the_page_asks_for_it_until_it_is_right,
+        ),
+        (
+            "markup_in_any_field_is_shown_as_text_and_never_runs",
+            planted::markup_in_any_field_is_shown_as_text_and_never_runs,
         ),
     ];
     let skipped = browser::program().is_none() && std::env::var_os("REQUIRE_BROWSER").is_none();
@@ -62,9 +68,13 @@ struct Run {
 impl Run {
     fn start(folder: &Path) -> Run {
         let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("scenarios/smoke.toml");
+        Run::of(folder, &scenario, &["--arm", ARM, "--set", "run.steps=100000", "--set", "eval.every=40"])
+    }
+
+    fn of(folder: &Path, scenario: &Path, arguments: &[&str]) -> Run {
         let child = Command::new(env!("CARGO_BIN_EXE_sandbox"))
             .arg(scenario)
-            .args(["--arm", ARM, "--set", "run.steps=100000", "--set", "eval.every=40"])
+            .args(arguments)
             .current_dir(folder)
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.join("sandbox.log")).unwrap())
@@ -92,11 +102,19 @@ impl Run {
 
     /// An answer of the API, requested without the page.
     fn get(&self, path: &str) -> Value {
+        self.ask("GET", path, "")
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        self.ask("POST", path, &body.to_string())
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> Value {
         let host = self.address.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();
-        let token = &self.token;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n")
-            .unwrap();
+        let (token, length) = (&self.token, body.len());
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n");
+        write!(stream, "{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

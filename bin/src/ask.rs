@@ -130,7 +130,7 @@ impl StreamedAnswer<'_> {
     fn show(&mut self, text: &str) {
         // If standard output is closed, the answer is still computed for the exit code.
         let new = text.get(self.shown..).unwrap_or_default();
-        let _ = write!(io::stdout(), "{new}").and_then(|()| io::stdout().flush());
+        let _ = write!(io::stdout(), "{}", records::visible(new)).and_then(|()| io::stdout().flush());
         self.shown = text.len();
     }
 }

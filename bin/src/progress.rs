@@ -8,6 +8,7 @@ mod plain;
 use std::io::IsTerminal as _;
 
 use indicatif::MultiProgress;
+use records::visible;
 use runtime::RunEvent;
 
 use bars::Bars;
@@ -42,7 +43,7 @@ impl Screen {
     pub fn line(&self, text: &str) {
         match self {
             // A terminal that cannot be written to must not stop the run.
-            Self::Bars(bars) => drop(bars.println(text)),
+            Self::Bars(bars) => drop(bars.println(visible(text))),
             Self::Plain => errln!("{text}"),
             Self::Quiet => {}
         }

@@ -1,8 +1,13 @@
 //! Lines on standard output and standard error. Unlike `println!`, they don't panic when the other end is closed, as
-//! when a terminal goes away while a run goes on.
+//! when a terminal goes away while a run goes on. Names, completions, reasons and messages may come from data, the policy or
+//! a client, and a terminal obeys what is in them, so every text is printed as [`visible`].
+//!
+//! - `TERM-1` no text that the program prints can move the cursor, change colours or the title, or reorder a line.
 
 use std::fmt::Arguments;
 use std::io::{self, Write as _};
+
+use records::visible;
 
 /// Prints a line on standard output. That nobody reads it is no failure of the command.
 macro_rules! outln {
@@ -17,16 +22,16 @@ macro_rules! errln {
 pub(crate) use {errln, outln};
 
 pub fn write_out(line: Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = writeln!(io::stdout(), "{}", visible(&line.to_string()));
 }
 
 pub fn write_err(line: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", visible(&line.to_string()));
 }
 
 /// Prints a line on standard output, and ends the process if nobody reads it, as with `sandbox ctl watch | head`.
 pub fn print_line(line: &str) {
-    if writeln!(io::stdout(), "{line}").is_err() {
+    if writeln!(io::stdout(), "{}", visible(line)).is_err() {
         leave(0);
     }
 }

@@ -49,7 +49,7 @@ pub struct Advantages {
     pub values: Vec<Option<f64>>,
     /// Number of groups that are not excluded and whose rewards are all equal.
     pub zero_std_groups: usize,
-    /// Indices of the groups with fewer than 2 rewards.
+    /// Indices of the groups with fewer than 2 rewards, or with rewards so large that their deviation is infinite.
     pub excluded_groups: Vec<usize>,
 }
 
@@ -71,6 +71,10 @@ pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &Advantag
     };
     let batch = Moments::of(included.iter().flat_map(|(index, _)| scored[group_of(*index)].iter().flatten()));
     for (index, moments) in included {
+        if batch.is_none() && matches!(options.scale, Scale::Batch) {
+            result.excluded_groups.push(index);
+            continue;
+        }
         let alike = moments.std < ZERO_STD;
         result.zero_std_groups += usize::from(alike);
         let divisor = match options.scale {
@@ -86,7 +90,7 @@ pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &Advantag
     result
 }
 
-/// Mean and standard deviation (with n - 1 in the denominator) of at least two numbers.
+/// Mean and standard deviation (with n - 1 in the denominator) of at least two numbers; both are finite.
 #[derive(Clone, Copy)]
 struct Moments {
     mean: f64,
@@ -101,7 +105,8 @@ impl Moments {
         }
         let mean = numbers.clone().sum::<f64>() / count as f64;
         let variance = numbers.map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1) as f64;
-        Some(Self { mean, std: variance.sqrt() })
+        let std = variance.sqrt();
+        (mean.is_finite() && std.is_finite()).then_some(Self { mean, std })
     }
 }
 
@@ -124,6 +129,22 @@ mod tests {
             close(*value, sign / (1.154_700_538_379_251_5 + 1e-4));
         }
         assert_eq!((result.zero_std_groups, result.excluded_groups), (0, vec![]));
+    }
+
+    /// Such rewards are finite, but their sum or their squares are not, and an advantage would be NaN.
+    #[test]
+    fn groups_whose_rewards_are_too_large_are_excluded() {
+        let huge = [f64::MAX, f64::MAX, 1e200, -1e200, 1.0, 2.0].map(Some);
+        for scale in [Scale::Group, Scale::None] {
+            let result = advantages(&huge, 2, &AdvantageOptions { scale, epsilon: 1e-4 });
+            assert_eq!(result.values[..4], [None; 4]);
+            assert!(result.values[4..].iter().flatten().count() == 2, "{:?}", result.values);
+            assert_eq!(result.excluded_groups, [0, 1]);
+        }
+        // Each group has a finite deviation, all together have none.
+        let together = [1e200, 1e200, -1e200, -1e200].map(Some);
+        let result = advantages(&together, 2, &AdvantageOptions { scale: Scale::Batch, epsilon: 1e-4 });
+        assert_eq!((result.values, result.excluded_groups), (vec![None; 4], vec![0, 1]));
     }
 
     #[test]

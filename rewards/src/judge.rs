@@ -21,6 +21,7 @@ pub mod logits;
 pub mod prompt;
 pub mod reply;
 pub mod rules;
+mod special_tokens;
 mod verdict;
 
 pub use verdict::{Judge, JudgeRequest, Verdict};

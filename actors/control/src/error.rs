@@ -9,6 +9,9 @@ use serde::Serialize;
 use records::{ArmId, ChangeSummary};
 use run::ChangeError;
 
+/// Greatest length of a message, in characters.
+const LONGEST_MESSAGE: usize = 4_000;
+
 /// The body of every answer with an error status.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(super) struct Refusal {
@@ -47,7 +50,7 @@ pub(super) struct ApiError {
 
 impl ApiError {
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        let error = error.into().split_whitespace().collect::<Vec<_>>().join(" ");
+        let error = one_line(&error.into());
         ApiError { status, refusal: Refusal { error, place: None, line: None, stale: Vec::new() } }
     }
 
@@ -131,8 +134,33 @@ impl ApiError {
     }
 }
 
+/// A message in one line of bounded length, without characters that a terminal would obey. It may repeat what a client
+/// sent.
+fn one_line(message: &str) -> String {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = records::visible(&line);
+    let end = line.char_indices().nth(LONGEST_MESSAGE).map(|(end, _)| end);
+    match end {
+        Some(end) => format!("{}…", &line[..end]),
+        None => line.into_owned(),
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         (self.status, Json(self.refusal)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_bounded_line_that_no_terminal_obeys() {
+        let error = ApiError::bad(format!("no `\u{1b}[2J\u{202e}`\n{}", "x".repeat(1_000_000)));
+        let message = error.into_refusal().error;
+        assert!(message.starts_with("no `\\u001b[2J\\u202e` xxx"), "{}", &message[..40]);
+        assert_eq!(message.chars().count(), LONGEST_MESSAGE + 1);
     }
 }

@@ -1,4 +1,5 @@
-//! Extractors for the JSON body and the query string of a request. Both are bounded, and a refusal is one line.
+//! Extractors for the JSON body and the query string of a request. Both are bounded, and a refusal is one line. A body
+//! that gives a key twice is refused, and so is one from a browser that is not declared as JSON.
 
 use std::time::Duration;
 
@@ -6,11 +7,13 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use super::guard::is_from_browser;
+use super::strict_json::Unambiguous;
 
 /// The largest body, in bytes.
 const BODY_BYTES: usize = 256 * 1024;
@@ -25,6 +28,10 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        if is_from_browser(request.headers()) && !is_json(request.headers()) {
+            let error = "the body must be declared as `content-type: application/json`";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
+        }
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > BODY_BYTES as u64) {
@@ -32,10 +39,17 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         }
         let body = read(request.into_body()).await?;
         let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
-        serde_json::from_slice(body)
-            .map(JsonBody)
-            .map_err(|error| ApiError::bad(format!("the body: {error}")))
+        let unusable = |error: serde_json::Error| ApiError::bad(format!("the body: {error}"));
+        serde_json::from_slice::<Unambiguous>(body).map_err(unusable)?;
+        serde_json::from_slice(body).map(JsonBody).map_err(unusable)
     }
+}
+
+/// Whether a body is declared as JSON. Forms, which other sites can have a browser send, can't declare that.
+fn is_json(headers: &HeaderMap) -> bool {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = declared.and_then(|kind| kind.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 async fn read(body: Body) -> Result<Vec<u8>, ApiError> {

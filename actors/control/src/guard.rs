@@ -1,53 +1,54 @@
-//! Checks every request before it reaches a route: its `Host`, its `Origin` and its token.
+//! Checks every request before it reaches a route: its size, its `Host`, its origin and its token.
 //!
 //! - `GUARD-1` a request is refused unless its `Host` names this server. That defeats DNS rebinding, where a web page
-//!   makes its own host name resolve to 127.0.0.1. An `Origin` header must equal the host.
-//! - `GUARD-2` under `/api` nothing is read or done without the token, which is checked before the body is read.
-//! - `GUARD-3` a head of more than 64 KiB is refused before any header is interpreted.
+//!   makes its own host name resolve to 127.0.0.1. An `Origin` header must equal the host, and `Sec-Fetch-Site` must not
+//!   say that a page of another site made the request.
+//! - `GUARD-2` without the token, which is checked before the body is read, a client gets the page's own files and
+//!   nothing else.
+//! - `GUARD-3` a head of more than 64 KiB or 100 headers is refused before any header is interpreted.
+//! - `GUARD-4` wrong tokens are limited, see [`Guesses`]; the right one always works.
 
-use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
+use super::guesses::Guesses;
+use super::host::Hosts;
 use super::listen::Token;
+use super::page;
+use super::places::Visitor;
 
 /// The largest head of a request, in bytes.
 pub(super) const HEAD_BYTES: usize = 64 * 1024;
 
+/// The most headers of a request.
+const HEADERS: usize = 100;
+
+/// Where a request comes from, as a browser says it: `same-origin`, `same-site`, `cross-site` or `none`.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// What a request must match.
-#[derive(Debug)]
 pub(super) struct Gate {
     pub token: Token,
-    pub port: u16,
-    /// Other machines may connect; then any IP address is accepted as host.
-    pub remote: bool,
-    /// Further host names from `control.hosts`, each with a port or valid for any port.
-    pub hosts: Vec<String>,
+    pub hosts: Hosts,
+    pub guesses: Guesses,
+}
+
+/// What a request says about the token.
+#[derive(Debug, PartialEq)]
+enum Proof {
+    Right,
+    Wrong,
+    None,
 }
 
 impl Gate {
-    /// Whether a `Host` header names this server.
-    fn is_ours(&self, host: &str) -> bool {
-        let listed = |name: &str| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name));
-        let (name, port) = split_port(host);
-        if listed(host) || listed(name) {
-            return true;
-        }
-        if port.unwrap_or(80) != self.port {
-            return false;
-        }
-        match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            // DNS rebinding needs a name; an address can't be rebound.
-            Ok(ip) => ip.is_loopback() || self.remote,
-            Err(_) => name.eq_ignore_ascii_case("localhost"),
-        }
-    }
-
     fn host_and_origin(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
@@ -55,74 +56,125 @@ impl Gate {
             _ => return Err(ApiError::forbidden("a request needs exactly one Host header")),
         };
         let named = uri.authority().map(|authority| authority.as_str());
-        if !self.is_ours(host) || named.is_some_and(|named| !named.eq_ignore_ascii_case(host)) {
+        if !self.hosts.has(host) || named.is_some_and(|named| !named.eq_ignore_ascii_case(host)) {
             return Err(ApiError::forbidden(
                 "the Host header does not name this run; use the address it printed, or add the name to control.hosts",
             ));
         }
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-        let origin = origin.to_str().unwrap_or_default();
-        let same = ["http://", "https://"]
-            .iter()
-            .filter_map(|scheme| origin.strip_prefix(scheme))
-            .any(|origin| origin.eq_ignore_ascii_case(host));
-        if same {
+        let same = |origin: &HeaderValue| {
+            let origin = origin.to_str().unwrap_or_default();
+            let of_scheme = |scheme: &str| origin.strip_prefix(scheme);
+            ["http://", "https://"]
+                .into_iter()
+                .filter_map(of_scheme)
+                .any(|origin| origin.eq_ignore_ascii_case(host))
+        };
+        if headers.get_all(header::ORIGIN).iter().all(same) {
             Ok(())
         } else {
             Err(ApiError::forbidden("requests from pages of another origin are refused"))
         }
     }
 
-    fn token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.split_once(' '));
-        match given {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && self.token.is(token.trim()) => {
-                Ok(())
+    fn proof(&self, headers: &HeaderMap) -> Proof {
+        let mut given = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (given.next(), given.next()) else {
+            return if headers.contains_key(header::AUTHORIZATION) { Proof::Wrong } else { Proof::None };
+        };
+        let given = value.to_str().ok().and_then(|value| value.split_once(' '));
+        let is_right = given.is_some_and(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case("bearer") && self.token.is(token.trim())
+        });
+        if is_right { Proof::Right } else { Proof::Wrong }
+    }
+
+    /// The answer to a request without the token.
+    fn refusal_of_token(&self, headers: &HeaderMap, visitor: &Visitor) -> Option<Response> {
+        match self.proof(headers) {
+            Proof::Right if visitor.has_token() => None,
+            Proof::Right => {
+                let error = "too many connections to this run are open; close some of them";
+                Some(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error).into_response())
             }
-            Some(_) => Err(ApiError::unauthorized(
-                "this is not the token of this run; it is in control.json in the run directory",
-            )),
-            None => Err(ApiError::unauthorized(
-                "the token is missing; send `Authorization: Bearer TOKEN` with the token in the run's control.json",
-            )),
+            Proof::Wrong => Some(self.guesses.count(visitor.client).map_or_else(slow_down, |()| {
+                let error = "this is not the token of this run; it is in control.json in the run directory";
+                ApiError::unauthorized(error).into_response()
+            })),
+            Proof::None => {
+                let error = "the token is missing; send `Authorization: Bearer TOKEN` with the token in the run's \
+                             control.json";
+                Some(ApiError::unauthorized(error).into_response())
+            }
+        }
+    }
+
+    /// The answer to a request that fails a check.
+    fn refusal(&self, request: &Request, visitor: &Visitor) -> Option<Response> {
+        let (uri, headers) = (request.uri(), request.headers());
+        let is_of_page = page::has(uri.path());
+        let checked = head_size(uri, headers)
+            .and_then(|()| self.host_and_origin(uri, headers))
+            .and_then(|()| if is_of_page { Ok(()) } else { own_site(headers) });
+        match checked {
+            Err(refused) => Some(refused.into_response()),
+            Ok(()) if is_of_page => None,
+            Ok(()) => self.refusal_of_token(headers, visitor),
         }
     }
 }
 
-/// Splits `host:port`, `[::1]:port` or `host`.
-fn split_port(host: &str) -> (&str, Option<u16>) {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !name.contains(':') || name.ends_with(']') => {
-            // Port 0 never equals the server's.
-            (name, Some(port.parse().unwrap_or(0)))
-        }
-        _ => (host, None),
+/// The answer to a client that sends too many wrong tokens.
+fn slow_down(wait: Duration) -> Response {
+    let seconds = wait.as_secs() + 1;
+    let error = format!(
+        "too many wrong tokens; the right one is in control.json in the run directory, or wait {seconds} s"
+    );
+    let mut response = ApiError::new(StatusCode::TOO_MANY_REQUESTS, error).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Refuses what a browser sends on behalf of a page of another site, which includes other ports of this machine.
+fn own_site(headers: &HeaderMap) -> Result<(), ApiError> {
+    let is_own = |site: &HeaderValue| ["same-origin", "none"].iter().any(|own| site == own);
+    if headers.get_all(SEC_FETCH_SITE).iter().all(is_own) {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden("requests from pages of another site are refused"))
     }
 }
 
-fn head_size(request: &Request) -> Result<(), ApiError> {
+/// Whether a browser sent a request, as far as it says so.
+pub(super) fn is_from_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE)
+}
+
+fn head_size(uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
     const AROUND_A_LINE: usize = ": \r\n".len();
-    let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + AROUND_A_LINE;
-    let headers: usize = request.headers().iter().map(line).sum();
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if headers + target <= HEAD_BYTES {
-        return Ok(());
+    let too_large = |error: &str| Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error));
+    if headers.len() > HEADERS {
+        return too_large("the request has more than 100 headers; send fewer");
     }
-    let error = "the head of the request is larger than 64 KiB; send fewer or shorter headers";
-    Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error))
+    let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + AROUND_A_LINE;
+    let of_headers: usize = headers.iter().map(line).sum();
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if of_headers + target > HEAD_BYTES {
+        return too_large("the head of the request is larger than 64 KiB; send fewer or shorter headers");
+    }
+    Ok(())
 }
 
 /// Answers requests that fail a check. Adds to every answer the headers that forbid caching, framing and sniffing.
-pub(super) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let is_api = path == "/api" || path.starts_with("/api/");
-    let allowed = head_size(&request)
-        .and_then(|()| gate.host_and_origin(request.uri(), request.headers()))
-        .and_then(|()| if is_api { gate.token(request.headers()) } else { Ok(()) });
-    let mut response = match allowed {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
+pub(super) async fn guard(
+    State(gate): State<Arc<Gate>>,
+    Extension(visitor): Extension<Arc<Visitor>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = match gate.refusal(&request, &visitor) {
+        None => next.run(request).await,
+        Some(refused) => refused,
     };
     if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -147,8 +199,9 @@ const CLOSES_CONNECTION: [StatusCode; 6] = [
     StatusCode::SERVICE_UNAVAILABLE,
 ];
 
-/// Headers of every answer. Their policy lets the page load its own files and nothing else.
-const ALWAYS: [(HeaderName, &str); 6] = [
+/// Headers of every answer. Their policy lets the page load its own files and nothing else: no script, style or handler
+/// inside a document has an effect, and in browsers that know trusted types, no text can become markup.
+const ALWAYS: [(HeaderName, &str); 7] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -158,82 +211,107 @@ const ALWAYS: [(HeaderName, &str); 6] = [
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
          img-src 'self' data: blob:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'",
+         frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    ),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), clipboard-read=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     ),
 ];
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
     use crate::listen::Bound;
+    use crate::places::Places;
 
-    fn gate(remote: bool, hosts: &[&str]) -> Gate {
+    fn gate() -> Gate {
         let bound = Bound::bind(&scenarios::ControlConfig::default()).unwrap().unwrap();
-        let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
-        Gate { token: bound.token, port: 8080, remote, hosts }
+        let hosts = Hosts { port: 8080, remote: false, listed: Vec::new() };
+        Gate { token: bound.token, hosts, guesses: Guesses::default() }
     }
 
-    #[test]
-    fn only_names_of_this_machine_with_our_port_are_ours() {
-        let gate = gate(false, &["gpu1.lan", "localhost:9000"]);
-        for ours in [
-            "127.0.0.1:8080",
-            "localhost:8080",
-            "LOCALHOST:8080",
-            "[::1]:8080",
-            "127.9.9.9:8080",
-            "gpu1.lan",
-            "gpu1.lan:8080",
-            "GPU1.lan:1",
-            "localhost:9000",
-        ] {
-            assert!(gate.is_ours(ours), "{ours}");
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let line = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines.iter().map(line) {
+            headers.append(name, value);
         }
-        for foreign in [
-            "",
-            "127.0.0.1",
-            "127.0.0.1:80",
-            "localhost",
-            "localhost:9001",
-            "evil.example:8080",
-            "10.0.0.1:8080",
-            "localhost.evil.example:8080",
-            "127.0.0.1:8080:8080",
-            "127.0.0.1.evil.example:8080",
-            "[::1]",
-            "127.0.0.1:8080 ",
-            "127.0.0.1:08o80",
-            "::1:8080",
-        ] {
-            assert!(!gate.is_ours(foreign), "{foreign}");
-        }
-    }
-
-    #[test]
-    fn a_remote_run_is_asked_by_any_address_but_not_by_any_name() {
-        let gate = gate(true, &[]);
-        assert!(gate.is_ours("10.0.0.1:8080"));
-        assert!(!gate.is_ours("evil.example:8080") && !gate.is_ours("10.0.0.1:80"));
+        headers
     }
 
     #[test]
     fn an_origin_is_the_host_itself() {
-        let gate = gate(false, &[]);
-        let allowed = |origin: Option<&'static str>, uri: &'static str| {
-            let mut headers =
-                HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("127.0.0.1:8080"))]);
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+        let gate = gate();
+        let allowed = |origins: &[&str], uri: &'static str| {
+            let mut headers = headers(&[("host", "127.0.0.1:8080")]);
+            for origin in origins {
+                headers.append(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
             }
             gate.host_and_origin(&Uri::from_static(uri), &headers).is_ok()
         };
-        assert!(allowed(None, "/") && allowed(Some("http://127.0.0.1:8080"), "/"));
-        assert!(allowed(None, "http://127.0.0.1:8080/"));
-        for origin in
-            ["null", "http://evil.example", "http://127.0.0.1:8081", "http://localhost:8080", "file://"]
-        {
-            assert!(!allowed(Some(origin), "/"), "{origin}");
+        assert!(allowed(&[], "/") && allowed(&["http://127.0.0.1:8080"], "/"));
+        assert!(allowed(&[], "http://127.0.0.1:8080/"));
+        for origin in [
+            "null",
+            "",
+            "http://evil.example",
+            "http://127.0.0.1:8081",
+            "http://localhost:8080",
+            "file://",
+            "http://127.0.0.1:8080/",
+            "http://127.0.0.1:8080 http://evil.example",
+        ] {
+            assert!(!allowed(&[origin], "/"), "{origin}");
+            assert!(!allowed(&["http://127.0.0.1:8080", origin], "/"), "{origin} as the second one");
         }
-        assert!(!allowed(None, "http://evil.example/"));
+        for uri in ["http://evil.example/", "http://127.0.0.1:8080@evil.example/", "http://x@127.0.0.1:8080/"]
+        {
+            assert!(!allowed(&[], uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_refused_also_those_of_other_ports() {
+        let allowed = |sites: &[&str]| {
+            let lines: Vec<_> = sites.iter().map(|&site| ("sec-fetch-site", site)).collect();
+            own_site(&headers(&lines)).is_ok()
+        };
+        assert!(allowed(&[]) && allowed(&["same-origin"]) && allowed(&["none"]));
+        for sites in
+            [&["cross-site"][..], &["same-site"], &[""], &["same-origin", "cross-site"], &["Same-Origin"]]
+        {
+            assert!(!allowed(sites), "{sites:?}");
+        }
+    }
+
+    /// GUARD-4: after thousands of guesses the right token still works, for the same client.
+    #[test]
+    fn wrong_tokens_are_limited_and_the_right_one_never_is() {
+        let gate = gate();
+        let right = format!("Bearer {}", gate.token.reveal());
+        let visitor = |client: u32| Arc::new(Places::default()).enter(IpAddr::V4(Ipv4Addr::from(client))).0;
+        let status = |value: &str, visitor: &Visitor| {
+            let refused = gate.refusal_of_token(&headers(&[("authorization", value)]), visitor);
+            refused.map_or(200, |refused| refused.status().as_u16())
+        };
+        let one = visitor(1);
+        let answers: Vec<u16> = (0..3_000).map(|n| status(&format!("Bearer {n:064x}"), &one)).collect();
+        assert_eq!(answers[..10], [401; 10]);
+        assert!(answers.iter().filter(|&&answer| answer == 429).count() > 2_900);
+        let crowd: Vec<u16> = (2..500).map(|n| status("Bearer 0", &visitor(n))).collect();
+        assert_eq!(crowd.last(), Some(&429), "over all clients too");
+        for client in [1, 499, 7_000] {
+            assert_eq!(status(&right, &visitor(client)), 200, "{client}");
+        }
+        assert_eq!(gate.proof(&headers(&[])), Proof::None);
+        assert_eq!(
+            gate.proof(&headers(&[("authorization", &right), ("authorization", &right)])),
+            Proof::Wrong
+        );
     }
 }

@@ -52,7 +52,12 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/weights.js", JS, include_str!("page/weights.js")),
 ];
 
-/// Routes for the files. They contain nothing of the run, so that they need no token.
+/// Whether this is the path of a file of the page. The files contain nothing of the run, so that they need no token.
+pub(super) fn has(path: &str) -> bool {
+    FILES.iter().any(|(known, ..)| *known == path)
+}
+
+/// Routes for the files.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     FILES.iter().fold(Router::new(), |router, &(path, kind, content)| {
         router.route(path, get(move || async move { ([(header::CONTENT_TYPE, kind)], content) }))

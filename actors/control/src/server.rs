@@ -1,41 +1,51 @@
 //! The server: an actor that accepts connections, answers requests and runs the feed of events.
 //!
 //! - `SERVER-1` the number of connections is bounded, and so is the time a client may take to send its request and to
-//!   read the answer. No client can keep others out for long or use up the file descriptors that the training needs.
+//!   read the answer. No client can use up the file descriptors that the training needs, and none without the token can
+//!   keep out one that has it (see [`places`](super::places)).
 
 use std::any::Any;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::Uri;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::ApiError;
 use super::graceful_close::GracefulClose;
 use super::guard::{Gate, HEAD_BYTES, guard};
+use super::guesses::Guesses;
+use super::host::Hosts;
 use super::listen::Bound;
+use super::places::{Eviction, PLACES, Places, Visitor};
 use super::shared::Shared;
 use super::{api, feed, page};
 use run::RunHandle;
 
-/// Connections that are served at once. As many again are told that there is no room; further ones are closed.
-const CONNECTIONS: usize = 256;
+/// Connections that are open at once: those that have a place, and some that are being closed.
+const CONNECTIONS: usize = 2 * PLACES + 64;
+
+/// The most headers that are parsed. A head with more gets a bare 431; the guard refuses fewer with a reason.
+const PARSED_HEADERS: usize = 1024;
 
 /// Longest wait for the head of a request, also of the next one on an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,12 +63,8 @@ pub(super) struct ControlArgs {
 
 impl ControlArgs {
     pub fn new(run: RunHandle, bound: Bound) -> io::Result<Self> {
-        let gate = Arc::new(Gate {
-            port: bound.address.port(),
-            remote: bound.is_remote(),
-            token: bound.token,
-            hosts: bound.hosts,
-        });
+        let hosts = Hosts { port: bound.address.port(), remote: bound.is_remote(), listed: bound.hosts };
+        let gate = Arc::new(Gate { token: bound.token, hosts, guesses: Guesses::default() });
         let (routes, openapi) = api::routes();
         let shared = Arc::new(Shared::new(run, openapi));
         let router = routes
@@ -161,29 +167,37 @@ pub(super) async fn watched(actor: ActorRef<ControlMsg>, task: impl Future<Outpu
 
 /// Accepts connections until the run ends, then waits for the answers in progress.
 async fn accept(listener: Arc<TcpListener>, router: Router, mut stop: watch::Receiver<bool>) {
-    let (served, overflow) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(CONNECTIONS)));
+    let (open, places) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Places::default()));
     let mut connections = JoinSet::new();
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
+        let (stream, client, permit) = tokio::select! {
+            (accepted, permit) = next_connection(&listener, &open) => match (accepted, permit) {
+                (Ok((stream, client)), Some(permit)) => (stream, client, permit),
+                (Err(error), _) => {
                     // The client has gone, or this process is out of file descriptors. Waiting gives it time to free some.
                     tracing::debug!("cannot accept a connection to the control channel: {error}");
                     sleep(Duration::from_millis(100)).await;
                     continue;
                 }
+                (Ok(_), None) => break,
             },
             () = stopped(&mut stop) => break,
         };
         while connections.try_join_next().is_some() {}
-        if let Ok(permit) = served.clone().try_acquire_owned() {
-            connections.spawn(serve(stream, router.clone(), stop.clone(), permit));
-        } else if let Ok(permit) = overflow.clone().try_acquire_owned() {
-            connections.spawn(refuse(stream, permit));
-        }
+        let (visitor, eviction) = places.enter(client.ip());
+        connections.spawn(serve(stream, router.clone(), stop.clone(), visitor, eviction, permit));
     }
     while connections.join_next().await.is_some() {}
+}
+
+/// The next connection, accepted when there is room for it.
+async fn next_connection(
+    listener: &TcpListener,
+    open: &Arc<Semaphore>,
+) -> (io::Result<(TcpStream, SocketAddr)>, Option<OwnedSemaphorePermit>) {
+    // `None` only if the semaphore were closed, which nobody does.
+    let permit = open.clone().acquire_owned().await.ok();
+    (listener.accept().await, permit)
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -191,23 +205,32 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|&stop| stop).await;
 }
 
-/// Answers the requests of one connection, one after the other.
+/// Answers the requests of one connection, one after the other, until it ends or has to make room.
 async fn serve(
     stream: TcpStream,
     router: Router,
     mut stop: watch::Receiver<bool>,
+    visitor: Visitor,
+    eviction: Eviction,
     _permit: OwnedSemaphorePermit,
 ) {
+    let visitor = Arc::new(visitor);
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(visitor.clone());
+        request
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(PARSED_HEADERS)
         // hyper closes the connection on a larger head. The limit is above the guard's, so that the guard can answer
         // with a reason first.
         .max_buf_size(4 * HEAD_BYTES)
-        .serve_connection(TokioIo::new(GracefulClose::new(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(GracefulClose::new(stream)), TowerToHyperService::new(service));
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
+        () = eviction.wait() => return,
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -215,20 +238,5 @@ async fn serve(
     };
     if let Err(error) = ended {
         tracing::debug!("a connection to the control channel ended early: {error}");
-    }
-}
-
-/// Answers that too many connections are open.
-async fn refuse(stream: TcpStream, _permit: OwnedSemaphorePermit) {
-    const BODY: &str = r#"{"error":"too many connections to this run are open; close some of them"}"#;
-    let mut stream = GracefulClose::new(stream);
-    let length = BODY.len();
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
-         connection: close\r\n\r\n{BODY}"
-    );
-    // Fails only if the client has gone.
-    if stream.write_all(answer.as_bytes()).await.is_ok() {
-        let _ = stream.shutdown().await;
     }
 }

@@ -50,6 +50,7 @@ mod sealed;
 pub mod statistics;
 mod status;
 mod verify;
+mod visible;
 
 pub use arm_file::ArmFile;
 pub use arm_id::ArmId;
@@ -77,3 +78,4 @@ pub use rollout::{Phase, Rollout};
 pub use run_dir::{ArmDir, RunDir, SeedDirs};
 pub use status::Status;
 pub use verify::{Verified, verify};
+pub use visible::visible;

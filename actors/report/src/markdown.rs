@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use records::visible;
+
 use crate::arm_summary::{ArmSummary, Score};
 use crate::paper::Benchmarks;
 use crate::plots::axes::signed;
@@ -11,12 +13,12 @@ use crate::summary::Summary;
 impl Summary {
     /// The content of `summary.md`.
     pub(crate) fn markdown(&self) -> String {
-        let mut out = format!("# {}\n\n", self.run);
+        let mut out = format!("# {}\n\n", cell_text(&self.run));
         if self.suites.is_empty() {
             out.push_str("Nothing has been evaluated yet.\n\n");
         }
         for suite in &self.suites {
-            let _ = writeln!(out, "## {suite}\n");
+            let _ = writeln!(out, "## {}\n", cell_text(suite));
             out.push_str(&markdown_table(&self.results(suite, true)));
             out.push_str(
                 "\nAccuracy in percent with 95 % Wilson intervals, pooled over seeds. Think: percentage of completions that \
@@ -194,9 +196,10 @@ fn benchmarks(paper: &Benchmarks) -> String {
     format!("{:.1} / {:.1} / {:.1}", paper.mmau, paper.mmar, paper.air)
 }
 
-/// Escapes text so that it cannot leave its table cell or list item.
+/// Escapes text so that it cannot leave its table cell, list item or heading, and makes no element, link or image.
 fn cell_text(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
+    let line = visible(&text.replace(['\n', '\r'], " ")).replace('|', "\\|").replace('<', "&lt;");
+    line.replace("](", "]\\(").replace("][", "]\\[")
 }
 
 fn widths(rows: &[Vec<String>]) -> Vec<usize> {
@@ -250,6 +253,7 @@ mod tests {
     fn columns_are_aligned_and_cell_text_is_escaped() {
         let rows = vec![vec!["Arm".into(), "x".into()], vec!["a|b\nc".into(), "–".into()]];
         assert_eq!(markdown_table(&rows), "| Arm    | x |\n|--------|---|\n| a\\|b c | – |\n");
+        assert_eq!(cell_text("<b>![x](http://a)\u{1b}[1m"), "&lt;b>![x]\\(http://a)\\u001b[1m");
         let rows = vec![vec!["Arm".into(), "x".into()], vec!["base".into(), "1".into()]];
         assert_eq!(plain_table(&rows), "Arm   x\n────  ─\nbase  1\n");
     }

@@ -25,7 +25,7 @@ use crate::summary::Summary;
 #[derive(Serialize)]
 struct View<'a> {
     nonce: String,
-    css: &'static str,
+    css: String,
     js: &'static str,
     summary: &'a Summary,
     /// Style class of each arm.
@@ -50,12 +50,14 @@ pub(super) fn render(run: &RecordedRun, summary: &Summary) -> Result<String, Err
     page.add_filter("percent", |share: f64| format!("{:.1}", share * 100.0));
     page.add_filter("fixed", |value: f64, decimals: usize| format!("{value:.decimals$}"));
     page.add_filter("signed", signed);
+    page.add_filter("whole", |percent: f64| percent.round().clamp(0.0, 100.0) as u64);
     page.add_filter("duration", duration);
     page.add_template("report.html", include_str!("page/report.html"))?;
     let view = View {
-        // The page's policy allows only the script with this nonce. It is chosen here, so no completion can contain it.
+        // The page's policy allows only the script and the style sheet with this nonce. It is chosen here, so no completion
+        // can contain it.
         nonce: format!("{:016x}{:016x}", RandomState::new().hash_one(1), RandomState::new().hash_one(2)),
-        css: include_str!("page/page.css"),
+        css: include_str!("page/page.css").to_owned() + &percent_classes(),
         js: include_str!("page/page.js"),
         summary,
         styles: (0..summary.arms.len()).map(style).collect(),
@@ -79,6 +81,12 @@ pub(super) fn render(run: &RecordedRun, summary: &Summary) -> Result<String, Err
         environment: &run.environment,
     };
     page.get_template("report.html")?.render(Serde(&view))
+}
+
+/// Classes for every whole percentage: `v` for the value of a bar, `l` for a distance from the left, `w` for a width. The
+/// page's policy forbids `style` attributes, which text that escaped its element could use to cover the page.
+fn percent_classes() -> String {
+    (0..=100).map(|n| format!(".v{n}{{--v:{n}%}}.l{n}{{left:{n}%}}.w{n}{{width:{n}%}}")).collect()
 }
 
 /// `95` → `1 min 35 s`.

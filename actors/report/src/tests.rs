@@ -43,8 +43,9 @@ fn completions_are_escaped_and_the_page_loads_nothing_from_outside() {
     let page = fs::read_to_string(dir.path().join("report.html")).unwrap();
     assert!(page.contains("&lt;script&gt;alert("), "the hostile completion is shown");
     assert!(!page.contains("<script>") && !page.contains("<img"));
-    // One style, one script, and nothing that points outside.
-    assert_eq!(page.matches("<script").count(), 1);
+    // One style sheet, one script, no style in an element, and nothing that points outside.
+    assert_eq!((page.matches("<script").count(), page.matches("<style").count()), (1, 1));
+    assert!(!page.contains("unsafe-inline") && !page.contains(" style="));
     for outside in ["http://", "https://", "src=\"", "url(", "@import"] {
         let found = page.replace("http://www.w3.org/2000/svg", "").contains(outside);
         assert!(!found, "the page points outside with {outside}");

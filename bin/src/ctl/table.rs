@@ -1,6 +1,7 @@
 //! Tables for the terminal.
 
 use console::measure_text_width;
+use records::visible;
 use serde_json::Value;
 
 /// Rows under a heading. A column is as wide as its widest cell, and columns of numbers are aligned to the right.
@@ -18,8 +19,9 @@ impl Table {
         Table { heads, rows: Vec::new() }
     }
 
+    /// Adds a row. Its cells are made safe to print here already, so that the columns stay aligned.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.iter().map(|cell| visible(cell).replace('\n', " ")).collect());
     }
 
     pub fn text(&self) -> String {
@@ -94,6 +96,13 @@ mod tests {
              grpo          5       –\n\
              grpo+atar    12    0.25\n"
         );
+    }
+
+    #[test]
+    fn a_cell_can_neither_break_its_line_nor_steer_the_terminal() {
+        let mut table = Table::new(&["arm", "step"]);
+        table.row(vec!["a\u{1b}[2J\nb".into(), "5".into()]);
+        assert_eq!(table.text(), "arm           step\na\\u001b[2J b     5\n");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use records::ArmId;
+use records::{ArmId, visible};
 use runtime::RunEvent;
 use scenarios::Method;
 
@@ -58,13 +58,13 @@ impl Bars {
                 let Some(running) = self.running.get_mut(id) else { return };
                 let line = evaluated(&format!("step {step}"), suite, *accuracy, *think_rate);
                 if running.progress.step == 0 {
-                    running.bar.set_message(line.clone());
+                    running.bar.set_message(visible(&line).into_owned());
                 }
                 running.evaluated = Some(line);
             }
             RunEvent::Paused { id, step, reason } => {
                 if let Some(running) = self.running.get_mut(id) {
-                    running.bar.set_message(format!("paused: {reason}"));
+                    running.bar.set_message(visible(&format!("paused: {reason}")).replace('\n', " "));
                 }
                 self.line(&paused(id, *step, reason));
             }
@@ -97,13 +97,13 @@ impl Bars {
 
     fn line(&self, line: &str) {
         // A terminal that cannot be written to must not stop the run.
-        let _ = self.screen.println(line);
+        let _ = self.screen.println(visible(line));
     }
 
     fn start(&mut self, id: &ArmId, total_steps: u64) {
         let bar = self.screen.insert_before(&self.whole, ProgressBar::new(total_steps));
         bar.set_style(style("{prefix:<24.bold} {bar:24.cyan/black.bright} {pos:>5}/{len:<5} {msg}"));
-        bar.set_prefix(format!("{} ({})", id.arm, id.seed));
+        bar.set_prefix(visible(&format!("{} ({})", id.arm, id.seed)).into_owned());
         bar.set_message("evaluating");
         bar.tick();
         let running = Running { bar, progress: ArmProgress::new(total_steps), evaluated: None };

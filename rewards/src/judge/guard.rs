@@ -11,39 +11,7 @@
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
-/// Special tokens of chat templates that do not have the form `<|…|>`, which is removed in general.
-const SPECIAL_TOKENS: [&str; 27] = [
-    "[INST]",
-    "[/INST]",
-    "[SYSTEM_PROMPT]",
-    "[/SYSTEM_PROMPT]",
-    "[AVAILABLE_TOOLS]",
-    "[/AVAILABLE_TOOLS]",
-    "[TOOL_CALLS]",
-    "[TOOL_RESULTS]",
-    "[/TOOL_RESULTS]",
-    "<<SYS>>",
-    "<</SYS>>",
-    "<s>",
-    "</s>",
-    "<bos>",
-    "<eos>",
-    "<pad>",
-    "<unk>",
-    "<start_of_turn>",
-    "<end_of_turn>",
-    "<think>",
-    "</think>",
-    "<tool_call>",
-    "</tool_call>",
-    "<tool_response>",
-    "</tool_response>",
-    "<answer>",
-    "</answer>",
-];
-
-/// Greatest length of a `<|…|>` that is removed as a special token, in characters between the bars.
-const LONGEST_TOKEN: usize = 64;
+use super::special_tokens::without_special_tokens;
 
 /// What is removed from a text, besides the special tokens of common templates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,68 +29,8 @@ impl Guard {
         // cut again at the end.
         let text = cut(text, self.max_chars);
         let visible: String = text.nfkc().filter(|&c| is_plain(c)).collect();
-        cut(&self.without_special_tokens(visible), self.max_chars)
+        cut(&without_special_tokens(&visible, &self.special_tokens), self.max_chars)
     }
-
-    /// Removes special tokens until none is left, since the removal of one can complete another.
-    fn without_special_tokens(&self, mut text: String) -> String {
-        loop {
-            let mut cleaned = without_bar_tokens(&text);
-            let own = self.special_tokens.iter().map(String::as_str).filter(|token| token.len() > 1);
-            for token in SPECIAL_TOKENS.into_iter().chain(own) {
-                cleaned = without(&cleaned, token);
-            }
-            if cleaned.len() == text.len() {
-                return text;
-            }
-            text = cleaned;
-        }
-    }
-}
-
-/// Removes `token` from a text, ignoring ASCII case.
-fn without(text: &str, token: &str) -> String {
-    if !token.is_ascii() {
-        return text.replace(token, "");
-    }
-    let (bytes, wanted) = (text.as_bytes(), token.as_bytes());
-    let mut rest = 0;
-    let mut cleaned = String::with_capacity(text.len());
-    let mut at = 0;
-    while at + wanted.len() <= bytes.len() {
-        // A match of ASCII bytes begins and ends at character boundaries.
-        if bytes[at..at + wanted.len()].eq_ignore_ascii_case(wanted) {
-            cleaned.push_str(&text[rest..at]);
-            at += wanted.len();
-            rest = at;
-        } else {
-            at += 1;
-        }
-    }
-    cleaned.push_str(&text[rest..]);
-    cleaned
-}
-
-/// Removes every `<|name|>` from a text.
-fn without_bar_tokens(text: &str) -> String {
-    let mut cleaned = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("<|") {
-        let inside = &rest[start + 2..];
-        let length = inside.find("|>").filter(|&length| {
-            let name = &inside[..length];
-            name.chars().count() <= LONGEST_TOKEN && !name.contains(|c: char| c.is_whitespace() || c == '<')
-        });
-        cleaned.push_str(&rest[..start]);
-        match length {
-            Some(length) => rest = &inside[length + 2..],
-            None => {
-                cleaned.push_str("<|");
-                rest = inside;
-            }
-        }
-    }
-    cleaned + rest
 }
 
 /// Whether a character is visible as itself, and no control, format, tag, private-use or variation character.

@@ -16,7 +16,11 @@ use crate::error::ApiError;
 use crate::extract::JsonBody;
 use crate::openapi::Api;
 use crate::shared::Shared;
+use ::records::visible;
 use run::{ArmHandle, ArmView};
+
+/// Greatest length of the reason of a pause, in characters: it is part of every view of the arm.
+const LONGEST_REASON: usize = 1_000;
 
 pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
     let api = api
@@ -102,7 +106,7 @@ struct Pause {
     /// The arms, where the path names none. Default: all that have not ended.
     #[serde(default)]
     arms: Option<Vec<Selected>>,
-    /// The reason, for the journal.
+    /// The reason, for the journal; at most 1,000 characters.
     #[serde(default)]
     reason: Option<String>,
 }
@@ -116,6 +120,18 @@ struct Steps {
     /// The number of steps. Default 1.
     #[serde(default = "one")]
     n: u64,
+}
+
+impl Pause {
+    /// The reason in one line that is safe to print.
+    fn reason(&self) -> Result<Option<String>, ApiError> {
+        let Some(reason) = &self.reason else { return Ok(None) };
+        let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+        if line.chars().count() > LONGEST_REASON {
+            return Err(ApiError::bad(format!("the reason is longer than {LONGEST_REASON} characters")));
+        }
+        Ok(Some(visible(&line).into_owned()))
+    }
 }
 
 fn one() -> u64 {
@@ -161,7 +177,8 @@ async fn pause(
     Caller(by): Caller,
     JsonBody(pause): JsonBody<Pause>,
 ) -> Result<Json<ArmView>, ApiError> {
-    one_arm(&arm, by, &Command::Pause(pause.reason.clone())).await
+    refuse_arms(pause.arms.as_deref())?;
+    one_arm(&arm, by, &Command::Pause(pause.reason()?)).await
 }
 
 async fn resume(ArmPath(arm): ArmPath, Caller(by): Caller) -> Result<Json<ArmView>, ApiError> {
@@ -173,6 +190,7 @@ async fn step(
     Caller(by): Caller,
     JsonBody(steps): JsonBody<Steps>,
 ) -> Result<Json<ArmView>, ApiError> {
+    refuse_arms(steps.arms.as_deref())?;
     one_arm(&arm, by, &Command::Step(steps.n)).await
 }
 
@@ -185,6 +203,12 @@ async fn checkpoint(ArmPath(arm): ArmPath, Caller(by): Caller) -> Result<Json<Fo
     Ok(Json(Folder { folder }))
 }
 
+/// The body must not name other arms than the path does.
+fn refuse_arms(arms: Option<&[Selected]>) -> Result<(), ApiError> {
+    let error = "the path names the arm; leave `arms` out, or request the path without an arm";
+    if arms.is_some() { Err(ApiError::bad(error)) } else { Ok(()) }
+}
+
 async fn one_arm(arm: &ArmHandle, by: &str, command: &Command) -> Result<Json<ArmView>, ApiError> {
     command.send(arm, by).await?;
     Ok(Json(arm.view()))
@@ -195,7 +219,7 @@ async fn pause_all(
     Caller(by): Caller,
     JsonBody(pause): JsonBody<Pause>,
 ) -> Result<Json<Results>, ApiError> {
-    all(&shared, pause.arms.as_deref(), by, &Command::Pause(pause.reason.clone())).await
+    all(&shared, pause.arms.as_deref(), by, &Command::Pause(pause.reason()?)).await
 }
 
 async fn resume_all(

@@ -123,6 +123,12 @@ export const ticks = (low, high, number) => {
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((factor) => factor * unit >= rough) * unit;
   const marks = [];
-  for (let mark = Math.ceil(low / step - 1e-9); mark * step <= high + step * 1e-9; mark++) marks.push(mark * step);
+  const first = Math.ceil(low / step - 1e-9);
+  // Between huge values that lie close together, adding 1 to `first` may not change it: the number of marks is the bound.
+  for (let at = 0; at <= 2 * number + 2; at++) {
+    const mark = (first + at) * step;
+    if (!(mark <= high + step * 1e-9)) break;
+    if (mark !== marks[marks.length - 1]) marks.push(mark);
+  }
   return marks;
 };

@@ -243,7 +243,12 @@ fn parse_formula(
 
 fn check_name(name: &str) -> Result<(), ChangeError> {
     let good = |c: char| c.is_alphanumeric() || "_-. ".contains(c);
-    if name.trim() == name && (1..=LONGEST_NAME).contains(&name.chars().count()) && name.chars().all(good) {
+    let is_dots = name.chars().all(|c| c == '.');
+    if name.trim() == name
+        && !is_dots
+        && (1..=LONGEST_NAME).contains(&name.chars().count())
+        && name.chars().all(good)
+    {
         return Ok(());
     }
     let shown: String = name.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
