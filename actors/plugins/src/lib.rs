@@ -18,6 +18,8 @@
 mod actor;
 mod child;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 mod process;
 mod protocol;
