@@ -67,7 +67,7 @@ def disk_full(case):
     with small_disk(case, size) as place:
         process = case.start(path, "--out", "runs", "--no-control", "--quiet")
         case.faults = 1
-        code = process.process.wait(case.campaign.limit)
+        code = process.end()
         if code == 0:
             case.note("it had room enough")
         else:
@@ -162,9 +162,8 @@ def replaced(case):
         file.write(b"\xaa\x55")
     case.note(f"{victim.parent.name}/{victim.name}")
     case.faults = 1
-    if process.alive() and case.rng.random() < 0.7:
-        process.kill()
-    process.end()
+    if not (case.rng.random() < 0.7 and process.kill()):
+        process.end(0, 1)
     repaired(case, found(case), reference)
 
 

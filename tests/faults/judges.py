@@ -29,9 +29,11 @@ def server(case, mode, after):
         case.campaign.children.discard(process)
 
 
-def arms(port):
+def arms(port, mode=""):
+    # The server asks for an hour; more than the limit is not waited for.
+    limit = "max_retry_after_seconds = 0.5, " if mode == "429" else ""
     judged = f"""judge = {{ kind = "openai", base_url = "http://127.0.0.1:{port}/v1", model = "judge", timeout_seconds = 1.0, \
-read_timeout_seconds = 1.0, retries = 1, retry_pause_seconds = 0.05, cache = {{ disk = false }} }}
+read_timeout_seconds = 1.0, retries = 1, retry_pause_seconds = 0.05, {limit}cache = {{ disk = false }} }}
 shaping.formula = "accuracy + w_think * think"
 shaping.weights = {{ think = 0.3 }}
 prompt.style = "think"
@@ -45,7 +47,7 @@ def judge(case):
     case.note(f"{mode} after {after}")
     reference, _ = case.campaign.reference(make(BESIDE, tokens=TOKENS))
     with server(case, mode, after) as port:
-        process = case.start(write(case, make(arms(port), tokens=TOKENS)), "--out", "runs", "--no-control", "--quiet")
+        process = case.start(write(case, make(arms(port, mode), tokens=TOKENS)), "--out", "runs", "--no-control", "--quiet")
         case.faults = 1
         process.end(0, 1)
     run = found(case)

@@ -25,7 +25,7 @@ def run_and_resume(case):
     second = case.start("--resume", found(case), "--no-control", "--quiet")
     case.faults = 1
     holder = process.process.pid
-    code = second.process.wait(case.campaign.limit)
+    code = second.end(0, 2)
     if process.alive() or code == 2:
         refused(case, second, holder)
     process.end(0)
@@ -57,13 +57,13 @@ def two_resumes(case):
 @kind("replay-and-resume", quick=1, full=20)
 def replay_and_resume(case):
     """A replay owns the directory that it makes, and only reads the one that it repeats."""
-    process, reference, _ = begin(case, "--no-control", "--quiet")
+    process, reference, _ = begin(case, "--no-control", "--quiet", variants=["full", "two", "lora", "turns"])
     process.end(0)
     replay = case.start("replay", found(case), "--out", "replays", "--quiet")
     case.until(lambda: begun(found(case, "replays")) or not replay.alive())
     second = case.start("--resume", found(case, "replays"), "--no-control", "--quiet")
     case.faults = 1
-    code = second.process.wait(case.campaign.limit)
+    code = second.end(0, 2)
     if replay.alive() or code == 2:
         refused(case, second, replay.process.pid)
     replay.end(0)

@@ -64,8 +64,12 @@ impl Campaign {
         let outcomes = Mutex::new(BTreeMap::<&'static str, Outcome>::new());
         let work = || -> io::Result<()> {
             loop {
-                let Some(batch) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) else { return Ok(()) };
-                let found = |name| outcomes.lock().ok().map_or(0, |all| all.get(name).map_or(0, |one| one.findings.len()));
+                let Some(batch) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) else {
+                    return Ok(());
+                };
+                let found = |name| {
+                    outcomes.lock().ok().map_or(0, |all| all.get(name).map_or(0, |one| one.findings.len()))
+                };
                 if found(batch.target.name) >= MOST_FINDINGS {
                     continue;
                 }

@@ -138,7 +138,11 @@ fn print_table(outcomes: &BTreeMap<&str, Outcome>, elapsed: Duration, options: &
     }
     let inputs: u64 = outcomes.values().map(|outcome| outcome.inputs).sum();
     let findings: usize = outcomes.values().map(|outcome| outcome.findings.len()).sum();
-    println!("{inputs} inputs with seed {} in {:.0} s; {findings} findings", options.seed, elapsed.as_secs_f64());
+    println!(
+        "{inputs} inputs with seed {} in {:.0} s; {findings} findings",
+        options.seed,
+        elapsed.as_secs_f64()
+    );
     for (name, outcome) in outcomes {
         for (kind_and_detail, (first, count)) in grouped(&outcome.findings) {
             println!("{name}: {kind_and_detail} ({count} inputs; the first is number {first})");

@@ -7,21 +7,53 @@ use crate::targets::Target;
 
 /// Numbers at which parsers go wrong, as text.
 const NUMBERS: [&str; 20] = [
-    "0", "-0", "-1", "1e400", "-1e400", "1e-400", "NaN", "Infinity", "127", "255", "32768", "65535", "65536",
-    "2147483647", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808",
-    "18446744073709551615", "0.1e18446744073709551616",
+    "0",
+    "-0",
+    "-1",
+    "1e400",
+    "-1e400",
+    "1e-400",
+    "NaN",
+    "Infinity",
+    "127",
+    "255",
+    "32768",
+    "65535",
+    "65536",
+    "2147483647",
+    "2147483648",
+    "4294967296",
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551615",
+    "0.1e18446744073709551616",
 ];
 
 /// Characters that are special in some encoding, alphabet or parser.
 const CHARACTERS: [&str; 18] = [
-    "\u{0}", "\n", "\r", "\t", "\"", "\\", "'", "\u{a0}", "é", "狗", "🐕", "\u{202e}", "\u{200b}", "\u{feff}",
-    "\u{fdfa}", "\u{301}", "\u{e0041}", "\u{ffff}",
+    "\u{0}",
+    "\n",
+    "\r",
+    "\t",
+    "\"",
+    "\\",
+    "'",
+    "\u{a0}",
+    "é",
+    "狗",
+    "🐕",
+    "\u{202e}",
+    "\u{200b}",
+    "\u{feff}",
+    "\u{fdfa}",
+    "\u{301}",
+    "\u{e0041}",
+    "\u{ffff}",
 ];
 
 /// Sizes and counts as they stand in binary headers.
-const INTEGERS: [u64; 12] = [
-    0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x7fff_ffff_ffff_ffff,
-];
+const INTEGERS: [u64; 12] =
+    [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x7fff_ffff_ffff_ffff];
 
 /// Makes the inputs of one target.
 pub struct Mutator {
@@ -35,7 +67,8 @@ impl Mutator {
     /// The inputs of this target that `seed` determines. `seeds` must not be empty.
     pub fn new(target: &Target, seeds: Vec<Vec<u8>>, seed: u64) -> Self {
         assert!(!seeds.is_empty(), "fuzz/seeds/{} has no files", target.name);
-        let named = target.name.bytes().fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        let named =
+            target.name.bytes().fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
         Self { seeds, dictionary: target.dictionary, longest: target.longest, seed: named }
     }
 

@@ -27,14 +27,22 @@ fn each_kind_of_failure_is_found_and_the_inputs_after_it_are_fed() {
         .filter(|name| name.ends_with(".in"))
         .collect();
     names.sort();
-    for (kind, input) in
-        [("panic", "panic"), ("memory", "memory"), ("slow", "slow"), ("hung", "hang"), ("died", "exit"), ("died", "stack")]
-    {
+    for (kind, input) in [
+        ("panic", "panic"),
+        ("memory", "memory"),
+        ("slow", "slow"),
+        ("hung", "hang"),
+        ("died", "exit"),
+        ("died", "stack"),
+    ] {
         let is_it = |name: &&String| {
             name.starts_with(&format!("self-test-{kind}-"))
                 && std::fs::read_to_string(folder.path().join(name)).unwrap() == input
         };
-        assert!(names.iter().any(|name| is_it(&name)), "no finding `{kind}` of `{input}` in {names:?}\n{printed}");
+        assert!(
+            names.iter().any(|name| is_it(&name)),
+            "no finding `{kind}` of `{input}` in {names:?}\n{printed}"
+        );
     }
     assert!(printed.contains("13 inputs"), "{printed}");
 }

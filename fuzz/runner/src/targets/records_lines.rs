@@ -1,7 +1,8 @@
 //! Lines of the records of a run: journal, metrics, rollouts, evaluations, status, and a checkpoint's state.
 
 use records::{
-    ArmId, CheckpointState, Evaluation, JournalEntry, Rollout, RunDir, Status, StepMetrics, for_each_line, json_lines,
+    ArmId, CheckpointState, Evaluation, JournalEntry, Rollout, RunDir, Status, StepMetrics, for_each_line,
+    json_lines,
 };
 use serde::de::DeserializeOwned;
 
@@ -11,9 +12,34 @@ use crate::scratch;
 pub const TARGET: Target = Target {
     name: "journal",
     dictionary: &[
-        "\n", "{", "}", "[", "]", "\"", ":", ",", "\"format_version\":", "\"arm\":", "\"seed\":", "\"action\":",
-        "\"change\"", "\"pause\"", "\"step\":", "\"version\":", "\"weights\":", "\"formula\":", "\"rewards\":",
-        "\"kind\":", "null", "1e400", "-1", "18446744073709551616", "\\u0000", "\\ud800", "{\"a\":", "[[[[[[[[",
+        "\n",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        ":",
+        ",",
+        "\"format_version\":",
+        "\"arm\":",
+        "\"seed\":",
+        "\"action\":",
+        "\"change\"",
+        "\"pause\"",
+        "\"step\":",
+        "\"version\":",
+        "\"weights\":",
+        "\"formula\":",
+        "\"rewards\":",
+        "\"kind\":",
+        "null",
+        "1e400",
+        "-1",
+        "18446744073709551616",
+        "\\u0000",
+        "\\ud800",
+        "{\"a\":",
+        "[[[[[[[[",
     ],
     longest: 16 * 1024,
     run,
@@ -49,7 +75,8 @@ fn read_as<T: DeserializeOwned + serde::Serialize>(input: &[u8]) {
     for line in input.split(|&byte| byte == b'\n') {
         if let Ok(row) = serde_json::from_slice::<T>(line) {
             let written = json_lines([&row]).remove(0);
-            let again: T = serde_json::from_str(&written).unwrap_or_else(|error| panic!("{written}: {error}"));
+            let again: T =
+                serde_json::from_str(&written).unwrap_or_else(|error| panic!("{written}: {error}"));
             assert_eq!(json_lines([&again]), [written]);
         }
     }

@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::Target;
 
-pub const TARGET: Target =
-    Target { name: "self-test", dictionary: &["panic", "exit", "memory", "slow", "hang", "stack"], longest: 64, run };
+pub const TARGET: Target = Target {
+    name: "self-test",
+    dictionary: &["panic", "exit", "memory", "slow", "hang", "stack"],
+    longest: 64,
+    run,
+};
 
 fn run(input: &[u8]) {
     match input {
