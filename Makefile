@@ -31,13 +31,14 @@ test:
 HISTORIES ?= 10000
 faults:
 	$(if $(SANDBOX),,cargo build --release --bin sandbox)
-	python3 tests/faults
+	python3 -B -m unittest discover tests/faults
+	python3 -B tests/faults
 	$(if $(QUICK),,HISTORIES=$(HISTORIES) cargo test --package run histories)
 
 # Mutated inputs for every parser of untrusted bytes (fuzz/README.md): INPUTS of each target, 13 targets.
 INPUTS ?= 800000
 fuzz:
-	cargo run --release --package fuzz-runner -- --inputs $(INPUTS) --seed $(or $(SEED),7)
+	cargo run --profile fuzz --package fuzz-runner -- --inputs $(INPUTS) --seed $(or $(SEED),7)
 
 check:
 	cargo fmt --all --check
