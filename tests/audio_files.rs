@@ -259,7 +259,10 @@ fn words(values: &[u16]) -> Vec<u8> {
 /// One block of Microsoft ADPCM whose step size grows threefold with every sample.
 fn growing_step() -> Vec<u8> {
     let block = [&[0, 0xff, 0x7f, 0, 0, 0, 0][..], &[0x88; 57]].concat();
-    let format = [2, 1, 16_000, 0, 16_000, 0, 64, 4, 32, 116, 7, 256, 0, 512, 65_280, 0, 0, 192, 64, 240, 0, 460, 65_328];
+    let format = [
+        2, 1, 16_000, 0, 16_000, 0, 64, 4, 32, 116, 7, 256, 0, 512, 65_280, 0, 0, 192, 64, 240, 0, 460,
+        65_328,
+    ];
     let format = [words(&format), words(&[392, 65_304])].concat();
     riff(&[(b"fmt ", format), (b"fact", words(&[116, 0])), (b"data", block)])
 }

@@ -20,6 +20,6 @@ mod set;
 mod targets;
 
 pub use config::{Adapter, LoraConfig, TargetModules};
-pub use peft::check_adapter;
 pub(crate) use names::is_tower;
+pub use peft::check_adapter;
 pub(crate) use set::AdapterSet;

@@ -74,7 +74,7 @@ def reported(case, run, arms, lost, process):
     """The lost arms failed by name, the others are done, and the report has all of them."""
     for name in arms:
         folder = compare.arms(run).get(f"{name}/seed-7")
-        state = compare.status(folder).get("state") if folder else None
+        state = compare.status(folder).get("status") if folder else None
         if state != ("failed" if name in lost else "done"):
             raise Fault("different", f"arm {name} is {state}; lost were {lost}: {process.output()[-300:]}")
         if name in lost and name not in process.output():

@@ -120,7 +120,7 @@ def same_arm(expected, actual, values):
             if values and row != found[key]:
                 columns = [column for column in row.keys() | found[key].keys() if row.get(column) != found[key].get(column)]
                 raise Difference("different", f"{actual / name}: {key} differs in {', '.join(sorted(columns))}")
-    fields = ("state", "step", "groups") if values else ("state", "step")
+    fields = ("status", "step", "groups") if values else ("status", "step")
     states = [{field: status(arm).get(field) for field in fields} for arm in (expected, actual)]
     if states[0] != states[1]:
         raise Difference("different", f"{actual}/status.json: {states[1]}, not {states[0]}")

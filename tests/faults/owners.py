@@ -57,7 +57,7 @@ def two_resumes(case):
 @kind("replay-and-resume", quick=1, full=20)
 def replay_and_resume(case):
     """A replay owns the directory that it makes, and only reads the one that it repeats."""
-    process, reference, _ = begin(case, "--no-control", "--quiet", variants=["full", "two", "lora", "turns"])
+    process, reference, _ = begin(case, "--no-control", "--quiet", variants=["full", "two", "lora"])
     process.end(0)
     replay = case.start("replay", found(case), "--out", "replays", "--quiet")
     case.until(lambda: begun(found(case, "replays")) or not replay.alive())

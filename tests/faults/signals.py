@@ -84,7 +84,7 @@ def at_the_end(case):
 
 
 def all_done(run):
-    states = [compare.status(arm).get("state") for arm in compare.arms(run).values()] if run else []
+    states = [compare.status(arm).get("status") for arm in compare.arms(run).values()] if run else []
     return bool(states) and all(state == "done" for state in states)
 
 

@@ -22,7 +22,7 @@ def write_run(folder):
     rows = [{"step": step, "loss": 0.5, "groups_dispatched": 2, "groups_trained": 1, "groups_excluded": {"no_variance": 1},
              "step_seconds": random.random()} for step in (1, 2)]
     (arm / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (arm / "status.json").write_text(json.dumps({"state": "done", "step": 2, "groups": {}}))
+    (arm / "status.json").write_text(json.dumps({"status": "done", "step": 2, "groups": {}}))
     return arm
 
 
@@ -72,7 +72,7 @@ class Comparing(unittest.TestCase):
         self.assertEqual(self.outcome(), "different")
 
     def test_another_state(self):
-        (self.arm / "status.json").write_text(json.dumps({"state": "failed", "step": 2, "groups": {}}))
+        (self.arm / "status.json").write_text(json.dumps({"status": "failed", "step": 2, "groups": {}}))
         self.assertEqual(self.outcome(), "different")
 
     def test_a_missing_arm(self):
