@@ -83,7 +83,7 @@ def read_only(case):
     path, reference, seconds = begin(case)
     process = case.start(path, "--out", "runs", "--no-control", "--quiet")
     case.until(lambda: begun(found(case)) or not process.alive())
-    case.pause(0, 0.6 * seconds)
+    case.pause(0, 0.35 * seconds)
     run = found(case)
     mount("--bind", run, run)
     try:
@@ -105,7 +105,7 @@ def removed(case):
     path, reference, seconds = begin(case)
     process = case.start(path, "--out", "runs", "--no-control", "--quiet")
     case.until(lambda: begun(found(case)) or not process.alive())
-    case.pause(0, 0.6 * seconds)
+    case.pause(0, 0.35 * seconds)
     run, aside = found(case), case.dir / "aside"
     was_done = not process.alive() or all_done(run)
     how = case.rng.choice(["removed", "renamed", "arm"])
@@ -135,18 +135,26 @@ def truncated(case):
     process = case.start(path, "--out", "runs", "--no-control", "--quiet")
     rows = lambda: [file for file in case.dir.glob("runs/*/*/seed-*/*.jsonl") if file.stat().st_size > 400]
     case.until(lambda: rows() or not process.alive())
-    case.pause(0, 0.6 * seconds)
+    case.pause(0, 0.35 * seconds)
     run = found(case)
     victim = case.rng.choice(rows())
-    # Nobody writes to an arm that has ended: that is found by `verify`, and by the next resumption.
-    was_done = not process.alive() or compare.status(victim.parent).get("status") == "done"
+    # Nobody writes to an arm at its end: then it is found by `verify`, and by the next resumption.
+    taken, total = steps_of(victim.parent)
+    was_done = not process.alive() or taken + 1 >= total
     os.truncate(victim, case.rng.randrange(victim.stat().st_size))
-    case.note(victim.name)
+    case.note(f"{victim.name} after {taken} of {total} steps")
     case.faults = int(not was_done)
     code = process.end(0, 1)
     if code == 0 and not was_done:
         raise Fault("silent", f"exit 0 although {victim.name} was truncated")
     repaired(case, run, reference)
+
+
+def steps_of(arm):
+    """The steps that an arm has recorded, and those it will take."""
+    metrics = arm / "metrics.jsonl"
+    taken = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+    return taken, compare.status(arm).get("total_steps", 0)
 
 
 @kind("checkpoint-replaced", quick=2, full=20)
