@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base
+.PHONY: run test check docs base faults fuzz
 
 run:
 	@.cargo/prerequisites run
@@ -25,6 +25,20 @@ test:
 	cargo test --workspace --doc
 	@skipped=$$(cargo test --quiet --workspace --test page -- --list --ignored | grep -c ': test$$'); \
 	[ "$$skipped" = 0 ] || echo "skipped: $$skipped page tests (no Chromium; on Debian: apt-get install chromium)"
+
+# The fault campaign (tests/faults/README.md): 1 to 2 hours on two cores; QUICK=1: about 3 minutes. SANDBOX names a program that
+# is built already; without it the release build is made. The whole campaign includes random histories of live changes.
+HISTORIES ?= 10000
+faults:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	python3 -B -m unittest discover tests/faults
+	python3 -B tests/faults
+	$(if $(QUICK),,HISTORIES=$(HISTORIES) cargo test --package run histories)
+
+# Mutated inputs for every parser of untrusted bytes (fuzz/README.md): INPUTS of each target, 13 targets.
+INPUTS ?= 800000
+fuzz:
+	cargo run --profile fuzz --package fuzz-runner -- --inputs $(INPUTS) --seed $(or $(SEED),7)
 
 check:
 	cargo fmt --all --check

@@ -240,3 +240,48 @@ fn mutated_bytes_never_panic() {
     }
     assert!(refused > total / 10 && refused < total);
 }
+
+/// A RIFF file of these chunks.
+fn riff(chunks: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
+    let mut body = b"WAVE".to_vec();
+    for (name, content) in chunks {
+        body.extend(*name);
+        body.extend((content.len() as u32).to_le_bytes());
+        body.extend(content);
+    }
+    [b"RIFF", &(body.len() as u32).to_le_bytes()[..], &body].concat()
+}
+
+fn words(values: &[u16]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// One block of Microsoft ADPCM whose step size grows threefold with every sample.
+fn growing_step() -> Vec<u8> {
+    let block = [&[0, 0xff, 0x7f, 0, 0, 0, 0][..], &[0x88; 57]].concat();
+    let format = [
+        2, 1, 16_000, 0, 16_000, 0, 64, 4, 32, 116, 7, 256, 0, 512, 65_280, 0, 0, 192, 64, 240, 0, 460,
+        65_328,
+    ];
+    let format = [words(&format), words(&[392, 65_304])].concat();
+    riff(&[(b"fmt ", format), (b"fact", words(&[116, 0])), (b"data", block)])
+}
+
+/// 18 channels whose mask has one bit, the highest.
+fn channel_beyond_the_mask() -> Vec<u8> {
+    let format = [0xfffe, 18, 8000, 0, 26_144, 4, 36, 16, 22, 16, 0, 0x8000, 1, 0, 0, 0x10];
+    let format = [words(&format), vec![0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71]].concat();
+    riff(&[(b"fmt ", format), (b"data", vec![0; 360])])
+}
+
+#[test]
+fn overflows_inside_symphonia_are_one_corrupt_clip() {
+    // AUDIO-2; docs/upstream/symphonia-overflows.md. Without overflow checks, the first file has samples, all wrong.
+    for file in [growing_step(), channel_beyond_the_mask()] {
+        let outcome = decode_bytes(Path::new("clip.wav"), file, Downmix::First);
+        if cfg!(debug_assertions) {
+            let message = outcome.unwrap_err().to_string();
+            assert_eq!(message, "clip.wav: corrupt audio: its bytes make the decoder fail; fetch it again");
+        }
+    }
+}

@@ -37,7 +37,7 @@ fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// The crates of the workspace except tests and examples: by name, the folder and the workspace crates
+/// The crates of the workspace except tests, examples and the fuzzer: by name, the folder and the workspace crates
 /// that it depends on.
 fn crates() -> BTreeMap<String, (PathBuf, BTreeSet<String>)> {
     let output = Command::new(env!("CARGO"))
@@ -48,7 +48,7 @@ fn crates() -> BTreeMap<String, (PathBuf, BTreeSet<String>)> {
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let own: BTreeSet<&str> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
-    let excluded = ["custom-reward", "integration-tests"];
+    let excluded = ["custom-reward", "fuzz-runner", "integration-tests"];
     let used = |package: &Value| -> BTreeSet<String> {
         let dependencies = package["dependencies"].as_array().unwrap().iter();
         let normal = dependencies.filter(|dependency| dependency["kind"].is_null());

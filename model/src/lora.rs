@@ -21,4 +21,5 @@ mod targets;
 
 pub use config::{Adapter, LoraConfig, TargetModules};
 pub(crate) use names::is_tower;
+pub use peft::check_adapter;
 pub(crate) use set::AdapterSet;

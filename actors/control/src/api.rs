@@ -23,3 +23,14 @@ mod versions;
 pub(super) fn routes() -> (Router<Arc<Shared>>, Value) {
     records::routes(lifecycle::routes(conditions::routes(state::routes(Api::new())))).finish()
 }
+
+/// Reads a body as a change of an arm and of several, and as a reward by itself, as the routes do; for fuzzing.
+#[cfg(feature = "fuzzing")]
+pub(super) fn read_change(body: &[u8]) {
+    if let Ok(change) = serde_json::from_slice::<request::ChangeRequest>(body) {
+        let _ = change.read();
+    }
+    if let Ok(reward) = serde_json::from_slice::<request::RewardRequest>(body) {
+        let _ = reward.read("name");
+    }
+}

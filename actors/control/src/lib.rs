@@ -21,6 +21,8 @@ mod error;
 mod event_hub;
 mod extract;
 mod feed;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod graceful_close;
 mod guard;
 mod guesses;

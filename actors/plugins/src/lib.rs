@@ -22,6 +22,8 @@ mod actor;
 mod child;
 mod environment;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 mod process;
 mod protocol;

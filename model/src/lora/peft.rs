@@ -131,6 +131,14 @@ impl AdapterFile {
     }
 }
 
+/// Reads an adapter directory without a model: its configuration, and the names of its tensors.
+///
+/// Errors: A file is missing or damaged, or the adapter is not plain LoRA. Whether its tensors fit a model is known only
+/// when the model is opened.
+pub fn check_adapter(dir: &Path) -> Result<LoraConfig, ModelError> {
+    AdapterFile::open(dir).map(|file| file.config)
+}
+
 /// Splits the name of a tensor in PEFT's file into the layer and the part.
 fn key_of(name: &str) -> Option<(String, &'static str)> {
     let module_and_part = name.strip_prefix(PREFIX)?;

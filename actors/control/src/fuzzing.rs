@@ -1,0 +1,42 @@
+//! The entry of `fuzz/` into this crate: what a request may contain, and the records that its answer is made of.
+
+use axum::extract::Query;
+use axum::http::Uri;
+use serde::de::DeserializeOwned;
+
+use crate::api::read_change;
+use crate::lines::Lines;
+use crate::metrics::{Columns, MetricsQuery};
+use crate::rollouts::{Index, RolloutsQuery};
+
+/// Reads the first line of `input` as a request's target, the second as its JSON body, and the others as lines of
+/// metrics and rollouts that a query is made on.
+pub fn parse_request(input: &[u8]) {
+    let mut parts = input.splitn(3, |&byte| byte == b'\n');
+    let (target, body) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let records = parts.next().unwrap_or_default();
+    read_change(body);
+    let uri = Uri::try_from(target).ok();
+    let (mut columns, mut index) = (Columns::default(), Index::default());
+    for line in records.split(|&byte| byte == b'\n') {
+        columns.take(0, line);
+        index.take(0, line);
+    }
+    // No field selects a column twice, and a thinned range has at most one row more than asked for.
+    if let Some(query) = query::<MetricsQuery>(uri.as_ref())
+        && let Ok(table) = columns.table(&query)
+    {
+        assert!(table.rows.len() <= query.max_points.unwrap_or(usize::MAX).max(2).saturating_add(1));
+        assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
+    }
+    query::<RolloutsQuery>(uri.as_ref());
+    if let Some(batch) = index.last_batch() {
+        let mut lengths = batch.components.values().map(Vec::len);
+        let first = lengths.next();
+        assert!(lengths.all(|length| Some(length) == first), "a score or none per rollout");
+    }
+}
+
+fn query<T: DeserializeOwned>(uri: Option<&Uri>) -> Option<T> {
+    Query::try_from_uri(uri?).ok().map(|Query(query)| query)
+}

@@ -1,0 +1,24 @@
+//! The entry of `fuzz/` into this crate: what a plug-in sends, as a line or as the body of a response.
+
+use crate::protocol::{PluginMessage, is_message, parse, parse_body, parse_scores};
+
+/// Reads a text in each way that the text of a plug-in is read.
+///
+/// # Panics
+/// If scores get lost, or a message for people has several lines.
+pub fn parse_reply(text: &str) {
+    is_message(text);
+    for message in [parse(text), parse_body(text)] {
+        match message {
+            Ok(PluginMessage::Scores { scores, .. }) => {
+                let sent = scores.len();
+                match parse_scores(scores) {
+                    Ok(read) => assert_eq!(read.len(), sent, "a score per completion"),
+                    Err(failure) => assert!(failure.message.lines().count() <= 1, "{}", failure.message),
+                }
+            }
+            Ok(PluginMessage::Ready { .. } | PluginMessage::Error { .. }) => {}
+            Err(error) => assert!(error.to_string().lines().count() <= 1, "{error}"),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Data files, in every format.
+
+use scenarios::{DataFormat, DataSource, FileSource, RowFilter, Split, WorldConfig, open_dataset_filtered};
+
+use super::Target;
+use crate::scratch;
+
+pub const TARGET: Target = Target {
+    name: "data-rows",
+    dictionary: &[
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        ":",
+        ",",
+        "\n",
+        "\"id\"",
+        "\"question\"",
+        "\"question_text\"",
+        "\"choices\"",
+        "\"multi_choice\"",
+        "\"answer\"",
+        "\"audio_path\"",
+        "\"video_name\"",
+        "\"choice_a\"",
+        "\"choice_d\"",
+        "\"answer_gt\"",
+        "\"path\"",
+        "\"question_relation\"",
+        "\"View\"",
+        "\"difficulty\"",
+        "null",
+        "true",
+        "-1",
+        "1e400",
+        "18446744073709551616",
+        "../",
+        "/etc/passwd",
+        "\\u0000",
+        "[[[[[[[[",
+    ],
+    longest: 16 * 1024,
+    run,
+};
+
+fn run(input: &[u8]) {
+    // The first byte chooses the format, so that a seed keeps its own.
+    let (first, content) = input.split_first().unwrap_or((&0, &[]));
+    let format = match first % 4 {
+        0 => DataFormat::Avqa,
+        1 => DataFormat::Mmau,
+        2 => DataFormat::Mmar,
+        _ => DataFormat::AirBench,
+    };
+    // A file is refused as a whole if none of its first clips exists.
+    if !scratch::folder().join("a.wav").exists() {
+        scratch::file("a.wav", b"");
+    }
+    let path = scratch::file("rows.jsonl", content);
+    let source = FileSource { format, path: path.clone(), audio_root: None, name: None };
+    let filter = RowFilter { limit: Some(50), drop_view: true, drop_color: true };
+    let read =
+        open_dataset_filtered(&DataSource::File(source), &WorldConfig::default(), Split::Train, &filter);
+    match read {
+        Ok(questions) => assert!(!questions.is_empty() && questions.len() <= 50),
+        Err(error) => {
+            let message = error.to_string();
+            assert!(message.contains("rows.jsonl"), "a message names the file: {message}");
+        }
+    }
+}
