@@ -12,6 +12,7 @@ use crate::error::RecordsError;
 use crate::files::keep_lines;
 use crate::format::FormatVersion;
 use crate::groups::GroupCounts;
+use crate::health::Health;
 use crate::jsonl::refuse_newer;
 use crate::rollout::Phase;
 use crate::run_dir::{ArmDir, ArmFile};
@@ -25,6 +26,9 @@ pub struct Progress {
     pub evaluated: Option<u64>,
     /// The groups of all steps so far.
     pub groups: GroupCounts,
+    /// The health of the policy.
+    #[serde(default)]
+    pub health: Health,
 }
 
 /// What a checkpoint holds besides tensors: the content of its `state.json`.

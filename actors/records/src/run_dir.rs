@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! scenario.toml  environment.json  run.log  control.jsonl  control.json  summary.json  summary.md  report.html
-//! ARM/seed-N/    status.json  metrics.jsonl  rollouts.jsonl  eval.jsonl  checkpoints/step-000300/
+//! ARM/seed-N/    status.json  metrics.jsonl  rollouts.jsonl  eval.jsonl  data-problems.jsonl  checkpoints/step-000300/
 //! ```
 
 use std::path::{Path, PathBuf};
 
 use crate::arm_id::ArmId;
+use crate::data_problem::DataProblem;
 use crate::error::RecordsError;
 use crate::evaluation::Evaluation;
 use crate::journal::JournalEntry;
@@ -32,11 +33,14 @@ pub enum ArmFile {
     Rollouts,
     /// One line per evaluation of a suite.
     Evaluations,
+    /// One line per row of the data that could not be used.
+    DataProblems,
 }
 
 impl ArmFile {
     /// All record files that an arm appends rows to.
-    pub const ALL: [ArmFile; 3] = [ArmFile::Metrics, ArmFile::Rollouts, ArmFile::Evaluations];
+    pub const ALL: [ArmFile; 4] =
+        [ArmFile::Metrics, ArmFile::Rollouts, ArmFile::Evaluations, ArmFile::DataProblems];
 
     /// The file's name within the arm's folder.
     pub fn name(self) -> &'static str {
@@ -44,6 +48,7 @@ impl ArmFile {
             ArmFile::Metrics => "metrics.jsonl",
             ArmFile::Rollouts => "rollouts.jsonl",
             ArmFile::Evaluations => "eval.jsonl",
+            ArmFile::DataProblems => "data-problems.jsonl",
         }
     }
 }
@@ -164,6 +169,11 @@ impl ArmDir {
         self.file(ArmFile::Evaluations)
     }
 
+    /// One line per row of the data that could not be used, see [`DataProblem`].
+    pub fn data_problems(&self) -> PathBuf {
+        self.file(ArmFile::DataProblems)
+    }
+
     /// The arm's state, see [`Status`].
     pub fn status(&self) -> PathBuf {
         self.0.join(Self::STATUS)
@@ -204,6 +214,13 @@ impl ArmDir {
     /// Errors: [`RecordsError`]: the file can't be read, or a line of it is no evaluation.
     pub fn read_evaluations(&self) -> Result<Vec<Evaluation>, RecordsError> {
         read_rows(&self.evaluations(), "an evaluation")
+    }
+
+    /// All rows of the data that could not be used so far, in the order in which they were met.
+    ///
+    /// Errors: [`RecordsError`]: the file can't be read, or a line of it is no such row.
+    pub fn read_data_problems(&self) -> Result<Vec<DataProblem>, RecordsError> {
+        read_rows(&self.data_problems(), "a data problem")
     }
 
     /// The arm's last written status; `None` if it has none or it can't be understood, as when the run was killed

@@ -9,6 +9,7 @@ use crate::arm_id::ArmId;
 use crate::arm_state::ArmState;
 use crate::format::FormatVersion;
 use crate::groups::GroupCounts;
+use crate::health::Health;
 
 /// The content of `status.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,5 +26,7 @@ pub struct Status {
     pub total_steps: u64,
     pub checkpoint: Option<PathBuf>,
     pub groups: GroupCounts,
+    #[serde(default)]
+    pub health: Health,
     pub wall_seconds: f64,
 }

@@ -25,6 +25,7 @@ pub(crate) async fn write_status(
         total_steps: if context.config.method == Method::None { 0 } else { context.config.steps },
         checkpoint,
         groups: progress.groups.clone(),
+        health: progress.health.clone(),
         wall_seconds: context.started.elapsed().as_secs_f64(),
     };
     let json = format!("{:#}", json_value(&status));

@@ -43,6 +43,13 @@ pub struct LogMel {
     pub truncated: bool,
 }
 
+impl LogMel {
+    /// Whether the clip has no sound. Then every value is the same; a clip with any sound has a loudest band.
+    pub fn is_silent(&self) -> bool {
+        self.values.iter().all(|value| *value == self.values[0])
+    }
+}
+
 /// Computes the [`LogMel`] features of clips. Clones share one FFT plan and can be used from any thread.
 #[derive(Clone)]
 pub struct FeatureExtractor {
