@@ -363,7 +363,8 @@ impl StepLoop {
             }
             return Ok(());
         };
-        let first = health.died.replace(reason.clone()).is_none();
+        let first = health.died.is_none();
+        health.died.get_or_insert_with(|| reason.clone());
         match action {
             LimitAction::Fail => Err(Halt::Failed(reason)),
             LimitAction::Pause => {

@@ -44,9 +44,10 @@ pub struct LogMel {
 }
 
 impl LogMel {
-    /// Whether the clip has no sound. Then every value is the same; a clip with any sound has a loudest band.
+    /// Whether the clip has no sound. Then all values are the same, up to rounding; a clip with any sound has a loudest
+    /// band, and padding far below it.
     pub fn is_silent(&self) -> bool {
-        self.values.iter().all(|value| *value == self.values[0])
+        self.values.iter().all(|value| (value - self.values[0]).abs() < 1e-3)
     }
 }
 

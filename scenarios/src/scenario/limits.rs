@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[limits]`: when the policy of an arm counts as dead, and what happens then. Weights that are not finite are always
-/// beyond the limits. A limit of 0 is none.
+/// beyond the limits. A limit of 0 is none. An arm with fewer steps than a limit is measured by all of its steps, if they
+/// are 20 or more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {

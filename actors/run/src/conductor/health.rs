@@ -20,7 +20,7 @@ use workers::{Generated, Shaped, StepReport};
 const WINDOW: u64 = 20;
 
 /// The fewest steps from which a whole arm without anything to learn from is told from bad luck.
-const FEWEST_STEPS: u64 = 5;
+const FEWEST_STEPS: u64 = 20;
 
 /// Steps before the means are known well enough to call anything a spike.
 const WARM_UP: u64 = 20;
