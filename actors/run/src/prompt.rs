@@ -66,7 +66,7 @@ impl Prompter {
         let clip =
             clip.map_err(|error| Unusable { cause: RowCause::AudioUnreadable, message: error.to_string() })?;
         if clip.is_silent() {
-            let message = format!("{}: the clip has no sound: every sample is 0", row.audio_path.display());
+            let message = format!("{}: the clip has no sound", row.audio_path.display());
             return Err(Unusable { cause: RowCause::AudioSilent, message });
         }
         let prompt = self

@@ -163,7 +163,7 @@ pub(super) fn after(before: &Health, signs: &Signs, limits: &LimitsConfig) -> He
         health.steps += 1;
         health.skipped_steps += u64::from(skipped);
         health.skipped_streak = streak(before.skipped_streak, skipped);
-        health.recently_skipped = (before.recently_skipped << 1 | u64::from(skipped)) & ((1 << WINDOW) - 1);
+        health.recently_skipped = ((before.recently_skipped << 1) | u64::from(skipped)) & ((1 << WINDOW) - 1);
         if !skipped {
             let spike = is_spike(&before.grad_norm, signs.grad_norm, limits.spike_factor)
                 || is_spike(&before.loss, signs.loss.abs(), limits.spike_factor);
