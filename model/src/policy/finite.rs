@@ -51,16 +51,38 @@ impl Policy {
     }
 }
 
-/// Whether each tensor is finite, with one transfer from the device.
+/// Whether each tensor is finite: one sum of each, and one transfer from the device. A sum that is not finite may also
+/// have overflowed, so its tensor is looked at again.
 fn finite(tensors: impl Iterator<Item = Tensor>) -> Vec<bool> {
-    let flags: Vec<Tensor> = tensors.map(|tensor| tensor.isfinite().all()).collect();
-    if flags.is_empty() {
+    let tensors: Vec<Tensor> = tensors.collect();
+    if tensors.is_empty() {
         return Vec::new();
     }
-    let flags = Tensor::stack(&flags, 0).to_kind(Kind::Int64).to_device(tch::Device::Cpu);
-    (0..flags.numel() as i64).map(|index| flags.int64_value(&[index]) != 0).collect()
+    let sums: Vec<Tensor> = tensors.iter().map(|tensor| tensor.sum(Kind::Float)).collect();
+    let sums = Tensor::stack(&sums, 0).to_device(tch::Device::Cpu);
+    let is_finite =
+        |(index, tensor): (i64, &Tensor)| sums.double_value(&[index]).is_finite() || count(tensor) == 0;
+    (0i64..).zip(&tensors).map(is_finite).collect()
 }
 
 fn count(tensor: &Tensor) -> u64 {
     tensor.isfinite().logical_not().sum(Kind::Int64).int64_value(&[]) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_with_nan_or_infinity_is_found_and_a_sum_that_overflows_is_not() {
+        let tensor = |values: &[f32]| Tensor::from_slice(values);
+        let tensors = [
+            tensor(&[1.0, -2.0]),
+            tensor(&[1.0, f32::NAN]),
+            tensor(&[f32::INFINITY, f32::NEG_INFINITY, 0.0]),
+            tensor(&[3e38, 3e38]),
+        ];
+        assert_eq!(tensors.iter().map(count).collect::<Vec<_>>(), [0, 1, 2, 0]);
+        assert_eq!(finite(tensors.into_iter()), [true, false, false, true]);
+    }
 }
