@@ -66,7 +66,7 @@ pub use error::{
 pub use forward::Forward;
 pub use logprobs::{Group, GroupLogprobs};
 pub use lora::{Adapter, LoraConfig, TargetModules};
-pub use policy::{Policy, PolicyOptions};
+pub use policy::{NonFiniteTensor, Policy, PolicyOptions};
 pub use processor::{Processor, Prompt};
 pub use sampling::{Completion, Finish, SamplingParams};
 pub use tower::ClipFeatures;

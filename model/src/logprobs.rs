@@ -188,7 +188,11 @@ impl Pass {
         if layout.targets.is_empty() {
             return Err(InputError::NoCompletionTokens.into());
         }
-        model.check_length(batch.rows.length + layout.longest)?;
+        // Each prompt with its own completions: a long prompt and another's long completion are no sequence.
+        let longest =
+            |group: &Group<'_>| group.completions.iter().map(|ids| ids.len() as i64).max().unwrap_or(0);
+        let lengths = groups.iter().zip(&batch.lengths).map(|(group, prompt)| prompt + longest(group));
+        model.check_length(lengths.max().unwrap_or(0))?;
         Ok(Pass { batch, layout })
     }
 

@@ -5,6 +5,7 @@
 //! are passed to the sampler's [`Policy::load_trainable`].
 
 mod directory;
+mod finite;
 mod options;
 
 use std::path::Path;
@@ -29,6 +30,7 @@ use crate::sampling::{Completion, SamplingParams};
 use crate::tower::ClipFeatures;
 use directory::{side_files, sync_files, write_directory};
 
+pub use finite::NonFiniteTensor;
 pub use options::PolicyOptions;
 
 /// Smallest width of a model whose layers are recomputed in the backward pass by default.

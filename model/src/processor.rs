@@ -127,6 +127,25 @@ impl Processor {
         Ok(Prompt { ids, clips: clips.to_vec() })
     }
 
+    /// Number of tokens of the prompt of one user turn with one clip, without the clip's own tokens.
+    ///
+    /// Errors: The template fails, or the text contains the audio placeholder.
+    pub fn text_tokens(&self, user_text: &str) -> Result<usize, ModelError> {
+        let ids = self.encode(&self.shared.template.render(user_text, 1)?);
+        let placeholders = ids.iter().filter(|&&id| Some(id) == self.audio_token_id()).count();
+        if placeholders > 1 {
+            return Err(InputError::PlaceholderInText { clips: 1 }.into());
+        }
+        Ok(ids.len() - placeholders)
+    }
+
+    /// Number of tokens of a clip that fills the model's window; 0 for a text-only model.
+    pub fn max_clip_tokens(&self) -> usize {
+        let Some(audio) = &self.shared.audio else { return 0 };
+        let config = audio.features.config();
+        token_counts(config.chunk_length_seconds * config.sampling_rate / config.hop).1 as usize
+    }
+
     /// The prompt of a system turn and a user turn without clips, and of the beginning of the assistant's turn. If the
     /// template has a switch for the model's thinking, it is off.
     ///

@@ -1,22 +1,22 @@
 //! Sources of questions: a file in one of the public formats, or the soundscape world.
 //!
-//! A scenario names its sources in `[data]` and in `suites` of `[eval]`. [`open_dataset`] reads the [`Question`]s of a
+//! A scenario names its sources in `[data]` and in `suites` of `[eval]`. [`open_dataset`] reads the [`Dataset`] of a
 //! [`DataSource`]; their clips are loaded later, by the loader.
 //!
 //! - DATA-1 the questions are in the order of the rows, on every machine.
 //! - DATA-2 no two questions of a dataset have the same id.
-//! - DATA-3 a row that cannot be used is an error with its file and line. Rows are never skipped silently.
+//! - DATA-3 a row that cannot be used is left out, and listed with its file, line and cause. Rows are never skipped
+//!   silently.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rewards::Question;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::ScenarioError;
 use crate::formats::{self, DataFormat, RowFilter};
+use crate::rows::Dataset;
 use crate::scorers::OfficialScorer;
 use crate::soundscape::{self, Split, WorldConfig};
 
@@ -121,15 +121,15 @@ impl JsonSchema for DataSource {
     }
 }
 
-/// Reads all questions of a source. `split` selects the part of the soundscape world; data files have one part only.
+/// Reads all rows of a source. `split` selects the part of the soundscape world; data files have one part only.
 /// The world's files are generated on first use.
 ///
-/// Errors: A file cannot be read or written, a row does not fit the format, or a setting of the world is out of range.
+/// Errors: A file cannot be read or written, or a setting of the world is out of range.
 pub fn open_dataset(
     source: &DataSource,
     world: &WorldConfig,
     split: Split,
-) -> Result<Vec<Arc<Question>>, ScenarioError> {
+) -> Result<Dataset, ScenarioError> {
     open_dataset_filtered(source, world, split, &RowFilter::default())
 }
 
@@ -141,7 +141,7 @@ pub fn open_dataset_filtered(
     world: &WorldConfig,
     split: Split,
     filter: &RowFilter,
-) -> Result<Vec<Arc<Question>>, ScenarioError> {
+) -> Result<Dataset, ScenarioError> {
     match source {
         DataSource::File(file) => {
             let root = file.audio_root.as_deref().or(file.path.parent()).unwrap_or(Path::new(""));

@@ -11,17 +11,16 @@ mod mmar;
 mod mmau;
 mod row;
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use rewards::Question;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ScenarioError;
+use crate::rows::{Dataset, RowError};
 use crate::scorers::OfficialScorer;
-use row::{Row, Rows};
+use row::{NoRow, Row, Rows};
 
 /// The format of a data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -57,7 +56,7 @@ impl DataFormat {
     }
 
     /// Turns a row of a file in this format into a question.
-    fn question(self, row: Row) -> Result<Question, ScenarioError> {
+    fn question(self, row: Row) -> Result<Question, RowError> {
         match self {
             DataFormat::Avqa => avqa::question(row),
             DataFormat::Mmau => mmau::question(row),
@@ -81,58 +80,69 @@ pub struct RowFilter {
 /// Number of first rows whose audio files are checked; if all are missing, `audio_root` is wrong.
 const AUDIO_CHECKED: usize = 20;
 
-/// Reads the questions of `path` that `filter` selects, in their order. Lines are read one by one, up to the limit.
+/// Reads the rows of `path` that `filter` selects, in their order. Lines are read one by one, up to the limit, to which
+/// rows that cannot be used count too.
 ///
-/// Errors: the file cannot be read, a row does not fit the format, two rows have the same id, no row is selected, or
-/// none of the first audio files exists.
+/// Errors: the file cannot be read, no row is selected, or none of the first audio files exists.
 pub(crate) fn read(
     format: DataFormat,
     path: &Path,
     audio_root: &Path,
     filter: &RowFilter,
-) -> Result<Vec<Arc<Question>>, ScenarioError> {
-    let mut questions = Vec::new();
-    let mut lines: HashMap<String, usize> = HashMap::new();
+) -> Result<Dataset, ScenarioError> {
+    let mut dataset = Dataset::new(path);
     for row in Rows::open(path)? {
-        if filter.limit.is_some_and(|limit| questions.len() >= limit) {
+        if filter.limit.is_some_and(|limit| dataset.rows() >= limit) {
             break;
         }
-        let row = row?;
-        let line = row.line;
-        let mut question = format.question(row).map_err(|error| error.in_row(path, line))?;
-        if let Some(earlier) = lines.insert(question.id.clone(), line) {
-            let problem = format!("id `{}` is also that of line {earlier}", question.id);
-            return Err(ScenarioError::value(problem, "give each row an id of its own").in_row(path, line));
-        }
-        if is_left_out(&question, filter) {
+        let row = match row {
+            Ok(row) => row,
+            Err(NoRow::Problem(problem)) => {
+                dataset.problems.push(problem);
+                continue;
+            }
+            Err(NoRow::File(error)) => return Err(error),
+        };
+        if is_left_out(&row, filter) {
             continue;
         }
-        question.audio_path = audio_root.join(question.audio_path);
-        questions.push(Arc::new(question));
+        let (line, id) = (row.line, row.id());
+        let added = format.question(row).and_then(|mut question| {
+            question.audio_path = audio_root.join(question.audio_path);
+            dataset.add(question, line)
+        });
+        if let Err(error) = added {
+            dataset.problems.push(error.in_row(path, line, id));
+        }
     }
-    check(path, &questions)?;
-    Ok(questions)
+    check(path, &dataset)?;
+    Ok(dataset)
 }
 
-/// Whether the filter excludes the question.
-fn is_left_out(question: &Question, filter: &RowFilter) -> bool {
-    let relation = question.metadata.get("question_relation").and_then(|value| value.as_str());
-    let text = question.text.to_lowercase();
+/// Whether the filter excludes the row.
+fn is_left_out(row: &Row, filter: &RowFilter) -> bool {
+    let relation = row.peek("question_relation");
+    let text = row.peek("question_text").or_else(|| row.peek("question"));
+    let text = text.unwrap_or_default().to_lowercase();
     filter.drop_view && relation.is_some_and(|relation| relation.eq_ignore_ascii_case("view"))
         || filter.drop_color && (text.contains("color") || text.contains("colour"))
 }
 
-/// Checks that there are questions and that the audio root is right. The loader handles a single missing clip; if all
+/// Checks that there are rows and that the audio root is right. The loader handles a single missing clip; if all
 /// are missing, the root is wrong.
-fn check(path: &Path, questions: &[Arc<Question>]) -> Result<(), ScenarioError> {
+fn check(path: &Path, dataset: &Dataset) -> Result<(), ScenarioError> {
     let fail = |problem, instead: &str| {
         Err(ScenarioError::File { path: path.into(), problem, instead: instead.to_owned() })
     };
-    let Some(first) = questions.first() else {
+    let Some(first) = dataset.questions.first() else {
+        if !dataset.problems.is_empty() {
+            // The caller, which lists the problems, reports that no row is left.
+            return Ok(());
+        }
         let problem = "it has no questions, or the filters exclude all of them".to_owned();
         return fail(problem, "change [data]");
     };
-    if questions.iter().take(AUDIO_CHECKED).any(|question| question.audio_path.is_file()) {
+    if dataset.questions.iter().take(AUDIO_CHECKED).any(|question| question.audio_path.is_file()) {
         return Ok(());
     }
     let missing = first.audio_path.display();

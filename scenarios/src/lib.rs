@@ -40,6 +40,7 @@ pub mod dataset;
 mod error;
 mod formats;
 mod judge_sets;
+mod rows;
 pub mod scenario;
 pub mod scorers;
 pub mod soundscape;
@@ -50,10 +51,11 @@ pub use dataset::{DataSource, FileSource, open_dataset, open_dataset_filtered};
 pub use error::{Place, ScenarioError};
 pub use formats::{DataFormat, RowFilter};
 pub use judge_sets::{JudgedExample, open_judge_set};
+pub use rows::{Dataset, RowCause, RowProblem, causes_in_words};
 pub use scenario::{
     Aggregate, ArmConfig, CheckpointConfig, ChildEnv, ControlConfig, CurriculumConfig, DType, DataConfig,
     Device, Downmix, EvalConfig, Experiment, GradientCheckpointing, GrpoConfig, Guided, HttpPlugin,
-    Interpolate, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LoaderConfig, LocalJudgeConfig,
+    Interpolate, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LimitAction, LimitsConfig, LoaderConfig, LocalJudgeConfig,
     LoraConfig, LossKind, MemberKind, Method, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig,
     PLUGIN_KINDS, PanelJudgeConfig, PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig,
     PromptStyle, Prompting, RewardForm, RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule,

@@ -17,6 +17,7 @@ mod feedback;
 mod judge;
 mod keys;
 mod layers;
+mod limits;
 mod load;
 mod merge;
 mod overrides;
@@ -48,6 +49,7 @@ pub use judge::{
     Aggregate, Guided, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LocalJudgeConfig, MemberKind,
     OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, PanelJudgeConfig, PanelMember, Prompting, Scoring,
 };
+pub use limits::{LimitAction, LimitsConfig};
 pub use load::{load, parse};
 pub use overrides::storable_arguments;
 pub use plugin::{ChildEnv, HttpPlugin, PLUGIN_KINDS, ProcessPlugin, RewardForm};

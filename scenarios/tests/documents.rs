@@ -45,7 +45,9 @@ fn read_rows(format: DataFormat, text: &str, clips: &[&str]) -> usize {
     let path = folder.path().join("rows");
     fs::write(&path, text).unwrap();
     let source = DataSource::File(FileSource { format, path, audio_root: None, name: None });
-    let questions = open_dataset(&source, &WorldConfig::default(), Split::Train).unwrap();
+    let dataset = open_dataset(&source, &WorldConfig::default(), Split::Train).unwrap();
+    assert_eq!(dataset.problems, []);
+    let questions = dataset.questions;
     let found = |clip: &&str| questions.iter().any(|question| question.audio_path.ends_with(clip));
     assert!(clips.iter().all(found), "{questions:?}");
     questions.len()

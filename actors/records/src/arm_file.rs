@@ -9,11 +9,14 @@ pub enum ArmFile {
     Rollouts,
     /// One line per evaluation of a suite.
     Evaluations,
+    /// One line per row of the data that could not be used.
+    DataProblems,
 }
 
 impl ArmFile {
     /// All record files that an arm appends rows to.
-    pub const ALL: [ArmFile; 3] = [ArmFile::Metrics, ArmFile::Rollouts, ArmFile::Evaluations];
+    pub const ALL: [ArmFile; 4] =
+        [ArmFile::Metrics, ArmFile::Rollouts, ArmFile::Evaluations, ArmFile::DataProblems];
 
     /// The file's name within the arm's folder.
     pub fn name(self) -> &'static str {
@@ -21,6 +24,7 @@ impl ArmFile {
             ArmFile::Metrics => "metrics.jsonl",
             ArmFile::Rollouts => "rollouts.jsonl",
             ArmFile::Evaluations => "eval.jsonl",
+            ArmFile::DataProblems => "data-problems.jsonl",
         }
     }
 }

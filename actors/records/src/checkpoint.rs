@@ -14,6 +14,7 @@ use crate::error::RecordsError;
 use crate::files::{cut, replace_file};
 use crate::format::FormatVersion;
 use crate::groups::GroupCounts;
+use crate::health::Health;
 use crate::jsonl::{each_complete_line, refuse_newer};
 use crate::manifest::{Manifest, sync_folder};
 use crate::record_sums::RecordSums;
@@ -29,6 +30,9 @@ pub struct Progress {
     pub evaluated: Option<u64>,
     /// The groups of all steps so far.
     pub groups: GroupCounts,
+    /// The health of the policy.
+    #[serde(default)]
+    pub health: Health,
 }
 
 /// What a checkpoint holds besides tensors: the content of its `state.json`.

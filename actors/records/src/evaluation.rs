@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use scenarios::RowCause;
 use serde::{Deserialize, Serialize};
 
 use crate::format::FormatVersion;
@@ -17,6 +18,15 @@ pub struct Evaluation {
     #[serde(default)]
     pub policy_version: u64,
     pub overall: Tally,
+    /// Questions of the suite, those that could not be asked included; 0 in rows of older runs, which do not say.
+    #[serde(default)]
+    pub questions: u64,
+    /// Questions that could not be asked, by cause.
+    #[serde(default)]
+    pub unusable: BTreeMap<RowCause, u64>,
+    /// Completions with a log-probability that is NaN.
+    #[serde(default)]
+    pub nan_completions: u64,
     #[serde(default)]
     pub by_difficulty: BTreeMap<String, Tally>,
     #[serde(default)]

@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::format::FormatVersion;
+use crate::health::StepHealth;
 
 /// Why a score is missing, as counted in `missing_causes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,6 +91,8 @@ pub struct GrpoMetrics {
     pub clip_frac_high: Option<f64>,
     pub grad_norm: Option<f64>,
     pub lr: Option<f64>,
+    #[serde(flatten)]
+    pub health: StepHealth,
     pub load_seconds: Option<f64>,
     pub sample_seconds: Option<f64>,
     pub judge_seconds: Option<f64>,
@@ -119,6 +122,8 @@ pub struct SftMetrics {
     pub grad_norm: Option<f64>,
     pub lr: Option<f64>,
     pub target_tokens: u64,
+    #[serde(flatten)]
+    pub health: StepHealth,
     pub load_seconds: Option<f64>,
     pub optimize_seconds: Option<f64>,
     pub actor_seconds: Option<f64>,
@@ -177,6 +182,14 @@ in_both! {
 }
 
 impl StepMetrics {
+    /// The health of the policy at this step.
+    pub fn health(&self) -> &StepHealth {
+        match self {
+            StepMetrics::Grpo(row) => &row.health,
+            StepMetrics::Sft(row) => &row.health,
+        }
+    }
+
     /// Groups that the step did not train on, by reason.
     pub fn groups_excluded(&self) -> &BTreeMap<String, u64> {
         match self {

@@ -3,7 +3,7 @@
 //! ```text
 //! scenario.toml  environment.json  run.log  control.jsonl  control.sum.json  control.json  lock
 //! summary.json   summary.md  report.html
-//! ARM/seed-N/    status.json  metrics.jsonl  rollouts.jsonl  eval.jsonl  checkpoints/step-000300/
+//! ARM/seed-N/    status.json  metrics.jsonl  rollouts.jsonl  eval.jsonl  data-problems.jsonl  checkpoints/step-000300/
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::arm_file::ArmFile;
 use crate::arm_id::ArmId;
 use crate::checksum::FileSum;
+use crate::data_problem::DataProblem;
 use crate::error::RecordsError;
 use crate::evaluation::Evaluation;
 use crate::files::replace_file;
@@ -161,6 +162,11 @@ impl ArmDir {
         self.file(ArmFile::Evaluations)
     }
 
+    /// One line per row of the data that could not be used, see [`DataProblem`].
+    pub fn data_problems(&self) -> PathBuf {
+        self.file(ArmFile::DataProblems)
+    }
+
     /// The arm's state, see [`Status`].
     pub fn status(&self) -> PathBuf {
         self.0.join(Self::STATUS)
@@ -206,6 +212,13 @@ impl ArmDir {
     /// Errors: [`RecordsError`]: the file can't be read, or a line of it is no evaluation.
     pub fn read_evaluations(&self) -> Result<Vec<Evaluation>, RecordsError> {
         read_rows(&self.evaluations(), "an evaluation")
+    }
+
+    /// All rows of the data that could not be used so far, in the order in which they were met.
+    ///
+    /// Errors: [`RecordsError`]: the file can't be read, or a line of it is no such row.
+    pub fn read_data_problems(&self) -> Result<Vec<DataProblem>, RecordsError> {
+        read_rows(&self.data_problems(), "a data problem")
     }
 
     /// The arm's last written status; `None` if it has none or it can't be understood, as when the run was killed

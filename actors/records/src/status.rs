@@ -9,6 +9,7 @@ use crate::arm_id::ArmId;
 use crate::arm_state::ArmState;
 use crate::format::FormatVersion;
 use crate::groups::GroupCounts;
+use crate::health::Health;
 use crate::record_sums::RecordSums;
 use crate::sealed::seal;
 
@@ -27,6 +28,8 @@ pub struct Status {
     pub total_steps: u64,
     pub checkpoint: Option<PathBuf>,
     pub groups: GroupCounts,
+    #[serde(default)]
+    pub health: Health,
     pub wall_seconds: f64,
     #[serde(default)]
     pub records: Option<RecordSums>,

@@ -13,6 +13,7 @@ use crate::arm_file::ArmFile;
 use crate::arm_id::ArmId;
 use crate::checkpoint::CheckpointState;
 use crate::checksum::FileSum;
+use crate::data_problem::DataProblem;
 use crate::damage::{Damage, Finding};
 use crate::error::RecordsError;
 use crate::evaluation::Evaluation;
@@ -168,6 +169,7 @@ pub(crate) fn first_wrong_line(file: ArmFile, path: &Path) -> Result<Option<Find
         ArmFile::Metrics => lines_of::<StepMetrics>(path, "a line of metrics", Order::Successive),
         ArmFile::Rollouts => lines_of::<Rollout>(path, "a completion", Order::Rising),
         ArmFile::Evaluations => lines_of::<Evaluation>(path, "an evaluation", Order::Rising),
+        ArmFile::DataProblems => lines_of::<DataProblem>(path, "a row that can't be used", Order::Any),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct ArmSummary {
     pub adaptive: bool,
     /// Status of each seed; empty if the arm has not started.
     pub seeds: Vec<SeedSummary>,
+    /// The mark of the arm in tables if its policy died, such as `policy died in 1 of 3 seeds`.
+    pub died: Option<String>,
     /// Groups dispatched, trained on and excluded, summed over seeds; `None` if no group was dispatched.
     pub groups: Option<GroupCounts>,
     /// Missing scores by component and cause, summed over steps and seeds.
@@ -49,6 +51,10 @@ pub struct SeedSummary {
     pub status: String,
     /// Why the arm failed or paused.
     pub reason: Option<String>,
+    /// Why its policy counts as dead, if it does.
+    pub died: Option<String>,
+    /// Optimizer steps that were skipped, because the gradient was not finite.
+    pub skipped_steps: u64,
     /// Last completed step, 0 before the first.
     pub step: u64,
     /// Steps of the whole training; `None` if no file records it.
@@ -64,7 +70,13 @@ pub struct SeedSummary {
 pub struct Evaluation {
     /// Training step of the pooled evaluation, by seed.
     pub steps: BTreeMap<u64, u64>,
-    /// Scores over all questions of the suite.
+    /// Questions of the suite, summed over seeds, those that could not be asked included; 0 if an older run does not say.
+    pub questions: u64,
+    /// Questions that could not be asked, by cause, summed over seeds.
+    pub unusable: BTreeMap<String, u64>,
+    /// How many of the questions were asked, such as `2 of 8 asked`, if not all were.
+    pub asked: Option<String>,
+    /// Scores over all questions that were asked.
     pub overall: Score,
     /// Scores per difficulty: easy, medium, hard, then others sorted by name.
     pub by_difficulty: Vec<(String, Score)>,
@@ -168,6 +180,7 @@ impl ArmSummary {
             weights: arm.weights.iter().cloned().collect(),
             adaptive: arm.adaptive,
             seeds: arm.seeds.iter().map(SeedSummary::of).collect(),
+            died: died(arm),
             groups: groups(arm),
             missing: missing(arm),
             evals: evals.collect(),
@@ -184,6 +197,8 @@ impl SeedSummary {
             seed: seed.seed,
             status: status.map_or("not started", |status| status.state.name()).to_owned(),
             reason: status.and_then(|status| status.state.reason()).map(str::to_owned),
+            died: status.and_then(|status| status.health.died.clone()),
+            skipped_steps: status.map_or(0, |status| status.health.skipped_steps),
             step: seed.step(),
             total_steps: seed.total_steps(),
             checkpoint: status
@@ -199,6 +214,7 @@ impl Evaluation {
         let mut overall = Tally::default();
         let mut by_difficulty: BTreeMap<String, Tally> = BTreeMap::new();
         let mut by_kind: BTreeMap<String, Tally> = BTreeMap::new();
+        let (mut questions, mut unusable) = (0, BTreeMap::new());
         let mut steps = BTreeMap::new();
         let mut by_seed = BTreeMap::new();
         let mut lengths = Moments::default();
@@ -207,6 +223,10 @@ impl Evaluation {
                 continue;
             };
             overall.merge(&row.overall);
+            questions += row.questions;
+            for (cause, count) in &row.unusable {
+                *unusable.entry(cause.to_string()).or_default() += count;
+            }
             for (name, counts) in &row.by_difficulty {
                 by_difficulty.entry(name.clone()).or_default().merge(counts);
             }
@@ -231,8 +251,12 @@ impl Evaluation {
         by_difficulty.sort_by_key(|(name, _)| {
             DIFFICULTIES.iter().position(|known| known == name).unwrap_or(DIFFICULTIES.len())
         });
+        let asked = overall.n;
         Some(Self {
             steps,
+            asked: (asked < questions).then(|| format!("{asked} of {questions} asked")),
+            questions,
+            unusable,
             overall: Score::new(overall),
             by_difficulty,
             by_kind: scored(by_kind),
@@ -246,6 +270,17 @@ impl Evaluation {
     /// The score of one difficulty, if the suite has it.
     pub(crate) fn at(&self, difficulty: &str) -> Option<&Score> {
         self.by_difficulty.iter().find(|(name, _)| name == difficulty).map(|(_, score)| score)
+    }
+}
+
+/// The mark of an arm whose policy died.
+fn died(arm: &RecordedArm) -> Option<String> {
+    let is_dead =
+        |seed: &&RecordedSeed| seed.status.as_ref().is_some_and(|status| status.health.died.is_some());
+    match (arm.seeds.iter().filter(is_dead).count(), arm.seeds.len()) {
+        (0, _) => None,
+        (dead, seeds) if dead == seeds => Some("policy died".to_owned()),
+        (dead, seeds) => Some(format!("policy died in {dead} of {seeds} seeds")),
     }
 }
 

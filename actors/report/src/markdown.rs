@@ -79,10 +79,11 @@ impl Summary {
         }
         let mut rows = vec![head];
         for arm in &self.arms {
-            let mut row = vec![arm.name.clone()];
+            let mut row = vec![marked(arm)];
             if let Some(eval) = arm.evals.get(suite) {
                 let all = &eval.overall;
-                row.push(interval(all.accuracy));
+                let asked = eval.asked.as_ref().map_or_else(String::new, |asked| format!(" ({asked})"));
+                row.push(format!("{}{asked}", interval(all.accuracy)));
                 row.extend(
                     levels.iter().map(|level| percent(eval.at(level).and_then(|score| score.accuracy))),
                 );
@@ -117,7 +118,7 @@ impl Summary {
             let Some(eval) = arm.evals.get(suite) else {
                 continue;
             };
-            let mut row = vec![arm.name.clone()];
+            let mut row = vec![marked(arm)];
             for level in &levels {
                 let score = eval.at(level);
                 row.push(interval(score.and_then(|score| score.accuracy)));
@@ -154,7 +155,7 @@ impl Summary {
             let excluded = groups.excluded.iter().map(|(reason, count)| format!("{count} {reason}"));
             let excluded = excluded.collect::<Vec<_>>().join(", ");
             rows.push(vec![
-                arm.name.clone(),
+                marked(arm),
                 groups.dispatched.to_string(),
                 groups.trained.to_string(),
                 if excluded.is_empty() { "0".to_owned() } else { excluded },
@@ -172,6 +173,11 @@ impl Summary {
         };
         self.arms.iter().map(levels).max_by_key(Vec::len).unwrap_or_default()
     }
+}
+
+/// The name of an arm, with a mark if its policy died.
+fn marked(arm: &ArmSummary) -> String {
+    arm.died.as_ref().map_or_else(|| arm.name.clone(), |died| format!("{} ({died})", arm.name))
 }
 
 fn dash() -> String {

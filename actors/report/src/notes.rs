@@ -40,9 +40,30 @@ pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
             };
             notes.push(format!("{} (seed {}) {what} at step {}{of}{why}.", arm.name, seed.seed, seed.step));
         }
+        // A failed arm's reason is above.
+        for seed in arm.seeds.iter().filter(|seed| seed.died != seed.reason) {
+            if let Some(died) = &seed.died {
+                notes.push(format!("{} (seed {}): {died}.", arm.name, seed.seed));
+            }
+        }
+        for seed in arm.seeds.iter().filter(|seed| seed.skipped_steps > 0) {
+            notes.push(format!(
+                "{} (seed {}): {} optimizer steps were skipped, because the gradient was not finite.",
+                arm.name, seed.seed, seed.skipped_steps
+            ));
+        }
         for (suite, eval) in &arm.evals {
             let evaluated = eval.steps.len();
             let steps: BTreeSet<u64> = eval.steps.values().copied().collect();
+            if let Some(asked) = &eval.asked {
+                let causes: Vec<String> =
+                    eval.unusable.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
+                notes.push(format!(
+                    "{} on {suite}: {asked}; the others can't be used ({}), and data-problems.jsonl lists them.",
+                    arm.name,
+                    causes.join(", ")
+                ));
+            }
             if steps.len() > 1 {
                 let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
                 let steps = steps.join(", ");
@@ -61,6 +82,17 @@ pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
         }
         if !arm.seeds.is_empty() && arm.evals.is_empty() {
             notes.push(format!("{} has not been evaluated yet.", arm.name));
+        }
+        let recorded = run.arms.iter().find(|recorded| recorded.name == arm.name);
+        for seed in recorded.iter().flat_map(|recorded| &recorded.seeds) {
+            // While an arm runs, only its newest row knows how many.
+            let rows = seed.metrics.values().next_back().map_or(0, |row| row.health().unusable_rows);
+            if rows > 0 {
+                notes.push(format!(
+                    "{} (seed {}): {rows} rows of the training data can't be used; data-problems.jsonl lists them.",
+                    arm.name, seed.seed
+                ));
+            }
         }
         for (component, causes) in &arm.missing {
             let counts: Vec<String> =

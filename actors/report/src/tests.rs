@@ -109,3 +109,51 @@ fn a_narrow_terminal_table_omits_the_papers_columns() {
     assert!(!narrow.contains("Qwen2-Audio"));
     assert!(narrow.lines().all(|line| line.chars().count() <= 100), "{narrow}");
 }
+
+/// Changes a JSON file.
+fn edit(path: &std::path::Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let mut value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    change(&mut value);
+    fs::write(path, value.to_string()).unwrap();
+}
+
+// HEALTH-1
+#[test]
+fn an_arm_whose_policy_died_is_marked_in_every_table() {
+    let dir = tempfile::tempdir().unwrap();
+    fabricate::run(dir.path(), &[1, 2], 6);
+    edit(&dir.path().join("grpo/seed-2/status.json"), |status| {
+        status["health"] = serde_json::json!({"died": "the policy died: of boredom", "skipped_steps": 3});
+    });
+    let summary = write_report(&RunDir::new(dir.path())).unwrap();
+    let markdown = fs::read_to_string(dir.path().join("summary.md")).unwrap();
+    // In the results, by difficulty, and in the groups.
+    assert_eq!(markdown.matches("grpo (policy died in 1 of 2 seeds)").count(), 3, "{markdown}");
+    assert!(summary.terminal_table(300).contains("grpo (policy died in 1 of 2 seeds)"));
+    let page = fs::read_to_string(dir.path().join("report.html")).unwrap();
+    assert!(page.contains("† policy died in 1 of 2 seeds"));
+    let notes = summary.notes.join("\n");
+    assert!(notes.contains("grpo (seed 2): the policy died: of boredom."), "{notes}");
+    assert!(notes.contains("grpo (seed 2): 3 optimizer steps were skipped"), "{notes}");
+}
+
+// DATA-4
+#[test]
+fn an_evaluation_that_could_not_ask_all_questions_says_so_in_every_table() {
+    let dir = tempfile::tempdir().unwrap();
+    fabricate::run(dir.path(), &[1], 6);
+    let path = dir.path().join("grpo/seed-1/eval.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    // 3 × 128 questions were asked.
+    fs::write(
+        &path,
+        text.replace("{\"step\"", "{\"questions\":400,\"unusable\":{\"audio_silent\":16},\"step\""),
+    )
+    .unwrap();
+    let summary = write_report(&RunDir::new(dir.path())).unwrap();
+    assert!(summary.terminal_table(300).contains("(384 of 400 asked)"), "{}", summary.terminal_table(300));
+    assert!(fs::read_to_string(dir.path().join("summary.md")).unwrap().contains("(384 of 400 asked)"));
+    assert!(fs::read_to_string(dir.path().join("report.html")).unwrap().contains("384 of 400 asked"));
+    let notes = summary.notes.join("\n");
+    assert!(notes.contains("384 of 400 asked; the others can't be used (16 audio_silent)"), "{notes}");
+}

@@ -12,18 +12,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use records::{ArmState, ConditionsRecord, GroupCounts, Progress};
-use scenarios::Method;
+use records::{ArmState, ConditionsRecord, GroupCounts, Health, Progress};
+use scenarios::{LimitAction, Method};
 use tokio::sync::watch;
+use workers::WorkerError;
 
 use self::boundary::{Boundary, can_be_helped};
-use self::failures::{FailureWindows, StepFailures, check_clips};
+use self::failures::{FailureWindows, StepFailures, check_clips, check_rows};
 use self::generate::generate;
 use self::halt::{Halt, Stops};
+use self::health::{Signs, nan_verdict, verdict, verdict_at_end};
 use self::judge::judge;
 use self::load::{load, load_targets};
 use self::position::Position;
-use self::record::{TrainedStep, record, record_targets};
+use self::record::{TrainedStep, TrainedTargets, record, record_targets};
 use self::score::score;
 use self::shape::shape;
 use self::train::{train, train_on_targets};
@@ -37,6 +39,7 @@ mod boundary;
 mod failures;
 mod generate;
 mod halt;
+pub(crate) mod health;
 pub(crate) mod items;
 pub(crate) mod judge;
 pub(crate) mod load;
@@ -64,24 +67,57 @@ async fn training_step(
     let start = turn.wait().await?;
     let (report, groups) = train(&arm, &loaded, &generated, &shaped).await?;
     let step = step + 1;
-    let trained =
-        TrainedStep { step, loaded, generated, judged, scores, shaped, weights, report, groups, start };
+    let most_tokens = arm.config.sampling.max_new_tokens;
+    let signs = Signs::of_completions(&generated, &judged.batch.items, &shaped, report.as_ref(), most_tokens);
+    let health = health::after(&start.health, &signs, &arm.config.limits);
+    let trained = TrainedStep {
+        step,
+        loaded,
+        generated,
+        judged,
+        scores,
+        shaped,
+        weights,
+        report,
+        groups,
+        signs,
+        health,
+        start,
+    };
     record(&arm, &trained).await?;
-    Ok(StepTaken { failures: Some(failures_of(&trained)), groups: trained.groups })
+    Ok(StepTaken {
+        failures: Some(failures_of(&trained)),
+        died: verdict(&trained.health, &trained.signs, &arm.config.limits),
+        groups: trained.groups,
+        health: trained.health,
+    })
 }
 
 /// Takes supervised step `step`, counted from 0.
 async fn supervised_step(arm: Arc<ArmContext>, step: u64, turn: Turn) -> Result<StepTaken, StepError> {
     let mut loaded = load_targets(&arm, step).await?;
     let start = turn.wait().await?;
-    let report = train_on_targets(&arm, std::mem::take(&mut loaded.rows)).await?;
-    record_targets(&arm, step + 1, &loaded, report.as_ref(), &start).await?;
-    Ok(StepTaken { failures: None, groups: loaded.groups })
+    let (rows, counts) = (std::mem::take(&mut loaded.rows), loaded.groups.clone());
+    let (report, groups) = train_on_targets(&arm, rows, counts).await?;
+    let signs = Signs::of_report(report.as_ref());
+    let health = health::after(&start.health, &signs, &arm.config.limits);
+    let trained = TrainedTargets { step: step + 1, loaded, report, groups, signs, health, start };
+    record_targets(&arm, &trained).await?;
+    Ok(StepTaken {
+        failures: None,
+        died: verdict(&trained.health, &trained.signs, &arm.config.limits),
+        groups: trained.groups,
+        health: trained.health,
+    })
 }
 
 /// What the conductor needs to know of a step that was taken.
 struct StepTaken {
     groups: GroupCounts,
+    /// The health of the policy after the step.
+    health: Health,
+    /// Why the policy counts as dead, if it does.
+    died: Option<String>,
     /// What failed in this step; none in a supervised step.
     failures: Option<StepFailures>,
 }
@@ -152,8 +188,11 @@ struct StepLoop {
 
 impl StepLoop {
     fn new(args: &ConductorArgs) -> Self {
+        let mut progress = args.progress.clone();
+        // A resumed arm has another chance, but keeps its streaks (HEALTH-2).
+        progress.health.died = None;
         StepLoop {
-            position: Position::new(args.arm.clone(), args.progress.clone()),
+            position: Position::new(args.arm.clone(), progress),
             stops: Stops { run: args.stop.clone(), arm: args.arm.live.stop_switch() },
             arm: args.arm.clone(),
             supervisor: args.supervisor.clone(),
@@ -207,6 +246,9 @@ impl StepLoop {
             // A replay ends where the recorded arm did.
             return Err(Halt::Stopped);
         }
+        let progress = &self.position.progress;
+        let died = verdict_at_end(&progress.health, progress.step, &self.arm.config.limits);
+        self.judge_health(died)?;
         Ok(self.write_checkpoint().await?)
     }
 
@@ -232,7 +274,9 @@ impl StepLoop {
         }
         let Some(step) = self.pending.0.front_mut() else { return Ok(()) };
         self.stops.unless_stopped(step.collected()).await?;
-        let taken = step.finish(StepStart { started, boundary: self.boundary.take_spent() }).await;
+        let health = self.position.progress.health.clone();
+        let start = StepStart { started, boundary: self.boundary.take_spent(), health };
+        let taken = step.finish(start).await;
         let taken = taken.inspect_err(|error| {
             if let StepError::Unrecorded { .. } = error {
                 self.position.lost_rows();
@@ -241,6 +285,15 @@ impl StepLoop {
         self.pending.0.pop_front();
         self.position.progress.step += 1;
         self.position.progress.groups.add(&taken.groups);
+        self.position.progress.health = taken.health;
+        match self.judge_health(taken.died) {
+            // A dead policy needs no evaluation, and its checkpoint is written when the arm ends.
+            Err(Halt::NeedsHelp(reason)) => {
+                self.after_step().await?;
+                return Err(Halt::NeedsHelp(reason));
+            }
+            alive => alive?,
+        }
         self.after_step().await?;
         taken.failures.map_or(Ok(()), |failures| self.failures.check(&arm, failures))
     }
@@ -268,6 +321,7 @@ impl StepLoop {
         let checkpoint_is_due = step < config.steps && every(config.checkpoint.every, step);
         self.boundary.step_taken();
         check_clips(&self.arm, &self.position.progress.groups)?;
+        check_rows(&self.arm)?;
         if self.evaluation_is_due() {
             self.evaluate().await?;
         }
@@ -302,12 +356,51 @@ impl StepLoop {
         if recording.give_up().await {
             self.position.progress.evaluated = Some(step);
         }
-        Ok(evaluated?.map_err(|error| EvaluationError::Step(error.into()))??)
+        let evaluated = evaluated?.map_err(|error| EvaluationError::Step(error.into()))??;
+        self.judge_health(nan_verdict(evaluated.nan, evaluated.completions))
+    }
+
+    /// Applies `limits.action` if the policy `died`, for this reason (HEALTH-1). An arm that repeats a recorded run
+    /// passed its limits then.
+    fn judge_health(&mut self, died: Option<String>) -> Result<(), Halt> {
+        let health = &mut self.position.progress.health;
+        let action = self.arm.config.limits.action;
+        let Some(reason) = died.filter(|_| !self.arm.live.is_replay()) else {
+            if action == LimitAction::Pause {
+                // Since it was resumed, it has recovered.
+                health.died = None;
+            }
+            return Ok(());
+        };
+        let first = health.died.is_none();
+        health.died.get_or_insert_with(|| reason.clone());
+        match action {
+            LimitAction::Fail => Err(Halt::Failed(reason)),
+            LimitAction::Pause => {
+                if can_be_helped(&self.arm) {
+                    // Whoever resumes it gives it as many steps again.
+                    let Health { steps, skipped_steps, .. } = *health;
+                    *health =
+                        Health { steps, skipped_steps, died: Some(reason.clone()), ..Health::default() };
+                }
+                Err(Halt::NeedsHelp(reason))
+            }
+            LimitAction::Ignore => {
+                if first {
+                    self.arm.warn(&format!("{reason}; the arm goes on, because limits.action is \"ignore\""));
+                }
+                Ok(())
+            }
+        }
     }
 
     async fn write_checkpoint(&mut self) -> Result<(), CheckpointError> {
         let conditions = conditions_of_next(&self.arm, &self.pending);
-        Ok(self.position.write_checkpoint(conditions).await?)
+        let written = self.position.write_checkpoint(conditions).await;
+        if let Err(error @ StepError::Worker(WorkerError::NotFinite { .. })) = &written {
+            self.position.progress.health.died.get_or_insert_with(|| error.to_string());
+        }
+        Ok(written?)
     }
 }
 

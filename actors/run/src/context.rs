@@ -5,23 +5,18 @@ use std::sync::{Arc, Once};
 use std::time::Instant;
 
 use model::{Processor, SamplingParams};
-use records::{ArmDir, ArmFile, ArmId};
+use records::{ArmDir, ArmFile, ArmId, DataProblem, json_lines};
 use rewards::{ParserOptions, Question};
 use runtime::RunEvent;
 use scenarios::{ArmConfig, PromptStyle};
 use workers::{Lines, RecorderMsg};
 
+use crate::data::{DataProblems, Source};
 use crate::error::RecordingError;
 use crate::live::LiveArm;
+use crate::prompt::Prompter;
 use crate::rows::Rows;
 use crate::slots::Slots;
-
-/// A set of held-out questions.
-pub(crate) struct Suite {
-    /// Its name in tables, such as `builtin:soundscapes`.
-    pub(crate) name: String,
-    pub(crate) questions: Vec<Arc<Question>>,
-}
 
 /// What all actors of an arm share.
 pub(crate) struct ArmContext {
@@ -33,9 +28,15 @@ pub(crate) struct ArmContext {
     pub(crate) rows: Rows,
     /// The training questions of the first steps of a curriculum (`sft.curriculum`).
     pub(crate) curriculum_rows: Option<Rows>,
-    pub(crate) suites: Vec<Suite>,
+    /// Where the training questions come from; without rows for an arm that is not trained.
+    pub(crate) training: Source,
+    pub(crate) suites: Vec<Source>,
+    /// The rows that `data-problems.jsonl` lists.
+    pub(crate) problems: DataProblems,
     /// Text to tokens and back.
     pub(crate) processor: Processor,
+    /// Makes prompts of rows.
+    pub(crate) prompter: Prompter,
     /// How completions are parsed.
     pub(crate) parser: ParserOptions,
     /// Whether the judge is asked even if no reward needs its verdicts. Free judges are, so that all arms can
@@ -104,6 +105,18 @@ impl ArmContext {
         });
     }
 
+    /// The lines of `data-problems.jsonl` for unusable rows that it does not list yet, with a warning for the first of
+    /// each cause (DATA-4).
+    pub(crate) fn list_problems(&self, found: Vec<DataProblem>) -> Vec<String> {
+        let new = self.problems.add(found);
+        for (problem, times) in &new {
+            let message =
+                format!("{}; the row is left out, and listed in data-problems.jsonl", problem.message);
+            self.warn_repeated(*times, &message);
+        }
+        json_lines(new.into_iter().map(|(problem, _)| problem))
+    }
+
     /// Sends an event to the watchers of the run.
     pub(crate) fn emit(&self, event: RunEvent) {
         self.live.watchers.tell(event);
@@ -114,6 +127,7 @@ impl ArmContext {
         let folder = self.id.folder();
         let lines = files
             .iter()
+            .filter(|(_, lines)| !lines.is_empty())
             .map(|(file, lines)| Lines { file: folder.join(file.name()), lines: lines.clone() })
             .collect();
         Ok(self.slots.recorder.call(lines, RecorderMsg::Append).await??)

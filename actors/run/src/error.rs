@@ -1,5 +1,7 @@
 //! Why a run, an arm or a step could not be made.
 
+use std::path::PathBuf;
+
 use judges::JudgeError;
 use model::ModelError;
 use plugins::PluginError;
@@ -7,7 +9,7 @@ use records::RecordsError;
 use rewards::FormulaError;
 use runtime::CallError;
 use scenarios::ScenarioError;
-use workers::{ClipError, WorkerError};
+use workers::WorkerError;
 
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -82,14 +84,39 @@ pub enum InputError {
         /// The architecture that `config.json` names.
         architecture: String,
     },
-    /// No clip of the data can be read.
-    #[error("none of the {questions} questions has audio that can be read; the first: {first}")]
-    NoAudio {
-        /// Number of questions whose audio was tried.
-        questions: usize,
-        /// Why the first clip can't be read.
-        first: ClipError,
+    /// No row of the training set or of a suite can be used.
+    #[error("{}: none of the {rows} rows can be used; the first: {first}", path.display())]
+    NoUsableRow {
+        /// The data file.
+        path: PathBuf,
+        /// Number of rows.
+        rows: usize,
+        /// The row and what is wrong with it.
+        first: String,
     },
+    /// Too many rows of the training set can't be used.
+    #[error(
+        "{}: {unusable} of {rows} rows can't be used ({causes}), more than data.max_unusable_fraction = {most} allows; \
+         data-problems.jsonl lists them. The first: {first}",
+        path.display()
+    )]
+    TooManyUnusableRows {
+        /// The data file.
+        path: PathBuf,
+        /// Rows that can't be used.
+        unusable: usize,
+        /// Number of rows.
+        rows: usize,
+        /// How many by cause.
+        causes: String,
+        /// The limit.
+        most: f64,
+        /// The row and what is wrong with it.
+        first: String,
+    },
+    /// The list of unusable rows could not be written.
+    #[error("{0}")]
+    Unrecorded(String),
     /// A run directory without a recorded step can't be repeated.
     #[error("{}: no step was recorded, so there is nothing to repeat", path.display())]
     NothingToReplay {

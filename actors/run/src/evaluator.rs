@@ -4,18 +4,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use records::{ArmFile, Evaluation, FormatVersion, Phase, Rollout, Tally, json_lines, json_value};
+use records::{
+    ArmFile, DataProblem, Evaluation, FormatVersion, Phase, Rollout, Tally, json_lines, json_value,
+};
 use rewards::{Mode, Question, RewardItem};
 use runtime::RunEvent;
 use runtime::seed::{Purpose, derive};
+use scenarios::RowCause;
 use workers::{GenerateQuery, SamplerMsg};
 
+use crate::conductor::health::nan_completions;
 use crate::conductor::items::{consistency, reward_item, rollout, think_quality};
 use crate::conductor::judge::ask_judge;
 use crate::conductor::load::{Prompts, make_prompts};
-use crate::context::{ArmContext, Suite};
+use crate::context::ArmContext;
+use crate::data::Source;
 use crate::error::{EvaluationError, StepError};
-use crate::messages::{EvaluateQuery, EvaluatorMsg, RecordingState};
+use crate::messages::{EvaluateQuery, Evaluated, EvaluatorMsg, RecordingState};
 
 pub(crate) struct Evaluator;
 
@@ -50,73 +55,94 @@ impl Actor for Evaluator {
 }
 
 /// Evaluates all suites with the newest weights, then records their rows together: an interrupted evaluation leaves none.
-async fn evaluate(arm: &ArmContext, query: &EvaluateQuery) -> Result<(), EvaluationError> {
+async fn evaluate(arm: &ArmContext, query: &EvaluateQuery) -> Result<Evaluated, EvaluationError> {
+    let mut evaluated = Evaluated::default();
     if matches!(*query.recording.hold().await, RecordingState::Recorded) {
-        return Ok(());
+        return Ok(evaluated);
     }
-    let step = query.step;
-    let (mut evaluations, mut rollouts) = (Vec::new(), Vec::new());
+    let (mut evaluations, mut rollouts, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (number, suite) in arm.suites.iter().enumerate() {
-        let (evaluation, rows) = evaluate_suite(arm, number, suite, step).await?;
-        let line = json_value(&evaluation);
-        evaluations.push((suite, evaluation, line));
-        rollouts.extend(rows);
+        let evaluating = evaluate_suite(arm, number, suite, query.step).await?;
+        evaluated.completions += evaluating.evaluation.overall.n;
+        evaluated.nan += evaluating.evaluation.nan_completions;
+        let line = json_value(&evaluating.evaluation);
+        evaluations.push((evaluating.evaluation, line));
+        rollouts.extend(json_lines(evaluating.rollouts));
+        problems.extend(evaluating.problems);
     }
-    let lines = evaluations.iter().map(|(.., line)| line.to_string()).collect();
     let mut recording = query.recording.hold().await;
     if !matches!(*recording, RecordingState::Open) {
-        return Ok(());
+        return Ok(evaluated);
     }
-    if !evaluations.is_empty() {
-        arm.append(&[(ArmFile::Evaluations, lines), (ArmFile::Rollouts, rollouts)]).await?;
-    }
+    let lines: Vec<String> = evaluations.iter().map(|(_, line)| line.to_string()).collect();
+    let rows = [
+        (ArmFile::Evaluations, lines),
+        (ArmFile::Rollouts, rollouts),
+        (ArmFile::DataProblems, arm.list_problems(problems)),
+    ];
+    arm.append(&rows).await?;
     *recording = RecordingState::Recorded;
-    for (suite, evaluation, line) in evaluations {
+    for (evaluation, line) in evaluations {
         let share = |part: u64| part as f64 / evaluation.overall.n.max(1) as f64;
         arm.emit(RunEvent::EvalDone {
             id: arm.id.clone(),
-            step,
-            suite: suite.name.clone(),
+            step: query.step,
+            suite: evaluation.suite,
             accuracy: share(evaluation.overall.correct),
             think_rate: share(evaluation.overall.think),
             line,
         });
     }
-    Ok(())
+    Ok(evaluated)
+}
+
+/// An evaluation as far as it has come.
+struct Evaluating {
+    evaluation: Evaluation,
+    rollouts: Vec<Rollout>,
+    /// Questions that turned out to be unusable.
+    problems: Vec<DataProblem>,
 }
 
 async fn evaluate_suite(
     arm: &ArmContext,
     number: usize,
-    suite: &Suite,
+    suite: &Source,
     step: u64,
-) -> Result<(Evaluation, Vec<String>), StepError> {
+) -> Result<Evaluating, StepError> {
     let started = Instant::now();
-    let mut evaluation = Evaluation {
+    let evaluation = Evaluation {
         format_version: FormatVersion::CURRENT,
         step,
-        suite: suite.name.clone(),
+        suite: suite.suite.clone().unwrap_or_default(),
+        questions: suite.rows.rows() as u64,
+        unusable: suite.rows.causes(),
         ..Evaluation::default()
     };
-    let mut rollouts = Vec::with_capacity(suite.questions.len());
-    for (batch, rows) in suite.questions.chunks(arm.config.eval.batch_prompts.max(1)).enumerate() {
+    let questions = &suite.rows.questions;
+    let rollouts = Vec::with_capacity(questions.len());
+    let mut evaluating = Evaluating { evaluation, rollouts, problems: Vec::new() };
+    for (batch, rows) in questions.chunks(arm.config.eval.batch_prompts.max(1)).enumerate() {
         let place = [number as u64, batch as u64];
-        evaluate_batch(arm, rows, place, &mut evaluation, &mut rollouts).await?;
+        evaluate_batch(arm, suite, rows, place, &mut evaluating).await?;
     }
-    evaluation.eval_seconds = started.elapsed().as_secs_f64();
-    Ok((evaluation, json_lines(rollouts)))
+    evaluating.evaluation.eval_seconds = started.elapsed().as_secs_f64();
+    Ok(evaluating)
 }
 
 /// Evaluates some questions. Completions are seeded by suite and row, not by step, so that two evaluations differ
 /// by the weights alone.
 async fn evaluate_batch(
     arm: &ArmContext,
+    suite: &Source,
     rows: &[Arc<Question>],
     place: [u64; 2],
-    evaluation: &mut Evaluation,
-    rollouts: &mut Vec<Rollout>,
+    evaluating: &mut Evaluating,
 ) -> Result<(), StepError> {
-    let Prompts { prompts: made, audio_truncated, .. } = make_prompts(arm, rows, |_| None).await?;
+    let Evaluating { evaluation, rollouts, problems } = evaluating;
+    let most_tokens = arm.evaluation_params().max_new_tokens;
+    let Prompts { prompts: made, audio_truncated, .. } =
+        make_prompts(arm, rows, most_tokens, |_| None).await?;
     evaluation.truncated_clips += audio_truncated;
     let (mut asked, mut prompts, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
     for (row, (question, made)) in rows.iter().zip(made).enumerate() {
@@ -128,8 +154,9 @@ async fn evaluate_batch(
                 seeds.push(derive(seed, Purpose::Evaluation, &[place[0], place[1], row as u64]));
             }
             Err(unusable) => {
-                evaluation.unreadable_clips += 1;
-                arm.warn(&unusable.message);
+                evaluation.unreadable_clips += u64::from(unusable.cause == RowCause::AudioUnreadable);
+                *evaluation.unusable.entry(unusable.cause).or_default() += 1;
+                problems.push(suite.problem(evaluation.step, question, &unusable));
             }
         }
     }
@@ -139,6 +166,7 @@ async fn evaluate_batch(
     let query = GenerateQuery { prompts, group_size: 1, params: arm.evaluation_params(), seeds };
     let generated = arm.slots.sampler.call(query, SamplerMsg::Generate).await??;
     evaluation.policy_version = generated.policy_version;
+    evaluation.nan_completions += nan_completions(&generated);
     let mut items: Vec<RewardItem> = asked
         .iter()
         .zip(&generated.completions)

@@ -96,8 +96,16 @@ impl Recording {
     }
 }
 
+/// What an evaluation showed of the policy's health.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Evaluated {
+    pub(crate) completions: u64,
+    /// Completions with a log-probability that is NaN.
+    pub(crate) nan: u64,
+}
+
 /// Messages to the evaluator.
 pub(crate) enum EvaluatorMsg {
     /// Evaluate all suites with the newest weights and record the results.
-    Evaluate(Request<EvaluateQuery, Result<(), EvaluationError>>),
+    Evaluate(Request<EvaluateQuery, Result<Evaluated, EvaluationError>>),
 }

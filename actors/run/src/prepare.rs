@@ -12,20 +12,22 @@ use model::audio::{Downmix, load_audio};
 use model::loss::{GrpoConfig, Importance, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use model::{Policy, Processor};
-use records::{ArmDir, Progress, RunDir};
+use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{AdvantageOptions, ParserOptions, Question, Scale};
-use runtime::Slot;
-use scenarios::{ArmConfig, JudgeKind, Method, Split};
+use runtime::{RunEvent, Slot};
+use scenarios::{ArmConfig, JudgeKind, LimitAction, Method};
 use tokio::runtime::Handle;
 use workers::{
-    AudioSource, ClipError, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs, ShaperArgs,
-    WeightStore, resume_checkpoint,
+    AudioSource, ClipError, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs,
+    ShaperArgs, WeightStore, resume_checkpoint,
 };
 
-use crate::context::{ArmContext, Suite};
+use crate::context::ArmContext;
+use crate::data::{DataProblems, Source, check_source, exclude_too_long, open_suites, open_training};
 use crate::error::InputError;
 use crate::live::LiveArm;
 use crate::policy::open_policy;
+use crate::prompt::{ContextLength, Prompter, shared};
 use crate::rows::Rows;
 use crate::slots::Slots;
 
@@ -69,20 +71,35 @@ pub(crate) struct Blueprints {
 pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     let (config, id) = (&args.live.config, &args.live.id);
     let dir = args.run_dir.arm(id);
-    let training = if config.method == Method::None { Vec::new() } else { training_rows(config)? };
-    let suites = suites(config)?;
-
-    let curriculum_rows = curriculum(config, &training)?.map(|rows| Rows::new(rows, id.seed));
+    let (mut training, mut suites) = (open_training(config)?, open_suites(config)?);
 
     let policy = open_policy(&config.policy, args.device, id.seed)?;
     require_audio(&policy)?;
     let processor = policy.processor().clone();
     let source = args.audio_source.clone().unwrap_or_else(|| audio_source(config, &processor));
-    for questions in std::iter::once(&training).chain(suites.iter().map(|suite| &suite.questions)) {
-        some_clip_loads(questions, &source)?;
+    let context = ContextLength(policy.config().text.max_position_embeddings as usize);
+    let prompter = Prompter::new(processor.clone(), context)?;
+    let most_tokens = config.sampling.max_new_tokens;
+    let texts = |question: &Question| training_texts(config, question);
+    // A supervised target has at least one token; how long it is shows when it is drawn.
+    let completion = if config.method == Method::Sft { 1 } else { most_tokens };
+    exclude_too_long(&mut training, &prompter, &source, texts, completion);
+    for suite in &mut suites {
+        let text = |question: &Question| vec![config.prompt.render(question)];
+        exclude_too_long(suite, &prompter, &source, text, most_tokens);
     }
 
     let (progress, published) = begin(&args, &dir, &policy)?;
+    let problems = list_problems(&args, &dir, &training, &suites)?;
+    for rows in std::iter::once(&training).chain(&suites) {
+        let ask = |question: &Question| {
+            let clip = shared(source(&question.audio_path));
+            let completion = if rows.suite.is_some() { most_tokens } else { completion };
+            prompter.prompt(question, &config.prompt.render(question), clip, completion).map(drop)
+        };
+        check_source(rows, config, ask)?;
+    }
+    let curriculum_rows = curriculum(config, &training.rows.questions)?.map(|rows| Rows::new(rows, id.seed));
     let weights = WeightStore::new(policy, published);
     let blueprints = blueprints(&args, weights, source)?;
     let judge_needed = args.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
@@ -95,9 +112,12 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     let context = ArmContext {
         id: id.clone(),
         curriculum_rows,
-        rows: Rows::new(training, id.seed),
+        rows: Rows::new(training.rows.questions.clone(), id.seed),
+        training,
         suites,
+        problems,
         processor,
+        prompter,
         parser: ParserOptions::default(),
         truncation_warned: Once::new(),
         always_judge: matches!(config.judge.kind, JudgeKind::Rules),
@@ -110,10 +130,38 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     Ok(Prepared { context: Arc::new(context), blueprints, progress })
 }
 
-pub(crate) fn training_rows(config: &ArmConfig) -> Result<Vec<Arc<Question>>, InputError> {
-    let data = &config.data;
-    let filter = data.row_filter();
-    Ok(scenarios::open_dataset_filtered(&data.train, &data.soundscapes, Split::Train, &filter)?)
+/// The user turns in which a training question may be asked.
+fn training_texts(config: &ArmConfig, question: &Question) -> Vec<String> {
+    if config.method == Method::Sft && !config.sft.styles.is_empty() {
+        return config.sft.styles.iter().map(|style| style.render(question)).collect();
+    }
+    vec![config.prompt.render(question)]
+}
+
+/// Writes the rows that are known to be unusable to `data-problems.jsonl`, before anything is decided about them.
+fn list_problems(
+    args: &PrepareArgs,
+    dir: &ArmDir,
+    training: &Source,
+    suites: &[Source],
+) -> Result<DataProblems, InputError> {
+    let problems = DataProblems::resumed(dir.read_data_problems()?);
+    let id = &args.live.id;
+    let sources = || std::iter::once(training).chain(suites);
+    for message in sources().filter_map(Source::warning) {
+        tracing::warn!(arm = %id.arm, seed = id.seed, "{message}");
+        args.live.watchers.tell(RunEvent::Warning { id: id.clone(), message });
+    }
+    let new = problems.add(sources().flat_map(Source::problems).collect());
+    if new.is_empty() {
+        return Ok(problems);
+    }
+    let file = id.folder().join(ArmFile::DataProblems.name());
+    let lines = vec![Lines { file, lines: json_lines(new.into_iter().map(|(problem, _)| problem)) }];
+    let written = Handle::current().block_on(args.recorder.call(lines, RecorderMsg::Append));
+    let unrecorded = |error: &dyn std::fmt::Display| InputError::Unrecorded(error.to_string());
+    written.map_err(|error| unrecorded(&error))?.map_err(|error| unrecorded(&error))?;
+    Ok(problems)
 }
 
 /// The rows of the kinds that a supervised arm begins with.
@@ -136,20 +184,6 @@ fn curriculum(
         });
     }
     Ok(Some(rows))
-}
-
-fn suites(config: &ArmConfig) -> Result<Vec<Suite>, InputError> {
-    let filter = config.eval.row_filter();
-    config
-        .eval
-        .suites
-        .iter()
-        .map(|source| {
-            let world = &config.data.soundscapes;
-            let questions = scenarios::open_dataset_filtered(source, world, Split::Heldout, &filter)?;
-            Ok(Suite { name: source.name(), questions })
-        })
-        .collect()
 }
 
 fn require_audio(policy: &Policy) -> Result<(), InputError> {
@@ -180,21 +214,6 @@ fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSource {
         let samples = load_audio(path, downmix).map_err(|error| ClipError(error.to_string()))?;
         processor.extract(&samples).map_err(|error| ClipError(error.to_string()))
     })
-}
-
-/// Training skips clips that can't be read, but there must be one that can.
-fn some_clip_loads(questions: &[Arc<Question>], source: &AudioSource) -> Result<(), InputError> {
-    let mut first_error = None;
-    for question in questions {
-        match source(&question.audio_path) {
-            Ok(_) => return Ok(()),
-            Err(error) => first_error = first_error.or(Some(error)),
-        }
-    }
-    match first_error {
-        Some(first) => Err(InputError::NoAudio { questions: questions.len(), first }),
-        None => Ok(()),
-    }
 }
 
 fn judge(args: &PrepareArgs) -> Result<JudgeArgs, InputError> {
@@ -276,6 +295,7 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
             },
             final_fraction: settings.final_lr_fraction,
         },
+        finite_checkpoints: config.limits.action != LimitAction::Ignore,
         seed: args.live.id.seed,
         threads: args.threads,
     }

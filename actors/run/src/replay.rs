@@ -129,14 +129,25 @@ fn arms(experiment: &Experiment) -> impl Iterator<Item = ArmId> {
 /// A field that says how a row was written, not what was measured.
 const FORMAT: &str = "format_version";
 
+/// A field of the rows whose group counts leave out groups with equal rewards.
+const HEALTH: &str = "equal_reward_streak";
+
+/// How the fields of the group counts begin.
+const GROUP_COUNTS: &str = "groups_";
+
 fn difference(then: &[Map<String, Value>], now: &[Map<String, Value>]) -> Option<Difference> {
     for (place, line) in then.iter().enumerate() {
         let step = line.get("step").and_then(Value::as_u64).unwrap_or(place as u64 + 1);
         let Some(again) = now.get(place) else {
             return Some(Difference { step, field: None, values: [Value::Null, Value::Null] });
         };
-        let names = line.keys().chain(again.keys().filter(|name| !line.contains_key(*name)));
-        for name in names.filter(|name| !is_timing(name) && *name != FORMAT) {
+        // A field that the recorded row lacks was added by a newer version; rows without the health of the policy count
+        // groups with equal rewards as trained.
+        let counted_otherwise = !line.contains_key(HEALTH) && again.contains_key(HEALTH);
+        let compared = |name: &&String| {
+            !is_timing(name) && *name != FORMAT && !(counted_otherwise && name.starts_with(GROUP_COUNTS))
+        };
+        for name in line.keys().filter(compared) {
             let found = differs(name, line.get(name), again.get(name));
             if let Some((field, values)) = found {
                 return Some(Difference { step, field: Some(field), values });

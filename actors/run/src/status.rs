@@ -52,6 +52,7 @@ async fn replace_status(
         total_steps: if live.config.method == Method::None { 0 } else { live.config.steps },
         checkpoint,
         groups: progress.groups.clone(),
+        health: progress.health.clone(),
         wall_seconds,
         records: Some(records),
     };

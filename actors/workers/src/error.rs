@@ -12,6 +12,12 @@ pub enum WorkerError {
     /// A file of the run directory could not be read or written.
     #[error(transparent)]
     Records(#[from] RecordsError),
+    /// A checkpoint of such weights would be of no use, and replace one that is.
+    #[error("the weights are not finite, so that no checkpoint of them is written: {tensors}")]
+    NotFinite {
+        /// The names of the first tensors.
+        tensors: String,
+    },
 }
 
 /// Why a clip has no features: one line that names the file.

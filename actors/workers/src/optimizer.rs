@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use model::loss::{GrpoConfig, LossInputs, LossMetrics, Normalizer, grpo_loss, sft_loss};
 use model::optim::{AdamW, AdamWConfig, LrSchedule};
-use model::{Completion, Finish, Group, ModelError, Policy, Prompt};
+use model::{Completion, Finish, Group, ModelError, NonFiniteTensor, Policy, Prompt};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use records::{CheckpointState, ConditionsRecord, FormatVersion, Progress, RecordSums, WrittenCheckpoint};
@@ -58,7 +58,7 @@ pub struct CheckpointQuery {
 }
 
 /// The results of a training step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct StepReport {
     /// Version of the weights after the step.
     pub policy_version: u64,
@@ -68,6 +68,12 @@ pub struct StepReport {
     pub metrics: Option<LossMetrics>,
     /// L2 norm of the gradient before clipping.
     pub grad_norm: f64,
+    /// Number of optimizer steps that changed the weights.
+    pub applied: u64,
+    /// Number of optimizer steps that were skipped, because the gradient was not finite.
+    pub skipped: u64,
+    /// The tensors that were not finite when a step was skipped.
+    pub nonfinite: Vec<NonFiniteTensor>,
     /// Learning rate of the step.
     pub lr: f64,
     /// Number of completion tokens in the loss.
@@ -99,6 +105,8 @@ pub struct OptimizerArgs {
     pub adamw: AdamWConfig,
     /// Learning rate by step.
     pub schedule: LrSchedule,
+    /// Whether a checkpoint of weights that are not finite is refused.
+    pub finite_checkpoints: bool,
     /// Seed of the dropout masks.
     pub seed: u64,
     /// Number of libtorch threads; 0 leaves the choice to libtorch.
@@ -161,19 +169,27 @@ impl ThreadLocalActor for Optimizer {
             }
             OptimizerMsg::Checkpoint(request) => {
                 if let Some((query, reply)) = request.begin() {
-                    let checkpoint = CheckpointState {
-                        format_version: FormatVersion::CURRENT,
-                        policy_version: state.policy_version,
-                        progress: query.progress,
-                        conditions: query.conditions,
-                        records: Some(query.records),
-                    };
-                    let moments = state.adamw.state();
-                    reply.send(write_checkpoint(&checkpoint, &query.folder, &state.policy, &moments));
+                    reply.send(state.checkpoint(query));
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// The optimizer steps of one training step.
+#[derive(Default)]
+struct Updates {
+    grad_norm: f64,
+    applied: u64,
+    skipped: u64,
+    nonfinite: Vec<NonFiniteTensor>,
+}
+
+impl Updates {
+    fn report(self) -> StepReport {
+        let Updates { grad_norm, applied, skipped, nonfinite } = self;
+        StepReport { grad_norm, applied, skipped, nonfinite, ..StepReport::default() }
     }
 }
 
@@ -204,7 +220,7 @@ impl OptimizerState {
             if self.args.micro_batch_prompts == 0 { groups.len() } else { self.args.micro_batch_prompts };
         let lr = self.args.schedule.lr_at(self.policy_version);
         let mut metrics = LossMetrics::default();
-        let mut grad_norm = 0.0;
+        let mut updates = Updates::default();
         for iteration in 0..self.args.iterations.max(1) {
             self.adamw.zero_grad();
             metrics = LossMetrics::default();
@@ -212,16 +228,16 @@ impl OptimizerState {
                 let seed = self.dropout_seed(iteration, index);
                 metrics.merge(&self.grpo_backward(micro_batch, normalizer, seed)?);
             }
-            grad_norm = self.apply(lr);
+            self.apply(lr, &mut updates);
         }
         Ok(self.publish(StepReport {
             policy_version: 0,
             loss: metrics.loss,
             metrics: Some(metrics),
-            grad_norm,
             lr,
             tokens: normalizer.tokens as u64,
             seconds: started.elapsed().as_secs_f64(),
+            ..updates.report()
         }))
     }
 
@@ -292,15 +308,16 @@ impl OptimizerState {
             current.backward(&loss)?;
             total += loss.f_double_value(&[])?;
         }
-        let grad_norm = self.apply(lr);
+        let mut updates = Updates::default();
+        self.apply(lr, &mut updates);
         Ok(self.publish(StepReport {
             policy_version: 0,
             loss: total,
             metrics: None,
-            grad_norm,
             lr,
             tokens: tokens as u64,
             seconds: started.elapsed().as_secs_f64(),
+            ..updates.report()
         }))
     }
 
@@ -310,15 +327,36 @@ impl OptimizerState {
         derive(self.args.seed, Purpose::Dropout, &place)
     }
 
-    fn apply(&mut self, lr: f64) -> f64 {
+    fn apply(&mut self, lr: f64, updates: &mut Updates) {
         let step = self.adamw.step(lr);
-        if !step.applied {
-            tracing::warn!(
-                policy_version = self.policy_version,
-                "the gradient is not finite; the step is skipped"
-            );
+        updates.grad_norm = step.grad_norm;
+        if step.applied {
+            updates.applied += 1;
+            return;
         }
-        step.grad_norm
+        updates.skipped += 1;
+        updates.nonfinite = self.policy.nonfinite();
+        tracing::warn!(
+            policy_version = self.policy_version,
+            "the gradient is not finite; the step is skipped"
+        );
+    }
+
+    /// Writes a checkpoint, unless it would be of weights that are not finite (HEALTH-3).
+    fn checkpoint(&self, query: CheckpointQuery) -> Result<WrittenCheckpoint, WorkerError> {
+        if self.args.finite_checkpoints && !self.policy.is_finite() {
+            let broken = self.policy.nonfinite().into_iter().filter(|tensor| tensor.weights > 0);
+            let named: Vec<String> = broken.take(3).map(|tensor| tensor.name).collect();
+            return Err(WorkerError::NotFinite { tensors: named.join(", ") });
+        }
+        let checkpoint = CheckpointState {
+            format_version: FormatVersion::CURRENT,
+            policy_version: self.policy_version,
+            progress: query.progress,
+            conditions: query.conditions,
+            records: Some(query.records),
+        };
+        write_checkpoint(&checkpoint, &query.folder, &self.policy, &self.adamw.state())
     }
 
     /// Publishes the new weights, and sets their version in the report.

@@ -43,6 +43,14 @@ pub struct LogMel {
     pub truncated: bool,
 }
 
+impl LogMel {
+    /// Whether the clip has no sound. Then all values are the same, up to rounding; a clip with any sound has a loudest
+    /// band, and padding far below it.
+    pub fn is_silent(&self) -> bool {
+        self.values.iter().all(|value| (value - self.values[0]).abs() < 1e-3)
+    }
+}
+
 /// Computes the [`LogMel`] features of clips. Clones share one FFT plan and can be used from any thread.
 #[derive(Clone)]
 pub struct FeatureExtractor {

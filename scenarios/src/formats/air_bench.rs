@@ -5,18 +5,20 @@ use std::path::Path;
 
 use rewards::Question;
 
-use super::row::Row;
-use crate::error::ScenarioError;
+use super::row::{Row, no_choice_twice};
+use crate::rows::RowError;
 
-pub(super) fn question(mut row: Row) -> Result<Question, ScenarioError> {
+pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
     let mut choices = vec![row.text("choice_a")?, row.text("choice_b")?];
     for key in ["choice_c", "choice_d"] {
         choices.extend(row.optional_text(key)?);
     }
+    no_choice_twice(&choices)?;
     let (task, dataset) = (row.text("task_name")?, row.text("dataset_name")?);
     let folder = format!("{task}_{dataset}");
     let id = row.text("uniq_id")?;
-    let (text, answer, path) = (row.text("question")?, row.answer("answer_gt", &choices)?, row.text("path")?);
+    let (text, answer, path) =
+        (row.question("question")?, row.answer("answer_gt", &choices)?, row.text("path")?);
     let mut metadata = row.rest();
     metadata.insert("task_name".into(), task.clone().into());
     metadata.insert("dataset_name".into(), dataset.into());

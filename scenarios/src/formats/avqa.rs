@@ -5,16 +5,16 @@
 use rewards::Question;
 
 use super::row::Row;
-use crate::error::ScenarioError;
+use crate::rows::RowError;
 
-pub(super) fn question(mut row: Row) -> Result<Question, ScenarioError> {
+pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
     let choices = row.choices("multi_choice")?;
-    let answer = row.index("answer", choices.len())?;
+    let answer = row.indexed("answer", &choices)?;
     Ok(Question {
         id: row.text("id")?,
         // The questions were written for videos, of which only the audio is used.
-        text: row.text("question_text")?.replace("video", "audio"),
-        answer: choices[answer].clone(),
+        text: row.question("question_text")?.replace("video", "audio"),
+        answer,
         choices,
         audio_path: row.text("audio_path")?.into(),
         difficulty: row.difficulty()?,

@@ -5,13 +5,13 @@
 use rewards::Question;
 
 use super::row::Row;
-use crate::error::ScenarioError;
+use crate::rows::RowError;
 
-pub(super) fn question(mut row: Row) -> Result<Question, ScenarioError> {
+pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
     let choices = row.choices("choices")?;
     Ok(Question {
         id: row.text("id")?,
-        text: row.text("question")?,
+        text: row.question("question")?,
         answer: row.answer("answer", &choices)?,
         choices,
         audio_path: row.text("audio_path")?.into(),

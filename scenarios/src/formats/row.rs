@@ -1,8 +1,8 @@
 //! Reads the rows of a data file, and the columns of a row with messages about values that do not fit.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use rewards::Difficulty;
@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::error::ScenarioError;
+use crate::rows::{RowCause, RowError, RowProblem};
 
 /// The rows of a file: JSON objects, either one per line, which are read one by one, or in one JSON array. The file's
 /// first character decides which, so either layout works with every format.
@@ -20,8 +21,16 @@ pub(super) struct Rows {
 }
 
 enum Source {
-    Lines(std::io::Lines<BufReader<File>>),
-    Array(VecDeque<Result<Row, ScenarioError>>),
+    Lines(BufReader<File>),
+    Array(VecDeque<Result<Row, RowProblem>>),
+}
+
+/// What the file has in place of a row.
+pub(super) enum NoRow {
+    /// A row that cannot be used; the next one may be.
+    Problem(RowProblem),
+    /// The file cannot be read any further.
+    File(ScenarioError),
 }
 
 impl Rows {
@@ -29,56 +38,71 @@ impl Rows {
     ///
     /// Errors: the file cannot be read, or its array is not JSON.
     pub(super) fn open(path: &Path) -> Result<Self, ScenarioError> {
-        let unreadable = |source| ScenarioError::Read {
-            path: path.into(),
-            source,
-            instead: "write the path of a data file",
-        };
-        let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
+        let mut reader = BufReader::new(File::open(path).map_err(unreadable(path))?);
         let first = loop {
-            match reader.fill_buf().map_err(unreadable)?.first() {
+            match reader.fill_buf().map_err(unreadable(path))?.first() {
                 Some(byte) if byte.is_ascii_whitespace() => reader.consume(1),
                 other => break other.copied(),
             }
         };
         let source = if first == Some(b'[') {
             // The white space before the array has been consumed. The file is read again, so that lines are counted right.
-            let mut text = String::new();
-            File::open(path).and_then(|mut file| file.read_to_string(&mut text)).map_err(unreadable)?;
-            Source::Array(array(path, &text)?)
+            let bytes = std::fs::read(path).map_err(unreadable(path))?;
+            Source::Array(array(path, &bytes)?)
         } else {
-            Source::Lines(BufReader::new(File::open(path).map_err(unreadable)?).lines())
+            Source::Lines(BufReader::new(File::open(path).map_err(unreadable(path))?))
         };
         Ok(Self { path: path.into(), line: 0, source })
     }
 }
 
+fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> ScenarioError + '_ {
+    move |source| ScenarioError::Read { path: path.into(), source, instead: "write the path of a data file" }
+}
+
 impl Iterator for Rows {
-    type Item = Result<Row, ScenarioError>;
+    type Item = Result<Row, NoRow>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.source {
-            Source::Array(rows) => rows.pop_front(),
-            Source::Lines(lines) => loop {
-                let text = lines.next()?;
-                self.line += 1;
-                let row = match text {
-                    Ok(text) if text.trim().is_empty() => continue,
-                    Ok(text) => Row::parse(&self.path, &text, self.line),
-                    Err(error) => {
-                        let problem = format!("cannot be read: {error}");
-                        Err(ScenarioError::value(problem, "write it in UTF-8").in_row(&self.path, self.line))
-                    }
+        let Rows { path, line, source } = self;
+        match source {
+            Source::Array(rows) => rows.pop_front().map(|row| row.map_err(NoRow::Problem)),
+            Source::Lines(reader) => loop {
+                let mut bytes = Vec::new();
+                match reader.read_until(b'\n', &mut bytes) {
+                    Ok(0) => return None,
+                    Ok(_) => *line += 1,
+                    Err(error) => return Some(Err(NoRow::File(unreadable(path)(error)))),
+                }
+                if bytes.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                let row = match std::str::from_utf8(&bytes) {
+                    Ok(text) => Row::parse(path, text.trim_end_matches(['\r', '\n']), *line),
+                    Err(_) => Err(not_utf8().in_row(path, *line, None)),
                 };
-                return Some(row);
+                return Some(row.map_err(NoRow::Problem));
             },
         }
     }
 }
 
-/// The rows of an array, each with its first line.
-fn array(path: &Path, text: &str) -> Result<VecDeque<Result<Row, ScenarioError>>, ScenarioError> {
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| {
+fn not_utf8() -> RowError {
+    RowError::new(RowCause::NotUtf8, "bytes that are not UTF-8", "write it in UTF-8")
+}
+
+/// The rows of an array, each with its first line. Bytes that are not UTF-8 cost the row they are in.
+fn array(path: &Path, bytes: &[u8]) -> Result<VecDeque<Result<Row, RowProblem>>, ScenarioError> {
+    let mut text = String::with_capacity(bytes.len());
+    let mut replaced = Vec::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            replaced.push(text.len());
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(&text).map_err(|error| {
         let instead = "write an array of objects, or one object per line";
         ScenarioError::value(format!("not JSON: {error}"), instead).in_row(path, error.line())
     })?;
@@ -87,6 +111,9 @@ fn array(path: &Path, text: &str) -> Result<VecDeque<Result<Row, ScenarioError>>
         let start = element.get().as_ptr() as usize - text.as_ptr() as usize;
         line += text.as_bytes()[seen..start].iter().filter(|&&byte| byte == b'\n').count();
         seen = start;
+        if replaced.iter().any(|place| (start..start + element.get().len()).contains(place)) {
+            return Err(not_utf8().in_row(path, line, None));
+        }
         Row::parse(path, element.get(), line)
     });
     Ok(rows.collect())
@@ -100,30 +127,51 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn parse(path: &Path, text: &str, line: usize) -> Result<Self, ScenarioError> {
+    fn parse(path: &Path, text: &str, line: usize) -> Result<Self, RowProblem> {
+        let wrong = |problem: String, instead: &str| RowError::new(RowCause::NotJson, problem, instead);
         let value = serde_json::from_str(text).map_err(|error| {
-            let problem = format!("not a JSON object: {error}");
-            ScenarioError::value(problem, "write one object per line, or an array")
-                .in_row(path, line + error.line() - 1)
+            wrong(format!("not a JSON object: {error}"), "write one object per line, or an array").in_row(
+                path,
+                line + error.line().max(1) - 1,
+                None,
+            )
         })?;
         match value {
             Value::Object(columns) => Ok(Self { line, columns }),
             other => {
-                let problem = format!("found {}", brief(&other));
-                Err(ScenarioError::value(problem, r#"write an object such as {"id": …}"#).in_row(path, line))
+                let error = wrong(format!("found {}", brief(&other)), r#"write an object such as {"id": …}"#);
+                Err(error.in_row(path, line, None))
             }
         }
     }
 
+    /// The row's id as the file has it, for messages.
+    pub(super) fn id(&self) -> Option<String> {
+        let id = ["id", "uniq_id"].iter().find_map(|key| self.columns.get(*key))?;
+        match id {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Takes out the question, which must have words.
+    pub(super) fn question(&mut self, key: &str) -> Result<String, RowError> {
+        let text = self.optional_text(key)?.filter(|text| text.chars().any(char::is_alphanumeric));
+        let empty = || format!("`{key}` is missing or empty");
+        text.ok_or_else(|| RowError::new(RowCause::EmptyQuestion, empty(), format!("write \"{key}\": \"…\"")))
+    }
+
     /// Takes out a text column that must not be missing or empty.
-    pub(super) fn text(&mut self, key: &str) -> Result<String, ScenarioError> {
+    pub(super) fn text(&mut self, key: &str) -> Result<String, RowError> {
         let instead = || format!("write \"{key}\": \"…\"");
-        let missing = || ScenarioError::value(format!("`{key}` is missing or empty"), instead());
+        let missing =
+            || RowError::new(RowCause::BadColumn, format!("`{key}` is missing or empty"), instead());
         self.optional_text(key)?.ok_or_else(missing)
     }
 
     /// Takes out a text column; `None` if it is missing, null or empty. A number is turned into text.
-    pub(super) fn optional_text(&mut self, key: &str) -> Result<Option<String>, ScenarioError> {
+    pub(super) fn optional_text(&mut self, key: &str) -> Result<Option<String>, RowError> {
         match self.columns.shift_remove(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
@@ -133,7 +181,7 @@ impl Row {
     }
 
     /// Takes out a column with a list of texts; `None` if it is missing or null. Numbers are turned into text.
-    pub(super) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, ScenarioError> {
+    pub(super) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, RowError> {
         let wrong = |value: &Value| unfit(key, value, r#"write a list of texts such as ["dog", "cat"]"#);
         let items = match self.columns.shift_remove(key) {
             None | Some(Value::Null) => return Ok(None),
@@ -149,48 +197,50 @@ impl Row {
     }
 
     /// Takes out the choices, a list of at least two texts.
-    pub(super) fn choices(&mut self, key: &str) -> Result<Vec<String>, ScenarioError> {
+    pub(super) fn choices(&mut self, key: &str) -> Result<Vec<String>, RowError> {
         let missing = || unfit(key, &Value::Null, "write a list of texts");
         let choices = self.texts(key)?.ok_or_else(missing)?;
         if choices.len() < 2 {
             let problem = format!("`{key}` has {} entries", choices.len());
-            return Err(ScenarioError::value(problem, "write at least two"));
+            return Err(RowError::new(RowCause::TooFewChoices, problem, "write at least two"));
         }
+        no_choice_twice(&choices)?;
         Ok(choices)
     }
 
     /// Takes out the answer, which must be the text of a choice, and returns that choice. Case and outer
     /// white space may differ.
-    pub(super) fn answer(&mut self, key: &str, choices: &[String]) -> Result<String, ScenarioError> {
+    pub(super) fn answer(&mut self, key: &str, choices: &[String]) -> Result<String, RowError> {
         let answer = self.text(key)?;
-        let plain = |text: &str| text.trim().to_lowercase();
         let exact = choices.iter().find(|choice| **choice == answer);
         exact.or_else(|| choices.iter().find(|choice| plain(choice) == plain(&answer))).cloned().ok_or_else(
             || {
                 let instead = format!("write the text of one of the choices {choices:?}");
-                ScenarioError::value(format!("`{key}` is \"{answer}\""), instead)
+                RowError::new(RowCause::AnswerNotAChoice, format!("`{key}` is \"{answer}\""), instead)
             },
         )
     }
 
-    /// Takes out a column that is an index into a list of `count` entries.
-    pub(super) fn index(&mut self, key: &str, count: usize) -> Result<usize, ScenarioError> {
+    /// Takes out the index of the right choice, and returns that choice.
+    pub(super) fn indexed(&mut self, key: &str, choices: &[String]) -> Result<String, RowError> {
         let value = self.columns.shift_remove(key).unwrap_or(Value::Null);
-        let index =
-            value.as_u64().and_then(|index| usize::try_from(index).ok()).filter(|&index| index < count);
-        index.ok_or_else(|| {
-            unfit(key, &value, format!("write the index of a choice, from 0 to {}", count - 1))
+        let index = value.as_u64().and_then(|index| usize::try_from(index).ok());
+        let choice = index.and_then(|index| choices.get(index)).filter(|choice| !choice.trim().is_empty());
+        choice.cloned().ok_or_else(|| {
+            let instead = format!("write the index of a choice, from 0 to {}", choices.len() - 1);
+            RowError { cause: RowCause::AnswerNotAChoice, ..unfit(key, &value, instead) }
         })
     }
 
     /// Takes out the column `difficulty`; `None` if it is missing.
-    pub(super) fn difficulty(&mut self) -> Result<Option<Difficulty>, ScenarioError> {
+    pub(super) fn difficulty(&mut self) -> Result<Option<Difficulty>, RowError> {
         let Some(text) = self.optional_text("difficulty")? else {
             return Ok(None);
         };
         let parsed = serde_json::from_value(Value::String(text.to_lowercase()));
         parsed.map(Some).map_err(|_| {
-            ScenarioError::value(format!("`difficulty` is \"{text}\""), "write easy, medium or hard")
+            let problem = format!("`difficulty` is \"{text}\"");
+            RowError::new(RowCause::BadColumn, problem, "write easy, medium or hard")
         })
     }
 
@@ -206,8 +256,22 @@ impl Row {
 }
 
 /// The error for a column with a value that does not fit.
-fn unfit(key: &str, value: &Value, instead: impl Into<String>) -> ScenarioError {
-    ScenarioError::value(format!("`{key}` is {}", brief(value)), instead)
+fn unfit(key: &str, value: &Value, instead: impl Into<String>) -> RowError {
+    RowError::new(RowCause::BadColumn, format!("`{key}` is {}", brief(value)), instead)
+}
+
+/// A text as choices and answers are compared.
+fn plain(text: &str) -> String {
+    text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Refuses choices of which two have the same text: nobody could tell which of them is right.
+pub(super) fn no_choice_twice(choices: &[String]) -> Result<(), RowError> {
+    let mut seen = HashSet::new();
+    let repeated = choices.iter().find(|choice| !choice.trim().is_empty() && !seen.insert(plain(choice)));
+    let Some(choice) = repeated else { return Ok(()) };
+    let problem = format!("the choice \"{choice}\" is listed twice");
+    Err(RowError::new(RowCause::RepeatedChoices, problem, "list each choice once"))
 }
 
 /// A short description of a value for a message.

@@ -1,15 +1,13 @@
 use std::fs;
+use std::sync::Arc;
 
 use rewards::Difficulty;
 
 use super::*;
+use crate::rows::RowCause;
 
 /// Reads `text` as a file in this format, in a folder with `a.wav`.
-fn read_text(
-    format: DataFormat,
-    text: &str,
-    filter: &RowFilter,
-) -> Result<Vec<Arc<Question>>, ScenarioError> {
+fn read_text(format: DataFormat, text: &str, filter: &RowFilter) -> Result<Dataset, ScenarioError> {
     let folder = tempfile::tempdir().unwrap();
     read_text_in(folder.path(), format, text, filter)
 }
@@ -19,7 +17,7 @@ fn read_text_in(
     format: DataFormat,
     text: &str,
     filter: &RowFilter,
-) -> Result<Vec<Arc<Question>>, ScenarioError> {
+) -> Result<Dataset, ScenarioError> {
     let path = folder.join("rows");
     fs::write(&path, text).unwrap();
     for audio in ["a.wav", "Sound_AQA_clotho/a.wav"] {
@@ -31,13 +29,22 @@ fn read_text_in(
 }
 
 fn questions(format: DataFormat, text: &str) -> Vec<Arc<Question>> {
-    read_text(format, text, &RowFilter::default()).unwrap()
+    let dataset = read_text(format, text, &RowFilter::default()).unwrap();
+    assert_eq!(dataset.problems, []);
+    dataset.questions
 }
 
+/// Why the file cannot be used, or else its only row that cannot.
 fn problem(format: DataFormat, text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let error = read_text_in(folder.path(), format, text, &RowFilter::default()).unwrap_err();
-    error.to_string().replace(&folder.path().display().to_string(), "")
+    let message = match read_text_in(folder.path(), format, text, &RowFilter::default()) {
+        Err(error) => error.to_string(),
+        Ok(dataset) => {
+            let [problem] = dataset.problems.as_slice() else { panic!("{:?}", dataset.problems) };
+            problem.message.clone()
+        }
+    };
+    message.replace(&folder.path().display().to_string(), "")
 }
 
 const AVQA: &str = r#"{"id": 183, "video_name": "-HG3_30", "video_id": 341, "question_text": "What is in the video?", "multi_choice": ["dog", "cat", "bird", "car"], "answer": 1, "question_relation": "View", "question_type": "Which", "dataset_name": "AVQA", "audio_path": "a.wav"}
@@ -69,6 +76,7 @@ fn filters_exclude_rows_and_stop_at_the_limit() {
     let ids = |filter| -> Vec<String> {
         read_text(DataFormat::Avqa, AVQA, &filter)
             .unwrap()
+            .questions
             .iter()
             .map(|question| question.id.clone())
             .collect()
@@ -79,14 +87,15 @@ fn filters_exclude_rows_and_stop_at_the_limit() {
     // The limit counts selected rows, and later rows are not read.
     let broken_after = AVQA.to_owned() + "{";
     let filter = RowFilter { drop_view: true, limit: Some(2), ..RowFilter::default() };
-    assert_eq!(read_text(DataFormat::Avqa, &broken_after, &filter).unwrap().len(), 2);
+    let dataset = read_text(DataFormat::Avqa, &broken_after, &filter).unwrap();
+    assert_eq!((dataset.questions.len(), dataset.problems), (2, vec![]));
 }
 
 const MMAU: &str = r#"
 [
   {
     "id": "3fe6", "audio_id": "./a.wav", "question": "Who speaks?",
-    "choices": ["Man", "Woman", "Man"], "answer": "Man",
+    "choices": ["Man", "Woman", "Child"], "answer": "Man",
     "dataset": "AudioSet", "task": "sound", "split": "test-mini",
     "category": "Reasoning", "sub-category": "Acoustic Source Inference", "difficulty": "medium"
   },
@@ -197,4 +206,72 @@ fn a_file_without_questions_or_without_its_audio_is_refused() {
     let missing = read(DataFormat::Avqa, Path::new("/nowhere.jsonl"), Path::new(""), &RowFilter::default());
     let message = missing.unwrap_err().to_string();
     assert!(message.starts_with("/nowhere.jsonl: cannot be read: No such file"), "{message}");
+}
+
+// DATA-3
+#[test]
+fn a_row_that_cannot_be_used_is_listed_with_its_cause_and_the_others_are_read() {
+    let good = |id: u32| {
+        format!(
+            r#"{{"id": {id}, "question_text": "Who?", "multi_choice": ["he", "she"], "answer": 0, "audio_path": "a.wav"}}"#
+        )
+    };
+    let text = [
+        good(1),
+        good(2).replace("Who?", " ?! "),
+        good(3).replace("\"she\"", "\" HE \""),
+        good(4).replace("\"answer\": 0", "\"answer\": 2"),
+        "{".to_owned(),
+        good(1),
+        good(7).replace("[\"he\", \"she\"]", "[\"he\"]"),
+        good(8).replace("audio_path", "audio"),
+        good(9).replace("\"he\"", "\"\""),
+        good(10),
+    ];
+    let dataset = read_text(DataFormat::Avqa, &text.join("\n"), &RowFilter::default()).unwrap();
+    let kept: Vec<&str> = dataset.questions.iter().map(|question| question.id.as_str()).collect();
+    assert_eq!((kept, dataset.rows()), (vec!["1", "10"], 10));
+    assert_eq!(dataset.line_of(&dataset.questions[1]), 10);
+    let found: Vec<_> =
+        dataset.problems.iter().map(|found| (found.line, found.id.as_deref(), found.cause)).collect();
+    assert_eq!(
+        found,
+        [
+            (2, Some("2"), RowCause::EmptyQuestion),
+            (3, Some("3"), RowCause::RepeatedChoices),
+            (4, Some("4"), RowCause::AnswerNotAChoice),
+            (5, None, RowCause::NotJson),
+            (6, Some("1"), RowCause::DuplicateId),
+            (7, Some("7"), RowCause::TooFewChoices),
+            (8, Some("8"), RowCause::BadColumn),
+            (9, Some("9"), RowCause::AnswerNotAChoice),
+        ]
+    );
+}
+
+// DATA-3
+#[test]
+fn bytes_that_are_not_utf_8_cost_the_row_they_are_in() {
+    let row = |id: &[u8]| {
+        [br#"{"id": ""#, id, br#"", "question_text": "Who?", "multi_choice": ["he", "she"], "answer": 0, "audio_path": "a.wav"}"#].concat()
+    };
+    let (good, bad) = (row(b"good"), row(b"b\xffd"));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.wav"), "").unwrap();
+    let path = folder.path().join("rows");
+    let lines = [bad.as_slice(), &good].join(&b"\n"[..]);
+    let array = [b"[\n", bad.as_slice(), b",\n", &good, b"]"].concat();
+    for (bytes, line) in [(lines, 1), (array, 2)] {
+        fs::write(&path, bytes).unwrap();
+        let dataset = read(DataFormat::Avqa, &path, folder.path(), &RowFilter::default()).unwrap();
+        assert_eq!(dataset.questions.len(), 1);
+        let [problem] = dataset.problems.as_slice() else { panic!("{:?}", dataset.problems) };
+        assert_eq!((problem.line, problem.cause), (line, RowCause::NotUtf8));
+    }
+}
+
+#[test]
+fn a_file_of_which_no_row_can_be_used_lists_them_all() {
+    let dataset = read_text(DataFormat::Avqa, "{\n{\n", &RowFilter::default()).unwrap();
+    assert_eq!((dataset.questions.len(), dataset.problems.len()), (0, 2));
 }

@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CheckpointConfig, DataConfig, EvalConfig, GrpoConfig, JudgeConfig, LoaderConfig, OptimizerConfig,
-    PolicyConfig, PromptConfig, RewardSpec, SamplingConfig, SftConfig, ShapingConfig, SupervisionConfig,
+    CheckpointConfig, DataConfig, EvalConfig, GrpoConfig, JudgeConfig, LimitsConfig, LoaderConfig,
+    OptimizerConfig, PolicyConfig, PromptConfig, RewardSpec, SamplingConfig, SftConfig, ShapingConfig,
+    SupervisionConfig,
 };
 
 /// An arm of an experiment, with a value for every setting.
@@ -64,6 +65,9 @@ pub struct ArmConfig {
     /// `[supervision]`: how many failures an arm tolerates.
     #[serde(default)]
     pub supervision: SupervisionConfig,
+    /// `[limits]`: when the policy counts as dead, and what happens then.
+    #[serde(default)]
+    pub limits: LimitsConfig,
 }
 
 /// How an arm is trained.

@@ -8,7 +8,7 @@ use crate::formats::RowFilter;
 use crate::soundscape::WorldConfig;
 
 /// `[data]`: the questions to train on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// The training set: `"builtin:soundscapes"`, or a file such as `{ format = "avqa", path = "train.jsonl",
@@ -21,8 +21,25 @@ pub struct DataConfig {
     pub drop_view: bool,
     /// Exclude questions that contain `color` or `colour`.
     pub drop_color: bool,
+    /// Largest fraction of the training rows that may be unusable, 0 to 1; above it the arm ends. Such rows are left out
+    /// and listed in `data-problems.jsonl`: a gold answer that is no choice, a clip that can't be read or has no sound, a
+    /// prompt longer than the model's context, and so on. 1 never ends the arm.
+    pub max_unusable_fraction: f64,
     /// `[data.soundscapes]`: the settings of the soundscape world, which every `builtin:soundscapes` uses.
     pub soundscapes: WorldConfig,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            train: DataSource::default(),
+            limit: None,
+            drop_view: false,
+            drop_color: false,
+            max_unusable_fraction: 0.5,
+            soundscapes: WorldConfig::default(),
+        }
+    }
 }
 
 impl DataConfig {

@@ -265,6 +265,7 @@ mod tests {
             formats::read(DataFormat::Avqa, &path, &folder, &RowFilter::default()).unwrap()
         };
         let (train, heldout) = (read(Split::Train), read(Split::Heldout));
+        let (train, heldout) = (train.questions, heldout.questions);
         assert_eq!((train.len(), heldout.len()), (24 * 6, 6 * 3));
         for question in train.iter().chain(&heldout) {
             assert!(question.audio_path.is_file() && question.choices.contains(&question.answer));

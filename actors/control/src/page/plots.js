@@ -7,7 +7,7 @@ export const GROUPS = {
   overview: ["Reward", "Accuracy", "Think rate", "Reward components", "Think rate by difficulty", "KL to the reference"],
   thinking: ["Think rate", "Think rate by difficulty", "Consistency", "Think quality", "Length"],
   components: ["Reward", "Reward components", "Well-formed", "Missing scores", "Groups with equal rewards"],
-  optimizer: ["Loss", "KL to the reference", "Gradient norm", "Groups with equal rewards"],
+  optimizer: ["Loss", "KL to the reference", "Gradient norm", "Groups with equal rewards", "Groups not trained on", "Optimizer steps skipped"],
   speed: ["Throughput", "Step time", "Length"],
   all: null,
 };
@@ -31,6 +31,9 @@ export const PLOTS = [
   { field: "grad_norm", title: "Gradient norm", hint: "before clipping" },
   { field: "frac_zero_std", title: "Groups with equal rewards", hint: "share of groups, which teach nothing" },
   { many: "missing", title: "Missing scores", each: (name) => `Missing: ${name}`, hint: "scores missing in a step", nonzero: true },
+  { many: "groups_excluded", title: "Groups not trained on", each: (name) => `Not trained on: ${name}`, hint: "groups of a step", nonzero: true },
+  { field: "skipped_streak", title: "Optimizer steps skipped", hint: "in a row, because the gradient was not finite" },
+  { field: "unusable_rows", title: "Unusable rows", hint: "of the training data, so far; see data-problems.jsonl" },
   { field: "tokens_per_second", title: "Throughput", hint: "completion tokens per second" },
   { field: "step_seconds", title: "Step time", hint: "seconds" },
 ];

@@ -1,12 +1,11 @@
-//! How much may be missing before an arm stops to ask for help: unreadable clips, scores and verdicts.
+//! How much may be missing before an arm stops to ask for help: usable rows, clips, scores and verdicts.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use records::{GroupCounts, MissingCause};
-use scenarios::OnJudgeFailure;
+use scenarios::{OnJudgeFailure, RowCause};
 
 use super::halt::Halt;
-use super::load::AUDIO_UNREADABLE;
 use super::score::MissingScores;
 use crate::context::ArmContext;
 
@@ -93,13 +92,26 @@ impl FailureWindows {
 
 /// `loader.max_failed_fraction`, over all groups so far.
 pub(super) fn check_clips(arm: &ArmContext, groups: &GroupCounts) -> Result<(), Halt> {
-    let unreadable = groups.excluded.get(AUDIO_UNREADABLE).copied().unwrap_or_default();
+    let unreadable = groups.excluded.get(RowCause::AudioUnreadable.name()).copied().unwrap_or_default();
     let most = arm.config.loader.max_failed_fraction;
     if unreadable as f64 > most * groups.dispatched as f64 {
         return Err(Halt::Failed(format!(
-            "{unreadable} of {} clips could not be read, more than loader.max_failed_fraction = {most} allows; see \
-             run.log for which",
+            "{unreadable} of {} clips could not be read, more than loader.max_failed_fraction = {most} allows; \
+             data-problems.jsonl lists them",
             groups.dispatched
+        )));
+    }
+    Ok(())
+}
+
+/// `data.max_unusable_fraction`, over the training rows that are known to be unusable so far (DATA-5).
+pub(super) fn check_rows(arm: &ArmContext) -> Result<(), Halt> {
+    let (unusable, rows) = (arm.problems.of_training(), arm.training.rows.rows());
+    let most = arm.config.data.max_unusable_fraction;
+    if unusable as f64 > most * rows as f64 {
+        return Err(Halt::Failed(format!(
+            "{unusable} of {rows} rows of the training set can't be used, more than data.max_unusable_fraction = {most} \
+             allows; data-problems.jsonl lists them"
         )));
     }
     Ok(())

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use model::Prompt;
-use records::GroupCounts;
+use records::{DataProblem, GroupCounts};
 use rewards::Question;
 use runtime::seed::{Purpose, derive};
 use scenarios::PromptStyle;
-use workers::{Clip, LoaderMsg, SftGroup};
+use workers::{LoaderMsg, SftGroup};
 
 use crate::context::ArmContext;
 use crate::error::StepError;
-
-/// The reason under which groups with an unreadable clip are excluded.
-pub(crate) const AUDIO_UNREADABLE: &str = "audio_unreadable";
+use crate::prompt::Unusable;
 
 /// A prompt and the row that it was made of.
 pub(super) struct PromptedRow {
@@ -28,33 +26,39 @@ pub(super) struct Loaded {
     pub(super) rows: Vec<PromptedRow>,
     /// Groups dispatched, and those excluded so far.
     pub(super) groups: GroupCounts,
+    /// Rows that can't be used.
+    pub(super) problems: Vec<DataProblem>,
     /// Prompts whose clip is longer than the model's audio window.
     pub(super) audio_truncated: u64,
     pub(super) seconds: f64,
 }
 
-/// Loads the rows of `step`, counted from 0. Rows without a usable prompt are excluded with a warning.
+/// Loads the rows of `step`, counted from 0. Rows without a usable prompt are excluded (DATA-4).
 pub(super) async fn load(arm: &ArmContext, step: u64) -> Result<Loaded, StepError> {
     let questions = arm.rows.of_step(step, arm.config.sampling.prompts_per_step);
-    let Prompts { prompts, audio_truncated, seconds } = make_prompts(arm, &questions, |_| None).await?;
+    let most_tokens = arm.config.sampling.max_new_tokens;
+    let Prompts { prompts, audio_truncated, seconds } =
+        make_prompts(arm, &questions, most_tokens, |_| None).await?;
     let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
-    let mut rows = Vec::with_capacity(questions.len());
+    let (mut rows, mut problems) = (Vec::with_capacity(questions.len()), Vec::new());
     for (group, (question, prompt)) in questions.into_iter().zip(prompts).enumerate() {
         match prompt {
             Ok(prompt) => rows.push(PromptedRow { group, question, prompt }),
             Err(unusable) => {
-                groups.exclude(unusable.reason);
-                arm.warn(&unusable.message);
+                groups.exclude(unusable.cause.name());
+                problems.push(arm.training.problem(step + 1, &question, &unusable));
             }
         }
     }
-    Ok(Loaded { rows, groups, audio_truncated, seconds })
+    Ok(Loaded { rows, groups, problems, audio_truncated, seconds })
 }
 
 /// The prompts and targets of a supervised step.
 pub(super) struct LoadedTargets {
     pub(super) rows: Vec<SftGroup>,
     pub(super) groups: GroupCounts,
+    /// Rows that can't be used.
+    pub(super) problems: Vec<DataProblem>,
     /// Prompts whose clip is longer than the model's audio window.
     pub(super) audio_truncated: u64,
     pub(super) seconds: f64,
@@ -68,16 +72,20 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
     let draw = |place: usize, what: u64| derive(arm.id.seed, Purpose::Target, &[step, place as u64, what]);
     // Draw 0 of a row is its style; its targets are draws 1, 2, ….
     let style_of = |place| styles[(draw(place, 0) % styles.len() as u64) as usize];
+    // How long its target is shows below; here it has at least one token.
     let Prompts { prompts, audio_truncated, seconds } =
-        make_prompts(arm, &questions, |place| sft.prompt_style(style_of(place))).await?;
+        make_prompts(arm, &questions, 1, |place| sft.prompt_style(style_of(place))).await?;
     let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
-    let mut rows = Vec::with_capacity(questions.len());
+    let (mut rows, mut problems) = (Vec::with_capacity(questions.len()), Vec::new());
+    let mut leave_out = |groups: &mut GroupCounts, question: &Question, unusable: &Unusable| {
+        groups.exclude(unusable.cause.name());
+        problems.push(arm.training.problem(step + 1, question, unusable));
+    };
     for (place, (question, prompt)) in questions.iter().zip(prompts).enumerate() {
         let prompt = match prompt {
             Ok(prompt) => prompt,
             Err(unusable) => {
-                groups.exclude(unusable.reason);
-                arm.warn(&unusable.message);
+                leave_out(&mut groups, question, &unusable);
                 continue;
             }
         };
@@ -88,14 +96,19 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
             })
             .map(|target| target_ids(arm, &target))
             .collect();
-        if targets.is_empty() {
+        let longest = targets.iter().map(Vec::len).max();
+        if let Some(unusable) =
+            longest.and_then(|target| arm.prompter.context.problem(prompt.ids.len(), target))
+        {
+            leave_out(&mut groups, question, &unusable);
+        } else if targets.is_empty() {
             groups.exclude("no_target");
         } else {
             groups.trained += 1;
             rows.push(SftGroup { prompt, targets });
         }
     }
-    Ok(LoadedTargets { rows, groups, audio_truncated, seconds })
+    Ok(LoadedTargets { rows, groups, problems, audio_truncated, seconds })
 }
 
 /// The rows of a supervised step: those of the curriculum in its steps, then all training rows.
@@ -121,26 +134,20 @@ pub(crate) struct Prompts {
     pub(crate) seconds: f64,
 }
 
-/// Why a row has no prompt.
-pub(crate) struct Unusable {
-    /// The reason under which its group is excluded.
-    pub(crate) reason: &'static str,
-    /// One line for the log.
-    pub(crate) message: String,
-}
-
 /// Loads the clips of rows and makes their prompts, each in the style that `style_of` returns for its place, or in
-/// the arm's own style.
+/// the arm's own style, and with room for a completion of `completion` tokens.
 pub(crate) async fn make_prompts(
     arm: &ArmContext,
     rows: &[Arc<Question>],
+    completion: usize,
     style_of: impl Fn(usize) -> Option<PromptStyle>,
 ) -> Result<Prompts, StepError> {
     let paths = rows.iter().map(|row| row.audio_path.clone()).collect();
     let loaded = arm.slots.loader.call(paths, LoaderMsg::Load).await?;
     let mut made = Prompts { prompts: Vec::new(), audio_truncated: 0, seconds: loaded.seconds };
     for (place, (row, clip)) in rows.iter().zip(loaded.clips).enumerate() {
-        let prompt = make_prompt(arm, row, clip, style_of(place));
+        let text = arm.user_text(row, style_of(place));
+        let prompt = arm.prompter.prompt(row, &text, clip, completion);
         if prompt.as_ref().is_ok_and(|prompt| prompt.clips.iter().any(|clip| clip.truncated)) {
             made.audio_truncated += 1;
             arm.warn_of_truncation(&row.audio_path);
@@ -148,16 +155,4 @@ pub(crate) async fn make_prompts(
         made.prompts.push(prompt);
     }
     Ok(made)
-}
-
-fn make_prompt(
-    arm: &ArmContext,
-    row: &Question,
-    clip: Clip,
-    style: Option<PromptStyle>,
-) -> Result<Prompt, Unusable> {
-    let clip = clip.map_err(|error| Unusable { reason: AUDIO_UNREADABLE, message: error.to_string() })?;
-    arm.processor
-        .prompt(&arm.user_text(row, style), &[clip])
-        .map_err(|error| Unusable { reason: "prompt_unusable", message: format!("{}: {error}", row.id) })
 }

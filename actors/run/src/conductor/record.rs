@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use records::statistics::{mean, mean_of, std_of};
 use records::{
-    ArmFile, FormatVersion, GroupCounts, GrpoMetrics, Phase, Rollout, SftMetrics, json_lines, json_value,
+    ArmFile, FormatVersion, GroupCounts, GrpoMetrics, Health, Phase, Rollout, SftMetrics, json_lines,
+    json_value,
 };
 use rewards::{Mode, RewardItem, Weights};
 use runtime::{RunEvent, StepFigures};
 use workers::{Generated, Shaped, StepReport};
 
+use super::health::Signs;
 use super::items::{consistency, rollout, think_quality};
 use super::judge::Judged;
 use super::load::{Loaded, LoadedTargets};
@@ -30,11 +32,15 @@ pub(super) struct TrainedStep {
     pub(super) weights: Weights,
     pub(super) report: Option<StepReport>,
     pub(super) groups: GroupCounts,
+    pub(super) signs: Signs,
+    /// The health of the policy after the step.
+    pub(super) health: Health,
     pub(super) start: StepStart,
 }
 
 /// Writes the rows of a GRPO step and reports the step to the watchers.
 pub(super) async fn record(arm: &ArmContext, trained: &TrainedStep) -> Result<(), StepError> {
+    let problems = arm.list_problems(trained.loaded.problems.clone());
     let mut metrics = grpo_metrics(arm, trained);
     let rollouts = rollouts(arm, trained);
     let step_seconds = trained.start.started.elapsed().as_secs_f64();
@@ -55,35 +61,49 @@ pub(super) async fn record(arm: &ArmContext, trained: &TrainedStep) -> Result<()
         tokens_per_second,
     };
     let line = json_value(&metrics);
-    let rows = [(ArmFile::Metrics, vec![line.to_string()]), (ArmFile::Rollouts, rollouts)];
+    let mut rows = vec![(ArmFile::Metrics, vec![line.to_string()]), (ArmFile::Rollouts, rollouts)];
+    if !problems.is_empty() {
+        rows.push((ArmFile::DataProblems, problems));
+    }
     write(arm, trained.step, &rows, figures, line).await
 }
 
+/// All that is known of a supervised step once it was trained on.
+pub(super) struct TrainedTargets {
+    /// Steps taken, this one included.
+    pub(super) step: u64,
+    pub(super) loaded: LoadedTargets,
+    pub(super) report: Option<StepReport>,
+    pub(super) groups: GroupCounts,
+    pub(super) signs: Signs,
+    /// The health of the policy after the step.
+    pub(super) health: Health,
+    pub(super) start: StepStart,
+}
+
 /// Writes the row of a supervised step and reports the step to the watchers.
-pub(super) async fn record_targets(
-    arm: &ArmContext,
-    step: u64,
-    loaded: &LoadedTargets,
-    report: Option<&StepReport>,
-    start: &StepStart,
-) -> Result<(), StepError> {
+pub(super) async fn record_targets(arm: &ArmContext, trained: &TrainedTargets) -> Result<(), StepError> {
+    let TrainedTargets { step, loaded, groups, signs, health, start, .. } = trained;
+    let report = trained.report.as_ref();
+    let problems = arm.list_problems(loaded.problems.clone());
     let optimize_seconds = report.map_or(0.0, |report| report.seconds);
     let target_tokens = report.map_or(0, |report| report.tokens);
     let step_seconds = start.started.elapsed().as_secs_f64();
     let tokens_per_second = target_tokens as f64 / step_seconds;
     let metrics = SftMetrics {
         format_version: FormatVersion::CURRENT,
-        step,
+        step: *step,
         total_steps: arm.config.steps,
-        policy_version: report.map_or(step, |report| report.policy_version),
-        groups_dispatched: loaded.groups.dispatched,
-        groups_trained: loaded.groups.trained,
-        groups_excluded: loaded.groups.excluded.clone(),
+        policy_version: report.map_or(*step, |report| report.policy_version),
+        groups_dispatched: groups.dispatched,
+        groups_trained: groups.trained,
+        groups_excluded: groups.excluded.clone(),
         audio_truncated: loaded.audio_truncated,
         loss: report.map(|report| report.loss),
         grad_norm: report.map(|report| report.grad_norm),
         lr: report.map(|report| report.lr),
         target_tokens,
+        health: signs.columns(health, arm.problems.of_training()),
         load_seconds: Some(loaded.seconds),
         optimize_seconds: Some(optimize_seconds),
         actor_seconds: Some((step_seconds - loaded.seconds - optimize_seconds).max(0.0)),
@@ -93,8 +113,11 @@ pub(super) async fn record_targets(
     };
     let figures = StepFigures { loss: metrics.loss, tokens_per_second, ..StepFigures::default() };
     let line = json_value(&metrics);
-    let rows = [(ArmFile::Metrics, vec![line.to_string()])];
-    write(arm, step, &rows, figures, line).await
+    let mut rows = vec![(ArmFile::Metrics, vec![line.to_string()])];
+    if !problems.is_empty() {
+        rows.push((ArmFile::DataProblems, problems));
+    }
+    write(arm, *step, &rows, figures, line).await
 }
 
 async fn write(
@@ -176,6 +199,7 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         clip_frac_high: loss.map(|metrics| metrics.clip_frac_high()),
         grad_norm: report.map(|report| report.grad_norm),
         lr: report.map(|report| report.lr),
+        health: trained.signs.columns(&trained.health, arm.problems.of_training()),
         load_seconds: Some(loaded.seconds),
         sample_seconds: Some(generated.seconds),
         judge_seconds: Some(judged.seconds),

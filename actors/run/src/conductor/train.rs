@@ -20,21 +20,34 @@ pub(super) async fn train(
         return Ok((None, counts));
     }
     let report = arm.slots.optimizer.call(groups, OptimizerMsg::Grpo).await??;
+    let counts = if report.applied == 0 { none_trained(counts) } else { counts };
     Ok((Some(report), counts))
 }
 
-/// Trains on supervised targets. `None` if no row has any.
+/// Trains on supervised targets, which `counts` counts as trained. `None` if no row has any.
 pub(super) async fn train_on_targets(
     arm: &ArmContext,
     rows: Vec<SftGroup>,
-) -> Result<Option<StepReport>, StepError> {
+    counts: GroupCounts,
+) -> Result<(Option<StepReport>, GroupCounts), StepError> {
     if rows.is_empty() {
-        return Ok(None);
+        return Ok((None, counts));
     }
-    Ok(Some(arm.slots.optimizer.call(rows, OptimizerMsg::Sft).await??))
+    let report = arm.slots.optimizer.call(rows, OptimizerMsg::Sft).await??;
+    let counts = if report.applied == 0 { none_trained(counts) } else { counts };
+    Ok((Some(report), counts))
 }
 
-/// The groups to train on. A completion without a reward leaves its group; a group of fewer than two is excluded.
+/// The counts of a step whose optimizer steps were all skipped: its groups were not trained on after all.
+fn none_trained(mut counts: GroupCounts) -> GroupCounts {
+    for _ in 0..std::mem::take(&mut counts.trained) {
+        counts.exclude("step_skipped");
+    }
+    counts
+}
+
+/// The groups to train on. A completion without a reward leaves its group; a group of fewer than two is excluded. A group
+/// with equal rewards has no advantages, so it does not count as trained; it is in the KL term only.
 fn trainable_groups(
     group_size: usize,
     loaded: &Loaded,
@@ -54,7 +67,10 @@ fn trainable_groups(
         if completions.len() < 2 {
             counts.exclude("too_few_scored");
         } else {
-            counts.trained += 1;
+            match advantages.iter().all(|advantage| *advantage == 0.0) {
+                true => counts.exclude("equal_rewards"),
+                false => counts.trained += 1,
+            }
             groups.push(TrainGroup { prompt: row.prompt.clone(), completions, advantages });
         }
     }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use records::Health;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -20,6 +21,8 @@ pub(super) struct StepStart {
     pub(super) started: Instant,
     /// Time spent at step boundaries since the step before it.
     pub(super) boundary: Duration,
+    /// The health of the policy after the step before it.
+    pub(super) health: Health,
 }
 
 /// A step's claim to be trained on after the steps before it.

@@ -10,7 +10,8 @@ use model::audio::LogMel;
 use model::{Completion, Finish, Processor};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use records::{ArmState, CheckpointState, FormatVersion, OwnedRunDir, Progress, RecordsError};
-use rewards::{AdvantageOptions, ParserOptions, Question};
+use rewards::{AdvantageOptions, ParserOptions};
+use scenarios::Dataset;
 use tokio::sync::watch;
 use workers::{
     Generated, Loaded, LoaderMsg, OptimizerMsg, Recorder, RecorderArgs, SamplerMsg, Shaper, ShaperArgs, StepReport,
@@ -19,26 +20,27 @@ use workers::{
 
 use crate::conductor::{Conductor, ConductorArgs};
 use crate::context::ArmContext;
+use crate::data::{DataProblems, Source, open_training};
 use crate::evaluator::Evaluator;
 use crate::handle::RunHandle;
 use crate::live::LiveArm;
 use crate::messages::{ArmMsg, ConductorMsg};
 use crate::policy::open_policy;
-use crate::prepare::training_rows;
+use crate::prompt::{ContextLength, Prompter};
 use crate::rows::Rows;
 use crate::slots::Slots;
 
 /// What all arms of the test share, because it takes long to make.
 struct Materials {
     processor: Processor,
-    questions: Vec<Arc<Question>>,
+    training: Dataset,
 }
 
 fn materials(live: &LiveArm) -> &'static Materials {
     static MATERIALS: OnceLock<Materials> = OnceLock::new();
     MATERIALS.get_or_init(|| Materials {
         processor: open_policy(&live.config.policy, tch::Device::Cpu, 3).unwrap().processor().clone(),
-        questions: training_rows(&live.config).unwrap(),
+        training: open_training(&live.config).unwrap().rows,
     })
 }
 
@@ -76,8 +78,11 @@ impl Scripted {
             id: live.id.clone(),
             config: live.config.clone(),
             dir,
-            rows: Rows::new(materials.questions.clone(), live.id.seed),
+            rows: Rows::new(materials.training.questions.clone(), live.id.seed),
             curriculum_rows: None,
+            training: Source { suite: None, rows: materials.training.clone() },
+            problems: DataProblems::resumed(Vec::new()),
+            prompter: Prompter::new(materials.processor.clone(), ContextLength(4096)).unwrap(),
             suites: Vec::new(),
             processor: materials.processor.clone(),
             parser: ParserOptions::default(),
@@ -286,6 +291,9 @@ impl Actor for ScriptedOptimizer {
                         loss: 0.5,
                         metrics: None,
                         grad_norm: 1.0,
+                        applied: 1,
+                        skipped: 0,
+                        nonfinite: Vec::new(),
                         lr: 0.1,
                         tokens: 1,
                         seconds: 0.0,

@@ -64,7 +64,7 @@ fn run(input: &[u8]) {
     let read =
         open_dataset_filtered(&DataSource::File(source), &WorldConfig::default(), Split::Train, &filter);
     match read {
-        Ok(questions) => assert!(!questions.is_empty() && questions.len() <= 50),
+        Ok(rows) => assert!(rows.questions.len() <= 50),
         Err(error) => {
             let message = error.to_string();
             assert!(message.contains("rows.jsonl"), "a message names the file: {message}");

@@ -107,3 +107,16 @@ fn threads_share_an_extractor() {
         }
     });
 }
+
+#[test]
+fn a_clip_of_zeros_is_silent_and_one_with_any_sound_is_not() {
+    let extractor = extractor(2);
+    for length in [400, 16_000, 32_000] {
+        assert!(extractor.extract(&vec![0.0; length]).is_silent());
+        assert!(extractor.extract_valid(&vec![0.0; length]).is_silent());
+        let mut click = vec![0.0; length];
+        click[length / 2] = 0.01;
+        assert!(!extractor.extract(&click).is_silent());
+        assert!(!extractor.extract_valid(&noise(length)).is_silent());
+    }
+}

@@ -44,7 +44,11 @@ pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
     ranges.positive(arm.supervision.call_timeout_seconds, "supervision.call_timeout_seconds")?;
     ranges.positive(arm.supervision.probe_timeout_seconds, "supervision.probe_timeout_seconds")?;
     ranges.not_negative(arm.supervision.help_timeout_seconds, "supervision.help_timeout_seconds")?;
-    ranges.fraction(arm.supervision.max_missing_fraction, "supervision.max_missing_fraction")
+    ranges.fraction(arm.supervision.max_missing_fraction, "supervision.max_missing_fraction")?;
+    ranges.fraction(arm.limits.skipped_fraction, "limits.skipped_fraction")?;
+    let factor = arm.limits.spike_factor;
+    let above_one = factor > 1.0 && factor.is_finite();
+    ranges.need(above_one, "limits.spike_factor", number(factor), "a number above 1")
 }
 
 fn check_policy(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
@@ -101,6 +105,7 @@ fn check_data(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
         }
         other => other,
     })?;
+    ranges.fraction(arm.data.max_unusable_fraction, "data.max_unusable_fraction")?;
     ranges.at_least_one(arm.loader.workers, "loader.workers")?;
     ranges.fraction(arm.loader.max_failed_fraction, "loader.max_failed_fraction")
 }
