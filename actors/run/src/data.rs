@@ -219,7 +219,8 @@ mod tests {
     use super::*;
 
     fn problem(suite: Option<&str>, row: u64) -> DataProblem {
-        let rows = Dataset { path: "rows.jsonl".into(), ..Dataset::default() };
+        let mut rows = Dataset::default();
+        rows.path = "rows.jsonl".into();
         let source = Source { suite: suite.map(str::to_owned), rows };
         let unusable = Unusable { cause: RowCause::AudioSilent, message: "silent".into() };
         DataProblem { row, ..source.problem(1, &Question::default(), &unusable) }
