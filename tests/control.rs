@@ -54,6 +54,10 @@ weights = { format = 0.5, bonus = 0.25 }
 every = 0
 limit = 2
 
+# Random weights never vary in their rewards.
+[limits]
+action = "ignore"
+
 [[arm]]
 name = "a"
 "#;

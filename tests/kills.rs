@@ -49,7 +49,7 @@ impl History {
         match self.run_dir() {
             Some(run_dir) => command.arg("--resume").arg(run_dir),
             None => command.arg(scenario).args(["--arm", "grpo"]).args(
-                ["policy.from_scratch=true", "eval.every=0", "eval.at_start=false", "eval.limit=2"]
+                ["policy.from_scratch=true", "eval.every=0", "eval.at_start=false", "eval.limit=2", "limits.action=ignore"]
                     .into_iter()
                     .map(str::to_owned)
                     .chain([

@@ -60,6 +60,10 @@ limit = 2
 [checkpoint]
 every = 2
 
+# Random weights hardly vary in their rewards.
+[limits]
+action = "ignore"
+
 [[arm]]
 name = "a"
 "#;

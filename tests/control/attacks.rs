@@ -49,6 +49,7 @@ fn exchange(live: &Live, bytes: &[u8]) -> Vec<(u16, String)> {
     // The server may refuse it before all of it is written.
     let _ = stream.write_all(bytes);
     let text = all_of(&mut stream);
+    let text = text.replace("HTTP/1.0 ", "HTTP/1.1 ");
     let answers = text.split("HTTP/1.1 ").skip(1);
     answers
         .map(|one| {

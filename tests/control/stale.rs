@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Live, SCENARIO};
 
 fn two_arms() -> String {
-    format!("{SCENARIO}\n[[arm]]\nname = \"b\"\nshaping.formula = \"format * (1 + accuracy)\"\n")
+    format!("{SCENARIO}\n[[arm]]\nname = \"b\"\nshaping.formula = \"format * (1 + w_format * accuracy)\"\n")
 }
 
 impl Live {
@@ -72,7 +72,8 @@ async fn a_change_of_several_arms_is_refused_whole_if_one_view_is_stale() {
     let live = Live::start(&two_arms()).await;
     let tag = live.tag("/api/state").await;
     assert_eq!(tag, "\"0.0\"");
-    live.send(Method::PUT, "/api/arms/b/3/weights", &json!({"format": 0.1})).await;
+    let (status, answer) = live.send(Method::PUT, "/api/arms/b/3/weights", &json!({"format": 0.1})).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
     let change = json!({"change": {"formula": "accuracy"}});
     let (status, refused) = live.send_if(Method::POST, "/api/change", &tag, &change).await;
     assert!(refused["stale"].is_array(), "{status}: {refused}");

@@ -48,7 +48,7 @@ impl HttpReward {
         let about = |problem: String| PluginError::Http { name: name.to_owned(), problem };
         let url = reqwest::Url::parse(&plugin.url)
             .map_err(|error| about(format!("`url = \"{}\"` is not a valid address ({error})", plugin.url)))?;
-        let headers = headers(&plugin).map_err(about)?;
+        let headers = headers(name, &plugin)?;
         if let Some(warning) = plain_http_warning(&plugin, &url) {
             tracing::warn!(reward = %name, "{warning}");
         }
@@ -173,13 +173,15 @@ impl HttpReward {
 
 /// The headers of every request, with environment variables filled in. They are marked as sensitive, so that debug output
 /// hides them.
-fn headers(plugin: &HttpPlugin) -> Result<HeaderMap, String> {
+fn headers(name: &str, plugin: &HttpPlugin) -> Result<HeaderMap, PluginError> {
+    let about = |problem: String| PluginError::Http { name: name.to_owned(), problem };
     let mut headers = HeaderMap::new();
-    for (header, value) in plugin.filled_headers().map_err(|error| error.to_string())? {
-        let name =
-            HeaderName::try_from(&header).map_err(|_| format!("`{header}` is not a valid header name"))?;
-        let mut value = HeaderValue::try_from(value.expose_secret())
-            .map_err(|_| format!("the value of the header `{header}` has characters that are not allowed"))?;
+    for (header, value) in plugin.filled_headers().map_err(|error| about(error.to_string()))? {
+        let name = HeaderName::try_from(&header)
+            .map_err(|_| about(format!("`{header}` is not a valid header name")))?;
+        let mut value = HeaderValue::try_from(value.expose_secret()).map_err(|_| {
+            about(format!("the value of the header `{header}` has characters that are not allowed"))
+        })?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
@@ -232,9 +234,9 @@ fn root_cause(error: &reqwest::Error) -> String {
 mod tests {
     use super::*;
 
-    fn open(url: &str, options: &str) -> Result<HttpReward, String> {
+    fn open(url: &str, options: &str) -> Result<HttpReward, PluginError> {
         let plugin = toml::from_str(&format!("url = '{url}'\n{options}")).unwrap();
-        HttpReward::open("mine", plugin).map_err(|error| error.to_string())
+        HttpReward::open("mine", plugin)
     }
 
     #[test]

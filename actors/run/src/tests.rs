@@ -4,6 +4,11 @@
 //! arm whose model is a script, so that a history takes some milliseconds. `HISTORIES` sets how many are tried (default
 //! 200), `HISTORY` is the number of the only one, or of the first.
 
+/// Makes a [`Fault`] of a text like `format!`'s.
+macro_rules! fault {
+    ($($text:tt)*) => { Fault(format!($($text)*)) };
+}
+
 mod history;
 mod model;
 mod scripted;
@@ -31,10 +36,26 @@ use crate::{ArmHandle, RunHandle};
 
 type Asked = JoinHandle<Result<Applied, ChangeError>>;
 
-async fn answer_to(asked: Asked) -> Result<Result<Applied, ChangeError>, String> {
+async fn answer_to(asked: Asked) -> Result<Result<Applied, ChangeError>, Fault> {
     let answer = tokio::time::timeout(Duration::from_secs(60), asked).await;
-    let answer = answer.map_err(|_| "hung: a change was not answered")?;
-    answer.map_err(|error| error.to_string())
+    let answer = answer.map_err(|_| fault!("hung: a change was not answered"))?;
+    answer.map_err(|error| fault!("{error}"))
+}
+
+/// How a history differs from the model.
+#[derive(Debug)]
+struct Fault(String);
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Fault(text)
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// One life of the process: until it is killed or the arm has ended.
@@ -56,17 +77,17 @@ impl Life<'_> {
     }
 
     /// Takes in the answer to a change that fits.
-    fn answered(&mut self, edit: Edit, answer: Result<Applied, ChangeError>) -> Result<(), String> {
+    fn answered(&mut self, edit: Edit, answer: Result<Applied, ChangeError>) -> Result<(), Fault> {
         match answer {
             Ok(Applied { version, .. }) if self.model.knows(version) => {
-                Err(format!("version {version} was given twice"))
+                Err(fault!("version {version} was given twice"))
             }
             Ok(Applied { version, step }) => {
                 self.model.change(version, step, edit);
                 Ok(())
             }
             Err(ChangeError::Ended { .. }) => Ok(()),
-            Err(error) => Err(format!("{edit:?} was refused: {error}")),
+            Err(error) => Err(fault!("{edit:?} was refused: {error}")),
         }
     }
 
@@ -74,17 +95,17 @@ impl Life<'_> {
         self.arm.view().state.has_ended()
     }
 
-    async fn until(&self, what: &str, reached: impl Fn(&ArmState) -> bool) -> Result<(), String> {
+    async fn until(&self, what: &str, reached: impl Fn(&ArmState) -> bool) -> Result<(), Fault> {
         for _ in 0..5_000_000 {
             if reached(&self.arm.view().state) {
                 return Ok(());
             }
             yield_now().await;
         }
-        Err(format!("hung: the arm is {:?} and was to become {what}", self.arm.view().state))
+        Err(fault!("hung: the arm is {:?} and was to become {what}", self.arm.view().state))
     }
 
-    async fn until_paused(&self) -> Result<(), String> {
+    async fn until_paused(&self) -> Result<(), Fault> {
         if self.scripted.is_none() {
             return Ok(());
         }
@@ -92,7 +113,7 @@ impl Life<'_> {
     }
 
     /// Lets the arm take its last step, whatever it paused for.
-    async fn finish(&self) -> Result<(), String> {
+    async fn finish(&self) -> Result<(), Fault> {
         for moment in 0..5_000_000 {
             match self.arm.view().state {
                 state if state.has_ended() => return Ok(()),
@@ -101,10 +122,10 @@ impl Life<'_> {
                 _ => yield_now().await,
             }
         }
-        Err(format!("hung: the arm is {:?}", self.arm.view().state))
+        Err(fault!("hung: the arm is {:?}", self.arm.view().state))
     }
 
-    async fn start(&mut self) -> Result<(), String> {
+    async fn start(&mut self) -> Result<(), Fault> {
         if self.scripted.is_none() {
             let started = Scripted::start(&self.run, &self.arm.0, self.resumed).await;
             self.scripted = Some(started.map_err(|error| error.to_string())?);
@@ -113,7 +134,7 @@ impl Life<'_> {
     }
 
     /// Carries out an operation; returns the changes in flight if it was a kill.
-    async fn carry_out(&mut self, op: &Op) -> Result<Option<Vec<Edit>>, String> {
+    async fn carry_out(&mut self, op: &Op) -> Result<Option<Vec<Edit>>, Fault> {
         // The arm may end meanwhile; that an order is then refused is no fault.
         let _ = match op {
             Op::Start => return self.start().await.map(|()| None),
@@ -157,7 +178,7 @@ impl Life<'_> {
         Ok(None)
     }
 
-    async fn refuse_stale(&mut self, pick: Pick) -> Result<(), String> {
+    async fn refuse_stale(&mut self, pick: Pick) -> Result<(), Fault> {
         let latest = self.model.latest();
         let (edit, mut requires) = edit_of(pick, &latest);
         // Without an earlier version to be stale, one that never was.
@@ -167,26 +188,26 @@ impl Life<'_> {
             Err(ChangeError::Stale { newest, changes, .. }) if newest == latest.version => {
                 let told: Vec<u64> = changes.iter().map(|change| change.version).collect();
                 let expected = if known > newest { Vec::new() } else { vec![newest] };
-                if told == expected { Ok(()) } else { Err(format!("told of {told:?} after {known}")) }
+                if told == expected { Ok(()) } else { Err(fault!("told of {told:?} after {known}")) }
             }
             Err(ChangeError::Ended { .. }) => Ok(()),
-            other => Err(format!("a change from version {known} of {}: {other:?}", latest.version)),
+            other => Err(fault!("a change from version {known} of {}: {other:?}", latest.version)),
         }
     }
 
-    async fn refuse_taken(&mut self) -> Result<(), String> {
+    async fn refuse_taken(&mut self) -> Result<(), Fault> {
         for name in self.model.latest().rewards.keys() {
             let edit = Edit { rewards: [(name.clone(), Some(1.0))].into(), ..Edit::default() };
             let requires = Requires { added: [name.clone()].into(), ..Requires::default() };
             match self.arm.change_if(change_of(&edit), "test", requires).await {
                 Err(ChangeError::Exists { .. } | ChangeError::Ended { .. }) => {}
-                other => return Err(format!("`{name}` was added again: {other:?}")),
+                other => return Err(fault!("`{name}` was added again: {other:?}")),
             }
         }
         Ok(())
     }
 
-    async fn kill(&mut self, during: &[Pick], after: u32, torn: bool) -> Result<Vec<Edit>, String> {
+    async fn kill(&mut self, during: &[Pick], after: u32, torn: bool) -> Result<Vec<Edit>, Fault> {
         let asked: Vec<(Edit, Asked)> = during.iter().map(|pick| self.ask(*pick)).collect();
         for _ in 0..after {
             yield_now().await;
@@ -220,18 +241,18 @@ impl Life<'_> {
     }
 }
 
-fn same(found: &records::ConditionsRecord, expected: &Now) -> Result<(), String> {
+fn same(found: &records::ConditionsRecord, expected: &Now) -> Result<(), Fault> {
     let value = |spec: &RewardSpec| spec.options.get("value").and_then(toml::Value::as_float);
     let rewards: BTreeMap<String, f64> =
         found.rewards.iter().map(|(name, spec)| (name.clone(), value(spec).unwrap_or_default())).collect();
     let weights = found.weights.iter().map(|(name, weight)| (name.clone(), weight.at(1))).collect();
     let (version, formula) = (found.version, found.formula.clone());
     let found = Now { version, weights, formula, rewards };
-    if found == *expected { Ok(()) } else { Err(format!("found {found:?}\nexpected {expected:?}")) }
+    if found == *expected { Ok(()) } else { Err(fault!("found {found:?}\nexpected {expected:?}")) }
 }
 
 /// Compares the journal with what was acknowledged, and takes in what was not but is in the journal.
-fn read_journal(world: &World, model: &mut Model, mut in_flight: Vec<Edit>) -> Result<(), String> {
+fn read_journal(world: &World, model: &mut Model, mut in_flight: Vec<Edit>) -> Result<(), Fault> {
     let mut journaled = BTreeSet::new();
     for line in world.lines(&world.run_dir("run").journal()) {
         if line["action"] != "change" {
@@ -248,18 +269,18 @@ fn read_journal(world: &World, model: &mut Model, mut in_flight: Vec<Edit>) -> R
         journaled.insert(version);
     }
     match model.versions().into_iter().find(|version| !journaled.contains(version)) {
-        Some(lost) => Err(format!("version {lost} was acknowledged and is not in the journal")),
+        Some(lost) => Err(fault!("version {lost} was acknowledged and is not in the journal")),
         None => Ok(()),
     }
 }
 
 /// Compares the rows of all steps, and the last checkpoint, with the model.
-fn check_records(world: &World, model: &Model) -> Result<(), String> {
+fn check_records(world: &World, model: &Model) -> Result<(), Fault> {
     let dir = world.run_dir("run").arm(&world.id);
     let rows = world.lines(&dir.metrics());
     let steps: Vec<u64> = rows.iter().map(|row| row["step"].as_u64().unwrap()).collect();
     if steps != (1..=STEPS).collect::<Vec<_>>() {
-        return Err(format!("the steps on record are {steps:?}"));
+        return Err(fault!("the steps on record are {steps:?}"));
     }
     for (step, row) in (1..).zip(&rows) {
         let now = model.at(step);
@@ -275,17 +296,17 @@ fn check_records(world: &World, model: &Model) -> Result<(), String> {
             && components == now.rewards.keys().collect::<Vec<_>>()
             && (row["reward"].as_f64().unwrap() - reward).abs() < 1e-9;
         if !right {
-            return Err(format!("step {step} is {row}\nexpected {now:?} with the reward {reward}"));
+            return Err(fault!("step {step} is {row}\nexpected {now:?} with the reward {reward}"));
         }
     }
     let rollouts = world.lines(&dir.rollouts()).len() as u64;
     if rollouts != 2 * STEPS {
-        return Err(format!("{rollouts} completions on record"));
+        return Err(fault!("{rollouts} completions on record"));
     }
     let newest = CheckpointState::newest(&dir).map_err(|error| error.to_string())?;
-    let newest = newest.ok_or("no checkpoint at the end")?;
-    let kept = newest.conditions.ok_or("a checkpoint without conditions")?;
-    same(&kept, &model.at(newest.progress.step + 1)).map_err(|problem| format!("the checkpoint: {problem}"))
+    let newest = newest.ok_or_else(|| fault!("no checkpoint at the end"))?;
+    let kept = newest.conditions.ok_or_else(|| fault!("a checkpoint without conditions"))?;
+    same(&kept, &model.at(newest.progress.step + 1)).map_err(|problem| fault!("the checkpoint: {problem}"))
 }
 
 fn in_runtime<T>(future: impl Future<Output = T>) -> T {
@@ -302,7 +323,7 @@ async fn live(
     model: &mut Model,
     ops: &mut VecDeque<Op>,
     resumed: bool,
-) -> Result<(bool, Vec<Edit>), String> {
+) -> Result<(bool, Vec<Edit>), Fault> {
     let run = world.open("run", resumed, None)?;
     let arm = run.arm(&world.id).unwrap();
     let (recorder, _owned) = Scripted::recorder(&run).await;
@@ -329,11 +350,11 @@ async fn live(
     }
     match state {
         ArmState::Done => Ok((true, Vec::new())),
-        state => Err(format!("the arm ended as {state:?}")),
+        state => Err(fault!("the arm ended as {state:?}")),
     }
 }
 
-async fn replay(world: &World) -> Result<(), String> {
+async fn replay(world: &World) -> Result<(), Fault> {
     let mut experiment = world.experiment.clone();
     let recording =
         Recording::open(&world.run_dir("run"), &mut experiment).map_err(|error| error.to_string())?;
@@ -349,12 +370,12 @@ async fn replay(world: &World) -> Result<(), String> {
     let compared =
         recording.compare(&world.run_dir("again"), &experiment).map_err(|error| error.to_string())?;
     match compared.iter().find(|arm| arm.difference.is_some()) {
-        Some(differs) => Err(format!("the replay: {differs}")),
+        Some(differs) => Err(fault!("the replay: {differs}")),
         None => Ok(()),
     }
 }
 
-fn run_history(arm: &str, number: u64, ops: &[Op]) -> Result<(), String> {
+fn run_history(arm: &str, number: u64, ops: &[Op]) -> Result<(), Fault> {
     let world = World::new(arm, &mut StdRng::seed_from_u64(number ^ 0x5eed));
     let start = Now {
         version: 0,
@@ -382,7 +403,7 @@ fn run_history(arm: &str, number: u64, ops: &[Op]) -> Result<(), String> {
 /// What is wrong with a history; a panic is wrong too.
 fn fault_of(arm: &str, number: u64, ops: &[Op]) -> Option<String> {
     match std::panic::catch_unwind(AssertUnwindSafe(|| run_history(arm, number, ops))) {
-        Ok(result) => result.err(),
+        Ok(result) => result.err().map(|fault| fault.0),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             Some(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into())).unwrap_or_default())

@@ -131,7 +131,15 @@ mod tests {
         assert_eq!(judge.variants_with(&[]), ["rules", "openai", "local", "panel"]);
         assert_eq!(judge.variants_with(&["prompting", "cache"]), ["openai", "local"]);
         assert_eq!(judge.variants_with(&["base_url", "batch"]), [""; 0]);
-        let common = ["cache", "calibration", "failure_window", "kind", "max_failed_fraction", "on_failure"];
+        let common = [
+            "cache",
+            "calibration",
+            "calibration_max_failed_fraction",
+            "failure_window",
+            "kind",
+            "max_failed_fraction",
+            "on_failure",
+        ];
         assert_eq!(judge.keys(Some("rules")), common);
         let member = tagged(&["judge", "members", "3"]).unwrap();
         assert_eq!(member.variants_with(&[]), ["rules", "openai", "local"]);

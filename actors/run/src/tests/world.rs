@@ -11,6 +11,7 @@ use scenarios::{Experiment, RewardSpec};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::Fault;
 use super::history::Pick;
 use super::model::{Edit, Now};
 use crate::RunHandle;
@@ -114,7 +115,7 @@ impl World {
         RunDir::new(self.folder.path().join(name))
     }
 
-    pub(super) fn open(&self, name: &str, resume: bool, replay: Option<Replay>) -> Result<RunHandle, String> {
+    pub(super) fn open(&self, name: &str, resume: bool, replay: Option<Replay>) -> Result<RunHandle, Fault> {
         let run_dir = self.run_dir(name);
         std::fs::create_dir_all(run_dir.path()).unwrap();
         if resume {
@@ -130,7 +131,7 @@ impl World {
             replay,
         };
         let plan = Plan { device: tch::Device::Cpu, side_by_side: 1, threads: 1 };
-        open(&args, &plan, mpsc::unbounded_channel().0).map_err(|error| error.to_string())
+        Ok(open(&args, &plan, mpsc::unbounded_channel().0).map_err(|error| error.to_string())?)
     }
 
     /// The lines of a file of the arm, or of the run.

@@ -109,13 +109,12 @@ pub(super) fn fill(text: &str) -> Result<SecretString, ScenarioError> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<ChildEnv, String> {
+    fn read(text: &str) -> Result<ChildEnv, toml::de::Error> {
         #[derive(Deserialize)]
         struct Options {
             env: ChildEnv,
         }
-        let read = toml::from_str::<Options>(text).map(|options| options.env);
-        read.map_err(|error| error.message().to_owned())
+        toml::from_str::<Options>(text).map(|options| options.env)
     }
 
     #[test]
@@ -136,6 +135,7 @@ mod tests {
     fn secret_2_no_message_repeats_what_should_be_a_name_or_a_value() {
         for text in ["env = [\"A=hunter2\"]", "env = [\"hunter2-x\"]", "env = { \"hunter2-x\" = \"1\" }"] {
             let error = read(text).unwrap_err();
+            let error = error.message();
             assert!(error.contains("write names such as") && !error.contains("hunter2"), "{error}");
         }
         for text in ["hunter2 ${PATH", "hunter2 ${}", "${hunter2 x}"] {
