@@ -49,15 +49,17 @@ impl History {
         match self.run_dir() {
             Some(run_dir) => command.arg("--resume").arg(run_dir),
             None => command.arg(scenario).args(["--arm", "grpo"]).args(
-                ["policy.from_scratch=true", "eval.every=0", "eval.at_start=false", "eval.limit=2", "limits.action=ignore"]
-                    .into_iter()
-                    .map(str::to_owned)
-                    .chain([
-                        "run.threads=1".into(),
-                        "checkpoint.every=5".into(),
-                        format!("run.steps={STEPS}"),
-                    ])
-                    .flat_map(|setting| ["--set".to_owned(), setting]),
+                [
+                    "policy.from_scratch=true",
+                    "eval.every=0",
+                    "eval.at_start=false",
+                    "eval.limit=2",
+                    "limits.action=ignore",
+                ]
+                .into_iter()
+                .map(str::to_owned)
+                .chain(["run.threads=1".into(), "checkpoint.every=5".into(), format!("run.steps={STEPS}")])
+                .flat_map(|setting| ["--set".to_owned(), setting]),
             ),
         };
         command.spawn().unwrap()

@@ -178,7 +178,7 @@ fn assert_huge_axes_end(page: &mut Browser) {
          [5e-324, 1e-323]].map(([low, high]) => ticks(low, high, 4).length))",
     );
     let counts = counted.as_array().unwrap();
-    assert_eq!(counts[0], 6, "0, 0.2, … 1");
+    assert_eq!(counts[0], 3, "0, 0.5, 1");
     assert!(counts.iter().all(|count| count.as_u64().unwrap() <= 10), "{counted}");
 }
 

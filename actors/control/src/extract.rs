@@ -40,7 +40,9 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let body = read(request.into_body()).await?;
         let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
         if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(ApiError::bad("the body: write a JSON object, as in {\"weights\": {\"think\": 0.5}}"));
+            return Err(ApiError::bad(
+                "the body: write a JSON object, as in {\"weights\": {\"think\": 0.5}}",
+            ));
         }
         let unusable = |error: serde_json::Error| ApiError::bad(format!("the body: {error}"));
         serde_json::from_slice::<Unambiguous>(body).map_err(unusable)?;

@@ -257,7 +257,8 @@ mod tests {
 
     #[test]
     fn secret_2_no_message_contains_the_proxys_password_or_what_a_header_carries() {
-        let error = open("http://127.0.0.1:1/", "proxy = 'http://me:hunter2@[oops'").err().unwrap();
+        let error =
+            open("http://127.0.0.1:1/", "proxy = 'http://me:hunter2@[oops'").err().unwrap().to_string();
         assert!(error.contains("`proxy` is not a valid address") && !error.contains("hunter2"), "{error}");
         let carried = std::env::var("PATH").unwrap();
         let reward = open("http://127.0.0.1:1/", "headers = { x-key = 'Bearer ${PATH}' }").unwrap();

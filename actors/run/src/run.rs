@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use judges::Judges;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use records::{
-    ArmDir, ArmId, ArmState, CheckpointState, Environment, JournalEntry, LockCheck, OwnedRunDir, RecordsError,
-    changes_in_order, now, replace_file,
+    ArmDir, ArmId, ArmState, CheckpointState, Environment, JournalEntry, LockCheck, OwnedRunDir,
+    RecordsError, changes_in_order, now, replace_file,
 };
 use rewards::RewardRegistry;
 use runtime::{RestartBudget, RunEvent, Slot, Watchers};

@@ -120,7 +120,7 @@ pub enum OptimizerMsg {
     /// Train on the targets of a supervised step.
     Sft(Request<Vec<SftGroup>, Result<StepReport, WorkerError>>),
     /// Write a checkpoint of the present weights and moments.
-    Checkpoint(Request<CheckpointQuery, Result<WrittenCheckpoint, WorkerError>>),
+    Checkpoint(Request<Box<CheckpointQuery>, Result<WrittenCheckpoint, WorkerError>>),
 }
 
 /// The actor that owns the trained copy of the policy and its optimizer.
@@ -169,7 +169,7 @@ impl ThreadLocalActor for Optimizer {
             }
             OptimizerMsg::Checkpoint(request) => {
                 if let Some((query, reply)) = request.begin() {
-                    reply.send(state.checkpoint(query));
+                    reply.send(state.checkpoint(*query));
                 }
             }
         }

@@ -106,7 +106,10 @@ impl Mutator {
             1 => flip(input, at, rng.random()),
             2 => drop(input.drain(at..end)),
             3 => input.truncate(at),
-            4 => insert(input, at, &input[at..end].to_vec()),
+            4 => {
+                let again = input[at..end].to_vec();
+                insert(input, at, &again);
+            }
             5 => overwrite_integer(input, at, rng),
             6 | 7 => insert(input, at, self.word(rng).as_bytes()),
             8 => {

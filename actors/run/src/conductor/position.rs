@@ -64,7 +64,7 @@ impl Position {
         let records = slots.recorder.call(self.arm.id.folder(), RecorderMsg::Seal).await?;
         let records = records.map_err(WorkerError::from)?;
         let query = CheckpointQuery { folder, progress: self.progress.clone(), conditions, records };
-        let written = slots.optimizer.call(query, OptimizerMsg::Checkpoint).await??;
+        let written = slots.optimizer.call(Box::new(query), OptimizerMsg::Checkpoint).await??;
         let before = self.written.replace(written.clone());
         (self.checkpoint, self.version) = (Some(written.folder().to_owned()), version);
         if let Some(before) = before.filter(|before| before.folder() != written.folder()) {

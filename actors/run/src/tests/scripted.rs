@@ -14,8 +14,8 @@ use rewards::{AdvantageOptions, ParserOptions};
 use scenarios::Dataset;
 use tokio::sync::watch;
 use workers::{
-    Generated, Loaded, LoaderMsg, OptimizerMsg, Recorder, RecorderArgs, SamplerMsg, Shaper, ShaperArgs, StepReport,
-    WorkerError,
+    Generated, Loaded, LoaderMsg, OptimizerMsg, Recorder, RecorderArgs, SamplerMsg, Shaper, ShaperArgs,
+    StepReport, WorkerError,
 };
 
 use crate::conductor::{Conductor, ConductorArgs};
@@ -303,6 +303,7 @@ impl Actor for ScriptedOptimizer {
             OptimizerMsg::Sft(_) => return Err("no history has a supervised arm".into()),
             OptimizerMsg::Checkpoint(request) => {
                 if let Some((query, reply)) = request.begin() {
+                    let query = *query;
                     let state = CheckpointState {
                         format_version: FormatVersion::CURRENT,
                         policy_version: published.load(Ordering::SeqCst),

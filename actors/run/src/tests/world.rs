@@ -119,7 +119,8 @@ impl World {
         let run_dir = self.run_dir(name);
         std::fs::create_dir_all(run_dir.path()).unwrap();
         if resume {
-            records::refuse_damage(&run_dir, std::slice::from_ref(&self.id)).map_err(|error| error.to_string())?;
+            records::refuse_damage(&run_dir, std::slice::from_ref(&self.id))
+                .map_err(|error| error.to_string())?;
         }
         let args = RunArgs {
             experiment: self.experiment.clone(),

@@ -130,7 +130,7 @@ fn secret_2_no_message_repeats_a_text_of_set_or_a_value_that_may_be_a_secret() {
         format!("api_key = \"{PLANTED}"),
         format!("api_key = \"{PLANTED}\"\napi_key = \"{PLANTED}\""),
         format!("api_key = '{PLANTED}\nx = 1"),
-        format!("{PLANTED}"),
+        PLANTED.to_string(),
         "[judge]\napi_key = 99999999999999999999".to_owned(),
     ] {
         let said = message(&text, &[]);

@@ -220,11 +220,9 @@ fn an_address_has_no_secrets_and_a_message_does_not_repeat_them() {
         message(&text.replace("base_url = \"http://gpu1/v1\"\nbase_url", "base_url"))
     };
     for url in ["https://me:hunter2@host/v1", "https://hunter2@host/v1", "https://host/v1?key=hunter2"] {
-        assert_eq!(
-            with(&format!("base_url = \"{url}\"")),
-            "x.toml:4:12: `base_url` in [judge] contains a secret, which would be stored with the run; write the address \
-             without it, and api_key_env = \"NAME\", the name of an environment variable"
-        );
+        let said = with(&format!("base_url = \"{url}\""));
+        assert!(said.starts_with("x.toml:4:12: `base_url` in [judge] "), "{said}");
+        assert!(said.contains("api_key_env") && !said.contains("hunter2"), "{said}");
     }
     assert_eq!(
         with("proxy = \"http://me:hunter2@proxy:3128\""),
