@@ -95,7 +95,7 @@ async fn an_arm_whose_rewards_never_differ_is_not_done_and_its_groups_are_not_tr
         metrics.iter().all(|row| row["skipped_steps"] == 0 && row["distinct_completions"].as_u64() > Some(1))
     );
     let summary = write_report(&records::RunDir::new(ran.folder.path().join("run"))).unwrap();
-    assert_eq!(summary.arms[0].died.as_deref(), Some("policy died"));
+    assert_eq!(summary.arms[0].mark.as_deref(), Some("policy died"));
     assert!(summary.terminal_table(200).contains("a (policy died)"), "{}", summary.terminal_table(200));
     assert!(summary.notes.iter().any(|note| note.contains("the rewards of every group were equal")));
 }
@@ -111,7 +111,7 @@ async fn an_ignored_limit_is_a_warning_and_the_report_marks_the_arm() {
     let died = ran.status()["health"]["died"].as_str().unwrap().to_owned();
     assert!(died.contains("limits.equal_reward_steps = 2"), "{died}");
     let summary = write_report(&records::RunDir::new(ran.folder.path().join("run"))).unwrap();
-    assert_eq!(summary.arms[0].died.as_deref(), Some("policy died"));
+    assert_eq!(summary.arms[0].mark.as_deref(), Some("policy died"));
     assert!(summary.notes.iter().any(|note| note.contains(&died)), "{:?}", summary.notes);
 }
 

@@ -362,6 +362,7 @@ fn arms_whose_reward_data_or_judge_vanishes_fail_alone_and_finish_when_it_is_bac
         let (state, reason) = state(name);
         assert!(state == "failed" && reason.contains(says), "{name}: {state}: {reason}");
         assert!(ran.said.contains(&format!("{name} (seed 7) failed at step 0: ")), "{}", ran.said);
+        assert!(report.contains(&format!("| {name} (failed) ")), "{report}");
         assert!(report.contains(&format!("{name} (seed 7) failed")) && report.contains(says), "{report}");
     }
     for name in ["mine.py", "rows.jsonl"] {

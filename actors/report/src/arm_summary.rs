@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use records::{ArmState, GroupCounts, StepMetrics, Tally};
+use records::{ArmState, GroupCounts, Status, StepMetrics, Tally};
 use scenarios::{Method, WeightConfig};
 use serde::Serialize;
 
@@ -28,8 +28,8 @@ pub struct ArmSummary {
     pub adaptive: bool,
     /// Status of each seed; empty if the arm has not started.
     pub seeds: Vec<SeedSummary>,
-    /// The mark of the arm in tables if its policy died, such as `policy died in 1 of 3 seeds`.
-    pub died: Option<String>,
+    /// The mark of the arm in tables if it failed or its policy died, such as `policy died in 1 of 3 seeds`.
+    pub mark: Option<String>,
     /// Groups dispatched, trained on and excluded, summed over seeds; `None` if no group was dispatched.
     pub groups: Option<GroupCounts>,
     /// Missing scores by component and cause, summed over steps and seeds.
@@ -180,7 +180,7 @@ impl ArmSummary {
             weights: arm.weights.iter().cloned().collect(),
             adaptive: arm.adaptive,
             seeds: arm.seeds.iter().map(SeedSummary::of).collect(),
-            died: died(arm),
+            mark: mark(arm),
             groups: groups(arm),
             missing: missing(arm),
             evals: evals.collect(),
@@ -273,15 +273,18 @@ impl Evaluation {
     }
 }
 
-/// The mark of an arm whose policy died.
-fn died(arm: &RecordedArm) -> Option<String> {
-    let is_dead =
-        |seed: &&RecordedSeed| seed.status.as_ref().is_some_and(|status| status.health.died.is_some());
-    match (arm.seeds.iter().filter(is_dead).count(), arm.seeds.len()) {
-        (0, _) => None,
-        (dead, seeds) if dead == seeds => Some("policy died".to_owned()),
-        (dead, seeds) => Some(format!("policy died in {dead} of {seeds} seeds")),
-    }
+/// The mark of an arm that failed or whose policy died.
+fn mark(arm: &RecordedArm) -> Option<String> {
+    let marked = |what: &str, holds: fn(&Status) -> bool| {
+        let is_marked = |seed: &&RecordedSeed| seed.status.as_ref().is_some_and(holds);
+        match (arm.seeds.iter().filter(is_marked).count(), arm.seeds.len()) {
+            (0, _) => None,
+            (some, seeds) if some == seeds => Some(what.to_owned()),
+            (some, seeds) => Some(format!("{what} in {some} of {seeds} seeds")),
+        }
+    };
+    let died = marked("policy died", |status| status.health.died.is_some());
+    died.or_else(|| marked("failed", |status| status.state.failure().is_some()))
 }
 
 /// Group counts over all seeds: from `status.json` for a seed that is not running, else summed over its steps.

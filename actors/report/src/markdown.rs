@@ -175,9 +175,9 @@ impl Summary {
     }
 }
 
-/// The name of an arm, with a mark if its policy died.
+/// The name of an arm, with a mark if it failed or its policy died.
 fn marked(arm: &ArmSummary) -> String {
-    arm.died.as_ref().map_or_else(|| arm.name.clone(), |died| format!("{} ({died})", arm.name))
+    arm.mark.as_ref().map_or_else(|| arm.name.clone(), |mark| format!("{} ({mark})", arm.name))
 }
 
 fn dash() -> String {

@@ -438,6 +438,7 @@ impl RunState {
         for arm in self.handle.0.arms.iter().filter(|arm| !arm.has_ended()) {
             arm.end(ArmState::Stopped, arm.step());
         }
+        let failure = self.failure.take().or_else(|| self.removed_arm());
         let outcome = match self.unusable.drain(..).next() {
             // No arm took a step, so this is unusable input like any other.
             Some((_, StartError::Input(error))) => Err(RunError::Input(error)),
@@ -445,13 +446,24 @@ impl RunState {
             None => Ok(RunOutcome {
                 arms: std::mem::take(&mut self.outcomes),
                 interrupted: *self.interrupted.borrow(),
-                failure: self.failure.take(),
+                failure,
             }),
         };
         if let Some(ended) = self.ended.take() {
             // The caller may no longer wait.
             let _ = ended.send(outcome);
         }
+    }
+}
+
+impl RunState {
+    /// An arm that ended before and whose records somebody removed since.
+    fn removed_arm(&self) -> Option<String> {
+        let has_records = |outcome: &&ArmOutcome| outcome.state != ArmState::Stopped;
+        let ended = self.outcomes.iter().filter(has_records);
+        let mut dirs = ended.map(|outcome| self.run_dir.run_dir().arm(&outcome.id));
+        let removed = dirs.find(|dir| !dir.status().is_file())?;
+        Some(RecordsError::Gone { path: removed.path().to_owned() }.to_string())
     }
 }
 
