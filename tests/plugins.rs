@@ -371,6 +371,16 @@ def fails(completions): raise ValueError('no\\nmodel')
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_beside_a_python_reward_is_not_imported_in_place_of_a_module_of_pythons() {
+    let folder = tempfile::tempdir().unwrap();
+    // Python and the module behind the reward import this while they start.
+    std::fs::write(folder.path().join("argparse.py"), "raise SystemExit('the wrong argparse')\n").unwrap();
+    let mut scorer =
+        python(folder.path(), "def reward(completions):\n    return [1.0 for _ in completions]\n", "");
+    assert_eq!(score(&mut scorer).await.scores, [Some(1.0), Some(1.0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_examples_score_as_they_say() {
     let folder =
         Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("examples/rewards"));

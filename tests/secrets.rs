@@ -376,6 +376,7 @@ fn check_child(dir: &Path) {
         "PATH",
         "PLUGIN_KEY",
         "PYTHONPATH",
+        "PYTHONSAFEPATH",
         "TMPDIR",
         "TZ",
     ];

@@ -39,7 +39,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         }
         let body = read(request.into_body()).await?;
         let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
-        if body.trim_ascii_start().first() != Some(&b'{') {
+        // A list would be read as an object whose fields are in order.
+        if body.trim_ascii_start().first() == Some(&b'[') {
             return Err(ApiError::bad(
                 "the body: write a JSON object, as in {\"weights\": {\"think\": 0.5}}",
             ));

@@ -7,7 +7,7 @@
 //! - `RECORD-1` JSON-lines files are only appended to, one whole line at a time; other files are replaced whole. A
 //!   process that is killed leaves at most one incomplete last line per file.
 //! - `LOCK-1` one process at a time writes to a run directory ([`OwnedRunDir`]).
-//! - `VERIFY-1` [`verify`] finds every change of a byte that a checksum covers; `REPAIR-1` [`repair`] deletes nothing.
+//! - `VERIFY-1` [`verify()`] finds every change of a byte that a checksum covers; `REPAIR-1` [`repair()`] deletes nothing.
 //! - `FORMAT-1` every row carries `format_version`. Rows without it (version 0) are read; a newer version than
 //!   [`FORMAT_VERSION`] is refused with the file's name.
 //!

@@ -42,7 +42,7 @@ pub struct RunArgs {
     pub run_dir: OwnedRunDir,
     /// The reward kinds that the scenario may name.
     pub registry: Arc<RewardRegistry>,
-    /// Continue from the newest checkpoints in `run_dir`, which must be whole: see [`records::repair`].
+    /// Continue from the newest checkpoints in `run_dir`, which must be whole: see [`records::repair()`].
     pub resume: bool,
     /// How features are made of an audio file; `None` for the policy's own features of the decoded file.
     pub audio_source: Option<AudioSource>,

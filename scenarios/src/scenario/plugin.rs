@@ -190,7 +190,9 @@ impl PythonPlugin {
         Ok(ProcessPlugin {
             command,
             cwd: self.cwd,
-            env: self.env,
+            // Else a file beside the reward that is named like a module of Python's, such as `random.py`, is imported in
+            // its place while Python starts.
+            env: self.env.or("PYTHONSAFEPATH", "1"),
             options: self.options,
             needs_verdict: self.needs_verdict,
             timeout_seconds: self.timeout_seconds,

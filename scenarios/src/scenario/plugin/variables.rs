@@ -19,6 +19,12 @@ use crate::scenario::secret::is_variable_name;
 pub struct ChildEnv(BTreeMap<String, String>);
 
 impl ChildEnv {
+    /// These variables, and one more unless it is among them.
+    pub(super) fn or(mut self, name: &str, value: &str) -> Self {
+        self.0.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        self
+    }
+
     /// The variables with their values filled in.
     ///
     /// Errors: A variable is not set, or a brace is not closed. The message does not contain the value.
