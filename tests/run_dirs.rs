@@ -132,8 +132,9 @@ fn path(run_dir: &RunDir) -> &str {
 }
 
 fn signal(child: &Child, name: &str) {
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    // The shell's own: Debian's smallest installation has no program of that name.
+    let kill = format!("kill -{name} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {

@@ -203,7 +203,7 @@ fn in_the_report(folder: &Path, dir: &Path) {
     for field in ["question", "choice", "kind", "think", "answer", "component"] {
         page.text_with("#completions", &markup(field));
     }
-    for (selector, field) in [("#completions", "clip"), ("#results", "data")] {
+    for (selector, field) in [("#completions", "clip"), ("body", "data")] {
         page.text_with(selector, &name(field));
     }
     page.text_with("main", &markup("reason"));

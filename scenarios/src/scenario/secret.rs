@@ -55,6 +55,10 @@ pub(crate) fn find(root: &Node) -> Option<Literal> {
 pub(crate) fn instead(path: &[&str]) -> String {
     let leaf = path.iter().rev().find(|key| key.parse::<usize>().is_err()).copied().unwrap_or_default();
     let section = path.iter().find(|key| **key != "arm" && key.parse::<usize>().is_err());
+    if section == Some(&"judge") && leaf == "proxy" {
+        return "write the address without it, or \"environment\" and the address with its password in HTTPS_PROXY"
+            .to_owned();
+    }
     if section == Some(&"judge") && leaf != "base_url" {
         return "write api_key_env = \"NAME\", the name of an environment variable that holds the key"
             .to_owned();

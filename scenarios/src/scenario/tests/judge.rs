@@ -226,8 +226,8 @@ fn an_address_has_no_secrets_and_a_message_does_not_repeat_them() {
     }
     assert_eq!(
         with("proxy = \"http://me:hunter2@proxy:3128\""),
-        "x.toml:5:9: `proxy` in [judge] is an address with a password; write the address alone, or \"environment\" and the \
-         address with its password in HTTPS_PROXY"
+        "x.toml:5:9: `proxy` in [judge] contains a secret, which would be stored with the run; write the address without \
+         it, or \"environment\" and the address with its password in HTTPS_PROXY"
     );
     assert_eq!(
         with("proxy = \"proxy:3128\""),
