@@ -142,10 +142,15 @@ pub fn markup_in_any_field_is_shown_as_text_and_never_runs() {
     page.click("#rollouts-reload");
     page.text_with("#rollouts-body", &markup("question"));
     page.click("#rollouts-body .fold");
-    page.eval("document.querySelectorAll('details').forEach((node) => { node.open = true; })");
+    page.text_with(".completion", &markup("id"));
     for field in
         ["id", "question", "choice", "answer_gold", "kind", "completion", "think", "answer", "component"]
     {
+        // The page may draw a completion again, which closes what was open in it.
+        page.until(
+            "(document.querySelectorAll('.completion details').forEach((node) => { node.open = true; }), \
+             document.querySelectorAll('.completion details').length > 0)",
+        );
         page.text_with(".completion", &markup(field));
     }
     for (selector, field) in [
