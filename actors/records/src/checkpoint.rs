@@ -124,10 +124,8 @@ impl WrittenCheckpoint {
     /// Errors: [`RecordsError::Gone`].
     fn verify(&self) -> Result<(), RecordsError> {
         self.is_still_there()?;
-        match self.manifest.differences(&self.folder, true).is_empty() {
-            true => Ok(()),
-            false => Err(RecordsError::Gone { path: self.folder.clone() }),
-        }
+        let whole = self.manifest.differences(&self.folder, true).is_empty();
+        if whole { Ok(()) } else { Err(RecordsError::Gone { path: self.folder.clone() }) }
     }
 }
 

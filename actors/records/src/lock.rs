@@ -50,7 +50,7 @@ impl OwnedRunDir {
                 Err(TryLockError::Error(error)) => return Err(RecordsError::writing(&path)(error)),
             }
             // The owner before may have removed the file between the opening and the locking.
-            if identity(&path).ok() == file.metadata().ok().map(|found| (found.dev(), found.ino())) {
+            if is_at(&file, &path) {
                 write_owner(&mut file).map_err(RecordsError::writing(&path))?;
                 return Ok(OwnedRunDir { run_dir, file });
             }
@@ -89,7 +89,7 @@ impl Drop for OwnedRunDir {
     fn drop(&mut self) {
         let path = self.run_dir.lock();
         // Another file of that name belongs to somebody else, as when the directory was removed and made again.
-        if identity(&path).ok() == self.file.metadata().ok().map(|found| (found.dev(), found.ino())) {
+        if is_at(&self.file, &path) {
             // What stays behind is taken over by the next owner.
             let _ = std::fs::remove_file(path);
         }
@@ -140,8 +140,13 @@ fn has_no_locks(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported || code == Some(rustix::io::Errno::NOLCK)
 }
 
+/// Whether an open file is the one that has this path now.
+fn is_at(file: &File, path: &Path) -> bool {
+    identity(path).ok() == file.metadata().ok().map(|found| (found.dev(), found.ino()))
+}
+
 /// Device and inode: two files with the same ones are the same file.
-pub(crate) fn identity(path: &Path) -> io::Result<(u64, u64)> {
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let found = std::fs::metadata(path)?;
     Ok((found.dev(), found.ino()))
 }

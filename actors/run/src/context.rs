@@ -122,7 +122,7 @@ impl ArmContext {
         self.live.watchers.tell(event);
     }
 
-    /// Appends rows to files of the arm.
+    /// Appends rows to files of the arm; a file without new rows is left alone.
     pub(crate) async fn append(&self, files: &[(ArmFile, Vec<String>)]) -> Result<(), RecordingError> {
         let folder = self.id.folder();
         let lines = files

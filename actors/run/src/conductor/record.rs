@@ -61,10 +61,11 @@ pub(super) async fn record(arm: &ArmContext, trained: &TrainedStep) -> Result<()
         tokens_per_second,
     };
     let line = json_value(&metrics);
-    let mut rows = vec![(ArmFile::Metrics, vec![line.to_string()]), (ArmFile::Rollouts, rollouts)];
-    if !problems.is_empty() {
-        rows.push((ArmFile::DataProblems, problems));
-    }
+    let rows = [
+        (ArmFile::Metrics, vec![line.to_string()]),
+        (ArmFile::Rollouts, rollouts),
+        (ArmFile::DataProblems, problems),
+    ];
     write(arm, trained.step, &rows, figures, line).await
 }
 
@@ -113,10 +114,7 @@ pub(super) async fn record_targets(arm: &ArmContext, trained: &TrainedTargets) -
     };
     let figures = StepFigures { loss: metrics.loss, tokens_per_second, ..StepFigures::default() };
     let line = json_value(&metrics);
-    let mut rows = vec![(ArmFile::Metrics, vec![line.to_string()])];
-    if !problems.is_empty() {
-        rows.push((ArmFile::DataProblems, problems));
-    }
+    let rows = [(ArmFile::Metrics, vec![line.to_string()]), (ArmFile::DataProblems, problems)];
     write(arm, *step, &rows, figures, line).await
 }
 
