@@ -146,12 +146,12 @@ pub fn markup_in_any_field_is_shown_as_text_and_never_runs() {
     for field in
         ["id", "question", "choice", "answer_gold", "kind", "completion", "think", "answer", "component"]
     {
-        // The page may draw a completion again, which closes what was open in it.
-        page.until(
-            "(document.querySelectorAll('.completion details').forEach((node) => { node.open = true; }), \
-             document.querySelectorAll('.completion details').length > 0)",
-        );
-        page.text_with(".completion", &markup(field));
+        // Opened and read at once, because the page may draw a completion again in between, which closes what was open in it.
+        page.until(&format!(
+            "(document.querySelectorAll('.completion details').forEach((node) => {{ node.open = true; }}), \
+             document.querySelector('.completion')?.innerText.includes({}))",
+            json!(markup(field))
+        ));
     }
     for (selector, field) in [
         ("#weights", "weight"),

@@ -7,11 +7,15 @@ import { fill, h } from "./dom.js";
 
 let playing = null;
 
-/** Stops the clip that is playing. */
-export const stopClip = () => {
+const stopClip = () => {
   playing?.pause();
   if (playing) URL.revokeObjectURL(playing.src);
   playing = null;
+};
+
+/** Stops the clip that is playing if its completion is no longer on the page. */
+export const stopRemovedClip = () => {
+  if (playing && !playing.isConnected) stopClip();
 };
 
 const player = (id) => {

@@ -1,7 +1,7 @@
 // The completions, one page at a time; the server filters and sorts them.
 
 import { armPath, get } from "./api.js";
-import { breakdown, stopClip } from "./breakdown.js";
+import { breakdown, stopRemovedClip } from "./breakdown.js";
 import { byId, count, debounce, exact, fill, h, number, plural, setText } from "./dom.js";
 import { on } from "./signals.js";
 import { firstArm, idOf, label, store } from "./store.js";
@@ -12,6 +12,8 @@ const open = new Set();
 let controller = new AbortController();
 let components = [];
 let latest = null;
+// The rows on the page by their line, to keep those whose line is still the same: what is open or selected in them stays so.
+let drawn = new Map();
 
 const field = (name) => byId(`rollouts-${name}`);
 const arm = () => store.arms.get(field("arm").value) ?? firstArm();
@@ -76,7 +78,10 @@ const render = (answer) => {
   const found = [...new Set(rollouts.flatMap((line) => Object.keys(line.components)))].sort();
   if (found.length || !rollouts.length) components = found.length ? found : components;
   head();
-  fill(byId("rollouts-body"), rollouts.flatMap(bodyRows));
+  const before = drawn;
+  drawn = new Map(rollouts.map((line) => [JSON.stringify([components, line]), line]));
+  for (const [text, line] of drawn) drawn.set(text, before.get(text) ?? bodyRows(line));
+  fill(byId("rollouts-body"), ...drawn.values());
   const last = Math.min(query.offset + rollouts.length, total);
   setText(byId("rollouts-count"), total ? `${count(query.offset + 1)}–${count(last)} of ${plural(total, "completion")}` : "No completion matches.");
   byId("rollouts-newer").disabled = query.offset === 0;
@@ -97,8 +102,8 @@ const load = async () => {
     const key = JSON.stringify([idOf(one), answer]);
     if (key !== latest) {
       latest = key;
-      stopClip();
       render(answer);
+      stopRemovedClip();
     }
     setText(byId("rollouts-problem"), "");
   } catch (problem) {
@@ -111,6 +116,7 @@ const load = async () => {
 const loadFirst = () => {
   query.offset = 0;
   open.clear();
+  drawn.clear();
   load();
 };
 
