@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tch::Tensor;
 
-use crate::audio::LogMel;
+use audio::LogMel;
 use crate::error::ModelError;
 
 /// Most elements in the cache: 256 MB of f32, 36 minutes of audio for a 7B model, or a whole tiny data set. When it is

@@ -1,7 +1,7 @@
 //! What can go wrong while a model is opened, fed, run or saved.
 //!
 //! [`ModelError`] names the file or the argument. The enums below it name the key, tensor or value, the value found, and
-//! what to write instead. Audio files have [`crate::audio::AudioError`], and the optimizer has
+//! what to write instead. Audio files have [`audio::AudioError`], and the optimizer has
 //! [`crate::optim::OptimError`].
 
 mod checkpoint;
@@ -42,7 +42,7 @@ pub enum ModelError {
     Input(#[from] InputError),
     /// The feature extractor could not be set up.
     #[error(transparent)]
-    Audio(#[from] crate::audio::AudioError),
+    Audio(#[from] audio::FeatureError),
     /// libtorch reported an error, such as running out of memory.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),

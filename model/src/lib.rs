@@ -1,4 +1,4 @@
-//! Audio features, audio-language models, sampling, losses and checkpoints on libtorch.
+//! Audio-language models, sampling, losses and checkpoints on libtorch.
 //!
 //! A [`Policy`] is a model with its [`Processor`]. The processor turns a question and its clips ([`audio::LogMel`])
 //! into a [`Prompt`]. [`Policy::generate`] generates [`Completion`]s of prompts. [`Policy::logprobs`] computes the
@@ -12,14 +12,14 @@
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
 //!
-//! use model::audio::{Downmix, load_audio};
+//! use audio::Hearing;
 //! use model::{Group, Policy, PolicyOptions, SamplingParams};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let device = model::device::resolve("auto")?.device;
 //! let policy = Policy::open(Path::new("Qwen2-Audio-7B-Instruct"), &PolicyOptions { device, ..Default::default() })?;
 //! let processor = policy.processor();
-//! let clip = Arc::new(processor.extract(&load_audio(Path::new("dog.wav"), Downmix::First)?)?);
+//! let clip = Arc::new(processor.extract(&audio::load(Path::new("dog.wav"), &Hearing::default())?.samples)?);
 //! let prompts = [processor.prompt("What animal is it?", &[clip])?];
 //!
 //! let completions = policy.replica()?.generate(&prompts, 2, &SamplingParams::default(), &[1, 2])?;
@@ -33,7 +33,6 @@
 //! # }
 //! ```
 
-pub mod audio;
 pub mod checkpoint;
 mod choose;
 mod clip_cache;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::audio::LogMel;
+use audio::LogMel;
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::clip_cache::ClipCache;
 use crate::config::{Architecture, ModelConfig};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::audio::LogMel;
+use audio::LogMel;
 use crate::checkpoint::{Checkpoint, Entry, write_sharded};
 use crate::choose::{Chosen, choose};
 use crate::config::ModelConfig;

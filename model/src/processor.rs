@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use tokenizers::Tokenizer;
 
-use crate::audio::{FeatureExtractor, LogMel};
+use audio::{FeatureExtractor, LogMel};
 use crate::config::{Architecture, ModelConfig};
 use crate::error::{InputError, ModelError, ProcessorError};
 use crate::sampling::SamplingParams;

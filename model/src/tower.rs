@@ -13,7 +13,7 @@ mod features;
 mod qwen2_5_omni;
 mod qwen2_audio;
 
-use crate::audio::LogMel;
+use audio::LogMel;
 use crate::config::{Architecture, ModelConfig};
 use crate::error::ModelError;
 use crate::nn::Builder;

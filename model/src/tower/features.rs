@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::audio::LogMel;
+use audio::LogMel;
 use crate::config::AudioConfig;
 use crate::error::{InputError, ModelError};
 

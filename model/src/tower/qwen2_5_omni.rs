@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::encoder::{Encoder, empty_features, finish};
 use super::features::{ClipFeatures, mel, token_counts};
-use crate::audio::LogMel;
+use audio::LogMel;
 use crate::config::AudioConfig;
 use crate::error::ModelError;
 use crate::init::sinusoids;

@@ -1,4 +1,4 @@
-//! The time from a file's bytes to features, stage by stage: `cargo bench -p model --bench audio`.
+//! The time from a file's bytes to features, stage by stage: `cargo bench -p audio`.
 //!
 //! One item is a second of audio, so `item/s` is a multiple of real time. The clip is 30 s of 44.1 kHz
 //! stereo (pink noise, and a chirp over the whole band, neither of which compresses well), made with
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use model::audio::{Downmix, FeatureConfig, FeatureExtractor, decode_bytes, load_audio, resample};
+use audio::{FeatureConfig, FeatureExtractor, Hearing, load_bytes, resample};
 
 const SECONDS: usize = 30;
 
@@ -63,7 +63,7 @@ fn load(bencher: Bencher, name: &str) {
     let path = clip(name);
     bencher
         .counter(ItemsCount::new(SECONDS))
-        .bench(|| load_audio(&path, Downmix::Mean).expect("a valid clip"));
+        .bench(|| audio::load(&path, &Hearing::default()).expect("a valid clip"));
 }
 
 #[divan::bench(args = [22_050, 44_100, 48_000])]
@@ -71,8 +71,7 @@ fn resampling(bencher: Bencher, rate: usize) {
     let samples = noise(rate);
     bencher
         .counter(ItemsCount::new(SECONDS))
-        .with_inputs(|| samples.clone())
-        .bench_values(|samples| resample(samples, rate as u32).expect("a supported rate"));
+        .bench(|| resample(&samples, rate as u32).expect("a supported rate"));
 }
 
 #[divan::bench(args = [30, 300])]
@@ -90,7 +89,7 @@ fn mp3_to_features(bencher: Bencher) {
     let bytes = std::fs::read(&path).expect("a readable clip");
     let extractor = FeatureExtractor::new(FeatureConfig::default()).expect("the default configuration");
     bencher.counter(ItemsCount::new(SECONDS)).with_inputs(|| bytes.clone()).bench_values(|bytes| {
-        let samples = decode_bytes(Path::new("clip.mp3"), bytes, Downmix::Mean).expect("a valid clip");
+        let samples = load_bytes(Path::new("clip.mp3"), bytes, &Hearing::default()).expect("a valid clip").samples;
         extractor.extract(&samples)
     });
 }

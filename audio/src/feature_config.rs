@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::error::{AudioError, FeatureConfigError};
+use super::error::{FeatureError, FeatureConfigError};
 use super::resample::SAMPLE_RATE;
 
 /// The dimensions of a spectrogram. The default is that of Whisper large-v3 and Qwen2-Audio.
@@ -61,9 +61,9 @@ impl Default for PreprocessorConfig {
 impl FeatureConfig {
     /// Reads `preprocessor_config.json` of a model directory, or `processor_config.json` where only that exists. Fails
     /// if the file is missing, is not JSON, or asks for other features than Whisper's.
-    pub(super) fn open(dir: &Path) -> Result<FeatureConfig, AudioError> {
+    pub(super) fn open(dir: &Path) -> Result<FeatureConfig, FeatureError> {
         let (path, json) = read_section(dir)?;
-        let error = |problem| AudioError::Config { path: path.clone(), problem };
+        let error = |problem| FeatureError { path: path.clone(), problem };
         // In a file shared with an image processor, `do_normalize` is about images.
         let of_images = json.get("image_processor_type").is_some();
         let json: PreprocessorConfig = serde_json::from_value(json)
@@ -114,9 +114,9 @@ impl FeatureConfig {
 
 /// The feature extractor's settings in a model directory, and the file that they are from. transformers 5 writes them
 /// into a section of `processor_config.json`.
-fn read_section(dir: &Path) -> Result<(PathBuf, serde_json::Value), AudioError> {
-    let read = |path: &Path| -> Result<serde_json::Value, AudioError> {
-        let error = |problem| AudioError::Config { path: path.into(), problem };
+fn read_section(dir: &Path) -> Result<(PathBuf, serde_json::Value), FeatureError> {
+    let read = |path: &Path| -> Result<serde_json::Value, FeatureError> {
+        let error = |problem| FeatureError { path: path.into(), problem };
         let text =
             fs::read_to_string(path).map_err(|e| error(FeatureConfigError::Read { error: e.to_string() }))?;
         serde_json::from_str(&text).map_err(|e| error(FeatureConfigError::Json { error: e.to_string() }))

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use super::error::AudioError;
+use super::error::FeatureError;
 use super::feature_config::FeatureConfig;
 use super::log10::log10_in_place;
 use super::mel_filters::MelFilters;
@@ -78,16 +78,16 @@ impl FeatureExtractor {
     /// Opens the feature extractor of a Hugging Face model directory: `preprocessor_config.json`, or the
     /// `processor_config.json` that transformers 5 writes instead.
     ///
-    /// Errors: [`AudioError::Config`] if the file is missing, is not JSON, or asks for other features than Whisper's.
-    pub fn open(dir: &Path) -> Result<Self, AudioError> {
+    /// Errors: [`FeatureError`] if the file is missing, is not JSON, or asks for other features than Whisper's.
+    pub fn open(dir: &Path) -> Result<Self, FeatureError> {
         FeatureConfig::open(dir).map(Self::build)
     }
 
     /// An extractor of these dimensions.
     ///
-    /// Errors: [`AudioError::Config`] if a dimension is out of range.
-    pub fn new(config: FeatureConfig) -> Result<Self, AudioError> {
-        config.check().map_err(|problem| AudioError::Config { path: "feature extractor".into(), problem })?;
+    /// Errors: [`FeatureError`] if a dimension is out of range.
+    pub fn new(config: FeatureConfig) -> Result<Self, FeatureError> {
+        config.check().map_err(|problem| FeatureError { path: "feature extractor".into(), problem })?;
         Ok(Self::build(config))
     }
 

@@ -2,23 +2,119 @@
 //!
 //! An AAC decoder needs some samples before it produces the signal. Encoders put these before the sound
 //! (1024 with ffmpeg) and cut them off again with an edit. Symphonia reads edit lists but does not apply
-//! them, so `decode.rs` does.
+//! them, so [`Edited`] does.
+
+use super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
+use super::error::Problem;
+use super::input::Input;
+use super::kind::Kind;
+use super::packets::Packets;
+
+/// Largest index of a movie that is read, in bytes: that of a day of AAC has 20 MB.
+const LARGEST_INDEX: u64 = 64 << 20;
+
+/// Opens an MP4 file, cut to its edit list.
+pub(crate) fn open(input: Input) -> Result<Box<dyn Decoder>, Problem> {
+    let edit = movie(&input)?.as_deref().and_then(sound_edit);
+    let packets = Packets::open(Kind::Mp4, input)?;
+    Ok(match edit {
+        None => Box::new(packets),
+        Some(edit) => Box::new(Edited::new(packets, &edit)),
+    })
+}
+
+/// The content of the `moov` box.
+fn movie(input: &Input) -> Result<Option<Vec<u8>>, Problem> {
+    let mut position = 0;
+    // A file has a handful of boxes at its top level, and a fragmented one two for each fragment.
+    for _ in 0..1 << 20 {
+        let header = input.peek(position, 16)?;
+        let Some((header_length, length)) = box_lengths(&header, input.length() - position) else { break };
+        if header.get(4..8) == Some(b"moov") {
+            let content = length - header_length;
+            return Ok(match content <= LARGEST_INDEX {
+                true => Some(input.peek(position + header_length, content as usize)?),
+                false => None,
+            });
+        }
+        position += length;
+        if length == 0 || position >= input.length() {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// The lengths in bytes of a box's header and of the whole box, of which `rest` bytes are there.
+fn box_lengths(header: &[u8], rest: u64) -> Option<(u64, u64)> {
+    let (header_length, length) = match u32_at(header, 0)? {
+        0 => (8, rest),
+        1 => (16, u64_at(header, 8)?),
+        length => (8, u64::from(length)),
+    };
+    (length >= header_length && length <= rest).then_some((header_length, length))
+}
+
+/// A decoder without the samples that an edit cuts.
+struct Edited {
+    inner: Packets,
+    info: ClipInfo,
+    /// Frames to drop at the start, and the frame of `inner` at which the sound ends.
+    start: u64,
+    end: u64,
+    /// The frame of `inner` that comes next.
+    position: u64,
+}
+
+impl Edited {
+    fn new(inner: Packets, edit: &Edit) -> Self {
+        let rate = f64::from(inner.info().rate);
+        let frames = |seconds: f64| (seconds * rate).round() as u64;
+        let start = frames(edit.start);
+        let end = edit.length.map_or(u64::MAX, |length| start.saturating_add(frames(length)));
+        let mut info = inner.info().clone();
+        info.frames = info.frames.map(|all| all.min(end).saturating_sub(start));
+        Self { inner, info, start, end, position: 0 }
+    }
+}
+
+impl Decoder for Edited {
+    fn info(&self) -> &ClipInfo {
+        &self.info
+    }
+
+    fn next(&mut self, block: &mut Block) -> Result<bool, Fault> {
+        if self.position >= self.end || !self.inner.next(block)? {
+            return Ok(false);
+        }
+        let begins = self.position;
+        self.position += block.frames() as u64;
+        block.keep_front(self.end.saturating_sub(begins).min(usize::MAX as u64) as usize);
+        block.drop_front(self.start.saturating_sub(begins).min(usize::MAX as u64) as usize);
+        Ok(true)
+    }
+
+    fn seek(&mut self, frame: u64) -> Result<u64, Fault> {
+        self.position = self.inner.seek(frame.saturating_add(self.start))?;
+        Ok(self.position.saturating_sub(self.start))
+    }
+
+    fn warnings(&mut self) -> Vec<Warning> {
+        self.inner.warnings()
+    }
+}
 
 /// The part of the audio track that is played.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Edit {
+struct Edit {
     /// Length to drop at the start, in seconds.
-    pub start: f64,
+    start: f64,
     /// Length to keep after `start`, in seconds; `None` to keep everything.
-    pub length: Option<f64>,
+    length: Option<f64>,
 }
 
-/// The edit of the first audio track, if the file is an MP4 with one simple edit.
-pub(super) fn sound_edit(bytes: &[u8]) -> Option<Edit> {
-    if bytes.get(4..8)? != b"ftyp" {
-        return None;
-    }
-    let movie = find(bytes, b"moov")?;
+/// The edit of the first audio track, if the movie has one simple edit.
+fn sound_edit(movie: &[u8]) -> Option<Edit> {
     let movie_scale = time_scale(find(movie, b"mvhd")?)?;
     let mut tracks = boxes(movie).filter(|(kind, _)| *kind == b"trak").map(|(_, track)| track);
     let track = tracks.find(|track| is_sound(track))?;
@@ -38,13 +134,9 @@ pub(super) fn sound_edit(bytes: &[u8]) -> Option<Edit> {
 fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let kind = bytes.get(4..8)?.first_chunk()?;
-        let (header, length) = match u32_at(bytes, 0)? {
-            0 => (8, bytes.len()),
-            1 => (16, usize::try_from(u64_at(bytes, 8)?).ok()?),
-            length => (8, length as usize),
-        };
-        let content = bytes.get(header..length)?;
-        bytes = &bytes[length..];
+        let (header, length) = box_lengths(bytes, bytes.len() as u64)?;
+        let content = &bytes[header as usize..length as usize];
+        bytes = &bytes[length as usize..];
         Some((kind, content))
     })
 }
@@ -100,7 +192,7 @@ mod tests {
         values.iter().flat_map(|value| value.to_be_bytes()).collect()
     }
 
-    fn movie(entries: &[(u32, i32)]) -> Vec<u8> {
+    fn file(entries: &[(u32, i32)]) -> Vec<u8> {
         let header = |scale| numbers(&[0, 0, 0, scale, 0]);
         let handler = make(b"hdlr", &[&numbers(&[0, 0])[..], b"soun"].concat());
         let media = make(b"mdia", &[make(b"mdhd", &header(44_100)), handler].concat());
@@ -114,31 +206,35 @@ mod tests {
         [make(b"ftyp", b"M4A "), make(b"mdat", &[7; 100]), movie].concat()
     }
 
+    fn edit_of(bytes: Vec<u8>) -> Option<Edit> {
+        sound_edit(&movie(&Input::of_bytes(bytes)).unwrap()?)
+    }
+
     #[test]
     fn aac_priming_samples_are_an_edit() {
         // Start: 1024 samples at 44.1 kHz. Length: 500 units of 1/1000 s.
-        let edit = sound_edit(&movie(&[(500, 1024)])).unwrap();
+        let edit = edit_of(file(&[(500, 1024)])).unwrap();
         assert_eq!(edit, Edit { start: 1024.0 / 44_100.0, length: Some(0.5) });
     }
 
     #[test]
     fn leading_silence_and_unknown_length_cut_nothing() {
-        let edit = sound_edit(&movie(&[(20, -1), (0, 2112)])).unwrap();
+        let edit = edit_of(file(&[(20, -1), (0, 2112)])).unwrap();
         assert_eq!(edit, Edit { start: 2112.0 / 44_100.0, length: None });
     }
 
     #[test]
     fn files_without_an_edit_have_none() {
-        assert_eq!(sound_edit(&movie(&[])), None);
-        assert_eq!(sound_edit(b"RIFF...."), None);
-        assert_eq!(sound_edit(b""), None);
+        assert_eq!(edit_of(file(&[])), None);
+        assert_eq!(edit_of(b"RIFF....".to_vec()), None);
+        assert_eq!(edit_of(Vec::new()), None);
     }
 
     #[test]
     fn a_truncated_file_has_no_edit() {
-        let whole = movie(&[(500, 1024)]);
+        let whole = file(&[(500, 1024)]);
         for length in 0..whole.len() {
-            assert_eq!(sound_edit(&whole[..length]), None);
+            assert_eq!(edit_of(whole[..length].to_vec()), None);
         }
     }
 }

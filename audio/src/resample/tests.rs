@@ -18,7 +18,7 @@ fn sines_keep_their_phase_and_level() {
         // Up to 95 % of the lower Nyquist frequency.
         let highest = f64::from(rate.min(16_000)) * 0.475;
         for hertz in [50.0, 1000.0, highest] {
-            let output = resample(sine(hertz, rate, rate as usize), rate).unwrap();
+            let output = resample(&sine(hertz, rate, rate as usize), rate).unwrap();
             let expected = sine(hertz, SAMPLE_RATE, 16_000);
             assert_eq!(output.len(), 16_000);
             let error = inner_rms(output.iter().zip(&expected).map(|(a, b)| a - b));
@@ -31,7 +31,7 @@ fn sines_keep_their_phase_and_level() {
 #[test]
 fn frequencies_above_8_khz_are_removed() {
     for (rate, hertz) in [(44_100, 8100.0), (44_100, 15_000.0), (48_000, 12_000.0), (96_000, 40_000.0)] {
-        let output = resample(sine(hertz, rate, rate as usize), rate).unwrap();
+        let output = resample(&sine(hertz, rate, rate as usize), rate).unwrap();
         let alias = inner_rms(output.into_iter());
         assert!(alias < 1.1e-5, "{hertz} Hz at {rate} Hz leaves {alias:.2e}");
     }
@@ -49,7 +49,7 @@ fn length_is_rounded_to_the_nearest_sample() {
         (7, 8000, 14),
         (0, 44_100, 0),
     ] {
-        assert_eq!(resample(vec![0.25; length], rate).unwrap().len(), expected, "{length} at {rate} Hz");
+        assert_eq!(resample(&vec![0.25; length], rate).unwrap().len(), expected, "{length} at {rate} Hz");
     }
 }
 
@@ -57,11 +57,11 @@ fn length_is_rounded_to_the_nearest_sample() {
 fn a_clip_at_16_khz_is_unchanged() {
     // AUDIO-1.
     let samples = vec![0.1, -2.0, f32::MIN_POSITIVE];
-    assert_eq!(resample(samples.clone(), 16_000).unwrap(), samples);
+    assert_eq!(resample(&samples, 16_000).unwrap(), samples);
 }
 
 #[test]
 fn impossible_rates_are_refused() {
-    assert!(resample(vec![0.0; 10], 0).is_none());
-    assert!(resample(vec![0.0; 10], u32::MAX).is_none());
+    assert!(resample(&vec![0.0; 10], 0).is_none());
+    assert!(resample(&vec![0.0; 10], u32::MAX).is_none());
 }

@@ -1,0 +1,46 @@
+//! From audio files to model features.
+//!
+//! This is the first stage of a rollout. A loader thread reads a question's clip from disk, decodes it, mixes
+//! it to mono and resamples it to 16 kHz ([`load`]), then computes Whisper's log-mel spectrogram
+//! ([`FeatureExtractor`]), which the policy uploads to its device. Nothing here uses tensors, so loader
+//! threads run without libtorch.
+//!
+//! - `AUDIO-1` Samples are f32, mono, 16 kHz. A clip of `n` samples at another rate becomes `round(n · 16000 / rate)`
+//!   samples; a clip at 16 kHz is not resampled.
+//! - `AUDIO-2` Whatever bytes a file holds, the result is samples or one [`AudioError`], never a panic.
+//! - `AUDIO-3` Features equal those of Hugging Face's `WhisperFeatureExtractor` within 1e-4.
+//! - `AUDIO-4` Memory and time depend on the window that is heard, not on the length of the file or on what its header
+//!   promises.
+//!
+//! ```no_run
+//! use audio::{FeatureConfig, FeatureExtractor, Hearing};
+//!
+//! let clip = audio::load("dog.wav".as_ref(), &Hearing { start: 10.0, ..Hearing::default() })?;
+//! println!("{} at {} Hz", clip.info.codec, clip.info.rate);
+//! let features = FeatureExtractor::new(FeatureConfig::default()).unwrap().extract(&clip.samples);
+//! # Ok::<(), audio::AudioError>(())
+//! ```
+
+mod adts;
+mod decoder;
+mod downmix;
+mod error;
+mod feature_config;
+mod input;
+mod kind;
+mod load;
+mod log10;
+mod mel;
+mod mel_filters;
+mod mp4;
+mod mpeg;
+mod packets;
+mod resample;
+
+pub use decoder::{ClipInfo, Warning};
+pub use downmix::Downmix;
+pub use error::{AudioError, FeatureConfigError, FeatureError, Problem};
+pub use feature_config::FeatureConfig;
+pub use load::{Clip, Hearing, inspect, load, load_bytes};
+pub use mel::{FeatureExtractor, LogMel};
+pub use resample::{SAMPLE_RATE, resample};

@@ -1,0 +1,265 @@
+//! A clip as a model hears it: a window of a file, mono, at 16 kHz.
+//!
+//! The decoder gives blocks; each is mixed to mono and resampled, and decoding stops when the window is full. So the
+//! memory for a clip depends on the window and not on the length of the file.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
+use super::downmix::{Downmix, Mixer};
+use super::error::{AudioError, Problem};
+use super::input::Input;
+use super::kind::{self, Kind};
+use super::mp4;
+use super::packets::Packets;
+use super::resample::Resampler;
+
+/// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
+/// several packets, because packets share bits; and random bytes contain MP3 headers, few of which start a good packet.
+const CORRUPT_PER_GOOD: f64 = 0.25;
+
+/// A short clip, where a single scratch is a large share, may have up to this many corrupt packets, as long as they are
+/// fewer than the good ones.
+const CORRUPT_PACKETS: usize = 8;
+
+/// Largest absolute value of a sample (full scale is 1). Larger ones come from a corrupt float file and would overflow
+/// the features. Float files that hold 16-bit integer values pass.
+const LOUDEST: f32 = 1e6;
+
+/// Most channels of a file. More are a corrupt header.
+const MAX_CHANNELS: usize = 64;
+
+/// What to hear of a file, and how.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hearing {
+    /// How several channels become one.
+    pub downmix: Downmix,
+    /// Where the window begins, in seconds.
+    pub start: f64,
+    /// Most samples @ 16 kHz to decode; `None` for all.
+    pub samples: Option<usize>,
+}
+
+/// What was heard of a file.
+#[derive(Clone, Debug)]
+pub struct Clip {
+    /// The samples, f32, mono, @ 16 kHz.
+    pub samples: Vec<f32>,
+    /// What the file is.
+    pub info: ClipInfo,
+    /// What was odd about it.
+    pub warnings: Vec<Warning>,
+}
+
+/// Decodes a file to samples @ 16 kHz, f32, mono.
+///
+/// The format is recognised by the content, not by the name; docs/audio.md lists the formats. A few corrupt packets of a
+/// lossy stream are skipped. Encoder delay and padding are cut where the file states them.
+///
+/// Errors: [`AudioError`] if the file is missing, unreadable, empty, not audio, without samples, much shorter than its
+/// header states, or corrupt throughout.
+pub fn load(path: &Path, hearing: &Hearing) -> Result<Clip, AudioError> {
+    Input::open(path).and_then(|input| load_input(path, input, hearing)).map_err(|problem| problem.at(path))
+}
+
+/// Decodes a file whose content is already in memory, as [`load`] does; errors name it as `path`.
+///
+/// Errors: those of [`load`], except for a file that is missing or unreadable.
+pub fn load_bytes(path: &Path, bytes: Vec<u8>, hearing: &Hearing) -> Result<Clip, AudioError> {
+    load_input(path, Input::of_bytes(bytes), hearing).map_err(|problem| problem.at(path))
+}
+
+/// Reads the header of a file.
+///
+/// Errors: those of [`load`] that show in the header.
+pub fn inspect(path: &Path) -> Result<ClipInfo, AudioError> {
+    let opened = || Input::open(path).and_then(open).map(|(_, decoder)| decoder.info().clone());
+    guarded(opened).map_err(|problem| problem.at(path))
+}
+
+fn load_input(path: &Path, input: Input, hearing: &Hearing) -> Result<Clip, Problem> {
+    guarded(|| {
+        let (kind, mut decoder) = open(input)?;
+        let mut clip = hear(decoder.as_mut(), hearing)?;
+        clip.warnings.extend(kind.contradicts(path));
+        Ok(clip)
+    })
+}
+
+/// Runs a decoder. Decoders parse untrusted bytes: if one of them panics, only this clip fails, not the loader thread
+/// (AUDIO-2).
+fn guarded<T>(decode: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|_| Err(Problem::corrupt("its bytes make the decoder fail")))
+}
+
+/// Chooses the decoder of a file.
+fn open(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
+    let (kind, start) = kind::sniff(&input)?;
+    let input = input.part(start, u64::MAX);
+    let decoder: Box<dyn Decoder> = match kind {
+        Kind::Mp4 => mp4::open(input)?,
+        _ => Box::new(Packets::open(kind, input)?),
+    };
+    if decoder.info().channels > MAX_CHANNELS {
+        return Err(Problem::unsupported(format!("a file of {} channels", decoder.info().channels)));
+    }
+    Ok((kind, decoder))
+}
+
+fn hear(decoder: &mut dyn Decoder, hearing: &Hearing) -> Result<Clip, Problem> {
+    let most = hearing.samples.unwrap_or(usize::MAX);
+    let mut heard = Heard::new(hearing.downmix);
+    let skip = seek(decoder, hearing.start)?;
+    let (mut block, mut health, mut dropped) = (Block::default(), Health::default(), 0u64);
+    let mut ended = false;
+    while heard.samples.len() < most {
+        match decoder.next(&mut block) {
+            Ok(true) => {
+                health.good += 1;
+                health.frames += block.frames() as u64;
+                if dropped < skip {
+                    let count = (skip - dropped).min(block.frames() as u64);
+                    block.drop_front(count as usize);
+                    dropped += count;
+                }
+                heard.push(&block)?;
+            }
+            Ok(false) => {
+                ended = true;
+                break;
+            }
+            Err(Fault::Packet(what)) => health.note(what)?,
+            Err(Fault::End(problem)) => return Err(problem),
+        }
+    }
+    if ended {
+        health.check((hearing.start <= 0.0).then(|| decoder.promised()).flatten())?;
+        if hearing.start > 0.0 && heard.is_empty() && health.frames > 0 || dropped < skip {
+            let rate = f64::from(decoder.info().rate.max(1));
+            let seconds = hearing.start - (skip - dropped) as f64 / rate;
+            return Err(Problem::AfterEnd { start: hearing.start, seconds });
+        }
+    } else {
+        health.check(None)?;
+    }
+    let mut warnings = decoder.warnings();
+    let samples = heard.finish(most, &mut warnings)?;
+    Ok(Clip { samples, info: decoder.info().clone(), warnings })
+}
+
+/// Goes to the start of the window; returns how many frames are still to be dropped.
+fn seek(decoder: &mut dyn Decoder, start: f64) -> Result<u64, Problem> {
+    if start <= 0.0 {
+        return Ok(0);
+    }
+    let frame = (start * f64::from(decoder.info().rate)).round() as u64;
+    if let Some(seconds) = decoder.info().seconds()
+        && decoder.info().frames.is_some_and(|frames| frames <= frame)
+    {
+        return Err(Problem::AfterEnd { start, seconds });
+    }
+    match decoder.seek(frame) {
+        Ok(at) => Ok(frame.saturating_sub(at)),
+        Err(Fault::End(problem)) => Err(problem),
+        Err(Fault::Packet(what)) => Err(Problem::corrupt(what)),
+    }
+}
+
+/// How much of a file could be decoded.
+#[derive(Default)]
+struct Health {
+    good: usize,
+    corrupt: usize,
+    first_fault: Option<String>,
+    /// Frames decoded.
+    frames: u64,
+}
+
+impl Health {
+    /// Counts a corrupt packet. Fails after 100 of them if most packets are corrupt, so that garbage is not read to its
+    /// end.
+    fn note(&mut self, what: String) -> Result<(), Problem> {
+        self.corrupt += 1;
+        let what = self.first_fault.get_or_insert(what);
+        if self.corrupt > 100 && self.good < self.corrupt { Err(Problem::corrupt(what.clone())) } else { Ok(()) }
+    }
+
+    /// Fails if too many packets were corrupt, or if the file is truncated.
+    fn check(&self, promised: Option<u64>) -> Result<(), Problem> {
+        if let Some(what) = &self.first_fault {
+            let share = (self.good as f64 * CORRUPT_PER_GOOD) as usize;
+            let limit = share.max(CORRUPT_PACKETS).min(self.good);
+            if self.corrupt >= limit {
+                return Err(Problem::corrupt(what.clone()));
+            }
+        }
+        match promised {
+            Some(promised) if self.frames < promised => {
+                Err(Problem::Truncated { promised, found: self.frames })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The samples that have been heard so far. A file whose rate changes is resampled piece by piece.
+struct Heard {
+    mixer: Mixer,
+    mono: Vec<f32>,
+    resampler: Option<(u32, Resampler)>,
+    samples: Vec<f32>,
+}
+
+impl Heard {
+    fn new(downmix: Downmix) -> Self {
+        Self { mixer: Mixer::new(downmix), mono: Vec::new(), resampler: None, samples: Vec::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.samples.is_empty() && self.resampler.is_none()
+    }
+
+    fn push(&mut self, block: &Block) -> Result<(), Problem> {
+        if block.frames() == 0 {
+            return Ok(());
+        }
+        if block.channels.len() > MAX_CHANNELS {
+            return Err(Problem::unsupported(format!("a file of {} channels", block.channels.len())));
+        }
+        if self.resampler.as_ref().is_none_or(|(rate, _)| *rate != block.rate) {
+            self.end_piece();
+            let resampler = Resampler::new(block.rate)
+                .ok_or_else(|| Problem::unsupported(format!("a rate of {} Hz", block.rate)))?;
+            self.resampler = Some((block.rate, resampler));
+        }
+        self.mono.clear();
+        self.mixer.mix(block, &mut self.mono);
+        if !self.mono.iter().all(|sample| sample.abs() <= LOUDEST) {
+            let what = format!("a sample is not finite or above {LOUDEST:e} (full scale is 1)");
+            return Err(Problem::corrupt(what));
+        }
+        if let Some((_, resampler)) = &mut self.resampler {
+            resampler.push(&self.mono, &mut self.samples);
+        }
+        Ok(())
+    }
+
+    fn end_piece(&mut self) {
+        if let Some((_, resampler)) = self.resampler.take() {
+            resampler.finish(&mut self.samples);
+        }
+    }
+
+    fn finish(mut self, most: usize, warnings: &mut Vec<Warning>) -> Result<Vec<f32>, Problem> {
+        self.end_piece();
+        self.samples.truncate(most);
+        // A few samples at a high rate can round to none.
+        if self.samples.is_empty() {
+            return Err(Problem::NoSamples);
+        }
+        warnings.extend(self.mixer.warning());
+        Ok(self.samples)
+    }
+}
