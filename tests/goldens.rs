@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::audio::{Downmix, LogMel, load_audio};
+use audio::{Hearing, LogMel};
 use model::checkpoint::read_tensors;
 use model::{Completion, Finish, Group, Policy, PolicyOptions, Processor, Prompt, SamplingParams};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub fn open(dir: &Path) -> Policy {
 /// The features of a committed recording.
 pub fn clip(processor: &Processor, name: &str) -> Arc<LogMel> {
     let path = fixtures().join("audio").join(name).with_extension("wav");
-    Arc::new(processor.extract(&load_audio(&path, Downmix::Mean).unwrap()).unwrap())
+    Arc::new(processor.extract(&audio::load(&path, &Hearing::default()).unwrap().samples).unwrap())
 }
 
 /// The two prompts of the golden file `batch2`, for a model with an audio tower.

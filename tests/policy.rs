@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::audio::LogMel;
+use audio::LogMel;
 use model::checkpoint::{read_tensors, write_tensors};
 use model::{Completion, Finish, Group, Policy, PolicyOptions, Prompt, SamplingParams};
 use serde_json::{Value, json};

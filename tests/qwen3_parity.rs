@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use model::audio::LogMel;
+use audio::LogMel;
 use model::{Processor, Prompt};
 
 use crate::goldens::{

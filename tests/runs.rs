@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::run::{RunArgs, RunError, RunOutcome};
-use model::audio::{Downmix, FeatureExtractor, load_audio};
+use audio::{Downmix, FeatureExtractor, Hearing};
 use records::{ArmState, OwnedRunDir, RunDir};
 use rewards::{Reward, RewardBatch, RewardError, RewardRegistry};
 use runtime::RunEvent;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-use workers::{AudioSource, ClipError};
+use workers::{AudioSource, Clip, ClipError, ClipRequest};
 
 /// A GRPO arm with a random policy: groups of 3, two prompts per step, and a data set of a few clips.
 pub(crate) const SCENARIO: &str = r#"
@@ -155,10 +155,16 @@ pub(crate) fn counts(groups: &Value) -> (u64, u64, BTreeMap<String, u64>) {
     (groups["dispatched"].as_u64().unwrap(), groups["trained"].as_u64().unwrap(), excluded)
 }
 
-fn decode(path: &Path) -> Result<model::audio::LogMel, ClipError> {
+fn samples(request: &ClipRequest) -> Result<Vec<f32>, ClipError> {
+    let hearing = Hearing { downmix: Downmix::First, ..Hearing::default() };
+    let clip = audio::load(&request.path, &hearing).map_err(|error| ClipError(error.to_string()))?;
+    Ok(clip.samples)
+}
+
+fn decode(request: &ClipRequest) -> Clip {
     let folder = scenarios::builtin_tiny_policy().unwrap();
     let features = FeatureExtractor::open(&folder).unwrap();
-    Ok(features.extract(&load_audio(path, Downmix::First).map_err(|error| ClipError(error.to_string()))?))
+    Ok(features.extract(&samples(request)?).into())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,12 +200,12 @@ async fn a_panic_of_a_reward_and_one_of_a_decoder_exclude_no_group() {
     let decodings = Arc::new(AtomicUsize::new(0));
     let source: AudioSource = Arc::new({
         let decodings = decodings.clone();
-        move |path| {
+        move |request: &ClipRequest| {
             // The first calls check whether any clip can be read at all.
             if decodings.fetch_add(1, Ordering::SeqCst) == 4 {
                 panic!("on purpose, once");
             }
-            decode(path)
+            decode(request)
         }
     });
     let ran = run(SCENARIO, registry, Some(source)).await;
@@ -240,10 +246,10 @@ async fn a_reward_that_always_panics_ends_its_arm_with_the_reason_and_a_checkpoi
 async fn clips_longer_than_the_window_are_counted_and_cause_one_warning() {
     let folder = scenarios::builtin_tiny_policy().unwrap();
     let features = FeatureExtractor::open(&folder).unwrap();
-    let long: AudioSource = Arc::new(move |path| {
-        let mut samples = load_audio(path, Downmix::First).map_err(|error| ClipError(error.to_string()))?;
+    let long: AudioSource = Arc::new(move |request: &ClipRequest| {
+        let mut samples = samples(request)?;
         samples.resize(16_000 * 10, 0.0);
-        Ok(features.extract(&samples))
+        Ok(features.extract(&samples).into())
     });
     let ran = run(SCENARIO, registry(), Some(long)).await;
     assert_eq!(ran.only_arm(), &ArmState::Done);
@@ -260,8 +266,9 @@ async fn clips_longer_than_the_window_are_counted_and_cause_one_warning() {
 async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
     // The file name decides whether a clip is unreadable, so it is the same clip in every split and step.
     let bad = |path: &Path| path.file_stem().unwrap().to_string_lossy().ends_with(['0', '2', '4']);
-    let source: AudioSource = Arc::new(move |path| {
-        if bad(path) { Err(ClipError(format!("{}: cut short", path.display()))) } else { decode(path) }
+    let source: AudioSource = Arc::new(move |request: &ClipRequest| {
+        let path = &request.path;
+        if bad(path) { Err(ClipError(format!("{}: cut short", path.display()))) } else { decode(request) }
     });
     let ran = run(SCENARIO, registry(), Some(source)).await;
     assert_eq!(ran.only_arm(), &ArmState::Done);
@@ -271,8 +278,9 @@ async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
     assert!(ran.warnings.iter().any(|warning| warning.contains("cut short")));
 
     let strict = SCENARIO.replace("[rewards]", "[loader]\nmax_failed_fraction = 0.05\n\n[rewards]");
-    let source: AudioSource = Arc::new(move |path| {
-        if bad(path) { Err(ClipError(format!("{}: cut short", path.display()))) } else { decode(path) }
+    let source: AudioSource = Arc::new(move |request: &ClipRequest| {
+        let path = &request.path;
+        if bad(path) { Err(ClipError(format!("{}: cut short", path.display()))) } else { decode(request) }
     });
     let ran = run(&strict, registry(), Some(source)).await;
     let ArmState::Failed { reason } = ran.only_arm() else { panic!("{:?}", ran.only_arm()) };
@@ -281,7 +289,7 @@ async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
         "{reason}"
     );
 
-    let none: AudioSource = Arc::new(|path| Err(ClipError(format!("{}: empty", path.display()))));
+    let none: AudioSource = Arc::new(|request: &ClipRequest| Err(ClipError(format!("{}: empty", request.path.display()))));
     let ran = run(SCENARIO, registry(), Some(none)).await;
     let Err(RunError::Input(error)) = ran.outcome else { panic!("nothing to train on") };
     let message = error.to_string();

@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test should panic")]
 
-mod audio_files;
 mod control;
 mod goldens;
 mod grpo_parity;
@@ -13,7 +12,6 @@ mod judges;
 mod live;
 mod local_judge;
 mod lora_parity;
-mod mel_parity;
 mod old_runs;
 mod plugin_runs;
 mod plugins;

@@ -87,7 +87,7 @@ impl Input {
         let mut filled = 0;
         match &self.bytes {
             Bytes::Memory(bytes) => {
-                let from = (self.start + position) as usize;
+                let from = self.start.saturating_add(position).min(bytes.len() as u64) as usize;
                 buffer.copy_from_slice(&bytes[from..from + room]);
                 filled = room;
             }

@@ -25,6 +25,7 @@ mod adts;
 mod decoder;
 mod downmix;
 mod error;
+mod fallback;
 mod feature_config;
 mod input;
 mod kind;

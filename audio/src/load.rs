@@ -4,16 +4,17 @@
 //! memory for a clip depends on the window and not on the length of the file.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
 use super::downmix::{Downmix, Mixer};
 use super::error::{AudioError, Problem};
+use super::fallback;
 use super::input::Input;
 use super::kind::{self, Kind};
 use super::mp4;
 use super::packets::Packets;
-use super::resample::Resampler;
+use super::resample::{Resampler, SAMPLE_RATE};
 
 /// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
 /// several packets, because packets share bits; and random bytes contain MP3 headers, few of which start a good packet.
@@ -35,10 +36,16 @@ const MAX_CHANNELS: usize = 64;
 pub struct Hearing {
     /// How several channels become one.
     pub downmix: Downmix,
-    /// Where the window begins, in seconds.
+    /// The part of the file that counts as the clip, in seconds.
     pub start: f64,
+    /// Where that part ends, in seconds; `None` for the end of the file.
+    pub end: Option<f64>,
     /// Most samples @ 16 kHz to decode; `None` for all.
     pub samples: Option<usize>,
+    /// Which samples of a longer clip to decode: 0 for the first, 0.5 for those in the middle, 1 for the last.
+    pub position: f64,
+    /// A program that decodes what this crate does not, as ffmpeg would.
+    pub fallback: Option<PathBuf>,
 }
 
 /// What was heard of a file.
@@ -48,6 +55,8 @@ pub struct Clip {
     pub samples: Vec<f32>,
     /// What the file is.
     pub info: ClipInfo,
+    /// Where in the file the samples begin, in seconds.
+    pub start: f64,
     /// What was odd about it.
     pub warnings: Vec<Warning>,
 }
@@ -60,7 +69,26 @@ pub struct Clip {
 /// Errors: [`AudioError`] if the file is missing, unreadable, empty, not audio, without samples, much shorter than its
 /// header states, or corrupt throughout.
 pub fn load(path: &Path, hearing: &Hearing) -> Result<Clip, AudioError> {
-    Input::open(path).and_then(|input| load_input(path, input, hearing)).map_err(|problem| problem.at(path))
+    let clip = Input::open(path).and_then(|input| load_input(path, input, hearing));
+    let clip = match (clip, &hearing.fallback) {
+        (Err(Problem::Unsupported { .. } | Problem::NotAudio), Some(program)) => {
+            load_by(program, path, hearing)
+        }
+        (clip, _) => clip,
+    };
+    clip.map_err(|problem| problem.at(path))
+}
+
+/// Decodes a file by another program.
+fn load_by(program: &Path, path: &Path, hearing: &Hearing) -> Result<Clip, Problem> {
+    let length = || Err(Problem::unsupported("a window other than the first of a file in this format"));
+    let window = Window::of(hearing, length)?;
+    let seconds = (window.samples < usize::MAX).then(|| window.samples as f64 / f64::from(SAMPLE_RATE));
+    let wav = fallback::decode(program, path, window.start, seconds)?;
+    let rest = Hearing { start: 0.0, end: None, position: 0.0, ..hearing.clone() };
+    let clip = load_input(Path::new("pipe.wav"), wav, &rest)?;
+    let codec = format!("decoded by {}", program.display());
+    Ok(Clip { start: window.start, info: ClipInfo { codec, format: "other", ..clip.info }, ..clip })
 }
 
 /// Decodes a file whose content is already in memory, as [`load`] does; errors name it as `path`.
@@ -80,8 +108,12 @@ pub fn inspect(path: &Path) -> Result<ClipInfo, AudioError> {
 
 fn load_input(path: &Path, input: Input, hearing: &Hearing) -> Result<Clip, Problem> {
     guarded(|| {
-        let (kind, mut decoder) = open(input)?;
-        let mut clip = hear(decoder.as_mut(), hearing)?;
+        let (kind, mut decoder) = open(input.clone())?;
+        let window = Window::of(hearing, || match decoder.info().seconds() {
+            Some(seconds) => Ok(seconds),
+            None => measure(input),
+        })?;
+        let mut clip = hear(decoder.as_mut(), hearing.downmix, &window)?;
         clip.warnings.extend(kind.contradicts(path));
         Ok(clip)
     })
@@ -108,10 +140,52 @@ fn open(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
     Ok((kind, decoder))
 }
 
-fn hear(decoder: &mut dyn Decoder, hearing: &Hearing) -> Result<Clip, Problem> {
-    let most = hearing.samples.unwrap_or(usize::MAX);
-    let mut heard = Heard::new(hearing.downmix);
-    let skip = seek(decoder, hearing.start)?;
+/// The samples of a file that are decoded.
+struct Window {
+    /// In seconds.
+    start: f64,
+    /// Most samples @ 16 kHz.
+    samples: usize,
+}
+
+impl Window {
+    /// `length` returns the length of the file in seconds; it is asked only if the window depends on it.
+    fn of(hearing: &Hearing, length: impl FnOnce() -> Result<f64, Problem>) -> Result<Self, Problem> {
+        let rate = f64::from(SAMPLE_RATE);
+        let mut start = hearing.start.max(0.0);
+        let mut samples = hearing.samples.unwrap_or(usize::MAX);
+        if let Some(end) = hearing.end {
+            samples = samples.min(((end - start).max(0.0) * rate).round() as usize);
+        }
+        if hearing.position > 0.0 && let Some(most) = hearing.samples {
+            let end = length()?.min(hearing.end.unwrap_or(f64::INFINITY));
+            let excess = end - start - most as f64 / rate;
+            if excess > 0.0 {
+                start += excess * hearing.position.min(1.0);
+            }
+        }
+        Ok(Self { start, samples })
+    }
+}
+
+/// Length in seconds of a file whose header does not state it.
+fn measure(input: Input) -> Result<f64, Problem> {
+    let (_, mut decoder) = open(input)?;
+    let (mut block, mut seconds) = (Block::default(), 0.0);
+    loop {
+        match decoder.next(&mut block) {
+            Ok(true) => seconds += block.frames() as f64 / f64::from(block.rate.max(1)),
+            Ok(false) => return Ok(seconds),
+            Err(Fault::Packet(_)) => {}
+            Err(Fault::End(problem)) => return Err(problem),
+        }
+    }
+}
+
+fn hear(decoder: &mut dyn Decoder, downmix: Downmix, window: &Window) -> Result<Clip, Problem> {
+    let most = window.samples;
+    let mut heard = Heard::new(downmix);
+    let skip = seek(decoder, window.start)?;
     let (mut block, mut health, mut dropped) = (Block::default(), Health::default(), 0u64);
     let mut ended = false;
     while heard.samples.len() < most {
@@ -135,18 +209,18 @@ fn hear(decoder: &mut dyn Decoder, hearing: &Hearing) -> Result<Clip, Problem> {
         }
     }
     if ended {
-        health.check((hearing.start <= 0.0).then(|| decoder.promised()).flatten())?;
-        if hearing.start > 0.0 && heard.is_empty() && health.frames > 0 || dropped < skip {
+        health.check((window.start <= 0.0).then(|| decoder.promised()).flatten())?;
+        if window.start > 0.0 && heard.is_empty() {
             let rate = f64::from(decoder.info().rate.max(1));
-            let seconds = hearing.start - (skip - dropped) as f64 / rate;
-            return Err(Problem::AfterEnd { start: hearing.start, seconds });
+            let seconds = window.start - (skip - dropped) as f64 / rate;
+            return Err(Problem::AfterEnd { start: window.start, seconds });
         }
     } else {
         health.check(None)?;
     }
     let mut warnings = decoder.warnings();
     let samples = heard.finish(most, &mut warnings)?;
-    Ok(Clip { samples, info: decoder.info().clone(), warnings })
+    Ok(Clip { samples, info: decoder.info().clone(), start: window.start, warnings })
 }
 
 /// Goes to the start of the window; returns how many frames are still to be dropped.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::audio::{Downmix, LogMel, load_audio};
+use audio::{Downmix, Hearing, LogMel, SAMPLE_RATE};
 use model::{Completion, Finish, ModelError, Policy, Processor, Prompt, SamplingParams, device};
 use rewards::{Mode, ParserOptions, Question, parse_completion};
 use scenarios::{PolicyConfig, PromptStyle, TrainMode};
@@ -83,8 +83,14 @@ fn prompt(policy: &Policy, options: &AskOptions, text: &str) -> Result<Prompt, F
 }
 
 fn clip(processor: &Processor, path: &Path) -> Result<Arc<LogMel>, Failure> {
-    let samples = load_audio(path, Downmix::First).map_err(|error| Failure::Input(error.to_string()))?;
-    let clip = processor.extract(&samples).map_err(input)?;
+    // One sample more than the model takes shows that the clip is longer.
+    let samples = processor.window_seconds().map(|seconds| seconds * SAMPLE_RATE as usize + 1);
+    let hearing = Hearing { downmix: Downmix::First, samples, ..Hearing::default() };
+    let heard = audio::load(path, &hearing).map_err(|error| Failure::Input(error.to_string()))?;
+    for warning in &heard.warnings {
+        errln!("{}: {}", path.display(), warning.text);
+    }
+    let clip = processor.extract(&heard.samples).map_err(input)?;
     if let Some(seconds) = processor.window_seconds().filter(|_| clip.truncated) {
         errln!("{}: longer than this model's window of {seconds} s; the rest is cut off", path.display());
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::audio::LogMel;
+use audio::LogMel;
 use model::{Policy, PolicyOptions};
 use serde_json::{Value, json};
 

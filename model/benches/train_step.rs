@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Parser;
-use model::audio::{Downmix, LogMel, load_audio};
+use audio::{Hearing, LogMel};
 use model::loss::{GrpoConfig, LossInputs, Normalizer, grpo_loss};
 use model::optim::{AdamW, AdamWConfig};
 use model::{
@@ -134,7 +134,7 @@ fn clips(args: &Args, policy: &Policy) -> Result<Vec<LogMel>, Error> {
         return Ok((0..2).map(tone).collect());
     }
     let processor = policy.processor();
-    args.audio.iter().map(|path| Ok(processor.extract(&load_audio(path, Downmix::Mean)?)?)).collect()
+    args.audio.iter().map(|path| Ok(processor.extract(&audio::load(path, &Hearing::default())?.samples)?)).collect()
 }
 
 /// The name and duration in seconds of each phase, in order.
@@ -210,7 +210,7 @@ impl Bench {
         let mut best = f64::INFINITY;
         for _ in 0..40 {
             let started = Instant::now();
-            self.policy.processor().extract(&load_audio(path, Downmix::Mean)?)?;
+            self.policy.processor().extract(&audio::load(path, &Hearing::default())?.samples)?;
             best = best.min(started.elapsed().as_secs_f64());
         }
         Ok(best)

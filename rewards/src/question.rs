@@ -19,8 +19,14 @@ pub struct Question {
     pub choices: Vec<String>,
     /// The text of the right choice.
     pub answer: String,
-    /// Path of the clip's audio file.
+    /// Where the clip's sound lies: the path of a file, or a place in an archive as docs/data.md describes.
     pub audio_path: PathBuf,
+    /// Where in the file the clip begins, in seconds; 0 if the row does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<f64>,
+    /// Where in the file the clip ends, in seconds; the end of the file if the row does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<f64>,
     /// The difficulty, if the dataset states one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difficulty: Option<Difficulty>,

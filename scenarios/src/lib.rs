@@ -54,7 +54,7 @@ pub use judge_sets::{JudgedExample, open_judge_set};
 pub use rows::{Dataset, RowCause, RowProblem, causes_in_words};
 pub use scenario::{
     Aggregate, ArmConfig, CheckpointConfig, ChildEnv, ControlConfig, CurriculumConfig, DType, DataConfig,
-    Device, Downmix, EvalConfig, Experiment, GradientCheckpointing, GrpoConfig, Guided, HttpPlugin,
+    AudioConfig, AudioWindow, Device, Downmix, EvalConfig, Experiment, GradientCheckpointing, GrpoConfig, Guided, HttpPlugin,
     Interpolate, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LimitAction, LimitsConfig, LoaderConfig,
     LocalJudgeConfig, LoraConfig, LossKind, MemberKind, Method, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig,
     OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig, PanelMember, PolicyConfig, PolicyPath, ProcessPlugin,

@@ -1,7 +1,8 @@
 //! What all actors of an arm share: its settings, its data, the slots of its actors, and where its events go.
 
-use std::path::Path;
-use std::sync::{Arc, Once};
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Instant;
 
 use model::{Processor, SamplingParams};
@@ -17,6 +18,21 @@ use crate::live::LiveArm;
 use crate::prompt::Prompter;
 use crate::rows::Rows;
 use crate::slots::Slots;
+
+/// The clips with something odd about them, so that each is counted once, although every epoch hears it again.
+#[derive(Default)]
+pub(crate) struct ClipWarnings {
+    seen: Mutex<HashMap<&'static str, HashSet<PathBuf>>>,
+}
+
+impl ClipWarnings {
+    /// The number of clips with this kind of warning if `clip` is a new one of them, else 0.
+    fn count(&self, clip: &Path, kind: &'static str) -> u64 {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let clips = seen.entry(kind).or_default();
+        if clips.insert(clip.to_owned()) { clips.len() as u64 } else { 0 }
+    }
+}
 
 /// What all actors of an arm share.
 pub(crate) struct ArmContext {
@@ -44,6 +60,7 @@ pub(crate) struct ArmContext {
     pub(crate) always_judge: bool,
     /// Whether the warning about a truncated clip was given.
     pub(crate) truncation_warned: Once,
+    pub(crate) clip_warnings: ClipWarnings,
     pub(crate) slots: Slots,
     pub(crate) live: Arc<LiveArm>,
     pub(crate) started: Instant,
@@ -103,6 +120,16 @@ impl ArmContext {
                 clip.display()
             ));
         });
+    }
+
+    /// Warns of what was odd about a clip that was heard all the same: of the 1st, 10th, 100th, … clip of each kind.
+    pub(crate) fn warn_of_clip(&self, clip: &Path, warnings: &[audio::Warning]) {
+        for warning in warnings {
+            let times = self.clip_warnings.count(clip, warning.kind);
+            if times > 0 {
+                self.warn_repeated(times, &format!("{}: {}", clip.display(), warning.text));
+            }
+        }
     }
 
     /// The lines of `data-problems.jsonl` for unusable rows that it does not list yet, with a warning for the first of

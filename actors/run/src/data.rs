@@ -14,7 +14,8 @@ use scenarios::{ArmConfig, Dataset, Method, RowCause, RowProblem, Split, causes_
 use workers::AudioSource;
 
 use crate::error::InputError;
-use crate::prompt::{Prompter, TextFits, Unusable, shared};
+use crate::prompt::{Prompter, TextFits, Unusable};
+use crate::sound::first_window;
 
 /// Most clips that are decoded before the first step to learn whether their prompts fit into the model's context.
 const CLIPS_TRIED: usize = 256;
@@ -125,7 +126,7 @@ pub(crate) fn exclude_too_long(
                 TextFits::No(unusable) => Some(unusable),
                 TextFits::DependsOnClip if tried < CLIPS_TRIED => {
                     tried += 1;
-                    let clip = shared(audio(&question.audio_path));
+                    let clip = audio(&first_window(question));
                     prompter.prompt(question, &text, clip, completion).err()
                 }
                 TextFits::DependsOnClip => None,

@@ -14,9 +14,9 @@ use scenarios::RowCause;
 use workers::{GenerateQuery, SamplerMsg};
 
 use crate::conductor::health::nan_completions;
-use crate::conductor::items::{consistency, reward_item, rollout, think_quality};
+use crate::conductor::items::{consistency, recorded_start, reward_item, rollout, think_quality};
 use crate::conductor::judge::ask_judge;
-use crate::conductor::load::{Prompts, make_prompts};
+use crate::conductor::load::{HeardPrompt, Prompts, make_prompts};
 use crate::context::ArmContext;
 use crate::data::Source;
 use crate::error::{EvaluationError, StepError};
@@ -142,13 +142,13 @@ async fn evaluate_batch(
     let Evaluating { evaluation, rollouts, problems } = evaluating;
     let most_tokens = arm.evaluation_params().max_new_tokens;
     let Prompts { prompts: made, audio_truncated, .. } =
-        make_prompts(arm, rows, most_tokens, |_| None).await?;
+        make_prompts(arm, rows, most_tokens, place, |_| None).await?;
     evaluation.truncated_clips += audio_truncated;
     let (mut asked, mut prompts, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
     for (row, (question, made)) in rows.iter().zip(made).enumerate() {
         match made {
-            Ok(prompt) => {
-                asked.push(question);
+            Ok(HeardPrompt { prompt, audio_start }) => {
+                asked.push((question, audio_start));
                 prompts.push(prompt);
                 let seed = arm.config.eval.seed;
                 seeds.push(derive(seed, Purpose::Evaluation, &[place[0], place[1], row as u64]));
@@ -171,14 +171,15 @@ async fn evaluate_batch(
         .iter()
         .zip(&generated.completions)
         .enumerate()
-        .map(|(group, (question, completion))| reward_item(arm, question, group, completion))
+        .map(|(group, ((question, _), completion))| reward_item(arm, question, group, completion))
         .collect();
     let needed = arm.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
     ask_judge(arm, needed, &mut items).await?;
-    for item in &items {
+    for (item, (_, audio_start)) in items.iter().zip(asked) {
         count(evaluation, item);
         rollouts.push(Rollout {
             group: rollouts.len() as u64,
+            audio_start: recorded_start(audio_start),
             policy_version: generated.policy_version,
             ..rollout(Phase::Eval, evaluation.step, item)
         });

@@ -25,6 +25,7 @@ pub mod replay;
 mod rows;
 mod run;
 mod slots;
+mod sound;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,6 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use judges::{JudgeArgs, Judges};
-use model::audio::{Downmix, load_audio};
 use model::loss::{GrpoConfig, Importance, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use model::{Policy, Processor};
@@ -18,18 +17,19 @@ use runtime::{RunEvent, Slot};
 use scenarios::{ArmConfig, JudgeKind, LimitAction, Method};
 use tokio::runtime::Handle;
 use workers::{
-    AudioSource, ClipError, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs,
+    AudioSource, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs,
     ShaperArgs, WeightStore, resume_checkpoint,
 };
 
-use crate::context::ArmContext;
+use crate::context::{ArmContext, ClipWarnings};
 use crate::data::{DataProblems, Source, check_source, exclude_too_long, open_suites, open_training};
 use crate::error::InputError;
 use crate::live::LiveArm;
 use crate::policy::open_policy;
-use crate::prompt::{ContextLength, Prompter, shared};
+use crate::prompt::{ContextLength, Prompter};
 use crate::rows::Rows;
 use crate::slots::Slots;
+use crate::sound::{audio_source, first_window};
 
 /// What preparing an arm takes.
 pub(crate) struct PrepareArgs {
@@ -93,7 +93,7 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     let problems = list_problems(&args, &dir, &training, &suites)?;
     for rows in std::iter::once(&training).chain(&suites) {
         let ask = |question: &Question| {
-            let clip = shared(source(&question.audio_path));
+            let clip = source(&first_window(question));
             let completion = if rows.suite.is_some() { most_tokens } else { completion };
             prompter.prompt(question, &config.prompt.render(question), clip, completion).map(drop)
         };
@@ -120,6 +120,7 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         prompter,
         parser: ParserOptions::default(),
         truncation_warned: Once::new(),
+        clip_warnings: ClipWarnings::default(),
         always_judge: matches!(config.judge.kind, JudgeKind::Rules),
         slots: Slots::new(config, args.recorder.clone()),
         live: args.live.clone(),
@@ -204,18 +205,6 @@ fn begin(args: &PrepareArgs, dir: &ArmDir, policy: &Policy) -> Result<(Progress,
     Ok((Progress::default(), fresh))
 }
 
-fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSource {
-    let processor = processor.clone();
-    let downmix = match config.loader.downmix {
-        scenarios::Downmix::First => Downmix::First,
-        scenarios::Downmix::Mean => Downmix::Mean,
-    };
-    Arc::new(move |path: &Path| {
-        let samples = load_audio(path, downmix).map_err(|error| ClipError(error.to_string()))?;
-        processor.extract(&samples).map_err(|error| ClipError(error.to_string()))
-    })
-}
-
 fn judge(args: &PrepareArgs) -> Result<JudgeArgs, InputError> {
     let config = &args.live.config;
     let judge = args
@@ -234,7 +223,12 @@ fn blueprints(
 ) -> Result<Blueprints, InputError> {
     let config = &args.live.config;
     Ok(Blueprints {
-        loader: LoaderArgs { source, workers: config.loader.workers, cache_clips: config.loader.cache_clips },
+        loader: LoaderArgs {
+            source,
+            workers: config.loader.workers,
+            cache_clips: config.loader.cache_clips,
+            cache_bytes: config.loader.cache_mb.saturating_mul(1_000_000),
+        },
         sampler: SamplerArgs { weights: weights.clone(), threads: args.threads },
         judge: judge(args)?,
         shaper: (config.method == Method::Grpo).then(|| shaper(config)),

@@ -1,8 +1,5 @@
 //! The prompt of a row, or why the row has none.
 
-use std::sync::Arc;
-
-use model::audio::LogMel;
 use model::{ModelError, Processor, Prompt};
 use rewards::Question;
 use scenarios::RowCause;
@@ -65,13 +62,13 @@ impl Prompter {
     ) -> Result<Prompt, Unusable> {
         let clip =
             clip.map_err(|error| Unusable { cause: RowCause::AudioUnreadable, message: error.to_string() })?;
-        if clip.is_silent() {
+        if clip.features.is_silent() {
             let message = format!("{}: the clip has no sound", row.audio_path.display());
             return Err(Unusable { cause: RowCause::AudioSilent, message });
         }
         let prompt = self
             .processor
-            .prompt(text, &[clip])
+            .prompt(text, &[clip.features])
             .map_err(|error| Unusable { cause: RowCause::PromptUnusable, message: error.to_string() })?;
         match self.context.problem(prompt.ids.len(), completion) {
             Some(unusable) => Err(unusable),
@@ -111,9 +108,4 @@ pub(crate) enum TextFits {
     DependsOnClip,
     /// Not even without one.
     No(Unusable),
-}
-
-/// A clip's features as the loader hands them out.
-pub(crate) fn shared(features: Result<LogMel, workers::ClipError>) -> Clip {
-    features.map(Arc::new)
 }

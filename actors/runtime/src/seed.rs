@@ -21,6 +21,8 @@ pub enum Purpose {
     Weights = 5,
     /// The dropout masks of an adapter.
     Dropout = 6,
+    /// The part of a long clip that is heard.
+    Window = 7,
 }
 
 /// The seed for `purpose` at `place` (step, group, index and the like) of the run seeded with `seed`.

@@ -1,33 +1,75 @@
 //! The loader pool: audio files in, log-mel features out.
 //!
 //! Decoding blocks, so it runs on dedicated OS threads. The actor sends them jobs over a crossbeam channel and collects
-//! the results. Decoded clips are cached, because every epoch needs them again.
+//! the results. Decoded clips are cached within a limit of memory, because every epoch needs them again.
 //!
 //! - `LOAD-1` a clip that can't be read is an `Err` in its place; the others of the request are not affected.
 //! - `LOAD-2` a decoder that panics costs its clip one more attempt; if it panics again, that is the clip's error.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam::channel;
 use dashmap::DashMap;
-use model::audio::LogMel;
+use audio::{LogMel, Warning};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use runtime::Request;
 use tokio::sync::oneshot;
 
 use crate::error::ClipError;
 
-/// Reads an audio file and computes its features. The error is one line that names the file.
-pub type AudioSource = Arc<dyn Fn(&Path) -> Result<LogMel, ClipError> + Send + Sync>;
+/// A clip as a row of the data names it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClipRequest {
+    /// Where the sound lies.
+    pub path: PathBuf,
+    /// The part of the file that is the clip, in seconds.
+    pub start: f64,
+    /// The end of that part, in seconds; `None` for the end of the file.
+    pub end: Option<f64>,
+    /// Which part of a clip that is too long for the model is heard: 0 for the first, 1 for the last.
+    pub position: f64,
+}
 
-/// A clip's features, or why it has none.
-pub type Clip = Result<Arc<LogMel>, ClipError>;
+impl ClipRequest {
+    /// Equal for equal requests.
+    fn key(&self) -> ClipKey {
+        let numbers = [self.start, self.end.unwrap_or(f64::INFINITY), self.position].map(f64::to_bits);
+        (self.path.clone(), numbers)
+    }
+}
+
+type ClipKey = (PathBuf, [u64; 3]);
+
+/// What the model hears of a clip.
+#[derive(Clone, Debug)]
+pub struct HeardClip {
+    /// The features.
+    pub features: Arc<LogMel>,
+    /// Where in the file they begin, in seconds.
+    pub start: f64,
+    /// What was odd about the file.
+    pub warnings: Arc<[Warning]>,
+}
+
+impl From<LogMel> for HeardClip {
+    /// A clip heard from its beginning.
+    fn from(features: LogMel) -> Self {
+        Self { features: Arc::new(features), start: 0.0, warnings: Arc::new([]) }
+    }
+}
+
+/// Reads a clip and computes its features. The error is one line that names the file.
+pub type AudioSource = Arc<dyn Fn(&ClipRequest) -> Clip + Send + Sync>;
+
+/// A clip, or why it can't be heard.
+pub type Clip = Result<HeardClip, ClipError>;
 
 /// The answer to [`LoaderMsg::Load`].
 pub struct Loaded {
-    /// One clip per requested path, in their order.
+    /// One clip per request, in their order.
     pub clips: Vec<Clip>,
     /// Time from the request's arrival to the last clip, in seconds.
     pub seconds: f64,
@@ -42,27 +84,51 @@ pub struct LoaderArgs {
     pub workers: usize,
     /// Number of clips to cache in memory.
     pub cache_clips: usize,
+    /// Most memory that their features may take, in bytes.
+    pub cache_bytes: usize,
 }
 
 /// Messages to the loader pool.
 pub enum LoaderMsg {
-    /// Load the clips of a step from these files.
-    Load(Request<Vec<PathBuf>, Loaded>),
+    /// Load the clips of a step.
+    Load(Request<Vec<ClipRequest>, Loaded>),
 }
 
 /// The actor in front of the decoder threads.
 pub struct Loader;
 
 struct Job {
-    path: PathBuf,
-    done: oneshot::Sender<Result<LogMel, ClipError>>,
+    request: ClipRequest,
+    done: oneshot::Sender<Clip>,
 }
 
 /// When this is dropped, the channel closes and the threads end.
 pub struct LoaderState {
     jobs: channel::Sender<Job>,
-    cache: Arc<DashMap<PathBuf, Arc<LogMel>>>,
-    cache_clips: usize,
+    cache: Arc<Cache>,
+}
+
+/// The clips kept in memory. When it is full, further clips are decoded each time they are needed.
+struct Cache {
+    clips: DashMap<ClipKey, HeardClip>,
+    /// Bytes in all features kept.
+    bytes: AtomicUsize,
+    most_clips: usize,
+    most_bytes: usize,
+}
+
+impl Cache {
+    fn get(&self, key: &ClipKey) -> Option<HeardClip> {
+        self.clips.get(key).map(|clip| clip.clone())
+    }
+
+    fn insert(&self, key: ClipKey, clip: HeardClip) {
+        let bytes = size_of_val(clip.features.values.as_slice());
+        if self.clips.len() < self.most_clips && self.bytes.load(Ordering::Relaxed) + bytes <= self.most_bytes {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.clips.insert(key, clip);
+        }
+    }
 }
 
 impl Actor for Loader {
@@ -84,7 +150,13 @@ impl Actor for Loader {
                 }
             })?;
         }
-        Ok(LoaderState { jobs, cache: Arc::default(), cache_clips: args.cache_clips })
+        let cache = Cache {
+            clips: DashMap::new(),
+            bytes: AtomicUsize::new(0),
+            most_clips: args.cache_clips,
+            most_bytes: args.cache_bytes,
+        };
+        Ok(LoaderState { jobs, cache: Arc::new(cache) })
     }
 
     async fn handle(
@@ -102,29 +174,21 @@ impl Actor for Loader {
 
 impl LoaderState {
     /// Answers in a separate task, so that requests of several steps overlap.
-    fn load(&self, request: Request<Vec<PathBuf>, Loaded>) {
-        let Some((paths, reply)) = request.begin() else { return };
-        let (jobs, cache, cache_clips) = (self.jobs.clone(), self.cache.clone(), self.cache_clips);
+    fn load(&self, request: Request<Vec<ClipRequest>, Loaded>) {
+        let Some((wanted, reply)) = request.begin() else { return };
+        let (jobs, cache) = (self.jobs.clone(), self.cache.clone());
         tokio::spawn(async move {
             let arrived = Instant::now();
-            let mut waiting = Vec::with_capacity(paths.len());
-            for path in &paths {
-                let cached = cache.get(path).map(|clip| clip.clone());
-                waiting.push(match cached {
-                    Some(clip) => Ok(clip),
-                    None => Err(submit(&jobs, path)),
-                });
+            let mut waiting = Vec::with_capacity(wanted.len());
+            for one in &wanted {
+                waiting.push(cache.get(&one.key()).ok_or_else(|| submit(&jobs, one)));
             }
-            let mut clips = Vec::with_capacity(paths.len());
-            for (path, clip) in paths.iter().zip(waiting) {
+            let mut clips = Vec::with_capacity(wanted.len());
+            for (one, clip) in wanted.iter().zip(waiting) {
                 clips.push(match clip {
                     Ok(cached) => Ok(cached),
-                    Err(done) => collect(&jobs, path, done).await.map(|features| {
-                        let clip = Arc::new(features);
-                        if cache.len() < cache_clips {
-                            cache.insert(path.clone(), clip.clone());
-                        }
-                        clip
+                    Err(done) => collect(&jobs, one, done).await.inspect(|clip| {
+                        cache.insert(one.key(), clip.clone());
                     }),
                 });
             }
@@ -134,34 +198,28 @@ impl LoaderState {
 }
 
 /// Sends a job to the decoder threads. The receiver fails if the decoder panics.
-fn submit(jobs: &channel::Sender<Job>, path: &Path) -> oneshot::Receiver<Result<LogMel, ClipError>> {
+fn submit(jobs: &channel::Sender<Job>, request: &ClipRequest) -> oneshot::Receiver<Clip> {
     let (done, receiver) = oneshot::channel();
     // If the channel is closed, the job is dropped, and the receiver fails.
-    let _ = jobs.send(Job { path: path.to_owned(), done });
+    let _ = jobs.send(Job { request: request.clone(), done });
     receiver
 }
 
 /// Waits for a clip, and submits it once more if its decoder panicked (LOAD-2).
-async fn collect(
-    jobs: &channel::Sender<Job>,
-    path: &Path,
-    done: oneshot::Receiver<Result<LogMel, ClipError>>,
-) -> Result<LogMel, ClipError> {
+async fn collect(jobs: &channel::Sender<Job>, request: &ClipRequest, done: oneshot::Receiver<Clip>) -> Clip {
     if let Ok(result) = done.await {
         return result;
     }
-    tracing::warn!(path = %path.display(), "the decoder panicked; the clip is decoded once more");
-    submit(jobs, path).await.unwrap_or_else(|_| {
-        Err(ClipError(format!(
-            "{}: the decoder panicked twice; convert the file to WAV or leave it out",
-            path.display()
-        )))
+    let path = request.path.display();
+    tracing::warn!(%path, "the decoder panicked; the clip is decoded once more");
+    submit(jobs, request).await.unwrap_or_else(|_| {
+        Err(ClipError(format!("{path}: the decoder panicked twice; convert the file to WAV or leave it out")))
     })
 }
 
 /// Decodes one clip. If the decoder panics, `job.done` is dropped without an answer, and the thread takes its next job.
 fn decode(job: Job, source: &AudioSource) {
-    let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| source(&job.path)));
+    let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| source(&job.request)));
     if let Ok(result) = decoded {
         let _ = job.done.send(result);
     }
@@ -171,16 +229,19 @@ fn decode(job: Job, source: &AudioSource) {
 mod tests {
     use super::*;
     use runtime::Slot;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    fn features() -> LogMel {
-        LogMel { values: vec![0.0; 4], n_mels: 2, frames: 2, valid_frames: 2, truncated: false }
+    fn heard() -> HeardClip {
+        LogMel { values: vec![0.0; 4], n_mels: 2, frames: 2, valid_frames: 2, truncated: false }.into()
+    }
+
+    fn request(path: &str) -> ClipRequest {
+        ClipRequest { path: path.into(), ..ClipRequest::default() }
     }
 
     async fn pool(source: AudioSource) -> Slot<LoaderMsg> {
         let slot = Slot::new("loader", 4, Duration::from_secs(10));
-        let args = LoaderArgs { source, workers: 2, cache_clips: 8 };
+        let args = LoaderArgs { source, workers: 2, cache_clips: 8, cache_bytes: 16 };
         slot.install(Actor::spawn(None, Loader, args).await.unwrap().0);
         slot
     }
@@ -195,10 +256,10 @@ mod tests {
             {
                 panic!("on purpose");
             }
-            Ok(features())
+            Ok(heard())
         }))
         .await;
-        let loaded = slot.call(vec!["a.wav".into(), "b.wav".into()], LoaderMsg::Load).await.unwrap();
+        let loaded = slot.call(vec![request("a.wav"), request("b.wav")], LoaderMsg::Load).await.unwrap();
         assert!(loaded.clips.iter().all(Result::is_ok));
     }
 
@@ -206,23 +267,29 @@ mod tests {
     async fn a_bad_clip_is_an_error_in_its_place_and_a_good_one_is_decoded_once() {
         let decoded = Arc::new(AtomicUsize::new(0));
         let counter = decoded.clone();
-        let slot = pool(Arc::new(move |path| {
+        let slot = pool(Arc::new(move |request: &ClipRequest| {
             counter.fetch_add(1, Ordering::SeqCst);
-            match path.to_str() {
+            match request.path.to_str() {
                 Some("bad.wav") => Err(ClipError("bad.wav: empty".to_owned())),
                 Some("worse.wav") => panic!("always"),
-                _ => Ok(features()),
+                _ => Ok(heard()),
             }
         }))
         .await;
-        let paths: Vec<PathBuf> = ["a.wav", "bad.wav", "worse.wav"].map(PathBuf::from).into();
-        let loaded = slot.call(paths, LoaderMsg::Load).await.unwrap();
+        let clips = ["a.wav", "bad.wav", "worse.wav"].map(request).into();
+        let loaded = slot.call(clips, LoaderMsg::Load).await.unwrap();
         assert!(loaded.clips[0].is_ok());
         assert_eq!(loaded.clips[1].as_ref().unwrap_err().to_string(), "bad.wav: empty");
         assert!(loaded.clips[2].as_ref().unwrap_err().to_string().contains("panicked twice"));
         // a.wav once, bad.wav once, worse.wav twice.
         assert_eq!(decoded.load(Ordering::SeqCst), 4);
-        slot.call(vec!["a.wav".into()], LoaderMsg::Load).await.unwrap();
+        slot.call(vec![request("a.wav")], LoaderMsg::Load).await.unwrap();
         assert_eq!(decoded.load(Ordering::SeqCst), 4);
+        // Another part of it is another clip. The cache has room for one clip of 16 bytes, so it is not kept.
+        let later = ClipRequest { start: 1.5, ..request("a.wav") };
+        for times in [5, 6] {
+            slot.call(vec![later.clone()], LoaderMsg::Load).await.unwrap();
+            assert_eq!(decoded.load(Ordering::SeqCst), times);
+        }
     }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CheckpointConfig, DataConfig, EvalConfig, GrpoConfig, JudgeConfig, LimitsConfig, LoaderConfig,
+    AudioConfig, CheckpointConfig, DataConfig, EvalConfig, GrpoConfig, JudgeConfig, LimitsConfig, LoaderConfig,
     OptimizerConfig, PolicyConfig, PromptConfig, RewardSpec, SamplingConfig, SftConfig, ShapingConfig,
     SupervisionConfig,
 };
@@ -32,6 +32,9 @@ pub struct ArmConfig {
     /// `[loader]`: how audio is decoded.
     #[serde(default)]
     pub loader: LoaderConfig,
+    /// `[audio]`: formats that the sandbox does not decode itself.
+    #[serde(default)]
+    pub audio: AudioConfig,
     /// `[prompt]`: the wording of the questions, in training and evaluation.
     #[serde(default)]
     pub prompt: PromptConfig,

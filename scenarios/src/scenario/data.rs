@@ -55,19 +55,42 @@ impl DataConfig {
 pub struct LoaderConfig {
     /// Number of decoding threads per arm; at least 1.
     pub workers: usize,
-    /// How several channels are turned into one: `first` takes the first channel, as the reference implementations
-    /// do; `mean` averages them.
+    /// How several channels are turned into one: `first` (or `left`) takes the first channel, as the reference
+    /// implementations do; `right` the second; `mean` averages all, as librosa does; `itu` weighs the channels of
+    /// surround sound after ITU-R BS.775.
     pub downmix: Downmix,
+    /// Which part of a clip longer than the model's audio window is heard: `first`, `center`, or `random`, which draws
+    /// another part in each training step and the same one in every evaluation. `rollouts.jsonl` records where it begins.
+    pub window: AudioWindow,
     /// Number of decoded clips kept in memory per arm; 0 keeps none.
     pub cache_clips: usize,
+    /// Most memory that the features of these clips may take per arm, in MB (10⁶ bytes).
+    pub cache_mb: usize,
     /// Largest fraction of clips that may fail to load, 0 to 1; above it the arm stops. 1 never stops it.
     pub max_failed_fraction: f64,
 }
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        Self { workers: 2, downmix: Downmix::First, cache_clips: 4096, max_failed_fraction: 1.0 }
+        Self {
+            workers: 2,
+            downmix: Downmix::First,
+            window: AudioWindow::First,
+            cache_clips: 4096,
+            cache_mb: 4096,
+            max_failed_fraction: 1.0,
+        }
     }
+}
+
+/// `[audio]`: formats that the sandbox does not decode itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AudioConfig {
+    /// A program that decodes them as ffmpeg does: `"ffmpeg"`, or its path. It is started for each such clip, without a
+    /// shell, and is given at most 60 seconds. Default: none; such clips are unreadable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<std::path::PathBuf>,
 }
 
 /// How several channels are turned into one.
@@ -76,9 +99,27 @@ impl Default for LoaderConfig {
 pub enum Downmix {
     /// Take the first channel.
     #[default]
+    #[serde(alias = "left")]
     First,
+    /// Take the second channel.
+    Right,
     /// Take the average of all channels.
     Mean,
+    /// Weigh the channels after ITU-R BS.775.
+    Itu,
+}
+
+/// Which part of a clip that is longer than the model's audio window is heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AudioWindow {
+    /// The beginning.
+    #[default]
+    First,
+    /// The middle.
+    Center,
+    /// A part drawn at random.
+    Random,
 }
 
 /// `[eval]`: evaluation on questions that are held out from training.

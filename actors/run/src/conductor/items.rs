@@ -47,6 +47,7 @@ pub(crate) fn rollout(phase: Phase, step: u64, item: &RewardItem) -> Rollout {
         choices: question.choices.clone(),
         answer_gold: question.answer.clone(),
         audio_path: Some(question.audio_path.clone()),
+        audio_start: None,
         difficulty: question.difficulty,
         kind: question.kind.clone(),
         completion: item.completion.clone(),
@@ -63,6 +64,11 @@ pub(crate) fn rollout(phase: Phase, step: u64, item: &RewardItem) -> Rollout {
         tokens: Some(item.completion_tokens as u64),
         truncated: item.truncated,
     }
+}
+
+/// `audio_start` of `rollouts.jsonl`: clips that are heard from the beginning of their file have none.
+pub(crate) fn recorded_start(audio_start: f64) -> Option<f64> {
+    Some(audio_start).filter(|&start| start > 0.0)
 }
 
 /// The consistency verdict of a completion, from 0 to 1.

@@ -12,6 +12,7 @@ use workers::{LoaderMsg, SftGroup};
 use crate::context::ArmContext;
 use crate::error::StepError;
 use crate::prompt::Unusable;
+use crate::sound::clip_of;
 
 /// A prompt and the row that it was made of.
 pub(super) struct PromptedRow {
@@ -19,6 +20,8 @@ pub(super) struct PromptedRow {
     pub(super) group: usize,
     pub(super) question: Arc<Question>,
     pub(super) prompt: Prompt,
+    /// Where in its file the clip begins, in seconds.
+    pub(super) audio_start: f64,
 }
 
 /// The prompts of a GRPO step.
@@ -38,12 +41,14 @@ pub(super) async fn load(arm: &ArmContext, step: u64) -> Result<Loaded, StepErro
     let questions = arm.rows.of_step(step, arm.config.sampling.prompts_per_step);
     let most_tokens = arm.config.sampling.max_new_tokens;
     let Prompts { prompts, audio_truncated, seconds } =
-        make_prompts(arm, &questions, most_tokens, |_| None).await?;
+        make_prompts(arm, &questions, most_tokens, [step], |_| None).await?;
     let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
     let (mut rows, mut problems) = (Vec::with_capacity(questions.len()), Vec::new());
     for (group, (question, prompt)) in questions.into_iter().zip(prompts).enumerate() {
         match prompt {
-            Ok(prompt) => rows.push(PromptedRow { group, question, prompt }),
+            Ok(HeardPrompt { prompt, audio_start }) => {
+                rows.push(PromptedRow { group, question, prompt, audio_start });
+            }
             Err(unusable) => {
                 groups.exclude(unusable.cause.name());
                 problems.push(arm.training.problem(step + 1, &question, &unusable));
@@ -74,7 +79,7 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
     let style_of = |place| styles[(draw(place, 0) % styles.len() as u64) as usize];
     // How long its target is shows below; here it has at least one token.
     let Prompts { prompts, audio_truncated, seconds } =
-        make_prompts(arm, &questions, 1, |place| sft.prompt_style(style_of(place))).await?;
+        make_prompts(arm, &questions, 1, [step], |place| sft.prompt_style(style_of(place))).await?;
     let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
     let (mut rows, mut problems) = (Vec::with_capacity(questions.len()), Vec::new());
     let mut leave_out = |groups: &mut GroupCounts, question: &Question, unusable: &Unusable| {
@@ -83,7 +88,7 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
     };
     for (place, (question, prompt)) in questions.iter().zip(prompts).enumerate() {
         let prompt = match prompt {
-            Ok(prompt) => prompt,
+            Ok(heard) => heard.prompt,
             Err(unusable) => {
                 leave_out(&mut groups, question, &unusable);
                 continue;
@@ -125,34 +130,53 @@ fn target_ids(arm: &ArmContext, target: &str) -> Vec<i64> {
     ids
 }
 
+/// A prompt, and where in its file the clip begins, in seconds.
+pub(crate) struct HeardPrompt {
+    pub(crate) prompt: Prompt,
+    pub(crate) audio_start: f64,
+}
+
 /// The prompts of a step's rows, in the order of the rows.
 pub(crate) struct Prompts {
     /// In the order of the rows.
-    pub(crate) prompts: Vec<Result<Prompt, Unusable>>,
+    pub(crate) prompts: Vec<Result<HeardPrompt, Unusable>>,
     /// Prompts whose clip is longer than the model's audio window.
     pub(crate) audio_truncated: u64,
     pub(crate) seconds: f64,
 }
 
 /// Loads the clips of rows and makes their prompts, each in the style that `style_of` returns for its place, or in
-/// the arm's own style, and with room for a completion of `completion` tokens.
+/// the arm's own style, and with room for a completion of `completion` tokens. A random window is drawn for `place` and
+/// the row's place.
 pub(crate) async fn make_prompts(
     arm: &ArmContext,
     rows: &[Arc<Question>],
     completion: usize,
+    place: impl Into<Vec<u64>>,
     style_of: impl Fn(usize) -> Option<PromptStyle>,
 ) -> Result<Prompts, StepError> {
-    let paths = rows.iter().map(|row| row.audio_path.clone()).collect();
-    let loaded = arm.slots.loader.call(paths, LoaderMsg::Load).await?;
+    let mut place = place.into();
+    let mut clip = |(row, question): (usize, &Arc<Question>)| {
+        place.push(row as u64);
+        let clip = clip_of(&arm.config, question, arm.id.seed, &place);
+        place.pop();
+        clip
+    };
+    let clips = rows.iter().enumerate().map(&mut clip).collect();
+    let loaded = arm.slots.loader.call(clips, LoaderMsg::Load).await?;
     let mut made = Prompts { prompts: Vec::new(), audio_truncated: 0, seconds: loaded.seconds };
     for (place, (row, clip)) in rows.iter().zip(loaded.clips).enumerate() {
+        let audio_start = clip.as_ref().map_or(0.0, |clip| clip.start);
+        if let Ok(clip) = &clip {
+            arm.warn_of_clip(&row.audio_path, &clip.warnings);
+        }
         let text = arm.user_text(row, style_of(place));
         let prompt = arm.prompter.prompt(row, &text, clip, completion);
         if prompt.as_ref().is_ok_and(|prompt| prompt.clips.iter().any(|clip| clip.truncated)) {
             made.audio_truncated += 1;
             arm.warn_of_truncation(&row.audio_path);
         }
-        made.prompts.push(prompt);
+        made.prompts.push(prompt.map(|prompt| HeardPrompt { prompt, audio_start }));
     }
     Ok(made)
 }

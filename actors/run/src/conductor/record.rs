@@ -12,7 +12,7 @@ use runtime::{RunEvent, StepFigures};
 use workers::{Generated, Shaped, StepReport};
 
 use super::health::Signs;
-use super::items::{consistency, rollout, think_quality};
+use super::items::{consistency, recorded_start, rollout, think_quality};
 use super::judge::Judged;
 use super::load::{Loaded, LoadedTargets};
 use super::score::Scores;
@@ -230,6 +230,7 @@ fn rollouts(arm: &ArmContext, trained: &TrainedStep) -> Vec<String> {
     let scores = &trained.scores.components;
     let rows = trained.judged.batch.items.iter().enumerate().map(|(place, item)| Rollout {
         group: trained.loaded.rows[place / group_size].group as u64,
+        audio_start: recorded_start(trained.loaded.rows[place / group_size].audio_start),
         index: (place % group_size) as u64,
         components: scores.iter().map(|(name, scores)| (name.clone(), scores[place])).collect(),
         reward: trained.shaped.rewards[place],

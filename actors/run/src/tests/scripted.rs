@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Instant;
 
-use model::audio::LogMel;
+use audio::LogMel;
 use model::{Completion, Finish, Processor};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use records::{ArmState, CheckpointState, FormatVersion, OwnedRunDir, Progress, RecordsError};
@@ -14,12 +14,12 @@ use rewards::{AdvantageOptions, ParserOptions};
 use scenarios::Dataset;
 use tokio::sync::watch;
 use workers::{
-    Generated, Loaded, LoaderMsg, OptimizerMsg, Recorder, RecorderArgs, SamplerMsg, Shaper, ShaperArgs,
+    Generated, HeardClip, Loaded, LoaderMsg, OptimizerMsg, Recorder, RecorderArgs, SamplerMsg, Shaper, ShaperArgs,
     StepReport, WorkerError,
 };
 
 use crate::conductor::{Conductor, ConductorArgs};
-use crate::context::ArmContext;
+use crate::context::{ArmContext, ClipWarnings};
 use crate::data::{DataProblems, Source, open_training};
 use crate::evaluator::Evaluator;
 use crate::handle::RunHandle;
@@ -88,6 +88,7 @@ impl Scripted {
             parser: ParserOptions::default(),
             always_judge: false,
             truncation_warned: Once::new(),
+            clip_warnings: ClipWarnings::default(),
             slots: slots.clone(),
             live: live.clone(),
             started: Instant::now(),
@@ -219,7 +220,7 @@ impl Actor for ScriptedLoader {
                 valid_frames: 8,
                 truncated: false,
             };
-            let clip = Arc::new(sound);
+            let clip = HeardClip::from(sound);
             reply.send(Loaded { clips: paths.iter().map(|_| Ok(clip.clone())).collect(), seconds: 0.0 });
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::audio::{AudioError, Downmix, decode_bytes};
+use audio::{Hearing, Problem};
 
 use super::Target;
 
@@ -86,12 +86,15 @@ const MOST_SAMPLES: usize = 1 << 27;
 
 fn run(input: &[u8]) {
     // AUDIO-2: samples or one error, never a panic. A panic inside the decoder is caught, and then it is an error.
-    match decode_bytes(Path::new("fuzz.audio"), input.to_vec(), Downmix::First) {
-        Ok(samples) => {
+    match audio::load_bytes(Path::new("fuzz.audio"), input.to_vec(), &Hearing::default()) {
+        Ok(clip) => {
+            let samples = clip.samples;
             assert!(!samples.is_empty() && samples.len() < MOST_SAMPLES, "{} samples", samples.len());
             assert!(samples.iter().all(|sample| sample.is_finite()), "a sample is not finite");
         }
-        Err(AudioError::Missing { .. } | AudioError::Unreadable { .. }) => panic!("the bytes are in memory"),
+        Err(error) if matches!(error.problem, Problem::Missing | Problem::Unreadable(_)) => {
+            panic!("the bytes are in memory: {error}")
+        }
         Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{error}"),
     }
 }

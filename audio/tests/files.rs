@@ -1,19 +1,27 @@
-//! Compares clips in every format, made by ffmpeg (`fixtures/audio/make.sh`), with the formula that they were made
+//! Compares clips in every format, made by ffmpeg (`tests/fixtures/audio/make.sh`), with the formula that they were made
 //! from. Broken files of every kind must give one clear line of error each (`AUDIO-2`).
 
 use std::f64::consts::PI;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use model::audio::{AudioError, Downmix, decode_bytes, load_audio};
+use audio::{AudioError, Downmix, Hearing, Problem};
 
-const FORMATS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/audio/formats");
+const FORMATS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/audio/formats");
 
 /// Length of the clips in samples: 0.3 s at 16 kHz.
 const LENGTH: usize = 4800;
 
 fn format(name: &str) -> PathBuf {
     Path::new(FORMATS).join(name)
+}
+
+fn load_audio(path: &Path, downmix: Downmix) -> Result<Vec<f32>, AudioError> {
+    audio::load(path, &Hearing { downmix, ..Hearing::default() }).map(|clip| clip.samples)
+}
+
+fn decode_bytes(path: &Path, bytes: Vec<u8>, downmix: Downmix) -> Result<Vec<f32>, AudioError> {
+    audio::load_bytes(path, bytes, &Hearing { downmix, ..Hearing::default() }).map(|clip| clip.samples)
 }
 
 /// The chirp of `make.sh`, sampled at 16 kHz.
@@ -177,10 +185,10 @@ fn broken_files_get_one_clear_line() {
 #[test]
 fn missing_files_and_directories_are_named() {
     let missing = load_audio(&format("no.wav"), Downmix::Mean).unwrap_err();
-    assert!(matches!(missing, AudioError::Missing { .. }));
+    assert!(matches!(missing.problem, Problem::Missing));
     assert!(missing.to_string().ends_with("no.wav: no such audio file; correct the path or fetch the clip"));
     let directory = load_audio(Path::new(FORMATS), Downmix::Mean).unwrap_err();
-    assert!(matches!(directory, AudioError::Unreadable { .. }), "{directory}");
+    assert!(matches!(directory.problem, Problem::Unreadable(_)), "{directory}");
 }
 
 #[test]

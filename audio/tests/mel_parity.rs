@@ -1,19 +1,19 @@
 //! Compares log-mel features with those of Hugging Face's `WhisperFeatureExtractor`
-//! (`fixtures/mel`, transformers 5.17; `AUDIO-3`).
+//! (`tests/fixtures/mel`, transformers 5.17; `AUDIO-3`).
 
 use std::fs;
 use std::path::Path;
 
-use model::audio::{Downmix, FeatureConfig, FeatureExtractor, LogMel, load_audio};
+use audio::{FeatureConfig, FeatureExtractor, Hearing, LogMel};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
 const TOLERANCE: f32 = 1e-4;
 
 fn extract(clip: &str, chunk_length_seconds: usize) -> LogMel {
     let path = Path::new(FIXTURES).join("audio").join(clip).with_extension("wav");
-    let samples = load_audio(&path, Downmix::Mean).unwrap();
+    let samples = audio::load(&path, &Hearing::default()).unwrap().samples;
     FeatureExtractor::new(FeatureConfig { chunk_length_seconds, ..Default::default() })
         .unwrap()
         .extract(&samples)

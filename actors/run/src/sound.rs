@@ -1,0 +1,57 @@
+//! How the clips of an arm are heard: the part of a row's file, its window, and the features for the arm's model.
+
+use std::sync::Arc;
+
+use audio::{Hearing, SAMPLE_RATE};
+use model::Processor;
+use rewards::Question;
+use runtime::seed::{Purpose, derive};
+use scenarios::{ArmConfig, AudioWindow};
+use workers::{AudioSource, ClipError, ClipRequest, HeardClip};
+
+/// Decodes clips as `[loader]` and `[audio]` say, and computes the features that the arm's model takes.
+pub(crate) fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSource {
+    let processor = processor.clone();
+    let downmix = match config.loader.downmix {
+        scenarios::Downmix::First => audio::Downmix::First,
+        scenarios::Downmix::Right => audio::Downmix::Right,
+        scenarios::Downmix::Mean => audio::Downmix::Mean,
+        scenarios::Downmix::Itu => audio::Downmix::Itu,
+    };
+    // One sample more than the model takes shows that the clip is longer.
+    let samples = processor.window_seconds().map(|seconds| seconds * SAMPLE_RATE as usize + 1);
+    let fallback = config.audio.fallback.clone();
+    Arc::new(move |request: &ClipRequest| {
+        let hearing = Hearing {
+            downmix,
+            start: request.start,
+            end: request.end,
+            samples,
+            position: request.position,
+            fallback: fallback.clone(),
+        };
+        let clip = audio::load(&request.path, &hearing).map_err(|error| ClipError(error.to_string()))?;
+        let features = processor.extract(&clip.samples).map_err(|error| ClipError(error.to_string()))?;
+        Ok(HeardClip { start: clip.start, warnings: clip.warnings.into(), ..HeardClip::from(features) })
+    })
+}
+
+/// The clip of a row. `place` is what a random window is drawn for: the step and the row.
+pub(crate) fn clip_of(config: &ArmConfig, question: &Question, seed: u64, place: &[u64]) -> ClipRequest {
+    let position = match config.loader.window {
+        AudioWindow::First => 0.0,
+        AudioWindow::Center => 0.5,
+        AudioWindow::Random => derive(seed, Purpose::Window, place) as f64 / u64::MAX as f64,
+    };
+    ClipRequest { position, ..first_window(question) }
+}
+
+/// The clip of a row as it is heard to find out whether the row can be used: its first window.
+pub(crate) fn first_window(question: &Question) -> ClipRequest {
+    ClipRequest {
+        path: question.audio_path.clone(),
+        start: question.start.unwrap_or(0.0),
+        end: question.end,
+        position: 0.0,
+    }
+}
