@@ -21,6 +21,16 @@ const MOST_BYTES: u64 = 30 * 60 * 48_000 * 8;
 
 /// Decodes the first sound track of a file to WAV in memory, from `start` seconds on and `seconds` long at most.
 pub(crate) fn decode(program: &Path, file: &Path, start: f64, seconds: Option<f64>) -> Result<Input, Problem> {
+    decode_within(TIME, program, file, start, seconds)
+}
+
+fn decode_within(
+    time: Duration,
+    program: &Path,
+    file: &Path,
+    start: f64,
+    seconds: Option<f64>,
+) -> Result<Input, Problem> {
     let failed = |what: String| Problem::corrupt(format!("`{}` {what}", program.display()));
     let mut command = Command::new(program);
     command.args(["-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file,pipe"]);
@@ -42,7 +52,7 @@ pub(crate) fn decode(program: &Path, file: &Path, start: f64, seconds: Option<f6
     };
     let complaints = read_in_background(stderr, 4096);
     let sound = read_in_background(stdout, MOST_BYTES + 1);
-    let wav = sound.recv_timeout(TIME).unwrap_or_default();
+    let wav = sound.recv_timeout(time).unwrap_or_default();
     // Ends it if it is still writing, or waiting; it has ended otherwise.
     let in_time = !wav.is_empty();
     stop(&mut child);
@@ -50,7 +60,7 @@ pub(crate) fn decode(program: &Path, file: &Path, start: f64, seconds: Option<f6
     let complaint = String::from_utf8_lossy(&complaint);
     let complaint = complaint.lines().next_back().unwrap_or("it says nothing").trim();
     if !in_time {
-        return Err(failed(format!("gave no sound within {} s: {complaint}", TIME.as_secs())));
+        return Err(failed(format!("gave no sound within {} s: {complaint}", time.as_secs())));
     }
     if wav.len() as u64 > MOST_BYTES {
         return Err(failed("gave more than 30 minutes of sound; cut the clip".into()));
@@ -72,4 +82,24 @@ fn read_in_background(pipe: impl Read + Send + 'static, most: u64) -> mpsc::Rece
 fn stop(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_hangs_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("hangs");
+        std::fs::write(&program, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let started = Instant::now();
+        let error = decode_within(Duration::from_millis(300), &program, "a".as_ref(), 0.0, None).err().unwrap();
+        assert!(error.to_string().contains("gave no sound within 0 s"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
 }
