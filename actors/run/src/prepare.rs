@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
+use audio::{Downmix, Ears};
 use judges::{JudgeArgs, Judges};
-use model::audio::{Downmix, load_audio};
+use model::audio::load_audio;
 use model::loss::{GrpoConfig, Importance, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use model::{Policy, Processor};
@@ -76,6 +77,9 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     let policy = open_policy(&config.policy, args.device, id.seed)?;
     require_audio(&policy)?;
     let processor = policy.processor().clone();
+    if let Some(features) = processor.feature_config() {
+        args.live.ears.get_or_init(|| Ears { features: features.clone(), downmix: downmix(config) });
+    }
     let source = args.audio_source.clone().unwrap_or_else(|| audio_source(config, &processor));
     let context = ContextLength(policy.config().text.max_position_embeddings as usize);
     let prompter = Prompter::new(processor.clone(), context)?;
@@ -206,14 +210,18 @@ fn begin(args: &PrepareArgs, dir: &ArmDir, policy: &Policy) -> Result<(Progress,
 
 fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSource {
     let processor = processor.clone();
-    let downmix = match config.loader.downmix {
-        scenarios::Downmix::First => Downmix::First,
-        scenarios::Downmix::Mean => Downmix::Mean,
-    };
+    let downmix = downmix(config);
     Arc::new(move |path: &Path| {
         let samples = load_audio(path, downmix).map_err(|error| ClipError(error.to_string()))?;
         processor.extract(&samples).map_err(|error| ClipError(error.to_string()))
     })
+}
+
+fn downmix(config: &ArmConfig) -> Downmix {
+    match config.loader.downmix {
+        scenarios::Downmix::First => Downmix::First,
+        scenarios::Downmix::Mean => Downmix::Mean,
+    }
 }
 
 fn judge(args: &PrepareArgs) -> Result<JudgeArgs, InputError> {
