@@ -201,6 +201,63 @@ fn a_question_about_a_missing_clip_is_refused() {
     assert_eq!(text(&said.stderr), "error: a.wav: no such audio file; correct the path or fetch the clip\n");
 }
 
+/// `--json` has a line for each file in their order, also for one that can't be heard, and the written samples are those
+/// that were heard.
+#[test]
+fn listen_describes_every_file_and_writes_what_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = |name: &str| root().join("tests/fixtures/audio").join(name).display().to_string();
+    let (tone, long) = (fixture("tone_0p5s.wav"), fixture("mix_31s.wav"));
+    let output = run(
+        dir.path(),
+        &["listen", &tone, "none.wav", &long, "--policy", "builtin:tiny", "--json", "--wav-dir", "out"],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "error: 1 of 3 files cannot be heard\n");
+    let lines: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let files: Vec<&str> = lines.iter().map(|line| line["file"].as_str().unwrap()).collect();
+    assert_eq!(files, [tone.as_str(), "none.wav", long.as_str()]);
+    assert_eq!((&lines[0]["heard_seconds"], &lines[0]["cut_at"]), (&0.5.into(), &Value::Null));
+    assert_eq!(lines[1]["problem"], "missing");
+    // The window of the tiny policy is shorter than 31 s.
+    assert_eq!(lines[2]["seconds"], 31.0);
+    let heard = lines[2]["heard_seconds"].as_f64().unwrap();
+    assert!(heard < 31.0 && lines[2]["cut_at"] == heard, "{}", lines[2]);
+    assert_eq!(lines[2]["wav"], "out/0002.wav");
+    // 56 bytes of header, and 4 bytes for each sample @ 16 kHz.
+    let written = fs::metadata(dir.path().join("out/0002.wav")).unwrap().len();
+    assert_eq!(written, 56 + (heard * 64_000.0) as u64);
+    assert!(!dir.path().join("out/0001.wav").exists());
+}
+
+#[test]
+fn listen_prints_a_block_and_draws_a_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = dir.path().join("tone.wav");
+    fs::copy(root().join("tests/fixtures/audio/tone_0p5s.wav"), &clip).unwrap();
+    let output = run(dir.path(), &["listen", "tone.wav", "--seconds", "0.25", "--png", "mel.png"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(said.starts_with("tone.wav\n  format   WAV, "), "{said}");
+    assert!(said.contains("  heard    0.000 s to 0.250 s, then it is cut\n"), "{said}");
+    let png = fs::read(dir.path().join("mel.png")).unwrap();
+    // 25 frames of 10 ms are 50 = 0x32 columns, and 128 bands 256 = 0x100 rows.
+    assert_eq!(png[16..24], [0, 0, 0, 0x32, 0, 0, 1, 0]);
+
+    for (arguments, reason) in [
+        (&["tone.wav", "--wav", "./tone.wav"][..], "would be replaced"),
+        (&["tone.wav", "tone.wav", "--wav", "out.wav"], "--wav is for one file, and 2 are named"),
+        (&["tone.wav", "--seconds", "0"], "write more than 0 and at most 14400"),
+        (&["tone.wav", "--seconds", "NaN"], "write more than 0 and at most 14400"),
+        (&["tone.wav", "--start", "inf"], "write seconds, 0 or more"),
+    ] {
+        let said = refused(dir.path(), &[&["listen"], arguments].concat());
+        assert!(said.contains(reason), "{said}");
+    }
+    assert_eq!(fs::read(clip).unwrap(), fs::read(root().join("tests/fixtures/audio/tone_0p5s.wav")).unwrap());
+}
+
 /// Copies a model of the fixtures into `dir`.
 fn model(dir: &Path, family: &str) -> std::path::PathBuf {
     let copy = dir.join("model");

@@ -322,6 +322,34 @@ async fn completions_are_found_and_their_clips_played_in_parts() {
     live.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_model_hears_of_a_clip_is_served_as_sound_and_as_a_picture() {
+    let mut live = Live::start(SCENARIO).await;
+    live.step_taken(2).await;
+    live.post("/api/pause", json!({})).await;
+    let page = live.get("/api/arms/a/3/rollouts?phase=train&step=2&limit=1").await;
+    let rollout = &page["rollouts"][0];
+    let file = std::path::Path::new(rollout["audio_path"].as_str().unwrap());
+    let (id, expected) =
+        (rollout["audio"].as_str().unwrap(), audio::load(file, &Default::default()).unwrap());
+    let wav = live.request(Method::GET, &format!("/api/clips/{id}/heard.wav")).send().await.unwrap();
+    assert_eq!(
+        (wav.status(), wav.headers()["content-type"].to_str().unwrap()),
+        (StatusCode::OK, "audio/wav")
+    );
+    let heard =
+        audio::load_bytes("heard.wav".as_ref(), wav.bytes().await.unwrap().to_vec(), &Default::default());
+    // A soundscape is mono and as long as the window of the tiny policy, so that all of it is heard.
+    assert_eq!(heard.unwrap().samples, expected.samples);
+    let png = live.request(Method::GET, &format!("/api/clips/{id}/mel.png")).send().await.unwrap();
+    assert_eq!(
+        (png.status(), png.headers()["content-type"].to_str().unwrap()),
+        (StatusCode::OK, "image/png")
+    );
+    assert!(png.bytes().await.unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
+    live.end().await;
+}
+
 /// Requests every route of the document, with the parameters it describes.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_of_the_document_is_there_and_wants_the_token() {
@@ -338,10 +366,11 @@ async fn every_route_of_the_document_is_there_and_wants_the_token() {
             let url = format!("{}{concrete}", live.file.address);
             let unknown = live.client.request(method.clone(), &url).send().await.unwrap();
             assert_eq!(unknown.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
-            if method == Method::GET && path != "/api/audio/{id}" {
+            let of_clip = path.contains("{id}");
+            if method == Method::GET && !of_clip {
                 let known = live.request(method, &concrete).send().await.unwrap();
                 assert_eq!(known.status(), StatusCode::OK, "{path}");
-            } else if path != "/api/audio/{id}" && method != Method::DELETE {
+            } else if !of_clip && method != Method::DELETE {
                 // There is such a route; it refuses the body.
                 let (status, _) = live.send(method, &concrete, &json!({"nonsense": []})).await;
                 assert_ne!(status, StatusCode::NOT_FOUND, "{path}");
@@ -498,7 +527,13 @@ fn refuse_formulas_and_paths(live: &Live) {
         "%2fetc%2fpasswd",
         "clip-18446744073709551616",
     ] {
-        assert_refused(ask(&format!("/api/audio/{id}")), 404, "clip");
+        for path in [
+            format!("/api/audio/{id}"),
+            format!("/api/clips/{id}/heard.wav"),
+            format!("/api/clips/{id}/mel.png"),
+        ] {
+            assert_refused(ask(&path), 404, "clip");
+        }
     }
     assert_refused(ask("/api/audio/../../../../etc/passwd"), 404, "nothing at");
     assert_refused(ask("/../Cargo.toml"), 404, "nothing at");

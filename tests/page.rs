@@ -251,12 +251,37 @@ fn turn_a_weight(page: &mut Browser, run: &Run) {
     );
 }
 
-/// The clip of the completion that is open.
+/// The clip of the completion that is open: its spectrogram, what the model hears, and the file itself.
 fn play_a_clip(page: &mut Browser) {
+    let canvas = "document.querySelector('.clip .mel:not([hidden])')";
+    page.until(&format!("{canvas}?.checkVisibility()"));
+    // 128 bands of 2 pixels; 2 pixels for each frame of 10 ms, of some seconds of sound.
+    assert_eq!(page.eval(&format!("{canvas}.height")), 256);
+    let width = page.eval(&format!("{canvas}.width")).as_f64().unwrap();
+    let colours = page.eval(&format!(
+        "new Set(new Uint32Array({canvas}.getContext('2d').getImageData(0, 0, {canvas}.width, 256).data.buffer)).size"
+    ));
+    assert!(colours.as_u64().unwrap() > 50, "a picture of {colours} colours");
+
     page.click(".clip button");
     page.until("document.querySelector('audio')?.currentTime > 0.05");
     let lasts = page.eval("document.querySelector('audio').duration").as_f64().unwrap();
     assert!(lasts > 1.0, "a soundscape lasts a few seconds, not {lasts}");
+    assert!((width - 200.0 * lasts).abs() <= 2.0, "{width} pixels of {lasts} s");
+    let fetched = |page: &Browser, part: &str| page.requested.iter().filter(|url| url.contains(part)).count();
+    assert_eq!((fetched(page, "/heard.wav"), fetched(page, "/api/audio/")), (1, 0));
+
+    let heard = page.eval("document.querySelector('audio').src");
+    page.click(".clip input");
+    page.until(&format!("document.querySelector('audio').src !== {heard}"));
+    page.until("document.querySelector('audio')?.currentTime > 0.05");
+    let file_lasts = page.eval("document.querySelector('audio').duration").as_f64().unwrap();
+    assert!(
+        (file_lasts - lasts).abs() < 0.01,
+        "the clip is shorter than the window: {lasts} s, {file_lasts} s"
+    );
+    assert_eq!((fetched(page, "/heard.wav"), fetched(page, "/api/audio/")), (1, 1));
+    assert_eq!(page.eval("document.querySelectorAll('audio').length"), 1);
 }
 
 /// From the step that the page names, a Python function scores `think`: a hundredth per character.

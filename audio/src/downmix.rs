@@ -16,6 +16,25 @@ pub enum Downmix {
     Itu,
 }
 
+/// A name that is not one of a [`Downmix`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown downmix; write first, right, mean or itu")]
+pub struct UnknownDownmix;
+
+impl std::str::FromStr for Downmix {
+    type Err = UnknownDownmix;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDownmix> {
+        match name {
+            "first" => Ok(Self::First),
+            "right" => Ok(Self::Right),
+            "mean" => Ok(Self::Mean),
+            "itu" => Ok(Self::Itu),
+            _ => Err(UnknownDownmix),
+        }
+    }
+}
+
 /// A mix this much fainter than its channels, in energy, has cancelled out: -30 dB.
 const CANCELLED: f64 = 1e-3;
 
@@ -118,6 +137,14 @@ mod tests {
         }
         assert_eq!(mixed(&channels, Downmix::First).0, [0.25, 0.5]);
         assert_eq!(mixed(&channels, Downmix::Right).0, [0.0, 0.25]);
+    }
+
+    #[test]
+    fn a_downmix_is_named_in_lower_case() {
+        let names = ["first", "right", "mean", "itu"].map(|name| name.parse::<Downmix>().unwrap());
+        assert_eq!(names, [Downmix::First, Downmix::Right, Downmix::Mean, Downmix::Itu]);
+        let refused = "left".parse::<Downmix>().unwrap_err().to_string();
+        assert_eq!(refused, "unknown downmix; write first, right, mean or itu");
     }
 
     #[test]

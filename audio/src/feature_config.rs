@@ -9,7 +9,7 @@ use super::error::{FeatureError, FeatureConfigError};
 use super::resample::SAMPLE_RATE;
 
 /// The dimensions of a spectrogram. The default is that of Whisper large-v3 and Qwen2-Audio.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FeatureConfig {
     /// Length that every clip is padded or cut to, in seconds.
     pub chunk_length_seconds: usize,

@@ -5,6 +5,8 @@
 //! ([`FeatureExtractor`]), which the policy uploads to its device. Nothing here uses tensors, so loader
 //! threads run without libtorch.
 //!
+//! [`listen`] says what is heard of a file, for `sandbox listen` and the live page; [`png`] draws it.
+//!
 //! - `AUDIO-1` Samples are f32, mono, 16 kHz. A clip of `n` samples at another rate becomes `round(n · 16000 / rate)`
 //!   samples; a clip at 16 kHz is not resampled.
 //! - `AUDIO-2` Whatever bytes a file holds, the result is samples or one [`AudioError`], never a panic.
@@ -29,6 +31,8 @@ mod fallback;
 mod feature_config;
 mod input;
 mod kind;
+mod levels;
+mod listen;
 mod load;
 mod log10;
 mod mel;
@@ -36,12 +40,18 @@ mod mel_filters;
 mod mp4;
 mod mpeg;
 mod packets;
+mod picture;
 mod resample;
+mod wav_writer;
 
 pub use decoder::{ClipInfo, Warning};
-pub use downmix::Downmix;
+pub use downmix::{Downmix, UnknownDownmix};
 pub use error::{AudioError, FeatureConfigError, FeatureError, Problem};
 pub use feature_config::FeatureConfig;
+pub use levels::Levels;
+pub use listen::{Ears, Heard, HeardRecord, LONGEST_WINDOW, WarningRecord, listen, samples_in};
 pub use load::{Clip, Hearing, inspect, load, load_bytes};
 pub use mel::{FeatureExtractor, LogMel};
+pub use picture::png;
 pub use resample::{SAMPLE_RATE, resample};
+pub use wav_writer::write_wav;

@@ -19,7 +19,7 @@ use serde::de::{
     version,
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox verify DIR\n       sandbox replay DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox merge --policy DIR --adapter DIR --out DIR\n       sandbox ctl COMMAND",
+    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox verify DIR\n       sandbox replay DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox listen FILE...\n       sandbox merge --policy DIR --adapter DIR --out DIR\n       sandbox ctl COMMAND",
     after_help = "To run a scenario file whose name is that of a subcommand, write its folder too: ./check\n\
                   Exit codes: 0 done, 1 failed while running, 2 unusable input, 130 interrupted after a checkpoint.\n\
                   RUST_LOG sets the level of run.log (default: info)."
@@ -45,6 +45,8 @@ pub enum Command {
     Replay(ReplayOptions),
     /// Load a checkpoint and ask it one question about audio files
     Ask(AskOptions),
+    /// Show what a model hears of audio files, and write it as WAV or as a picture; exit code 1 if some can't be heard
+    Listen(ListenOptions),
     /// Write a model with a LoRA adapter merged into its weights
     Merge(MergeOptions),
     /// Watch and steer a run in progress
@@ -185,6 +187,41 @@ pub struct AskOptions {
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
     /// Print one JSON object with prompt ids, completion ids and their log-probabilities, instead of the answer
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ListenOptions {
+    /// Audio files, and video files with a sound track
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Model whose window and features are used: a folder in the Hugging Face layout, or builtin:tiny [default: a window
+    /// of 30 s and 128 mel bands, as Qwen2-Audio has]
+    #[arg(long, value_name = "DIR", value_parser = scenario_value::<PolicyPath>)]
+    pub policy: Option<PolicyPath>,
+    /// Where the window begins, in seconds
+    #[arg(long, value_name = "S", default_value_t = 0.0)]
+    pub start: f64,
+    /// Length of the window in seconds [default: the model's]
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<f64>,
+    /// Hear the whole clip instead of the model's window, up to 4 hours
+    #[arg(long, conflicts_with = "seconds")]
+    pub whole: bool,
+    /// How several channels become one: first, right, mean or itu
+    #[arg(long, value_name = "MIX", default_value = "first")]
+    pub downmix: audio::Downmix,
+    /// Write what is heard as a WAV file: 16 kHz, mono, 32-bit float; for one FILE
+    #[arg(long, value_name = "OUT", conflicts_with = "wav_dir")]
+    pub wav: Option<PathBuf>,
+    /// Write what is heard of each FILE to 0000.wav, 0001.wav, ... in this folder
+    #[arg(long, value_name = "DIR")]
+    pub wav_dir: Option<PathBuf>,
+    /// Write the log-mel spectrogram as a picture; for one FILE
+    #[arg(long, value_name = "OUT")]
+    pub png: Option<PathBuf>,
+    /// Print one JSON object per line and FILE
     #[arg(long)]
     pub json: bool,
 }

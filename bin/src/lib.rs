@@ -2,7 +2,7 @@
 //! reports what each contributed.
 //!
 //! This crate parses the command line, shows progress and prints results. The work is done by the crates that it uses:
-//! `scenarios`, `run`, `control`, `report`, `judges`, `plugins` and `model`. Exit codes: 0 done, 1 failed while
+//! `scenarios`, `run`, `control`, `report`, `judges`, `plugins`, `model` and `audio`. Exit codes: 0 done, 1 failed while
 //! running, 2 unusable input, 130 interrupted after a checkpoint.
 //!
 //! It is a library so that a binary with additional rewards in Rust needs only a short `main`. A complete
@@ -34,6 +34,7 @@ mod cli;
 mod ctl;
 mod failure;
 mod judge;
+mod listen;
 mod log;
 mod merge;
 mod progress;
@@ -76,6 +77,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         (Some(Command::Verify(options)), _) => verify::verify(&options),
         (Some(Command::Replay(options)), _) => replay::replay(&options, registry),
         (Some(Command::Ask(options)), _) => ask::ask(&options),
+        (Some(Command::Listen(options)), _) => listen::listen(&options),
         (Some(Command::Merge(options)), _) => merge::merge(&options),
         (Some(Command::Ctl(options)), _) => ctl::ctl(&options),
         (Some(Command::Judge(options)), _) => judge::judge(&options, &registry),

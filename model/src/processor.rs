@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use tokenizers::Tokenizer;
 
-use audio::{FeatureExtractor, LogMel};
+use audio::{FeatureConfig, FeatureExtractor, LogMel};
 use crate::config::{Architecture, ModelConfig};
 use crate::error::{InputError, ModelError, ProcessorError};
 use crate::sampling::SamplingParams;
@@ -240,6 +240,11 @@ impl Processor {
     /// Longest clip that the model processes, in seconds; `None` for a text-only model.
     pub fn window_seconds(&self) -> Option<usize> {
         self.shared.audio.as_ref().map(|audio| audio.features.config().chunk_length_seconds)
+    }
+
+    /// The dimensions of the features of its clips; `None` for a text-only model.
+    pub fn feature_config(&self) -> Option<&FeatureConfig> {
+        self.shared.audio.as_ref().map(|audio| audio.features.config())
     }
 
     fn audio_part(&self) -> Result<&AudioPart, ModelError> {

@@ -110,14 +110,13 @@ fn write_scenario(folder: &Path) -> PathBuf {
     path
 }
 
-/// A line of `rollouts.jsonl` with markup in each of its texts.
+/// A line of `rollouts.jsonl` with markup in each of its texts. The name of its clip has some already.
 fn planted_rollout(line: &Value, step: u64) -> Value {
     let mut line = line.clone();
     for field in ["id", "question", "answer_gold", "kind", "completion", "think", "answer"] {
         line[field] = json!(markup(field));
     }
     line["choices"] = json!([markup("choice"), markup("answer_gold")]);
-    line["audio_path"] = json!(format!("/tmp/{}", name("clip")));
     line["mode"] = json!("think");
     line["components"][markup("component")] = json!(0.5);
     line["step"] = json!(step);

@@ -26,6 +26,7 @@ pub mod fuzzing;
 mod graceful_close;
 mod guard;
 mod guesses;
+mod heard;
 mod history;
 mod host;
 mod lines;

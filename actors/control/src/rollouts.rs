@@ -77,7 +77,7 @@ pub(super) struct RolloutsPage {
 pub(super) struct RolloutLine {
     #[serde(flatten)]
     pub line: Map<String, Value>,
-    /// The id of its clip, for `/api/audio/{id}`.
+    /// The id of its clip, for `/api/audio/{id}` and `/api/clips/{id}/heard.wav`.
     pub audio: Option<String>,
     /// Its reward, term by term; `null` for evaluations, and where the formula and weights are no longer known.
     pub breakdown: Option<Breakdown>,

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::clips::Clips;
 use super::error::ApiError;
 use super::event_hub::EventHub;
+use super::heard::HeardClips;
 use super::lines::{Follower, Lines};
 use super::metrics::Columns;
 use super::rollouts::Index;
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub run: RunHandle,
     pub hub: EventHub,
     pub clips: Clips,
+    pub heard: HeardClips,
     pub openapi: serde_json::Value,
     /// A permit for each change that waits for its step boundary.
     pub changes: Semaphore,
@@ -44,6 +46,7 @@ impl Shared {
             run,
             hub: EventHub::default(),
             clips: Clips::default(),
+            heard: HeardClips::default(),
             openapi,
             changes: Semaphore::new(CHANGES),
             readers: Semaphore::new(READERS),

@@ -41,6 +41,8 @@ pub struct Rollout {
     pub audio_path: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_start: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_end: Option<f64>,
     #[serde(default)]
     pub difficulty: Option<Difficulty>,
     #[serde(default)]

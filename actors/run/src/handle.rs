@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use audio::Ears;
 use records::{Action, Applied, ArmId, Change, ConditionsRecord, JournalEntry, RunDir};
 use runtime::{RunEvent, Slot, Watchers};
 use tokio::sync::{broadcast, oneshot};
@@ -105,6 +106,11 @@ impl ArmHandle {
     /// The conditions in force; `None` in arms that are not trained by rewards.
     pub fn conditions(&self) -> Option<Arc<Conditions>> {
         self.0.in_force()
+    }
+
+    /// How its policy hears clips; `None` until the policy is open.
+    pub fn ears(&self) -> Option<&Ears> {
+        self.0.ears.get()
     }
 
     /// Its actors, as a tree.

@@ -29,7 +29,7 @@ use crate::policy::open_policy;
 use crate::prompt::{ContextLength, Prompter};
 use crate::rows::Rows;
 use crate::slots::Slots;
-use crate::sound::{audio_source, first_window};
+use crate::sound::{audio_source, ears, first_window};
 
 /// What preparing an arm takes.
 pub(crate) struct PrepareArgs {
@@ -76,6 +76,9 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     let policy = open_policy(&config.policy, args.device, id.seed)?;
     require_audio(&policy)?;
     let processor = policy.processor().clone();
+    if let Some(features) = processor.feature_config() {
+        args.live.ears.get_or_init(|| ears(config, features.clone()));
+    }
     let source = args.audio_source.clone().unwrap_or_else(|| audio_source(config, &processor));
     let context = ContextLength(policy.config().text.max_position_embeddings as usize);
     let prompter = Prompter::new(processor.clone(), context)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audio::{Hearing, SAMPLE_RATE};
+use audio::{Downmix, Ears, FeatureConfig, Hearing, SAMPLE_RATE};
 use model::Processor;
 use rewards::Question;
 use runtime::seed::{Purpose, derive};
@@ -12,12 +12,7 @@ use workers::{AudioSource, ClipError, ClipRequest, HeardClip};
 /// Decodes clips as `[loader]` and `[audio]` say, and computes the features that the arm's model takes.
 pub(crate) fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSource {
     let processor = processor.clone();
-    let downmix = match config.loader.downmix {
-        scenarios::Downmix::First => audio::Downmix::First,
-        scenarios::Downmix::Right => audio::Downmix::Right,
-        scenarios::Downmix::Mean => audio::Downmix::Mean,
-        scenarios::Downmix::Itu => audio::Downmix::Itu,
-    };
+    let downmix = downmix(config);
     // One sample more than the model takes shows that the clip is longer.
     let samples = processor.window_seconds().map(|seconds| seconds * SAMPLE_RATE as usize + 1);
     let fallback = config.audio.fallback.clone();
@@ -34,6 +29,20 @@ pub(crate) fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSo
         let features = processor.extract(&clip.samples).map_err(|error| ClipError(error.to_string()))?;
         Ok(HeardClip { start: clip.start, warnings: clip.warnings.into(), ..HeardClip::from(features) })
     })
+}
+
+/// How the model hears clips, for the live page.
+pub(crate) fn ears(config: &ArmConfig, features: FeatureConfig) -> Ears {
+    Ears { features, downmix: downmix(config), fallback: config.audio.fallback.clone() }
+}
+
+fn downmix(config: &ArmConfig) -> Downmix {
+    match config.loader.downmix {
+        scenarios::Downmix::First => Downmix::First,
+        scenarios::Downmix::Right => Downmix::Right,
+        scenarios::Downmix::Mean => Downmix::Mean,
+        scenarios::Downmix::Itu => Downmix::Itu,
+    }
 }
 
 /// The clip of a row. `place` is what a random window is drawn for: the step and the row.

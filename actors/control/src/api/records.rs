@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,14 +16,19 @@ use tower_http::services::ServeFile;
 
 use super::arm_path::ArmPath;
 use crate::breakdown::Breakdowns;
+use crate::clips::Clip;
 use crate::error::ApiError;
 use crate::extract::QueryParams;
+use crate::heard::HeardClip;
 use crate::metrics::{MetricsQuery, MetricsTable};
 use crate::openapi::Api;
 use crate::query_error::QueryError;
 use crate::rollouts::{RolloutLine, RolloutsPage, RolloutsQuery};
 use crate::shared::Shared;
 use ::records::JournalEntry;
+
+const WAV: &str = "audio/wav";
+const PNG: &str = "image/png";
 
 pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
     api.route(
@@ -53,6 +59,24 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
         audio,
         |operation, _| {
             operation.answers_with("audio/*");
+        },
+    )
+    .route(
+        "get",
+        "/api/clips/{id}/heard.wav",
+        "What the model hears of a clip: its window at 16 kHz, mono, 32-bit float",
+        heard_wav,
+        |operation, _| {
+            operation.answers_with(WAV);
+        },
+    )
+    .route(
+        "get",
+        "/api/clips/{id}/mel.png",
+        "The log-mel spectrogram of what the model hears of a clip",
+        mel_png,
+        |operation, _| {
+            operation.answers_with(PNG);
         },
     )
     .route(
@@ -119,13 +143,10 @@ async fn rollouts(
     let page = move || {
         files.rollouts(|follower| {
             let mut breakdowns = Breakdowns::new(&reader.run, &arm);
-            let complete = |line: Map<String, Value>| {
-                let path = line.get("audio_path").and_then(Value::as_str);
-                RolloutLine {
-                    audio: path.map(|path| reader.clips.id(path)),
-                    breakdown: breakdowns.as_mut().and_then(|breakdowns| breakdowns.of(&line)),
-                    line,
-                }
+            let complete = |line: Map<String, Value>| RolloutLine {
+                audio: Clip::of(&line, arm.ears()).map(|clip| reader.clips.id(clip)),
+                breakdown: breakdowns.as_mut().and_then(|breakdowns| breakdowns.of(&line)),
+                line,
             };
             follower.lines().page(follower, &query, complete).map_err(refused)
         })
@@ -148,11 +169,7 @@ async fn audio(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let Some(path) = shared.clips.path(&id) else {
-        return Err(ApiError::not_found(
-            "no clip has this id; fetch the rollouts first, which name their clips in `audio`",
-        ));
-    };
+    let path = named_clip(&shared, &id)?.path;
     if !path.is_file() {
         return Err(ApiError::not_found(format!("{}: the clip no longer exists", path.display())));
     }
@@ -160,6 +177,36 @@ async fn audio(
         Ok(response) => Ok(response.into_response()),
         Err(never) => match never {},
     }
+}
+
+async fn heard_wav(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, ApiError> {
+    let heard = heard(&shared, id).await?;
+    Ok(([(header::CONTENT_TYPE, WAV)], heard.wav.clone()))
+}
+
+async fn mel_png(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, ApiError> {
+    let heard = heard(&shared, id).await?;
+    Ok(([(header::CONTENT_TYPE, PNG)], heard.png.clone()))
+}
+
+async fn heard(shared: &Arc<Shared>, id: String) -> Result<Arc<HeardClip>, ApiError> {
+    let clip = named_clip(shared, &id)?;
+    let reader = shared.clone();
+    shared.read(move || reader.heard.of(&id, &clip)).await
+}
+
+fn named_clip(shared: &Shared, id: &str) -> Result<Clip, ApiError> {
+    shared.clips.get(id).ok_or_else(|| {
+        ApiError::not_found(
+            "no clip has this id; fetch the rollouts first, which name their clips in `audio`",
+        )
+    })
 }
 
 async fn journal(State(shared): State<Arc<Shared>>) -> Json<Journal> {

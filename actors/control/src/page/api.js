@@ -71,8 +71,16 @@ export const post = async (path, body = {}, headers = {}) => json(await request(
 /** The path of a resource of an arm. */
 export const armPath = (arm, rest = "") => `/api/arms/${encodeURIComponent(arm.arm)}/${arm.seed}${rest}`;
 
-/** The object URL of a clip, for an audio element. */
-export const clip = async (id) => URL.createObjectURL(await (await request("GET", `/api/audio/${encodeURIComponent(id)}`)).blob());
+const blob = async (path) => (await request("GET", path)).blob();
+
+/** The object URL of a clip's file, for an audio element. */
+export const clip = async (id) => URL.createObjectURL(await blob(`/api/audio/${encodeURIComponent(id)}`));
+
+/** The object URL of what the model hears of a clip, for an audio element. */
+export const heardClip = async (id) => URL.createObjectURL(await blob(`/api/clips/${encodeURIComponent(id)}/heard.wav`));
+
+/** The spectrogram of what the model hears of a clip, as a bitmap. */
+export const spectrogram = async (id) => createImageBitmap(await blob(`/api/clips/${encodeURIComponent(id)}/mel.png`));
 
 /** Reads server-sent events from a response until it ends. */
 const readEvents = async (response, onEvent) => {

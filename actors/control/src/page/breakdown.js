@@ -1,15 +1,16 @@
 // One completion in full: the question, the completion with its thinking folded away, the terms of its reward, and the
-// clip to play.
+// clip: its spectrogram, and a player.
 
-import { clip } from "./api.js";
+import { clip, heardClip, spectrogram } from "./api.js";
 import { bar, largest, sumBars } from "./bars.js";
-import { fill, h } from "./dom.js";
+import { fill, h, setText } from "./dom.js";
 
 let playing = null;
 
 const stopClip = () => {
   playing?.pause();
   if (playing) URL.revokeObjectURL(playing.src);
+  playing?.remove();
   playing = null;
 };
 
@@ -18,25 +19,58 @@ export const stopRemovedClip = () => {
   if (playing && !playing.isConnected) stopClip();
 };
 
-const player = (id) => {
-  const area = h("div", { class: "clip" });
-  const play = async () => {
-    button.disabled = true;
+/** The spectrogram of what the model hears of a clip, drawn when it has arrived. */
+const picture = (id, say) => {
+  const canvas = h("canvas", { class: "mel", hidden: true, role: "img", "aria-label": "Spectrogram of what the model hears", title: "what the model hears: time from left to right, frequency upwards on the mel scale, 80 dB from dark to light" });
+  const draw = async () => {
     try {
-      const source = await clip(id);
-      stopClip();
-      playing = h("audio", { controls: true, src: source });
-      playing.addEventListener("error", () => fill(area, h("p", { class: "note bad" }, "This browser cannot play the format of the clip.")));
-      fill(area, playing);
-      await playing.play();
+      const bitmap = await spectrogram(id);
+      canvas.width = bitmap.width;
+      canvas.height = bitmap.height;
+      canvas.getContext("2d").drawImage(bitmap, 0, 0);
+      bitmap.close();
+      canvas.hidden = false;
     } catch (problem) {
-      area.append(h("p", { class: "note bad" }, problem.message));
-      button.disabled = false;
+      say(problem.message);
     }
   };
-  const button = h("button", { type: "button", on: { click: play } }, "▶ Play the clip");
-  area.append(button);
-  return area;
+  draw();
+  return canvas;
+};
+
+/** The spectrogram of what the model hears of a clip, and a player of that or of the file itself. */
+const player = (id) => {
+  const note = h("p", { class: "note bad" });
+  const say = (text) => setText(note, text);
+  const stage = h("div", {});
+  let asked = 0;
+  const play = async () => {
+    const request = ++asked;
+    say("");
+    try {
+      const source = await (itself.checked ? clip(id) : heardClip(id));
+      // Meanwhile the other one was chosen, or the completion was taken from the page.
+      if (request !== asked || !stage.isConnected) {
+        URL.revokeObjectURL(source);
+        return;
+      }
+      stopClip();
+      playing = h("audio", { controls: true, src: source });
+      playing.addEventListener("error", () => say("This browser cannot play the format of the file. What the model hears can be played."));
+      fill(stage, playing);
+      // What fails is told by the event; where a browser does not let the page start the clip, its controls do.
+      playing.play().catch(() => {});
+    } catch (problem) {
+      if (request === asked) say(problem.message);
+    }
+  };
+  const itself = h("input", { type: "checkbox", on: { change: () => stage.childElementCount && play() } });
+  return h("div", { class: "clip" },
+    picture(id, say),
+    h("div", { class: "tools" },
+      h("button", { type: "button", on: { click: play } }, "▶ Play what the model hears"),
+      h("label", {}, itself, " the file itself")),
+    stage, note);
 };
 
 /** The reward as the sum of the formula's terms. */

@@ -48,6 +48,7 @@ pub(crate) fn rollout(phase: Phase, step: u64, item: &RewardItem) -> Rollout {
         answer_gold: question.answer.clone(),
         audio_path: Some(question.audio_path.clone()),
         audio_start: None,
+        audio_end: question.end,
         difficulty: question.difficulty,
         kind: question.kind.clone(),
         completion: item.completion.clone(),

@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+use audio::Ears;
 use ractor::{ActorCell, ActorId};
 use records::{Action, ArmId, ArmState, ConditionsRecord, FormatVersion, JournalEntry, now};
 use rewards::{RewardBatch, RewardRegistry};
@@ -77,6 +78,8 @@ pub(crate) struct LiveArm {
     pub(crate) config: ArmConfig,
     pub(crate) controlled: bool,
     pub(crate) watchers: Watchers,
+    /// How its policy hears clips, once the policy is open.
+    pub(crate) ears: OnceLock<Ears>,
     folder: PathBuf,
     journal: Journal,
     replayed_steps: Option<u64>,
@@ -125,6 +128,7 @@ impl LiveArm {
             folder: args.folder,
             journal: args.journal,
             watchers: args.watchers,
+            ears: OnceLock::new(),
             replayed_steps: args.replayed_steps,
             step: AtomicU64::new(args.step),
             state: Mutex::new(state),
