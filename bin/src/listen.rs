@@ -65,7 +65,7 @@ fn hearing(options: &ListenOptions, features: &FeatureConfig) -> Result<Hearing,
         )));
     }
     let samples = (!options.whole).then(|| samples_in(seconds));
-    Ok(Hearing { downmix: options.downmix, start: options.start, samples })
+    Ok(Hearing { downmix: options.downmix, start: options.start, samples, ..Hearing::default() })
 }
 
 /// Refuses outputs that several files would share, or that would replace one of the files that are heard.

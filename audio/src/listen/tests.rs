@@ -43,8 +43,15 @@ fn ears_hear_one_chunk_of_their_features() {
     let ears = Ears {
         features: FeatureConfig { chunk_length_seconds: 7, ..FeatureConfig::default() },
         downmix: Downmix::Right,
+        fallback: Some("ffmpeg".into()),
     };
-    let hearing = Hearing { downmix: Downmix::Right, start: 1.5, samples: Some(7 * 16_000) };
+    let hearing = Hearing {
+        downmix: Downmix::Right,
+        start: 1.5,
+        samples: Some(7 * 16_000),
+        fallback: Some("ffmpeg".into()),
+        ..Hearing::default()
+    };
     assert_eq!(ears.hearing(1.5), hearing);
     // Four hours at most.
     assert_eq!([samples_in(1e300), samples_in(-1.0), samples_in(f64::NAN)], [230_400_000, 0, 230_400_000]);
