@@ -13,6 +13,7 @@ use super::input::Input;
 use super::kind::{self, Kind};
 use super::mp4;
 use super::packets::Packets;
+use super::place::open_place;
 use super::resample::Resampler;
 
 /// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
@@ -52,7 +53,8 @@ pub struct Clip {
     pub warnings: Vec<Warning>,
 }
 
-/// Decodes a file to samples @ 16 kHz, f32, mono.
+/// Decodes a file to samples @ 16 kHz, f32, mono. `path` may also name a member of a tar archive
+/// (`ARCHIVE.tar!MEMBER`), a cell of a Parquet file (`FILE.parquet#COLUMN=ROW`), or a file by its `file://` URL.
 ///
 /// The format is recognised by the content, not by the name; docs/audio.md lists the formats. A few corrupt packets of a
 /// lossy stream are skipped. Encoder delay and padding are cut where the file states them.
@@ -60,7 +62,9 @@ pub struct Clip {
 /// Errors: [`AudioError`] if the file is missing, unreadable, empty, not audio, without samples, much shorter than its
 /// header states, or corrupt throughout.
 pub fn load(path: &Path, hearing: &Hearing) -> Result<Clip, AudioError> {
-    Input::open(path).and_then(|input| load_input(path, input, hearing)).map_err(|problem| problem.at(path))
+    guarded(|| open_place(path))
+        .and_then(|input| load_input(path, input, hearing))
+        .map_err(|problem| problem.at(path))
 }
 
 /// Decodes a file whose content is already in memory, as [`load`] does; errors name it as `path`.
@@ -74,7 +78,7 @@ pub fn load_bytes(path: &Path, bytes: Vec<u8>, hearing: &Hearing) -> Result<Clip
 ///
 /// Errors: those of [`load`] that show in the header.
 pub fn inspect(path: &Path) -> Result<ClipInfo, AudioError> {
-    let opened = || Input::open(path).and_then(open).map(|(_, decoder)| decoder.info().clone());
+    let opened = || open_place(path).and_then(open).map(|(_, decoder)| decoder.info().clone());
     guarded(opened).map_err(|problem| problem.at(path))
 }
 
