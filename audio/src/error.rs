@@ -19,6 +19,16 @@ pub struct AudioError {
 pub enum Problem {
     #[error("no such audio file; correct the path or fetch the clip")]
     Missing,
+    #[error("no such audio file; there is `{near}` in its folder")]
+    MissingNear { near: String },
+    /// The archive or Parquet file that holds the clip, or the part of it, does not exist.
+    #[error("{what}")]
+    Absent { what: String },
+    /// The archive or Parquet file that holds the clip cannot be used.
+    #[error("{what}; {remedy}")]
+    Archive { what: String, remedy: String },
+    #[error("a {scheme} URL; fetch the clip first and write its path: nothing is fetched from the net")]
+    Url { scheme: String },
     #[error("cannot read the audio file ({0}); check that it is a file and its permissions")]
     Unreadable(#[from] io::Error),
     #[error("the audio file is empty (0 bytes); fetch it again")]
@@ -65,7 +75,9 @@ impl Problem {
     /// A short name to count it under, as in `sandbox check`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Missing => "missing",
+            Self::Missing | Self::MissingNear { .. } | Self::Absent { .. } => "missing",
+            Self::Archive { .. } => "archive",
+            Self::Url { .. } => "url",
             Self::Unreadable(_) => "unreadable",
             Self::Empty => "empty",
             Self::NotAudio | Self::SomethingElse { .. } => "not audio",

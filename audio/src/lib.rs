@@ -41,6 +41,7 @@ mod mp4;
 mod mpeg;
 mod packets;
 mod picture;
+mod place;
 mod resample;
 mod wav_writer;
 

@@ -14,6 +14,7 @@ use super::input::Input;
 use super::kind::{self, Kind};
 use super::mp4;
 use super::packets::Packets;
+use super::place::open_place;
 use super::resample::{Resampler, SAMPLE_RATE};
 
 /// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
@@ -61,7 +62,8 @@ pub struct Clip {
     pub warnings: Vec<Warning>,
 }
 
-/// Decodes a file to samples @ 16 kHz, f32, mono.
+/// Decodes a file to samples @ 16 kHz, f32, mono. `path` may also name a member of a tar archive
+/// (`ARCHIVE.tar!MEMBER`), a cell of a Parquet file (`FILE.parquet#COLUMN=ROW`), or a file by its `file://` URL.
 ///
 /// The format is recognised by the content, not by the name; docs/audio.md lists the formats. A few corrupt packets of a
 /// lossy stream are skipped. Encoder delay and padding are cut where the file states them.
@@ -69,9 +71,9 @@ pub struct Clip {
 /// Errors: [`AudioError`] if the file is missing, unreadable, empty, not audio, without samples, much shorter than its
 /// header states, or corrupt throughout.
 pub fn load(path: &Path, hearing: &Hearing) -> Result<Clip, AudioError> {
-    let clip = Input::open(path).and_then(|input| load_input(path, input, hearing));
+    let clip = guarded(|| open_place(path)).and_then(|input| load_input(path, input, hearing));
     let clip = match (clip, &hearing.fallback) {
-        (Err(Problem::Unsupported { .. } | Problem::NotAudio), Some(program)) => {
+        (Err(Problem::Unsupported { .. } | Problem::NotAudio), Some(program)) if path.is_file() => {
             load_by(program, path, hearing)
         }
         (clip, _) => clip,
@@ -79,14 +81,16 @@ pub fn load(path: &Path, hearing: &Hearing) -> Result<Clip, AudioError> {
     clip.map_err(|problem| problem.at(path))
 }
 
-/// Decodes a file by another program.
+/// Decodes a file by another program. The length of such a file is not known, so its first window is heard.
 fn load_by(program: &Path, path: &Path, hearing: &Hearing) -> Result<Clip, Problem> {
-    let length = || Err(Problem::unsupported("a window other than the first of a file in this format"));
-    let window = Window::of(hearing, length)?;
+    let window = Window::of(hearing, || Ok(0.0))?;
     let seconds = (window.samples < usize::MAX).then(|| window.samples as f64 / f64::from(SAMPLE_RATE));
     let wav = fallback::decode(program, path, window.start, seconds)?;
     let rest = Hearing { start: 0.0, end: None, position: 0.0, ..hearing.clone() };
-    let clip = load_input(Path::new("pipe.wav"), wav, &rest)?;
+    let mut clip = load_input(Path::new("pipe.wav"), wav, &rest)?;
+    if hearing.position > 0.0 {
+        clip.warnings.push(Warning::new("first window", "its length is not known, so its beginning is heard"));
+    }
     let codec = format!("decoded by {}", program.display());
     Ok(Clip { start: window.start, info: ClipInfo { codec, format: "other", ..clip.info }, ..clip })
 }
@@ -102,7 +106,7 @@ pub fn load_bytes(path: &Path, bytes: Vec<u8>, hearing: &Hearing) -> Result<Clip
 ///
 /// Errors: those of [`load`] that show in the header.
 pub fn inspect(path: &Path) -> Result<ClipInfo, AudioError> {
-    let opened = || Input::open(path).and_then(open).map(|(_, decoder)| decoder.info().clone());
+    let opened = || open_place(path).and_then(open).map(|(_, decoder)| decoder.info().clone());
     guarded(opened).map_err(|problem| problem.at(path))
 }
 

@@ -19,12 +19,13 @@ pub struct Question {
     pub choices: Vec<String>,
     /// The text of the right choice.
     pub answer: String,
-    /// Where the clip's sound lies: the path of a file, or a place in an archive as docs/data.md describes.
+    /// Where the clip lies: the path of an audio file, of a member of a tar archive (`ARCHIVE.tar!MEMBER`), or of a cell of
+    /// a Parquet file (`FILE.parquet#COLUMN=ROW`). Only the crate `audio` tells these apart.
     pub audio_path: PathBuf,
-    /// Where in the file the clip begins, in seconds; 0 if the row does not say.
+    /// Where the part of the clip that the question is about begins, in seconds; `None` for the clip's beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<f64>,
-    /// Where in the file the clip ends, in seconds; the end of the file if the row does not say.
+    /// Where that part ends, in seconds from the beginning of the clip; `None` for the clip's end. Greater than `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<f64>,
     /// The difficulty, if the dataset states one.
@@ -86,7 +87,7 @@ mod tests {
             r#"{"id":"7","text":"what?","answer":"dog","audio_path":"a.wav","metadata":{"task":"sound"}}"#;
         let question: Question = serde_json::from_str(row).unwrap();
         assert_eq!(question.metadata["task"], "sound");
-        assert_eq!(question.difficulty, None);
+        assert_eq!((question.difficulty, question.start, question.end), (None, None, None));
         let again: Question = serde_json::from_str(&serde_json::to_string(&question).unwrap()).unwrap();
         assert_eq!(again, question);
     }

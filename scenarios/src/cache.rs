@@ -1,7 +1,11 @@
 //! The cache folder, for files that are made once per machine and kept outside the checkout.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::error::ScenarioError;
 
 /// The cache folder: `$AUDIO_THINKER_CACHE`, else `$XDG_CACHE_HOME/audio-thinker`, else `~/.cache/audio-thinker`, else
 /// `audio-thinker` in the system's temporary folder. It need not exist yet.
@@ -45,6 +49,29 @@ pub(crate) fn make_once<E>(
     }
 }
 
+/// Writes a clip to the cache folder `cache`, unless it is there already, and returns its path. The name is the SHA-256 of
+/// the content, so that clips with the same content share a file.
+///
+/// Errors: [`ScenarioError::Write`].
+pub(crate) fn keep_clip(cache: &Path, content: &[u8]) -> Result<PathBuf, ScenarioError> {
+    let folder = cache.join("clips");
+    let name: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let target = folder.join(name);
+    // A file that a crash left without its content is written again.
+    if target.metadata().is_ok_and(|found| found.len() == content.len() as u64) {
+        return Ok(target);
+    }
+    let write = || {
+        std::fs::create_dir_all(&folder)?;
+        let mut file = tempfile::Builder::new().prefix("unfinished-").tempfile_in(&folder)?;
+        file.write_all(content)?;
+        file.persist(&target)?;
+        Ok(())
+    };
+    write().map_err(|source: io::Error| ScenarioError::Write { path: target.clone(), source })?;
+    Ok(target)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +82,24 @@ mod tests {
         assert_eq!(stable_hash(b""), 0xcbf29ce484222325);
         assert_eq!(stable_hash(b"a"), 0xaf63dc4c8601ec8c);
         assert_eq!(stable_hash(b"foobar"), 0x85944171f73967e8);
+    }
+
+    #[test]
+    fn a_clip_is_kept_once_under_the_hash_of_its_content() {
+        let cache = tempfile::tempdir().unwrap();
+        let path = keep_clip(cache.path(), b"abc").unwrap();
+        // SHA-256 of "abc", from FIPS 180-2.
+        let name = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(path, cache.path().join("clips").join(name));
+        std::fs::write(&path, "ab").unwrap();
+        assert_eq!(keep_clip(cache.path(), b"abc").unwrap(), path);
+        assert_eq!(std::fs::read(&path).unwrap(), b"abc", "a file that was cut off is written again");
+        assert_eq!(std::fs::read_dir(cache.path().join("clips")).unwrap().count(), 1);
+
+        let file = cache.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let message = keep_clip(&file, b"abc").unwrap_err().to_string();
+        assert!(message.contains("set AUDIO_THINKER_CACHE to a folder that can"), "{message}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod air_bench;
 mod avqa;
+mod clip;
 mod mmar;
 mod mmau;
 mod row;
@@ -17,6 +18,7 @@ use rewards::Question;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cache::cache_dir;
 use crate::error::ScenarioError;
 use crate::rows::{Dataset, RowError};
 use crate::scorers::OfficialScorer;
@@ -55,6 +57,15 @@ impl DataFormat {
         }
     }
 
+    /// The column that says where a row's clip lies.
+    fn audio_column(self) -> &'static str {
+        match self {
+            DataFormat::Avqa | DataFormat::Mmar => "audio_path",
+            DataFormat::Mmau => "audio_id",
+            DataFormat::AirBench => "path",
+        }
+    }
+
     /// Turns a row of a file in this format into a question.
     fn question(self, row: Row) -> Result<Question, RowError> {
         match self {
@@ -83,12 +94,23 @@ const AUDIO_CHECKED: usize = 20;
 /// Reads the rows of `path` that `filter` selects, in their order. Lines are read one by one, up to the limit, to which
 /// rows that cannot be used count too.
 ///
-/// Errors: the file cannot be read, no row is selected, or none of the first audio files exists.
+/// Errors: the file cannot be read, no row is selected, none of the first audio files exists, or sound that a row itself
+/// contains cannot be written to the cache.
 pub(crate) fn read(
     format: DataFormat,
     path: &Path,
     audio_root: &Path,
     filter: &RowFilter,
+) -> Result<Dataset, ScenarioError> {
+    read_with_cache(format, path, audio_root, filter, &cache_dir())
+}
+
+fn read_with_cache(
+    format: DataFormat,
+    path: &Path,
+    audio_root: &Path,
+    filter: &RowFilter,
+    cache: &Path,
 ) -> Result<Dataset, ScenarioError> {
     let mut dataset = Dataset::new(path);
     for row in Rows::open(path)? {
@@ -107,16 +129,32 @@ pub(crate) fn read(
             continue;
         }
         let (line, id) = (row.line, row.id());
-        let added = format.question(row).and_then(|mut question| {
-            question.audio_path = audio_root.join(question.audio_path);
-            dataset.add(question, line)
-        });
+        let added =
+            question(format, row, audio_root, cache)?.and_then(|question| dataset.add(question, line));
         if let Err(error) = added {
             dataset.problems.push(error.in_row(path, line, id));
         }
     }
     check(path, &dataset)?;
     Ok(dataset)
+}
+
+/// Turns a row into a question, with the place of its clip and the part of it that is asked about.
+///
+/// Errors: sound that the row contains cannot be written to `cache`.
+fn question(
+    format: DataFormat,
+    mut row: Row,
+    audio_root: &Path,
+    cache: &Path,
+) -> Result<Result<Question, RowError>, ScenarioError> {
+    if let Err(error) = clip::settle(&mut row, format.audio_column(), cache)? {
+        return Ok(Err(error));
+    }
+    Ok(clip::part(&mut row).and_then(|(start, end)| {
+        let question = format.question(row)?;
+        Ok(Question { audio_path: audio_root.join(&question.audio_path), start, end, ..question })
+    }))
 }
 
 /// Whether the filter excludes the row.
@@ -142,7 +180,7 @@ fn check(path: &Path, dataset: &Dataset) -> Result<(), ScenarioError> {
         let problem = "it has no questions, or the filters exclude all of them".to_owned();
         return fail(problem, "change [data]");
     };
-    if dataset.questions.iter().take(AUDIO_CHECKED).any(|question| question.audio_path.is_file()) {
+    if dataset.questions.iter().take(AUDIO_CHECKED).any(|question| clip::has_file(&question.audio_path)) {
         return Ok(());
     }
     let missing = first.audio_path.display();

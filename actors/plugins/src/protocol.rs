@@ -60,6 +60,8 @@ fn fields(item: &RewardItem, columns: &Columns) -> Value {
     put("choices", question.choices.clone().into());
     put("answer_gold", question.answer.clone().into());
     put("audio_path", question.audio_path.display().to_string().into());
+    put("start", question.start.into());
+    put("end", question.end.into());
     put("duration_seconds", item.duration_seconds.into());
     put("difficulty", question.difficulty.map(|difficulty| difficulty.name()).into());
     put("kind", question.kind.clone().into());

@@ -47,15 +47,8 @@ mod tests {
     fn question(id: usize) -> Arc<Question> {
         Arc::new(Question {
             id: id.to_string(),
-            text: String::new(),
-            choices: vec![],
-            answer: String::new(),
             audio_path: "a.wav".into(),
-            difficulty: None,
-            kind: None,
-            steps: None,
-            reasoning: None,
-            metadata: Default::default(),
+            ..Question::default()
         })
     }
 

@@ -29,10 +29,8 @@ pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
         answer,
         choices,
         audio_path: Path::new(&folder).join(path),
-        difficulty: None,
         kind: Some(task),
-        steps: None,
-        reasoning: None,
         metadata,
+        ..Question::default()
     })
 }

@@ -22,5 +22,6 @@ pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
         steps: row.texts("steps")?,
         reasoning: row.optional_text("reasoning")?,
         metadata: row.rest(),
+        ..Question::default()
     })
 }

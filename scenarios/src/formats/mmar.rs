@@ -15,10 +15,9 @@ pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
         answer: row.answer("answer", &choices)?,
         choices,
         audio_path: row.text("audio_path")?.into(),
-        difficulty: None,
         kind: row.peek("modality").map(str::to_owned),
-        steps: None,
         reasoning: row.optional_text("thinking")?,
         metadata: row.rest(),
+        ..Question::default()
     })
 }

@@ -16,8 +16,7 @@ pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
         audio_path: row.text("audio_id")?.into(),
         difficulty: row.difficulty()?,
         kind: row.peek("task").map(str::to_owned),
-        steps: None,
-        reasoning: None,
         metadata: row.rest(),
+        ..Question::default()
     })
 }

@@ -180,6 +180,16 @@ impl Row {
         }
     }
 
+    /// Takes out a column as it is; `None` if it is missing or null.
+    pub(super) fn value(&mut self, key: &str) -> Option<Value> {
+        self.columns.shift_remove(key).filter(|value| !value.is_null())
+    }
+
+    /// Writes a column, from which a reader then takes it.
+    pub(super) fn set(&mut self, key: &str, value: Value) {
+        self.columns.insert(key.to_owned(), value);
+    }
+
     /// Takes out a column with a list of texts; `None` if it is missing or null. Numbers are turned into text.
     pub(super) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, RowError> {
         let wrong = |value: &Value| unfit(key, value, r#"write a list of texts such as ["dog", "cat"]"#);
@@ -256,7 +266,7 @@ impl Row {
 }
 
 /// The error for a column with a value that does not fit.
-fn unfit(key: &str, value: &Value, instead: impl Into<String>) -> RowError {
+pub(super) fn unfit(key: &str, value: &Value, instead: impl Into<String>) -> RowError {
     RowError::new(RowCause::BadColumn, format!("`{key}` is {}", brief(value)), instead)
 }
 

@@ -275,3 +275,165 @@ fn a_file_of_which_no_row_can_be_used_lists_them_all() {
     let dataset = read_text(DataFormat::Avqa, "{\n{\n", &RowFilter::default()).unwrap();
     assert_eq!((dataset.questions.len(), dataset.problems.len()), (0, 2));
 }
+
+/// An AVQA row with this clip and further columns.
+fn row_with(clip: &str, more: &str) -> String {
+    format!(
+        r#"{{"id": 1, "question_text": "Who?", "multi_choice": ["he", "she"], "answer": 0, "audio_path": {clip}{more}}}"#
+    )
+}
+
+/// The clip's path of a row, without the folders of the data and of the cache; or why the row cannot be used.
+fn clip_of(format: DataFormat, row: &str) -> Result<String, String> {
+    let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("a.wav"), "").unwrap();
+    let path = folder.path().join("rows");
+    // The second row has a clip that exists.
+    let good = row_with("\"a.wav\"", "").replace("\"id\": 1", "\"id\": 2");
+    let good = if format == DataFormat::Avqa { format!("\n{good}") } else { String::new() };
+    fs::write(&path, format!("{row}{good}")).unwrap();
+    let dataset = read_with_cache(format, &path, folder.path(), &RowFilter::default(), cache.path())
+        .map_err(|error| error.to_string())?;
+    let short = |text: &str| {
+        let text = text.replace(&folder.path().display().to_string(), "ROOT");
+        text.replace(&cache.path().display().to_string(), "CACHE")
+    };
+    match dataset.problems.first() {
+        Some(problem) => Err(short(&problem.message)),
+        None => Ok(short(&dataset.questions[0].audio_path.display().to_string())),
+    }
+}
+
+#[test]
+fn the_column_with_the_clip_may_be_a_place_in_an_archive_or_a_url() {
+    for (clip, expected) in [
+        (r#""b.wav""#, "ROOT/b.wav"),
+        (r#""../b.wav""#, "ROOT/../b.wav"),
+        (r#""/data/b.wav""#, "/data/b.wav"),
+        (r#""shard-0.tar!000017.flac""#, "ROOT/shard-0.tar!000017.flac"),
+        (r#""x.parquet#audio=3""#, "ROOT/x.parquet#audio=3"),
+        (r#""/data/x.parquet#audio=3""#, "/data/x.parquet#audio=3"),
+        (r#""file:///data/a%20b.wav""#, "/data/a b.wav"),
+        (r#""FILE://localhost/data/shard.tar!b.wav""#, "/data/shard.tar!b.wav"),
+        (r#""file:/data/b.wav""#, "/data/b.wav"),
+        (r#"{"path": "b.wav", "bytes": null}"#, "ROOT/b.wav"),
+        (r#"{"path": "file:///b.wav"}"#, "/b.wav"),
+        ("17", "ROOT/17"),
+    ] {
+        assert_eq!(clip_of(DataFormat::Avqa, &row_with(clip, "")).as_deref(), Ok(expected), "{clip}");
+    }
+}
+
+#[test]
+fn sound_in_a_row_is_kept_in_the_cache_under_its_hash() {
+    // "abc" in base64, and its SHA-256 from FIPS 180-2.
+    let expected = "CACHE/clips/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    for clip in [
+        r#"{"path": "b.wav", "bytes": "YWJj"}"#,
+        r#"{"bytes": "YW\nJj"}"#,
+        r#"{"bytes": "data:audio/wav;base64,YWJj"}"#,
+        r#""data:audio/wav;base64,YWJj""#,
+        r#""data:;base64,YWJj""#,
+    ] {
+        assert_eq!(clip_of(DataFormat::Avqa, &row_with(clip, "")).as_deref(), Ok(expected), "{clip}");
+    }
+    // The bytes fb ff: `+/8=` in one alphabet, `-_8` in the other.
+    let kept = [r#"{"bytes": "+/8="}"#, r#"{"bytes": "-_8"}"#]
+        .map(|clip| clip_of(DataFormat::Avqa, &row_with(clip, "")).unwrap());
+    assert_eq!(kept[0], kept[1]);
+    // The folder of AIR-Bench's task is put in front of paths only.
+    let air = |clip: &str| {
+        let row = r#"[{"path": CLIP, "question": "What?", "choice_a": "dog", "choice_b": "cat", "answer_gt": "cat", "task_name": "Sound", "dataset_name": "x", "uniq_id": 1}]"#;
+        clip_of(DataFormat::AirBench, &row.replace("CLIP", clip))
+    };
+    let message = air(r#""s.tar!b.wav""#).unwrap_err();
+    assert!(message.contains("there is no") && message.contains("/Sound_x/s.tar!b.wav"), "{message}");
+    assert_eq!(air(r#"{"bytes": "YWJj"}"#).as_deref(), Ok(expected));
+}
+
+#[test]
+fn a_clip_that_cannot_be_used_is_refused_with_its_line_and_column() {
+    for (clip, expected) in [
+        (
+            r#""https://example.org/a.wav""#,
+            "`audio_path` is a URL (https); fetch the clip first and write its path: nothing is fetched from the net",
+        ),
+        (
+            r#"{"path": "s3://bucket/a.wav"}"#,
+            "`audio_path.path` is a URL (s3); fetch the clip first and write its path: nothing is fetched from the net",
+        ),
+        (
+            r#""file://server/a.wav""#,
+            "`audio_path` is a file URL of the host `server`; write file:/// and the path on this machine",
+        ),
+        (
+            r#"{"bytes": "YW*j"}"#,
+            "`audio_path.bytes` is not base64: invalid symbol 42, offset 2.; write the bytes of the audio file as base64",
+        ),
+        (r#"{"bytes": [82, 73]}"#, "`audio_path.bytes` is a list; write the bytes of the file as base64"),
+        (r#"{"bytes": " "}"#, "`audio_path.bytes` is empty; write the bytes of the audio file as base64"),
+        (
+            r#""data:audio/wav,abc""#,
+            "`audio_path` is a data URL without base64; write data:audio/wav;base64,…",
+        ),
+        (
+            r#"{"path": "a.wav", "array": [0.0, 0.1], "sampling_rate": 16000}"#,
+            "`audio_path` holds decoded samples (`array`); write the file's path, or its bytes as base64, without `array`",
+        ),
+        ("{}", "`audio_path` has neither `bytes` nor `path`; write the path of its file"),
+        ("[1]", "`audio_path` is a list; write the path of its file"),
+        ("null", "`audio_path` is missing or empty; write \"audio_path\": \"…\""),
+    ] {
+        let found = clip_of(DataFormat::Avqa, &row_with(clip, ""));
+        assert_eq!(found, Err(format!("ROOT/rows:1: {expected}")), "{clip}");
+    }
+}
+
+#[test]
+fn a_clip_in_an_archive_that_exists_shows_that_the_root_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows");
+    fs::write(&path, row_with("\"s.tar!a.wav\"", "")).unwrap();
+    let read = || read(DataFormat::Avqa, &path, folder.path(), &RowFilter::default());
+    assert!(read().unwrap_err().to_string().contains("the audio files of its rows are missing"));
+    fs::write(folder.path().join("s.tar"), "").unwrap();
+    assert_eq!(read().unwrap().questions.len(), 1);
+}
+
+#[test]
+fn a_row_may_be_about_a_part_of_its_clip() {
+    let part = |more: &str| {
+        let rows = questions(DataFormat::Avqa, &row_with("\"a.wav\"", more));
+        assert_eq!(rows[0].metadata.keys().collect::<Vec<_>>(), Vec::<&String>::new());
+        (rows[0].start, rows[0].end)
+    };
+    assert_eq!(part(""), (None, None));
+    assert_eq!(part(r#", "start": 1.5, "end": 4"#), (Some(1.5), Some(4.0)));
+    assert_eq!(part(r#", "start_seconds": "30.000", "end_seconds": "40.000""#), (Some(30.0), Some(40.0)));
+    assert_eq!(part(r#", "start": null, "end": 2"#), (None, Some(2.0)));
+    assert_eq!(part(r#", "start": 0, "start_seconds": 0.0"#), (Some(0.0), None));
+    for format in [DataFormat::Mmau, DataFormat::Mmar, DataFormat::AirBench] {
+        let row = r#"{"id": 1, "uniq_id": 1, "question": "Who?", "choices": ["he", "she"], "choice_a": "he", "choice_b": "she", "answer": "he", "answer_gt": "he", "task_name": "Sound_AQA", "dataset_name": "clotho", "path": "a.wav", "audio_path": "a.wav", "audio_id": "a.wav", "end": 2}"#;
+        assert_eq!(questions(format, row)[0].end, Some(2.0), "{format:?}");
+    }
+}
+
+#[test]
+fn a_part_that_is_none_is_refused_with_its_line() {
+    let seconds = "write seconds from the beginning of the clip";
+    for (more, expected) in [
+        (r#", "start": -1"#, format!("`start` is -1; {seconds}, such as 2.5")),
+        (r#", "end": "NaN""#, format!("`end` is \"NaN\"; {seconds}, such as 2.5")),
+        (r#", "start_seconds": "00:12""#, format!("`start_seconds` is \"00:12\"; {seconds}, such as 2.5")),
+        (r#", "start": [1]"#, format!("`start` is a list; {seconds}, such as 2.5")),
+        (r#", "start": 2, "end": 2.0"#, format!("`end` is 2, which is not after `start`, 2; {seconds}")),
+        (r#", "end_seconds": 0"#, format!("`end_seconds` is 0, which is not after the beginning; {seconds}")),
+        (
+            r#", "start": 1, "start_seconds": 2"#,
+            "`start` and `start_seconds` differ; write one of them".to_owned(),
+        ),
+    ] {
+        let message = problem(DataFormat::Avqa, &row_with("\"a.wav\"", more));
+        assert_eq!(message, format!("/rows:1: {expected}"), "{more}");
+    }
+}

@@ -120,8 +120,7 @@ mod tests {
             difficulty: Some(rewards::Difficulty::Hard),
             kind: Some(kind.name().into()),
             steps: Some(vec!["beep 1".into(), "buzz 3".into()]),
-            reasoning: None,
-            metadata: serde_json::Map::new(),
+            ..Question::default()
         }
     }
 
