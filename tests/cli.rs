@@ -104,7 +104,11 @@ fn a_dry_run_prints_a_valid_scenario() {
     assert!(text(&output.stdout).contains("0.0003"));
     let output = run(dir.path(), &["check", "resolved.toml"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stdout), "resolved.toml: valid; arms: grpo\n");
+    assert!(
+        text(&output.stdout).starts_with("resolved.toml: valid; arms: grpo\n"),
+        "{}",
+        text(&output.stdout)
+    );
     assert!(!dir.path().join("runs").exists());
 }
 
@@ -117,6 +121,70 @@ fn check_reports_every_scenario_and_fails_if_one_is_invalid() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stdout).contains("smoke.toml: valid"));
     assert!(text(&output.stderr).contains("mine.toml:"), "{}", text(&output.stderr));
+}
+
+/// Writes `mine.toml`, which trains on `train.jsonl` with three clips, of which `gone.wav` is missing.
+fn with_data(dir: &Path) -> String {
+    fs::create_dir(dir.join("clips")).unwrap();
+    let mut rows = String::new();
+    for (number, name) in ["a.wav", "b.wav", "gone.wav"].iter().enumerate() {
+        rows += &format!(
+            "{{\"id\": \"{number}\", \"question_text\": \"What is {name}?\", \"multi_choice\": [\"a\", \"b\"], \
+             \"answer\": 0, \"audio_path\": \"{name}\"}}\n"
+        );
+        if *name != "gone.wav" {
+            // Mono, 16 bits, 16 kHz, one second.
+            let mut wav = b"RIFF\x24\x7d\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\0\x7d\0\0".to_vec();
+            wav.extend(
+                (0..16_000i32).flat_map(|i| (((i * (number as i32 + 7)) % 9000) as i16).to_le_bytes()),
+            );
+            fs::write(dir.join("clips").join(name), wav).unwrap();
+        }
+    }
+    fs::write(dir.join("train.jsonl"), rows).unwrap();
+    let scenario = "[data]\ntrain = { format = \"avqa\", path = \"train.jsonl\", audio_root = \"clips\" }\n\
+                    [eval]\nsuites = []\n[rewards]\naccuracy = { kind = \"accuracy\" }\n\
+                    [shaping]\nformula = \"accuracy\"\n[[arm]]\nname = \"a\"\n";
+    fs::write(dir.join("mine.toml"), scenario).unwrap();
+    "mine.toml".to_owned()
+}
+
+#[test]
+fn check_lists_what_is_odd_about_the_data_and_fails_for_it_if_strict() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = with_data(dir.path());
+    let output = run(dir.path(), &["check", &mine]);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(printed.contains("  rows      3, 2 usable, 1 audio_unreadable\n"), "{printed}");
+    assert!(
+        printed.contains("1 finding\n  missing: train.jsonl:3: clips/gone.wav: no such audio file;"),
+        "{printed}"
+    );
+    assert!(printed.contains("  prompts   "), "{printed}");
+    let output = run(dir.path(), &["check", "--strict", "--all", &mine]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let output = run(dir.path(), &["check", "--json", &mine]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checked = &json["scenarios"][0];
+    assert_eq!(
+        (&checked["valid"], &checked["data"]["sources"][0]["clips"]["found"]),
+        (&true.into(), &2.into())
+    );
+    assert_eq!(checked["data"]["findings"][0]["kind"], "missing");
+}
+
+#[test]
+fn check_refuses_a_wrong_audio_root_with_one_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = with_data(dir.path());
+    fs::rename(dir.path().join("clips"), dir.path().join("moved")).unwrap();
+    let said = refused(dir.path(), &["check", &mine]);
+    assert!(said.contains("`audio_root` in [data.train]: there is no folder clips"), "{said}");
+    // A folder without the clips is as wrong.
+    fs::create_dir(dir.path().join("clips")).unwrap();
+    let said = refused(dir.path(), &["check", &mine]);
+    assert!(said.contains("set audio_root to the folder that the paths are relative to"), "{said}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::error::Problem;
 
 /// A range of bytes that can be read from any position.
 #[derive(Clone)]
-pub(crate) struct Input {
+pub struct Input {
     bytes: Bytes,
     /// Where the range begins in `bytes`.
     start: u64,
@@ -33,7 +33,7 @@ enum Bytes {
 
 impl Input {
     /// Opens a file. Fails if it is missing, is not a regular file, or cannot be read.
-    pub fn open(path: &Path) -> Result<Self, Problem> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Problem> {
         let missing = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Problem::Missing,
             _ => Problem::Unreadable(error),
@@ -51,7 +51,7 @@ impl Input {
         Ok(Self { bytes: Bytes::File(Arc::new(file)), start: 0, length, position: 0, patches: Vec::new() })
     }
 
-    pub fn of_bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
+    pub(crate) fn of_bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
         let bytes = bytes.into();
         let length = bytes.len() as u64;
         Self { bytes: Bytes::Memory(bytes), start: 0, length, position: 0, patches: Vec::new() }
@@ -63,7 +63,7 @@ impl Input {
     }
 
     /// The `length` bytes from `start`, or as many of them as there are, read from their beginning.
-    pub fn part(&self, start: u64, length: u64) -> Self {
+    pub(crate) fn part(&self, start: u64, length: u64) -> Self {
         let start = start.min(self.length);
         let inside = |&(position, _): &(u64, Vec<u8>)| position >= start;
         Self {
@@ -76,7 +76,7 @@ impl Input {
     }
 
     /// Has readers see `bytes` at `position` instead of what is stored there: a header that a reader would misunderstand.
-    pub fn patch(&mut self, position: u64, bytes: Vec<u8>) {
+    pub(crate) fn patch(&mut self, position: u64, bytes: Vec<u8>) {
         self.patches.push((position, bytes));
     }
 
@@ -115,7 +115,7 @@ impl Input {
     }
 
     /// Up to `count` bytes from `position`.
-    pub fn peek(&self, position: u64, count: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn peek(&self, position: u64, count: usize) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; count.min(self.length.saturating_sub(position) as usize)];
         let filled = self.read_at(position, &mut buffer)?;
         buffer.truncate(filled);

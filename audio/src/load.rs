@@ -91,8 +91,7 @@ fn load_by(program: &Path, path: &Path, hearing: &Hearing) -> Result<Clip, Probl
     if hearing.position > 0.0 {
         clip.warnings.push(Warning::new("first window", "its length is not known, so its beginning is heard"));
     }
-    let codec = format!("decoded by {}", program.display());
-    Ok(Clip { start: window.start, info: ClipInfo { codec, format: "other", ..clip.info }, ..clip })
+    Ok(Clip { start: window.start, info: decoded_by(program, clip.info), ..clip })
 }
 
 /// Decodes a file whose content is already in memory, as [`load`] does; errors name it as `path`.
@@ -102,17 +101,33 @@ pub fn load_bytes(path: &Path, bytes: Vec<u8>, hearing: &Hearing) -> Result<Clip
     load_input(path, Input::of_bytes(bytes), hearing).map_err(|problem| problem.at(path))
 }
 
-/// Reads the header of a file.
+/// Reads the header of a file. Of one that is left to the program `fallback`, nothing is known but that.
 ///
 /// Errors: those of [`load`] that show in the header.
-pub fn inspect(path: &Path) -> Result<ClipInfo, AudioError> {
-    let opened = || open_place(path).and_then(open).map(|(_, decoder)| decoder.info().clone());
-    guarded(opened).map_err(|problem| problem.at(path))
+pub fn inspect(path: &Path, fallback: Option<&Path>) -> Result<ClipInfo, AudioError> {
+    let opened = || open_place(path).and_then(open_decoder).map(|(_, decoder)| decoder.info().clone());
+    match (guarded(opened), fallback) {
+        (Err(Problem::Unsupported { .. } | Problem::NotAudio), Some(program)) if path.is_file() => {
+            Ok(decoded_by(program, ClipInfo::default()))
+        }
+        (info, _) => info.map_err(|problem| problem.at(path)),
+    }
+}
+
+fn decoded_by(program: &Path, info: ClipInfo) -> ClipInfo {
+    ClipInfo { format: "other", codec: format!("decoded by {}", program.display()), ..info }
+}
+
+/// Opens the encoded bytes of a clip, wherever they lie.
+///
+/// Errors: those of [`load`] for a clip that is missing or unreadable.
+pub fn open(path: &Path) -> Result<Input, AudioError> {
+    guarded(|| open_place(path)).map_err(|problem| problem.at(path))
 }
 
 fn load_input(path: &Path, input: Input, hearing: &Hearing) -> Result<Clip, Problem> {
     guarded(|| {
-        let (kind, mut decoder) = open(input.clone())?;
+        let (kind, mut decoder) = open_decoder(input.clone())?;
         let window = Window::of(hearing, || match decoder.info().seconds() {
             Some(seconds) => Ok(seconds),
             None => measure(input),
@@ -131,7 +146,7 @@ fn guarded<T>(decode: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem>
 }
 
 /// Chooses the decoder of a file.
-fn open(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
+fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
     let (kind, start) = kind::sniff(&input)?;
     let input = input.part(start, u64::MAX);
     let decoder: Box<dyn Decoder> = match kind {
@@ -174,7 +189,7 @@ impl Window {
 
 /// Length in seconds of a file whose header does not state it.
 fn measure(input: Input) -> Result<f64, Problem> {
-    let (_, mut decoder) = open(input)?;
+    let (_, mut decoder) = open_decoder(input)?;
     let (mut block, mut seconds) = (Block::default(), 0.0);
     loop {
         match decoder.next(&mut block) {

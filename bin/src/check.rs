@@ -1,10 +1,14 @@
-//! `sandbox check`: reports whether scenarios can be run.
+//! `sandbox check`: reports whether scenarios can be run, and what is odd about their data.
+
+mod data;
 
 use std::path::Path;
 
 use plugins::TriedReward;
 use rewards::RewardRegistry;
 use scenarios::{Experiment, ScenarioError};
+use serde::Serialize;
+use survey::Survey;
 
 use crate::{
     cli::CheckOptions,
@@ -12,37 +16,108 @@ use crate::{
     streams::{errln, outln},
 };
 
-/// Checks every scenario. Valid ones are listed on standard output with the trial scores of their plug-ins; what is
-/// wrong with the others is printed to standard error.
+pub use data::glance;
+
+/// What was found out about a scenario.
+#[derive(Serialize)]
+struct Checked {
+    /// The scenario's path as the user gave it.
+    scenario: String,
+    valid: bool,
+    /// Why it is not.
+    errors: Vec<String>,
+    arms: Vec<String>,
+    /// The plug-ins that work, with their trial scores.
+    plugins: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Survey>,
+}
+
+/// Checks every scenario. Valid ones are listed on standard output with the trial scores of their plug-ins and what is
+/// odd about their data; what is wrong with the others is printed to standard error.
 pub fn check(options: &CheckOptions, registry: &RewardRegistry) -> Result<(), Failure> {
-    let mut errors = Vec::new();
-    for path in &options.scenarios {
-        let check = if options.no_files { scenarios::check_names } else { scenarios::check };
-        let checked = scenarios::load(path, &[], &[], None)
-            .and_then(|experiment| check(&experiment, registry).map(|()| experiment));
-        let experiment = match checked {
-            Ok(experiment) => experiment,
-            Err(error) => {
-                errors.push(error.to_string());
-                continue;
-            }
-        };
-        let tried = if options.no_files { Vec::new() } else { try_plugins(&experiment)? };
-        let (good, bad): (Vec<_>, Vec<_>) = tried.into_iter().partition(|tried| tried.outcome.is_ok());
-        if bad.is_empty() {
-            let names: Vec<&str> = experiment.arms.iter().map(|arm| arm.name.as_str()).collect();
-            outln!("{}: valid; arms: {}", path.display(), names.join(", "));
-        }
-        for tried in good {
-            outln!("{}: {tried}", path.display());
-        }
-        errors.extend(bad.into_iter().map(|tried| format!("{}: {tried}", path.display())));
+    let scenarios = options.scenarios.iter().map(|path| look(path, options, registry));
+    let scenarios = scenarios.collect::<Result<Vec<Checked>, Failure>>()?;
+    if options.json {
+        outln!("{}", serde_json::json!({ "scenarios": scenarios }));
+    } else {
+        scenarios.iter().for_each(print);
     }
-    let Some(last) = errors.pop() else { return Ok(()) };
+    let odd: usize =
+        scenarios.iter().filter_map(|one| one.data.as_ref()).map(|data| data.findings.len()).sum();
+    let mut errors: Vec<String> = scenarios.into_iter().flat_map(|one| one.errors).collect();
+    let Some(last) = errors.pop() else {
+        return match odd {
+            0 => Ok(()),
+            count if options.strict => {
+                Err(Failure::Running(format!("{count} findings about the data, and --strict accepts none")))
+            }
+            _ => Ok(()),
+        };
+    };
     for error in errors {
         errln!("error: {error}");
     }
     Err(Failure::Input(last))
+}
+
+/// Checks a scenario, tries its plug-ins, and looks at its data.
+fn look(path: &Path, options: &CheckOptions, registry: &RewardRegistry) -> Result<Checked, Failure> {
+    let scenario = path.display().to_string();
+    let check = if options.no_files { scenarios::check_names } else { scenarios::check };
+    let checked = scenarios::load(path, &[], &[], None)
+        .and_then(|experiment| check(&experiment, registry).map(|()| experiment));
+    let mut found = Checked {
+        scenario,
+        valid: false,
+        errors: Vec::new(),
+        arms: Vec::new(),
+        plugins: Vec::new(),
+        data: None,
+    };
+    let experiment = match checked {
+        Ok(experiment) => experiment,
+        Err(error) => {
+            found.errors.push(error.to_string());
+            return Ok(found);
+        }
+    };
+    found.arms = experiment.arms.iter().map(|arm| arm.name.clone()).collect();
+    if !options.no_files {
+        for tried in try_plugins(&experiment)? {
+            let list = if tried.outcome.is_ok() { &mut found.plugins } else { &mut found.errors };
+            list.push(format!("{}: {tried}", path.display()));
+        }
+    }
+    // A scenario that can't be run for another reason is corrected first.
+    if !options.no_files && found.errors.is_empty() {
+        match data::look(&experiment, options.all) {
+            Ok(data) => {
+                let stops = data.findings.iter().filter(|finding| finding.stops);
+                found.errors.extend(stops.map(|finding| finding.message.clone()));
+                found.data = Some(data);
+            }
+            Err(error) => found.errors.push(format!("{}: {error}", path.display())),
+        }
+    }
+    found.valid = found.errors.is_empty();
+    Ok(found)
+}
+
+/// Prints a scenario that can be run, or what is known of the data of one that can't be; errors are printed at the end.
+fn print(found: &Checked) {
+    if found.valid {
+        outln!("{}: valid; arms: {}", found.scenario, found.arms.join(", "));
+    }
+    for plugin in &found.plugins {
+        outln!("{plugin}");
+    }
+    let Some(data) = &found.data else { return };
+    let mut data = data.clone();
+    data.findings.retain(|finding| !finding.stops);
+    for line in data.to_string().lines() {
+        outln!("{line}");
+    }
 }
 
 /// Loads a scenario and checks everything it refers to: rewards, formulas, files.

@@ -21,7 +21,8 @@ use serde::de::{
     arg_required_else_help = true,
     override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox verify DIR\n       sandbox replay DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox listen FILE...\n       sandbox merge --policy DIR --adapter DIR --out DIR\n       sandbox ctl COMMAND",
     after_help = "To run a scenario file whose name is that of a subcommand, write its folder too: ./check\n\
-                  Exit codes: 0 done, 1 failed while running, 2 unusable input, 130 interrupted after a checkpoint.\n\
+                  Exit codes: 0 done, 1 failed while running (check --strict: found something), 2 unusable input,\n\
+                  130 interrupted after a checkpoint.\n\
                   RUST_LOG sets the level of run.log (default: info)."
 )]
 pub struct Cli {
@@ -35,7 +36,7 @@ pub struct Cli {
 /// The subcommands. Without one, `sandbox` runs a scenario.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check the keys, rewards, formulas and files of scenarios, and start their plug-ins
+    /// Check the keys, rewards, formulas, files and data of scenarios, and start their plug-ins
     Check(CheckOptions),
     /// Rewrite a run's report, also while it is running
     Report(ReportOptions),
@@ -94,6 +95,15 @@ pub struct CheckOptions {
     /// Scenario files to check
     #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<PathBuf>,
+    /// Decode every clip, not only 50 of each source
+    #[arg(long, conflicts_with = "no_files")]
+    pub all: bool,
+    /// Print what was found as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with code 1 if anything is odd about the data, although a run could begin
+    #[arg(long, conflicts_with = "no_files")]
+    pub strict: bool,
     /// Skip models, data and plug-ins, for scenarios whose files are not on this machine
     #[arg(long)]
     pub no_files: bool,

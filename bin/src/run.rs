@@ -12,7 +12,7 @@ use scenarios::Experiment;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    check::{load_and_check, try_plugins},
+    check::{glance, load_and_check, try_plugins},
     cli::RunOptions,
     failure::Failure,
     log,
@@ -56,6 +56,11 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
     let screen = Screen::new(options.quiet);
     log::start(&run_dir, screen.clone())?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
+    if !options.quiet {
+        for line in glance(&experiment) {
+            screen.line(&line);
+        }
+    }
     if options.repair {
         let arms = ::run::arm_ids(&experiment);
         for line in records::repair(&run_dir, &arms).map_err(Failure::running)? {

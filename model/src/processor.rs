@@ -141,9 +141,16 @@ impl Processor {
 
     /// Number of tokens of a clip that fills the model's window; 0 for a text-only model.
     pub fn max_clip_tokens(&self) -> usize {
+        self.window_seconds().map_or(0, |window| self.clip_tokens(window as f64))
+    }
+
+    /// Number of tokens of a clip of so many seconds, of which the model hears its window; 0 for a text-only model.
+    pub fn clip_tokens(&self, seconds: f64) -> usize {
         let Some(audio) = &self.shared.audio else { return 0 };
         let config = audio.features.config();
-        token_counts(config.chunk_length_seconds * config.sampling_rate / config.hop).1 as usize
+        let samples = (seconds.max(0.0) * config.sampling_rate as f64).ceil() as usize;
+        let window = config.chunk_length_seconds * config.sampling_rate / config.hop;
+        token_counts(samples.div_ceil(config.hop).min(window)).1 as usize
     }
 
     /// The prompt of a system turn and a user turn without clips, and of the beginning of the assistant's turn. If the

@@ -10,11 +10,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::RecordsError;
 use crate::journal::now;
 use crate::owner::Owner;
 use crate::run_dir::RunDir;
+
+/// Most time from taking the lock to having the owner's name in it, also on a busy machine.
+const OWNER_IS_NAMED: Duration = Duration::from_secs(2);
 
 /// A run directory that this process may write to. The lock is released when the value is dropped.
 #[derive(Debug)]
@@ -36,15 +40,24 @@ impl OwnedRunDir {
     /// Errors: [`RecordsError::Owned`] names the process that holds it; [`RecordsError::Write`].
     pub fn claim(run_dir: RunDir) -> Result<Self, RecordsError> {
         let path = run_dir.lock();
+        let deadline = Instant::now() + OWNER_IS_NAMED;
         loop {
             let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
             let mut file = file.map_err(RecordsError::writing(&path))?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(owned(&run_dir, &mut file)),
+                Err(TryLockError::WouldBlock) => {
+                    let owner = read_owner(&mut file).filter(may_live);
+                    if owner.is_some() || Instant::now() > deadline {
+                        return Err(owned(&run_dir, owner));
+                    }
+                    // The owner has the lock and has not written its name yet, or has just gone.
+                    std::thread::sleep(Duration::from_millis(10));
+                    continue;
+                }
                 Err(TryLockError::Error(error)) if has_no_locks(&error) => {
-                    if read_owner(&mut file).is_some_and(|owner| may_live(&owner)) {
-                        return Err(owned(&run_dir, &mut file));
+                    if let Some(owner) = read_owner(&mut file).filter(may_live) {
+                        return Err(owned(&run_dir, Some(owner)));
                     }
                 }
                 Err(TryLockError::Error(error)) => return Err(RecordsError::writing(&path)(error)),
@@ -117,8 +130,8 @@ fn may_live(owner: &Owner) -> bool {
     owner.host != host() || began(owner.process_id).is_some_and(|began| Some(began) == owner.process_began)
 }
 
-fn owned(run_dir: &RunDir, file: &mut File) -> RecordsError {
-    RecordsError::Owned { path: run_dir.path().to_owned(), owner: read_owner(file).map(Box::new) }
+fn owned(run_dir: &RunDir, owner: Option<Owner>) -> RecordsError {
+    RecordsError::Owned { path: run_dir.path().to_owned(), owner: owner.map(Box::new) }
 }
 
 fn read_owner(file: &mut File) -> Option<Owner> {
@@ -172,6 +185,23 @@ mod tests {
     }
 
     /// LOCK-1
+    #[test]
+    fn a_second_owner_waits_for_the_first_to_write_its_name() {
+        let (_folder, run_dir) = run_dir();
+        // The lock is held, and the name is written a little later.
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(run_dir.lock()).unwrap();
+        file.try_lock().unwrap();
+        let second = std::thread::spawn({
+            let run_dir = run_dir.clone();
+            move || OwnedRunDir::claim(run_dir).unwrap_err()
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        write_owner(&mut file).unwrap();
+        let RecordsError::Owned { owner: Some(owner), .. } = second.join().unwrap() else { panic!("no owner") };
+        assert_eq!(owner.process_id, std::process::id());
+    }
+
     #[test]
     fn a_second_owner_is_refused_by_name_until_the_first_ends() {
         let (_folder, run_dir) = run_dir();

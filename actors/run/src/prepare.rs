@@ -83,9 +83,8 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     let context = ContextLength(policy.config().text.max_position_embeddings as usize);
     let prompter = Prompter::new(processor.clone(), context)?;
     let most_tokens = config.sampling.max_new_tokens;
-    let texts = |question: &Question| training_texts(config, question);
-    // A supervised target has at least one token; how long it is shows when it is drawn.
-    let completion = if config.method == Method::Sft { 1 } else { most_tokens };
+    let texts = |question: &Question| config.training_texts(question);
+    let completion = config.training_completion();
     exclude_too_long(&mut training, &prompter, &source, texts, completion);
     for suite in &mut suites {
         let text = |question: &Question| vec![config.prompt.render(question)];
@@ -132,14 +131,6 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         dir,
     };
     Ok(Prepared { context: Arc::new(context), blueprints, progress })
-}
-
-/// The user turns in which a training question may be asked.
-fn training_texts(config: &ArmConfig, question: &Question) -> Vec<String> {
-    if config.method == Method::Sft && !config.sft.styles.is_empty() {
-        return config.sft.styles.iter().map(|style| style.render(question)).collect();
-    }
-    vec![config.prompt.render(question)]
 }
 
 /// Writes the rows that are known to be unusable to `data-problems.jsonl`, before anything is decided about them.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rewards::Question;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,25 @@ pub struct ArmConfig {
     /// `[limits]`: when the policy counts as dead, and what happens then.
     #[serde(default)]
     pub limits: LimitsConfig,
+}
+
+impl ArmConfig {
+    /// The user turns in which a training question may be asked.
+    pub fn training_texts(&self, question: &Question) -> Vec<String> {
+        if self.method == Method::Sft && !self.sft.styles.is_empty() {
+            return self.sft.styles.iter().map(|style| style.render(question)).collect();
+        }
+        vec![self.prompt.render(question)]
+    }
+
+    /// Number of tokens that must be left for the completion of a training question.
+    pub fn training_completion(&self) -> usize {
+        match self.method {
+            // A supervised target has at least one token; how long it is shows when it is drawn.
+            Method::Sft => 1,
+            Method::Grpo | Method::None => self.sampling.max_new_tokens,
+        }
+    }
 }
 
 /// How an arm is trained.
