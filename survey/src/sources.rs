@@ -1,5 +1,6 @@
 //! The sources of an experiment: its training sets and suites, each once.
 
+use std::path::PathBuf;
 use std::fmt;
 use std::sync::Arc;
 

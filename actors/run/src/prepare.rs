@@ -3,14 +3,13 @@
 //! Data, models and judges that can't be used are reported here, before the arm takes a step.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use judges::{JudgeArgs, Judges};
 use model::loss::{GrpoConfig, Importance, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
-use model::{Policy, Processor};
+use model::Policy;
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{AdvantageOptions, ParserOptions, Question, Scale};
 use runtime::{RunEvent, Slot};

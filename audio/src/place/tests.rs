@@ -58,7 +58,7 @@ fn a_clip_is_heard_from_within_an_archive_and_errors_name_both() {
     .unwrap();
     let clip = crate::load(&part(&archive, "!a.wav"), &crate::Hearing::default()).unwrap();
     assert_eq!((clip.samples.len(), clip.warnings), (160, vec![]));
-    assert_eq!(crate::inspect(&part(&archive, "!a.wav")).unwrap().frames, Some(160));
+    assert_eq!(crate::inspect(&part(&archive, "!a.wav"), None).unwrap().frames, Some(160));
     let error = crate::load(&part(&archive, "!b.wav"), &crate::Hearing::default()).unwrap_err();
     let expected = "shard.tar!b.wav: no member `b.wav` in it; it holds 2 files, such as `a.wav`";
     assert!(error.to_string().ends_with(expected), "{error}");
