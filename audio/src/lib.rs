@@ -35,6 +35,7 @@ mod mel_filters;
 mod mp4;
 mod mpeg;
 mod packets;
+mod pcm;
 mod resample;
 
 pub use decoder::{ClipInfo, Warning};

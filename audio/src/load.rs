@@ -13,7 +13,8 @@ use super::input::Input;
 use super::kind::{self, Kind};
 use super::mp4;
 use super::packets::Packets;
-use super::resample::Resampler;
+use super::pcm;
+use super::resample::{Resampler, SAMPLE_RATE};
 
 /// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
 /// several packets, because packets share bits; and random bytes contain MP3 headers, few of which start a good packet.
@@ -26,6 +27,9 @@ const CORRUPT_PACKETS: usize = 8;
 /// Largest absolute value of a sample (full scale is 1). Larger ones come from a corrupt float file and would overflow
 /// the features. Float files that hold 16-bit integer values pass.
 const LOUDEST: f32 = 1e6;
+
+/// Most samples that memory is reserved for because a header states them.
+const MAX_RESERVED: usize = 1 << 22;
 
 /// Most channels of a file. More are a corrupt header.
 const MAX_CHANNELS: usize = 64;
@@ -99,6 +103,12 @@ fn open(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
     let (kind, start) = kind::sniff(&input)?;
     let input = input.part(start, u64::MAX);
     let decoder: Box<dyn Decoder> = match kind {
+        Kind::Wave => pcm::riff::open(input)?,
+        Kind::Wave64 => pcm::w64::open(input)?,
+        Kind::Aiff => pcm::aiff::open(input)?,
+        Kind::Au => pcm::au::open(input)?,
+        Kind::Caf => pcm::caf::open(input)?,
+        Kind::Sphere => pcm::sphere::open(input)?,
         Kind::Mp4 => mp4::open(input)?,
         _ => Box::new(Packets::open(kind, input)?),
     };
@@ -112,6 +122,7 @@ fn hear(decoder: &mut dyn Decoder, hearing: &Hearing) -> Result<Clip, Problem> {
     let most = hearing.samples.unwrap_or(usize::MAX);
     let mut heard = Heard::new(hearing.downmix);
     let skip = seek(decoder, hearing.start)?;
+    heard.reserve(decoder.info(), most);
     let (mut block, mut health, mut dropped) = (Block::default(), Health::default(), 0u64);
     let mut ended = false;
     while heard.samples.len() < most {
@@ -221,6 +232,13 @@ impl Heard {
         self.samples.is_empty() && self.resampler.is_none()
     }
 
+    /// Reserves memory for a file of the length that its header states, which may be corrupt.
+    fn reserve(&mut self, info: &ClipInfo, most: usize) {
+        let samples = info.seconds().unwrap_or(0.0) * f64::from(SAMPLE_RATE);
+        // One more than is heard, for rounding.
+        self.samples.reserve((samples as usize).min(most).min(MAX_RESERVED) + 1);
+    }
+
     fn push(&mut self, block: &Block) -> Result<(), Problem> {
         if block.frames() == 0 {
             return Ok(());
@@ -236,7 +254,8 @@ impl Heard {
         }
         self.mono.clear();
         self.mixer.mix(block, &mut self.mono);
-        if !self.mono.iter().all(|sample| sample.abs() <= LOUDEST) {
+        // Without an early end, so that the compiler can use vector instructions.
+        if !self.mono.iter().fold(true, |fine, sample| fine & (sample.abs() <= LOUDEST)) {
             let what = format!("a sample is not finite or above {LOUDEST:e} (full scale is 1)");
             return Err(Problem::corrupt(what));
         }
