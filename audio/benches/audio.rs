@@ -20,18 +20,22 @@ static CLIPS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
         format!("anoisesrc=d={SECONDS}:c=pink:r=44100:a=0.3:seed=1"),
         format!("aevalsrc='0.3*sin(2*PI*(100*t+250*t*t))':d={SECONDS}:s=44100"),
     ];
-    for name in ["clip.wav", "clip.flac", "clip.mp3", "clip.ogg", "clip.m4a"] {
+    for name in ["clip.wav", "clip24.wav", "clip32f.wav", "speech.wav", "clip.flac", "clip.mp3", "clip.ogg", "clip.m4a"]
+    {
         let made = Command::new("ffmpeg")
             .args(["-loglevel", "error", "-f", "lavfi", "-i", &sources[0], "-f", "lavfi", "-i", &sources[1]])
             .args(["-filter_complex", "amerge=inputs=2", "-c:a"])
             .arg(match name {
-                "clip.wav" => "pcm_s16le",
+                "clip.wav" | "speech.wav" => "pcm_s16le",
+                "clip24.wav" => "pcm_s24le",
+                "clip32f.wav" => "pcm_f32le",
                 "clip.flac" => "flac",
                 "clip.mp3" => "libmp3lame",
                 "clip.ogg" => "libvorbis",
                 _ => "aac",
             })
             .args(["-b:a", "128k"])
+            .args(if name == "speech.wav" { &["-ac", "1", "-ar", "16000"][..] } else { &[] })
             .arg(dir.path().join(name))
             .status();
         assert!(made.is_ok_and(|status| status.success()), "ffmpeg must be installed to make {name}");
@@ -58,7 +62,11 @@ fn main() {
 }
 
 /// Reading a file from disk, decoding it and resampling it to 16 kHz.
-#[divan::bench(args = ["clip.wav", "clip.flac", "clip.mp3", "clip.ogg", "clip.m4a"])]
+///
+/// `clip.wav` has 16 bits, `clip24.wav` 24, `clip32f.wav` floats; `speech.wav` has 16 bits, mono, @ 16 kHz.
+#[divan::bench(args = [
+    "clip.wav", "clip24.wav", "clip32f.wav", "speech.wav", "clip.flac", "clip.mp3", "clip.ogg", "clip.m4a",
+])]
 fn load(bencher: Bencher, name: &str) {
     let path = clip(name);
     bencher

@@ -83,6 +83,9 @@ impl Input {
     /// Fills `buffer` from `position` as far as there are bytes; returns how many.
     pub fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let room = self.length.saturating_sub(position).min(buffer.len() as u64) as usize;
+        if room == 0 {
+            return Ok(0);
+        }
         let buffer = &mut buffer[..room];
         let mut filled = 0;
         match &self.bytes {

@@ -135,7 +135,7 @@ fn by_magic(head: &[u8]) -> Option<Kind> {
         () if wave_form && [b"RIFF", b"RIFX", b"RF64", b"BW64"].iter().any(|magic| at(0, *magic)) => Kind::Wave,
         () if at(0, b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00") => Kind::Wave64,
         () if at(0, b"FORM") && (at(8, b"AIFF") || at(8, b"AIFC")) => Kind::Aiff,
-        () if at(0, b".snd") => Kind::Au,
+        () if at(0, b".snd") || at(0, b"dns.") => Kind::Au,
         () if at(0, b"caff\0\x01") => Kind::Caf,
         () if at(0, b"NIST_1A\n") => Kind::Sphere,
         () if at(0, b"fLaC") => Kind::Flac,

@@ -40,6 +40,7 @@ mod mel_filters;
 mod mp4;
 mod mpeg;
 mod packets;
+mod pcm;
 mod picture;
 mod place;
 mod resample;

@@ -1,5 +1,6 @@
 //! MPEG audio, layers 1 to 3, without a container.
 
+use super::decoder::Decoder;
 use super::error::Problem;
 use super::input::Input;
 
@@ -20,4 +21,9 @@ pub(crate) fn end_of_id3v2(input: &Input, start: u64) -> Result<u64, Problem> {
 /// Where the first frame of MPEG audio begins, if there is one near `start`.
 pub(crate) fn find_start(_input: &Input, start: u64) -> Result<Option<u64>, Problem> {
     Ok(Some(start))
+}
+
+/// Opens the decoder of a range of MPEG frames.
+pub(crate) fn open(_input: Input) -> Result<Box<dyn Decoder>, Problem> {
+    Err(Problem::unsupported("MPEG audio in WAV"))
 }
