@@ -28,6 +28,7 @@ mod decoder;
 mod downmix;
 mod error;
 mod fallback;
+mod flac;
 mod feature_config;
 mod input;
 mod kind;

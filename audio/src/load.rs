@@ -10,6 +10,7 @@ use super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
 use super::downmix::{Downmix, Mixer};
 use super::error::{AudioError, Problem};
 use super::fallback;
+use super::flac;
 use super::input::Input;
 use super::kind::{self, Kind};
 use super::mp4;
@@ -161,6 +162,7 @@ fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
         Kind::Caf => pcm::caf::open(input)?,
         Kind::Sphere => pcm::sphere::open(input)?,
         Kind::Mp4 => mp4::open(input)?,
+        Kind::Flac => flac::open(input)?,
         _ => Box::new(Packets::open(kind, input)?),
     };
     if decoder.info().channels > MAX_CHANNELS {
@@ -373,5 +375,16 @@ impl Heard {
         }
         warnings.extend(self.mixer.warning());
         Ok(self.samples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_panics_is_one_corrupt_clip() {
+        let problem = guarded::<()>(|| panic!("index out of bounds")).unwrap_err();
+        assert_eq!(problem.to_string(), "corrupt audio: its bytes make the decoder fail; fetch it again");
     }
 }

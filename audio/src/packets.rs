@@ -13,7 +13,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{TimeBase, Timestamp};
 
-use super::decoder::{Block, ClipInfo, Decoder, Fault};
+use super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
 use super::error::Problem;
 use super::input::Input;
 use super::kind::Kind;
@@ -29,6 +29,7 @@ pub(crate) struct Packets {
     promised: Option<u64>,
     /// The first packet after a seek, which has been read to learn where it begins.
     ahead: Option<Packet>,
+    warnings: Vec<Warning>,
 }
 
 impl Packets {
@@ -61,7 +62,13 @@ impl Packets {
         };
         let promised = info.frames.map(|frames| (frames as f64 * least).ceil() as u64).filter(|&frames| frames > 0);
         let time_base = found.and_then(|track| track.time_base);
-        Ok(Self { format, track, time_base, decoder, info, promised, ahead: None })
+        Ok(Self { format, track, time_base, decoder, info, promised, ahead: None, warnings: Vec::new() })
+    }
+
+    /// The same, with a warning of what was odd about the header.
+    pub fn with_warning(mut self, warning: Option<Warning>) -> Self {
+        self.warnings.extend(warning);
+        self
     }
 
     /// The next packet of the sound track; `None` at the end.
@@ -112,6 +119,10 @@ impl Decoder for Packets {
         self.ahead = self.packet()?;
         let at = self.ahead.as_ref().map(|packet| packet.pts);
         Ok(at.map_or(frame, |time| self.frame_of(time)))
+    }
+
+    fn warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
     }
 
     fn promised(&self) -> Option<u64> {

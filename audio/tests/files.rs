@@ -283,13 +283,11 @@ fn channel_beyond_the_mask() -> Vec<u8> {
 }
 
 #[test]
-fn overflows_inside_symphonia_are_one_corrupt_clip() {
-    // AUDIO-2; docs/upstream/symphonia-overflows.md. Without overflow checks, the first file has samples, all wrong.
-    for file in [growing_step(), channel_beyond_the_mask()] {
-        let outcome = decode_bytes(Path::new("clip.wav"), file, Downmix::First);
-        if cfg!(debug_assertions) {
-            let message = outcome.unwrap_err().to_string();
-            assert_eq!(message, "clip.wav: corrupt audio: its bytes make the decoder fail; fetch it again");
-        }
-    }
+fn files_that_overflow_inside_symphonia_are_heard() {
+    // AUDIO-2; docs/upstream/symphonia-overflows.md. WAV files are decoded without symphonia.
+    let decode = |file| decode_bytes(Path::new("clip.wav"), file, Downmix::First).unwrap();
+    // 116 samples, of which the step soon exceeds full scale.
+    assert!(decode(growing_step()).iter().all(|sample| sample.abs() <= 1.0));
+    // 10 silent frames of 36 bytes at 8 kHz.
+    assert_eq!(decode(channel_beyond_the_mask()), [0.0; 20]);
 }
