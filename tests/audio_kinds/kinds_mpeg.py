@@ -13,7 +13,8 @@ RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 def lame(kinds, *arguments, source=(44_100, 2)):
     # To a file, because lame goes back to write its tag.
     path = kinds.folder / "parts" / "lame.mp3"
-    run("lame", "--quiet", *arguments, kinds.sources.wav(*source), path)
+    # At the rate of the source, because at low bit rates lame chooses a lower one.
+    run("lame", "--quiet", "--resample", source[0] / 1000, *arguments, kinds.sources.wav(*source), path)
     return path.read_bytes()
 
 
@@ -27,7 +28,7 @@ def settings(kinds):
     add = kinds.family("mp3", container="MPEG audio", codec="MP3", source=(44_100, 2))
     for rate in RATES:
         for channels in (1, 2):
-            add(f"mp3_{rate}_{channels}ch", "mp3", lambda path, s=(rate, channels): lame(kinds, "--resample", str(s[0] / 1000), "-b", "64", source=s),
+            add(f"mp3_{rate}_{channels}ch", "mp3", lambda path, s=(rate, channels): lame(kinds, "-b", "64", source=s),
                 source=(rate, channels), short=(rate, channels) in ((16_000, 1), (44_100, 2)))
     for rate in (8000, 16_000, 22_050, 44_100):
         add(f"mp3_bare_{rate}", "mp3", lambda path, r=rate: bare(kinds, r, 1), source=(rate, 1), short=rate == 44_100)
@@ -108,11 +109,12 @@ def tags(kinds):
         ("zeros_at_start", lambda: bytes(5000) + plain(), False),
         ("id3v2_then_zeros", lambda: mpeg.id3v2(3) + bytes(1000) + plain(), False),
     ):
-        # With an ID3v1 tag in the middle of its buffer ffmpeg's parser may lose a frame; the untagged file is the truth.
-        add(f"mp3_{name}", "mp3", lambda path, m=make: m(), short=short, reference=("ffmpeg", "parts"),
-            parts=lambda n=name: [kinds.part("bare_44100_2_speech.mp3", plain())] if n != "lame_tag_with_all" else [])
+        # ffmpeg decodes what looks like a frame in some tags, so the untagged file is the truth.
+        untagged = lambda: [kinds.part("bare_44100_2_speech.mp3", plain())]
+        truth = dict(reference=("ffmpeg",)) if name == "lame_tag_with_all" else dict(reference=("parts",), parts=untagged)
+        add(f"mp3_{name}", "mp3", lambda path, m=make: m(), short=short, **truth)
     for name, tag in (("id3v1", mpeg.id3v1), ("id3v2", lambda: mpeg.id3v2(3, 2000)), ("ape", lambda: mpeg.ape_tag(extra=2000))):
-        add(f"mp3_{name}_in_the_middle", "mp3", lambda path, t=tag: middle(t()), reference=("parts", "ffmpeg"),
+        add(f"mp3_{name}_in_the_middle", "mp3", lambda path, t=tag: middle(t()), reference=("parts",),
             parts=lambda: [kinds.part("bare_44100_2_speech.mp3", plain())], short=name == "id3v2")
     add("mp3_vbri", "mp3", lambda path: mpeg.vbri(bare(kinds, 44_100, 2)), short=True)
     add("mp3_xing_0_frames", "mp3", lambda path: xing(kinds, 0))
@@ -121,7 +123,7 @@ def tags(kinds):
     add("mp3_xing_too_many", "mp3", lambda path: xing(kinds, 10_000), expect="named", names=["truncated"], note="says 261 s")
     rubbish = lambda count: bytes(byte & 0x7F for byte in random.Random(5).randbytes(count))
     for count in (100, 1000, 20_000):
-        add(f"mp3_{count}_bytes_of_junk_in_front", "mp3", lambda path, n=count: rubbish(n) + plain(), reference=("ffmpeg", "parts"),
+        add(f"mp3_{count}_bytes_of_junk_in_front", "mp3", lambda path, n=count: rubbish(n) + plain(), reference=("parts",),
             parts=lambda: [kinds.part("bare_44100_2_speech.mp3", plain())], expect="equal" if count <= 1000 else "either", names=["not a", "corrupt"],
             short=count == 1000)
     add("mp3_web_head_in_front", "mp3", lambda path: b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n" + plain(), reference=("ffmpeg", "parts"),
@@ -166,7 +168,7 @@ def damage(kinds):
     add("mp3_last_frame_cut_tagged", "mp3", lambda path: lame(kinds, "-b", "128")[:-200])
     add("mp3_starts_in_a_frame", "mp3", lambda path: plain()[5000:], seconds=None, reference=("ffmpeg",), expect="either", names=["corrupt"],
         note="cut out of a stream: the first frame refers to bits that are gone", source=None)
-    add("mp3_half_missing_bare", "mp3", lambda path: plain()[:len(plain()) // 2], seconds=None, note="nothing in the file says that it was longer")
+    add("mp3_half_missing_bare", "mp3", lambda path: plain()[:len(plain()) // 2], source=None, note="nothing in the file says that it was longer")
     add("mp3_half_missing", "mp3", lambda path: (lambda c: c[:len(c) // 2])(lame(kinds, "-b", "128")), seconds=None, expect="named", names=["truncated"], short=True)
     every = lambda: mpeg.frames(plain())
     add("mp3_a_frame_lost", "mp3", lambda path: b"".join(every()[:40] + every()[41:]), seconds=None, expect="either", names=["corrupt"], warning="damage", frame=3 * 1152)

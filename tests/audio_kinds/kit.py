@@ -103,8 +103,8 @@ class Sources:
     def kept_bits(self, rate, channels, width, bits):
         """Little-endian integer samples of `width` bytes of which only the upper `bits` bits are used."""
         samples = array.array("i", self.pcm(rate, channels, "s32le"))
-        mask = -1 << (32 - bits)
-        whole = array.array("i", [sample & mask for sample in samples]).tobytes()
+        half, mask, most = (1 << 32 - bits) >> 1, -1 << 32 - bits, (1 << 31) - 1
+        whole = array.array("i", [min(sample + half, most) & mask for sample in samples]).tobytes()
         return b"".join(whole[at + 4 - width:at + 4] for at in range(0, len(whole), 4)) if width < 4 else whole
 
     def seconds(self, rate, channels, sound="speech"):

@@ -121,7 +121,7 @@ def difference(heard, truth, lossless, most_length, most_lag=MOST_LAG, least_cor
     return Difference(length, lag, best, level, faults)
 
 
-def find_shift(heard, truth, most=4000):
+def find_shift(heard, truth, most=4000, least=0.95):
     """By how many samples `heard` is late, if it is the same sound; for the report of a wrong file, so it may take a second.
     A search at a quarter of the rate over half a second of the loudest part, then at the full rate."""
     window = RATE // 2
@@ -144,4 +144,4 @@ def find_shift(heard, truth, most=4000):
     piece = truth[start:start + window]
     _, coarse = search(quarter(heard), quarter(piece), range(-most // 4, most // 4 + 1), start // 4)
     value, lag = search(heard, piece, range(4 * coarse - 6, 4 * coarse + 7), start)
-    return lag if value > 0.95 else None
+    return lag if value > least else None

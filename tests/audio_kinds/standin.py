@@ -1,7 +1,8 @@
 """A stand-in for the sandbox: the same command line and output, with ffmpeg as the ear. It shows that the comparison accepts a
 program that hears well. `STANDIN_FAULT` makes it hear badly, so that the tests see that the comparison notices.
 
-It shares no step with reference.py but the decoder: ffmpeg mixes and resamples in one pass, with its own resampler.
+It shares with reference.py only the decoding: ffmpeg mixes the channels, and resamples with its own resampler. It hears wrongly what ffmpeg's
+command line does: the kinds whose reference is not ffmpeg, such as chained streams.
 """
 
 import array
@@ -45,12 +46,13 @@ def hear(path, fault):
     if not facts.get("streams"):
         raise ValueError("not a known audio format")
     stream = facts["streams"][0]
+    decoded = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "-"], capture_output=True).stdout
     count = stream["channels"]
     # fault `first`: only the first channel, as some programs load stereo.
     weights = [1.0] + [0.0] * (count - 1) if fault == "first" else [1 / count] * count
     mix = "pan=mono|c0=" + "+".join(f"{weight:.9f}*c{each}" for each, weight in enumerate(weights))
-    made = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-map", "0:a:0", "-af", f"{mix},aresample=16000:filter_size=128:cutoff=0.96",
-                           "-f", "f32le", "-"], capture_output=True).stdout
+    made = subprocess.run(["ffmpeg", "-v", "error", "-i", "-", "-af", f"{mix},aresample=16000:filter_size=128:cutoff=0.96", "-f", "f32le", "-"],
+                          input=decoded, capture_output=True).stdout
     if not made:
         raise ValueError("no samples")
     return facts["format"]["format_name"], stream["codec_name"], int(stream["sample_rate"]), count, array.array("f", made)
