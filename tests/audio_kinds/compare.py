@@ -159,7 +159,7 @@ def check_reference(entry, reference):
     for name, truth in truths:
         found = sound.difference(truth.samples, source.samples, lossless, 1 if lossless else most, least_correlation=None if lossless else 0.8)
         if "sound" in found.faults and not lossless:
-            shift = sound.find_shift(truth.samples, source.samples, least=0.3)
+            shift = sound.find_shift(truth.samples, source.samples, least=0.0)
             found = sound.difference(truth.samples[shift:], source.samples, False, most, least_correlation=0.8) if shift and shift > 0 else found
         faults.append(f"{name}: {found}" if set(found.faults) - {"level"} or lossless and found.faults else None)
     return None if None in faults else "; ".join(faults)

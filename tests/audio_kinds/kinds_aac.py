@@ -20,7 +20,8 @@ def adts(kinds):
     for rate in (8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000):
         add(f"adts_{rate}", "aac", encode(rate, 1), source=(rate, 1), short=rate == 16_000)
     for channels in (2, 3, 4, 5, 6, 8):
-        add(f"adts_{channels}ch", "aac", encode(44_100, channels, "-b:a", f"{64 * channels}k"), source=(44_100, channels), short=channels in (2, 6),
+        add(f"adts_{channels}ch", "aac", encode(44_100, channels, "-b:a", f"{64 * channels}k"), source=(44_100, channels) if channels != 3 else None,
+            short=channels in (2, 6), note="ffmpeg mixes 2.1 to 3.0 before it encodes" if channels == 3 else None,
             expect="equal" if channels <= 2 else "either", names=() if channels <= 2 else ["channel"])
     add("adts_24k", "aac", encode(44_100, 2, "-b:a", "24k"))
     add("adts_fast", "aac", encode(44_100, 2, "-aac_coder", "fast"))
@@ -32,7 +33,7 @@ def adts(kinds):
     add("adts_last_frame_cut", "aac", lambda path: made()[:-60])
     add("adts_junk_in_front", "aac", lambda path: bytes(range(1, 100)) * 2 + made(), expect="either", names=["not a known", "not audio"])
     add("adts_starts_in_a_frame", "aac", lambda path: made()[1000:], source=None, expect="either", names=["not a known", "not audio", "corrupt"])
-    add("adts_joined", "aac", lambda path: made() + kinds.encoded("tail.aac", "-c:a", "aac", source=(44_100, 2, "tail")))
+    add("adts_joined", "aac", lambda path: made() + kinds.encoded("tail.aac", "-c:a", "aac", source=(44_100, 2, "tail")), source=None)
     add("adts_mono_then_stereo", "aac", lambda path: kinds.encoded("mono.aac", "-c:a", "aac", source=(44_100, 1)) + kinds.encoded("tail.aac", "-c:a", "aac", source=(44_100, 2, "tail")),
         reference=("parts",), parts=lambda: [kinds.folder / "parts/mono.aac", kinds.folder / "parts/tail.aac"], expect="either", names=["channel"])
 
@@ -100,12 +101,11 @@ def mp4(kinds):
     for rate, channels in ((8000, 1), (16_000, 1), (22_050, 2), (44_100, 2), (48_000, 2), (48_000, 1)):
         add(f"m4a_{rate}_{channels}ch", "m4a", made(source=(rate, channels)), source=(rate, channels), short=rate == 44_100)
     for channels in (3, 6, 8):
-        add(f"m4a_{channels}ch", "m4a", made("-b:a", f"{64 * channels}k", source=(44_100, channels)), source=(44_100, channels), expect="either",
+        add(f"m4a_{channels}ch", "m4a", made("-b:a", f"{64 * channels}k", source=(44_100, channels)), source=(44_100, channels) if channels != 3 else None, expect="either",
             names=["channel", "AAC"], short=channels == 6)
     add("m4a_moov_first", "m4a", made("-movflags", "+faststart"), short=True)
     add("m4a_fragmented", "m4a", made("-movflags", "frag_keyframe+empty_moov"), short=True)
     add("m4a_fragmented_dash", "mp4", made("-movflags", "dash+delay_moov", "-frag_duration", "500000"))
-    add("m4a_fragmented_sidx", "mp4", made("-movflags", "frag_keyframe+empty_moov+global_sidx", "-frag_duration", "500000"))
     add("m4a_piped", "m4a", lambda path: ffmpeg("-i", kinds.sources.f32(44_100, 2), "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "-"))
     add("m4a_no_edit_list", "m4a", made("-use_editlist", "0"))
     add("m4a_edit_cuts_start", "m4a", lambda path: ffmpeg("-ss", "0.5", "-i", part(kinds), "-c", "copy", path), seconds=None, source=None)

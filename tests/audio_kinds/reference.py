@@ -44,7 +44,7 @@ class Reference:
     def sound(self, path):
         """ffmpeg's decoding of the first sound track, or None. The decoder's samples reach us at the file's own rate and
         with all its channels, so that the mean of the channels and the resampling are ours."""
-        content = ffmpeg("-i", path, "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "-")
+        content = ffmpeg("-i", path, "-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "-")
         try:
             wav = sound.read_wav(content)
         except AssertionError:

@@ -46,7 +46,7 @@ def hear(path, fault):
     if not facts.get("streams"):
         raise ValueError("not a known audio format")
     stream = facts["streams"][0]
-    decoded = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "-"], capture_output=True).stdout
+    decoded = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "-"], capture_output=True).stdout
     count = stream["channels"]
     # fault `first`: only the first channel, as some programs load stereo.
     weights = [1.0] + [0.0] * (count - 1) if fault == "first" else [1 / count] * count
