@@ -34,6 +34,9 @@ impl Key {
     }
 }
 
+/// Most values, which are searched one after another.
+const MOST: usize = 1024;
+
 type Slot<T> = Arc<Mutex<Option<Arc<T>>>>;
 
 /// Values by the part of a file they were read from; those not used for longest are dropped.
@@ -63,7 +66,7 @@ impl<T> Kept<T> {
         if let Some(value) = &*held {
             return Ok(value.clone());
         }
-        let value = Arc::new(read()?);
+        let value = Arc::new(read().inspect_err(|_| self.forget(key))?);
         *held = Some(value.clone());
         drop(held);
         self.settle(key, weigh(&value));
@@ -84,6 +87,12 @@ impl<T> Kept<T> {
         slot
     }
 
+    /// Removes a key whose value could not be read.
+    fn forget(&self, key: &Key) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|(other, ..)| other != key);
+    }
+
     /// Notes what a new value weighs, and drops the oldest until all fit.
     fn settle(&self, key: &Key, weight: usize) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +100,7 @@ impl<T> Kept<T> {
             entry.1 = weight;
         }
         let mut total: usize = entries.iter().map(|(_, weight, _)| weight).sum();
-        while total > self.budget && entries.len() > 1 {
+        while (total > self.budget || entries.len() > MOST) && entries.len() > 1 {
             total -= entries.remove(0).1;
         }
     }
@@ -129,6 +138,19 @@ mod tests {
         let key = Key::of(folder.path()).unwrap();
         let kept = Kept::<u64>::new(10);
         assert!(kept.get(&key, |_| 1, || Err(Problem::Empty)).is_err());
+        assert!(kept.entries.lock().unwrap().is_empty());
         assert_eq!(*kept.get(&key, |_| 1, || Ok(5)).unwrap(), 5);
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded_even_if_they_weigh_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Key::of(folder.path()).unwrap();
+        let kept = Kept::<u64>::new(10);
+        for offset in 0..2000 {
+            kept.get(&key.at(offset), |_| 0, || Ok(offset)).unwrap();
+        }
+        assert_eq!(kept.entries.lock().unwrap().len(), MOST);
+        assert_eq!(*kept.get(&key.at(1999), |_| 0, || panic!("it is kept")).unwrap(), 1999);
     }
 }
