@@ -77,6 +77,12 @@ def disk_full(case):
             finish(case, reference)
 
 
+def make_read_only(case, place):
+    """Makes a mount read-only, between two writes: while a file on it is open for writing, the kernel refuses."""
+    command = ["mount", "-o", "remount,bind,ro", str(place)]
+    case.until(lambda: subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0)
+
+
 @kind("disk-read-only", quick=2, full=25)
 def read_only(case):
     """The run directory becomes read-only: a read-only mount is put over it."""
@@ -87,7 +93,7 @@ def read_only(case):
     run = found(case)
     mount("--bind", run, run)
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(run)], check=True)
+        make_read_only(case, run)
         was_done = not process.alive() or all_done(run)
         case.faults = int(not was_done)
         if was_done:
