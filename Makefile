@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base faults fuzz
+.PHONY: run test check docs base faults fuzz audio-kinds
 
 run:
 	@.cargo/prerequisites run
@@ -25,6 +25,17 @@ test:
 	cargo test --workspace --doc
 	@skipped=$$(cargo test --quiet --workspace --test page -- --list --ignored | grep -c ': test$$'); \
 	[ "$$skipped" = 0 ] || echo "skipped: $$skipped page tests (no Chromium; on Debian: apt-get install chromium)"
+
+	@if command -v ffmpeg >/dev/null; then $(MAKE) audio-kinds SHORT=1 SANDBOX="$${CARGO_TARGET_DIR:-target}/debug/sandbox"; \
+	else echo "skipped: kinds of audio files (no ffmpeg; tests/audio_kinds/README.md names the programs that make them)"; fi
+
+# A file of every kind that people have, and whether the sandbox hears it as ffmpeg does (tests/audio_kinds/README.md).
+# SHORT=1: a sixth of the kinds, in about a minute.
+KINDS = target/audio-kinds$(if $(SHORT),-short)
+audio-kinds:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	python3 -B tests/audio_kinds/make.py $(if $(SHORT),--short) $(KINDS)
+	python3 -B tests/audio_kinds/compare.py $(KINDS) --sandbox $(or $(SANDBOX),target/release/sandbox) $(if $(TABLE),--table $(TABLE))
 
 # The fault campaign (tests/faults/README.md): 1 to 2 hours on two cores; QUICK=1: about 3 minutes. SANDBOX names a program that
 # is built already; without it the release build is made. The whole campaign includes random histories of live changes.
