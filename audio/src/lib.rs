@@ -21,11 +21,14 @@
 //! # Ok::<(), audio::AudioError>(())
 //! ```
 
+mod aac;
 mod adts;
 mod decoder;
 mod downmix;
+mod elementary;
 mod error;
 mod feature_config;
+mod frames;
 mod input;
 mod kind;
 mod load;
@@ -36,6 +39,7 @@ mod mp4;
 mod mpeg;
 mod packets;
 mod resample;
+mod tags;
 
 pub use decoder::{ClipInfo, Warning};
 pub use downmix::Downmix;

@@ -11,9 +11,9 @@ use super::downmix::{Downmix, Mixer};
 use super::error::{AudioError, Problem};
 use super::input::Input;
 use super::kind::{self, Kind};
-use super::mp4;
 use super::packets::Packets;
 use super::resample::Resampler;
+use super::{adts, mp4, mpeg};
 
 /// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
 /// several packets, because packets share bits; and random bytes contain MP3 headers, few of which start a good packet.
@@ -100,6 +100,8 @@ fn open(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
     let input = input.part(start, u64::MAX);
     let decoder: Box<dyn Decoder> = match kind {
         Kind::Mp4 => mp4::open(input)?,
+        Kind::Mpeg => mpeg::open(input)?,
+        Kind::Adts => adts::open(input)?,
         _ => Box::new(Packets::open(kind, input)?),
     };
     if decoder.info().channels > MAX_CHANNELS {
@@ -183,7 +185,11 @@ impl Health {
     fn note(&mut self, what: String) -> Result<(), Problem> {
         self.corrupt += 1;
         let what = self.first_fault.get_or_insert(what);
-        if self.corrupt > 100 && self.good < self.corrupt { Err(Problem::corrupt(what.clone())) } else { Ok(()) }
+        if self.corrupt > 100 && self.good < self.corrupt {
+            Err(Problem::corrupt(what.clone()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Fails if too many packets were corrupt, or if the file is truncated.
