@@ -71,7 +71,12 @@ impl Input {
             start: self.start + start,
             length: length.min(self.length - start),
             position: 0,
-            patches: self.patches.iter().filter(|patch| inside(patch)).map(|(at, b)| (at - start, b.clone())).collect(),
+            patches: self
+                .patches
+                .iter()
+                .filter(|patch| inside(patch))
+                .map(|(at, b)| (at - start, b.clone()))
+                .collect(),
         }
     }
 
@@ -83,6 +88,7 @@ impl Input {
     /// Fills `buffer` from `position` as far as there are bytes; returns how many.
     pub fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let room = self.length.saturating_sub(position).min(buffer.len() as u64) as usize;
+        // The position may be far behind the end.
         if room == 0 {
             return Ok(0);
         }

@@ -23,13 +23,16 @@
 //! # Ok::<(), audio::AudioError>(())
 //! ```
 
+mod aac;
 mod adts;
 mod decoder;
 mod downmix;
+mod elementary;
 mod error;
 mod fallback;
 mod flac;
 mod feature_config;
+mod frames;
 mod input;
 mod kind;
 mod levels;
@@ -45,6 +48,7 @@ mod pcm;
 mod picture;
 mod place;
 mod resample;
+mod tags;
 mod wav_writer;
 
 pub use decoder::{ClipInfo, Warning};

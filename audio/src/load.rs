@@ -13,11 +13,11 @@ use super::fallback;
 use super::flac;
 use super::input::Input;
 use super::kind::{self, Kind};
-use super::mp4;
 use super::packets::Packets;
 use super::pcm;
 use super::place::open_place;
 use super::resample::{Resampler, SAMPLE_RATE};
+use super::{adts, mp4, mpeg};
 
 /// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
 /// several packets, because packets share bits; and random bytes contain MP3 headers, few of which start a good packet.
@@ -135,9 +135,17 @@ fn load_input(path: &Path, input: Input, hearing: &Hearing) -> Result<Clip, Prob
         let (kind, mut decoder) = open_decoder(input.clone())?;
         let window = Window::of(hearing, || match decoder.info().seconds() {
             Some(seconds) => Ok(seconds),
-            None => measure(input),
+            None => measure(input.clone()),
         })?;
-        let mut clip = hear(decoder.as_mut(), hearing.downmix, &window)?;
+        let skip = match seek(decoder.as_mut(), window.start) {
+            // What cannot be reached by seeking is reached by decoding from the start.
+            Err(Problem::Corrupt { .. }) => {
+                decoder = open_decoder(input.clone())?.1;
+                frame_at(decoder.as_ref(), window.start)
+            }
+            skip => skip?,
+        };
+        let mut clip = hear(decoder.as_mut(), hearing.downmix, &window, skip)?;
         clip.warnings.extend(kind.contradicts(path));
         Ok(clip)
     })
@@ -163,6 +171,8 @@ fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
         Kind::Sphere => pcm::sphere::open(input)?,
         Kind::Mp4 => mp4::open(input)?,
         Kind::Flac => flac::open(input)?,
+        Kind::Mpeg => mpeg::open(input)?,
+        Kind::Adts => adts::open(input)?,
         _ => Box::new(Packets::open(kind, input)?),
     };
     if decoder.info().channels > MAX_CHANNELS {
@@ -213,10 +223,15 @@ fn measure(input: Input) -> Result<f64, Problem> {
     }
 }
 
-fn hear(decoder: &mut dyn Decoder, downmix: Downmix, window: &Window) -> Result<Clip, Problem> {
+/// Decodes a window, of which the first `skip` frames are to be dropped.
+fn hear(
+    decoder: &mut dyn Decoder,
+    downmix: Downmix,
+    window: &Window,
+    skip: u64,
+) -> Result<Clip, Problem> {
     let most = window.samples;
     let mut heard = Heard::new(downmix);
-    let skip = seek(decoder, window.start)?;
     heard.reserve(decoder.info(), most);
     let (mut block, mut health, mut dropped) = (Block::default(), Health::default(), 0u64);
     let mut ended = false;
@@ -260,7 +275,7 @@ fn seek(decoder: &mut dyn Decoder, start: f64) -> Result<u64, Problem> {
     if start <= 0.0 {
         return Ok(0);
     }
-    let frame = (start * f64::from(decoder.info().rate)).round() as u64;
+    let frame = frame_at(decoder, start);
     if let Some(seconds) = decoder.info().seconds()
         && decoder.info().frames.is_some_and(|frames| frames <= frame)
     {
@@ -271,6 +286,11 @@ fn seek(decoder: &mut dyn Decoder, start: f64) -> Result<u64, Problem> {
         Err(Fault::End(problem)) => Err(problem),
         Err(Fault::Packet(what)) => Err(Problem::corrupt(what)),
     }
+}
+
+/// The frame at a time in seconds.
+fn frame_at(decoder: &dyn Decoder, seconds: f64) -> u64 {
+    (seconds * f64::from(decoder.info().rate)).round() as u64
 }
 
 /// How much of a file could be decoded.
@@ -289,7 +309,11 @@ impl Health {
     fn note(&mut self, what: String) -> Result<(), Problem> {
         self.corrupt += 1;
         let what = self.first_fault.get_or_insert(what);
-        if self.corrupt > 100 && self.good < self.corrupt { Err(Problem::corrupt(what.clone())) } else { Ok(()) }
+        if self.corrupt > 100 && self.good < self.corrupt {
+            Err(Problem::corrupt(what.clone()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Fails if too many packets were corrupt, or if the file is truncated.

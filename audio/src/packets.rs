@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
@@ -13,6 +14,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{TimeBase, Timestamp};
 
+use super::aac::{self, SbrSearch};
 use super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
 use super::error::Problem;
 use super::input::Input;
@@ -29,18 +31,36 @@ pub(crate) struct Packets {
     promised: Option<u64>,
     /// The first packet after a seek, which has been read to learn where it begins.
     ahead: Option<Packet>,
+    errors_in_a_row: u32,
     warnings: Vec<Warning>,
 }
 
+/// Errors without a packet between them, after which a file counts as ended.
+const MOST_ERRORS_IN_A_ROW: u32 = 64;
+
+/// What a lossy decoder has to decode before a place, in seconds, so that it decodes that place as it would from the
+/// start: windows that overlap, and the 80 ms that Opus needs.
+const PREROLL: f64 = 0.25;
+
 impl Packets {
     pub fn open(kind: Kind, input: Input) -> Result<Self, Problem> {
+        let packets = Self::probe(kind, input.clone())?;
+        if packets.decoder.codec_params().codec == CODEC_ID_AAC {
+            // Another reader, since some containers cannot be read again from the start once their end was reached.
+            Self::probe(kind, input)?.refuse_sbr()?;
+        }
+        Ok(packets)
+    }
+
+    fn probe(kind: Kind, input: Input) -> Result<Self, Problem> {
         let stream = MediaSourceStream::new(Box::new(input), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|error| match error {
-                Error::Unsupported(_) => {
-                    Problem::corrupt(format!("it begins like {}, but what should follow is missing", kind.name()))
-                }
+                Error::Unsupported(_) => Problem::corrupt(format!(
+                    "it begins like {}, but what should follow is missing",
+                    kind.name()
+                )),
                 other => Problem::corrupt(other.to_string()),
             })?;
         let (track, decoder) = make_decoder(format.as_ref())?;
@@ -60,15 +80,25 @@ impl Packets {
             // Often the count is that of a longer recording that the clip was cut from.
             _ => 0.0,
         };
-        let promised = info.frames.map(|frames| (frames as f64 * least).ceil() as u64).filter(|&frames| frames > 0);
+        let promised =
+            info.frames.map(|frames| (frames as f64 * least).ceil() as u64).filter(|&frames| frames > 0);
         let time_base = found.and_then(|track| track.time_base);
-        Ok(Self { format, track, time_base, decoder, info, promised, ahead: None, warnings: Vec::new() })
+        Ok(Self { format, track, time_base, decoder, info, promised, ahead: None, errors_in_a_row: 0, warnings: Vec::new() })
     }
 
     /// The same, with a warning of what was odd about the header.
     pub fn with_warning(mut self, warning: Option<Warning>) -> Self {
         self.warnings.extend(warning);
         self
+    }
+
+    /// Fails if AAC is HE-AAC, which only the packets of some files show.
+    fn refuse_sbr(mut self) -> Result<(), Problem> {
+        let mut search = SbrSearch::default();
+        while let Ok(Some(packet)) = self.packet()
+            && search.add(&packet.data)
+        {}
+        search.check()
     }
 
     /// The next packet of the sound track; `None` at the end.
@@ -78,7 +108,10 @@ impl Packets {
         }
         loop {
             match self.format.next_packet() {
-                Ok(Some(packet)) if packet.track_id == self.track => return Ok(Some(packet)),
+                Ok(Some(packet)) if packet.track_id == self.track => {
+                    self.errors_in_a_row = 0;
+                    return Ok(Some(packet));
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
                 // A chained Ogg file: another recording follows the first.
@@ -86,7 +119,15 @@ impl Packets {
                     (self.track, self.decoder) = make_decoder(self.format.as_ref())?;
                 }
                 Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
-                Err(error) => return Err(Fault::Packet(error.to_string())),
+                Err(error) => {
+                    self.errors_in_a_row += 1;
+                    if self.errors_in_a_row < MOST_ERRORS_IN_A_ROW {
+                        return Err(Fault::Packet(error.to_string()));
+                    }
+                    // Some readers report the same error for ever.
+                    self.warnings.push(Warning::new("damage", format!("nothing after {error} can be read")));
+                    return Ok(None);
+                }
             }
         }
     }
@@ -111,10 +152,12 @@ impl Decoder for Packets {
 
     fn seek(&mut self, frame: u64) -> Result<u64, Fault> {
         let failed = |error: Error| Fault::End(Problem::corrupt(format!("cannot seek in it: {error}")));
-        let time = frame as f64 / f64::from(self.info.rate.max(1));
+        let time = (frame as f64 / f64::from(self.info.rate.max(1)) - PREROLL).max(0.0);
         let time = symphonia::core::units::Time::try_from_secs_f64(time)
             .ok_or_else(|| Fault::End(Problem::corrupt("cannot seek in it: the time is out of range")))?;
-        self.format.seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track) }).map_err(failed)?;
+        self.format
+            .seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track) })
+            .map_err(failed)?;
         self.decoder.reset();
         self.ahead = self.packet()?;
         let at = self.ahead.as_ref().map(|packet| packet.pts);
@@ -132,10 +175,14 @@ impl Decoder for Packets {
 
 fn make_decoder(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>), Problem> {
     let track = format.default_track(TrackType::Audio);
-    let track = track.ok_or_else(|| Problem::unsupported("a file without an audio track of a known codec"))?;
+    let track =
+        track.ok_or_else(|| Problem::unsupported("a file without an audio track of a known codec"))?;
     let Some(CodecParameters::Audio(parameters)) = &track.codec_params else {
         return Err(Problem::unsupported("an audio track without a codec"));
     };
+    if let (CODEC_ID_AAC, Some(config)) = (parameters.codec, &parameters.extra_data) {
+        aac::check_config(config)?;
+    }
     let decoder = symphonia::default::get_codecs()
         .make_audio_decoder(parameters, &AudioDecoderOptions::default())
         .map_err(|error| match error {
@@ -149,4 +196,56 @@ fn make_decoder(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>
 pub(crate) fn copy(buffer: &GenericAudioBufferRef<'_>, block: &mut Block) {
     block.clear(buffer.spec().rate(), 0);
     buffer.copy_to_vecs_planar(&mut block.channels);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AAC: &[u8] = include_bytes!("../../tests/fixtures/audio/formats/stereo_44k.m4a");
+
+    fn open(bytes: Vec<u8>) -> Result<Packets, Problem> {
+        Packets::open(Kind::Mp4, Input::of_bytes(bytes))
+    }
+
+    #[test]
+    fn all_packets_are_decoded_although_they_were_searched_for_sbr() {
+        let mut packets = open(AAC.to_vec()).unwrap();
+        let (mut block, mut samples) = (Block::default(), 0);
+        while packets.next(&mut block).unwrap() {
+            samples += block.frames();
+        }
+        // 13,230 samples and 1024 of priming are 13.9 packets.
+        assert_eq!(samples, 14 * 1024);
+        let mut packets = open(AAC.to_vec()).unwrap();
+        assert_eq!(packets.seek(5000).unwrap(), 4096);
+        assert!(packets.next(&mut block).unwrap());
+    }
+
+    #[test]
+    fn aac_whose_packets_hold_spectral_band_replication_is_named() {
+        let mut packets = open(AAC.to_vec()).unwrap();
+        let mut file = AAC.to_vec();
+        let mut i = 0;
+        while let Some(packet) = packets.packet().unwrap() {
+            let at = file.windows(packet.data.len()).position(|window| *window == *packet.data).unwrap();
+            // A fill element of two bytes and the end: 110 0010 1|101 iiii0|...0 1|11.
+            let tail = [0xc5, 0xa0 | i << 1, 1, 0xc0];
+            file[at + packet.data.len() - 4..at + packet.data.len()].copy_from_slice(&tail);
+            i += 1;
+        }
+        assert_eq!(i, 14);
+        let problem = open(file).err().unwrap().to_string();
+        assert!(problem.starts_with("HE-AAC (spectral band replication) is not supported"), "{problem}");
+    }
+
+    #[test]
+    fn aac_of_six_channels_is_named() {
+        let mut file = AAC.to_vec();
+        // The configuration: LC, 44.1 kHz, 2 channels; with 6 it is 00010 0100 0110 000.
+        let at = file.windows(5).position(|window| window == [0x12, 0x10, 0x56, 0xe5, 0]).unwrap();
+        file[at + 1] = 0x30;
+        let problem = open(file).err().unwrap().to_string();
+        assert!(problem.starts_with("AAC with 6 channels is not supported"), "{problem}");
+    }
 }
