@@ -218,7 +218,8 @@ mod tests {
         // 13,230 samples and 1024 of priming are 13.9 packets.
         assert_eq!(samples, 14 * 1024);
         let mut packets = open(AAC.to_vec()).unwrap();
-        assert_eq!(packets.seek(5000).unwrap(), 4096);
+        // A quarter of a second earlier, 11,025 samples, would be 975; the packet there begins at 0.
+        assert_eq!(packets.seek(12_000).unwrap(), 0);
         assert!(packets.next(&mut block).unwrap());
     }
 

@@ -166,14 +166,15 @@ fn broken_files_get_one_clear_line() {
 
     for (bytes, expected) in [
         (&b""[..], "the audio file is empty (0 bytes)"),
-        (b"a text", "not a known audio format"),
-        (&[0; 5000], "not a known audio format"),
-        (&wav[..wav.len() - 3200], "truncated: header promises 4800 samples, 3200 found"),
+        (b"a text", "not audio but text; fetch the clip again"),
+        (b"\xc3(\0\x01\x02 neither", "not a known audio format"),
+        (&[0; 5000], "not audio but a file of zero bytes only; fetch the clip again"),
+        (&wav[..wav.len() - 4800], "truncated: header promises 4800 samples, 2400 found"),
         (&flac[..flac.len() / 2], "truncated: header promises 6615 samples, "),
         (&aiff[..aiff.len() / 2], "truncated: header promises 4800 samples, 2386 found"),
-        (&mp3[..300], "corrupt audio: it begins like audio, but what should follow is missing"),
-        (&wav[..20], "corrupt audio: unexpected end of file"),
-        (&m4a[..m4a.len() / 2], "corrupt audio: it begins like audio, but what should follow is missing"),
+        (&mp3[..300], "not a known audio format"),
+        (&wav[..20], "corrupt audio: its fmt chunk has 0 bytes; 16 are the least"),
+        (&m4a[..m4a.len() / 2], "corrupt audio: it begins like MP4, but what should follow is missing"),
         (&none, "the audio has no samples"),
         (&opus, "Opus is not supported; convert it with `ffmpeg"),
     ] {

@@ -25,7 +25,7 @@ BATCH, BATCH_SECONDS, FILE_SECONDS = 50, 600, 60
 
 
 class Listener:
-    """The program under test: `PROGRAM listen --json --wav-dir DIR FILE…`."""
+    """The program under test: `PROGRAM listen --json --whole --downmix mean --wav-dir DIR FILE…`."""
 
     def __init__(self, program, folder):
         self.program, self.folder = program, folder
@@ -33,7 +33,7 @@ class Listener:
     def call(self, files, seconds):
         """What it printed of these files, in order, and why it stopped too early, if it did."""
         wavs = Path(tempfile.mkdtemp(dir=self.folder))
-        command = [self.program, "listen", "--json", "--wav-dir", str(wavs), *map(str, files)]
+        command = [self.program, "listen", "--json", "--whole", "--downmix", "mean", "--wav-dir", str(wavs), *map(str, files)]
         try:
             done = subprocess.run(command, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL)
         except subprocess.TimeoutExpired as late:

@@ -59,8 +59,8 @@ def hear(path, fault):
 
 
 def main():
-    assert sys.argv[1:4] == ["listen", "--json", "--wav-dir"], sys.argv
-    folder, files, fault = Path(sys.argv[4]), sys.argv[5:], os.environ.get("STANDIN_FAULT", "")
+    assert sys.argv[1:7] == ["listen", "--json", "--whole", "--downmix", "mean", "--wav-dir"], sys.argv
+    folder, files, fault = Path(sys.argv[7]), sys.argv[8:], os.environ.get("STANDIN_FAULT", "")
     failed = False
     for number, file in enumerate(files):
         if fault == "crash" and number == 1 or fault == "crash_on_it" and "crash" in file:

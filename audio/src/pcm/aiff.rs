@@ -44,7 +44,7 @@ impl Common {
         let least = if compressed { 22 } else { 18 };
         let fields = Fields::read(input, chunk.body, least, true)?;
         if (chunk.length as usize) < least || fields.bytes.len() < least {
-            let length = chunk.length;
+            let length = u64::from(chunk.length).min(fields.bytes.len() as u64);
             return Err(Problem::corrupt(format!(
                 "its COMM chunk has {length} bytes; {least} are the least"
             )));

@@ -57,7 +57,8 @@ impl WaveFormat {
     /// Reads a chunk of this length; fields that it is too short for are 0.
     pub fn parse(fields: &Fields, length: u64) -> Result<Self, Problem> {
         if length < 14 || fields.bytes.len() < 14 {
-            return Err(Problem::corrupt(format!("its fmt chunk has {length} bytes; 16 are the least")));
+            let found = length.min(fields.bytes.len() as u64);
+            return Err(Problem::corrupt(format!("its fmt chunk has {found} bytes; 16 are the least")));
         }
         let mut format = Self {
             tag: u32::from(fields.u16(0)),
