@@ -289,7 +289,8 @@ async fn unreadable_clips_are_excluded_and_counted_and_the_groups_add_up() {
         "{reason}"
     );
 
-    let none: AudioSource = Arc::new(|request: &ClipRequest| Err(ClipError(format!("{}: empty", request.path.display()))));
+    let none: AudioSource =
+        Arc::new(|request: &ClipRequest| Err(ClipError(format!("{}: empty", request.path.display()))));
     let ran = run(SCENARIO, registry(), Some(none)).await;
     let Err(RunError::Input(error)) = ran.outcome else { panic!("nothing to train on") };
     let message = error.to_string();

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use audio::{FeatureConfig, FeatureExtractor, Hearing, load_bytes, resample};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use audio::{FeatureConfig, FeatureExtractor, Hearing, load_bytes, resample};
 
 const SECONDS: usize = 30;
 
@@ -20,8 +20,16 @@ static CLIPS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
         format!("anoisesrc=d={SECONDS}:c=pink:r=44100:a=0.3:seed=1"),
         format!("aevalsrc='0.3*sin(2*PI*(100*t+250*t*t))':d={SECONDS}:s=44100"),
     ];
-    for name in ["clip.wav", "clip24.wav", "clip32f.wav", "speech.wav", "clip.flac", "clip.mp3", "clip.ogg", "clip.m4a"]
-    {
+    for name in [
+        "clip.wav",
+        "clip24.wav",
+        "clip32f.wav",
+        "speech.wav",
+        "clip.flac",
+        "clip.mp3",
+        "clip.ogg",
+        "clip.m4a",
+    ] {
         let made = Command::new("ffmpeg")
             .args(["-loglevel", "error", "-f", "lavfi", "-i", &sources[0], "-f", "lavfi", "-i", &sources[1]])
             .args(["-filter_complex", "amerge=inputs=2", "-c:a"])
@@ -97,7 +105,8 @@ fn mp3_to_features(bencher: Bencher) {
     let bytes = std::fs::read(&path).expect("a readable clip");
     let extractor = FeatureExtractor::new(FeatureConfig::default()).expect("the default configuration");
     bencher.counter(ItemsCount::new(SECONDS)).with_inputs(|| bytes.clone()).bench_values(|bytes| {
-        let samples = load_bytes(Path::new("clip.mp3"), bytes, &Hearing::default()).expect("a valid clip").samples;
+        let samples =
+            load_bytes(Path::new("clip.mp3"), bytes, &Hearing::default()).expect("a valid clip").samples;
         extractor.extract(&samples)
     });
 }

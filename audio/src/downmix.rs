@@ -64,7 +64,8 @@ impl Mixer {
             (_, Downmix::Mean) => {
                 let share = 1.0 / channels.len() as f32;
                 mono.extend(
-                    (0..block.frames()).map(|i| channels.iter().map(|channel| channel[i]).sum::<f32>() * share),
+                    (0..block.frames())
+                        .map(|i| channels.iter().map(|channel| channel[i]).sum::<f32>() * share),
                 );
             }
             (_, Downmix::Itu) => {

@@ -20,7 +20,12 @@ const TIME: Duration = Duration::from_secs(60);
 const MOST_BYTES: u64 = 30 * 60 * 48_000 * 8;
 
 /// Decodes the first sound track of a file to WAV in memory, from `start` seconds on and `seconds` long at most.
-pub(crate) fn decode(program: &Path, file: &Path, start: f64, seconds: Option<f64>) -> Result<Input, Problem> {
+pub(crate) fn decode(
+    program: &Path,
+    file: &Path,
+    start: f64,
+    seconds: Option<f64>,
+) -> Result<Input, Problem> {
     decode_within(TIME, program, file, start, seconds)
 }
 
@@ -98,7 +103,8 @@ mod tests {
         std::fs::write(&program, "#!/bin/sh\nexec sleep 60\n").unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let started = Instant::now();
-        let error = decode_within(Duration::from_millis(300), &program, "a".as_ref(), 0.0, None).err().unwrap();
+        let error =
+            decode_within(Duration::from_millis(300), &program, "a".as_ref(), 0.0, None).err().unwrap();
         assert!(error.to_string().contains("gave no sound within 0 s"), "{error}");
         assert!(started.elapsed() < Duration::from_secs(30));
     }

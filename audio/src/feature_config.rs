@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::error::{FeatureError, FeatureConfigError};
+use super::error::{FeatureConfigError, FeatureError};
 use super::resample::SAMPLE_RATE;
 
 /// The dimensions of a spectrogram. The default is that of Whisper large-v3 and Qwen2-Audio.

@@ -97,8 +97,9 @@ impl Kind {
             Self::WavPack,
         ];
         let known = |kind: &Self| kind.extensions().contains(&extension.as_str());
-        (!known(&self) && all.iter().any(known))
-            .then(|| Warning::new("extension", format!("named .{extension}, but its content is {}", self.name())))
+        (!known(&self) && all.iter().any(known)).then(|| {
+            Warning::new("extension", format!("named .{extension}, but its content is {}", self.name()))
+        })
     }
 }
 
@@ -132,7 +133,9 @@ fn by_magic(head: &[u8]) -> Option<Kind> {
     let at = |position: usize, magic: &[u8]| head.get(position..position + magic.len()) == Some(magic);
     let wave_form = at(8, b"WAVE");
     Some(match () {
-        () if wave_form && [b"RIFF", b"RIFX", b"RF64", b"BW64"].iter().any(|magic| at(0, *magic)) => Kind::Wave,
+        () if wave_form && [b"RIFF", b"RIFX", b"RF64", b"BW64"].iter().any(|magic| at(0, *magic)) => {
+            Kind::Wave
+        }
         () if at(0, b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00") => Kind::Wave64,
         () if at(0, b"FORM") && (at(8, b"AIFF") || at(8, b"AIFC")) => Kind::Aiff,
         () if at(0, b".snd") || at(0, b"dns.") => Kind::Au,
@@ -140,7 +143,9 @@ fn by_magic(head: &[u8]) -> Option<Kind> {
         () if at(0, b"NIST_1A\n") => Kind::Sphere,
         () if at(0, b"fLaC") => Kind::Flac,
         () if at(0, b"OggS") => Kind::Ogg,
-        () if at(4, b"ftyp") || at(4, b"moov") || (at(4, b"mdat") || at(4, b"wide") || at(4, b"free")) => Kind::Mp4,
+        () if at(4, b"ftyp") || at(4, b"moov") || (at(4, b"mdat") || at(4, b"wide") || at(4, b"free")) => {
+            Kind::Mp4
+        }
         () if at(0, b"\x1a\x45\xdf\xa3") => Kind::Matroska,
         () if at(0, b"wvpk") => Kind::WavPack,
         () => return None,
@@ -206,7 +211,10 @@ fn something_else(input: &Input, start: u64, head: &[u8]) -> io::Result<Problem>
     let lower: String = begins.chars().take(200).collect::<String>().to_ascii_lowercase();
     let (what, remedy) = match () {
         () if begins.starts_with("version https://git-lfs") => ("a Git LFS pointer", "run `git lfs pull`"),
-        () if lower.starts_with("<!doctype html") || lower.starts_with("<html") || lower.starts_with("<head") => {
+        () if lower.starts_with("<!doctype html")
+            || lower.starts_with("<html")
+            || lower.starts_with("<head") =>
+        {
             ("an HTML page", FETCH)
         }
         () if lower.starts_with("<?xml") && lower.contains("<html") => ("an HTML page", FETCH),
@@ -222,7 +230,9 @@ fn something_else(input: &Input, start: u64, head: &[u8]) -> io::Result<Problem>
         () if at(0, b"Rar!") => ("a rar archive", UNPACK),
         () if at(0, b"%PDF") => ("a PDF", DROP),
         () if at(0, b"\x89PNG") || at(0, b"\xff\xd8\xff") || at(0, b"GIF8") => ("a picture", DROP),
-        () if at(0, b"\x93NUMPY") => ("a NumPy array", "write its samples as WAV, with soundfile.write for one"),
+        () if at(0, b"\x93NUMPY") => {
+            ("a NumPy array", "write its samples as WAV, with soundfile.write for one")
+        }
         () if at(0, b"PAR1") => ("a Parquet file", "name a row as `FILE.parquet#COLUMN=ROW`"),
         () if at(0, b"\x7fELF") || at(0, b"MZ") => ("a program", DROP),
         () if is_text => ("text", FETCH),

@@ -94,7 +94,8 @@ fn load_by(program: &Path, path: &Path, hearing: &Hearing) -> Result<Clip, Probl
     let rest = Hearing { start: 0.0, end: None, position: 0.0, ..hearing.clone() };
     let mut clip = load_input(Path::new("pipe.wav"), wav, &rest)?;
     if hearing.position > 0.0 {
-        clip.warnings.push(Warning::new("first window", "its length is not known, so its beginning is heard"));
+        clip.warnings
+            .push(Warning::new("first window", "its length is not known, so its beginning is heard"));
     }
     Ok(Clip { start: window.start, info: decoded_by(program, clip.info), ..clip })
 }
@@ -198,7 +199,9 @@ impl Window {
         if let Some(end) = hearing.end {
             samples = samples.min(((end - start).max(0.0) * rate).round() as usize);
         }
-        if hearing.position > 0.0 && let Some(most) = hearing.samples {
+        if hearing.position > 0.0
+            && let Some(most) = hearing.samples
+        {
             let end = length()?.min(hearing.end.unwrap_or(f64::INFINITY));
             let excess = end - start - most as f64 / rate;
             if excess > 0.0 {
@@ -224,12 +227,7 @@ fn measure(input: Input) -> Result<f64, Problem> {
 }
 
 /// Decodes a window, of which the first `skip` frames are to be dropped.
-fn hear(
-    decoder: &mut dyn Decoder,
-    downmix: Downmix,
-    window: &Window,
-    skip: u64,
-) -> Result<Clip, Problem> {
+fn hear(decoder: &mut dyn Decoder, downmix: Downmix, window: &Window, skip: u64) -> Result<Clip, Problem> {
     let most = window.samples;
     let mut heard = Heard::new(downmix);
     heard.reserve(decoder.info(), most);

@@ -83,7 +83,17 @@ impl Packets {
         let promised =
             info.frames.map(|frames| (frames as f64 * least).ceil() as u64).filter(|&frames| frames > 0);
         let time_base = found.and_then(|track| track.time_base);
-        Ok(Self { format, track, time_base, decoder, info, promised, ahead: None, errors_in_a_row: 0, warnings: Vec::new() })
+        Ok(Self {
+            format,
+            track,
+            time_base,
+            decoder,
+            info,
+            promised,
+            ahead: None,
+            errors_in_a_row: 0,
+            warnings: Vec::new(),
+        })
     }
 
     /// The same, with a warning of what was odd about the header.

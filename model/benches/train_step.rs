@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use clap::Parser;
 use audio::{Hearing, LogMel};
+use clap::Parser;
 use model::loss::{GrpoConfig, LossInputs, Normalizer, grpo_loss};
 use model::optim::{AdamW, AdamWConfig};
 use model::{
@@ -134,7 +134,10 @@ fn clips(args: &Args, policy: &Policy) -> Result<Vec<LogMel>, Error> {
         return Ok((0..2).map(tone).collect());
     }
     let processor = policy.processor();
-    args.audio.iter().map(|path| Ok(processor.extract(&audio::load(path, &Hearing::default())?.samples)?)).collect()
+    args.audio
+        .iter()
+        .map(|path| Ok(processor.extract(&audio::load(path, &Hearing::default())?.samples)?))
+        .collect()
 }
 
 /// The name and duration in seconds of each phase, in order.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tch::Tensor;
 
-use audio::LogMel;
 use crate::error::ModelError;
+use audio::LogMel;
 
 /// Most elements in the cache: 256 MB of f32, 36 minutes of audio for a 7B model, or a whole tiny data set. When it is
 /// full, the oldest clips are evicted. Clips that nothing else references are evicted before that.

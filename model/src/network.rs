@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use audio::LogMel;
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::clip_cache::ClipCache;
 use crate::config::{Architecture, ModelConfig};
@@ -19,6 +18,7 @@ use crate::nn::Builder;
 use crate::params::{Params, Source};
 use crate::processor::Prompt;
 use crate::tower::{ClipFeatures, Tower};
+use audio::LogMel;
 
 /// An audio tower and a decoder with their tensors.
 pub(crate) struct Network {

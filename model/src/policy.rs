@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use audio::LogMel;
 use crate::checkpoint::{Checkpoint, Entry, write_sharded};
 use crate::choose::{Chosen, choose};
 use crate::config::ModelConfig;
@@ -28,6 +27,7 @@ use crate::params::{Params, Source, Trained};
 use crate::processor::{Processor, Prompt};
 use crate::sampling::{Completion, SamplingParams};
 use crate::tower::ClipFeatures;
+use audio::LogMel;
 use directory::{side_files, sync_files, write_directory};
 
 pub use finite::NonFiniteTensor;

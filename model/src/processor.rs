@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use tokenizers::Tokenizer;
 
-use audio::{FeatureConfig, FeatureExtractor, LogMel};
 use crate::config::{Architecture, ModelConfig};
 use crate::error::{InputError, ModelError, ProcessorError};
 use crate::sampling::SamplingParams;
 use crate::tower::token_counts;
+use audio::{FeatureConfig, FeatureExtractor, LogMel};
 use generation::Generation;
 use special::{check_audio_token, suppressed_ids};
 use template::ChatTemplate;

@@ -13,10 +13,10 @@ mod features;
 mod qwen2_5_omni;
 mod qwen2_audio;
 
-use audio::LogMel;
 use crate::config::{Architecture, ModelConfig};
 use crate::error::ModelError;
 use crate::nn::Builder;
+use audio::LogMel;
 use qwen2_5_omni::Qwen25OmniTower;
 use qwen2_audio::Qwen2AudioTower;
 

@@ -53,13 +53,14 @@ pub use formats::{DataFormat, RowFilter};
 pub use judge_sets::{JudgedExample, open_judge_set};
 pub use rows::{Dataset, RowCause, RowProblem, causes_in_words};
 pub use scenario::{
-    Aggregate, ArmConfig, CheckpointConfig, ChildEnv, ControlConfig, CurriculumConfig, DType, DataConfig,
-    AudioConfig, AudioWindow, Device, Downmix, EvalConfig, Experiment, GradientCheckpointing, GrpoConfig, Guided, HttpPlugin,
-    Interpolate, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LimitAction, LimitsConfig, LoaderConfig,
-    LocalJudgeConfig, LoraConfig, LossKind, MemberKind, Method, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig,
-    OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig, PanelMember, PolicyConfig, PolicyPath, ProcessPlugin,
-    PromptConfig, PromptStyle, Prompting, RewardForm, RewardSpec, RunConfig, SamplingConfig, ScaleRewards,
-    Schedule, Scoring, SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig,
-    WeightSchedule, check, check_names, json_schema, load, scenario_reference, storable_arguments,
+    Aggregate, ArmConfig, AudioConfig, AudioWindow, CheckpointConfig, ChildEnv, ControlConfig,
+    CurriculumConfig, DType, DataConfig, Device, Downmix, EvalConfig, Experiment, GradientCheckpointing,
+    GrpoConfig, Guided, HttpPlugin, Interpolate, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet,
+    LimitAction, LimitsConfig, LoaderConfig, LocalJudgeConfig, LoraConfig, LossKind, MemberKind, Method,
+    OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig,
+    PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, Prompting, RewardForm,
+    RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, SftConfig, ShapingConfig,
+    SupervisionConfig, TargetModules, TrainMode, WeightConfig, WeightSchedule, check, check_names,
+    json_schema, load, scenario_reference, storable_arguments,
 };
 pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};

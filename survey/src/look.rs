@@ -111,7 +111,12 @@ impl Look<'_> {
             });
         }
         let total = self.read.clips.len();
-        clips::read_headers(&mut self.read.clips, self.read.source.fallback.as_deref(), None, &progress("reading headers", total));
+        clips::read_headers(
+            &mut self.read.clips,
+            self.read.source.fallback.as_deref(),
+            None,
+            &progress("reading headers", total),
+        );
         self.report_clips();
 
         let readable: Vec<usize> =

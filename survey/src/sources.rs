@@ -1,7 +1,7 @@
 //! The sources of an experiment: its training sets and suites, each once.
 
-use std::path::PathBuf;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rewards::Question;

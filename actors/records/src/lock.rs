@@ -189,8 +189,13 @@ mod tests {
     fn a_second_owner_waits_for_the_first_to_write_its_name() {
         let (_folder, run_dir) = run_dir();
         // The lock is held, and the name is written a little later.
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(run_dir.lock()).unwrap();
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(run_dir.lock())
+            .unwrap();
         file.try_lock().unwrap();
         let second = std::thread::spawn({
             let run_dir = run_dir.clone();
@@ -198,7 +203,9 @@ mod tests {
         });
         std::thread::sleep(Duration::from_millis(100));
         write_owner(&mut file).unwrap();
-        let RecordsError::Owned { owner: Some(owner), .. } = second.join().unwrap() else { panic!("no owner") };
+        let RecordsError::Owned { owner: Some(owner), .. } = second.join().unwrap() else {
+            panic!("no owner")
+        };
         assert_eq!(owner.process_id, std::process::id());
     }
 

@@ -7,17 +7,17 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use judges::{JudgeArgs, Judges};
+use model::Policy;
 use model::loss::{GrpoConfig, Importance, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
-use model::Policy;
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{AdvantageOptions, ParserOptions, Question, Scale};
 use runtime::{RunEvent, Slot};
 use scenarios::{ArmConfig, JudgeKind, LimitAction, Method};
 use tokio::runtime::Handle;
 use workers::{
-    AudioSource, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs,
-    ShaperArgs, WeightStore, resume_checkpoint,
+    AudioSource, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs, ShaperArgs,
+    WeightStore, resume_checkpoint,
 };
 
 use crate::context::{ArmContext, ClipWarnings};

@@ -45,11 +45,7 @@ mod tests {
     use super::*;
 
     fn question(id: usize) -> Arc<Question> {
-        Arc::new(Question {
-            id: id.to_string(),
-            audio_path: "a.wav".into(),
-            ..Question::default()
-        })
+        Arc::new(Question { id: id.to_string(), audio_path: "a.wav".into(), ..Question::default() })
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use audio::{LogMel, Warning};
 use crossbeam::channel;
 use dashmap::DashMap;
-use audio::{LogMel, Warning};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use runtime::Request;
 use tokio::sync::oneshot;
@@ -124,7 +124,8 @@ impl Cache {
 
     fn insert(&self, key: ClipKey, clip: HeardClip) {
         let bytes = size_of_val(clip.features.values.as_slice());
-        if self.clips.len() < self.most_clips && self.bytes.load(Ordering::Relaxed) + bytes <= self.most_bytes {
+        if self.clips.len() < self.most_clips && self.bytes.load(Ordering::Relaxed) + bytes <= self.most_bytes
+        {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
             self.clips.insert(key, clip);
         }

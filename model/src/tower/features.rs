@@ -2,9 +2,9 @@
 
 use tch::Tensor;
 
-use audio::LogMel;
 use crate::config::AudioConfig;
 use crate::error::{InputError, ModelError};
+use audio::LogMel;
 
 /// The features of one clip, in the model's dtype.
 pub struct ClipFeatures {

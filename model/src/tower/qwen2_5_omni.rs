@@ -7,11 +7,11 @@ use tch::Tensor;
 
 use super::encoder::{Encoder, empty_features, finish};
 use super::features::{ClipFeatures, mel, token_counts};
-use audio::LogMel;
 use crate::config::AudioConfig;
 use crate::error::ModelError;
 use crate::init::sinusoids;
 use crate::nn::{Builder, LayerNorm, Linear};
+use audio::LogMel;
 
 /// The tower of Qwen2.5-Omni, with its projection to the language model.
 pub(crate) struct Qwen25OmniTower {

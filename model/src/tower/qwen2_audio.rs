@@ -5,11 +5,11 @@ use tch::Tensor;
 
 use super::encoder::{Encoder, empty_features, finish};
 use super::features::{ClipFeatures, mel, token_counts};
-use audio::LogMel;
 use crate::config::AudioConfig;
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::nn::{Builder, LayerNorm, Linear};
+use audio::LogMel;
 
 /// Mel frames after the valid ones that are convolved too (TOWER-2). Each convolution needs one; the others keep the
 /// zeros at the cut away from the valid positions. Hugging Face computes the whole window and masks the keys beyond the

@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AudioConfig, CheckpointConfig, DataConfig, EvalConfig, GrpoConfig, JudgeConfig, LimitsConfig, LoaderConfig,
-    OptimizerConfig, PolicyConfig, PromptConfig, RewardSpec, SamplingConfig, SftConfig, ShapingConfig,
-    SupervisionConfig,
+    AudioConfig, CheckpointConfig, DataConfig, EvalConfig, GrpoConfig, JudgeConfig, LimitsConfig,
+    LoaderConfig, OptimizerConfig, PolicyConfig, PromptConfig, RewardSpec, SamplingConfig, SftConfig,
+    ShapingConfig, SupervisionConfig,
 };
 
 /// An arm of an experiment, with a value for every setting.

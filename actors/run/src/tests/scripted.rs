@@ -14,8 +14,8 @@ use rewards::{AdvantageOptions, ParserOptions};
 use scenarios::Dataset;
 use tokio::sync::watch;
 use workers::{
-    Generated, HeardClip, Loaded, LoaderMsg, OptimizerMsg, Recorder, RecorderArgs, SamplerMsg, Shaper, ShaperArgs,
-    StepReport, WorkerError,
+    Generated, HeardClip, Loaded, LoaderMsg, OptimizerMsg, Recorder, RecorderArgs, SamplerMsg, Shaper,
+    ShaperArgs, StepReport, WorkerError,
 };
 
 use crate::conductor::{Conductor, ConductorArgs};
