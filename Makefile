@@ -46,7 +46,7 @@ faults:
 	python3 -B tests/faults
 	$(if $(QUICK),,HISTORIES=$(HISTORIES) cargo test --package run histories)
 
-# Mutated inputs for every parser of untrusted bytes (fuzz/README.md): INPUTS of each target, 13 targets.
+# Mutated inputs for every parser of untrusted bytes (fuzz/README.md): INPUTS of each target, 14 targets.
 INPUTS ?= 800000
 fuzz:
 	cargo run --profile fuzz --package fuzz-runner -- --inputs $(INPUTS) --seed $(or $(SEED),7)

@@ -61,6 +61,8 @@ fn options() -> Result<Options, Box<dyn std::error::Error>> {
         let name = argument.to_string_lossy().into_owned();
         let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
         match name.as_str() {
+            // As in `sandbox listen --json`.
+            "listen" | "--json" => {}
             "--whole" => options.hearing.samples = None,
             "--start" => options.hearing.start = value()?.to_string_lossy().parse()?,
             "--seconds" => options.hearing.samples = Some(samples_in(value()?.to_string_lossy().parse()?)),

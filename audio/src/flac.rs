@@ -10,6 +10,7 @@ use super::error::Problem;
 use super::input::Input;
 use super::kind::Kind;
 use super::packets::Packets;
+use super::tags;
 
 /// Where the smallest and the largest block size stand: after `fLaC` and the header of the first metadata block.
 const SIZES: u64 = 8;
@@ -19,6 +20,8 @@ const MOST_BLOCKS: usize = 4096;
 
 /// Opens a FLAC file.
 pub(crate) fn open(mut input: Input) -> Result<Box<dyn Decoder>, Problem> {
+    // Symphonia recognizes a frame by what follows it, so that a tag would cost the last one.
+    input = input.part(0, tags::end_of_sound(&input)?);
     let mut warning = None;
     let sizes = input.peek(SIZES, 4)?;
     if let (&[a, b, c, d], Some(frame)) = (sizes.as_slice(), first_frame(&input)?) {

@@ -208,7 +208,7 @@ fn something_else(input: &Input, start: u64, head: &[u8]) -> io::Result<Problem>
         && !text.is_empty()
         && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t' | '\x0c'));
     let begins = text.trim_start_matches(['\u{feff}', ' ', '\n', '\r', '\t']);
-    let lower: String = begins.chars().take(200).collect::<String>().to_ascii_lowercase();
+    let lower: String = begins.chars().take(1000).collect::<String>().to_ascii_lowercase();
     let (what, remedy) = match () {
         () if begins.starts_with("version https://git-lfs") => ("a Git LFS pointer", "run `git lfs pull`"),
         () if lower.starts_with("<!doctype html")
@@ -217,7 +217,9 @@ fn something_else(input: &Input, start: u64, head: &[u8]) -> io::Result<Problem>
         {
             ("an HTML page", FETCH)
         }
-        () if lower.starts_with("<?xml") && lower.contains("<html") => ("an HTML page", FETCH),
+        () if lower.starts_with('<') && (lower.contains("<html") || lower.contains("<!doctype html")) => {
+            ("an HTML page", FETCH)
+        }
         () if lower.starts_with("<?xml") || lower.starts_with("<error") => ("an XML document", FETCH),
         () if is_text && (begins.starts_with('{') || begins.starts_with('[')) => ("JSON", FETCH),
         () if at(0, b"PK\x03\x04") || at(0, b"PK\x05\x06") => ("a zip archive", UNPACK),

@@ -17,7 +17,7 @@ use super::packets::Packets;
 use super::pcm;
 use super::place::open_place;
 use super::resample::{Resampler, SAMPLE_RATE};
-use super::{adts, mp4, mpeg};
+use super::{adts, matroska, mp4, mpeg};
 
 /// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
 /// several packets, because packets share bits; and random bytes contain MP3 headers, few of which start a good packet.
@@ -33,6 +33,9 @@ const LOUDEST: f32 = 1e6;
 
 /// Most samples that memory is reserved for because a header states them.
 const MAX_RESERVED: usize = 1 << 22;
+
+/// Samples per channel by which a header may be wrong without a warning, beside 1 %: two frames of MP3.
+const LENGTH_TOLERANCE: u64 = 2304;
 
 /// Most channels of a file. More are a corrupt header.
 const MAX_CHANNELS: usize = 64;
@@ -172,6 +175,7 @@ fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
         Kind::Sphere => pcm::sphere::open(input)?,
         Kind::Mp4 => mp4::open(input)?,
         Kind::Flac => flac::open(input)?,
+        Kind::Matroska => matroska::open(input)?,
         Kind::Mpeg => mpeg::open(input)?,
         Kind::Adts => adts::open(input)?,
         _ => Box::new(Packets::open(kind, input)?),
@@ -253,6 +257,10 @@ fn hear(decoder: &mut dyn Decoder, downmix: Downmix, window: &Window, skip: u64)
             Err(Fault::End(problem)) => return Err(problem),
         }
     }
+    if health.corrupt > 0 {
+        let text = format!("{} of its packets are damaged and were left out", health.corrupt);
+        heard.warnings.push(Warning::new("damage", text));
+    }
     if ended {
         health.check((window.start <= 0.0).then(|| decoder.promised()).flatten())?;
         if window.start > 0.0 && heard.is_empty() {
@@ -263,9 +271,13 @@ fn hear(decoder: &mut dyn Decoder, downmix: Downmix, window: &Window, skip: u64)
     } else {
         health.check(None)?;
     }
+    let mut info = decoder.info().clone();
+    if ended && window.start <= 0.0 && heard.pieces == 1 {
+        heard.compare_lengths(&mut info, health.frames);
+    }
     let mut warnings = decoder.warnings();
     let samples = heard.finish(most, &mut warnings)?;
-    Ok(Clip { samples, info: decoder.info().clone(), start: window.start, warnings })
+    Ok(Clip { samples, info, start: window.start, warnings })
 }
 
 /// Goes to the start of the window; returns how many frames are still to be dropped.
@@ -337,12 +349,15 @@ struct Heard {
     mixer: Mixer,
     mono: Vec<f32>,
     resampler: Option<(u32, Resampler)>,
+    /// Pieces of one rate so far.
+    pieces: usize,
     samples: Vec<f32>,
+    warnings: Vec<Warning>,
 }
 
 impl Heard {
     fn new(downmix: Downmix) -> Self {
-        Self { mixer: Mixer::new(downmix), mono: Vec::new(), resampler: None, samples: Vec::new() }
+        Self { mixer: Mixer::new(downmix), mono: Vec::new(), resampler: None, pieces: 0, samples: Vec::new(), warnings: Vec::new() }
     }
 
     fn is_empty(&self) -> bool {
@@ -368,6 +383,7 @@ impl Heard {
             let resampler = Resampler::new(block.rate)
                 .ok_or_else(|| Problem::unsupported(format!("a rate of {} Hz", block.rate)))?;
             self.resampler = Some((block.rate, resampler));
+            self.pieces += 1;
         }
         self.mono.clear();
         self.mixer.mix(block, &mut self.mono);
@@ -380,6 +396,18 @@ impl Heard {
             resampler.push(&self.mono, &mut self.samples);
         }
         Ok(())
+    }
+
+    /// Replaces the length in the header by that of the `frames` that were heard, with a warning if it is another.
+    fn compare_lengths(&mut self, info: &mut ClipInfo, frames: u64) {
+        if let Some(stated) = info.frames.replace(frames)
+            && stated.abs_diff(frames) > LENGTH_TOLERANCE + frames / 100
+        {
+            let rate = f64::from(info.rate.max(1));
+            let [stated, heard] = [stated, frames].map(|frames| frames as f64 / rate);
+            let text = format!("its header states {stated:.2} s, and {heard:.2} s were heard");
+            self.warnings.push(Warning::new("length", text));
+        }
     }
 
     fn end_piece(&mut self) {
@@ -395,6 +423,7 @@ impl Heard {
         if self.samples.is_empty() {
             return Err(Problem::NoSamples);
         }
+        warnings.append(&mut self.warnings);
         warnings.extend(self.mixer.warning());
         Ok(self.samples)
     }

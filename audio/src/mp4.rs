@@ -4,6 +4,8 @@
 //! (1024 with ffmpeg) and cut them off again with an edit. Symphonia reads edit lists but does not apply
 //! them, so [`Edited`] does.
 
+use std::io;
+
 use super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
 use super::error::Problem;
 use super::input::Input;
@@ -23,26 +25,48 @@ pub(crate) fn open(input: Input) -> Result<Box<dyn Decoder>, Problem> {
     })
 }
 
+/// The code of the first sound track's codec.
+pub(crate) fn sample_entry(input: &Input) -> io::Result<Option<[u8; 4]>> {
+    let Ok(Some(movie)) = movie(input) else { return Ok(None) };
+    let table = sound_track(&movie)
+        .and_then(|track| find(find(find(track, b"mdia")?, b"minf")?, b"stbl"))
+        .and_then(|table| find(table, b"stsd"));
+    // Version, flags and the number of entries come first; then the length of the entry, and its code.
+    Ok(table.and_then(|table| table.get(12..16)?.first_chunk().copied()))
+}
+
 /// The content of the `moov` box.
+///
+/// Errors: the file ends long before one of its boxes does.
 fn movie(input: &Input) -> Result<Option<Vec<u8>>, Problem> {
-    let mut position = 0;
+    let (mut position, mut movie) = (0, None);
     // A file has a handful of boxes at its top level, and a fragmented one two for each fragment.
     for _ in 0..1 << 20 {
         let header = input.peek(position, 16)?;
-        let Some((header_length, length)) = box_lengths(&header, input.length() - position) else { break };
-        if header.get(4..8) == Some(b"moov") {
+        let rest = input.length() - position;
+        let Some((header_length, length)) = box_lengths(&header, rest) else {
+            let cut = header.get(4..8).filter(|name| [&b"mdat"[..], b"moov"].contains(name));
+            if let (Some(name), Some((_, promised))) = (cut, box_lengths(&header, u64::MAX))
+                && promised > rest + rest / 100
+            {
+                let name = name.escape_ascii();
+                let what = format!("it is truncated: its {name} box promises {promised} bytes, {rest} found");
+                return Err(Problem::corrupt(what));
+            }
+            break;
+        };
+        if header.get(4..8) == Some(b"moov") && movie.is_none() {
             let content = length - header_length;
-            return Ok(match content <= LARGEST_INDEX {
-                true => Some(input.peek(position + header_length, content as usize)?),
-                false => None,
-            });
+            if content <= LARGEST_INDEX {
+                movie = Some(input.peek(position + header_length, content as usize)?);
+            }
         }
         position += length;
         if length == 0 || position >= input.length() {
             break;
         }
     }
-    Ok(None)
+    Ok(movie)
 }
 
 /// The lengths in bytes of a box's header and of the whole box, of which `rest` bytes are there.
@@ -113,11 +137,14 @@ struct Edit {
     length: Option<f64>,
 }
 
-/// The edit of the first audio track, if the movie has one simple edit.
+/// The edit of the first audio track, if the movie has one simple edit and is not fragmented: ffmpeg plays the priming of
+/// fragmented files.
 fn sound_edit(movie: &[u8]) -> Option<Edit> {
+    if find(movie, b"mvex").is_some() {
+        return None;
+    }
     let movie_scale = time_scale(find(movie, b"mvhd")?)?;
-    let mut tracks = boxes(movie).filter(|(kind, _)| *kind == b"trak").map(|(_, track)| track);
-    let track = tracks.find(|track| is_sound(track))?;
+    let track = sound_track(movie)?;
     let media_scale = time_scale(find(find(track, b"mdia")?, b"mdhd")?)?;
     let list = find(find(track, b"edts")?, b"elst")?;
     // An entry with a negative time is silence before the track, which aligns it with the video.
@@ -128,6 +155,10 @@ fn sound_edit(movie: &[u8]) -> Option<Edit> {
         start: time as f64 / media_scale,
         length: (only && length > 0).then(|| length as f64 / movie_scale),
     })
+}
+
+fn sound_track(movie: &[u8]) -> Option<&[u8]> {
+    boxes(movie).filter(|(kind, _)| *kind == b"trak").map(|(_, track)| track).find(|track| is_sound(track))
 }
 
 /// The type and content of each box at the top level of `bytes`, up to the first malformed box.
@@ -207,7 +238,7 @@ mod tests {
     }
 
     fn edit_of(bytes: Vec<u8>) -> Option<Edit> {
-        sound_edit(&movie(&Input::of_bytes(bytes)).unwrap()?)
+        sound_edit(&movie(&Input::of_bytes(bytes)).ok()??)
     }
 
     #[test]

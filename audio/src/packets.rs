@@ -19,6 +19,7 @@ use super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
 use super::error::Problem;
 use super::input::Input;
 use super::kind::Kind;
+use super::names;
 
 /// A container that symphonia reads, and the decoder of its first sound track.
 pub(crate) struct Packets {
@@ -29,8 +30,12 @@ pub(crate) struct Packets {
     info: ClipInfo,
     /// Frames that the file must hold at least.
     promised: Option<u64>,
-    /// The first packet after a seek, which has been read to learn where it begins.
+    /// The first packet, if it has been read to learn where it begins.
     ahead: Option<Packet>,
+    /// The first block after a seek, likewise.
+    decoded: Option<Block>,
+    /// The frame at which the first packet begins: not 0 if the file was cut from a longer stream.
+    beginning: u64,
     errors_in_a_row: u32,
     warnings: Vec<Warning>,
 }
@@ -44,10 +49,13 @@ const PREROLL: f64 = 0.25;
 
 impl Packets {
     pub fn open(kind: Kind, input: Input) -> Result<Self, Problem> {
-        let packets = Self::probe(kind, input.clone())?;
+        let mut packets = Self::probe(kind, input.clone()).map_err(|problem| named(problem, kind, &input))?;
         if packets.decoder.codec_params().codec == CODEC_ID_AAC {
             // Another reader, since some containers cannot be read again from the start once their end was reached.
             Self::probe(kind, input)?.refuse_sbr()?;
+        }
+        if kind == Kind::Ogg {
+            packets.find_beginning();
         }
         Ok(packets)
     }
@@ -71,7 +79,7 @@ impl Packets {
             codec: decoder.codec_info().short_name.to_owned(),
             rate: parameters.sample_rate.unwrap_or(0),
             channels: parameters.channels.as_ref().map_or(0, |channels| channels.count()),
-            frames: found.and_then(|track| track.num_frames),
+            frames: found.and_then(|track| track.num_frames).filter(|&frames| frames > 0),
         };
         let least = match kind {
             Kind::Flac => 1.0,
@@ -91,6 +99,8 @@ impl Packets {
             info,
             promised,
             ahead: None,
+            decoded: None,
+            beginning: 0,
             errors_in_a_row: 0,
             warnings: Vec::new(),
         })
@@ -100,6 +110,15 @@ impl Packets {
     pub fn with_warning(mut self, warning: Option<Warning>) -> Self {
         self.warnings.extend(warning);
         self
+    }
+
+    /// Ogg counts frames from the beginning of the stream, of which a file may hold a later part only.
+    fn find_beginning(&mut self) {
+        let Ok(Some(first)) = self.packet() else { return };
+        self.beginning = self.frame_of(first.pts);
+        self.ahead = Some(first);
+        let rest = |frames: u64| frames.saturating_sub(self.beginning);
+        (self.info.frames, self.promised) = (self.info.frames.map(rest), self.promised.map(rest));
     }
 
     /// Fails if AAC is HE-AAC, which only the packets of some files show.
@@ -154,6 +173,10 @@ impl Decoder for Packets {
     }
 
     fn next(&mut self, block: &mut Block) -> Result<bool, Fault> {
+        if let Some(decoded) = self.decoded.take() {
+            *block = decoded;
+            return Ok(true);
+        }
         let Some(packet) = self.packet()? else { return Ok(false) };
         let buffer = self.decoder.decode(&packet).map_err(|error| Fault::Packet(error.to_string()))?;
         copy(&buffer, block);
@@ -162,6 +185,7 @@ impl Decoder for Packets {
 
     fn seek(&mut self, frame: u64) -> Result<u64, Fault> {
         let failed = |error: Error| Fault::End(Problem::corrupt(format!("cannot seek in it: {error}")));
+        let frame = frame.saturating_add(self.beginning);
         let time = (frame as f64 / f64::from(self.info.rate.max(1)) - PREROLL).max(0.0);
         let time = symphonia::core::units::Time::try_from_secs_f64(time)
             .ok_or_else(|| Fault::End(Problem::corrupt("cannot seek in it: the time is out of range")))?;
@@ -169,9 +193,20 @@ impl Decoder for Packets {
             .seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track) })
             .map_err(failed)?;
         self.decoder.reset();
-        self.ahead = self.packet()?;
-        let at = self.ahead.as_ref().map(|packet| packet.pts);
-        Ok(at.map_or(frame, |time| self.frame_of(time)))
+        self.ahead = None;
+        // The first packets after a seek may give nothing: Vorbis overlaps each with the one before.
+        while let Some(packet) = self.packet()? {
+            let mut block = Block::default();
+            if let Ok(buffer) = self.decoder.decode(&packet) {
+                copy(&buffer, &mut block);
+            }
+            if block.frames() > 0 {
+                let at = self.frame_of(packet.pts);
+                self.decoded = Some(block);
+                return Ok(at.saturating_sub(self.beginning));
+            }
+        }
+        Ok(frame - self.beginning)
     }
 
     fn warnings(&mut self) -> Vec<Warning> {
@@ -181,6 +216,19 @@ impl Decoder for Packets {
     fn promised(&self) -> Option<u64> {
         self.promised
     }
+}
+
+/// The problem of a file that cannot be opened, which names its codec if that is the reason.
+fn named(problem: Problem, kind: Kind, input: &Input) -> Problem {
+    let Ok(Some(codec)) = names::codec_in(kind, input) else { return problem };
+    let is_reason = match (&problem, kind) {
+        (Problem::Unsupported { what }, _) => what.contains("codec"),
+        // Symphonia takes the header of an unknown codec in Ogg, and ALAC as some write it into CAF, for damage.
+        (Problem::Corrupt { .. }, Kind::Ogg) => matches!(codec.as_str(), "Speex" | "CELT"),
+        (Problem::Corrupt { .. }, Kind::Caf) => true,
+        _ => false,
+    };
+    if is_reason { Problem::unsupported(format!("{codec} in {}", kind.name())) } else { problem }
 }
 
 fn make_decoder(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>), Problem> {

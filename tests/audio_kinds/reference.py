@@ -41,10 +41,10 @@ class Reference:
         # Sources and parts belong to many kinds.
         self.sound = functools.cache(self.sound)
 
-    def sound(self, path):
+    def sound(self, path, decoder=None):
         """ffmpeg's decoding of the first sound track, or None. The decoder's samples reach us at the file's own rate and
         with all its channels, so that the mean of the channels and the resampling are ours."""
-        content = ffmpeg("-i", path, "-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "-")
+        content = ffmpeg(*(["-c:a", decoder] if decoder else []), "-i", path, "-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "-")
         try:
             wav = sound.read_wav(content)
         except AssertionError:
@@ -63,7 +63,9 @@ class Reference:
     def truths(self, entry):
         """The sounds that count as right, by the name of the reference."""
         made = {
-            "ffmpeg": lambda: self.sound(self.folder / entry["file"]),
+            # ffmpeg's own decoder differs from libopus for speech at low rates.
+            "ffmpeg": lambda: self.sound(self.folder / entry["file"], "libopus" if entry["codec"] == "Opus" else None),
+            "libvorbis": lambda: self.sound(self.folder / entry["file"], "libvorbis"),
             "source": lambda: self.sound(self.folder / entry["source"]),
             "parts": lambda: self.joined([self.folder / part for part in entry["parts"]]),
         }

@@ -14,7 +14,6 @@ mod replies;
 mod rows;
 mod scenario;
 mod self_test;
-#[cfg(feature = "torch")]
 mod sounds;
 
 /// A parser that is fed with bytes.
@@ -39,10 +38,9 @@ pub const TARGETS: &[Target] = &[
     rows::TARGET,
     records_lines::TARGET,
     plugin_replies::TARGET,
-    #[cfg(feature = "torch")]
     sounds::WAV,
-    #[cfg(feature = "torch")]
     sounds::CONTAINER,
+    sounds::ARCHIVE,
     #[cfg(feature = "torch")]
     model_files::SAFETENSORS,
     #[cfg(feature = "torch")]

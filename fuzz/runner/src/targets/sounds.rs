@@ -1,10 +1,11 @@
-//! Audio files: WAV headers and their samples, and the other containers.
+//! Audio files: WAV headers and their samples, the other containers, and the archives that hold clips.
 
 use std::path::Path;
 
 use audio::{Hearing, Problem};
 
 use super::Target;
+use crate::scratch;
 
 pub const WAV: Target = Target {
     name: "wav",
@@ -69,6 +70,15 @@ pub const CONTAINER: Target = Target {
         "hdlr",
         "soun",
         "mdat",
+        "\u{1a}E",
+        "wvpk",
+        "caff",
+        ".snd",
+        "NIST_1A\n",
+        "sample_count -i ",
+        "OpusTags",
+        "dOps",
+        "moof",
         "FORM",
         "AIFF",
         "AIFC",
@@ -80,6 +90,31 @@ pub const CONTAINER: Target = Target {
     longest: 32 * 1024,
     run,
 };
+
+pub const ARCHIVE: Target = Target {
+    name: "archive",
+    dictionary: &["ustar\0", "ustar  ", "././@LongLink", "path=", "size=", "PAR1", "clip.wav", "sound", "bytes", "0000644"],
+    longest: 16 * 1024,
+    run: archive,
+};
+
+/// The first byte selects the kind: `t` for tar, else Parquet.
+fn archive(input: &[u8]) {
+    let Some((kind, content)) = input.split_first() else { return };
+    let places = if *kind == b't' {
+        scratch::file("clips.tar", content);
+        ["clips.tar!clip.wav", "clips.tar!nothing"]
+    } else {
+        scratch::file("clips.parquet", content);
+        ["clips.parquet#sound=1", "clips.parquet#audio=2"]
+    };
+    for place in places {
+        // AUDIO-2: content or one error.
+        if let Err(error) = audio::open(&scratch::folder().join(place)) {
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        }
+    }
+}
 
 /// Most samples that one input may become; a header alone must not make more than the file could hold.
 const MOST_SAMPLES: usize = 1 << 27;

@@ -1,0 +1,89 @@
+//! The names of codecs in containers, so that one without a decoder can be named.
+
+use std::io;
+
+use super::input::Input;
+use super::kind::Kind;
+use super::mp4;
+
+/// Where the codec of the first sound track is looked for, in bytes.
+const LOOKED_AT: usize = 1 << 16;
+
+/// What a container says of the codec of its first sound track, in the words that people use, or else in its own.
+pub(crate) fn codec_in(kind: Kind, input: &Input) -> io::Result<Option<String>> {
+    Ok(match kind {
+        Kind::Ogg => ogg(&input.peek(0, 64)?).map(str::to_owned),
+        Kind::Matroska => matroska(&input.peek(0, LOOKED_AT)?),
+        Kind::Mp4 => mp4::sample_entry(input)?.map(|code| known(&code)),
+        // The format of the `desc` chunk, which comes first.
+        Kind::Caf => input.peek(28, 4)?.first_chunk().map(known),
+        _ => None,
+    })
+}
+
+/// The first page of an Ogg file has a header of 27 bytes, a table of one byte, and the first packet of a codec.
+fn ogg(head: &[u8]) -> Option<&'static str> {
+    let packet = head.get(28..)?;
+    let begins = |magic: &[u8]| packet.starts_with(magic);
+    Some(match () {
+        () if begins(b"Speex   ") => "Speex",
+        () if begins(b"CELT    ") => "CELT",
+        () if begins(b"OpusHead") => "Opus",
+        () if begins(b"\x01vorbis") => "Vorbis",
+        () if begins(b"\x7fFLAC") || begins(b"fLaC") => "FLAC",
+        () => return None,
+    })
+}
+
+/// The codec's name in Matroska begins with `A_`.
+fn matroska(head: &[u8]) -> Option<String> {
+    let start = head.windows(3).position(|window| window == b"\x86A_" || (window[1..] == *b"A_" && window[0] >= 0x80))?;
+    let name: String = head[start + 1..]
+        .iter()
+        .take(40)
+        .map(|&byte| char::from(byte))
+        .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '.' | '-'))
+        .collect();
+    Some(match name.as_str() {
+        "A_AC3" => "AC-3".to_owned(),
+        "A_EAC3" => "E-AC-3".to_owned(),
+        "A_MS/ACM" => "Windows Media Audio or another codec of Windows (A_MS/ACM)".to_owned(),
+        _ => name,
+    })
+}
+
+/// The codec of a code of four characters, as MP4 and CAF have them.
+fn known(code: &[u8; 4]) -> String {
+    let name = match code {
+        b"ac-3" => "AC-3",
+        b"ec-3" => "E-AC-3",
+        b"samr" => "AMR",
+        b"sawb" => "AMR-WB",
+        b"alac" => "ALAC",
+        b"ima4" => "IMA ADPCM (ima4)",
+        b"Opus" | b"opus" => "Opus",
+        b"fLaC" | b"flac" => "FLAC",
+        b".mp3" => "MP3",
+        b"mp4a" | b"aac " => "AAC, or Vorbis as if it were AAC,",
+        b"aach" | b"aacp" => "HE-AAC",
+        _ => return format!("the codec `{}`", code.escape_ascii()),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codecs_are_named_by_their_containers() {
+        let mut page = b"OggS".to_vec();
+        page.resize(28, 0);
+        page.extend(b"Speex   1.2");
+        assert_eq!(codec_in(Kind::Ogg, &Input::of_bytes(page)).unwrap().as_deref(), Some("Speex"));
+        let mkv = b"\x1a\x45\xdf\xa3...\x86\x8fA_PCM/INT/LIT\x83\x01";
+        assert_eq!(codec_in(Kind::Matroska, &Input::of_bytes(*mkv)).unwrap().as_deref(), Some("A_PCM/INT/LIT"));
+        assert_eq!(known(b"samr"), "AMR");
+        assert_eq!(known(b"a\0b\""), r#"the codec `a\x00b\"`"#);
+    }
+}
