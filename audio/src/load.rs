@@ -357,7 +357,14 @@ struct Heard {
 
 impl Heard {
     fn new(downmix: Downmix) -> Self {
-        Self { mixer: Mixer::new(downmix), mono: Vec::new(), resampler: None, pieces: 0, samples: Vec::new(), warnings: Vec::new() }
+        Self {
+            mixer: Mixer::new(downmix),
+            mono: Vec::new(),
+            resampler: None,
+            pieces: 0,
+            samples: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     fn is_empty(&self) -> bool {

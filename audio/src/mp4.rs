@@ -25,14 +25,29 @@ pub(crate) fn open(input: Input) -> Result<Box<dyn Decoder>, Problem> {
     })
 }
 
-/// The code of the first sound track's codec.
-pub(crate) fn sample_entry(input: &Input) -> io::Result<Option<[u8; 4]>> {
+/// The code of the first sound track's codec, and the object type in its `esds` box, if it has one.
+pub(crate) fn sample_entry(input: &Input) -> io::Result<Option<([u8; 4], Option<u8>)>> {
     let Ok(Some(movie)) = movie(input) else { return Ok(None) };
     let table = sound_track(&movie)
         .and_then(|track| find(find(find(track, b"mdia")?, b"minf")?, b"stbl"))
         .and_then(|table| find(table, b"stsd"));
     // Version, flags and the number of entries come first; then the length of the entry, and its code.
-    Ok(table.and_then(|table| table.get(12..16)?.first_chunk().copied()))
+    Ok(table.and_then(|table| Some((*table.get(12..16)?.first_chunk()?, object_type(table)))))
+}
+
+/// `esds` has a version, an ES descriptor (tag 3: its length, an id and flags), and in it a decoder configuration (tag 4:
+/// its length, the object type).
+fn object_type(table: &[u8]) -> Option<u8> {
+    let start = table.windows(4).position(|window| window == b"esds")? + 8;
+    let inside = descriptor(table.get(start..)?, 3)?;
+    descriptor(inside.get(3..)?, 4)?.first().copied()
+}
+
+/// The content of a descriptor with this tag, whose length has seven bits in each of one to four bytes.
+fn descriptor(bytes: &[u8], tag: u8) -> Option<&[u8]> {
+    let (&found, rest) = bytes.split_first()?;
+    let lengths = rest.iter().take(4).take_while(|&&byte| byte & 0x80 != 0).count() + 1;
+    if found == tag { rest.get(lengths..) } else { None }
 }
 
 /// The content of the `moov` box.

@@ -14,7 +14,10 @@ pub(crate) fn codec_in(kind: Kind, input: &Input) -> io::Result<Option<String>> 
     Ok(match kind {
         Kind::Ogg => ogg(&input.peek(0, 64)?).map(str::to_owned),
         Kind::Matroska => matroska(&input.peek(0, LOOKED_AT)?),
-        Kind::Mp4 => mp4::sample_entry(input)?.map(|code| known(&code)),
+        Kind::Mp4 => mp4::sample_entry(input)?.map(|(code, object)| match object {
+            Some(object) if code == *b"mp4a" => object_type(object),
+            _ => known(&code),
+        }),
         // The format of the `desc` chunk, which comes first.
         Kind::Caf => input.peek(28, 4)?.first_chunk().map(known),
         _ => None,
@@ -35,12 +38,13 @@ fn ogg(head: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// The codec's name in Matroska begins with `A_`.
+/// The codec's name in Matroska begins with `A_`, after its length with the highest bit set.
 fn matroska(head: &[u8]) -> Option<String> {
-    let start = head.windows(3).position(|window| window == b"\x86A_" || (window[1..] == *b"A_" && window[0] >= 0x80))?;
+    let start = head.windows(3).position(|window| window[0] > 0x82 && window[1..] == *b"A_")?;
+    let length = usize::from(head[start] & 0x7f);
     let name: String = head[start + 1..]
         .iter()
-        .take(40)
+        .take(length)
         .map(|&byte| char::from(byte))
         .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '.' | '-'))
         .collect();
@@ -64,9 +68,24 @@ fn known(code: &[u8; 4]) -> String {
         b"Opus" | b"opus" => "Opus",
         b"fLaC" | b"flac" => "FLAC",
         b".mp3" => "MP3",
-        b"mp4a" | b"aac " => "AAC, or Vorbis as if it were AAC,",
+        b"mp4a" | b"aac " => "AAC",
         b"aach" | b"aacp" => "HE-AAC",
         _ => return format!("the codec `{}`", code.escape_ascii()),
+    };
+    name.to_owned()
+}
+
+/// The codec of an object type of MPEG-4, which stands in `esds`.
+fn object_type(object: u8) -> String {
+    let name = match object {
+        0x40 | 0x66..=0x68 => "AAC",
+        0x69 | 0x6b => "MP3",
+        0xa5 => "AC-3",
+        0xa6 => "E-AC-3",
+        0xa9..=0xac => "DTS",
+        0xad => "Opus",
+        0xdd => "Vorbis",
+        _ => return format!("the object type {object:#04x}"),
     };
     name.to_owned()
 }
@@ -81,8 +100,11 @@ mod tests {
         page.resize(28, 0);
         page.extend(b"Speex   1.2");
         assert_eq!(codec_in(Kind::Ogg, &Input::of_bytes(page)).unwrap().as_deref(), Some("Speex"));
-        let mkv = b"\x1a\x45\xdf\xa3...\x86\x8fA_PCM/INT/LIT\x83\x01";
-        assert_eq!(codec_in(Kind::Matroska, &Input::of_bytes(*mkv)).unwrap().as_deref(), Some("A_PCM/INT/LIT"));
+        let mkv = b"\x1a\x45\xdf\xa3...\x86\x8dA_PCM/INT/LIT\x83\x01";
+        assert_eq!(
+            codec_in(Kind::Matroska, &Input::of_bytes(*mkv)).unwrap().as_deref(),
+            Some("A_PCM/INT/LIT")
+        );
         assert_eq!(known(b"samr"), "AMR");
         assert_eq!(known(b"a\0b\""), r#"the codec `a\x00b\"`"#);
     }

@@ -1,6 +1,8 @@
 //! Compares clips in every format, made by ffmpeg (`tests/fixtures/audio/make.sh`), with the formula that they were made
 //! from. Broken files of every kind must give one clear line of error each (`AUDIO-2`).
 
+#![expect(clippy::unwrap_used, reason = "a failing test should panic")]
+
 use std::f64::consts::PI;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -175,7 +177,6 @@ fn broken_files_get_one_clear_line() {
         (&wav[..20], "corrupt audio: its fmt chunk has 0 bytes; 16 are the least"),
         (&m4a[..m4a.len() / 2], "corrupt audio: it is truncated: its mdat box promises "),
         (&none, "the audio has no samples"),
-        
     ] {
         let line = complaint(bytes);
         assert!(line.contains(expected), "{line:?} does not contain {expected:?}");

@@ -1,6 +1,8 @@
 //! Compares log-mel features with those of Hugging Face's `WhisperFeatureExtractor`
 //! (`tests/fixtures/mel`, transformers 5.17; `AUDIO-3`).
 
+#![expect(clippy::unwrap_used, reason = "a failing test should panic")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! Which part of a file is heard, and that the memory and time for it do not depend on the file's length (`AUDIO-4`).
 
+#![expect(clippy::unwrap_used, reason = "a failing test should panic")]
+
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -3,7 +3,9 @@
 import array
 import functools
 import subprocess
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import sound
 
@@ -51,6 +53,13 @@ class Reference:
             return None
         return Truth(resampled(wav.mono(), wav.rate), wav.rate, wav.channels) if wav.frames else None
 
+    def mpg123(self, path):
+        # To a file: what it writes to a pipe has no length.
+        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+            subprocess.run(["mpg123", "-q", "-e", "f32", "-w", file.name, str(path)], capture_output=True)
+            wav = sound.read_wav(Path(file.name).read_bytes())
+        return Truth(resampled(wav.mono(), wav.rate), wav.rate, wav.channels)
+
     def joined(self, paths):
         truths = [self.sound(path) for path in paths]
         if not truths or not all(truths):
@@ -65,6 +74,7 @@ class Reference:
         made = {
             # ffmpeg's own decoder differs from libopus for speech at low rates.
             "ffmpeg": lambda: self.sound(self.folder / entry["file"], "libopus" if entry["codec"] == "Opus" else None),
+            "mpg123": lambda: self.mpg123(self.folder / entry["file"]),
             "libvorbis": lambda: self.sound(self.folder / entry["file"], "libvorbis"),
             "source": lambda: self.sound(self.folder / entry["source"]),
             "parts": lambda: self.joined([self.folder / part for part in entry["parts"]]),

@@ -62,6 +62,6 @@ fn a_clip_at_16_khz_is_unchanged() {
 
 #[test]
 fn impossible_rates_are_refused() {
-    assert!(resample(&vec![0.0; 10], 0).is_none());
-    assert!(resample(&vec![0.0; 10], u32::MAX).is_none());
+    assert!(resample(&[0.0; 10], 0).is_none());
+    assert!(resample(&[0.0; 10], u32::MAX).is_none());
 }

@@ -93,7 +93,18 @@ pub const CONTAINER: Target = Target {
 
 pub const ARCHIVE: Target = Target {
     name: "archive",
-    dictionary: &["ustar\0", "ustar  ", "././@LongLink", "path=", "size=", "PAR1", "clip.wav", "sound", "bytes", "0000644"],
+    dictionary: &[
+        "ustar\0",
+        "ustar  ",
+        "././@LongLink",
+        "path=",
+        "size=",
+        "PAR1",
+        "clip.wav",
+        "sound",
+        "bytes",
+        "0000644",
+    ],
     longest: 16 * 1024,
     run: archive,
 };
