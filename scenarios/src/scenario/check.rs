@@ -1,5 +1,6 @@
 //! Checks what a scenario refers to: rewards, formulas, models and data on disk.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rewards::{Formula, FormulaError, RewardError, RewardRegistry};
@@ -21,6 +22,7 @@ pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), S
         check_rewards(arm, places, RewardSpec::check_files)?;
         check_policy(arm, places)?;
         check_judge(&arm.judge, places)?;
+        check_fallback(arm, places)?;
         if arm.method != Method::None {
             check_source(&arm.data.train, &["data", "train"], places)?;
         }
@@ -154,6 +156,27 @@ fn check_model(folder: &Path, keys: &[&str], instead: &str, places: &Node) -> Re
         return missing(format!("{} has no config.json", folder.display()));
     }
     Ok(())
+}
+
+/// Checks that the program for other audio formats can be started.
+fn check_fallback(arm: &ArmConfig, places: &Node) -> Result<(), ScenarioError> {
+    let Some(program) = &arm.audio.fallback else { return Ok(()) };
+    let may_run = |path: &Path| {
+        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    let found = match program.components().count() {
+        // A name is looked for as a shell would.
+        1 => std::env::var_os("PATH").is_some_and(|folders| {
+            std::env::split_paths(&folders).any(|folder| may_run(&folder.join(program)))
+        }),
+        _ => may_run(program),
+    };
+    if found {
+        return Ok(());
+    }
+    let problem = format!("`fallback` in [audio]: there is no program {}", program.display());
+    let instead = "install it, write its path, or leave the key out";
+    Err(ScenarioError::at(places.place_of(&["audio", "fallback"]), problem, instead))
 }
 
 fn check_source(source: &DataSource, keys: &[&str], places: &Node) -> Result<(), ScenarioError> {

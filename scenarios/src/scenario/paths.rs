@@ -37,6 +37,10 @@ pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
     if let Some(adapter) = &mut arm.policy.adapter {
         *adapter = anchored(adapter, layer.place_of(&["policy", "adapter"]), path);
     }
+    // A bare name is looked for on the PATH.
+    if let Some(program) = arm.audio.fallback.as_mut().filter(|program| program.components().count() > 1) {
+        *program = anchored(program, layer.place_of(&["audio", "fallback"]), path);
+    }
     for (name, spec) in &mut arm.rewards {
         // Without a `cwd` the place of the program or file decides which folder its path is relative to.
         let key = ["cwd", "command", "file"].into_iter().find(|key| spec.options.contains_key(*key));

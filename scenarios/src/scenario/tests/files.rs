@@ -114,3 +114,27 @@ fn a_missing_file_is_reported_with_similar_names() {
         )
     );
 }
+
+#[test]
+fn a_fallback_program_must_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.toml");
+    let checked = |program: &str| {
+        let text = format!("[audio]\nfallback = \"{program}\"\n[[arm]]\nname = \"a\"\nmethod = \"none\"\n");
+        std::fs::write(&file, text).unwrap();
+        let experiment = load(&file, &[], &[], None).unwrap();
+        check(&experiment, &RewardRegistry::standard()).map_err(|error| error.to_string())
+    };
+    let message = checked("no-such-ffmpeg").unwrap_err();
+    let place = format!("{}:2:12: ", file.display());
+    assert_eq!(
+        message,
+        format!(
+            "{place}`fallback` in [audio]: there is no program no-such-ffmpeg; install it, write its path, or leave the key out"
+        )
+    );
+    // A path is relative to the scenario's folder, and must be executable.
+    std::fs::write(folder.path().join("converter"), "").unwrap();
+    assert!(checked("./converter").unwrap_err().contains("there is no program"));
+    assert_eq!(checked("sh"), Ok(()));
+}
