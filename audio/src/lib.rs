@@ -26,6 +26,8 @@
 mod adts;
 mod decoder;
 mod downmix;
+#[cfg(test)]
+mod dump;
 mod error;
 mod fallback;
 mod feature_config;
@@ -35,24 +37,28 @@ mod levels;
 mod listen;
 mod load;
 mod log10;
+mod matroska;
 mod mel;
 mod mel_filters;
 mod mp4;
 mod mpeg;
+mod ogg;
+mod opus;
 mod packets;
 mod pcm;
 mod picture;
 mod place;
 mod resample;
 mod wav_writer;
+mod wavpack;
 
 pub use decoder::{ClipInfo, Warning};
 pub use downmix::{Downmix, UnknownDownmix};
 pub use error::{AudioError, FeatureConfigError, FeatureError, Problem};
 pub use feature_config::FeatureConfig;
+pub use input::Input;
 pub use levels::Levels;
 pub use listen::{Ears, Heard, HeardRecord, LONGEST_WINDOW, WarningRecord, listen, samples_in};
-pub use input::Input;
 pub use load::{Clip, Hearing, inspect, load, load_bytes, open};
 pub use mel::{FeatureExtractor, LogMel};
 pub use picture::png;

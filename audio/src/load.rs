@@ -17,6 +17,7 @@ use super::packets::Packets;
 use super::pcm;
 use super::place::open_place;
 use super::resample::{Resampler, SAMPLE_RATE};
+use super::wavpack::WavPack;
 
 /// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
 /// several packets, because packets share bits; and random bytes contain MP3 headers, few of which start a good packet.
@@ -150,7 +151,7 @@ fn guarded<T>(decode: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem>
 }
 
 /// Chooses the decoder of a file.
-fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
+pub(crate) fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
     let (kind, start) = kind::sniff(&input)?;
     let input = input.part(start, u64::MAX);
     let decoder: Box<dyn Decoder> = match kind {
@@ -161,6 +162,7 @@ fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
         Kind::Caf => pcm::caf::open(input)?,
         Kind::Sphere => pcm::sphere::open(input)?,
         Kind::Mp4 => mp4::open(input)?,
+        Kind::WavPack => Box::new(WavPack::open(input)?),
         _ => Box::new(Packets::open(kind, input)?),
     };
     if decoder.info().channels > MAX_CHANNELS {

@@ -1,10 +1,12 @@
 //! Decoding by symphonia: FLAC, Ogg, MP4, Matroska and CAF, and the codecs in them.
 
 use std::io::ErrorKind;
+use std::sync::LazyLock;
 
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, TrackType};
@@ -17,9 +19,28 @@ use super::decoder::{Block, ClipInfo, Decoder, Fault};
 use super::error::Problem;
 use super::input::Input;
 use super::kind::Kind;
+use super::opus::{self, OpusDecoder, Timing};
+use super::{matroska, ogg};
+
+/// Symphonia's decoders and ours.
+static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+    let mut codecs = CodecRegistry::new();
+    symphonia::default::register_enabled_codecs(&mut codecs);
+    codecs.register_audio_decoder::<OpusDecoder>();
+    codecs
+});
+
+/// Longest page of an Ogg file in samples @ 48 kHz: 255 packets of 60 ms.
+const LONGEST_PAGE: u64 = 255 * 2880;
+
+/// Most faults of a container that are passed over in a search.
+const MOST_FAULTS: usize = 100;
 
 /// A container that symphonia reads, and the decoder of its first sound track.
 pub(crate) struct Packets {
+    kind: Kind,
+    /// The file, to open it again.
+    input: Input,
     format: Box<dyn FormatReader>,
     track: u32,
     time_base: Option<TimeBase>,
@@ -29,23 +50,28 @@ pub(crate) struct Packets {
     promised: Option<u64>,
     /// The first packet after a seek, which has been read to learn where it begins.
     ahead: Option<Packet>,
+    /// Whether symphonia can seek in it.
+    seeks: bool,
+    /// What is heard of an Opus track.
+    opus: Option<Timing>,
 }
 
 impl Packets {
     pub fn open(kind: Kind, input: Input) -> Result<Self, Problem> {
-        let stream = MediaSourceStream::new(Box::new(input), Default::default());
+        let stream = MediaSourceStream::new(Box::new(input.clone()), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|error| match error {
-                Error::Unsupported(_) => {
-                    Problem::corrupt(format!("it begins like {}, but what should follow is missing", kind.name()))
-                }
+                Error::Unsupported(_) => Problem::corrupt(format!(
+                    "it begins like {}, but what should follow is missing",
+                    kind.name()
+                )),
                 other => Problem::corrupt(other.to_string()),
             })?;
         let (track, decoder) = make_decoder(format.as_ref())?;
         let found = format.tracks().iter().find(|one| one.id == track);
         let parameters = decoder.codec_params();
-        let info = ClipInfo {
+        let mut info = ClipInfo {
             format: kind.name(),
             codec: decoder.codec_info().short_name.to_owned(),
             rate: parameters.sample_rate.unwrap_or(0),
@@ -59,9 +85,62 @@ impl Packets {
             // Often the count is that of a longer recording that the clip was cut from.
             _ => 0.0,
         };
-        let promised = info.frames.map(|frames| (frames as f64 * least).ceil() as u64).filter(|&frames| frames > 0);
+        let mut promised =
+            info.frames.map(|frames| (frames as f64 * least).ceil() as u64).filter(|&frames| frames > 0);
         let time_base = found.and_then(|track| track.time_base);
-        Ok(Self { format, track, time_base, decoder, info, promised, ahead: None })
+        let chained = kind == Kind::Ogg && ogg::is_chained(&input)?;
+        if chained {
+            // What symphonia states is the length of the first recording.
+            (info.frames, promised) = (None, None);
+        }
+        // In a file of several streams, symphonia's seek does not end; in one of several recordings, it stays in one.
+        let seeks = kind != Kind::Ogg || !chained && format.tracks().len() == 1;
+        let mut packets = Self {
+            kind,
+            input,
+            format,
+            track,
+            time_base,
+            decoder,
+            info,
+            promised,
+            ahead: None,
+            seeks,
+            opus: None,
+        };
+        packets.prepare_opus()?;
+        Ok(packets)
+    }
+
+    /// Samples at the start that Opus does not count as sound.
+    pub fn pre_skip(&self) -> u64 {
+        opus::pre_skip(self.decoder.codec_params()).unwrap_or(0)
+    }
+
+    fn prepare_opus(&mut self) -> Result<(), Problem> {
+        self.opus = self.timing();
+        let Some(mut timing) = self.opus.take() else { return Ok(()) };
+        self.ahead = match self.packet() {
+            Ok(packet) => packet,
+            Err(Fault::Packet(_)) => None,
+            Err(Fault::End(problem)) => return Err(problem),
+        };
+        if let Some(first) = &self.ahead {
+            timing.begin(first);
+        }
+        if self.kind == Kind::Matroska {
+            timing.pad(matroska::end_padding(&self.input, self.track)?);
+        }
+        self.info.frames = self.info.frames.map(|end| timing.heard(end));
+        self.promised = self.promised.map(|end| timing.heard(end)).filter(|&frames| frames > 0);
+        self.opus = Some(timing);
+        Ok(())
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        let pre_skip = opus::pre_skip(self.decoder.codec_params())?;
+        // In MP4, the edit list states it.
+        Some(Timing::new(self.time_base, if self.kind == Kind::Mp4 { 0 } else { pre_skip }))
     }
 
     /// The next packet of the sound track; `None` at the end.
@@ -77,11 +156,79 @@ impl Packets {
                 // A chained Ogg file: another recording follows the first.
                 Err(Error::ResetRequired) => {
                     (self.track, self.decoder) = make_decoder(self.format.as_ref())?;
+                    self.opus = self.timing();
                 }
                 Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
                 Err(error) => return Err(Fault::Packet(error.to_string())),
             }
         }
+    }
+
+    /// Whether the packet that has just been read is the last one.
+    fn is_last(&mut self) -> bool {
+        match self.packet() {
+            Ok(packet) => {
+                self.ahead = packet;
+                self.ahead.is_none()
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Goes back to the start.
+    fn reopen(&mut self) -> Result<(), Problem> {
+        *self = Self::open(self.kind, self.input.clone())?;
+        Ok(())
+    }
+
+    fn seek_opus(&mut self, frame: u64) -> Result<u64, Fault> {
+        // Symphonia takes the time of a Matroska file's index for that of a whole cluster.
+        if self.kind != Kind::Matroska
+            && let Some(timing) = &self.opus
+        {
+            let mut from = timing.decode_from(frame);
+            if self.kind == Kind::Ogg {
+                // The position at the end of the last page is that of the sound, so that its first packet is misplaced
+                // if the page before it has not been read.
+                let end = timing.decode_from(self.info.frames.unwrap_or(u64::MAX));
+                from = from.min(end.saturating_sub(LONGEST_PAGE));
+            }
+            let to = SeekTo::Timestamp { ts: timing.time_of(from), track_id: self.track };
+            if self.format.seek(SeekMode::Accurate, to).is_ok() {
+                self.decoder.reset();
+                self.ahead = None;
+                self.ahead = self.packet()?;
+                let Some(timing) = &mut self.opus else { return Ok(frame) };
+                return Ok(self.ahead.as_ref().map_or(frame, |packet| {
+                    let at = timing.frame_of(packet.pts);
+                    timing.restart(at)
+                }));
+            }
+        }
+        self.read_up_to(frame)
+    }
+
+    /// Reads Opus packets from the start, without decoding them, up to that of a frame.
+    fn read_up_to(&mut self, frame: u64) -> Result<u64, Fault> {
+        self.reopen()?;
+        let from = self.opus.as_ref().map_or(0, |timing| timing.decode_from(frame));
+        let (mut at, mut faults) = (0, 0);
+        loop {
+            match self.packet() {
+                Ok(Some(packet)) => {
+                    let end = at + opus::packet_frames(&packet.data);
+                    if end > from {
+                        self.ahead = Some(packet);
+                        break;
+                    }
+                    at = end;
+                }
+                Ok(None) => break,
+                Err(Fault::Packet(_)) if faults < MOST_FAULTS => faults += 1,
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(self.opus.as_mut().map_or(at, |timing| timing.restart(at)))
     }
 
     fn frame_of(&self, time: Timestamp) -> u64 {
@@ -96,18 +243,43 @@ impl Decoder for Packets {
     }
 
     fn next(&mut self, block: &mut Block) -> Result<bool, Fault> {
+        if let Some(timing) = &mut self.opus
+            && timing.fill_lost(block, self.info.channels)
+        {
+            return Ok(true);
+        }
         let Some(packet) = self.packet()? else { return Ok(false) };
-        let buffer = self.decoder.decode(&packet).map_err(|error| Fault::Packet(error.to_string()))?;
-        copy(&buffer, block);
+        match self.decoder.decode(&packet) {
+            Ok(buffer) => copy(&buffer, block),
+            Err(error) => {
+                if let Some(timing) = &mut self.opus {
+                    timing.lose(&packet);
+                }
+                return Err(Fault::Packet(error.to_string()));
+            }
+        }
+        let is_last = self.opus.as_ref().is_some_and(Timing::is_padded) && self.is_last();
+        if let Some(timing) = &mut self.opus {
+            timing.trim(block, is_last);
+        }
         Ok(true)
     }
 
     fn seek(&mut self, frame: u64) -> Result<u64, Fault> {
+        if !self.seeks {
+            self.reopen()?;
+            return Ok(0);
+        }
+        if self.opus.is_some() {
+            return self.seek_opus(frame);
+        }
         let failed = |error: Error| Fault::End(Problem::corrupt(format!("cannot seek in it: {error}")));
         let time = frame as f64 / f64::from(self.info.rate.max(1));
         let time = symphonia::core::units::Time::try_from_secs_f64(time)
             .ok_or_else(|| Fault::End(Problem::corrupt("cannot seek in it: the time is out of range")))?;
-        self.format.seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track) }).map_err(failed)?;
+        self.format
+            .seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track) })
+            .map_err(failed)?;
         self.decoder.reset();
         self.ahead = self.packet()?;
         let at = self.ahead.as_ref().map(|packet| packet.pts);
@@ -121,16 +293,17 @@ impl Decoder for Packets {
 
 fn make_decoder(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>), Problem> {
     let track = format.default_track(TrackType::Audio);
-    let track = track.ok_or_else(|| Problem::unsupported("a file without an audio track of a known codec"))?;
+    let track =
+        track.ok_or_else(|| Problem::unsupported("a file without an audio track of a known codec"))?;
     let Some(CodecParameters::Audio(parameters)) = &track.codec_params else {
         return Err(Problem::unsupported("an audio track without a codec"));
     };
-    let decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-        .map_err(|error| match error {
+    let decoder = CODECS.make_audio_decoder(parameters, &AudioDecoderOptions::default()).map_err(
+        |error| match error {
             Error::Unsupported(what) => Problem::unsupported(format!("its codec ({what})")),
             other => Problem::corrupt(other.to_string()),
-        })?;
+        },
+    )?;
     Ok((track.id, decoder))
 }
 
