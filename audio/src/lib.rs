@@ -45,6 +45,8 @@ mod mel_filters;
 mod mp4;
 mod mpeg;
 mod names;
+mod ogg;
+mod opus;
 mod packets;
 mod pcm;
 mod picture;
@@ -52,6 +54,7 @@ mod place;
 mod resample;
 mod tags;
 mod wav_writer;
+mod wavpack;
 
 pub use decoder::{ClipInfo, Warning};
 pub use downmix::{Downmix, UnknownDownmix};

@@ -17,6 +17,7 @@ use super::packets::Packets;
 use super::pcm;
 use super::place::open_place;
 use super::resample::{Resampler, SAMPLE_RATE};
+use super::wavpack::WavPack;
 use super::{adts, matroska, mp4, mpeg};
 
 /// Corrupt packets allowed per good one. With more, too little of the clip is left. One scratch costs a short MP3
@@ -163,7 +164,7 @@ fn guarded<T>(decode: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem>
 }
 
 /// Chooses the decoder of a file.
-fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
+pub(crate) fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
     let (kind, start) = kind::sniff(&input)?;
     let input = input.part(start, u64::MAX);
     let decoder: Box<dyn Decoder> = match kind {
@@ -178,6 +179,7 @@ fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
         Kind::Matroska => matroska::open(input)?,
         Kind::Mpeg => mpeg::open(input)?,
         Kind::Adts => adts::open(input)?,
+        Kind::WavPack => Box::new(WavPack::open(input)?),
         _ => Box::new(Packets::open(kind, input)?),
     };
     if decoder.info().channels > MAX_CHANNELS {

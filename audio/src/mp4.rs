@@ -20,6 +20,10 @@ pub(crate) fn open(input: Input) -> Result<Box<dyn Decoder>, Problem> {
     let edit = movie(&input)?.as_deref().and_then(sound_edit);
     let packets = Packets::open(Kind::Mp4, input)?;
     Ok(match edit {
+        None if packets.pre_skip() > 0 => {
+            let start = packets.pre_skip() as f64 / f64::from(packets.info().rate);
+            Box::new(Edited::new(packets, &Edit { start, length: None }))
+        }
         None => Box::new(packets),
         Some(edit) => Box::new(Edited::new(packets, &edit)),
     })

@@ -1,11 +1,13 @@
 //! Decoding by symphonia: FLAC, Ogg, MP4, Matroska and CAF, and the codecs in them.
 
 use std::io::ErrorKind;
+use std::sync::LazyLock;
 
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, TrackType};
@@ -19,10 +21,35 @@ use super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
 use super::error::Problem;
 use super::input::Input;
 use super::kind::Kind;
-use super::names;
+use super::opus::{self, OpusDecoder, Timing};
+use super::{matroska, names, ogg};
+
+/// Symphonia's decoders and ours.
+static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+    let mut codecs = CodecRegistry::new();
+    symphonia::default::register_enabled_codecs(&mut codecs);
+    codecs.register_audio_decoder::<OpusDecoder>();
+    codecs
+});
+
+/// Longest page of an Ogg file in samples @ 48 kHz: 255 packets of 60 ms.
+const LONGEST_PAGE: u64 = 255 * 2880;
+
+/// Most faults of a container that are passed over in a search.
+const MOST_FAULTS: usize = 100;
+
+/// Errors without a packet between them, after which a file counts as ended.
+const MOST_ERRORS_IN_A_ROW: u32 = 64;
+
+/// What a lossy decoder has to decode before a place, in seconds, so that it decodes that place as it would from the
+/// start: windows that overlap.
+const PREROLL: f64 = 0.25;
 
 /// A container that symphonia reads, and the decoder of its first sound track.
 pub(crate) struct Packets {
+    kind: Kind,
+    /// The file, to open it again.
+    input: Input,
     format: Box<dyn FormatReader>,
     track: u32,
     time_base: Option<TimeBase>,
@@ -38,14 +65,11 @@ pub(crate) struct Packets {
     beginning: u64,
     errors_in_a_row: u32,
     warnings: Vec<Warning>,
+    /// Whether symphonia can seek in it.
+    seeks: bool,
+    /// What is heard of an Opus track.
+    opus: Option<Timing>,
 }
-
-/// Errors without a packet between them, after which a file counts as ended.
-const MOST_ERRORS_IN_A_ROW: u32 = 64;
-
-/// What a lossy decoder has to decode before a place, in seconds, so that it decodes that place as it would from the
-/// start: windows that overlap, and the 80 ms that Opus needs.
-const PREROLL: f64 = 0.25;
 
 impl Packets {
     pub fn open(kind: Kind, input: Input) -> Result<Self, Problem> {
@@ -54,14 +78,15 @@ impl Packets {
             // Another reader, since some containers cannot be read again from the start once their end was reached.
             Self::probe(kind, input)?.refuse_sbr()?;
         }
-        if kind == Kind::Ogg {
+        packets.prepare_opus()?;
+        if kind == Kind::Ogg && packets.opus.is_none() {
             packets.find_beginning();
         }
         Ok(packets)
     }
 
     fn probe(kind: Kind, input: Input) -> Result<Self, Problem> {
-        let stream = MediaSourceStream::new(Box::new(input), Default::default());
+        let stream = MediaSourceStream::new(Box::new(input.clone()), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|error| match error {
@@ -74,7 +99,7 @@ impl Packets {
         let (track, decoder) = make_decoder(format.as_ref())?;
         let found = format.tracks().iter().find(|one| one.id == track);
         let parameters = decoder.codec_params();
-        let info = ClipInfo {
+        let mut info = ClipInfo {
             format: kind.name(),
             codec: decoder.codec_info().short_name.to_owned(),
             rate: parameters.sample_rate.unwrap_or(0),
@@ -88,10 +113,19 @@ impl Packets {
             // Often the count is that of a longer recording that the clip was cut from.
             _ => 0.0,
         };
-        let promised =
+        let mut promised =
             info.frames.map(|frames| (frames as f64 * least).ceil() as u64).filter(|&frames| frames > 0);
         let time_base = found.and_then(|track| track.time_base);
+        let chained = kind == Kind::Ogg && ogg::is_chained(&input)?;
+        if chained {
+            // What symphonia states is the length of the first recording.
+            (info.frames, promised) = (None, None);
+        }
+        // In a file of several streams, symphonia's seek does not end; in one of several recordings, it stays in one.
+        let seeks = kind != Kind::Ogg || !chained && format.tracks().len() == 1;
         Ok(Self {
+            kind,
+            input,
             format,
             track,
             time_base,
@@ -103,6 +137,8 @@ impl Packets {
             beginning: 0,
             errors_in_a_row: 0,
             warnings: Vec::new(),
+            seeks,
+            opus: None,
         })
     }
 
@@ -110,6 +146,15 @@ impl Packets {
     pub fn with_warning(mut self, warning: Option<Warning>) -> Self {
         self.warnings.extend(warning);
         self
+    }
+
+    /// Fails if AAC is HE-AAC, which only the packets of some files show.
+    fn refuse_sbr(mut self) -> Result<(), Problem> {
+        let mut search = SbrSearch::default();
+        while let Ok(Some(packet)) = self.packet()
+            && search.add(&packet.data)
+        {}
+        search.check()
     }
 
     /// Ogg counts frames from the beginning of the stream, of which a file may hold a later part only.
@@ -121,13 +166,35 @@ impl Packets {
         (self.info.frames, self.promised) = (self.info.frames.map(rest), self.promised.map(rest));
     }
 
-    /// Fails if AAC is HE-AAC, which only the packets of some files show.
-    fn refuse_sbr(mut self) -> Result<(), Problem> {
-        let mut search = SbrSearch::default();
-        while let Ok(Some(packet)) = self.packet()
-            && search.add(&packet.data)
-        {}
-        search.check()
+    /// Samples at the start that Opus does not count as sound.
+    pub fn pre_skip(&self) -> u64 {
+        opus::pre_skip(self.decoder.codec_params()).unwrap_or(0)
+    }
+
+    fn prepare_opus(&mut self) -> Result<(), Problem> {
+        self.opus = self.timing();
+        let Some(mut timing) = self.opus.take() else { return Ok(()) };
+        self.ahead = match self.packet() {
+            Ok(packet) => packet,
+            Err(Fault::Packet(_)) => None,
+            Err(Fault::End(problem)) => return Err(problem),
+        };
+        if let Some(first) = &self.ahead {
+            timing.begin(first);
+        }
+        if self.kind == Kind::Matroska {
+            timing.pad(matroska::end_padding(&self.input, self.track)?);
+        }
+        self.info.frames = self.info.frames.map(|end| timing.heard(end));
+        self.promised = self.promised.map(|end| timing.heard(end)).filter(|&frames| frames > 0);
+        self.opus = Some(timing);
+        Ok(())
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        let pre_skip = opus::pre_skip(self.decoder.codec_params())?;
+        // In MP4, the edit list states it.
+        Some(Timing::new(self.time_base, if self.kind == Kind::Mp4 { 0 } else { pre_skip }))
     }
 
     /// The next packet of the sound track; `None` at the end.
@@ -146,6 +213,7 @@ impl Packets {
                 // A chained Ogg file: another recording follows the first.
                 Err(Error::ResetRequired) => {
                     (self.track, self.decoder) = make_decoder(self.format.as_ref())?;
+                    self.opus = self.timing();
                 }
                 Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
                 Err(error) => {
@@ -161,6 +229,73 @@ impl Packets {
         }
     }
 
+    /// Whether the packet that has just been read is the last one.
+    fn is_last(&mut self) -> bool {
+        match self.packet() {
+            Ok(packet) => {
+                self.ahead = packet;
+                self.ahead.is_none()
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Goes back to the start.
+    fn reopen(&mut self) -> Result<(), Problem> {
+        *self = Self::open(self.kind, self.input.clone())?;
+        Ok(())
+    }
+
+    fn seek_opus(&mut self, frame: u64) -> Result<u64, Fault> {
+        // Symphonia takes the time of a Matroska file's index for that of a whole cluster.
+        if self.kind != Kind::Matroska
+            && let Some(timing) = &self.opus
+        {
+            let mut from = timing.decode_from(frame);
+            if self.kind == Kind::Ogg {
+                // The position at the end of the last page is that of the sound, so that its first packet is misplaced
+                // if the page before it has not been read.
+                let end = timing.decode_from(self.info.frames.unwrap_or(u64::MAX));
+                from = from.min(end.saturating_sub(LONGEST_PAGE));
+            }
+            let to = SeekTo::Timestamp { ts: timing.time_of(from), track_id: self.track };
+            if self.format.seek(SeekMode::Accurate, to).is_ok() {
+                self.decoder.reset();
+                self.ahead = None;
+                self.ahead = self.packet()?;
+                let Some(timing) = &mut self.opus else { return Ok(frame) };
+                return Ok(self.ahead.as_ref().map_or(frame, |packet| {
+                    let at = timing.frame_of(packet.pts);
+                    timing.restart(at)
+                }));
+            }
+        }
+        self.read_up_to(frame)
+    }
+
+    /// Reads Opus packets from the start, without decoding them, up to that of a frame.
+    fn read_up_to(&mut self, frame: u64) -> Result<u64, Fault> {
+        self.reopen()?;
+        let from = self.opus.as_ref().map_or(0, |timing| timing.decode_from(frame));
+        let (mut at, mut faults) = (0, 0);
+        loop {
+            match self.packet() {
+                Ok(Some(packet)) => {
+                    let end = at + opus::packet_frames(&packet.data);
+                    if end > from {
+                        self.ahead = Some(packet);
+                        break;
+                    }
+                    at = end;
+                }
+                Ok(None) => break,
+                Err(Fault::Packet(_)) if faults < MOST_FAULTS => faults += 1,
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(self.opus.as_mut().map_or(at, |timing| timing.restart(at)))
+    }
+
     fn frame_of(&self, time: Timestamp) -> u64 {
         let seconds = self.time_base.and_then(|base| base.calc_time(time)).map(|time| time.as_secs_f64());
         (seconds.unwrap_or(0.0) * f64::from(self.info.rate)).round().max(0.0) as u64
@@ -173,17 +308,40 @@ impl Decoder for Packets {
     }
 
     fn next(&mut self, block: &mut Block) -> Result<bool, Fault> {
+        if let Some(timing) = &mut self.opus
+            && timing.fill_lost(block, self.info.channels)
+        {
+            return Ok(true);
+        }
         if let Some(decoded) = self.decoded.take() {
             *block = decoded;
             return Ok(true);
         }
         let Some(packet) = self.packet()? else { return Ok(false) };
-        let buffer = self.decoder.decode(&packet).map_err(|error| Fault::Packet(error.to_string()))?;
-        copy(&buffer, block);
+        match self.decoder.decode(&packet) {
+            Ok(buffer) => copy(&buffer, block),
+            Err(error) => {
+                if let Some(timing) = &mut self.opus {
+                    timing.lose(&packet);
+                }
+                return Err(Fault::Packet(error.to_string()));
+            }
+        }
+        let is_last = self.opus.as_ref().is_some_and(Timing::is_padded) && self.is_last();
+        if let Some(timing) = &mut self.opus {
+            timing.trim(block, is_last);
+        }
         Ok(true)
     }
 
     fn seek(&mut self, frame: u64) -> Result<u64, Fault> {
+        if !self.seeks {
+            self.reopen()?;
+            return Ok(0);
+        }
+        if self.opus.is_some() {
+            return self.seek_opus(frame);
+        }
         let failed = |error: Error| Fault::End(Problem::corrupt(format!("cannot seek in it: {error}")));
         let frame = frame.saturating_add(self.beginning);
         let time = (frame as f64 / f64::from(self.info.rate.max(1)) - PREROLL).max(0.0);
@@ -241,12 +399,12 @@ fn make_decoder(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>
     if let (CODEC_ID_AAC, Some(config)) = (parameters.codec, &parameters.extra_data) {
         aac::check_config(config)?;
     }
-    let decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-        .map_err(|error| match error {
+    let decoder = CODECS.make_audio_decoder(parameters, &AudioDecoderOptions::default()).map_err(
+        |error| match error {
             Error::Unsupported(what) => Problem::unsupported(format!("its codec ({what})")),
             other => Problem::corrupt(other.to_string()),
-        })?;
+        },
+    )?;
     Ok((track.id, decoder))
 }
 

@@ -1,4 +1,4 @@
-//! Uncompressed and nearly uncompressed sound: PCM, float, G.711 and ADPCM, in the containers that hold little else.
+//! Uncompressed and nearly uncompressed sound: PCM, float, G.711, ADPCM and GSM, in the containers that hold little else.
 //!
 //! Each container's header is parsed into a [`PcmLayout`], in one file per container, and [`Pcm`] reads the samples that
 //! it describes, block by block. ADPCM is read by [`adpcm::Adpcm`].
@@ -13,6 +13,7 @@ pub(crate) mod au;
 pub(crate) mod caf;
 mod chunks;
 mod convert;
+mod gsm;
 pub(crate) mod riff;
 pub(crate) mod sphere;
 pub(crate) mod w64;

@@ -56,6 +56,9 @@ fn lossless_files_give_the_samples_within_their_resolution() {
         ("piped.wav", 15),
         ("pcm_s16.aiff", 15),
         ("alac.m4a", 15),
+        ("stereo_16k.wv", 15),
+        ("surround_8k.wv", 12),
+        ("f32_8k.wv", 12),
         ("pcm_s24_8k.wav", 12),
         ("pcm_s32_8k.wav", 12),
         ("pcm_f32_8k.wav", 12),
@@ -98,6 +101,11 @@ fn lossy_files_keep_their_length_and_have_no_delay() {
         ("mono_16k.ogg", 15.0),
         ("stereo_44k.m4a", 15.0),
         ("video_44k.mp4", 15.0),
+        ("opus.ogg", 5.0),
+        ("opus.webm", 20.0),
+        ("opus_51.opus", 20.0),
+        ("opus_60ms.opus", 20.0),
+        ("gsm_8k.wav", 3.0),
     ] {
         let clip = load_audio(&format(name), Downmix::First).unwrap();
         let quality = signal_to_noise(&clip, 0);
@@ -161,12 +169,14 @@ fn broken_files_get_one_clear_line() {
     let aiff = fs::read(format("pcm_s16.aiff")).unwrap();
     let mp3 = fs::read(format("stereo_44k.mp3")).unwrap();
     let m4a = fs::read(format("stereo_44k.m4a")).unwrap();
+    let wavpack = fs::read(format("stereo_16k.wv")).unwrap();
     let mut none = wav[..wav.len() - 9600].to_vec();
     let end = none.len();
     none[end - 4..].fill(0);
 
     for (bytes, expected) in [
         (&b""[..], "the audio file is empty (0 bytes)"),
+        (&wavpack[..wavpack.len() / 2], "truncated: header promises 4800 samples, 2000 found"),
         (b"a text", "not audio but text; fetch the clip again"),
         (b"\xc3(\0\x01\x02 neither", "not a known audio format"),
         (&[0; 5000], "not audio but a file of zero bytes only; fetch the clip again"),

@@ -6,6 +6,7 @@ use super::super::input::Input;
 use super::super::mpeg;
 use super::adpcm::{Adpcm, AdpcmLayout, Variant};
 use super::chunks::Fields;
+use super::gsm::{self, Gsm};
 use super::{Coding, Pcm, PcmLayout, SampleFormat, Stated};
 
 const PCM: u32 = 0x0001;
@@ -14,6 +15,8 @@ const FLOAT: u32 = 0x0003;
 const A_LAW: u32 = 0x0006;
 const MU_LAW: u32 = 0x0007;
 const IMA_ADPCM: u32 = 0x0011;
+const GSM: u32 = 0x0031;
+const GSM_MSN: u32 = 0x0032;
 const MPEG: u32 = 0x0050;
 const MP3: u32 = 0x0055;
 const EXTENSIBLE: u32 = 0xfffe;
@@ -87,6 +90,9 @@ impl WaveFormat {
             MU_LAW => (SampleFormat { coding: Coding::MuLaw, bytes: 1, big_endian: false }, 8),
             A_LAW => (SampleFormat { coding: Coding::ALaw, bytes: 1, big_endian: false }, 8),
             MS_ADPCM | IMA_ADPCM => return self.adpcm(input, place),
+            GSM | GSM_MSN if self.block_align == gsm::BLOCK.bytes as usize => {
+                return Ok(Box::new(Gsm::open(input, place, self.channels, self.rate)?));
+            }
             MP3 | MPEG => return self.mpeg(&input, &place),
             tag => return Err(Problem::unsupported(format!("{} in {}", codec_name(tag), place.container))),
         };
@@ -250,7 +256,7 @@ fn codec_name(tag: u32) -> String {
         0x0014 => "G.723 ADPCM",
         0x0020 => "Yamaha ADPCM",
         0x0022 => "TrueSpeech",
-        0x0031 | 0x0032 => "GSM 6.10",
+        GSM | GSM_MSN => "GSM 6.10",
         0x0040 => "G.721 ADPCM",
         0x0042 | 0x0111 => "G.723.1",
         0x0045 | 0x0064 => "G.726 ADPCM",
