@@ -23,11 +23,10 @@ test:
 		set -x; cargo test --workspace --tests --no-fail-fast; \
 	fi
 	cargo test --workspace --doc
-	@skipped=$$(cargo test --quiet --workspace --test page -- --list --ignored | grep -c ': test$$'); \
-	[ "$$skipped" = 0 ] || echo "skipped: $$skipped page tests (no Chromium; on Debian: apt-get install chromium)"
-
 	@if command -v ffmpeg >/dev/null; then $(MAKE) audio-kinds SHORT=1 SANDBOX="$${CARGO_TARGET_DIR:-target}/debug/sandbox"; \
 	else echo "skipped: kinds of audio files (no ffmpeg; tests/audio_kinds/README.md names the programs that make them)"; fi
+	@skipped=$$(cargo test --quiet --workspace --test page -- --list --ignored | grep -c ': test$$'); \
+	[ "$$skipped" = 0 ] || echo "skipped: $$skipped page tests (no Chromium; on Debian: apt-get install chromium)"
 
 # A file of every kind that people have, and whether the sandbox hears it as ffmpeg does (tests/audio_kinds/README.md).
 # SHORT=1: a sixth of the kinds, in about a minute.

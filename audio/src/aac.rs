@@ -24,13 +24,20 @@ pub(crate) const HE_AAC: &str = "HE-AAC (spectral band replication)";
 pub(crate) fn check_config(config: &[u8]) -> Result<(), Problem> {
     match read_config(config) {
         None => Err(Problem::corrupt("its AAC configuration ends too early")),
-        Some(Ok(())) => Ok(()),
-        Some(Err(what)) => Err(Problem::unsupported(what)),
+        Some(Config::Decodable) => Ok(()),
+        Some(Config::Other(what)) => Err(Problem::unsupported(what)),
     }
 }
 
-/// `None` if the configuration ends too early, otherwise what it is if it cannot be decoded.
-fn read_config(config: &[u8]) -> Option<Result<(), String>> {
+/// What an AudioSpecificConfig asks for.
+enum Config {
+    Decodable,
+    /// Something that is not decoded.
+    Other(String),
+}
+
+/// `None` if the configuration ends too early.
+fn read_config(config: &[u8]) -> Option<Config> {
     let mut position = 0;
     let mut take = |count: usize| {
         position += count;
@@ -44,11 +51,11 @@ fn read_config(config: &[u8]) -> Option<Result<(), String>> {
         take(24)?;
     }
     let channels = take(4)?;
-    if let Err(what) = check_profile(object_type, channels) {
-        return Some(Err(what));
+    if let Some(what) = undecodable(object_type, channels) {
+        return Some(Config::Other(what));
     }
     if take(1)? == 1 {
-        return Some(Err("AAC with frames of 960 samples".into()));
+        return Some(Config::Other("AAC with frames of 960 samples".into()));
     }
     if take(1)? == 1 {
         take(14)?;
@@ -56,11 +63,11 @@ fn read_config(config: &[u8]) -> Option<Result<(), String>> {
     take(1)?;
     // An extension that decoders of LC do not see.
     let is_he = take(11) == Some(0x2b7) && take(5) == Some(5) && take(1) == Some(1);
-    Some(if is_he { Err(HE_AAC.into()) } else { Ok(()) })
+    Some(if is_he { Config::Other(HE_AAC.into()) } else { Config::Decodable })
 }
 
 /// Names what a decoder of LC in mono and stereo cannot decode.
-pub(crate) fn check_profile(object_type: u32, channel_config: u32) -> Result<(), String> {
+pub(crate) fn undecodable(object_type: u32, channel_config: u32) -> Option<String> {
     let profile = match object_type {
         2 => None,
         1 => Some("AAC Main"),
@@ -71,18 +78,18 @@ pub(crate) fn check_profile(object_type: u32, channel_config: u32) -> Result<(),
         23 => Some("AAC-LD"),
         39 => Some("AAC-ELD"),
         42 => Some("xHE-AAC (USAC)"),
-        other => return Err(format!("AAC of object type {other}")),
+        other => return Some(format!("AAC of object type {other}")),
     };
     if let Some(profile) = profile {
-        return Err(profile.into());
+        return Some(profile.into());
     }
     match channel_config {
-        1 | 2 => Ok(()),
-        0 => Err("AAC with a channel layout of its own".into()),
-        7 | 12 | 14 => Err("AAC with 8 channels".into()),
-        11 => Err("AAC with 7 channels".into()),
-        13 => Err("AAC with 24 channels".into()),
-        count => Err(format!("AAC with {count} channels")),
+        1 | 2 => None,
+        0 => Some("AAC with a channel layout of its own".into()),
+        7 | 12 | 14 => Some("AAC with 8 channels".into()),
+        11 => Some("AAC with 7 channels".into()),
+        13 => Some("AAC with 24 channels".into()),
+        count => Some(format!("AAC with {count} channels")),
     }
 }
 

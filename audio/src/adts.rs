@@ -100,8 +100,9 @@ impl Coded for Header {
     }
 
     fn check(&self) -> Result<(), Problem> {
-        aac::check_profile(self.object_type.into(), self.channel_config.into())
-            .map_err(Problem::unsupported)?;
+        if let Some(what) = aac::undecodable(self.object_type.into(), self.channel_config.into()) {
+            return Err(Problem::unsupported(what));
+        }
         if self.blocks > 1 {
             return Err(Problem::unsupported(format!("ADTS with {} AAC frames to a header", self.blocks)));
         }

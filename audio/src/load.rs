@@ -12,11 +12,12 @@ use super::error::{AudioError, Problem};
 use super::fallback;
 use super::flac;
 use super::input::Input;
-use super::kind::{self, Kind};
+use super::kind::Kind;
 use super::packets::Packets;
 use super::pcm;
 use super::place::open_place;
 use super::resample::{Resampler, SAMPLE_RATE};
+use super::sniff;
 use super::wavpack::WavPack;
 use super::{adts, matroska, mp4, mpeg};
 
@@ -165,7 +166,7 @@ fn guarded<T>(decode: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem>
 
 /// Chooses the decoder of a file.
 pub(crate) fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
-    let (kind, start) = kind::sniff(&input)?;
+    let (kind, start) = sniff::sniff(&input)?;
     let input = input.part(start, u64::MAX);
     let decoder: Box<dyn Decoder> = match kind {
         Kind::Wave => pcm::riff::open(input)?,

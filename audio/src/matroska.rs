@@ -8,10 +8,6 @@ use super::input::Input;
 use super::kind::Kind;
 use super::packets::Packets;
 
-mod padding;
-
-pub(crate) use padding::end_padding;
-
 const SEGMENT: [u8; 4] = [0x18, 0x53, 0x80, 0x67];
 
 /// Where the settings of a track are looked for, in bytes.

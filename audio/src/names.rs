@@ -4,7 +4,7 @@ use std::io;
 
 use super::input::Input;
 use super::kind::Kind;
-use super::mp4;
+use super::mp4_boxes;
 
 /// Where the codec of the first sound track is looked for, in bytes.
 const LOOKED_AT: usize = 1 << 16;
@@ -14,7 +14,7 @@ pub(crate) fn codec_in(kind: Kind, input: &Input) -> io::Result<Option<String>> 
     Ok(match kind {
         Kind::Ogg => ogg(&input.peek(0, 64)?).map(str::to_owned),
         Kind::Matroska => matroska(&input.peek(0, LOOKED_AT)?),
-        Kind::Mp4 => mp4::sample_entry(input)?.map(|(code, object)| match object {
+        Kind::Mp4 => mp4_boxes::sample_entry(input)?.map(|(code, object)| match object {
             Some(object) if code == *b"mp4a" => object_type(object),
             _ => known(&code),
         }),

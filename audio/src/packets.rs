@@ -22,7 +22,7 @@ use super::error::Problem;
 use super::input::Input;
 use super::kind::Kind;
 use super::opus::{self, OpusDecoder, Timing};
-use super::{matroska, names, ogg};
+use super::{names, ogg, padding};
 
 /// Symphonia's decoders and ours.
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
@@ -183,7 +183,7 @@ impl Packets {
             timing.begin(first);
         }
         if self.kind == Kind::Matroska {
-            timing.pad(matroska::end_padding(&self.input, self.track)?);
+            timing.pad(padding::end_padding(&self.input, self.track)?);
         }
         self.info.frames = self.info.frames.map(|end| timing.heard(end));
         self.promised = self.promised.map(|end| timing.heard(end)).filter(|&frames| frames > 0);

@@ -14,6 +14,7 @@ pub(crate) mod caf;
 mod chunks;
 mod convert;
 mod gsm;
+mod place;
 pub(crate) mod riff;
 pub(crate) mod sphere;
 pub(crate) mod w64;

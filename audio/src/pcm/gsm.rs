@@ -7,7 +7,7 @@ use oxideav_gsm::{DecoderState, UnpackedFrame};
 use super::super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
 use super::super::error::Problem;
 use super::super::input::Input;
-use super::wave_format::Place;
+use super::place::Place;
 use super::{Unit, check_header, settle};
 
 /// Length of a block in bytes, and in samples.

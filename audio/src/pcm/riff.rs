@@ -5,7 +5,8 @@ use super::super::error::Problem;
 use super::super::input::Input;
 use super::Stated;
 use super::chunks::{Chunks, Fields, is_id};
-use super::wave_format::{FORMAT_BYTES, Place, WaveFormat};
+use super::place::Place;
+use super::wave_format::{FORMAT_BYTES, WaveFormat};
 
 /// Lengths that are placeholders. A program that cannot seek back to write the length writes 2³² − 1 (ffmpeg), a little
 /// less, or about 2³¹ − 4097 (sox) or 127 · 2²⁴ (sox, AIFF).

@@ -5,7 +5,8 @@ use super::super::error::Problem;
 use super::super::input::Input;
 use super::Stated;
 use super::chunks::Fields;
-use super::wave_format::{FORMAT_BYTES, Place, WaveFormat};
+use super::place::Place;
+use super::wave_format::{FORMAT_BYTES, WaveFormat};
 
 /// What the ids of all chunks but the first end with, after the four characters of RIFF.
 const GUID_END: &[u8] = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a";

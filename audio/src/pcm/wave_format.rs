@@ -7,6 +7,7 @@ use super::super::mpeg;
 use super::adpcm::{Adpcm, AdpcmLayout, Variant};
 use super::chunks::Fields;
 use super::gsm::{self, Gsm};
+use super::place::Place;
 use super::{Coding, Pcm, PcmLayout, SampleFormat, Stated};
 
 const PCM: u32 = 0x0001;
@@ -43,17 +44,6 @@ pub(super) struct WaveFormat {
     /// The first two bytes of an extension; 0 where there is none.
     extra: u16,
     big_endian: bool,
-}
-
-/// Where the samples of a file are.
-pub(super) struct Place {
-    /// The name of the container.
-    pub container: &'static str,
-    pub offset: u64,
-    pub stated: Stated,
-    /// Samples per channel by the `fact` chunk.
-    pub fact: Option<u64>,
-    pub warnings: Vec<Warning>,
 }
 
 impl WaveFormat {

@@ -7,7 +7,7 @@
 
 use std::io;
 
-use crate::input::Input;
+use super::input::Input;
 
 const SEGMENT: u32 = 0x1853_8067;
 const CLUSTER: u32 = 0x1f43_b675;
