@@ -24,6 +24,22 @@ pub(crate) fn codec_in(kind: Kind, input: &Input) -> io::Result<Option<String>> 
     })
 }
 
+/// The name that people use for a codec, by symphonia's.
+pub(crate) fn of(short_name: &str) -> String {
+    let name = match short_name {
+        "aac" => "AAC",
+        "alac" => "ALAC",
+        "flac" => "FLAC",
+        "mp1" => "MP1",
+        "mp2" => "MP2",
+        "mp3" => "MP3",
+        "opus" => "Opus",
+        "vorbis" => "Vorbis",
+        other => other,
+    };
+    name.to_owned()
+}
+
 /// The first page of an Ogg file has a header of 27 bytes, a table of one byte, and the first packet of a codec.
 fn ogg(head: &[u8]) -> Option<&'static str> {
     let packet = head.get(28..)?;

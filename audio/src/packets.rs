@@ -101,7 +101,7 @@ impl Packets {
         let parameters = decoder.codec_params();
         let mut info = ClipInfo {
             format: kind.name(),
-            codec: decoder.codec_info().short_name.to_owned(),
+            codec: names::of(decoder.codec_info().short_name),
             rate: parameters.sample_rate.unwrap_or(0),
             channels: parameters.channels.as_ref().map_or(0, |channels| channels.count()),
             frames: found.and_then(|track| track.num_frames).filter(|&frames| frames > 0),
