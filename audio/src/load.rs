@@ -165,7 +165,7 @@ fn guarded<T>(decode: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem>
 }
 
 /// Chooses the decoder of a file.
-pub(crate) fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
+fn open_decoder(input: Input) -> Result<(Kind, Box<dyn Decoder>), Problem> {
     let (kind, start) = sniff::sniff(&input)?;
     let input = input.part(start, u64::MAX);
     let decoder: Box<dyn Decoder> = match kind {

@@ -12,7 +12,6 @@ const LOOKED_AT: usize = 1 << 16;
 /// What a container says of the codec of its first sound track, in the words that people use, or else in its own.
 pub(crate) fn codec_in(kind: Kind, input: &Input) -> io::Result<Option<String>> {
     Ok(match kind {
-        Kind::Ogg => ogg(&input.peek(0, 64)?).map(str::to_owned),
         Kind::Matroska => matroska(&input.peek(0, LOOKED_AT)?),
         Kind::Mp4 => mp4_boxes::sample_entry(input)?.map(|(code, object)| match object {
             Some(object) if code == *b"mp4a" => object_type(object),
@@ -38,20 +37,6 @@ pub(crate) fn of(short_name: &str) -> String {
         other => other,
     };
     name.to_owned()
-}
-
-/// The first page of an Ogg file has a header of 27 bytes, a table of one byte, and the first packet of a codec.
-fn ogg(head: &[u8]) -> Option<&'static str> {
-    let packet = head.get(28..)?;
-    let begins = |magic: &[u8]| packet.starts_with(magic);
-    Some(match () {
-        () if begins(b"Speex   ") => "Speex",
-        () if begins(b"CELT    ") => "CELT",
-        () if begins(b"OpusHead") => "Opus",
-        () if begins(b"\x01vorbis") => "Vorbis",
-        () if begins(b"\x7fFLAC") || begins(b"fLaC") => "FLAC",
-        () => return None,
-    })
 }
 
 /// The codec's name in Matroska begins with `A_`, after its length with the highest bit set.
@@ -112,10 +97,6 @@ mod tests {
 
     #[test]
     fn codecs_are_named_by_their_containers() {
-        let mut page = b"OggS".to_vec();
-        page.resize(28, 0);
-        page.extend(b"Speex   1.2");
-        assert_eq!(codec_in(Kind::Ogg, &Input::of_bytes(page)).unwrap().as_deref(), Some("Speex"));
         let mkv = b"\x1a\x45\xdf\xa3...\x86\x8dA_PCM/INT/LIT\x83\x01";
         assert_eq!(
             codec_in(Kind::Matroska, &Input::of_bytes(*mkv)).unwrap().as_deref(),

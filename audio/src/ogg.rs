@@ -1,4 +1,5 @@
-//! Whether an Ogg file holds one recording or several, one after another.
+//! What symphonia does not tell of an Ogg file: whether it holds several recordings, one after another, and what the codec
+//! is if it is unknown.
 
 use std::io;
 
@@ -40,6 +41,24 @@ pub(crate) fn is_chained(input: &Input) -> io::Result<bool> {
     let last = tail.windows(HEADER).rposition(|window| window.starts_with(b"OggS\0"));
     let last = last.and_then(|at| serial(&tail[at..]));
     Ok(last.is_some_and(|last| !serials.is_empty() && !serials.contains(&last)))
+}
+
+/// What a file holds that symphonia finds no track in, by the first packet of its first stream.
+pub(crate) fn unknown_codec(input: &Input) -> io::Result<Option<&'static str>> {
+    let bytes = input.peek(0, HEADER + 255 + 32)?;
+    let lengths = usize::from(bytes.get(HEADER - 1).copied().unwrap_or(0));
+    let packet = bytes.get(HEADER + lengths..).unwrap_or_default();
+    Ok(match packet {
+        [b'S', b'p', b'e', b'e', b'x', b' ', ..] => Some("Speex in Ogg"),
+        [0x80, b't', b'h', b'e', b'o', b'r', b'a', ..] => {
+            Some("Ogg of Theora video without a known sound track")
+        }
+        // The byte after the gain is the family of the channel mapping.
+        _ if packet.starts_with(b"OpusHead") && packet.get(18).is_some_and(|&family| family > 1) => {
+            Some("Opus in Ogg with channels that have no loudspeakers")
+        }
+        _ => None,
+    })
 }
 
 /// What is needed of a page.
@@ -92,5 +111,19 @@ mod tests {
         assert!(chained(&[page(1, true), page(1, false), page(1, true), page(1, false)]));
         assert!(!chained(&[page(1, true)[..20].to_vec()]));
         assert!(!chained(&[]));
+    }
+    #[test]
+    fn codecs_that_symphonia_does_not_know_are_named() {
+        let named = |packet: &[u8]| {
+            let mut bytes = page(1, true)[..HEADER + 2].to_vec();
+            bytes.extend(packet);
+            unknown_codec(&Input::of_bytes(bytes)).unwrap()
+        };
+        assert_eq!(named(b"Speex   1.2"), Some("Speex in Ogg"));
+        assert!(
+            named(b"OpusHead\x01\x04\0\0\0\0\0\0\0\0\xff").unwrap().starts_with("Opus in Ogg with channels")
+        );
+        assert_eq!(named(b"OpusHead\x01\x04\0\0\0\0\0\0\0\0\x01"), None);
+        assert_eq!(unknown_codec(&Input::of_bytes(*b"OggS")).unwrap(), None);
     }
 }

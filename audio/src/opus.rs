@@ -77,7 +77,7 @@ fn frames_of(duration: u64) -> usize {
 
 fn head_of(parameters: &AudioCodecParameters) -> Result<Head> {
     let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
-    Head::parse(parameters.extra_data.as_deref(), channels).map_err(Error::DecodeError)
+    Head::parse(parameters.extra_data.as_deref(), channels)
 }
 
 fn open(head: &Head) -> Result<Libopus> {

@@ -378,11 +378,16 @@ impl Decoder for Packets {
 
 /// The problem of a file that cannot be opened, which names its codec if that is the reason.
 fn named(problem: Problem, kind: Kind, input: &Input) -> Problem {
+    // Symphonia takes the header of an unknown codec in Ogg for damage.
+    if kind == Kind::Ogg
+        && let Ok(Some(what)) = ogg::unknown_codec(input)
+    {
+        return Problem::unsupported(what);
+    }
     let Ok(Some(codec)) = names::codec_in(kind, input) else { return problem };
     let is_reason = match (&problem, kind) {
         (Problem::Unsupported { what }, _) => what.contains("codec"),
-        // Symphonia takes the header of an unknown codec in Ogg, and ALAC as some write it into CAF, for damage.
-        (Problem::Corrupt { .. }, Kind::Ogg) => matches!(codec.as_str(), "Speex" | "CELT"),
+        // Symphonia takes ALAC as some write it into CAF for damage.
         (Problem::Corrupt { .. }, Kind::Caf) => true,
         _ => false,
     };

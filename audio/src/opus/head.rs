@@ -1,5 +1,7 @@
 //! The identification header of Opus: `OpusHead` of RFC 7845 (Ogg, Matroska), and `dOps` of MP4.
 
+use symphonia::core::errors::{Error, Result};
+
 /// Most channels that are decoded: those that have an order in RFC 7845.
 const MOST_CHANNELS: usize = 8;
 
@@ -22,18 +24,18 @@ pub(super) struct Head {
 
 impl Head {
     /// Reads a header. Without one, as in CAF, it is that of one stream of `channels`.
-    pub fn parse(bytes: Option<&[u8]>, channels: usize) -> Result<Self, &'static str> {
+    pub fn parse(bytes: Option<&[u8]>, channels: usize) -> Result<Self> {
         let Some(bytes) = bytes else { return Self::simple(channels)?.checked() };
         let Some((b"OpusHead", fields)) = bytes.split_first_chunk() else {
-            return Err("opus: its header does not begin with OpusHead");
+            return Err(Error::DecodeError("opus: its header does not begin with OpusHead"));
         };
         let Some((&[version, channels, skip_0, skip_1, _, _, _, _, gain_0, gain_1, family], table)) =
             fields.split_first_chunk()
         else {
-            return Err("opus: its header is too short");
+            return Err(Error::DecodeError("opus: its header is too short"));
         };
         if version > 15 {
-            return Err("opus: its header has an unknown version");
+            return Err(Error::DecodeError("opus: its header has an unknown version"));
         }
         // MP4's header has the version 0 and big-endian numbers; symphonia puts `OpusHead` before it.
         let number = |bytes| if version == 0 { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) };
@@ -41,11 +43,15 @@ impl Head {
         head.pre_skip = number([skip_0, skip_1]);
         // In units of 1/256 dB, signed.
         head.gain = 10f32.powf(f32::from(number([gain_0, gain_1]) as i16) / (20.0 * 256.0));
+        // 2 and 3 are sound fields, to be computed for loudspeakers.
+        if !matches!(family, 0 | 1 | 255) {
+            return Err(Error::Unsupported("Opus with ambisonics"));
+        }
         if family != 0 {
             let (Some(&[streams, coupled]), Some(mapping)) =
                 (table.first_chunk(), table.get(2..2 + usize::from(channels)))
             else {
-                return Err("opus: its header is too short for a channel mapping");
+                return Err(Error::DecodeError("opus: its header is too short for a channel mapping"));
             };
             (head.streams, head.coupled, head.mapping) = (streams, coupled, mapping.to_vec());
             head.positioned = family == 1;
@@ -54,9 +60,9 @@ impl Head {
     }
 
     /// One stream of one or two channels.
-    fn simple(channels: usize) -> Result<Self, &'static str> {
+    fn simple(channels: usize) -> Result<Self> {
         if !(1..=MOST_CHANNELS).contains(&channels) {
-            return Err("opus: its header states a number of channels other than 1 to 8");
+            return Err(Error::DecodeError("opus: its header states a number of channels other than 1 to 8"));
         }
         let mapping = (0..channels as u8).collect();
         let coupled = (channels - 1) as u8;
@@ -64,14 +70,18 @@ impl Head {
     }
 
     /// Fails if no decoder can have this layout: libopus would read or write outside its memory.
-    fn checked(self) -> Result<Self, &'static str> {
+    fn checked(self) -> Result<Self> {
         let decoded = u16::from(self.streams) + u16::from(self.coupled);
         let possible = self.streams >= 1
             && self.coupled <= self.streams
             && decoded <= 255
             && self.mapping.len() == self.channels
             && self.mapping.iter().all(|&channel| channel == 255 || u16::from(channel) < decoded);
-        if possible { Ok(self) } else { Err("opus: its header has an impossible channel mapping") }
+        if possible {
+            Ok(self)
+        } else {
+            Err(Error::DecodeError("opus: its header has an impossible channel mapping"))
+        }
     }
 
     /// The decoded channel that comes in each place of a WAV file's order: left, right, centre, LFE, back, side.
@@ -150,6 +160,9 @@ mod tests {
             assert!(Head::parse(Some(&bytes), 0).is_err(), "{channels}");
         }
         assert!(Head::parse(Some(&STEREO[..18]), 0).is_err());
+        let mut bytes = STEREO;
+        bytes[18] = 2;
+        assert!(matches!(Head::parse(Some(&bytes), 0), Err(Error::Unsupported(_))));
     }
 
     #[test]
