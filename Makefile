@@ -33,6 +33,7 @@ test:
 KINDS = target/audio-kinds$(if $(SHORT),-short)
 audio-kinds:
 	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	$(if $(SHORT),,python3 -B -m unittest discover tests/audio_kinds)
 	python3 -B tests/audio_kinds/make.py $(if $(SHORT),--short) $(KINDS)
 	python3 -B tests/audio_kinds/compare.py $(KINDS) --sandbox $(or $(SANDBOX),target/release/sandbox) $(if $(TABLE),--table $(TABLE))
 

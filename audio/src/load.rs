@@ -339,6 +339,11 @@ impl Health {
             }
         }
         match promised {
+            // Frames in the middle are missing more likely than the end.
+            Some(promised) if self.frames < promised && self.frames >= promised - promised / 20 => {
+                let lost = promised - self.frames;
+                Err(Problem::corrupt(format!("{lost} of its {promised} samples are damaged or missing")))
+            }
             Some(promised) if self.frames < promised => {
                 Err(Problem::Truncated { promised, found: self.frames })
             }
