@@ -1,11 +1,11 @@
 //! From audio files to model features.
 //!
 //! This is the first stage of a rollout. A loader thread reads a question's clip from disk, decodes it, mixes
-//! it to mono and resamples it to 16 kHz ([`load`]), then computes Whisper's log-mel spectrogram
+//! it to mono and resamples it to 16 kHz ([`load()`]), then computes Whisper's log-mel spectrogram
 //! ([`FeatureExtractor`]), which the policy uploads to its device. Nothing here uses tensors, so loader
 //! threads run without libtorch.
 //!
-//! [`listen`] says what is heard of a file, for `sandbox listen` and the live page; [`png`] draws it.
+//! [`listen()`] says what is heard of a file, for `sandbox listen` and the live page; [`png`] draws it.
 //!
 //! - `AUDIO-1` Samples are f32, mono, 16 kHz. A clip of `n` samples at another rate becomes `round(n · 16000 / rate)`
 //!   samples; a clip at 16 kHz is not resampled.

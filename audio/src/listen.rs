@@ -71,9 +71,9 @@ pub struct Heard {
     pub warnings: Vec<Warning>,
 }
 
-/// Hears a file as [`load`] does, and describes what is heard. At most [`LONGEST_WINDOW`] is heard.
+/// Hears a file as [`load()`] does, and describes what is heard. At most [`LONGEST_WINDOW`] is heard.
 ///
-/// Errors: those of [`load`].
+/// Errors: those of [`load()`].
 pub fn listen(file: &Path, hearing: &Hearing) -> Result<Heard, AudioError> {
     let most = hearing.samples.unwrap_or(usize::MAX).min(LONGEST_WINDOW * SAMPLE_RATE as usize);
     // One more sample tells whether the clip goes on, also where the file does not state its length.

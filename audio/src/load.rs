@@ -105,16 +105,16 @@ fn load_by(program: &Path, path: &Path, hearing: &Hearing) -> Result<Clip, Probl
     Ok(Clip { start: window.start, info: decoded_by(program, clip.info), ..clip })
 }
 
-/// Decodes a file whose content is already in memory, as [`load`] does; errors name it as `path`.
+/// Decodes a file whose content is already in memory, as [`load()`] does; errors name it as `path`.
 ///
-/// Errors: those of [`load`], except for a file that is missing or unreadable.
+/// Errors: those of [`load()`], except for a file that is missing or unreadable.
 pub fn load_bytes(path: &Path, bytes: Vec<u8>, hearing: &Hearing) -> Result<Clip, AudioError> {
     load_input(path, Input::of_bytes(bytes), hearing).map_err(|problem| problem.at(path))
 }
 
 /// Reads the header of a file. Of one that is left to the program `fallback`, nothing is known but that.
 ///
-/// Errors: those of [`load`] that show in the header.
+/// Errors: those of [`load()`] that show in the header.
 pub fn inspect(path: &Path, fallback: Option<&Path>) -> Result<ClipInfo, AudioError> {
     let opened = || open_place(path).and_then(open_decoder).map(|(_, decoder)| decoder.info().clone());
     match (guarded(opened), fallback) {
@@ -131,7 +131,7 @@ fn decoded_by(program: &Path, info: ClipInfo) -> ClipInfo {
 
 /// Opens the encoded bytes of a clip, wherever they lie.
 ///
-/// Errors: those of [`load`] for a clip that is missing or unreadable.
+/// Errors: those of [`load()`] for a clip that is missing or unreadable.
 pub fn open(path: &Path) -> Result<Input, AudioError> {
     guarded(|| open_place(path)).map_err(|problem| problem.at(path))
 }
