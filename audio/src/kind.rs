@@ -9,15 +9,15 @@ use super::decoder::Warning;
 pub(crate) enum Kind {
     /// RIFF, RIFX, RF64 or BW64 with the form `WAVE`.
     Wave,
-    /// Sony Wave64.
+    /// Sony's WAV with lengths of 64 bits.
     Wave64,
-    /// AIFF or AIFC.
+    /// AIFF, and AIFC, which may be compressed.
     Aiff,
     /// Sun AU, also called SND.
     Au,
     /// Apple Core Audio Format.
     Caf,
-    /// NIST SPHERE.
+    /// NIST SPHERE, the format of speech corpora.
     Sphere,
     Flac,
     Ogg,

@@ -46,7 +46,7 @@ type ClipKey = (PathBuf, [u64; 3]);
 /// What the model hears of a clip.
 #[derive(Clone, Debug)]
 pub struct HeardClip {
-    /// The features.
+    /// The features for the model, shared by all who need the clip.
     pub features: Arc<LogMel>,
     /// Where in the file they begin, in seconds.
     pub start: f64,
