@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::{ParserOptions, Question, RewardBatch, RewardItem, Verdict, is_correct, parse_completion};
+use crate::{ParserOptions, Question, Readings, RewardBatch, RewardItem, Verdict, parse_completion};
 
 /// A completion of a question with the choices `cat` and `dog`, of which `dog` is right.
 pub(crate) fn item(group: usize, completion: &str) -> RewardItem {
     let question = Question {
         choices: vec!["cat".to_owned(), "dog".to_owned()],
         answer: "dog".to_owned(),
+        letters_shown: true,
         ..Question::default()
     };
     let parsed = parse_completion(completion, &ParserOptions::default());
     RewardItem {
-        correct: is_correct(&parsed, &question),
+        readings: Readings::of(completion, &parsed, &question),
         question: Arc::new(question),
         group,
         completion: completion.to_owned(),

@@ -2,8 +2,8 @@
 //! uses neither tensors nor an async runtime.
 //!
 //! A completion passes through these types in this order:
-//! - [`parse_completion`] splits the completion's text into thinking and answer, and [`is_correct`] compares the answer
-//!   with the right choice of the [`Question`];
+//! - [`parse_completion`] splits the completion's text into thinking and answer, and [`Readings`] compares the answer with
+//!   the right choice of the [`Question`], in three ways;
 //! - a [`Judge`] grades the thinking and returns a [`Verdict`]; [`RulesJudge`] does so without a model;
 //! - each [`Reward`] scores every [`RewardItem`] of a [`RewardBatch`]; its scores are one component of the reward.
 //!   [`RewardRegistry`] builds rewards by name;
@@ -56,7 +56,7 @@
 //! # let item = rewards::RewardItem {
 //! #     question: Default::default(), group: 0, completion: "<answer>dog</answer>".into(),
 //! #     parsed: rewards::parse_completion("<answer>dog</answer>", &Default::default()),
-//! #     correct: true, completion_tokens: 1, truncated: false, duration_seconds: None,
+//! #     readings: Default::default(), completion_tokens: 1, truncated: false, duration_seconds: None,
 //! #     verdict: None,
 //! # };
 //! # let batch = RewardBatch { step: 1, total_steps: 10, group_size: 1, microbatch: 0, items: vec![item] };
@@ -69,9 +69,12 @@ pub mod completion;
 pub mod error;
 pub mod formula;
 pub mod judge;
+mod lenient;
 pub mod matching;
+pub mod official;
 pub mod options;
 pub mod question;
+pub mod readings;
 pub mod registry;
 pub mod reward;
 pub mod shaping;
@@ -88,8 +91,10 @@ pub use judge::{
     rules::RulesJudge,
 };
 pub use matching::{answer_matches, is_correct};
+pub use official::OfficialRule;
 pub use options::read_options;
 pub use question::{Difficulty, Question};
+pub use readings::{Reading, Readings};
 pub use registry::RewardRegistry;
 pub use reward::{Reward, RewardBatch, RewardItem};
 pub use shaping::shape;

@@ -3,8 +3,10 @@
 //! The content of `<answer>` names a choice if one of these holds; the rules are tried in this order:
 //! 1. it is the choice's text, ignoring case and white space;
 //! 2. it is the choice's text, also ignoring punctuation, and not the text of another choice;
-//! 3. it is the choice's letter (`B`, `b.` or `(B)`), alone or in front of the choice's text (`B. dog`, `(b) dog`,
-//!    `B: dog`). A letter in front of another choice's text names nothing.
+//! 3. it is the choice's letter (`B`, `b.`, `(B)` or `（B）`), alone or in front of the choice's text (`B. dog`, `(b) dog`,
+//!    `B、dog`). A letter in front of another choice's text names nothing.
+//!
+//! Texts are compared in one form: composed characters (NFC), and full-width letters and signs as ASCII.
 //!
 //! Letters are not accepted if a choice is itself a single letter, such as a musical key. Choices that are written with
 //! their letters (`A. cat`, `B. dog`) match with and without them. The answer as a whole has to match: `a dog` is not
@@ -13,11 +15,14 @@
 //! The official string match of MMAU and MMAR is less strict: it compares sets of words and so accepts `from near to
 //! far` for `from far to near`. Evaluation reports both.
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::{ParsedCompletion, Question};
 
-/// Whether the content of `<answer>` names the right choice.
+/// Whether the content of `<answer>` names the right choice, or one of several right answers.
 pub fn answer_matches(answer: &str, question: &Question) -> bool {
-    same_answer(answer, &question.answer, question)
+    let golds = std::iter::once(&question.answer).chain(&question.other_answers);
+    golds.into_iter().any(|gold| same_answer(answer, gold, question))
 }
 
 /// Whether a completion counts as correct: it is well-formed and its answer names the right choice.
@@ -43,6 +48,13 @@ pub fn named_choice(answer: &str, question: &Question) -> Option<usize> {
     choices.by_text(answer).or_else(|| choices.by_letter(answer))
 }
 
+/// Whether an answer names a choice by its letter and nothing else.
+pub(crate) fn is_bare_letter(answer: &str, question: &Question) -> bool {
+    let choices = Choices::of(question);
+    let letter = choices.by_letter(answer).is_some() && choices.by_text(answer).is_none();
+    letter && letter_prefix(&fold(answer)).is_some_and(|letter| letter.rest.is_empty())
+}
+
 /// Whether the choices of this question can be named by the letters `A`, `B`, …; not if a choice is a single letter.
 pub(crate) fn letters_name_choices(question: &Question) -> bool {
     Choices::of(question).letters_name_choices()
@@ -54,6 +66,7 @@ pub(crate) fn bare_choices(question: &Question) -> Vec<&str> {
 }
 
 struct Choices<'a> {
+    question: &'a Question,
     full: &'a [String],
     /// The same without the letters they are written with.
     bare: Vec<&'a str>,
@@ -63,13 +76,15 @@ impl<'a> Choices<'a> {
     fn of(question: &'a Question) -> Self {
         let full = question.choices.as_slice();
         let stripped = full.iter().enumerate().map(|(index, choice)| match letter_prefix(choice) {
-            Some(Letter { index: own, delimited: true, rest }) if own == index && !rest.is_empty() => {
+            Some(Letter { letter, delimited: true, rest })
+                if question.choice_of_letter(letter) == Some(index) && !rest.is_empty() =>
+            {
                 Some(rest)
             }
             _ => None,
         });
         let bare = stripped.collect::<Option<Vec<&str>>>();
-        Self { full, bare: bare.unwrap_or_else(|| full.iter().map(String::as_str).collect()) }
+        Self { question, full, bare: bare.unwrap_or_else(|| full.iter().map(String::as_str).collect()) }
     }
 
     fn by_text(&self, answer: &str) -> Option<usize> {
@@ -91,10 +106,12 @@ impl<'a> Choices<'a> {
         if !self.letters_name_choices() {
             return None;
         }
-        let Letter { index, delimited, rest } = letter_prefix(answer)?;
+        let answer = fold(answer);
+        let Letter { letter, delimited, rest } = letter_prefix(&answer)?;
+        let index = self.question.choice_of_letter(letter)?;
         let text = self.bare.get(index)?;
         // The `a` of `a dog` is an article.
-        if index == 0 && !delimited && !rest.is_empty() {
+        if letter.eq_ignore_ascii_case(&'a') && !delimited && !rest.is_empty() {
             return None;
         }
         let agrees = rest.is_empty() || plain(rest) == plain(text) || same_words(rest, text);
@@ -112,8 +129,7 @@ impl<'a> Choices<'a> {
 
 /// A letter at the beginning of a text, as in `B`, `b.`, `(B)`, `B: dog` or `B dog`.
 struct Letter<'a> {
-    /// Index of the choice: 0 for A.
-    index: usize,
+    letter: char,
     /// Whether punctuation separates the letter from the rest.
     delimited: bool,
     rest: &'a str,
@@ -121,19 +137,18 @@ struct Letter<'a> {
 
 fn letter_prefix(text: &str) -> Option<Letter<'_>> {
     let text = text.trim();
-    let opened = text.trim_start_matches(['(', '[', '*', '"', '\'', '`']);
+    let opened = text.trim_start_matches(['(', '[', '*', '"', '\'', '`', '【', '「', '『', '〔', '《']);
     let letter = opened.chars().next().filter(char::is_ascii_alphabetic)?;
     let after = &opened[1..];
-    let rest = after.trim_start_matches([')', ']', '.', ':', '-', '*', '"', '\'', '`', ',']);
+    let rest = after.trim_start_matches([
+        ')', ']', '.', ':', '-', '*', '"', '\'', '`', ',', ';', '】', '」', '』', '〕', '》', '。', '、',
+        '．',
+    ]);
     let delimited = rest.len() < after.len();
     // `Bdog` and `I'm` begin with a word rather than with a letter.
     let apart =
         rest.is_empty() || rest.starts_with(char::is_whitespace) || (delimited && !after.starts_with('\''));
-    apart.then(|| Letter {
-        index: usize::from(letter.to_ascii_lowercase() as u8 - b'a'),
-        delimited,
-        rest: rest.trim(),
-    })
+    apart.then(|| Letter { letter, delimited, rest: rest.trim() })
 }
 
 /// Whether two texts have the same words, and at least one.
@@ -142,15 +157,26 @@ fn same_words(one: &str, other: &str) -> bool {
     !one.is_empty() && one == words(other)
 }
 
-/// The text in lower case, with single spaces between words.
+/// The text in one form: characters composed (NFC), and full-width letters, digits and signs (`Ｂ`, `（`, `：`) as the ASCII
+/// ones they stand for.
+pub(crate) fn fold(text: &str) -> String {
+    let narrow = |c: char| match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        '｡' => '。',
+        c => c,
+    };
+    text.nfc().map(narrow).collect()
+}
+
+/// The text in lower case and one form, with single spaces between words.
 fn plain(text: &str) -> String {
-    text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
+    fold(text).to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The words of a text in lower case, without punctuation. Signs with a meaning are kept, as in `f#`, `c++`, `50%`,
 /// `-5`, `3.5` and `1/2`. Apostrophes are removed without splitting the word.
 pub(crate) fn words(text: &str) -> Vec<String> {
-    let chars: Vec<char> = text.to_lowercase().chars().collect();
+    let chars: Vec<char> = fold(text).to_lowercase().chars().collect();
     let digit = |index: Option<usize>| index.and_then(|i| chars.get(i)).is_some_and(|c| c.is_numeric());
     let mut spaced = String::with_capacity(text.len());
     for (index, c) in chars.iter().copied().enumerate() {
@@ -165,7 +191,9 @@ pub(crate) fn words(text: &str) -> Vec<String> {
                 spaced.push(' ')
             }
             '(' | ')' | '[' | ']' | '{' | '}' | '"' | '“' | '”' | '„' | '«' | '»' => spaced.push(' '),
-            '。' | '，' | '、' | '：' | '；' | '！' | '？' | '（' | '）' => spaced.push(' '),
+            '。' | '、' | '【' | '】' | '「' | '」' | '『' | '』' | '〔' | '〕' | '《' | '》' => {
+                spaced.push(' ')
+            }
             c => spaced.push(c),
         }
     }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::official::OfficialRule;
+
 /// A question about an audio clip.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Question {
@@ -17,8 +19,21 @@ pub struct Question {
     /// The texts of the choices; empty for an open question.
     #[serde(default)]
     pub choices: Vec<String>,
+    /// The letter of each choice, if the data file skips some: `ABD` for a row whose third choice is empty. Empty for A, B,
+    /// C and so on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub letters: String,
+    /// Whether the prompt shows the letters, so that a letter alone is an answer. The prompt's maker sets it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub letters_shown: bool,
     /// The text of the right choice.
     pub answer: String,
+    /// Further answers that are right too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_answers: Vec<String>,
+    /// The rule of the dataset's own script.
+    #[serde(default, skip_serializing_if = "OfficialRule::is_default")]
+    pub official: OfficialRule,
     /// Where the clip lies: the path of an audio file, of a member of a tar archive (`ARCHIVE.tar!MEMBER`), or of a cell of
     /// a Parquet file (`FILE.parquet#COLUMN=ROW`). Only the crate `audio` tells these apart.
     pub audio_path: PathBuf,
@@ -43,6 +58,30 @@ pub struct Question {
     /// The columns of the row that no other field takes.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Question {
+    /// Whether this text is a right answer, letter for letter.
+    pub fn is_answer(&self, text: &str) -> bool {
+        self.answer == text || self.other_answers.iter().any(|answer| answer == text)
+    }
+
+    /// The letter of the choice with this index, in upper case; `None` beyond the 26th choice.
+    pub fn letter(&self, index: usize) -> Option<char> {
+        if self.letters.is_empty() {
+            return u8::try_from(index)
+                .ok()
+                .filter(|&index| index < 26)
+                .map(|index| char::from(b'A' + index));
+        }
+        self.letters.chars().nth(index)
+    }
+
+    /// The index of the choice with this letter, in either case.
+    pub fn choice_of_letter(&self, letter: char) -> Option<usize> {
+        let letter = letter.to_ascii_uppercase();
+        (0..self.choices.len()).find(|&index| self.letter(index) == Some(letter))
+    }
 }
 
 /// How hard a question is, according to its dataset.

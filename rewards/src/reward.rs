@@ -53,7 +53,7 @@ mod tests {
             |kind: &str, options: toml::Table| registry.build(kind, &options).err().unwrap().to_string();
         assert_eq!(
             error("consistency", toml::toml! { when_wrng = "always" }),
-            "reward kind `consistency` has no option `when_wrng`; did you mean `when_wrong`? (known: when_wrong)",
+            "reward kind `consistency` has no option `when_wrng`; did you mean `when_wrong`? (known: reading, when_wrong)",
         );
         assert_eq!(
             error("consistency", toml::toml! { when_wrong = "allways" }),
@@ -65,8 +65,9 @@ mod tests {
             "reward kind `format` has no option `weight`; it takes none"
         );
         assert_eq!(
-            error("accuracy", toml::toml! { x = 1 }),
-            "reward kind `accuracy` has no option `x`; it takes none"
+            error("accuracy", toml::toml! { reading = "loose" }),
+            "reward kind `accuracy`: `reading = \"loose\"` cannot be used: \
+             unknown variant `loose`, expected one of `strict`, `official`, `lenient`"
         );
     }
 }

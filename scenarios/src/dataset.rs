@@ -17,7 +17,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::error::ScenarioError;
 use crate::formats::{self, DataFormat, RowFilter};
 use crate::rows::Dataset;
-use crate::scorers::OfficialScorer;
 use crate::soundscape::{self, Split, WorldConfig};
 
 /// A data file on disk, with questions in one of the public formats.
@@ -57,14 +56,6 @@ impl DataSource {
             DataSource::File(file) => {
                 file.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
             }
-        }
-    }
-
-    /// The scorer of the source's benchmark; the string match of MMAU and MMAR for sources that are no benchmark.
-    pub fn official_scorer(&self) -> OfficialScorer {
-        match self {
-            DataSource::File(file) => file.format.official_scorer(),
-            DataSource::Soundscapes => OfficialScorer::StringMatch,
         }
     }
 }
@@ -209,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_have_names_and_scorers() {
+    fn sources_have_names() {
         let file = |format, name: Option<&str>| {
             DataSource::File(FileSource {
                 format,
@@ -221,7 +212,5 @@ mod tests {
         assert_eq!(file(DataFormat::Mmau, None).name(), "mmau-mini");
         assert_eq!(file(DataFormat::Mmau, Some("mini")).name(), "mini");
         assert_eq!(DataSource::Soundscapes.name(), "builtin:soundscapes");
-        assert_eq!(file(DataFormat::Mmar, None).official_scorer(), OfficialScorer::StringMatch);
-        assert_eq!(file(DataFormat::AirBench, None).official_scorer(), OfficialScorer::AirBenchLetter);
     }
 }

@@ -14,14 +14,13 @@ mod row;
 
 use std::path::Path;
 
-use rewards::Question;
+use rewards::{OfficialRule, Question};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::cache_dir;
 use crate::error::ScenarioError;
 use crate::rows::{Dataset, RowError};
-use crate::scorers::OfficialScorer;
 use row::{NoRow, Row, Rows};
 
 /// The format of a data file.
@@ -49,11 +48,11 @@ impl DataFormat {
         }
     }
 
-    /// The scorer of the benchmark's own script.
-    pub fn official_scorer(self) -> OfficialScorer {
+    /// The rule of the benchmark's own script.
+    fn official(self) -> OfficialRule {
         match self {
-            DataFormat::Avqa | DataFormat::Mmau | DataFormat::Mmar => OfficialScorer::StringMatch,
-            DataFormat::AirBench => OfficialScorer::AirBenchLetter,
+            DataFormat::Avqa | DataFormat::Mmau | DataFormat::Mmar => OfficialRule::StringMatch,
+            DataFormat::AirBench => OfficialRule::AirBenchLetter,
         }
     }
 
@@ -153,7 +152,8 @@ fn question(
     }
     Ok(clip::part(&mut row).and_then(|(start, end)| {
         let question = format.question(row)?;
-        Ok(Question { audio_path: audio_root.join(&question.audio_path), start, end, ..question })
+        let audio_path = audio_root.join(&question.audio_path);
+        Ok(Question { audio_path, start, end, official: format.official(), ..question })
     }))
 }
 

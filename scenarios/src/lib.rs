@@ -1,11 +1,9 @@
-//! Scenario files, datasets, the soundscape world and the official scorers. The crate is pure: it uses neither tensors
-//! nor an async runtime.
+//! Scenario files, datasets and the soundscape world. The crate is pure: it uses neither tensors nor an async runtime.
 //!
 //! A *scenario* is a TOML file with the settings that all *arms* share, followed by the arms that are compared.
 //! [`load`] reads it into an [`Experiment`], in which every [`ArmConfig`] has a value for each setting. [`check`]
 //! then checks the rewards, formulas and files that it refers to. A *dataset* ([`DataSource`]) is a list of questions
-//! about audio clips, which [`open_dataset`] reads; the *soundscape world* is the built-in dataset. The *scorers* grade
-//! answers exactly as the benchmarks' own scripts do.
+//! about audio clips, which [`open_dataset`] reads; the *soundscape world* is the built-in dataset.
 //!
 //! ```
 //! use std::path::Path;
@@ -42,7 +40,6 @@ mod formats;
 mod judge_sets;
 mod rows;
 pub mod scenario;
-pub mod scorers;
 pub mod soundscape;
 
 pub use builtin::{builtin_tiny_policy, python_module};

@@ -71,7 +71,9 @@ fn fields(item: &RewardItem, columns: &Columns) -> Value {
     put("think", item.parsed.think.clone().into());
     put("answer", item.parsed.answer.clone().into());
     put("well_formed", item.parsed.well_formed.into());
-    put("correct", item.correct.into());
+    put("correct", item.readings.strict.into());
+    put("correct_official", item.readings.official.into());
+    put("correct_lenient", item.readings.lenient.into());
     put("consistency", verdict.and_then(|verdict| verdict.consistency).into());
     put("think_quality", verdict.and_then(|verdict| verdict.think_quality).into());
     put("tokens", item.completion_tokens.into());

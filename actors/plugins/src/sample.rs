@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rewards::{ParserOptions, Question, RewardBatch, RewardItem, Verdict, is_correct, parse_completion};
+use rewards::{ParserOptions, Question, Readings, RewardBatch, RewardItem, Verdict, parse_completion};
 
 /// The trial batch: one prompt with a correct completion that thinks and a wrong one that does not.
 pub fn sample_batch() -> Arc<RewardBatch> {
@@ -20,7 +20,7 @@ pub fn sample_batch() -> Arc<RewardBatch> {
             question: question.clone(),
             group: 0,
             completion: completion.into(),
-            correct: is_correct(&parsed, &question),
+            readings: Readings::of(completion, &parsed, &question),
             parsed,
             completion_tokens: completion.split_whitespace().count(),
             truncated: false,

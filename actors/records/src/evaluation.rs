@@ -47,8 +47,12 @@ pub struct Tally {
     pub n: u64,
     /// Completions whose answer matches the right choice exactly.
     pub correct: u64,
-    /// Completions that the benchmark's own string match accepts.
+    /// Completions that the benchmark's own script accepts.
     pub correct_official: u64,
+    /// Completions that the benchmark's own script scores at all; 0 in rows of older runs, which do not say.
+    pub official_n: u64,
+    /// Completions whose answer mentions the right choice and no other; 0 in rows of older runs.
+    pub correct_lenient: u64,
     /// Completions that think before they answer.
     pub think: u64,
     /// Completions in one of the two valid forms, with and without thinking.
@@ -71,6 +75,8 @@ impl Tally {
         self.n += other.n;
         self.correct += other.correct;
         self.correct_official += other.correct_official;
+        self.official_n += other.official_n;
+        self.correct_lenient += other.correct_lenient;
         self.think += other.think;
         self.well_formed += other.well_formed;
         self.consistency_sum += other.consistency_sum;

@@ -58,6 +58,10 @@ pub struct Rollout {
     #[serde(default)]
     pub correct: bool,
     #[serde(default)]
+    pub correct_official: Option<bool>,
+    #[serde(default)]
+    pub correct_lenient: Option<bool>,
+    #[serde(default)]
     pub well_formed: bool,
     #[serde(default)]
     pub components: BTreeMap<String, Option<f64>>,

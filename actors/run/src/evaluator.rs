@@ -200,12 +200,11 @@ fn count(evaluation: &mut Evaluation, item: &RewardItem) {
 
 fn tally(tally: &mut Tally, item: &RewardItem) {
     let one = |holds: bool| u64::from(holds);
-    let answer = item.parsed.answer.as_deref().unwrap_or_default();
-    let question = &item.question;
     tally.n += 1;
-    tally.correct += one(item.correct);
-    tally.correct_official +=
-        one(scenarios::scorers::official_string_match(answer, &question.answer, &question.choices));
+    tally.correct += one(item.readings.strict);
+    tally.correct_official += one(item.readings.official == Some(true));
+    tally.official_n += one(item.readings.official.is_some());
+    tally.correct_lenient += one(item.readings.lenient);
     tally.think += one(item.parsed.mode == Mode::Think);
     tally.well_formed += one(item.parsed.well_formed);
     tally.completion_tokens += item.completion_tokens as u64;

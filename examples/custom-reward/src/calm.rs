@@ -35,7 +35,7 @@ impl Reward for Calm {
 
 #[cfg(test)]
 mod tests {
-    use rewards::{Question, RewardItem, parse_completion};
+    use rewards::{Question, Readings, RewardItem, parse_completion};
 
     use super::*;
 
@@ -46,7 +46,7 @@ mod tests {
             group: 0,
             completion: text.into(),
             parsed: parse_completion(text, &Default::default()),
-            correct: false,
+            readings: Readings::default(),
             completion_tokens: 1,
             truncated: false,
             duration_seconds: None,

@@ -18,11 +18,12 @@
 //! - `scope = "step" | "group" | "microbatch"` (default `step`): the completions over which λ is computed. The paper
 //!   says "batch" without defining it.
 //! - `balance = true` (default): `false` sets both γ to 1 from the first step on, which is not in the paper.
+//! - `reading = "strict" | "official" | "lenient"` (default `strict`): when an answer counts as right, as for `accuracy`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::{BatchStatistics, Scope};
-use crate::{Reward, RewardBatch, RewardError, RewardItem, read_options};
+use crate::{Reading, Reward, RewardBatch, RewardError, RewardItem, read_options};
 
 /// The `kind` under which [`RewardRegistry::standard`](crate::RewardRegistry::standard) registers it.
 pub const KIND: &str = "adaptive-think";
@@ -35,11 +36,13 @@ pub struct AdaptiveThinkOptions {
     pub scope: Scope,
     /// Whether γ lowers the reward of the more frequent mode; if not, both γ are 1.
     pub balance: bool,
+    /// The reading that decides whether an answer is right.
+    pub reading: Reading,
 }
 
 impl Default for AdaptiveThinkOptions {
     fn default() -> Self {
-        Self { scope: Scope::default(), balance: true }
+        Self { scope: Scope::default(), balance: true, reading: Reading::default() }
     }
 }
 
@@ -69,7 +72,7 @@ impl Reward for AdaptiveThink {
         let remaining = if self.options.balance { batch.remaining() } else { 0.0 };
         let score = |item: &RewardItem| {
             let lambda = statistics.around(item).think_fraction();
-            adaptive_accuracy(item.thinks(), item.correct, lambda, remaining)
+            adaptive_accuracy(item.thinks(), item.readings.earns(self.options.reading), lambda, remaining)
         };
         Ok(batch.items.iter().map(|item| Some(score(item))).collect())
     }

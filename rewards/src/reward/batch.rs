@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JudgeRequest, Mode, ParsedCompletion, Question, RewardError, Verdict};
+use crate::{JudgeRequest, Mode, ParsedCompletion, Question, Readings, RewardError, Verdict};
 
 /// One completion, as a reward gets it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,8 +27,9 @@ pub struct RewardItem {
     pub completion: String,
     /// Thinking and answer, from [`parse_completion`](crate::parse_completion).
     pub parsed: ParsedCompletion,
-    /// Whether it is well-formed and answers correctly, see [`is_correct`](crate::is_correct).
-    pub correct: bool,
+    /// Whether it is right, by each of the three readings.
+    #[serde(flatten)]
+    pub readings: Readings,
     /// Number of sampled tokens, including the end-of-text token.
     pub completion_tokens: usize,
     /// Whether sampling stopped at `sampling.max_new_tokens` instead of at an end-of-text token.

@@ -7,7 +7,8 @@
 //! The shaping formula uses the score as a factor, `adaptive_think * (1 + w_consistency * consistency)` (Eq. 7), so a
 //! score of 0 makes the factor 1 and leaves R_a unchanged.
 //!
-//! Option: `when_wrong`, the score of a completion with a wrong answer, about which the paper contradicts itself:
+//! Options: `reading = "strict" | "official" | "lenient"` (default `strict`), when an answer counts as right, as for
+//! `accuracy`; and `when_wrong`, the score of a completion with a wrong answer, about which the paper contradicts itself:
 //! - `"correct_only"` (default) follows the text, "only when the final answer is correct": the score is 0, which makes
 //!   the factor 1. The verdict is not used, so a missing one does no harm.
 //! - `"always"` follows Eq. 7: the score is R_c as for right answers. Since R_a of a wrong answer is negative, a wrong
@@ -15,7 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Reward, RewardBatch, RewardError, RewardItem, read_options};
+use crate::{Reading, Reward, RewardBatch, RewardError, RewardItem, read_options};
 
 /// The `kind` under which [`RewardRegistry::standard`](crate::RewardRegistry::standard) registers it.
 pub const KIND: &str = "consistency";
@@ -37,6 +38,8 @@ pub enum WhenWrong {
 pub struct ConsistencyOptions {
     /// How completions with a wrong answer are scored.
     pub when_wrong: WhenWrong,
+    /// The reading that decides whether an answer is wrong.
+    pub reading: Reading,
 }
 
 /// The consistency reward R_c.
@@ -59,7 +62,7 @@ impl Consistency {
     }
 
     fn score_item(&self, item: &RewardItem) -> Option<f64> {
-        if self.options.when_wrong == WhenWrong::CorrectOnly && !item.correct {
+        if self.options.when_wrong == WhenWrong::CorrectOnly && !item.readings.earns(self.options.reading) {
             return Some(0.0);
         }
         match (item.thinks(), item.parsed.well_formed) {
@@ -86,7 +89,9 @@ mod tests {
     use crate::fixtures::{batch, broken_thought, direct, item, thought};
 
     fn scores(when_wrong: WhenWrong, items: Vec<RewardItem>) -> Vec<Option<f64>> {
-        Consistency::new(ConsistencyOptions { when_wrong }).score(&batch(1, items)).unwrap()
+        Consistency::new(ConsistencyOptions { when_wrong, ..ConsistencyOptions::default() })
+            .score(&batch(1, items))
+            .unwrap()
     }
 
     fn all_cases() -> Vec<RewardItem> {

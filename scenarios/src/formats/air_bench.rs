@@ -10,8 +10,16 @@ use crate::rows::RowError;
 
 pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
     let mut choices = vec![row.text("choice_a")?, row.text("choice_b")?];
-    for key in ["choice_c", "choice_d"] {
-        choices.extend(row.optional_text(key)?);
+    let mut letters = "AB".to_owned();
+    for (letter, key) in [('C', "choice_c"), ('D', "choice_d")] {
+        if let Some(choice) = row.optional_text(key)? {
+            choices.push(choice);
+            letters.push(letter);
+        }
+    }
+    // Letters without a gap need not be stated.
+    if "ABCD".starts_with(&letters) {
+        letters.clear();
     }
     no_choice_twice(&choices)?;
     let (task, dataset) = (row.text("task_name")?, row.text("dataset_name")?);
@@ -28,6 +36,7 @@ pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
         text,
         answer,
         choices,
+        letters,
         audio_path: Path::new(&folder).join(path),
         kind: Some(task),
         metadata,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::{Completion, Finish};
 use records::{FormatVersion, Phase, Rollout};
-use rewards::{Question, RewardItem, is_correct, parse_completion};
+use rewards::{Question, Readings, RewardItem, parse_completion};
 
 use crate::context::ArmContext;
 
@@ -18,13 +18,13 @@ pub(crate) fn reward_item(
 ) -> RewardItem {
     let text = arm.processor.decode(&completion.ids);
     let parsed = parse_completion(&text, &arm.parser);
-    let correct = is_correct(&parsed, question);
+    let readings = Readings::of(&text, &parsed, question);
     RewardItem {
         question: question.clone(),
         group,
         completion: text,
         parsed,
-        correct,
+        readings,
         completion_tokens: completion.ids.len(),
         truncated: completion.finish == Finish::Length,
         duration_seconds: None,
@@ -55,7 +55,9 @@ pub(crate) fn rollout(phase: Phase, step: u64, item: &RewardItem) -> Rollout {
         mode: Some(item.parsed.mode),
         think: item.parsed.think.clone(),
         answer: item.parsed.answer.clone(),
-        correct: item.correct,
+        correct: item.readings.strict,
+        correct_official: item.readings.official,
+        correct_lenient: Some(item.readings.lenient),
         well_formed: item.parsed.well_formed,
         components: BTreeMap::new(),
         reward: None,

@@ -165,7 +165,7 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
             .iter()
             .map(|(name, missing)| (name.clone(), missing.causes.clone()))
             .collect(),
-        accuracy: Some(fraction(&|item| item.correct)),
+        accuracy: Some(fraction(&|item| item.readings.strict)),
         think_rate: Some(fraction(&thinks)),
         think_rate_by_difficulty: think_rate_by_difficulty(items),
         format_rate: Some(fraction(&|item| item.parsed.well_formed)),

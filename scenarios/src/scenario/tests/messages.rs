@@ -244,7 +244,7 @@ fn rewards_and_formulas() {
     );
     assert_eq!(
         message("[rewards.r]\nkind = \"adaptive-think\"\nscop = \"step\"\n[shaping]\nformula = \"r\""),
-        "x.toml:3:1: unknown key `scop` in [rewards.r] (kind \"adaptive-think\"); did you mean `scope`? (known: balance, scope)"
+        "x.toml:3:1: unknown key `scop` in [rewards.r] (kind \"adaptive-think\"); did you mean `scope`? (known: balance, reading, scope)"
     );
 }
 

@@ -1,0 +1,43 @@
+//! The rules by which the benchmarks' own scripts score a prediction, reproduced exactly, so that our figures are comparable
+//! with published ones. One rule per file; a question says which of them is its own.
+//!
+//! Training uses the strict reading instead ([`matching`](crate::matching)), because these rules have gaps that a policy
+//! would learn to use: the string match of MMAU and MMAR ignores the order of words, and the scorer of AIR-Bench takes any
+//! word that begins with A-D for a letter.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Question;
+
+mod air_bench;
+mod string_match;
+
+pub use air_bench::air_bench_letter;
+pub use string_match::string_match;
+
+/// The rule of a benchmark's own script.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OfficialRule {
+    /// The string match of MMAU and MMAR, which is also used where a dataset has no script of its own.
+    #[default]
+    StringMatch,
+    /// The rule of AIR-Bench's foundation part, which reads a letter.
+    AirBenchLetter,
+}
+
+impl OfficialRule {
+    /// Whether the official script counts `prediction` as right; `None` if it excludes the question from the
+    /// denominator.
+    pub fn score(self, prediction: &str, question: &Question) -> Option<bool> {
+        match self {
+            OfficialRule::StringMatch => Some(string_match(prediction, &question.answer, &question.choices)),
+            OfficialRule::AirBenchLetter => air_bench_letter(prediction, question),
+        }
+    }
+
+    /// Whether this is the rule of a question that states none.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == OfficialRule::default()
+    }
+}
