@@ -9,7 +9,7 @@ use std::time::Instant;
 use audio::{Downmix, Hearing, LogMel, SAMPLE_RATE};
 use model::{Completion, Finish, ModelError, Policy, Processor, Prompt, SamplingParams, device};
 use rewards::{Mode, ParserOptions, Question, parse_completion};
-use scenarios::{PolicyConfig, PromptStyle, TrainMode};
+use scenarios::{PolicyConfig, PromptConfig, PromptStyle, TrainMode};
 use serde::Serialize;
 
 use crate::{
@@ -73,7 +73,7 @@ fn user_text(options: &AskOptions) -> String {
         choices: options.choices.iter().map(|choice| choice.trim().to_owned()).collect(),
         ..Question::default()
     };
-    style.map_or_else(|| question.text.clone(), |style| style.render(&question))
+    style.map_or_else(|| question.text.clone(), |style| PromptConfig::default().render_in(style, &question))
 }
 
 fn prompt(policy: &Policy, options: &AskOptions, text: &str) -> Result<Prompt, Failure> {

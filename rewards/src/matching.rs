@@ -60,6 +60,12 @@ pub(crate) fn letters_name_choices(question: &Question) -> bool {
     Choices::of(question).letters_name_choices()
 }
 
+/// Whether every choice is written with its own letter, as in `A. dog`.
+pub fn choices_carry_letters(question: &Question) -> bool {
+    let bare = Choices::of(question).bare;
+    !bare.is_empty() && bare.iter().zip(&question.choices).all(|(bare, full)| *bare != full)
+}
+
 /// The texts of a question's choices without the letters they may be written with.
 pub(crate) fn bare_choices(question: &Question) -> Vec<&str> {
     Choices::of(question).bare

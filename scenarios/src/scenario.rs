@@ -56,7 +56,7 @@ pub use plugin::{ChildEnv, HttpPlugin, PLUGIN_KINDS, ProcessPlugin, RewardForm};
 pub use policy::{
     DType, GradientCheckpointing, LoraConfig, PolicyConfig, PolicyPath, TargetModules, TrainMode,
 };
-pub use prompt::{PromptConfig, PromptStyle};
+pub use prompt::{ChoiceStyle, LetterStyle, PromptConfig, PromptStyle};
 pub use reference::scenario_reference;
 pub use run::{CheckpointConfig, ControlConfig, Device, RunConfig, SupervisionConfig};
 pub use schema::json_schema;

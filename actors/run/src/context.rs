@@ -69,7 +69,8 @@ pub(crate) struct ArmContext {
 impl ArmContext {
     /// The user's turn of a prompt, in `style` or in the arm's own style.
     pub(crate) fn user_text(&self, question: &Question, style: Option<PromptStyle>) -> String {
-        style.map_or_else(|| self.config.prompt.render(question), |style| style.render(question))
+        let prompt = &self.config.prompt;
+        style.map_or_else(|| prompt.render(question), |style| prompt.render_in(style, question))
     }
 
     /// Sampling parameters of training completions.

@@ -6,7 +6,7 @@
 //!   allows, the arm does not start.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use records::{DataProblem, FormatVersion, Phase};
 use rewards::Question;
@@ -94,7 +94,17 @@ pub(crate) fn open_training(config: &ArmConfig) -> Result<Source, InputError> {
             &data.row_filter(),
         )?,
     };
-    Ok(Source { suite: None, rows })
+    Ok(Source { suite: None, rows: presented(rows, config) })
+}
+
+/// The rows with the note whether their prompts show letters: a letter alone earns a reward only then.
+fn presented(mut rows: Dataset, config: &ArmConfig) -> Dataset {
+    for question in &mut rows.questions {
+        if config.prompt.shows_letters(question) && !question.letters_shown {
+            Arc::make_mut(question).letters_shown = true;
+        }
+    }
+    rows
 }
 
 /// The suites of `[eval]`.
@@ -104,7 +114,7 @@ pub(crate) fn open_suites(config: &ArmConfig) -> Result<Vec<Source>, InputError>
     let (filter, world) = (config.eval.row_filter(), &config.data.soundscapes);
     let open = |source: &scenarios::DataSource| {
         let rows = scenarios::open_dataset_filtered(source, world, Split::Heldout, &filter)?;
-        Ok(Source { suite: Some(source.name()), rows })
+        Ok(Source { suite: Some(source.name()), rows: presented(rows, config) })
     };
     config.eval.suites.iter().map(open).collect()
 }

@@ -78,7 +78,7 @@ impl ArmConfig {
     /// The user turns in which a training question may be asked.
     pub fn training_texts(&self, question: &Question) -> Vec<String> {
         if self.method == Method::Sft && !self.sft.styles.is_empty() {
-            return self.sft.styles.iter().map(|style| style.render(question)).collect();
+            return self.sft.styles.iter().map(|style| self.prompt.render_in(*style, question)).collect();
         }
         vec![self.prompt.render(question)]
     }

@@ -108,7 +108,7 @@ fn the_built_in_prompts_list_the_choices_with_commas() {
         ..rewards::Question::default()
     };
     assert_eq!(
-        PromptStyle::Think.render(&question),
+        PromptConfig::default().render_in(PromptStyle::Think, &question),
         "Which sound is first? Choose from: beep, buzz. Think in <think> </think>, then answer in <answer> </answer>."
     );
 }
