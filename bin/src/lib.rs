@@ -32,6 +32,7 @@ mod ask;
 mod check;
 mod cli;
 mod ctl;
+mod eval;
 mod failure;
 mod judge;
 mod listen;
@@ -77,6 +78,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         (Some(Command::Verify(options)), _) => verify::verify(&options),
         (Some(Command::Replay(options)), _) => replay::replay(&options, registry),
         (Some(Command::Ask(options)), _) => ask::ask(&options),
+        (Some(Command::Eval(options)), _) => eval::eval(&options, registry),
         (Some(Command::Listen(options)), _) => listen::listen(&options),
         (Some(Command::Merge(options)), _) => merge::merge(&options),
         (Some(Command::Ctl(options)), _) => ctl::ctl(&options),

@@ -76,7 +76,7 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
             reported?;
         }
     }
-    check_outcome(&outcome, &run_dir)
+    check_outcome(&outcome, &run_dir, "sandbox --resume")
 }
 
 /// Creates the time-stamped directory of a new run.
@@ -197,8 +197,8 @@ async fn run_served(
     outcome
 }
 
-/// Prints which arms were stopped or failed and how to continue, and returns the failure if there were any.
-fn check_outcome(outcome: &RunOutcome, run_dir: &RunDir) -> Result<(), Failure> {
+/// Prints which arms were stopped or failed and that `resume` continues them, and returns the failure if there were any.
+pub(crate) fn check_outcome(outcome: &RunOutcome, run_dir: &RunDir, resume: &str) -> Result<(), Failure> {
     if outcome.interrupted {
         for arm in &outcome.arms {
             if arm.state == ArmState::Stopped {
@@ -206,7 +206,7 @@ fn check_outcome(outcome: &RunOutcome, run_dir: &RunDir) -> Result<(), Failure> 
                 errln!("stopped: {name} (seed {seed}) at step {}{}", arm.step, checkpoint(arm));
             }
         }
-        errln!("to continue: sandbox --resume {}", run_dir.path().display());
+        errln!("to continue: {resume} {}", run_dir.path().display());
         return Err(Failure::Interrupted);
     }
     let mut failed: Vec<String> = outcome

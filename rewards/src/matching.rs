@@ -67,7 +67,7 @@ pub fn choices_carry_letters(question: &Question) -> bool {
 }
 
 /// The texts of a question's choices without the letters they may be written with.
-pub(crate) fn bare_choices(question: &Question) -> Vec<&str> {
+pub fn bare_choices(question: &Question) -> Vec<&str> {
     Choices::of(question).bare
 }
 

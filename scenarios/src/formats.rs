@@ -38,6 +38,10 @@ pub enum DataFormat {
 }
 
 impl DataFormat {
+    /// All formats.
+    pub const ALL: [DataFormat; 4] =
+        [DataFormat::Avqa, DataFormat::Mmau, DataFormat::Mmar, DataFormat::AirBench];
+
     /// Name of the format in a scenario.
     pub fn name(self) -> &'static str {
         match self {

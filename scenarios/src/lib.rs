@@ -50,7 +50,7 @@ pub use formats::{DataFormat, RowFilter};
 pub use judge_sets::{JudgedExample, open_judge_set};
 pub use rows::{Dataset, RowCause, RowProblem, causes_in_words};
 pub use scenario::{
-    Aggregate, ArmConfig, AudioConfig, AudioWindow, CheckpointConfig, ChildEnv, ControlConfig,
+    Aggregate, ArmConfig, AudioConfig, AudioWindow, CheckpointConfig, ChildEnv, Control, ControlConfig,
     CurriculumConfig, DType, DataConfig, Device, Downmix, EvalConfig, Experiment, GradientCheckpointing,
     GrpoConfig, Guided, HttpPlugin, Interpolate, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet,
     LetterStyle, LimitAction, LimitsConfig, LoaderConfig, LocalJudgeConfig, LoraConfig, LossKind, MemberKind,

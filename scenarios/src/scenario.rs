@@ -42,7 +42,7 @@ mod words;
 
 pub use arm::{ArmConfig, Method};
 pub use check::{check, check_names};
-pub use data::{AudioConfig, AudioWindow, DataConfig, Downmix, EvalConfig, LoaderConfig};
+pub use data::{AudioConfig, AudioWindow, Control, DataConfig, Downmix, EvalConfig, LoaderConfig};
 pub use experiment::Experiment;
 pub use feedback::{RewardSpec, ShapingConfig};
 pub use judge::{

@@ -174,6 +174,12 @@ impl ArmDir {
         self.all_checkpoints().ok()?.pop()
     }
 
+    /// The steps of all checkpoints, in ascending order.
+    pub fn checkpoint_steps(&self) -> Vec<u64> {
+        let name = |folder: &PathBuf| folder.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
+        self.all_checkpoints().unwrap_or_default().iter().filter_map(name).collect()
+    }
+
     /// The newest checkpoint as it is on the disk; `None` if there is none, or it has no manifest, as those of older
     /// versions.
     pub fn newest_written(&self) -> Option<WrittenCheckpoint> {

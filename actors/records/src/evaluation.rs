@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scenarios::RowCause;
+use scenarios::{Control, RowCause};
 use serde::{Deserialize, Serialize};
 
 use crate::format::FormatVersion;
@@ -15,12 +15,27 @@ pub struct Evaluation {
     pub format_version: FormatVersion,
     pub step: u64,
     pub suite: String,
+    /// How the suite was changed; `None` if it was asked as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
     #[serde(default)]
     pub policy_version: u64,
     pub overall: Tally,
     /// Questions of the suite, those that could not be asked included; 0 in rows of older runs, which do not say.
     #[serde(default)]
     pub questions: u64,
+    /// Questions that were asked; 0 in rows of older runs, which asked each once.
+    #[serde(default)]
+    pub asked: u64,
+    /// Completions per question; 0 in rows of older runs, for 1.
+    #[serde(default)]
+    pub samples: u64,
+    /// Questions of which at least one of several completions is right.
+    #[serde(default)]
+    pub pass_at_k: u64,
+    /// Questions whose most frequent answer of several is right; answers that share the first place count by their share.
+    #[serde(default)]
+    pub majority_at_k: f64,
     /// Questions that could not be asked, by cause.
     #[serde(default)]
     pub unusable: BTreeMap<RowCause, u64>,
@@ -31,12 +46,54 @@ pub struct Evaluation {
     pub by_difficulty: BTreeMap<String, Tally>,
     #[serde(default)]
     pub by_kind: BTreeMap<String, Tally>,
+    /// By column of the data (`eval.by`), then by its value.
+    #[serde(default)]
+    pub by_column: BTreeMap<String, BTreeMap<String, Tally>>,
     #[serde(default)]
     pub unreadable_clips: u64,
     #[serde(default)]
     pub truncated_clips: u64,
     #[serde(default)]
     pub eval_seconds: f64,
+}
+
+impl Evaluation {
+    /// The suite as tables name it: `mmau`, or `mmau (silence)` for a control.
+    pub fn label(&self) -> String {
+        self.control.map_or_else(|| self.suite.clone(), |control| format!("{} ({control})", self.suite))
+    }
+
+    /// Number of questions that were asked, also for rows of older runs.
+    pub fn questions_asked(&self) -> u64 {
+        if self.asked > 0 { self.asked } else { self.overall.n / self.samples.max(1) }
+    }
+
+    /// Adds the counts of a later part of the same evaluation.
+    pub fn merge(&mut self, later: Evaluation) {
+        self.policy_version = later.policy_version;
+        self.overall.merge(&later.overall);
+        self.asked += later.asked;
+        self.pass_at_k += later.pass_at_k;
+        self.majority_at_k += later.majority_at_k;
+        self.nan_completions += later.nan_completions;
+        self.unreadable_clips += later.unreadable_clips;
+        self.truncated_clips += later.truncated_clips;
+        self.eval_seconds += later.eval_seconds;
+        for (cause, count) in later.unusable {
+            *self.unusable.entry(cause).or_default() += count;
+        }
+        merge_groups(&mut self.by_difficulty, later.by_difficulty);
+        merge_groups(&mut self.by_kind, later.by_kind);
+        for (column, groups) in later.by_column {
+            merge_groups(self.by_column.entry(column).or_default(), groups);
+        }
+    }
+}
+
+fn merge_groups(all: &mut BTreeMap<String, Tally>, later: BTreeMap<String, Tally>) {
+    for (name, tally) in later {
+        all.entry(name).or_default().merge(&tally);
+    }
 }
 
 /// Counts and sums over completions, so that they can be pooled over seeds.
@@ -57,6 +114,11 @@ pub struct Tally {
     pub think: u64,
     /// Completions in one of the two valid forms, with and without thinking.
     pub well_formed: u64,
+    /// Completions that were cut off at the longest length allowed; 0 in rows of older runs.
+    pub truncated: u64,
+    /// Sum over the completions of one over the number of choices: how many a guess would get right. 0 in rows of older
+    /// runs.
+    pub chance_sum: f64,
     /// Sum of the consistency verdicts, each from 0 to 1.
     pub consistency_sum: f64,
     /// Completions with a consistency verdict.
@@ -79,6 +141,8 @@ impl Tally {
         self.correct_lenient += other.correct_lenient;
         self.think += other.think;
         self.well_formed += other.well_formed;
+        self.truncated += other.truncated;
+        self.chance_sum += other.chance_sum;
         self.consistency_sum += other.consistency_sum;
         self.consistency_n += other.consistency_n;
         self.think_quality_sum += other.think_quality_sum;

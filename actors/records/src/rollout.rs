@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rewards::{Difficulty, Mode};
+use scenarios::Control;
 use serde::{Deserialize, Serialize};
 
 use crate::format::FormatVersion;
@@ -25,6 +26,12 @@ pub struct Rollout {
     pub format_version: FormatVersion,
     pub phase: Phase,
     pub step: u64,
+    /// The evaluation suite; `None` in training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
+    /// How the suite was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
     #[serde(default)]
     pub group: u64,
     #[serde(default)]

@@ -167,6 +167,18 @@ impl ArmDir {
         self.file(ArmFile::DataProblems)
     }
 
+    /// The answers to a suite in the benchmark's own format, written by `sandbox eval`.
+    pub fn predictions(&self, suite: &str) -> PathBuf {
+        let name: String =
+            suite.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+        self.0.join("predictions").join(name).with_added_extension("json")
+    }
+
+    /// What an unfinished evaluation has counted; removed once it is recorded.
+    pub fn evaluation_draft(&self) -> PathBuf {
+        self.0.join("eval-draft.jsonl")
+    }
+
     /// The arm's state, see [`Status`].
     pub fn status(&self) -> PathBuf {
         self.0.join(Self::STATUS)

@@ -1,9 +1,9 @@
 //! The metrics of one arm, pooled over its seeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use records::{ArmState, GroupCounts, Status, StepMetrics, Tally};
-use scenarios::{Method, WeightConfig};
+use scenarios::{Control, Method, WeightConfig};
 use serde::Serialize;
 
 use crate::paper::{self, PaperRow};
@@ -34,7 +34,8 @@ pub struct ArmSummary {
     pub groups: Option<GroupCounts>,
     /// Missing scores by component and cause, summed over steps and seeds.
     pub missing: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Latest evaluation by suite. A suite that has not been evaluated yet has no entry.
+    /// Latest evaluation by suite, and by suite and control, such as `mmau (silence)`. A suite that has not been evaluated yet
+    /// has no entry.
     pub evals: BTreeMap<String, Evaluation>,
     /// Row of the paper's Table 1 for an arm of this name.
     pub paper: Option<PaperRow>,
@@ -68,6 +69,18 @@ pub struct SeedSummary {
 /// The latest evaluation of an arm on one suite, pooled over seeds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
+    /// The suite's name.
+    pub suite: String,
+    /// How the suite was changed; `None` for the suite as it is.
+    pub control: Option<Control>,
+    /// Completions per question, k.
+    pub samples: u64,
+    /// Share of the questions of which at least one completion is right; `None` if k is 1.
+    pub pass_at_k: Option<f64>,
+    /// Share of the questions whose most frequent answer is right; `None` if k is 1.
+    pub majority_at_k: Option<f64>,
+    /// Completion tokens per second of the evaluation; `None` if it recorded no time.
+    pub tokens_per_second: Option<f64>,
     /// Training step of the pooled evaluation, by seed.
     pub steps: BTreeMap<u64, u64>,
     /// Questions of the suite, summed over seeds, those that could not be asked included; 0 if an older run does not say.
@@ -82,6 +95,8 @@ pub struct Evaluation {
     pub by_difficulty: Vec<(String, Score)>,
     /// Scores per kind of question, sorted by name.
     pub by_kind: Vec<(String, Score)>,
+    /// Scores by column of the data (`eval.by`) and value.
+    pub by_column: BTreeMap<String, Vec<(String, Score)>>,
     /// Accuracy of each seed, from 0 to 1: shows how far reruns differ.
     pub accuracy_by_seed: BTreeMap<u64, f64>,
     /// Mean completion length in tokens. `None` if fewer than two completions are recorded, or if the run has several
@@ -105,8 +120,10 @@ pub(crate) struct SeedScores {
 pub struct Score {
     /// Share of answers that match the right choice exactly.
     pub accuracy: Option<Estimate>,
-    /// Share of answers that are right by the benchmark's own string match.
+    /// Share of answers that are right by the benchmark's own script, of those that it scores.
     pub accuracy_official: Option<Estimate>,
+    /// Share of answers that mention the right choice and no other; `None` for older runs, which do not record it.
+    pub accuracy_lenient: Option<Estimate>,
     /// Share of completions that think.
     pub think_rate: Option<Estimate>,
     /// Share of completions in one of the two valid forms.
@@ -136,7 +153,13 @@ impl Score {
         let n = counts.n;
         Self {
             accuracy: share(counts.correct as f64, n),
-            accuracy_official: share(counts.correct_official as f64, n),
+            // Older runs do not say how many the benchmark's script scores.
+            accuracy_official: share(
+                counts.correct_official as f64,
+                if counts.official_n > 0 { counts.official_n } else { n },
+            ),
+            accuracy_lenient: share(counts.correct_lenient as f64, n)
+                .filter(|_| counts.correct_lenient > 0 || counts.official_n > 0),
             think_rate: share(counts.think as f64, n),
             format_rate: share(counts.well_formed as f64, n),
             consistency: share(counts.consistency_sum, counts.consistency_n),
@@ -170,9 +193,11 @@ pub struct Timing {
 
 impl ArmSummary {
     pub(crate) fn of(arm: &RecordedArm, suites: &[String]) -> Self {
-        let evals = suites
-            .iter()
-            .filter_map(|suite| Some((suite.clone(), Evaluation::of(arm, suite, suites.len())?)));
+        let labels: BTreeSet<&String> = arm.seeds.iter().flat_map(|seed| seed.evals.keys()).collect();
+        let several = suites.len() > 1 || labels.len() > 1;
+        let evals = labels
+            .into_iter()
+            .filter_map(|label| Some((label.clone(), Evaluation::of(arm, label, several)?)));
         Self {
             name: arm.name.clone(),
             method: arm.method,
@@ -210,20 +235,34 @@ impl SeedSummary {
 }
 
 impl Evaluation {
-    fn of(arm: &RecordedArm, suite: &str, suites: usize) -> Option<Self> {
+    fn of(arm: &RecordedArm, label: &str, several: bool) -> Option<Self> {
         let mut overall = Tally::default();
         let mut by_difficulty: BTreeMap<String, Tally> = BTreeMap::new();
         let mut by_kind: BTreeMap<String, Tally> = BTreeMap::new();
-        let (mut questions, mut unusable) = (0, BTreeMap::new());
+        let (mut questions, mut asked, mut unusable) = (0, 0, BTreeMap::new());
+        let (mut suite, mut control, mut samples) = (String::new(), None, 1);
+        let (mut pass_at_k, mut majority_at_k, mut seconds) = (0, 0.0, 0.0);
+        let mut by_column: BTreeMap<String, BTreeMap<String, Tally>> = BTreeMap::new();
         let mut steps = BTreeMap::new();
         let mut by_seed = BTreeMap::new();
         let mut lengths = Moments::default();
         for seed in &arm.seeds {
-            let Some((&step, row)) = seed.evals.get(suite).and_then(|rows| rows.last_key_value()) else {
+            let Some((&step, row)) = seed.evals.get(label).and_then(|rows| rows.last_key_value()) else {
                 continue;
             };
             overall.merge(&row.overall);
+            (suite, control) = (row.suite.clone(), row.control);
+            samples = row.samples.max(1);
             questions += row.questions;
+            asked += row.questions_asked();
+            seconds += row.eval_seconds;
+            (pass_at_k, majority_at_k) = (pass_at_k + row.pass_at_k, majority_at_k + row.majority_at_k);
+            for (column, groups) in &row.by_column {
+                let all: &mut BTreeMap<String, Tally> = by_column.entry(column.clone()).or_default();
+                for (name, counts) in groups {
+                    all.entry(name.clone()).or_default().merge(counts);
+                }
+            }
             for (cause, count) in &row.unusable {
                 *unusable.entry(cause.to_string()).or_default() += count;
             }
@@ -251,8 +290,15 @@ impl Evaluation {
         by_difficulty.sort_by_key(|(name, _)| {
             DIFFICULTIES.iter().position(|known| known == name).unwrap_or(DIFFICULTIES.len())
         });
-        let asked = overall.n;
+        let several_samples = (samples > 1 && asked > 0).then_some(asked as f64);
         Some(Self {
+            suite,
+            control,
+            samples,
+            pass_at_k: several_samples.map(|asked| pass_at_k as f64 / asked),
+            majority_at_k: several_samples.map(|asked| majority_at_k / asked),
+            by_column: by_column.into_iter().map(|(column, groups)| (column, scored(groups))).collect(),
+            tokens_per_second: (seconds > 0.0).then(|| overall.completion_tokens as f64 / seconds),
             steps,
             asked: (asked < questions).then(|| format!("{asked} of {questions} asked")),
             questions,
@@ -262,7 +308,7 @@ impl Evaluation {
             by_kind: scored(by_kind),
             accuracy_by_seed,
             // A recorded completion does not name its suite, so the lengths of several suites cannot be separated.
-            length: lengths.estimate().filter(|_| suites == 1),
+            length: lengths.estimate().filter(|_| !several),
             by_seed,
         })
     }

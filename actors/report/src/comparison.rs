@@ -16,6 +16,8 @@ pub struct Comparison {
     pub over: String,
     /// What the arm adds, such as `consistency reward (CR)`.
     pub adds: String,
+    /// How many questions each arm was asked, if not both were asked all: the difference may then be one of the questions.
+    pub questions: Option<String>,
     /// One difference per metric, in the order in which they are shown.
     pub differences: Vec<Difference>,
 }
@@ -46,10 +48,17 @@ pub(super) fn compare(arms: &[ArmSummary], suite: &str) -> Vec<Comparison> {
         };
         if let (Some(new), Some(old)) = (arm.evals.get(suite), over.evals.get(suite)) {
             let differences = differences(new, old);
+            let questions = (new.asked.is_some() || old.asked.is_some()).then(|| {
+                let asked = |eval: &Evaluation| {
+                    eval.asked.clone().unwrap_or_else(|| format!("all {} asked", eval.questions))
+                };
+                format!("{}: {}; {}: {}", arm.name, asked(new), over.name, asked(old))
+            });
             comparisons.push(Comparison {
                 arm: arm.name.clone(),
                 over: over.name.clone(),
                 adds,
+                questions,
                 differences,
             });
         }

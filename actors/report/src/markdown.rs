@@ -1,10 +1,11 @@
 //! `summary.md`: the summary as Markdown tables with aligned columns, which also read well in a terminal.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use records::visible;
 
-use crate::arm_summary::{ArmSummary, Score};
+use crate::arm_summary::{ArmSummary, Evaluation, Score};
 use crate::paper::Benchmarks;
 use crate::plots::axes::signed;
 use crate::stats::Estimate;
@@ -25,6 +26,11 @@ impl Summary {
                  think. Consistent and Quality: of those completions. Paper: MMAU / MMAR / AIR-Bench.\n\n",
             );
             let by_difficulty = self.by_difficulty(suite);
+            for (column, rows) in self.by_column(suite) {
+                let _ = writeln!(out, "### By {column}\n");
+                out.push_str(&markdown_table(&rows));
+                out.push('\n');
+            }
             if by_difficulty.len() > 1 {
                 out.push_str("### By difficulty\n\n");
                 out.push_str(&markdown_table(&by_difficulty));
@@ -34,9 +40,21 @@ impl Summary {
         if !self.contributions.is_empty() {
             out.push_str("## What each reward contributed\n\n");
             out.push_str(&markdown_table(&self.contribution_rows()));
+            let partial = self.contributions.iter().filter_map(|comparison| comparison.questions.as_ref());
+            for questions in partial {
+                let _ = writeln!(out, "\nNot over the same questions: {}.", cell_text(questions));
+            }
             out.push_str(
                 "\nThe intervals assume independent completions. They cover the choice of questions and the sampling of \
                  completions, but not the differences between training seeds.\n\n",
+            );
+        }
+        if !self.hearing.is_empty() {
+            out.push_str("## What survives without hearing\n\n");
+            out.push_str(&markdown_table(&self.hearing_rows()));
+            out.push_str(
+                "\nAccuracy in percent on each suite as it is and with its controls. Survives: the accuracy with the control, \
+                 divided by that of the suite as it is. A policy that answers by hearing falls to chance.\n\n",
             );
         }
         let groups = self.group_rows();
@@ -65,6 +83,10 @@ impl Summary {
             let whole = plain_table(&self.results(suite, true));
             let fits = whole.lines().all(|line| line.chars().count() <= width);
             out.push_str(&if fits { whole } else { plain_table(&self.results(suite, false)) });
+        }
+        if !self.hearing.is_empty() {
+            out.push_str("\nwhat survives without hearing:\n");
+            out.push_str(&plain_table(&self.hearing_rows()));
         }
         out
     }
@@ -130,6 +152,31 @@ impl Summary {
         rows
     }
 
+    /// For each column of `eval.by`, the accuracy of each arm by its values.
+    fn by_column(&self, suite: &str) -> Vec<(String, Vec<Vec<String>>)> {
+        let evals = || self.arms.iter().filter_map(|arm| Some((arm, arm.evals.get(suite)?)));
+        let columns: BTreeSet<&String> = evals().flat_map(|(_, eval)| eval.by_column.keys()).collect();
+        let table = |column: &String| {
+            let groups = |eval: &Evaluation| eval.by_column.get(column).cloned().unwrap_or_default();
+            let values: BTreeSet<String> =
+                evals().flat_map(|(_, eval)| groups(eval)).map(|(value, _)| value).collect();
+            let mut rows = vec![vec![column.clone()]];
+            rows[0].extend(evals().map(|(arm, _)| marked(arm)));
+            for value in values {
+                let mut row = vec![value.clone()];
+                row.extend(evals().map(|(_, eval)| {
+                    let score = groups(eval).into_iter().find(|(name, _)| *name == value);
+                    score.map_or_else(dash, |(_, score)| {
+                        format!("{} (n = {})", interval(score.accuracy), score.counts.n)
+                    })
+                }));
+                rows.push(row);
+            }
+            (column.clone(), rows)
+        };
+        columns.into_iter().map(table).filter(|(_, rows)| rows.len() > 1).collect()
+    }
+
     fn contribution_rows(&self) -> Vec<Vec<String>> {
         let mut rows =
             vec![["Added", "Metric", "Difference", "95 % interval", "Verdict"].map(str::to_owned).to_vec()];
@@ -143,6 +190,18 @@ impl Summary {
                 );
                 rows.push(vec![added, difference.metric.clone(), value, range, difference.verdict.clone()]);
             }
+        }
+        rows
+    }
+
+    fn hearing_rows(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![["Arm", "Heard", "Accuracy", "Survives"].map(str::to_owned).to_vec()];
+        let mut suite = None;
+        for hearing in &self.hearing {
+            if self.suites.len() > 1 && suite.replace(&hearing.suite) != Some(&hearing.suite) {
+                rows.push(vec![hearing.suite.clone(), String::new(), String::new(), String::new()]);
+            }
+            rows.extend(hearing.rows());
         }
         rows
     }

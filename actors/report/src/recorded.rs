@@ -48,7 +48,7 @@ pub(crate) struct RecordedSeed {
     pub status: Option<Status>,
     /// Rows by step. If a resumed run wrote a step twice, the later row is used.
     pub metrics: BTreeMap<u64, StepMetrics>,
-    /// Rows by suite, then by step.
+    /// Rows by suite, or by suite and control as [`Evaluation::label`] writes them, then by step.
     pub evals: BTreeMap<String, BTreeMap<u64, Evaluation>>,
     pub rollouts: RolloutDigest,
     /// Number of complete lines, over all files, that could not be parsed.
@@ -102,10 +102,10 @@ impl RecordedSeed {
         let mut evals: BTreeMap<String, BTreeMap<u64, Evaluation>> = BTreeMap::new();
         unreadable += for_each_line(&dir.evaluations(), |line| {
             let row: Evaluation = serde_json::from_slice(line)?;
-            if !suites.contains(&row.suite) {
+            if row.control.is_none() && !suites.contains(&row.suite) {
                 suites.push(row.suite.clone());
             }
-            evals.entry(row.suite.clone()).or_default().insert(row.step, row);
+            evals.entry(row.label()).or_default().insert(row.step, row);
             Ok(())
         })?;
         let rollouts = RolloutDigest::read(&dir.rollouts())?;

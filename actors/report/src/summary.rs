@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::arm_summary::ArmSummary;
 use crate::comparison::{self, Comparison};
+use crate::hearing::{Hearing, hearing};
 use crate::notes::notes;
 use crate::recorded::RecordedRun;
 
@@ -23,6 +24,8 @@ pub struct Summary {
     pub arms: Vec<ArmSummary>,
     /// The comparison of each arm with the arm that it extends, on the first suite.
     pub contributions: Vec<Comparison>,
+    /// What survives without hearing, for suites that were evaluated with controls.
+    pub hearing: Vec<Hearing>,
     /// What is missing, has failed or was changed during the run, one sentence each.
     pub notes: Vec<String>,
 }
@@ -41,8 +44,9 @@ impl Summary {
             run: run.name.clone(),
             complete,
             suites: run.suites.clone(),
-            arms,
             contributions,
+            hearing: hearing(&arms, &run.suites),
+            arms,
             notes,
         }
     }

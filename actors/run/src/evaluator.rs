@@ -1,22 +1,23 @@
-//! The evaluator: lets the policy answer held-out questions and counts the answers by difficulty and by kind.
+//! The evaluator: lets the policy answer held-out questions. The crate `evaluation` words and counts them; here they are
+//! put to the arm's policy, batch by batch, and recorded.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use evaluation::draft::BatchPlace;
+use evaluation::{Answered, Ask, Draft, Pass, Tallies, passes};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use records::{
-    ArmFile, DataProblem, Evaluation, FormatVersion, Phase, Rollout, Tally, json_lines, json_value,
-};
-use rewards::{Mode, Question, RewardItem};
+use records::{ArmFile, Evaluation, FormatVersion, Phase, Rollout, json_lines, json_value};
+use rewards::{Question, RewardItem};
 use runtime::RunEvent;
 use runtime::seed::{Purpose, derive};
-use scenarios::RowCause;
-use workers::{GenerateQuery, SamplerMsg};
+use scenarios::{Control, Method, RowCause};
+use workers::{GenerateQuery, SamplerMsg, Sound};
 
 use crate::conductor::health::nan_completions;
-use crate::conductor::items::{consistency, recorded_start, reward_item, rollout, think_quality};
+use crate::conductor::items::{recorded_start, reward_item, rollout};
 use crate::conductor::judge::ask_judge;
-use crate::conductor::load::{HeardPrompt, Prompts, make_prompts};
+use crate::conductor::load::{Heard, HeardPrompt, Prompts, make_prompts};
 use crate::context::ArmContext;
 use crate::data::Source;
 use crate::error::{EvaluationError, StepError};
@@ -54,21 +55,22 @@ impl Actor for Evaluator {
     }
 }
 
-/// Evaluates all suites with the newest weights, then records their rows together: an interrupted evaluation leaves none.
+/// Evaluates all suites with the newest weights, then records their rows together: an interrupted evaluation leaves no row.
 async fn evaluate(arm: &ArmContext, query: &EvaluateQuery) -> Result<Evaluated, EvaluationError> {
     let mut evaluated = Evaluated::default();
     if matches!(*query.recording.hold().await, RecordingState::Recorded) {
         return Ok(evaluated);
     }
+    let mut draft = open_draft(arm);
     let (mut evaluations, mut rollouts, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, suite) in arm.suites.iter().enumerate() {
-        let evaluating = evaluate_suite(arm, number, suite, query.step).await?;
-        evaluated.completions += evaluating.evaluation.overall.n;
-        evaluated.nan += evaluating.evaluation.nan_completions;
-        let line = json_value(&evaluating.evaluation);
-        evaluations.push((evaluating.evaluation, line));
-        rollouts.extend(json_lines(evaluating.rollouts));
-        problems.extend(evaluating.problems);
+    for (number, pass) in passes(&arm.config.eval, arm.suites.len()).into_iter().enumerate() {
+        let tallies = evaluate_pass(arm, number, pass, query.step, &mut draft).await?;
+        evaluated.completions += tallies.evaluation.overall.n;
+        evaluated.nan += tallies.evaluation.nan_completions;
+        let line = json_value(&tallies.evaluation);
+        evaluations.push((tallies.evaluation, line));
+        rollouts.extend(json_lines(tallies.rollouts));
+        problems.extend(tallies.problems);
     }
     let mut recording = query.recording.hold().await;
     if !matches!(*recording, RecordingState::Open) {
@@ -82,138 +84,169 @@ async fn evaluate(arm: &ArmContext, query: &EvaluateQuery) -> Result<Evaluated, 
     ];
     arm.append(&rows).await?;
     *recording = RecordingState::Recorded;
+    // The rows are recorded; a draft that stays behind is not read again.
+    let _ = draft.map(Draft::remove);
     for (evaluation, line) in evaluations {
-        let share = |part: u64| part as f64 / evaluation.overall.n.max(1) as f64;
-        arm.emit(RunEvent::EvalDone {
-            id: arm.id.clone(),
-            step: query.step,
-            suite: evaluation.suite,
-            accuracy: share(evaluation.overall.correct),
-            think_rate: share(evaluation.overall.think),
-            line,
-        });
+        announce(arm, &evaluation, line);
     }
     Ok(evaluated)
 }
 
-/// An evaluation as far as it has come.
-struct Evaluating {
-    evaluation: Evaluation,
-    rollouts: Vec<Rollout>,
-    /// Questions that turned out to be unusable.
-    problems: Vec<DataProblem>,
+fn announce(arm: &ArmContext, evaluation: &Evaluation, line: serde_json::Value) {
+    let share = |part: u64| part as f64 / evaluation.overall.n.max(1) as f64;
+    arm.emit(RunEvent::EvalDone {
+        id: arm.id.clone(),
+        step: evaluation.step,
+        suite: evaluation.label(),
+        asked: evaluation.questions_asked(),
+        questions: evaluation.questions,
+        accuracy: share(evaluation.overall.correct),
+        think_rate: share(evaluation.overall.think),
+        line,
+    });
 }
 
-async fn evaluate_suite(
+/// The draft of an arm that is evaluated only. An arm that trains goes on from a checkpoint, and evaluates again from there.
+fn open_draft(arm: &ArmContext) -> Option<Draft> {
+    if arm.config.method != Method::None {
+        return None;
+    }
+    let settings = toml::to_string(&arm.config).unwrap_or_default();
+    let opened = Draft::open(&arm.dir.evaluation_draft(), &settings);
+    opened.inspect_err(|error| arm.warn(&format!("{}: {error}", arm.dir.evaluation_draft().display()))).ok()
+}
+
+/// Evaluates a suite in one way.
+async fn evaluate_pass(
     arm: &ArmContext,
     number: usize,
-    suite: &Source,
+    pass: Pass,
     step: u64,
-) -> Result<Evaluating, StepError> {
-    let started = Instant::now();
-    let evaluation = Evaluation {
+    draft: &mut Option<Draft>,
+) -> Result<Tallies, StepError> {
+    let suite = &arm.suites[pass.suite];
+    let mut tallies = Tallies { evaluation: blank(arm, suite, pass, step), ..Tallies::default() };
+    tallies.evaluation.questions = suite.rows.rows() as u64;
+    tallies.evaluation.unusable = suite.rows.causes();
+    let asks = pass.asks(&suite.rows.questions, &arm.config.eval);
+    for (batch, asks) in asks.chunks(arm.config.eval.batch_prompts.max(1)).enumerate() {
+        let place = BatchPlace { pass: number, batch };
+        if let Some(answered) = draft.as_mut().and_then(|draft| draft.take(place)) {
+            tallies.merge(answered);
+            continue;
+        }
+        let started = Instant::now();
+        let mut answered = Tallies { evaluation: blank(arm, suite, pass, step), ..Tallies::default() };
+        evaluate_batch(arm, pass, asks, batch as u64, &mut answered).await?;
+        answered.evaluation.eval_seconds = started.elapsed().as_secs_f64();
+        if let Some(draft) = draft
+            && let Err(error) = draft.add(place, &answered)
+        {
+            arm.warn(&format!("{}: {error}", arm.dir.evaluation_draft().display()));
+        }
+        tallies.merge(answered);
+    }
+    // Groups are numbered over the whole pass.
+    let samples = arm.config.eval.samples;
+    for (place, rollout) in tallies.rollouts.iter_mut().enumerate() {
+        (rollout.group, rollout.index) = ((place / samples) as u64, (place % samples) as u64);
+    }
+    Ok(tallies)
+}
+
+/// An evaluation in which nothing is counted yet.
+fn blank(arm: &ArmContext, suite: &Source, pass: Pass, step: u64) -> Evaluation {
+    let columns = arm.config.eval.by.iter().map(|column| (column.clone(), Default::default()));
+    Evaluation {
         format_version: FormatVersion::CURRENT,
         step,
         suite: suite.suite.clone().unwrap_or_default(),
-        questions: suite.rows.rows() as u64,
-        unusable: suite.rows.causes(),
+        control: pass.control,
+        samples: arm.config.eval.samples as u64,
+        by_column: columns.collect(),
         ..Evaluation::default()
-    };
-    let questions = &suite.rows.questions;
-    let rollouts = Vec::with_capacity(questions.len());
-    let mut evaluating = Evaluating { evaluation, rollouts, problems: Vec::new() };
-    for (batch, rows) in questions.chunks(arm.config.eval.batch_prompts.max(1)).enumerate() {
-        let place = [number as u64, batch as u64];
-        evaluate_batch(arm, suite, rows, place, &mut evaluating).await?;
     }
-    evaluating.evaluation.eval_seconds = started.elapsed().as_secs_f64();
-    Ok(evaluating)
 }
 
-/// Evaluates some questions. Completions are seeded by suite and row, not by step, so that two evaluations differ
-/// by the weights alone.
+/// What the policy hears in a pass.
+fn heard(control: Option<Control>) -> Heard {
+    match control {
+        None | Some(Control::OtherClip | Control::ShuffledChoices) => Heard::Clips,
+        Some(Control::Silence) => Heard::Instead(Sound::Silence),
+        Some(Control::Noise) => Heard::Instead(Sound::Noise),
+        Some(Control::NoAudio) => Heard::Nothing,
+    }
+}
+
+/// Puts some questions to the policy. Completions are seeded by suite and row, not by step or control, so that two
+/// evaluations differ by the weights alone, and two passes by the control alone (EVAL-1).
 async fn evaluate_batch(
     arm: &ArmContext,
-    suite: &Source,
-    rows: &[Arc<Question>],
-    place: [u64; 2],
-    evaluating: &mut Evaluating,
+    pass: Pass,
+    asks: &[Ask],
+    batch: u64,
+    tallies: &mut Tallies,
 ) -> Result<(), StepError> {
-    let Evaluating { evaluation, rollouts, problems } = evaluating;
+    let (suite, eval) = (&arm.suites[pass.suite], &arm.config.eval);
+    let place = [pass.suite as u64, batch];
     let most_tokens = arm.evaluation_params().max_new_tokens;
+    let questions: Vec<Arc<Question>> = asks.iter().map(|ask| ask.question.clone()).collect();
     let Prompts { prompts: made, audio_truncated, .. } =
-        make_prompts(arm, rows, most_tokens, place, |_| None).await?;
-    evaluation.truncated_clips += audio_truncated;
+        make_prompts(arm, &questions, most_tokens, place, |_| None, heard(pass.control)).await?;
+    tallies.evaluation.truncated_clips += audio_truncated;
     let (mut asked, mut prompts, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
-    for (row, (question, made)) in rows.iter().zip(made).enumerate() {
+    for (row, (ask, made)) in asks.iter().zip(made).enumerate() {
         match made {
             Ok(HeardPrompt { prompt, audio_start }) => {
-                asked.push((question, audio_start));
+                asked.push((ask, audio_start));
                 prompts.push(prompt);
-                let seed = arm.config.eval.seed;
-                seeds.push(derive(seed, Purpose::Evaluation, &[place[0], place[1], row as u64]));
+                let seed = |sample: u64| {
+                    let place = [place[0], place[1], row as u64, sample];
+                    // The first sample is that of an evaluation with a single one.
+                    derive(eval.seed, Purpose::Evaluation, if sample == 0 { &place[..3] } else { &place })
+                };
+                seeds.extend((0..eval.samples as u64).map(seed));
             }
+            Err(_) if !ask.first => {}
             Err(unusable) => {
+                let evaluation = &mut tallies.evaluation;
                 evaluation.unreadable_clips += u64::from(unusable.cause == RowCause::AudioUnreadable);
                 *evaluation.unusable.entry(unusable.cause).or_default() += 1;
-                problems.push(suite.problem(evaluation.step, question, &unusable));
+                tallies.problems.push(suite.problem(evaluation.step, &ask.question, &unusable));
             }
         }
     }
     if prompts.is_empty() {
         return Ok(());
     }
-    let query = GenerateQuery { prompts, group_size: 1, params: arm.evaluation_params(), seeds };
+    let query = GenerateQuery { prompts, group_size: eval.samples, params: arm.evaluation_params(), seeds };
     let generated = arm.slots.sampler.call(query, SamplerMsg::Generate).await??;
+    let evaluation = &mut tallies.evaluation;
     evaluation.policy_version = generated.policy_version;
     evaluation.nan_completions += nan_completions(&generated);
-    let mut items: Vec<RewardItem> = asked
+    let mut items: Vec<RewardItem> = generated
+        .completions
         .iter()
-        .zip(&generated.completions)
         .enumerate()
-        .map(|(group, ((question, _), completion))| reward_item(arm, question, group, completion))
+        .map(|(place, completion)| {
+            let group = place / eval.samples;
+            reward_item(arm, &asked[group].0.question, group, completion)
+        })
         .collect();
     let needed = arm.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
     ask_judge(arm, needed, &mut items).await?;
-    for (item, (_, audio_start)) in items.iter().zip(asked) {
-        count(evaluation, item);
-        rollouts.push(Rollout {
-            group: rollouts.len() as u64,
+    let mut items = items.into_iter();
+    for (ask, audio_start) in asked {
+        let items: Vec<RewardItem> = items.by_ref().take(eval.samples).collect();
+        let record = |item: &RewardItem| Rollout {
+            suite: suite.suite.clone(),
+            control: pass.control,
             audio_start: recorded_start(audio_start),
             policy_version: generated.policy_version,
-            ..rollout(Phase::Eval, evaluation.step, item)
-        });
+            ..rollout(Phase::Eval, tallies.evaluation.step, item)
+        };
+        let rollouts = items.iter().map(record).collect();
+        tallies.count(Answered { items, rollouts, first: ask.first });
     }
     Ok(())
-}
-
-/// Adds a completion to the tallies of an evaluation.
-fn count(evaluation: &mut Evaluation, item: &RewardItem) {
-    tally(&mut evaluation.overall, item);
-    if let Some(difficulty) = item.question.difficulty {
-        tally(evaluation.by_difficulty.entry(difficulty.to_string()).or_default(), item);
-    }
-    if let Some(kind) = &item.question.kind {
-        tally(evaluation.by_kind.entry(kind.clone()).or_default(), item);
-    }
-}
-
-fn tally(tally: &mut Tally, item: &RewardItem) {
-    let one = |holds: bool| u64::from(holds);
-    tally.n += 1;
-    tally.correct += one(item.readings.strict);
-    tally.correct_official += one(item.readings.official == Some(true));
-    tally.official_n += one(item.readings.official.is_some());
-    tally.correct_lenient += one(item.readings.lenient);
-    tally.think += one(item.parsed.mode == Mode::Think);
-    tally.well_formed += one(item.parsed.well_formed);
-    tally.completion_tokens += item.completion_tokens as u64;
-    if let Some(consistency) = consistency(item) {
-        tally.consistency_sum += consistency;
-        tally.consistency_n += 1;
-    }
-    if let Some(quality) = think_quality(item) {
-        tally.think_quality_sum += quality;
-        tally.think_quality_n += 1;
-    }
 }

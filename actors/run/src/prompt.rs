@@ -1,5 +1,8 @@
 //! The prompt of a row, or why the row has none.
 
+use std::sync::Arc;
+
+use audio::LogMel;
 use model::{ModelError, Processor, Prompt};
 use rewards::Question;
 use scenarios::RowCause;
@@ -66,9 +69,19 @@ impl Prompter {
             let message = format!("{}: the clip has no sound", row.audio_path.display());
             return Err(Unusable { cause: RowCause::AudioSilent, message });
         }
+        self.prompt_with(text, &[clip.features], completion)
+    }
+
+    /// The prompt with these clips, which may be silent or none.
+    pub(crate) fn prompt_with(
+        &self,
+        text: &str,
+        clips: &[Arc<LogMel>],
+        completion: usize,
+    ) -> Result<Prompt, Unusable> {
         let prompt = self
             .processor
-            .prompt(text, &[clip.features])
+            .prompt(text, clips)
             .map_err(|error| Unusable { cause: RowCause::PromptUnusable, message: error.to_string() })?;
         match self.context.problem(prompt.ids.len(), completion) {
             Some(unusable) => Err(unusable),

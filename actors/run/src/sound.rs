@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use audio::{Downmix, Ears, FeatureConfig, Hearing, SAMPLE_RATE};
 use model::Processor;
+use rand::Rng;
 use rewards::Question;
-use runtime::seed::{Purpose, derive};
+use runtime::seed::{Purpose, derive, generator};
 use scenarios::{ArmConfig, AudioWindow};
-use workers::{AudioSource, ClipError, ClipRequest, HeardClip};
+use workers::{AudioSource, ClipError, ClipRequest, HeardClip, Sound};
 
 /// Decodes clips as `[loader]` and `[audio]` say, and computes the features that the arm's model takes.
 pub(crate) fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSource {
@@ -26,10 +27,29 @@ pub(crate) fn audio_source(config: &ArmConfig, processor: &Processor) -> AudioSo
             fallback: fallback.clone(),
         };
         let clip = audio::load(&request.path, &hearing).map_err(|error| ClipError(error.to_string()))?;
-        let features = processor.extract(&clip.samples).map_err(|error| ClipError(error.to_string()))?;
+        let mut samples = clip.samples;
+        replace_samples(&mut samples, request);
+        let features = processor.extract(&samples).map_err(|error| ClipError(error.to_string()))?;
         Ok(HeardClip { start: clip.start, warnings: clip.warnings.into(), ..HeardClip::from(features) })
     })
 }
+
+/// Puts what a control hears in the place of the clip's samples.
+fn replace_samples(samples: &mut [f32], request: &ClipRequest) {
+    match request.sound {
+        Sound::Own => {}
+        Sound::Silence => samples.fill(0.0),
+        Sound::Noise => {
+            let path = request.path.as_os_str().as_encoded_bytes();
+            let place: Vec<u64> = path.iter().map(|&byte| u64::from(byte)).collect();
+            let mut rng = generator(0, Purpose::Noise, &place);
+            samples.iter_mut().for_each(|sample| *sample = rng.random_range(-NOISE..NOISE));
+        }
+    }
+}
+
+/// Highest sample of the noise: its level is −24.8 dB of full scale.
+const NOISE: f32 = 0.1;
 
 /// How the model hears clips, for the live page.
 pub(crate) fn ears(config: &ArmConfig, features: FeatureConfig) -> Ears {
@@ -62,5 +82,6 @@ pub(crate) fn first_window(question: &Question) -> ClipRequest {
         start: question.start.unwrap_or(0.0),
         end: question.end,
         position: 0.0,
+        sound: Sound::Own,
     }
 }

@@ -38,6 +38,10 @@ pub enum RunEvent {
         step: u64,
         /// The name of the evaluation suite.
         suite: String,
+        /// Questions that were asked.
+        asked: u64,
+        /// Questions of the suite, those that could not be asked included.
+        questions: u64,
         /// Fraction of right answers, by exact choice match.
         accuracy: f64,
         /// Fraction of completions that think.

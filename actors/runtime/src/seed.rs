@@ -23,6 +23,10 @@ pub enum Purpose {
     Dropout = 6,
     /// The part of a long clip that is heard.
     Window = 7,
+    /// The order of a question's choices in a control.
+    ChoiceOrder = 8,
+    /// The noise in place of a clip in a control.
+    Noise = 9,
 }
 
 /// The seed for `purpose` at `place` (step, group, index and the like) of the run seeded with `seed`.

@@ -31,17 +31,31 @@ pub struct ClipRequest {
     pub end: Option<f64>,
     /// Which part of a clip that is too long for the model is heard: 0 for the first, 1 for the last.
     pub position: f64,
+    /// What is heard of the clip.
+    pub sound: Sound,
+}
+
+/// What is heard of a clip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sound {
+    /// The clip itself.
+    #[default]
+    Own,
+    /// Silence of its length.
+    Silence,
+    /// White noise of its length, the same for the same file.
+    Noise,
 }
 
 impl ClipRequest {
     /// Equal for equal requests.
     fn key(&self) -> ClipKey {
         let numbers = [self.start, self.end.unwrap_or(f64::INFINITY), self.position].map(f64::to_bits);
-        (self.path.clone(), numbers)
+        (self.path.clone(), numbers, self.sound)
     }
 }
 
-type ClipKey = (PathBuf, [u64; 3]);
+type ClipKey = (PathBuf, [u64; 3], Sound);
 
 /// What the model hears of a clip.
 #[derive(Clone, Debug)]

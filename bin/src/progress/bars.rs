@@ -54,9 +54,9 @@ impl Bars {
                     .map_or_else(String::new, |left| format!("  {} left", duration(left)));
                 running.bar.set_message(running.progress.text() + &left);
             }
-            RunEvent::EvalDone { id, step, suite, accuracy, think_rate, .. } => {
+            RunEvent::EvalDone { id, step, .. } => {
                 let Some(running) = self.running.get_mut(id) else { return };
-                let line = evaluated(&format!("step {step}"), suite, *accuracy, *think_rate);
+                let Some(line) = evaluated(&format!("step {step}"), event) else { return };
                 if running.progress.step == 0 {
                     running.bar.set_message(visible(&line).into_owned());
                 }

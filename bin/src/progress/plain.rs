@@ -37,9 +37,7 @@ impl Plain {
                     arm.time_left().map_or_else(String::new, |left| format!("  {} left", duration(left)));
                 Some(format!("{}: step {step}/{}  {}{left}", label(id), arm.total_steps, arm.text()))
             }
-            RunEvent::EvalDone { id, step, suite, accuracy, think_rate, .. } => {
-                Some(evaluated(&format!("{}: step {step}", label(id)), suite, *accuracy, *think_rate))
-            }
+            RunEvent::EvalDone { id, step, .. } => evaluated(&format!("{}: step {step}", label(id)), event),
             RunEvent::Paused { id, step, reason } => Some(paused(id, *step, reason)),
             RunEvent::Resumed { id, step } => Some(format!("{}: resumed at step {step}", label(id))),
             RunEvent::Journaled { entry } => changed(entry),
@@ -53,10 +51,12 @@ impl Plain {
     }
 }
 
-/// An evaluation as a line such as `step 30: builtin:soundscapes: accuracy 81.2 %, think 45 %`.
-pub fn evaluated(prefix: &str, suite: &str, accuracy: f64, think_rate: f64) -> String {
+/// An evaluation as a line such as `step 30: mmau: accuracy 81.2 % (997 of 1000 asked), think 45 %`; `None` for other events.
+pub fn evaluated(prefix: &str, event: &RunEvent) -> Option<String> {
+    let RunEvent::EvalDone { suite, asked, questions, accuracy, think_rate, .. } = event else { return None };
     let (accuracy, think) = (accuracy * 100.0, think_rate * 100.0);
-    format!("{prefix}: {suite}: accuracy {accuracy:.1} %, think {think:.0} %")
+    let of_all = if asked < questions { format!(" ({asked} of {questions} asked)") } else { String::new() };
+    Some(format!("{prefix}: {suite}: accuracy {accuracy:.1} %{of_all}, think {think:.0} %"))
 }
 
 fn label(id: &ArmId) -> String {

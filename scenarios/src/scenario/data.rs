@@ -142,6 +142,60 @@ pub struct EvalConfig {
     pub seed: u64,
     /// Number of questions that are answered in one batch; at least 1.
     pub batch_prompts: usize,
+    /// What each suite is asked with besides, to tell how much of its accuracy needs hearing: `silence` or `noise` in place
+    /// of a clip, `other_clip` (the clip of another row), `no_audio`, `shuffled_choices`. Each is evaluated and recorded like
+    /// a suite of its own.
+    pub controls: Vec<Control>,
+    /// Completions per question; at least 1. With more than one, `eval.jsonl` has mean@k, pass@k and maj@k.
+    pub samples: usize,
+    /// Orders of the choices in which `shuffled_choices` asks each question; at least 1.
+    pub shuffles: usize,
+    /// Further columns of the data by whose values answers are counted, such as `["category", "modality"]`.
+    pub by: Vec<String>,
+}
+
+/// A change of a suite that takes away what its questions are about, or the order that a policy may have learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// Silence of the clip's length.
+    Silence,
+    /// White noise of the clip's length.
+    Noise,
+    /// The clip of another row.
+    OtherClip,
+    /// No clip, and no place for one in the prompt.
+    NoAudio,
+    /// The choices in another order.
+    ShuffledChoices,
+}
+
+impl Control {
+    /// All controls.
+    pub const ALL: [Control; 5] =
+        [Control::Silence, Control::Noise, Control::OtherClip, Control::NoAudio, Control::ShuffledChoices];
+
+    /// Its name in scenarios and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Control::Silence => "silence",
+            Control::Noise => "noise",
+            Control::OtherClip => "other_clip",
+            Control::NoAudio => "no_audio",
+            Control::ShuffledChoices => "shuffled_choices",
+        }
+    }
+
+    /// Whether a policy that answers by hearing should fail with it.
+    pub fn takes_away_hearing(self) -> bool {
+        self != Control::ShuffledChoices
+    }
+}
+
+impl std::fmt::Display for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl Default for EvalConfig {
@@ -154,6 +208,10 @@ impl Default for EvalConfig {
             temperature: 1.0,
             seed: 1,
             batch_prompts: 64,
+            controls: Vec::new(),
+            samples: 1,
+            shuffles: 1,
+            by: Vec::new(),
         }
     }
 }

@@ -36,7 +36,9 @@ pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
         if let Some((arm, found)) = top.and_then(|(arm, eval)| Some((arm, get(eval)?))) {
             let from = untrained.and_then(|(_, eval)| get(eval));
             let from = from.map_or_else(String::new, |base| format!("; untrained {}", percent(&base)));
-            let detail = format!("{} ({}){from}", arm.name, range(&found));
+            let asked = top.and_then(|(_, eval)| eval.asked.as_ref());
+            let asked = asked.map_or_else(String::new, |asked| format!(", {asked}"));
+            let detail = format!("{} ({}{asked}){from}", arm.name, range(&found));
             tiles.push(Tile { label: label.to_owned(), value: percent(&found), detail });
         }
     };
@@ -78,8 +80,10 @@ pub(super) fn tiles(summary: &Summary) -> Vec<Tile> {
 pub(super) struct SuiteView {
     name: String,
     difficulties: Vec<String>,
-    /// Whether the benchmark's own string match gives another accuracy for any arm, which then gets a column.
+    /// Whether the benchmark's own script gives another accuracy for any arm, which then gets a column.
     official: bool,
+    /// The same of the lenient reading.
+    lenient: bool,
     panels: Vec<Panel>,
     shows_paper: bool,
 }
@@ -107,6 +111,10 @@ impl SuiteView {
             name: suite.to_owned(),
             difficulties,
             official: evals().any(|eval| eval.overall.counts.correct != eval.overall.counts.correct_official),
+            lenient: evals().any(|eval| {
+                let counts = &eval.overall.counts;
+                counts.official_n > 0 && counts.correct_lenient != counts.correct
+            }),
             panels,
             shows_paper: summary.arms.iter().any(|arm| arm.paper.is_some()),
         }

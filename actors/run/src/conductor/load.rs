@@ -7,7 +7,7 @@ use records::{DataProblem, GroupCounts};
 use rewards::Question;
 use runtime::seed::{Purpose, derive};
 use scenarios::PromptStyle;
-use workers::{LoaderMsg, SftGroup};
+use workers::{ClipRequest, LoaderMsg, SftGroup, Sound};
 
 use crate::context::ArmContext;
 use crate::error::StepError;
@@ -41,7 +41,7 @@ pub(super) async fn load(arm: &ArmContext, step: u64) -> Result<Loaded, StepErro
     let questions = arm.rows.of_step(step, arm.config.sampling.prompts_per_step);
     let most_tokens = arm.config.sampling.max_new_tokens;
     let Prompts { prompts, audio_truncated, seconds } =
-        make_prompts(arm, &questions, most_tokens, [step], |_| None).await?;
+        make_prompts(arm, &questions, most_tokens, [step], |_| None, Heard::Clips).await?;
     let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
     let (mut rows, mut problems) = (Vec::with_capacity(questions.len()), Vec::new());
     for (group, (question, prompt)) in questions.into_iter().zip(prompts).enumerate() {
@@ -79,7 +79,8 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
     let style_of = |place| styles[(draw(place, 0) % styles.len() as u64) as usize];
     // How long its target is shows below; here it has at least one token.
     let Prompts { prompts, audio_truncated, seconds } =
-        make_prompts(arm, &questions, 1, [step], |place| sft.prompt_style(style_of(place))).await?;
+        make_prompts(arm, &questions, 1, [step], |place| sft.prompt_style(style_of(place)), Heard::Clips)
+            .await?;
     let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
     let (mut rows, mut problems) = (Vec::with_capacity(questions.len()), Vec::new());
     let mut leave_out = |groups: &mut GroupCounts, question: &Question, unusable: &Unusable| {
@@ -130,6 +131,17 @@ fn target_ids(arm: &ArmContext, target: &str) -> Vec<i64> {
     ids
 }
 
+/// What is heard in the place of the clips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// The clips themselves; a silent one makes its row unusable.
+    Clips,
+    /// Something else of the same length.
+    Instead(Sound),
+    /// Nothing: the prompts have no clip.
+    Nothing,
+}
+
 /// A prompt, and where in its file the clip begins, in seconds.
 pub(crate) struct HeardPrompt {
     pub(crate) prompt: Prompt,
@@ -154,13 +166,18 @@ pub(crate) async fn make_prompts(
     completion: usize,
     place: impl Into<Vec<u64>>,
     style_of: impl Fn(usize) -> Option<PromptStyle>,
+    heard: Heard,
 ) -> Result<Prompts, StepError> {
+    if heard == Heard::Nothing {
+        return Ok(prompts_without_clips(arm, rows, completion));
+    }
+    let sound = if let Heard::Instead(sound) = heard { sound } else { Sound::Own };
     let mut place = place.into();
     let mut clip = |(row, question): (usize, &Arc<Question>)| {
         place.push(row as u64);
         let clip = clip_of(&arm.config, question, arm.id.seed, &place);
         place.pop();
-        clip
+        ClipRequest { sound, ..clip }
     };
     let clips = rows.iter().enumerate().map(&mut clip).collect();
     let loaded = arm.slots.loader.call(clips, LoaderMsg::Load).await?;
@@ -171,7 +188,10 @@ pub(crate) async fn make_prompts(
             arm.warn_of_clip(&row.audio_path, &clip.warnings);
         }
         let text = arm.user_text(row, style_of(place));
-        let prompt = arm.prompter.prompt(row, &text, clip, completion);
+        let prompt = match clip {
+            Ok(clip) if sound != Sound::Own => arm.prompter.prompt_with(&text, &[clip.features], completion),
+            clip => arm.prompter.prompt(row, &text, clip, completion),
+        };
         if prompt.as_ref().is_ok_and(|prompt| prompt.clips.iter().any(|clip| clip.truncated)) {
             made.audio_truncated += 1;
             arm.warn_of_truncation(&row.audio_path);
@@ -179,4 +199,12 @@ pub(crate) async fn make_prompts(
         made.prompts.push(prompt.map(|prompt| HeardPrompt { prompt, audio_start }));
     }
     Ok(made)
+}
+
+fn prompts_without_clips(arm: &ArmContext, rows: &[Arc<Question>], completion: usize) -> Prompts {
+    let prompt = |row: &Arc<Question>| {
+        let prompt = arm.prompter.prompt_with(&arm.user_text(row, None), &[], completion)?;
+        Ok(HeardPrompt { prompt, audio_start: 0.0 })
+    };
+    Prompts { prompts: rows.iter().map(prompt).collect(), audio_truncated: 0, seconds: 0.0 }
 }

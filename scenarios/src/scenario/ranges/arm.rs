@@ -24,6 +24,8 @@ pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
     check_feedback(arm, &ranges)?;
     ranges.not_negative(arm.eval.temperature, "eval.temperature")?;
     ranges.at_least_one(arm.eval.batch_prompts, "eval.batch_prompts")?;
+    ranges.at_least_one(arm.eval.samples, "eval.samples")?;
+    ranges.at_least_one(arm.eval.shuffles, "eval.shuffles")?;
     ranges.need(
         arm.eval.limit != Some(0),
         "eval.limit",

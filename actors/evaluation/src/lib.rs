@@ -1,0 +1,14 @@
+//! Evaluation, apart from what answers: in how many ways the questions of a suite are asked, how the answers are counted,
+//! and how an evaluation goes on after it was interrupted.
+//!
+//! A *suite* is a list of questions. It is asked once as it is, and once for each *control*, such as silence in place of its
+//! clips ([`pass`]). The answers of a batch are counted into a [`Tallies`] ([`tallies`]). What is counted so far is kept in a
+//! [`Draft`], so that a long evaluation need not begin again ([`draft`]).
+
+pub mod draft;
+pub mod pass;
+pub mod tallies;
+
+pub use draft::Draft;
+pub use pass::{Ask, Pass, passes};
+pub use tallies::{Answered, Tallies};
