@@ -40,6 +40,8 @@ pub(crate) fn rollout(phase: Phase, step: u64, item: &RewardItem) -> Rollout {
         format_version: FormatVersion::CURRENT,
         phase,
         step,
+        suite: None,
+        control: None,
         group: 0,
         index: 0,
         id: question.id.clone(),
