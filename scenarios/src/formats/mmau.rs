@@ -1,13 +1,21 @@
 //! MMAU. Columns: `id, audio_id` (a path)`, question, choices, answer` (the text of a choice)`, dataset, task,
-//! split, category, sub-category, difficulty`.
+//! split, category, sub-category, difficulty`. The rows of the split `test` are published without their answers.
 
 use rewards::Question;
 
 use super::row::Row;
-use crate::rows::RowError;
+use crate::rows::{RowCause, RowError};
 
 pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
     let choices = row.choices("choices")?;
+    if row.peek("split") == Some("test") && row.peek("answer").is_none_or(|answer| answer.trim().is_empty()) {
+        let problem = "`answer` is withheld, as in all rows of MMAU's split `test`";
+        return Err(RowError::new(
+            RowCause::AnswerNotAChoice,
+            problem,
+            "use `mmau-test-mini.json`, which has answers",
+        ));
+    }
     Ok(Question {
         id: row.text("id")?,
         text: row.question("question")?,
