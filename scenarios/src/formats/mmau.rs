@@ -8,13 +8,14 @@ use crate::rows::{RowCause, RowError};
 
 pub(super) fn question(mut row: Row) -> Result<Question, RowError> {
     let choices = row.choices("choices")?;
-    if row.peek("split") == Some("test") && row.peek("answer").is_none_or(|answer| answer.trim().is_empty()) {
-        let problem = "`answer` is withheld, as in all rows of MMAU's split `test`";
-        return Err(RowError::new(
-            RowCause::AnswerNotAChoice,
-            problem,
-            "use `mmau-test-mini.json`, which has answers",
-        ));
+    match row.optional_text("answer")? {
+        Some(answer) => row.set("answer", answer.into()),
+        None if row.peek("split") == Some("test") => {
+            let problem = "`answer` is withheld, as in all rows of MMAU's split `test`";
+            let instead = "use `mmau-test-mini.json`, which has answers";
+            return Err(RowError::new(RowCause::AnswerNotAChoice, problem, instead));
+        }
+        None => {}
     }
     Ok(Question {
         id: row.text("id")?,
