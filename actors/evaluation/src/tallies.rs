@@ -78,7 +78,8 @@ fn add(tally: &mut Tally, item: &RewardItem) {
     tally.well_formed += one(item.parsed.well_formed);
     tally.truncated += one(item.truncated);
     tally.completion_tokens += item.completion_tokens as u64;
-    if !item.question.choices.is_empty() {
+    if named_choice(answer_of(&item.completion, &item.parsed), &item.question).is_some() {
+        tally.named_choice += 1;
         tally.chance_sum += 1.0 / item.question.choices.len() as f64;
     }
     if let Some(consistency) = item.verdict.as_ref().and_then(|verdict| verdict.consistency) {
@@ -157,6 +158,7 @@ mod tests {
         // The first question is right, the second wrong, and in the third one of three answers in the first place is right.
         assert!((evaluation.majority_at_k - 4.0 / 3.0).abs() < 1e-12, "{}", evaluation.majority_at_k);
         assert_eq!(evaluation.by_column["category"]["animals"].n, 9);
+        assert_eq!(evaluation.overall.named_choice, 9);
         assert!((evaluation.overall.chance_sum - 9.0 / 4.0).abs() < 1e-12);
     }
 

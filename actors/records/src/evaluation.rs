@@ -116,8 +116,9 @@ pub struct Tally {
     pub well_formed: u64,
     /// Completions that were cut off at the longest length allowed; 0 in rows of older runs.
     pub truncated: u64,
-    /// Sum over the completions of one over the number of choices: how many a guess would get right. 0 in rows of older
-    /// runs.
+    /// Completions whose answer names a choice, right or wrong; 0 in rows of older runs.
+    pub named_choice: u64,
+    /// Sum over these completions of one over the number of choices: how many would be right if the choices were guessed.
     pub chance_sum: f64,
     /// Sum of the consistency verdicts, each from 0 to 1.
     pub consistency_sum: f64,
@@ -142,6 +143,7 @@ impl Tally {
         self.think += other.think;
         self.well_formed += other.well_formed;
         self.truncated += other.truncated;
+        self.named_choice += other.named_choice;
         self.chance_sum += other.chance_sum;
         self.consistency_sum += other.consistency_sum;
         self.consistency_n += other.consistency_n;

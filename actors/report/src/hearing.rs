@@ -18,8 +18,7 @@ pub struct Hearing {
     pub arm: String,
     /// Accuracy on the suite as it is.
     pub accuracy: Option<Estimate>,
-    /// Accuracy of a guess: the mean of one over the number of choices. `None` if older rows do not say, or for open
-    /// questions.
+    /// What guessing would get right there, see [`ControlScore::chance`].
     pub chance: Option<f64>,
     /// One entry per control, in the order in which they were evaluated.
     pub controls: Vec<ControlScore>,
@@ -32,6 +31,9 @@ pub struct ControlScore {
     pub control: Control,
     /// Accuracy with the control.
     pub accuracy: Option<Estimate>,
+    /// The accuracy of a policy that names a choice as often as this one, and guesses which: an answer that names none is
+    /// wrong. `None` for open questions.
+    pub chance: Option<f64>,
     /// The accuracy divided by that on the suite as it is, for controls that take away hearing.
     pub survives: Option<f64>,
     /// How many of the questions were asked, if not all were.
@@ -51,21 +53,26 @@ pub(crate) fn hearing(arms: &[ArmSummary], suites: &[String]) -> Vec<Hearing> {
             if controls.is_empty() {
                 continue;
             }
-            let counts = &own.overall.counts;
-            let chance = (counts.chance_sum > 0.0).then(|| counts.chance_sum / counts.n as f64);
             let (suite, arm) = (suite.clone(), arm.name.clone());
+            let chance = chance(own);
             found.push(Hearing { suite, arm, accuracy: own.overall.accuracy, chance, controls });
         }
     }
     found
 }
 
+fn chance(eval: &Evaluation) -> Option<f64> {
+    let counts = &eval.overall.counts;
+    (counts.chance_sum > 0.0).then(|| counts.chance_sum / counts.n as f64)
+}
+
 fn score(own: &Evaluation, eval: &Evaluation) -> Option<ControlScore> {
     let control = eval.control?;
+    let chance = chance(eval);
     let (own, accuracy) = (own.overall.accuracy, eval.overall.accuracy);
     let share = own.zip(accuracy).filter(|(own, _)| own.value > 0.0).map(|(own, new)| new.value / own.value);
     let survives = share.filter(|_| control.takes_away_hearing());
-    Some(ControlScore { control, accuracy, survives, asked: eval.asked.clone() })
+    Some(ControlScore { control, accuracy, chance, survives, asked: eval.asked.clone() })
 }
 
 impl Hearing {
@@ -94,7 +101,13 @@ impl Hearing {
                 let _ = write!(accuracy, " ({asked})");
             }
             let survives = score.survives.map_or_else(String::new, |share| format!("{:.0} %", share * 100.0));
-            vec![String::new(), score.control.name().replace('_', " "), accuracy, survives]
+            vec![
+                String::new(),
+                score.control.name().replace('_', " "),
+                accuracy,
+                guessed(score.chance),
+                survives,
+            ]
         });
         std::iter::once(own).chain(controls).collect()
     }

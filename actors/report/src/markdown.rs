@@ -53,8 +53,9 @@ impl Summary {
             out.push_str("## What survives without hearing\n\n");
             out.push_str(&markdown_table(&self.hearing_rows()));
             out.push_str(
-                "\nAccuracy in percent on each suite as it is and with its controls. Survives: the accuracy with the control, \
-                 divided by that of the suite as it is. A policy that answers by hearing falls to chance.\n\n",
+                "\nAccuracy in percent on each suite as it is and with its controls. Chance: what guessing gets right, as often \
+                 as the policy names a choice at all. Survives: the accuracy with the control, divided by that of the suite as \
+                 it is. A policy that answers by hearing falls to chance.\n\n",
             );
         }
         let groups = self.group_rows();
@@ -195,11 +196,11 @@ impl Summary {
     }
 
     fn hearing_rows(&self) -> Vec<Vec<String>> {
-        let mut rows = vec![["Arm", "Heard", "Accuracy", "Survives"].map(str::to_owned).to_vec()];
+        let mut rows = vec![["Arm", "Heard", "Accuracy", "Chance", "Survives"].map(str::to_owned).to_vec()];
         let mut suite = None;
         for hearing in &self.hearing {
             if self.suites.len() > 1 && suite.replace(&hearing.suite) != Some(&hearing.suite) {
-                rows.push(vec![hearing.suite.clone(), String::new(), String::new(), String::new()]);
+                rows.push([hearing.suite.as_str(), "", "", "", ""].map(str::to_owned).to_vec());
             }
             rows.extend(hearing.rows());
         }
