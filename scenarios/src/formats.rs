@@ -6,6 +6,10 @@
 //! To add a format, write its reader, then add it to [`DataFormat`] below; the JSON Schema of scenarios is generated.
 
 mod air_bench;
+mod bytes;
+mod container;
+mod delimited;
+mod repair;
 mod avqa;
 mod clip;
 mod mmar;
