@@ -44,7 +44,7 @@ fn read_rows(format: DataFormat, text: &str, clips: &[&str]) -> usize {
     }
     let path = folder.path().join("rows");
     fs::write(&path, text).unwrap();
-    let source = DataSource::File(FileSource { format, path, audio_root: None, name: None });
+    let source = DataSource::File(FileSource::new(format, path));
     let dataset = open_dataset(&source, &WorldConfig::default(), Split::Train).unwrap();
     assert_eq!(dataset.problems, []);
     let questions = dataset.questions;

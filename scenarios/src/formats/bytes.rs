@@ -90,7 +90,8 @@ impl Read for Zstd {
 /// What a file is that begins like this, if it is no text in UTF-8, and what to write instead.
 fn no_text(start: &[u8], path: &Path) -> Option<(&'static str, &'static str)> {
     let nulls = |from: usize| start.iter().skip(from).step_by(2).take(64).filter(|&&byte| byte == 0).count();
-    let looks_wide = start.len() >= 8 && (nulls(0) > start.len().min(128) / 4 || nulls(1) > start.len().min(128) / 4);
+    let looks_wide =
+        start.len() >= 8 && (nulls(0) > start.len().min(128) / 4 || nulls(1) > start.len().min(128) / 4);
     let has = |part: &[u8]| start.windows(part.len()).any(|window| window == part);
     let is_xlsx = || {
         let office = has(b"[Content_Types].xml") || has(b"xl/");

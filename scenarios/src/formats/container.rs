@@ -75,8 +75,10 @@ impl Rows {
 fn is_open_object(line: &[u8]) -> bool {
     match serde_json::from_slice::<Value>(line) {
         Ok(Value::Object(fields)) => {
-            let is_rows = |value: &Value| value.as_array().is_some_and(|list| list.iter().any(Value::is_object));
-            fields.len() <= 4 && fields.values().filter(|value| is_rows(value)).count() == 1
+            let is_rows =
+                |value: &Value| value.as_array().is_some_and(|list| list.iter().any(Value::is_object));
+            fields.len() <= 4
+                && fields.values().filter(|value| is_rows(value)).count() == 1
                 && !fields.contains_key("messages")
                 && !fields.contains_key("conversations")
         }
@@ -198,7 +200,8 @@ impl Array {
 
     fn next(&mut self, path: &Path) -> Option<Result<Row, RowProblem>> {
         let range = self.elements.pop()?;
-        self.line += self.text.as_bytes()[self.seen..range.start].iter().filter(|&&byte| byte == b'\n').count();
+        self.line +=
+            self.text.as_bytes()[self.seen..range.start].iter().filter(|&&byte| byte == b'\n').count();
         self.seen = range.start;
         if self.replaced.iter().any(|place| range.contains(place)) {
             return Some(Err(not_utf8().in_row(path, self.line, None)));

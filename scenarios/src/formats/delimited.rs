@@ -36,7 +36,8 @@ pub(super) fn separator(line: &[u8], path: &Path) -> Option<u8> {
     if is_tsv && count(b'\t') > 0 {
         return Some(b'\t');
     }
-    let (most, _) = SEPARATORS.iter().rev().map(|&sign| (sign, count(sign))).max_by_key(|&(_, count)| count)?;
+    let (most, _) =
+        SEPARATORS.iter().rev().map(|&sign| (sign, count(sign))).max_by_key(|&(_, count)| count)?;
     (count(most) > 0).then_some(most)
 }
 
@@ -56,9 +57,7 @@ impl Delimited {
         let line = start.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let separator = separator(line, path).unwrap_or(b',');
         let mut reader = csv::ReaderBuilder::new().delimiter(separator).flexible(true).from_reader(text);
-        let fail = |problem: String, instead: &str| {
-            ScenarioError::value(problem, instead).in_row(path, 1)
-        };
+        let fail = |problem: String, instead: &str| ScenarioError::value(problem, instead).in_row(path, 1);
         let header = reader.headers().map_err(|error| match error.into_kind() {
             csv::ErrorKind::Io(error) => unreadable(path)(error),
             _ => fail("the names of the columns are not UTF-8".into(), "write the file in UTF-8"),

@@ -82,11 +82,6 @@ impl Row {
         self.columns.shift_remove(key).filter(|value| !value.is_null())
     }
 
-    /// The columns that have not been taken out.
-    pub(super) fn columns(&self) -> &Map<String, Value> {
-        &self.columns
-    }
-
     /// Writes a column, from which a reader then takes it.
     pub(super) fn set(&mut self, key: &str, value: Value) {
         self.columns.insert(key.to_owned(), value);

@@ -31,7 +31,7 @@ fn read_text_in(
 fn questions(format: DataFormat, text: &str) -> Vec<Arc<Question>> {
     let dataset = read_text(format, text, &RowFilter::default()).unwrap();
     assert_eq!(dataset.problems, []);
-    dataset.questions
+    dataset.questions.iter().collect()
 }
 
 /// Why the file cannot be used, or else its only row that cannot.
@@ -229,9 +229,9 @@ fn a_row_that_cannot_be_used_is_listed_with_its_cause_and_the_others_are_read() 
         good(10),
     ];
     let dataset = read_text(DataFormat::Avqa, &text.join("\n"), &RowFilter::default()).unwrap();
-    let kept: Vec<&str> = dataset.questions.iter().map(|question| question.id.as_str()).collect();
+    let kept: Vec<String> = dataset.questions.iter().map(|question| question.id.clone()).collect();
     assert_eq!((kept, dataset.rows()), (vec!["1", "10"], 10));
-    assert_eq!(dataset.line_of(&dataset.questions[1]), 10);
+    assert_eq!(dataset.line_of(&dataset.questions.get(1).unwrap()), 10);
     let found: Vec<_> =
         dataset.problems.iter().map(|found| (found.line, found.id.as_deref(), found.cause)).collect();
     assert_eq!(
@@ -300,7 +300,7 @@ fn clip_of(format: DataFormat, row: &str) -> Result<String, String> {
     };
     match dataset.problems.first() {
         Some(problem) => Err(short(&problem.message)),
-        None => Ok(short(&dataset.questions[0].audio_path.display().to_string())),
+        None => Ok(short(&dataset.questions.first().unwrap().audio_path.display().to_string())),
     }
 }
 
@@ -437,3 +437,5 @@ fn a_part_that_is_none_is_refused_with_its_line() {
         assert_eq!(message, format!("/rows:1: {expected}"), "{more}");
     }
 }
+
+mod own;

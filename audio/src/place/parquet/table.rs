@@ -198,7 +198,9 @@ mod tests {
             assert!(rows.next().is_none(), "after an error there are no more rows");
             error.to_string()
         };
-        assert!(message("brotli.parquet").ends_with("it is compressed with Brotli, which is not read; write it again with snappy or zstd"));
+        assert!(message("brotli.parquet").ends_with(
+            "it is compressed with Brotli, which is not read; write it again with snappy or zstd"
+        ));
         let error = ParquetTable::open(&golden("make.py")).err().unwrap().to_string();
         assert!(error.contains("not a Parquet file"), "{error}");
     }

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::super::footer::{self, Footer, damaged};
 use super::super::levels::Levels;
-use super::super::page::{PLAIN, PLAIN_DICTIONARY, Page, PageAt, Pages, RLE, RLE_DICTIONARY, unread_encoding};
+use super::super::page::{
+    PLAIN, PLAIN_DICTIONARY, Page, PageAt, Pages, RLE, RLE_DICTIONARY, unread_encoding,
+};
 use crate::error::Problem;
 use crate::input::Input;
 
@@ -60,18 +62,7 @@ impl Column {
     pub fn new(place: usize, column: &footer::Column) -> Self {
         let footer::Column { nullable, entry, repeated, physical, .. } = *column;
         let (pages, page) = (VecDeque::new(), Entries::default());
-        Self {
-            place,
-            nullable,
-            entry,
-            repeated,
-            physical,
-            group: 0,
-            codec: 0,
-            pages,
-            dictionary: None,
-            page,
-        }
+        Self { place, nullable, entry, repeated, physical, group: 0, codec: 0, pages, dictionary: None, page }
     }
 
     /// The value of the next row.
@@ -149,7 +140,8 @@ impl Column {
             _ if present == 0 => Values::default(),
             PLAIN => Values::Plain { bytes: page.bytes.clone(), at: page.values, bit: 0 },
             PLAIN_DICTIONARY | RLE_DICTIONARY => {
-                let values = self.dictionary.clone().ok_or_else(|| damaged("a column's dictionary is missing"))?;
+                let values =
+                    self.dictionary.clone().ok_or_else(|| damaged("a column's dictionary is missing"))?;
                 let (&width, indices) = rest.split_first().ok_or_else(lost)?;
                 let indices = match width {
                     0 => vec![0; present],
