@@ -63,6 +63,15 @@ impl Questions {
         self.0.entries.get(place).map(|entry| Arc::new(self.0.unpack(entry)))
     }
 
+    /// The question at `place`.
+    ///
+    /// # Panics
+    ///
+    /// There are fewer questions.
+    pub fn at(&self, place: usize) -> Arc<Question> {
+        Arc::new(self.0.unpack(&self.0.entries[place]))
+    }
+
     /// The first question.
     pub fn first(&self) -> Option<Arc<Question>> {
         self.get(0)

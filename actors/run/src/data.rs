@@ -35,14 +35,15 @@ impl Source {
     /// The record of a question that was found to be unusable after `step` steps.
     pub(crate) fn problem(&self, step: u64, question: &Question, unusable: &Unusable) -> DataProblem {
         let line = self.rows.line_of(question);
+        let (file, line_in_file) = self.rows.place_of(question);
         self.record(
             step,
             &RowProblem {
-                path: self.rows.path.clone(),
+                path: file.to_owned(),
                 line,
                 id: Some(question.id.clone()),
                 cause: unusable.cause,
-                message: format!("{}:{line}: {}", self.rows.path.display(), unusable.message),
+                message: format!("{}:{line_in_file}: {}", file.display(), unusable.message),
             },
         )
     }
@@ -162,10 +163,10 @@ pub(crate) fn check_source(
     }
     let mut first = Some(first).filter(|first| !first.is_empty());
     for question in &rows.questions {
-        match ask(question) {
+        match ask(&question) {
             Ok(()) => return Ok(()),
             Err(unusable) => {
-                first.get_or_insert_with(|| source.problem(0, question, &unusable).message);
+                first.get_or_insert_with(|| source.problem(0, &question, &unusable).message);
             }
         }
     }

@@ -124,7 +124,7 @@ async fn evaluate_suite(
     let mut evaluating = Evaluating { evaluation, rollouts, problems: Vec::new() };
     for (batch, rows) in questions.chunks(arm.config.eval.batch_prompts.max(1)).enumerate() {
         let place = [number as u64, batch as u64];
-        evaluate_batch(arm, suite, rows, place, &mut evaluating).await?;
+        evaluate_batch(arm, suite, &rows, place, &mut evaluating).await?;
     }
     evaluating.evaluation.eval_seconds = started.elapsed().as_secs_f64();
     Ok(evaluating)
