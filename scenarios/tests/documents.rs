@@ -66,6 +66,9 @@ fn the_rows_in_the_data_document_are_read() {
             }
             "`mmar`" => read_rows(DataFormat::Mmar, text, &["audio/example-1.wav"]),
             "`air-bench`" => read_rows(DataFormat::AirBench, text, &["Sound_AQA_clothoaqa/rain_01.wav"]),
+            "`audio-mcq`" => read_rows(DataFormat::AudioMcq, text, &["AudioCaps/sample_0.wav"]),
+            "`table`" => read_rows(DataFormat::Table, text, &["clips/a.wav", "clips/b.wav"]),
+            "`chat`" => read_rows(DataFormat::Chat, text, &["clips/a.wav", "clips/b.wav"]),
             "`builtin:soundscapes`" => read_rows(DataFormat::Avqa, text, &["audio/train-00000.flac"]),
             "Judge sets" => {
                 let folder = tempfile::tempdir().unwrap();
@@ -77,7 +80,7 @@ fn the_rows_in_the_data_document_are_read() {
         };
         assert_eq!(read, 2, "{heading}");
     }
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 9);
 }
 
 #[test]

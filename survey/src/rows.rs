@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rewards::Question;
 use scenarios::Dataset;
 
 use crate::clips::Clip;

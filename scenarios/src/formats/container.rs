@@ -73,7 +73,7 @@ impl Rows {
 
 /// Whether a line begins an object that is not one row: it is not closed on the line, or it holds a list of objects.
 fn is_open_object(line: &[u8]) -> bool {
-    match serde_json::from_slice::<Value>(line) {
+    match repair::parse(&String::from_utf8_lossy(line)) {
         Ok(Value::Object(fields)) => {
             let is_rows =
                 |value: &Value| value.as_array().is_some_and(|list| list.iter().any(Value::is_object));
