@@ -275,6 +275,9 @@ impl Reading<'_> {
 
 /// Whether the filter excludes the row.
 fn is_left_out(row: &Row, filter: &RowFilter) -> bool {
+    if !filter.drop_view && !filter.drop_color {
+        return false;
+    }
     let relation = row.peek("question_relation");
     let text = row.peek("question_text").or_else(|| row.peek("question"));
     let text = text.unwrap_or_default().to_lowercase();
