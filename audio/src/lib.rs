@@ -69,5 +69,6 @@ pub use listen::{Ears, Heard, HeardRecord, LONGEST_WINDOW, WarningRecord, listen
 pub use load::{Clip, Hearing, inspect, load, load_bytes, open};
 pub use mel::{FeatureExtractor, LogMel};
 pub use picture::png;
+pub use place::ParquetTable;
 pub use resample::{SAMPLE_RATE, resample};
 pub use wav_writer::write_wav;

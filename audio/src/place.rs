@@ -14,6 +14,8 @@ mod kept;
 mod parquet;
 mod tar;
 
+pub use parquet::ParquetTable;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};

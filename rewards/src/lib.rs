@@ -71,6 +71,7 @@ pub mod formula;
 pub mod judge;
 mod lenient;
 pub mod matching;
+pub mod numbers;
 pub mod official;
 pub mod options;
 pub mod question;

@@ -17,12 +17,17 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::numbers::same_number;
 use crate::{ParsedCompletion, Question};
 
-/// Whether the content of `<answer>` names the right choice, or one of several right answers.
+/// Whether the content of `<answer>` names the right choice, or one of several right answers. Where the question asks for
+/// a number, a number within its tolerance is right too ([`numbers`](crate::numbers)).
 pub fn answer_matches(answer: &str, question: &Question) -> bool {
-    let golds = std::iter::once(&question.answer).chain(&question.other_answers);
-    golds.into_iter().any(|gold| same_answer(answer, gold, question))
+    let mut golds = std::iter::once(&question.answer).chain(&question.other_answers);
+    golds.any(|gold| {
+        same_answer(answer, gold, question)
+            || question.tolerance.is_some_and(|tolerance| same_number(answer, gold, tolerance))
+    })
 }
 
 /// Whether a completion counts as correct: it is well-formed and its answer names the right choice.
@@ -300,6 +305,22 @@ mod tests {
         assert!(answer_matches("Dog", &gold_is_no_choice));
         assert!(!answer_matches("cat", &gold_is_no_choice));
         assert!(!answer_matches("", &question(&[], "")), "an empty answer is never right");
+    }
+
+    #[test]
+    fn a_question_with_a_tolerance_takes_numbers_near_the_right_one() {
+        let tempo = Question { tolerance: Some(2.0), ..question(&[], "120") };
+        for answer in ["120", "118", "122.0", "one hundred and twenty"] {
+            assert!(answer_matches(answer, &tempo), "{answer}");
+        }
+        for answer in ["122.1", "-120", "about a hundred", ""] {
+            assert!(!answer_matches(answer, &tempo), "{answer}");
+        }
+        let count = Question { tolerance: Some(0.0), ..question(&[], "3") };
+        assert!(answer_matches("Three.", &count) && answer_matches("3.00", &count));
+        assert!(!answer_matches("3", &question(&[], "three")), "without a tolerance the words count");
+        let either = Question { other_answers: vec!["1,000".into()], ..count };
+        assert!(answer_matches("1000", &either));
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub struct Question {
     /// Further answers that are right too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_answers: Vec<String>,
+    /// How far a number may be from the right one, if the answer is a number; 0 for the same number. `None` if the answer
+    /// is a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<f64>,
     /// The rule of the dataset's own script.
     #[serde(default, skip_serializing_if = "OfficialRule::is_default")]
     pub official: OfficialRule,

@@ -6,31 +6,46 @@
 //! To add a format, write its reader, then add it to [`DataFormat`] below; the JSON Schema of scenarios is generated.
 
 mod air_bench;
+mod audio_mcq;
 mod avqa;
+mod bytes;
+mod chat;
 mod clip;
+mod container;
+mod delimited;
+mod folder;
 mod mmar;
 mod mmau;
 mod mmau_pro;
 mod mmsu;
+mod repair;
 mod row;
+mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rewards::{OfficialRule, Question};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use table::{AnswerIs, AnswerType, ChoiceColumns, Columns};
+
 use crate::cache::cache_dir;
+use crate::dataset::FileSource;
 use crate::error::ScenarioError;
+use crate::holdout::Holdout;
 use crate::rows::{Dataset, RowError};
+use chat::Chat;
 use row::{NoRow, Row, Rows};
+use table::Table;
 
 /// The format of a data file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataFormat {
     /// AVQA as R1-AQA publishes it: one JSON object per line; the answer is the index of a choice.
+    #[default]
     Avqa,
     /// MMAU: a JSON array; the answer is the text of a choice.
     Mmau,
@@ -42,17 +57,26 @@ pub enum DataFormat {
     Mmsu,
     /// MMAU-Pro: the questions with choices about one clip; the answer is the text of a choice.
     MmauPro,
+    /// AudioMCQ: one JSON object per line; the answer is the text of a choice.
+    AudioMcq,
+    /// A file of one's own: CSV, TSV, JSON or Parquet, whose columns the scenario names.
+    Table,
+    /// Rows of ms-swift: `messages` or `query` and `response`, and `audios`.
+    Chat,
 }
 
 impl DataFormat {
     /// All formats.
-    pub const ALL: [DataFormat; 6] = [
+    pub const ALL: [DataFormat; 9] = [
         DataFormat::Avqa,
         DataFormat::Mmau,
         DataFormat::Mmar,
         DataFormat::AirBench,
         DataFormat::Mmsu,
         DataFormat::MmauPro,
+        DataFormat::AudioMcq,
+        DataFormat::Table,
+        DataFormat::Chat,
     ];
 
     /// Name of the format in a scenario.
@@ -64,6 +88,9 @@ impl DataFormat {
             DataFormat::AirBench => "air-bench",
             DataFormat::Mmsu => "mmsu",
             DataFormat::MmauPro => "mmau-pro",
+            DataFormat::AudioMcq => "audio-mcq",
+            DataFormat::Table => "table",
+            DataFormat::Chat => "chat",
         }
     }
 
@@ -71,6 +98,7 @@ impl DataFormat {
     fn official(self) -> OfficialRule {
         match self {
             DataFormat::Avqa | DataFormat::Mmau | DataFormat::Mmar => OfficialRule::StringMatch,
+            DataFormat::AudioMcq | DataFormat::Table | DataFormat::Chat => OfficialRule::StringMatch,
             DataFormat::AirBench => OfficialRule::AirBenchLetter,
             DataFormat::Mmsu => OfficialRule::MmsuLetter,
             DataFormat::MmauPro => OfficialRule::ChoiceEmbedding,
@@ -80,9 +108,14 @@ impl DataFormat {
     /// The column that says where a row's clip lies.
     fn audio_column(self) -> &'static str {
         match self {
-            DataFormat::Avqa | DataFormat::Mmar | DataFormat::Mmsu | DataFormat::MmauPro => "audio_path",
+            DataFormat::Avqa
+            | DataFormat::Mmar
+            | DataFormat::Mmsu
+            | DataFormat::MmauPro
+            | DataFormat::AudioMcq => "audio_path",
             DataFormat::Mmau => "audio_id",
             DataFormat::AirBench => "path",
+            DataFormat::Table | DataFormat::Chat => chat::AUDIO,
         }
     }
 
@@ -95,6 +128,10 @@ impl DataFormat {
             DataFormat::AirBench => air_bench::question(row),
             DataFormat::Mmsu => mmsu::question(row),
             DataFormat::MmauPro => mmau_pro::question(row),
+            DataFormat::AudioMcq => audio_mcq::question(row),
+            // What these two need of the source is not known here.
+            DataFormat::Table => Table::default().question(row),
+            DataFormat::Chat => chat::question(Chat::default(), row),
         }
     }
 }
@@ -125,8 +162,50 @@ pub(crate) fn id(format: DataFormat, row: &Map<String, Value>) -> Option<String>
         DataFormat::AirBench => {
             Some(air_bench::id(&text("task_name")?, &text("dataset_name")?, &text("uniq_id")?))
         }
-        DataFormat::Avqa | DataFormat::Mmau | DataFormat::Mmar | DataFormat::Mmsu | DataFormat::MmauPro => {
-            text("id")
+        DataFormat::Avqa
+        | DataFormat::Mmau
+        | DataFormat::Mmar
+        | DataFormat::Mmsu
+        | DataFormat::MmauPro
+        | DataFormat::AudioMcq
+        | DataFormat::Table
+        | DataFormat::Chat => text("id"),
+    }
+}
+
+/// Turns the rows of a source into questions.
+enum Reader {
+    Published(DataFormat),
+    Table(Box<Table>),
+    Chat(Chat),
+}
+
+impl Reader {
+    /// Errors: the columns or the answers of a table cannot be told.
+    fn of(source: &FileSource, files: &[PathBuf]) -> Result<Self, ScenarioError> {
+        Ok(match source.format {
+            DataFormat::Table => Reader::Table(Box::new(Table::of(source, files)?)),
+            DataFormat::Chat => {
+                let tolerance = source.tolerance.unwrap_or(0.0);
+                Reader::Chat(Chat { asked: source.answer_type, tolerance })
+            }
+            format => Reader::Published(format),
+        })
+    }
+
+    fn audio_column(&self) -> &str {
+        match self {
+            Reader::Published(format) => format.audio_column(),
+            Reader::Table(table) => &table.roles.audio,
+            Reader::Chat(_) => chat::AUDIO,
+        }
+    }
+
+    fn question(&self, row: Row) -> Result<Question, RowError> {
+        match self {
+            Reader::Published(format) => format.question(row),
+            Reader::Table(table) => table.question(row),
+            Reader::Chat(chat) => chat::question(*chat, row),
         }
     }
 }
@@ -159,6 +238,20 @@ pub(crate) fn read(
     read_with_cache(format, path, audio_root, filter, &cache_dir())
 }
 
+/// Reads the rows of a source: of a file, or of the files of a folder one after another.
+///
+/// Errors: as for [`read`]; also if the keys of the source do not fit one another or its files.
+pub(crate) fn read_source(source: &FileSource, filter: &RowFilter) -> Result<Dataset, ScenarioError> {
+    let in_file = |error| match error {
+        ScenarioError::Value { problem, instead } => {
+            ScenarioError::File { path: source.path.clone(), problem, instead }
+        }
+        other => other,
+    };
+    source.check_keys().map_err(in_file)?;
+    read_files(source, filter, &cache_dir())
+}
+
 fn read_with_cache(
     format: DataFormat,
     path: &Path,
@@ -166,63 +259,101 @@ fn read_with_cache(
     filter: &RowFilter,
     cache: &Path,
 ) -> Result<Dataset, ScenarioError> {
-    let mut dataset = Dataset::new(path);
-    for row in Rows::open(path)? {
-        if filter.limit.is_some_and(|limit| dataset.rows() >= limit) {
-            break;
-        }
-        let row = match row {
-            Ok(row) => row,
-            Err(NoRow::Problem(problem)) => {
-                dataset.problems.push(problem);
-                continue;
+    let audio_root = Some(audio_root.to_owned());
+    read_files(&FileSource { audio_root, ..FileSource::new(format, path) }, filter, cache)
+}
+
+fn read_files(source: &FileSource, filter: &RowFilter, cache: &Path) -> Result<Dataset, ScenarioError> {
+    let files = folder::files(&source.path, source.split.as_deref())?;
+    let reading = Reading {
+        reader: Reader::of(source, &files.paths)?,
+        official: source.format.official(),
+        audio_root: source.audio_root.as_deref().unwrap_or(&files.root),
+        holdout: Holdout::of(source)?,
+        cache,
+    };
+    let mut dataset = Dataset::new(&source.path);
+    for path in &files.paths {
+        dataset.begin_file(path);
+        for row in Rows::open(path)? {
+            if filter.limit.is_some_and(|limit| dataset.rows() >= limit) {
+                break;
             }
-            Err(NoRow::File(error)) => return Err(error),
-        };
-        if is_left_out(&row, filter) {
-            continue;
-        }
-        let (line, id) = (row.line, row.id());
-        let added =
-            question(format, row, audio_root, cache)?.and_then(|question| dataset.add(question, line));
-        if let Err(error) = added {
-            dataset.problems.push(error.in_row(path, line, id));
+            match row {
+                Ok(row) if is_left_out(&row, filter) => {}
+                Ok(row) => reading.add(row, path, &mut dataset)?,
+                Err(NoRow::Problem(problem)) => dataset.add_problem(problem),
+                Err(NoRow::File(error)) => return Err(error),
+            }
         }
     }
-    check(path, &dataset)?;
+    check(&source.path, &dataset)?;
     Ok(dataset)
 }
 
-/// Turns a row into a question, with the place of its clip and the part of it that is asked about.
-///
-/// Errors: sound that the row contains cannot be written to `cache`.
-fn question(
-    format: DataFormat,
-    mut row: Row,
-    audio_root: &Path,
-    cache: &Path,
-) -> Result<Result<Question, RowError>, ScenarioError> {
-    if format == DataFormat::MmauPro
-        && let Err(error) = mmau_pro::one_clip(&mut row)
-    {
-        return Ok(Err(error));
-    }
-    if let Err(error) = clip::settle(&mut row, format.audio_column(), cache)? {
-        return Ok(Err(error));
-    }
-    Ok(clip::part(&mut row).and_then(|(start, end)| {
-        let question = format.question(row)?;
-        let audio_path = audio_root.join(&question.audio_path);
-        let audio_path = match format {
-            DataFormat::AirBench => air_bench::clip(&question, audio_path),
-            _ => audio_path,
+/// What the rows of a source have in common.
+struct Reading<'a> {
+    reader: Reader,
+    official: OfficialRule,
+    audio_root: &'a Path,
+    holdout: Option<Holdout>,
+    /// The folder for sound that rows contain.
+    cache: &'a Path,
+}
+
+impl Reading<'_> {
+    /// Adds the question of a row, or the problem of a row that cannot be used.
+    ///
+    /// Errors: sound that the row contains cannot be written to the cache.
+    fn add(&self, row: Row, path: &Path, dataset: &mut Dataset) -> Result<(), ScenarioError> {
+        let (line, id) = (row.line, row.id());
+        let added = match self.question(row)? {
+            Ok(question)
+                if self.holdout.as_ref().is_some_and(|split| !split.takes(&question, self.audio_root)) =>
+            {
+                return Ok(());
+            }
+            question => question.and_then(|question| dataset.add(question, line)),
         };
-        Ok(Question { audio_path, start, end, official: format.official(), ..question })
-    }))
+        if let Err(error) = added {
+            dataset.add_problem(error.in_row(path, line, id));
+        }
+        Ok(())
+    }
+
+    /// Turns a row into a question, with the place of its clip and the part of it that is asked about.
+    fn question(&self, mut row: Row) -> Result<Result<Question, RowError>, ScenarioError> {
+        if let Reader::Published(DataFormat::MmauPro) = self.reader
+            && let Err(error) = mmau_pro::one_clip(&mut row)
+        {
+            return Ok(Err(error));
+        }
+        if let Reader::Chat(_) = self.reader
+            && let Err(error) = chat::prepare(&mut row)
+        {
+            return Ok(Err(error));
+        }
+        if let Err(error) = clip::settle(&mut row, self.reader.audio_column(), self.cache)? {
+            return Ok(Err(error));
+        }
+        Ok(clip::part(&mut row).and_then(|(start, end)| {
+            let question = self.reader.question(row)?;
+            let audio_path = self.audio_root.join(&question.audio_path);
+            let audio_path = clip::with_slashes(&audio_path).unwrap_or(audio_path);
+            let audio_path = match self.reader {
+                Reader::Published(DataFormat::AirBench) => air_bench::clip(&question, audio_path),
+                _ => audio_path,
+            };
+            Ok(Question { audio_path, start, end, official: self.official, ..question })
+        }))
+    }
 }
 
 /// Whether the filter excludes the row.
 fn is_left_out(row: &Row, filter: &RowFilter) -> bool {
+    if !filter.drop_view && !filter.drop_color {
+        return false;
+    }
     let relation = row.peek("question_relation");
     let text = row.peek("question_text").or_else(|| row.peek("question"));
     let text = text.unwrap_or_default().to_lowercase();
@@ -248,10 +379,14 @@ fn check(path: &Path, dataset: &Dataset) -> Result<(), ScenarioError> {
         return Ok(());
     }
     let missing = first.audio_path.display();
-    fail(
-        format!("the audio files of its rows are missing: there is no {missing}"),
-        "set audio_root to the folder that the paths are relative to",
-    )
+    let problem = format!("the audio files of its rows are missing: there is no {missing}");
+    if missing.to_string().contains('\\') {
+        return fail(
+            problem,
+            "set audio_root, and write paths with `/`: `\\` separates folders on Windows only",
+        );
+    }
+    fail(problem, "set audio_root to the folder that the paths are relative to")
 }
 
 #[cfg(test)]

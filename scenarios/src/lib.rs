@@ -38,7 +38,9 @@ mod cache;
 pub mod dataset;
 mod error;
 mod formats;
+mod holdout;
 mod judge_sets;
+mod questions;
 mod rows;
 pub mod scenario;
 pub mod soundscape;
@@ -47,8 +49,10 @@ pub use builtin::{builtin_tiny_policy, python_module};
 pub use cache::cache_dir;
 pub use dataset::{DataSource, FileSource, open_dataset, open_dataset_filtered};
 pub use error::{Place, ScenarioError};
-pub use formats::{DataFormat, RowFilter};
+pub use formats::{AnswerIs, AnswerType, ChoiceColumns, Columns, DataFormat, RowFilter};
+pub use holdout::{Part, SplitBy};
 pub use judge_sets::{JudgedExample, open_judge_set};
+pub use questions::Questions;
 pub use rows::{Dataset, RowCause, RowProblem, causes_in_words};
 pub use scenario::{
     Aggregate, ArmConfig, AudioConfig, AudioWindow, CheckpointConfig, ChildEnv, Control, ControlConfig,

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rewards::Question;
 use serde::{Deserialize, Serialize};
+
+use crate::questions::Questions;
 
 /// Why a row cannot be used: `cause` in `data-problems.jsonl`, and the reason under which its group is excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,17 +105,20 @@ pub struct RowProblem {
     pub message: String,
 }
 
-/// The rows of a data file that were read.
+/// The rows of a data file that were read, or of the files of a folder.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
-    /// The data file.
+    /// The data file or the folder.
     pub path: PathBuf,
     /// The questions that can be asked, in the order of the rows.
-    pub questions: Vec<Arc<Question>>,
+    pub questions: Questions,
     /// The rows that cannot be used, in the order of the file (DATA-3).
     pub problems: Vec<RowProblem>,
-    /// First line of the row of each question, by the question's id.
-    lines: HashMap<String, usize>,
+    /// First line of the row of each question, and the place of each by its id.
+    lines: Vec<usize>,
+    places: Places,
+    /// The files of a folder, and the number of lines before each; empty for a single file.
+    files: Vec<(usize, PathBuf)>,
 }
 
 impl Dataset {
@@ -121,17 +126,40 @@ impl Dataset {
         Dataset { path: path.to_owned(), ..Dataset::default() }
     }
 
-    /// Adds a question.
+    /// Begins the next file. Its lines are counted on from those of the file before, so that each row of a folder has a
+    /// number of its own; messages have the line within the file.
+    pub(crate) fn begin_file(&mut self, path: &Path) {
+        if path != self.path {
+            let last = self.lines.last().copied().max(self.problems.last().map(|problem| problem.line));
+            self.files.push((last.unwrap_or(0), path.to_owned()));
+        }
+    }
+
+    /// Number of lines before those of the file that is read.
+    fn before(&self) -> usize {
+        self.files.last().map_or(0, |(before, _)| *before)
+    }
+
+    /// Adds a question, whose row begins at this line of the file.
     ///
     /// Errors: an earlier question has its id (DATA-2).
     pub(crate) fn add(&mut self, question: Question, line: usize) -> Result<(), RowError> {
-        if let Some(earlier) = self.lines.get(&question.id) {
-            let problem = format!("id `{}` is also that of line {earlier}", question.id);
+        if let Some(earlier) = self.places.of(&question.id, &self.questions) {
+            let (file, line) = self.file_and_line(self.lines[earlier]);
+            let file = if self.files.is_empty() { String::new() } else { format!(" of {}", file.display()) };
+            let problem = format!("id `{}` is also that of line {line}{file}", question.id);
             return Err(RowError::new(RowCause::DuplicateId, problem, "give each row an id of its own"));
         }
-        self.lines.insert(question.id.clone(), line);
-        self.questions.push(Arc::new(question));
+        self.places.insert(&question.id, self.questions.len());
+        self.lines.push(self.before() + line);
+        self.questions.push(question);
         Ok(())
+    }
+
+    /// Adds a row of the file that cannot be used.
+    pub(crate) fn add_problem(&mut self, problem: RowProblem) {
+        let line = self.before() + problem.line;
+        self.problems.push(RowProblem { line, ..problem });
     }
 
     /// Number of rows, those that cannot be used included.
@@ -139,24 +167,47 @@ impl Dataset {
         self.questions.len() + self.problems.len()
     }
 
-    /// The first line of a question's row; 0 for a question of another dataset.
+    /// The first line of a question's row; 0 for a question of another dataset. The lines of a folder's files are counted
+    /// on from file to file.
     pub fn line_of(&self, question: &Question) -> usize {
-        self.lines.get(&question.id).copied().unwrap_or_default()
+        let place = self.places.of(&question.id, &self.questions);
+        place.and_then(|place| self.lines.get(place)).copied().unwrap_or_default()
+    }
+
+    /// The file of a question's row, and the line in it, for messages.
+    pub fn place_of(&self, question: &Question) -> (&Path, usize) {
+        self.file_and_line(self.line_of(question))
+    }
+
+    fn file_and_line(&self, line: usize) -> (&Path, usize) {
+        let after = self.files.partition_point(|&(before, _)| before < line);
+        match after.checked_sub(1).and_then(|place| self.files.get(place)) {
+            Some((before, path)) => (path, line - before),
+            None => (&self.path, line),
+        }
     }
 
     /// Moves the questions for which `problem` returns a cause and a message to the problems. The message begins with
     /// what is wrong; the place is added.
     pub fn exclude(&mut self, mut problem: impl FnMut(&Question) -> Option<(RowCause, String)>) {
-        let questions = std::mem::take(&mut self.questions);
-        for question in questions {
-            let Some((cause, wrong)) = problem(&question) else {
-                self.questions.push(question);
-                continue;
-            };
-            let (line, id) = (self.line_of(&question), Some(question.id.clone()));
-            let message = format!("{}:{line}: {wrong}", self.path.display());
-            self.problems.push(RowProblem { path: self.path.clone(), line, id, cause, message });
+        let (mut places, mut excluded) = (Vec::new(), Vec::new());
+        for (place, question) in self.questions.iter().enumerate() {
+            let Some((cause, wrong)) = problem(&question) else { continue };
+            let line = self.lines[place];
+            let (path, line_in_file) = self.file_and_line(line);
+            let message = format!("{}:{line_in_file}: {wrong}", path.display());
+            let id = Some(question.id.clone());
+            excluded.push(RowProblem { path: path.to_owned(), line, id, cause, message });
+            places.push(place);
         }
+        if places.is_empty() {
+            return;
+        }
+        self.questions.remove(&places);
+        let mut kept = (0..self.lines.len()).map(|place| places.binary_search(&place).is_err());
+        self.lines.retain(|_| kept.next() == Some(true));
+        self.places.remove(&places);
+        self.problems.extend(excluded);
         self.problems.sort_by_key(|problem| problem.line);
     }
 
@@ -167,6 +218,44 @@ impl Dataset {
             *causes.entry(problem.cause).or_default() += 1;
         }
         causes
+    }
+}
+
+/// Where in a dataset the question with an id is. Ids are kept as hashes; a million of them would take much more memory.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    hasher: RandomState,
+    by_hash: HashMap<u64, u32>,
+    /// Ids whose hash is also that of another.
+    others: HashMap<String, u32>,
+}
+
+impl Places {
+    fn of(&self, id: &str, questions: &Questions) -> Option<usize> {
+        let is_it = |&&place: &&u32| questions.get(place as usize).is_some_and(|question| question.id == id);
+        let place = self.by_hash.get(&self.hasher.hash_one(id)).filter(is_it);
+        place.or_else(|| self.others.get(id)).map(|&place| place as usize)
+    }
+
+    /// Removes the questions at these places, which are in increasing order; those after them move up.
+    fn remove(&mut self, removed: &[usize]) {
+        let stays = |place: &mut u32| match removed.binary_search(&(*place as usize)) {
+            Ok(_) => false,
+            Err(before) => {
+                *place -= before as u32;
+                true
+            }
+        };
+        self.by_hash.retain(|_, place| stays(place));
+        self.others.retain(|_, place| stays(place));
+    }
+
+    /// Notes the place of an id that has none yet.
+    fn insert(&mut self, id: &str, place: usize) {
+        let place = place as u32;
+        if *self.by_hash.entry(self.hasher.hash_one(id)).or_insert(place) != place {
+            self.others.insert(id.to_owned(), place);
+        }
     }
 }
 
@@ -197,7 +286,45 @@ mod tests {
         dataset
             .exclude(|question| (question.id == "c").then(|| (RowCause::PromptTooLong, "too long".into())));
         assert_eq!((dataset.questions.len(), dataset.rows()), (2, 3));
-        assert_eq!(dataset.problems[0].message, "train.jsonl:5: too long");
-        assert_eq!(causes_in_words(&dataset.causes()), "1 prompt_too_long");
+        dataset
+            .exclude(|question| (question.id == "a").then(|| (RowCause::PromptTooLong, "too long".into())));
+        assert_eq!(dataset.questions.first().map(|question| dataset.line_of(&question)), Some(2));
+        assert_eq!(dataset.problems[1].message, "train.jsonl:5: too long");
+        assert_eq!(causes_in_words(&dataset.causes()), "2 prompt_too_long");
+        assert_eq!(dataset.line_of(&Question { id: "a".into(), ..Question::default() }), 0);
+    }
+
+    #[test]
+    fn rows_of_a_folder_have_a_number_each_and_are_named_by_file_and_line() {
+        let mut dataset = Dataset::new(Path::new("folder"));
+        let question = |id: &str| Question { id: id.into(), ..Question::default() };
+        dataset.begin_file(Path::new("folder/a.jsonl"));
+        dataset.add(question("1"), 1).unwrap();
+        dataset.add(question("2"), 4).unwrap();
+        dataset.begin_file(Path::new("folder/b.jsonl"));
+        dataset.add(question("3"), 2).unwrap();
+        assert_eq!(dataset.line_of(&question("3")), 6);
+        assert_eq!(dataset.place_of(&question("3")), (Path::new("folder/b.jsonl"), 2));
+        assert_eq!(dataset.place_of(&question("2")), (Path::new("folder/a.jsonl"), 4));
+        let error = dataset.add(question("2"), 3).unwrap_err();
+        assert_eq!(error.problem, "id `2` is also that of line 4 of folder/a.jsonl");
+        dataset
+            .exclude(|question| (question.id == "3").then(|| (RowCause::PromptTooLong, "too long".into())));
+        assert_eq!(dataset.problems[0].message, "folder/b.jsonl:2: too long");
+        assert_eq!(dataset.problems[0].line, 6);
+    }
+
+    #[test]
+    fn ids_with_one_hash_are_told_apart() {
+        let questions: Questions =
+            ["a", "b"].map(|id| Question { id: id.into(), ..Question::default() }).into_iter().collect();
+        let mut places = Places::default();
+        places.insert("a", 0);
+        // `b` as if it had the hash of `a`.
+        let hash = places.hasher.hash_one("b");
+        places.by_hash.insert(hash, 0);
+        places.insert("b", 1);
+        assert_eq!((places.of("a", &questions), places.of("b", &questions)), (Some(0), Some(1)));
+        assert_eq!(places.of("c", &questions), None);
     }
 }

@@ -44,7 +44,7 @@ fn read_rows(format: DataFormat, text: &str, clips: &[&str]) -> usize {
     }
     let path = folder.path().join("rows");
     fs::write(&path, text).unwrap();
-    let source = DataSource::File(FileSource { format, path, audio_root: None, name: None });
+    let source = DataSource::File(FileSource::new(format, path));
     let dataset = open_dataset(&source, &WorldConfig::default(), Split::Train).unwrap();
     assert_eq!(dataset.problems, []);
     let questions = dataset.questions;
@@ -68,6 +68,9 @@ fn the_rows_in_the_data_document_are_read() {
             "`mmsu`" => read_rows(DataFormat::Mmsu, text, &["audio/example_1.wav"]),
             "`mmar`" => read_rows(DataFormat::Mmar, text, &["audio/example-1.wav"]),
             "`air-bench`" => read_rows(DataFormat::AirBench, text, &["Sound_AQA_clothoaqa/rain_01.wav"]),
+            "`audio-mcq`" => read_rows(DataFormat::AudioMcq, text, &["AudioCaps/sample_0.wav"]),
+            "`table`" => read_rows(DataFormat::Table, text, &["clips/a.wav", "clips/b.wav"]),
+            "`chat`" => read_rows(DataFormat::Chat, text, &["clips/a.wav", "clips/b.wav"]),
             "`builtin:soundscapes`" => read_rows(DataFormat::Avqa, text, &["audio/train-00000.flac"]),
             "Judge sets" => {
                 let folder = tempfile::tempdir().unwrap();
@@ -79,7 +82,7 @@ fn the_rows_in_the_data_document_are_read() {
         };
         assert_eq!(read, 2, "{heading}");
     }
-    assert_eq!(blocks.len(), 8);
+    assert_eq!(blocks.len(), 11);
 }
 
 #[test]

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use audio::{AudioError, ClipInfo, Problem};
-use rewards::Question;
+use scenarios::Questions;
 
 use crate::parallel::spread;
 use crate::report::ClipCounts;
@@ -40,14 +39,14 @@ impl Clip {
 }
 
 /// The clips of some questions, in the order of the questions.
-pub(crate) fn distinct(questions: &[Arc<Question>]) -> Vec<Clip> {
+pub(crate) fn distinct(questions: &Questions) -> Vec<Clip> {
     let mut clips: Vec<Clip> = Vec::new();
-    let mut places: HashMap<&PathBuf, usize> = HashMap::new();
+    let mut places: HashMap<PathBuf, usize> = HashMap::new();
     for (index, question) in questions.iter().enumerate() {
         match places.get(&question.audio_path) {
             Some(&place) => clips[place].rows += 1,
             None => {
-                places.insert(&question.audio_path, clips.len());
+                places.insert(question.audio_path.clone(), clips.len());
                 clips.push(Clip { path: question.audio_path.clone(), first: index, rows: 1, header: None });
             }
         }
@@ -91,12 +90,14 @@ pub(crate) fn count(clips: &[Clip]) -> ClipCounts {
 
 #[cfg(test)]
 mod tests {
+    use rewards::Question;
+
     use super::*;
 
     #[test]
     fn a_clip_of_several_rows_is_one_clip_however_its_path_is_written() {
-        let question = |path: &str| Arc::new(Question { audio_path: path.into(), ..Question::default() });
-        let clips = distinct(&[question("a/b.wav"), question("a/c.wav"), question("a/./b.wav")]);
+        let question = |path: &str| Question { audio_path: path.into(), ..Question::default() };
+        let clips = distinct(&["a/b.wav", "a/c.wav", "a/./b.wav"].map(question).into_iter().collect());
         let found: Vec<_> = clips.iter().map(|clip| (clip.first, clip.rows)).collect();
         assert_eq!(found, [(0, 2), (1, 1)]);
     }

@@ -28,9 +28,13 @@ pub(crate) struct Read<'a> {
 impl Read<'_> {
     /// Where a clip is named: the file and line of its first row.
     pub fn place(&self, clip: &Clip) -> String {
-        let line =
-            self.dataset.questions.get(clip.first).map_or(0, |question| self.dataset.line_of(question));
-        format!("{}:{line}", self.dataset.path.display())
+        match self.dataset.questions.get(clip.first) {
+            Some(question) => {
+                let (file, line) = self.dataset.place_of(&question);
+                format!("{}:{line}", file.display())
+            }
+            None => format!("{}:0", self.dataset.path.display()),
+        }
     }
 }
 

@@ -1,9 +1,8 @@
 //! What rows tell without their clips: where the right answers are, repeats, and the lengths of the prompts.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rewards::Question;
 use scenarios::Dataset;
 
 use crate::clips::Clip;
@@ -58,20 +57,20 @@ pub(crate) fn letter(position: usize) -> String {
 /// Says which rows ask what an earlier row asks, about the same clip, with the same choices in any order.
 pub(crate) fn repeats(dataset: &Dataset) -> Vec<String> {
     let plain = |text: &str| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut seen: HashMap<(&Path, String, Vec<String>), &Question> = HashMap::new();
+    let mut seen: HashMap<(PathBuf, String, Vec<String>), usize> = HashMap::new();
     let mut found = Vec::new();
-    for question in &dataset.questions {
+    for (place, question) in dataset.questions.iter().enumerate() {
         let mut choices: Vec<String> = question.choices.iter().map(|choice| plain(choice)).collect();
         choices.sort();
-        let key = (question.audio_path.as_path(), plain(&question.text), choices);
-        let earlier = *seen.entry(key).or_insert(question);
-        if earlier.id != question.id {
+        let key = (question.audio_path.clone(), plain(&question.text), choices);
+        let earlier = *seen.entry(key).or_insert(place);
+        if earlier != place {
             found.push(format!(
                 "{}:{}: asks the same of {} as line {}; drop one of them",
                 dataset.path.display(),
-                dataset.line_of(question),
+                dataset.line_of(&question),
                 question.audio_path.display(),
-                dataset.line_of(earlier)
+                dataset.line_of(&dataset.questions.at(earlier))
             ));
         }
     }
@@ -87,12 +86,14 @@ pub(crate) fn prompts(
 ) -> Option<(PromptTokens, Vec<(usize, String)>)> {
     let count = model.prompt_tokens.as_ref()?;
     let by_path: HashMap<&Path, &Clip> = clips.iter().map(|clip| (clip.path.as_path(), clip)).collect();
-    let tokens = spread(&dataset.questions, None, &|_| {}, |question| {
+    let places: Vec<usize> = (0..dataset.questions.len()).collect();
+    let tokens = spread(&places, None, &|_| {}, |&place| {
+        let question = dataset.questions.at(place);
         let clip = by_path.get(question.audio_path.as_path())?;
         clip.info()?;
         // A clip of unknown length may fill the window.
         let seconds = clip.seconds().or(model.window_seconds)?;
-        count(question, model.window_seconds.map_or(seconds, |window| seconds.min(window)))
+        count(&question, model.window_seconds.map_or(seconds, |window| seconds.min(window)))
     });
     let tokens: Vec<Option<usize>> = tokens.into_iter().map(Option::flatten).collect();
     let mut sorted: Vec<usize> = tokens.iter().copied().flatten().collect();
@@ -115,14 +116,14 @@ pub(crate) fn prompts(
     for (index, tokens) in tokens.iter().enumerate() {
         let (Some(tokens), Some(context)) = (*tokens, model.context) else { continue };
         if tokens + model.completion > context {
-            let question = &dataset.questions[index];
+            let question = dataset.questions.at(index);
             too_long.push((
                 index,
                 format!(
                     "{}:{}: the prompt has {tokens} tokens, and with {} for the completion more than the {context} that \
                      the model takes; shorten the question, the clip or the completion",
                     dataset.path.display(),
-                    dataset.line_of(question),
+                    dataset.line_of(&question),
                     model.completion
                 ),
             ));

@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use rewards::Question;
 use rewards::matching::bare_choices;
 use runtime::seed::{Purpose, generator};
-use scenarios::{Control, EvalConfig};
+use scenarios::{Control, EvalConfig, Questions};
 
 /// One way of asking a suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,43 +42,50 @@ pub struct Ask {
 }
 
 impl Pass {
-    /// The questions of a suite as this pass asks them, in the order of the suite.
-    pub fn asks(self, questions: &[Arc<Question>], config: &EvalConfig) -> Vec<Ask> {
-        let rows = questions.iter().enumerate();
-        match self.control {
-            Some(Control::OtherClip) => rows
-                .map(|(row, question)| Ask {
-                    question: with_clip_of_another(questions, row, question),
-                    row,
-                    first: true,
-                })
-                .collect(),
-            Some(Control::ShuffledChoices) => rows
-                .flat_map(|(row, question)| {
-                    (0..config.shuffles as u64).map(move |shuffle| Ask {
-                        question: Arc::new(shuffled(question, config.seed, row as u64, shuffle)),
-                        row,
-                        first: shuffle == 0,
-                    })
-                })
-                .collect(),
-            None | Some(Control::Silence | Control::Noise | Control::NoAudio) => {
-                rows.map(|(row, question)| Ask { question: question.clone(), row, first: true }).collect()
+    /// The questions of a suite as this pass asks them, in the order of the suite and in batches of `eval.batch_prompts`.
+    pub fn batches<'a>(
+        self,
+        questions: &'a Questions,
+        config: &'a EvalConfig,
+    ) -> impl Iterator<Item = Vec<Ask>> + 'a {
+        let count = questions.len() * self.repeats(config);
+        let size = config.batch_prompts.max(1);
+        (0..count.div_ceil(size)).map(move |batch| {
+            let places = batch * size..count.min((batch + 1) * size);
+            places.map(|place| self.ask(questions, place, config)).collect()
+        })
+    }
+
+    /// How many times the pass asks each question.
+    fn repeats(self, config: &EvalConfig) -> usize {
+        if self.control == Some(Control::ShuffledChoices) { config.shuffles } else { 1 }
+    }
+
+    fn ask(self, questions: &Questions, place: usize, config: &EvalConfig) -> Ask {
+        let repeats = self.repeats(config);
+        let (row, repeat) = (place / repeats, place % repeats);
+        let own = questions.at(row);
+        let question = match self.control {
+            Some(Control::OtherClip) => with_clip_of_another(questions, row, own),
+            Some(Control::ShuffledChoices) => {
+                Arc::new(shuffled(&own, config.seed, row as u64, repeat as u64))
             }
-        }
+            None | Some(Control::Silence | Control::Noise | Control::NoAudio) => own,
+        };
+        Ask { question, row, first: repeat == 0 }
     }
 }
 
 /// The question with the clip of the first later row that has another one. It begins half-way through the suite, because
 /// neighbouring rows are often about similar clips. A suite with a single clip keeps it.
-fn with_clip_of_another(questions: &[Arc<Question>], row: usize, question: &Arc<Question>) -> Arc<Question> {
+fn with_clip_of_another(questions: &Questions, row: usize, question: Arc<Question>) -> Arc<Question> {
     let count = questions.len();
-    let others = (0..count).map(|distance| &questions[(row + count / 2 + distance) % count]);
-    let Some(other) = others.into_iter().find(|other| other.audio_path != question.audio_path) else {
-        return question.clone();
+    let mut others = (0..count).map(|distance| questions.at((row + count / 2 + distance) % count));
+    let Some(other) = others.find(|other| other.audio_path != question.audio_path) else {
+        return question;
     };
     let audio_path = other.audio_path.clone();
-    Arc::new(Question { audio_path, start: other.start, end: other.end, ..Question::clone(question) })
+    Arc::new(Question { audio_path, start: other.start, end: other.end, ..Question::clone(&question) })
 }
 
 /// The question with its choices in another order. A choice that is written with its letter gets that of its new place.
@@ -128,11 +135,15 @@ mod tests {
     #[test]
     fn another_clip_is_never_the_own_one() {
         let clips = ["a", "a", "b", "a", "b", "c"];
-        let questions: Vec<_> = clips.iter().map(|clip| question(clip, &[], "x")).collect();
+        let questions: Questions = clips.iter().map(|clip| question(clip, &[], "x")).collect();
         let pass = Pass { suite: 0, control: Some(Control::OtherClip) };
-        for ask in pass.asks(&questions, &EvalConfig::default()) {
-            assert_ne!(ask.question.audio_path, questions[ask.row].audio_path);
-            assert_eq!(ask.question.id, questions[ask.row].id, "the question stays");
+        let config = EvalConfig { batch_prompts: 4, ..EvalConfig::default() };
+        let batches: Vec<Vec<Ask>> = pass.batches(&questions, &config).collect();
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 2]);
+        for ask in batches.concat() {
+            let own = questions.at(ask.row);
+            assert_ne!(ask.question.audio_path, own.audio_path);
+            assert_eq!(ask.question.id, own.id, "the question stays");
         }
     }
 
@@ -142,7 +153,7 @@ mod tests {
         let config = EvalConfig { shuffles: 50, ..EvalConfig::default() };
         let pass = Pass { suite: 0, control: Some(Control::ShuffledChoices) };
         let plain = question("a", &["dog", "cat", "owl", "cow"], "cat");
-        let asks = pass.asks(&[plain], &config);
+        let asks: Vec<Ask> = pass.batches(&Questions::from_iter([plain]), &config).flatten().collect();
         assert_eq!(asks.len(), 50);
         let mut places = [0; 4];
         for ask in &asks {
@@ -155,7 +166,7 @@ mod tests {
         assert!(places.iter().all(|&count| count > 3), "{places:?}");
 
         let lettered = question("a", &["A. dog", "B. cat", "C. owl"], "B. cat");
-        for ask in pass.asks(&[lettered], &config) {
+        for ask in pass.batches(&Questions::from_iter([lettered]), &config).flatten() {
             let place =
                 ask.question.choices.iter().position(|choice| *choice == ask.question.answer).unwrap();
             assert_eq!(ask.question.answer, ["A. cat", "B. cat", "C. cat"][place]);

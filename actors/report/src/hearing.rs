@@ -91,10 +91,16 @@ impl Hearing {
                 },
             )
         };
-        let chance =
-            self.chance.map_or_else(String::new, |chance| format!(" (chance {:.1})", chance * 100.0));
-        let own =
-            vec![self.arm.clone(), "as it is".to_owned(), percent(self.accuracy) + &chance, String::new()];
+        let guessed = |chance: Option<f64>| {
+            chance.map_or_else(|| "–".to_owned(), |chance| format!("{:.1}", chance * 100.0))
+        };
+        let own = vec![
+            self.arm.clone(),
+            "as it is".to_owned(),
+            percent(self.accuracy),
+            guessed(self.chance),
+            String::new(),
+        ];
         let controls = self.controls.iter().map(|score| {
             let mut accuracy = percent(score.accuracy);
             if let Some(asked) = &score.asked {

@@ -73,6 +73,14 @@ impl ArmContext {
         style.map_or_else(|| prompt.render(question), |style| prompt.render_in(style, question))
     }
 
+    /// The question with the note whether its prompt shows letters: a letter alone earns a reward only then.
+    pub(crate) fn presented(&self, question: &Arc<Question>) -> Arc<Question> {
+        if question.letters_shown || !self.config.prompt.shows_letters(question) {
+            return question.clone();
+        }
+        Arc::new(Question { letters_shown: true, ..Question::clone(question) })
+    }
+
     /// Sampling parameters of training completions.
     pub(crate) fn sampling_params(&self) -> SamplingParams {
         let sampling = &self.config.sampling;

@@ -6,7 +6,7 @@
 //!   allows, the arm does not start.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use records::{DataProblem, FormatVersion, Phase};
 use rewards::Question;
@@ -35,14 +35,15 @@ impl Source {
     /// The record of a question that was found to be unusable after `step` steps.
     pub(crate) fn problem(&self, step: u64, question: &Question, unusable: &Unusable) -> DataProblem {
         let line = self.rows.line_of(question);
+        let (file, line_in_file) = self.rows.place_of(question);
         self.record(
             step,
             &RowProblem {
-                path: self.rows.path.clone(),
+                path: file.to_owned(),
                 line,
                 id: Some(question.id.clone()),
                 cause: unusable.cause,
-                message: format!("{}:{line}: {}", self.rows.path.display(), unusable.message),
+                message: format!("{}:{line_in_file}: {}", file.display(), unusable.message),
             },
         )
     }
@@ -94,17 +95,7 @@ pub(crate) fn open_training(config: &ArmConfig) -> Result<Source, InputError> {
             &data.row_filter(),
         )?,
     };
-    Ok(Source { suite: None, rows: presented(rows, config) })
-}
-
-/// The rows with the note whether their prompts show letters: a letter alone earns a reward only then.
-fn presented(mut rows: Dataset, config: &ArmConfig) -> Dataset {
-    for question in &mut rows.questions {
-        if config.prompt.shows_letters(question) && !question.letters_shown {
-            Arc::make_mut(question).letters_shown = true;
-        }
-    }
-    rows
+    Ok(Source { suite: None, rows })
 }
 
 /// The suites of `[eval]`.
@@ -114,7 +105,7 @@ pub(crate) fn open_suites(config: &ArmConfig) -> Result<Vec<Source>, InputError>
     let (filter, world) = (config.eval.row_filter(), &config.data.soundscapes);
     let open = |source: &scenarios::DataSource| {
         let rows = scenarios::open_dataset_filtered(source, world, Split::Heldout, &filter)?;
-        Ok(Source { suite: Some(source.name()), rows: presented(rows, config) })
+        Ok(Source { suite: Some(source.name()), rows })
     };
     config.eval.suites.iter().map(open).collect()
 }
@@ -172,10 +163,10 @@ pub(crate) fn check_source(
     }
     let mut first = Some(first).filter(|first| !first.is_empty());
     for question in &rows.questions {
-        match ask(question) {
+        match ask(&question) {
             Ok(()) => return Ok(()),
             Err(unusable) => {
-                first.get_or_insert_with(|| source.problem(0, question, &unusable).message);
+                first.get_or_insert_with(|| source.problem(0, &question, &unusable).message);
             }
         }
     }

@@ -128,8 +128,7 @@ async fn evaluate_pass(
     let mut tallies = Tallies { evaluation: blank(arm, suite, pass, step), ..Tallies::default() };
     tallies.evaluation.questions = suite.rows.rows() as u64;
     tallies.evaluation.unusable = suite.rows.causes();
-    let asks = pass.asks(&suite.rows.questions, &arm.config.eval);
-    for (batch, asks) in asks.chunks(arm.config.eval.batch_prompts.max(1)).enumerate() {
+    for (batch, asks) in pass.batches(&suite.rows.questions, &arm.config.eval).enumerate() {
         let place = BatchPlace { pass: number, batch };
         if let Some(answered) = draft.as_mut().and_then(|draft| draft.take(place)) {
             tallies.merge(answered);
@@ -137,7 +136,7 @@ async fn evaluate_pass(
         }
         let started = Instant::now();
         let mut answered = Tallies { evaluation: blank(arm, suite, pass, step), ..Tallies::default() };
-        evaluate_batch(arm, pass, asks, batch as u64, &mut answered).await?;
+        evaluate_batch(arm, pass, &asks, batch as u64, &mut answered).await?;
         answered.evaluation.eval_seconds = started.elapsed().as_secs_f64();
         if let Some(draft) = draft
             && let Err(error) = draft.add(place, &answered)
@@ -190,15 +189,15 @@ async fn evaluate_batch(
     let (suite, eval) = (&arm.suites[pass.suite], &arm.config.eval);
     let place = [pass.suite as u64, batch];
     let most_tokens = arm.evaluation_params().max_new_tokens;
-    let questions: Vec<Arc<Question>> = asks.iter().map(|ask| ask.question.clone()).collect();
+    let questions: Vec<Arc<Question>> = asks.iter().map(|ask| arm.presented(&ask.question)).collect();
     let Prompts { prompts: made, audio_truncated, .. } =
         make_prompts(arm, &questions, most_tokens, place, |_| None, heard(pass.control)).await?;
     tallies.evaluation.truncated_clips += audio_truncated;
     let (mut asked, mut prompts, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
-    for (row, (ask, made)) in asks.iter().zip(made).enumerate() {
+    for (row, ((ask, question), made)) in asks.iter().zip(&questions).zip(made).enumerate() {
         match made {
             Ok(HeardPrompt { prompt, audio_start }) => {
-                asked.push((ask, audio_start));
+                asked.push((ask, question, audio_start));
                 prompts.push(prompt);
                 let seed = |sample: u64| {
                     let place = [place[0], place[1], row as u64, sample];
@@ -230,13 +229,13 @@ async fn evaluate_batch(
         .enumerate()
         .map(|(place, completion)| {
             let group = place / eval.samples;
-            reward_item(arm, &asked[group].0.question, group, completion)
+            reward_item(arm, asked[group].1, group, completion)
         })
         .collect();
     let needed = arm.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
     ask_judge(arm, needed, &mut items).await?;
     let mut items = items.into_iter();
-    for (ask, audio_start) in asked {
+    for (ask, _, audio_start) in asked {
         let items: Vec<RewardItem> = items.by_ref().take(eval.samples).collect();
         let record = |item: &RewardItem| Rollout {
             suite: suite.suite.clone(),

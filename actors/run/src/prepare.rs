@@ -13,7 +13,7 @@ use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{AdvantageOptions, ParserOptions, Question, Scale};
 use runtime::{RunEvent, Slot};
-use scenarios::{ArmConfig, JudgeKind, LimitAction, Method};
+use scenarios::{ArmConfig, JudgeKind, LimitAction, Method, Questions};
 use tokio::runtime::Handle;
 use workers::{
     AudioSource, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs, ShaperArgs,
@@ -159,22 +159,19 @@ fn list_problems(
 }
 
 /// The rows of the kinds that a supervised arm begins with.
-fn curriculum(
-    config: &ArmConfig,
-    training: &[Arc<Question>],
-) -> Result<Option<Vec<Arc<Question>>>, InputError> {
+fn curriculum(config: &ArmConfig, training: &Questions) -> Result<Option<Questions>, InputError> {
     let curriculum = &config.sft.curriculum;
     if config.method != Method::Sft || curriculum.steps == 0 {
         return Ok(None);
     }
-    let wanted = |row: &&Arc<Question>| row.kind.as_ref().is_some_and(|kind| curriculum.kinds.contains(kind));
-    let rows: Vec<_> = training.iter().filter(wanted).cloned().collect();
+    let wanted = |row: &Arc<Question>| row.kind.as_ref().is_some_and(|kind| curriculum.kinds.contains(kind));
+    let rows: Questions = training.iter().filter(wanted).collect();
     if rows.is_empty() {
-        let known: BTreeSet<&str> = training.iter().filter_map(|row| row.kind.as_deref()).collect();
+        let known: BTreeSet<String> = training.iter().filter_map(|row| row.kind.clone()).collect();
         return Err(InputError::CurriculumKinds {
             arm: config.name.clone(),
             wanted: curriculum.kinds.clone(),
-            known: known.into_iter().map(str::to_owned).collect(),
+            known: known.into_iter().collect(),
         });
     }
     Ok(Some(rows))

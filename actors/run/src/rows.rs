@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::seq::SliceRandom;
 use rewards::Question;
+use scenarios::Questions;
 
 use runtime::seed::{Purpose, generator};
 
 /// The training rows in an order drawn anew for each epoch; a step's rows follow from the seed and the step alone.
 pub(crate) struct Rows {
-    questions: Vec<Arc<Question>>,
+    questions: Questions,
     seed: u64,
     /// The last epoch asked for and its order.
     epoch: Mutex<(u64, Vec<u32>)>,
@@ -17,7 +18,7 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Rows in the order of `seed`.
-    pub(crate) fn new(questions: Vec<Arc<Question>>, seed: u64) -> Self {
+    pub(crate) fn new(questions: Questions, seed: u64) -> Self {
         Rows { questions, seed, epoch: Mutex::new((u64::MAX, Vec::new())) }
     }
 
@@ -36,7 +37,7 @@ impl Rows {
             order.shuffle(&mut generator(self.seed, Purpose::RowOrder, &[epoch]));
             *drawn = (epoch, order);
         }
-        self.questions[drawn.1[place] as usize].clone()
+        self.questions.at(drawn.1[place] as usize)
     }
 }
 

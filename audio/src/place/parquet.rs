@@ -10,7 +10,10 @@
 mod footer;
 mod levels;
 mod page;
+mod table;
 mod thrift;
+
+pub use table::ParquetTable;
 
 use std::io::Read;
 use std::path::Path;

@@ -73,9 +73,9 @@ fn of_suite(
 ) -> Result<Benchmark, Failure> {
     let (world, filter) = (&config.data.soundscapes, config.eval.row_filter());
     let rows = open_dataset_filtered(source, world, Split::Heldout, &filter).map_err(Failure::running)?;
-    let scored = |question: &Arc<Question>| {
+    let scored = |question: Arc<Question>| {
         let row = answers.get(&question.id)?;
-        Some(Scored { question: question.clone(), official: row.correct_official, strict: row.correct })
+        Some(Scored { question, official: row.correct_official, strict: row.correct })
     };
     let scored: Vec<Scored> = rows.questions.iter().filter_map(scored).collect();
     let text = |row: &Rollout| {

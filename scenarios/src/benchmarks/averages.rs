@@ -56,7 +56,7 @@ pub fn averages(format: DataFormat, scored: &[Scored]) -> Vec<Average> {
             [groups(scored, "sub-category", &[], both), by("category", &[])].concat()
         }
         DataFormat::MmauPro => by("category", &[]),
-        DataFormat::Avqa => Vec::new(),
+        DataFormat::Avqa | DataFormat::AudioMcq | DataFormat::Table | DataFormat::Chat => Vec::new(),
     };
     found.extend(group("total", scored.iter()));
     if !scored.is_empty() {

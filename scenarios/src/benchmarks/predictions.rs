@@ -18,7 +18,7 @@ fn columns(format: DataFormat) -> &'static [&'static str] {
         DataFormat::Mmar => &["answer_prediction", "model_prediction"],
         DataFormat::AirBench | DataFormat::Mmsu => &["response"],
         DataFormat::MmauPro => &["model_output"],
-        DataFormat::Avqa => &["prediction"],
+        DataFormat::Avqa | DataFormat::AudioMcq | DataFormat::Table | DataFormat::Chat => &["prediction"],
     }
 }
 
@@ -34,7 +34,13 @@ fn is_array(format: DataFormat, out: &Path) -> bool {
         DataFormat::Mmau => true,
         // The script decides by the name.
         DataFormat::Mmar => out.extension().is_some_and(|extension| extension == "json"),
-        DataFormat::AirBench | DataFormat::Mmsu | DataFormat::MmauPro | DataFormat::Avqa => false,
+        DataFormat::AirBench
+        | DataFormat::Mmsu
+        | DataFormat::MmauPro
+        | DataFormat::Avqa
+        | DataFormat::AudioMcq
+        | DataFormat::Table
+        | DataFormat::Chat => false,
     }
 }
 
@@ -48,6 +54,9 @@ pub fn write_predictions(
     out: &Path,
 ) -> Result<usize, ScenarioError> {
     let format = source.format;
+    if let DataFormat::Table | DataFormat::Chat = format {
+        return write_by_id(predictions, out);
+    }
     let mut rows = Vec::new();
     let mut written = HashSet::new();
     for mut row in raw_rows(&source.path)? {
@@ -77,13 +86,31 @@ pub fn write_predictions(
         let instead = "give the file that the questions were read from".to_owned();
         return Err(ScenarioError::File { path: source.path.clone(), problem, instead });
     }
-    let text = lines(&rows, is_array(format, out));
-    fs::write(out, text).map_err(|error| ScenarioError::File {
+    write(out, &lines(&rows, is_array(format, out)))?;
+    Ok(written.len())
+}
+
+/// Writes one object per prediction, for files of one's own, whose rows may lie in several files and have no ids.
+fn write_by_id(predictions: &HashMap<String, String>, out: &Path) -> Result<usize, ScenarioError> {
+    let mut rows: Vec<_> = predictions.iter().collect();
+    rows.sort();
+    let row = |(id, prediction): (&String, &String)| {
+        [("id".to_owned(), id.clone().into()), ("prediction".to_owned(), prediction.clone().into())]
+            .into_iter()
+            .collect()
+    };
+    let rows: Vec<Map<String, Value>> = rows.into_iter().map(row).collect();
+    write(out, &lines(&rows, false))?;
+    Ok(rows.len())
+}
+
+fn write(out: &Path, text: &str) -> Result<(), ScenarioError> {
+    let folder = out.parent().map_or(Ok(()), fs::create_dir_all);
+    folder.and_then(|()| fs::write(out, text)).map_err(|error| ScenarioError::File {
         path: out.to_owned(),
         problem: format!("cannot be written: {error}"),
-        instead: "write the path of a file in a folder that exists".to_owned(),
-    })?;
-    Ok(written.len())
+        instead: "write the path of a file in a folder that can be written".to_owned(),
+    })
 }
 
 /// The prediction as it is written. MMSU's script scores an empty prediction, and the word `None`, with the letter of the row

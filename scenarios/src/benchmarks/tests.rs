@@ -31,7 +31,7 @@ fn source(folder: &Path, format: DataFormat, rows: &Value) -> FileSource {
     let clip = folder.join(clip);
     fs::create_dir_all(clip.parent().unwrap()).unwrap();
     fs::write(clip, "").unwrap();
-    FileSource { format, path, audio_root: None, name: None }
+    FileSource::new(format, &path)
 }
 
 fn predictions(golden: &Value) -> HashMap<String, String> {
@@ -67,12 +67,9 @@ fn averages_are_those_that_the_published_script_computes_of_our_file() {
             .iter()
             .filter_map(|question| {
                 let prediction = predictions.get(&question.id)?;
-                let official = question.official.score(prediction, question);
-                Some(Scored {
-                    question: Arc::clone(question),
-                    official,
-                    strict: *prediction == question.answer,
-                })
+                let official = question.official.score(prediction, &question);
+                let strict = *prediction == question.answer;
+                Some(Scored { question, official, strict })
             })
             .collect();
         let mut averages = averages(format, &scored);
@@ -174,7 +171,9 @@ fn a_prediction_for_an_unknown_row_or_a_file_that_cannot_be_written_is_refused()
     let expected = "no row has the id `nobody`, for which there is a prediction; give the file that the questions were read from";
     assert!(message.ends_with(expected), "{message}");
     assert!(!out.exists());
+    // A file in place of the folder.
+    fs::write(folder.path().join("no"), "").unwrap();
     let nowhere = folder.path().join("no/out.json");
     let message = write_predictions(&source, &HashMap::new(), &nowhere).unwrap_err().to_string();
-    assert!(message.contains("no/out.json: cannot be written: No such file"), "{message}");
+    assert!(message.contains("no/out.json: cannot be written: "), "{message}");
 }

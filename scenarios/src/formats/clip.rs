@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
@@ -205,4 +205,14 @@ pub(super) fn has_file(path: &Path) -> bool {
         .filter(|&at| matches!(text[at], b'!' | b'#'))
         .map(|at| OsStr::from_bytes(&text[..at]));
     path.is_file() || archives.into_iter().any(|archive| Path::new(archive).is_file())
+}
+
+/// The path as a text with forward slashes, if only that exists: tools for Windows write `clips\a.wav`.
+pub(super) fn with_slashes(path: &Path) -> Option<PathBuf> {
+    let text = path.to_str()?;
+    if !text.contains('\\') || has_file(path) {
+        return None;
+    }
+    let path = PathBuf::from(text.replace('\\', "/"));
+    has_file(&path).then_some(path)
 }

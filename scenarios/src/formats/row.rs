@@ -1,122 +1,18 @@
-//! Reads the rows of a data file, and the columns of a row with messages about values that do not fit.
+//! Reads the columns of a row, with messages about values that do not fit.
 
-use std::collections::{HashSet, VecDeque};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::Path;
 
 use rewards::Difficulty;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::error::ScenarioError;
+use super::repair;
 use crate::rows::{RowCause, RowError, RowProblem};
 
-/// The rows of a file: JSON objects, either one per line, which are read one by one, or in one JSON array. The file's
-/// first character decides which, so either layout works with every format.
-pub(super) struct Rows {
-    path: PathBuf,
-    line: usize,
-    source: Source,
-}
+pub(super) use super::container::{NoRow, Rows};
 
-enum Source {
-    Lines(BufReader<File>),
-    Array(VecDeque<Result<Row, RowProblem>>),
-}
-
-/// What the file has in place of a row.
-pub(super) enum NoRow {
-    /// A row that cannot be used; the next one may be.
-    Problem(RowProblem),
-    /// The file cannot be read any further.
-    File(ScenarioError),
-}
-
-impl Rows {
-    /// Opens a file and reads the rows of an array.
-    ///
-    /// Errors: the file cannot be read, or its array is not JSON.
-    pub(super) fn open(path: &Path) -> Result<Self, ScenarioError> {
-        let mut reader = BufReader::new(File::open(path).map_err(unreadable(path))?);
-        let first = loop {
-            match reader.fill_buf().map_err(unreadable(path))?.first() {
-                Some(byte) if byte.is_ascii_whitespace() => reader.consume(1),
-                other => break other.copied(),
-            }
-        };
-        let source = if first == Some(b'[') {
-            // The white space before the array has been consumed. The file is read again, so that lines are counted right.
-            let bytes = std::fs::read(path).map_err(unreadable(path))?;
-            Source::Array(array(path, &bytes)?)
-        } else {
-            Source::Lines(BufReader::new(File::open(path).map_err(unreadable(path))?))
-        };
-        Ok(Self { path: path.into(), line: 0, source })
-    }
-}
-
-fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> ScenarioError + '_ {
-    move |source| ScenarioError::Read { path: path.into(), source, instead: "write the path of a data file" }
-}
-
-impl Iterator for Rows {
-    type Item = Result<Row, NoRow>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let Rows { path, line, source } = self;
-        match source {
-            Source::Array(rows) => rows.pop_front().map(|row| row.map_err(NoRow::Problem)),
-            Source::Lines(reader) => loop {
-                let mut bytes = Vec::new();
-                match reader.read_until(b'\n', &mut bytes) {
-                    Ok(0) => return None,
-                    Ok(_) => *line += 1,
-                    Err(error) => return Some(Err(NoRow::File(unreadable(path)(error)))),
-                }
-                if bytes.iter().all(u8::is_ascii_whitespace) {
-                    continue;
-                }
-                let row = match std::str::from_utf8(&bytes) {
-                    Ok(text) => Row::parse(path, text.trim_end_matches(['\r', '\n']), *line),
-                    Err(_) => Err(not_utf8().in_row(path, *line, None)),
-                };
-                return Some(row.map_err(NoRow::Problem));
-            },
-        }
-    }
-}
-
-fn not_utf8() -> RowError {
+pub(super) fn not_utf8() -> RowError {
     RowError::new(RowCause::NotUtf8, "bytes that are not UTF-8", "write it in UTF-8")
-}
-
-/// The rows of an array, each with its first line. Bytes that are not UTF-8 cost the row they are in.
-fn array(path: &Path, bytes: &[u8]) -> Result<VecDeque<Result<Row, RowProblem>>, ScenarioError> {
-    let mut text = String::with_capacity(bytes.len());
-    let mut replaced = Vec::new();
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        if !chunk.invalid().is_empty() {
-            replaced.push(text.len());
-            text.push(char::REPLACEMENT_CHARACTER);
-        }
-    }
-    let elements: Vec<&RawValue> = serde_json::from_str(&text).map_err(|error| {
-        let instead = "write an array of objects, or one object per line";
-        ScenarioError::value(format!("not JSON: {error}"), instead).in_row(path, error.line())
-    })?;
-    let (mut line, mut seen) = (1, 0);
-    let rows = elements.into_iter().map(|element| {
-        let start = element.get().as_ptr() as usize - text.as_ptr() as usize;
-        line += text.as_bytes()[seen..start].iter().filter(|&&byte| byte == b'\n').count();
-        seen = start;
-        if replaced.iter().any(|place| (start..start + element.get().len()).contains(place)) {
-            return Err(not_utf8().in_row(path, line, None));
-        }
-        Row::parse(path, element.get(), line)
-    });
-    Ok(rows.collect())
 }
 
 /// A row of a data file. A reader takes out the columns that it uses; the rest is metadata.
@@ -127,14 +23,15 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn parse(path: &Path, text: &str, line: usize) -> Result<Self, RowProblem> {
+    pub(super) fn new(line: usize, columns: Map<String, Value>) -> Self {
+        Self { line, columns }
+    }
+
+    pub(super) fn parse(path: &Path, text: &str, line: usize) -> Result<Self, RowProblem> {
         let wrong = |problem: String, instead: &str| RowError::new(RowCause::NotJson, problem, instead);
-        let value = serde_json::from_str(text).map_err(|error| {
-            wrong(format!("not a JSON object: {error}"), "write one object per line, or an array").in_row(
-                path,
-                line + error.line().max(1) - 1,
-                None,
-            )
+        let value = repair::parse(text).map_err(|error| {
+            let (problem, instead) = repair::advice(text, &error);
+            wrong(problem, instead).in_row(path, line + error.line().max(1) - 1, None)
         })?;
         match value {
             Value::Object(columns) => Ok(Self { line, columns }),

@@ -162,7 +162,16 @@ impl<'a> Page<'a> {
                 self.text.push_str(&format!("{}\n\n", one_line(description)));
             }
             let own = common_keys(table);
-            self.rows(section, table, None, &own, &mut Below::default());
+            let mut inner = Below::default();
+            self.rows(section, table, None, &own, &mut inner);
+            // The heading begins with the path of the key that holds the table.
+            let path = heading.split('`').nth(1).unwrap_or(&section.path).to_owned();
+            for found in inner.sections {
+                let name = found.path.rsplit('.').next().unwrap_or_default();
+                let mut found = Section::new(&format!("{path}.{name}"), "[", found.key, found.table);
+                found.level = section.level + 2;
+                self.section(&found, &BTreeSet::new());
+            }
         }
         for section in below.sections {
             self.section(&section, &BTreeSet::new());

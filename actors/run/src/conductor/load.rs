@@ -38,7 +38,12 @@ pub(super) struct Loaded {
 
 /// Loads the rows of `step`, counted from 0. Rows without a usable prompt are excluded (DATA-4).
 pub(super) async fn load(arm: &ArmContext, step: u64) -> Result<Loaded, StepError> {
-    let questions = arm.rows.of_step(step, arm.config.sampling.prompts_per_step);
+    let questions: Vec<Arc<Question>> = arm
+        .rows
+        .of_step(step, arm.config.sampling.prompts_per_step)
+        .iter()
+        .map(|row| arm.presented(row))
+        .collect();
     let most_tokens = arm.config.sampling.max_new_tokens;
     let Prompts { prompts, audio_truncated, seconds } =
         make_prompts(arm, &questions, most_tokens, [step], |_| None, Heard::Clips).await?;

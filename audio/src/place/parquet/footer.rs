@@ -45,6 +45,12 @@ pub(super) struct Column {
     pub nullable: u8,
     /// Whether it is within a list.
     pub repeated: bool,
+    /// How many lists it is within.
+    pub lists: u8,
+    /// The level from which on the innermost list has an entry.
+    pub entry: u8,
+    /// Parquet's number for the kind of its values.
+    pub physical: i64,
     pub is_bytes: bool,
     pub is_text: bool,
 }
@@ -215,12 +221,16 @@ fn columns(elements: Vec<Element>) -> Option<Vec<Column>> {
         }
         column.repeated |= element.repetition == 2;
         column.nullable += u8::from(element.repetition != 0);
+        if element.repetition == 2 {
+            (column.lists, column.entry) = (column.lists + 1, column.nullable);
+        }
         if element.children > 0 {
             if open.len() > DEEPEST {
                 return None;
             }
             open.push(Open { fields_left: element.children, within: column });
         } else {
+            column.physical = element.physical.unwrap_or(-1);
             column.is_bytes = element.physical == Some(BYTE_ARRAY);
             column.is_text = column.is_bytes && element.converted == Some(0);
             columns.push(column);

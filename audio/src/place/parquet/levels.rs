@@ -55,6 +55,26 @@ impl<'a> Levels<'a> {
         (place == 0).then_some(found)
     }
 
+    /// The first `count` numbers; `None` if there are fewer.
+    pub fn first(&self, count: usize) -> Option<Vec<u32>> {
+        let mut all = Vec::new();
+        for run in self.runs() {
+            let left = (count - all.len()) as u64;
+            match run {
+                Run::Repeated { count, value } => {
+                    all.resize(all.len() + count.min(left) as usize, u32::try_from(value).ok()?);
+                }
+                Run::Packed { count, bytes } => {
+                    all.extend((0..count.min(left)).map(|place| self.unpack(bytes, place) as u32));
+                }
+            }
+            if all.len() == count {
+                break;
+            }
+        }
+        (all.len() == count).then_some(all)
+    }
+
     fn runs(&self) -> impl Iterator<Item = Run<'a>> + use<'a> {
         let (mut bytes, width) = (self.bytes, self.width as usize);
         std::iter::from_fn(move || {
@@ -95,6 +115,8 @@ mod tests {
         let all: Vec<u64> = (0..11).map_while(|place| levels.at(place)).collect();
         assert_eq!(all, [5, 5, 5, 0, 1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(levels.at(11), None);
+        assert_eq!(levels.first(5).unwrap(), [5, 5, 5, 0, 1]);
+        assert_eq!((levels.first(0), levels.first(12)), (Some(vec![]), None));
         // 5 is at 0, 1, 2 and 8.
         assert_eq!(
             [0, 2, 8, 9, 11, 12].map(|place| levels.count_before(place, 5)),

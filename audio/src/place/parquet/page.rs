@@ -36,7 +36,7 @@ pub(super) struct PageAt {
     compressed: u64,
     /// Length when it is decompressed.
     length: u64,
-    /// Number of rows, for a column that is not in a list.
+    /// Number of rows, for a column that is not in a list; else of entries.
     pub values: u64,
     encoding: i64,
     /// Lengths of the levels that are not compressed, in the second version of the format.
@@ -160,17 +160,30 @@ fn parse_header(bytes: &[u8]) -> Option<(usize, i64, PageAt)> {
 
 /// The content of a page, decompressed.
 pub(super) struct Page {
-    bytes: Arc<[u8]>,
+    pub bytes: Arc<[u8]>,
+    /// Where the repetition levels are, which say whether an entry begins a row; of a column in a list only.
+    pub repetition: Range<usize>,
     /// Where the definition levels are, which say whether a row has a value.
-    levels: Range<usize>,
+    pub levels: Range<usize>,
     /// Where the values begin.
-    values: usize,
-    encoding: i64,
+    pub values: usize,
+    pub encoding: i64,
 }
 
 impl Page {
-    /// Reads a page of a column of which `nullable` of the names may be null.
+    /// Reads a page of a column of which `nullable` of the names may be null, and which is in no list.
     pub fn read(input: &Input, at: &PageAt, codec: i64, nullable: u8) -> Result<Self, Problem> {
+        Self::read_any(input, at, codec, nullable, false)
+    }
+
+    /// Reads a page of a column that may be in a list.
+    pub fn read_any(
+        input: &Input,
+        at: &PageAt,
+        codec: i64,
+        nullable: u8,
+        repeated: bool,
+    ) -> Result<Self, Problem> {
         if at.length > at.compressed.saturating_mul(MOST_COMPRESSED).saturating_add(FREE_LENGTH) {
             return Err(damaged("a page claims an implausible length"));
         }
@@ -179,7 +192,7 @@ impl Page {
             return Err(damaged("it ends within a page"));
         }
         let short = || damaged("a page is too short");
-        let (bytes, levels, values) = match at.second {
+        let (bytes, repetition, levels, values) = match at.second {
             Some(second) => {
                 let levels = usize::try_from(second.repetition + second.definition).map_err(|_| short())?;
                 let (head, rest) = stored.split_at_checked(levels).ok_or_else(short)?;
@@ -187,21 +200,28 @@ impl Page {
                 let length = (at.length as usize).checked_sub(levels).ok_or_else(short)?;
                 let mut bytes = head.to_vec();
                 bytes.extend(decompress(rest, codec, length)?);
-                (bytes, second.repetition as usize..levels, levels)
+                let repetition = second.repetition as usize;
+                (bytes, 0..repetition, repetition..levels, levels)
             }
             None => {
                 let bytes = decompress(&stored, codec, at.length as usize)?;
-                let levels = if nullable == 0 {
-                    0..0
-                } else {
-                    let length = bytes.first_chunk().map(|&length| u32::from_le_bytes(length) as usize);
-                    4..length.map(|length| length + 4).filter(|&end| end <= bytes.len()).ok_or_else(short)?
+                // Each kind of levels has its length in front of it.
+                let after = |start: usize, present: bool| {
+                    if !present {
+                        return Ok(start..start);
+                    }
+                    let length = bytes.get(start..).and_then(|bytes| bytes.first_chunk());
+                    let length = length.map(|&length| u32::from_le_bytes(length) as usize);
+                    let end = length.map(|length| start + 4 + length).filter(|&end| end <= bytes.len());
+                    end.map(|end| start + 4..end).ok_or_else(short)
                 };
+                let repetition = after(0, repeated)?;
+                let levels = after(repetition.end, nullable > 0)?;
                 let values = levels.end;
-                (bytes, levels, values)
+                (bytes, repetition, levels, values)
             }
         };
-        Ok(Self { bytes: bytes.into(), levels, values, encoding: at.encoding })
+        Ok(Self { bytes: bytes.into(), repetition, levels, values, encoding: at.encoding })
     }
 
     /// Memory that it needs, in bytes.
@@ -237,18 +257,7 @@ impl Page {
                 };
                 dictionary()?.plain(index).map(Some).ok_or_else(lost)
             }
-            encoding => {
-                let name = match encoding {
-                    6 => "DELTA_LENGTH_BYTE_ARRAY".to_owned(),
-                    7 => "DELTA_BYTE_ARRAY".to_owned(),
-                    number => format!("number {number}"),
-                };
-                let remedy = "write it again with pandas, pyarrow or datasets".into();
-                Err(Problem::Archive {
-                    what: format!("its values are in the encoding {name}, which is not read"),
-                    remedy,
-                })
-            }
+            encoding => Err(unread_encoding(encoding)),
         }
     }
 
@@ -270,9 +279,23 @@ impl Page {
     }
 }
 
-const PLAIN: i64 = 0;
-const PLAIN_DICTIONARY: i64 = 2;
-const RLE_DICTIONARY: i64 = 8;
+/// The error for an encoding that is not read.
+pub(super) fn unread_encoding(encoding: i64) -> Problem {
+    let name = match encoding {
+        5 => "DELTA_BINARY_PACKED".to_owned(),
+        6 => "DELTA_LENGTH_BYTE_ARRAY".to_owned(),
+        7 => "DELTA_BYTE_ARRAY".to_owned(),
+        9 => "BYTE_STREAM_SPLIT".to_owned(),
+        number => format!("number {number}"),
+    };
+    let what = format!("its values are in the encoding {name}, which is not read");
+    Problem::Archive { what, remedy: "write it again with pandas, pyarrow or datasets".into() }
+}
+
+pub(super) const PLAIN: i64 = 0;
+pub(super) const PLAIN_DICTIONARY: i64 = 2;
+pub(super) const RLE: i64 = 3;
+pub(super) const RLE_DICTIONARY: i64 = 8;
 
 const UNCOMPRESSED: i64 = 0;
 

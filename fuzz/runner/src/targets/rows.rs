@@ -61,7 +61,7 @@ fn run(input: &[u8]) {
         scratch::file("a.wav", b"");
     }
     let path = scratch::file("rows.jsonl", content);
-    let source = FileSource { format, path: path.clone(), audio_root: None, name: None };
+    let source = FileSource::new(format, path.clone());
     let filter = RowFilter { limit: Some(50), drop_view: true, drop_color: true };
     let read =
         open_dataset_filtered(&DataSource::File(source), &WorldConfig::default(), Split::Train, &filter);

@@ -1,0 +1,48 @@
+//! Opens a data file and says how long it took and how much memory: `open FORMAT FILE`.
+//!
+//! With `open make FILE ROWS` it writes a file of that many rows to open.
+
+use std::io::{BufWriter, Write};
+use std::time::Instant;
+
+use scenarios::{DataFormat, DataSource, FileSource, Split, WorldConfig, open_dataset};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["make", file, rows] => {
+            make(file, rows.parse().expect("a number of rows")).expect("the file is written")
+        }
+        [format, file] => {
+            let format: DataFormat = serde_json::from_value((*format).into()).expect("a format");
+            let source = DataSource::File(FileSource::new(format, *file));
+            let started = Instant::now();
+            let dataset = open_dataset(&source, &WorldConfig::default(), Split::Train).expect("a data set");
+            println!(
+                "{} rows, {} usable, {:.1} s",
+                dataset.rows(),
+                dataset.questions.len(),
+                started.elapsed().as_secs_f64()
+            );
+            let started = Instant::now();
+            let words: usize = dataset.questions.iter().map(|question| question.text.len()).sum();
+            println!("all questions once: {:.1} s, {words} bytes", started.elapsed().as_secs_f64());
+            let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+            status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
+        }
+        _ => eprintln!("open FORMAT FILE, or open make FILE ROWS"),
+    }
+}
+
+/// Writes rows with the columns of MMAR and three of metadata, beside one clip.
+fn make(file: &str, rows: usize) -> std::io::Result<()> {
+    std::fs::write(std::path::Path::new(file).with_file_name("clip-0.wav"), "")?;
+    let mut out = BufWriter::new(std::fs::File::create(file)?);
+    for row in 0..rows {
+        writeln!(
+            out,
+            r#"{{"id": "row-{row:07}", "audio_path": "clip-{row}.wav", "question": "Which of these sounds is heard in part {row} of the recording?", "choices": ["dog barking", "car passing by", "rain on a roof", "people talking"], "answer": "rain on a roof", "modality": "sound", "source": "audioset", "split": "train"}}"#
+        )?;
+    }
+    out.flush()
+}
