@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 
 /// The options of `sandbox ctl`.
 #[derive(Args, Clone, Debug)]
 pub struct CtlOptions {
     /// A run directory, or a folder of runs of which the newest running one is taken [default: runs]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
     pub run: Option<PathBuf>,
-    /// Only this arm [default: all that have not ended]
-    #[arg(long, value_name = "ARM", global = true)]
-    pub arm: Option<String>,
+    /// Only the arms that match: a name, or a pattern such as 'grpo*'; '!NAME' leaves arms out; may be repeated
+    /// [default: all that have not ended]
+    #[arg(long = "arm", value_name = "ARM", global = true)]
+    pub arms: Vec<String>,
     /// Only this seed [default: all]
     #[arg(long, value_name = "N", global = true)]
     pub seed: Option<u64>,
@@ -146,7 +147,7 @@ pub struct RolloutsOptions {
     #[arg(long)]
     pub id: Option<String>,
     /// Only those with this text in the question, a choice, the answer or the completion
-    #[arg(long, short = 'q', value_name = "TEXT")]
+    #[arg(long, short = 's', value_name = "TEXT")]
     pub search: Option<String>,
     /// Sort by step, reward, advantage, tokens or components.NAME
     #[arg(long)]

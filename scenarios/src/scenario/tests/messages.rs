@@ -159,7 +159,7 @@ fn unknown_choices() {
     );
     assert_eq!(
         message("[policy]\npath = \"builtin:tny\""),
-        "x.toml:2:8: `path` in [policy] is \"builtin:tny\"; write \"builtin:tiny\" or the folder of a Hugging Face model"
+        "x.toml:2:8: `path` in [policy] is \"builtin:tny\"; write \"builtin:tiny\", the folder of a Hugging Face model, or its name on the Hub"
     );
 }
 
