@@ -356,11 +356,17 @@ mod tests {
                 assert!(!text.ends_with('.'), "{} {}: {text}", command.get_name(), option.get_id());
             }
         }
-        for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
+        let examples = |command: &clap::Command, words: &str| {
             let after = command.get_after_help().map(|text| text.to_string()).unwrap_or_default();
-            let example = format!("  sandbox {}", command.get_name());
-            assert!(after.contains(&example), "{} has no example", command.get_name());
-        }
+            assert!(
+                after.contains(&format!("  {words} {}", command.get_name())),
+                "{words} {}",
+                command.get_name()
+            );
+        };
+        cli.get_subcommands().for_each(|command| examples(command, "sandbox"));
+        let ctl = cli.find_subcommand("ctl").unwrap();
+        ctl.get_subcommands().for_each(|command| examples(command, "sandbox ctl"));
     }
 
     #[test]

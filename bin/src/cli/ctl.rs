@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+mod examples;
+
 /// The options of `sandbox ctl`.
 #[derive(Args, Clone, Debug)]
 pub struct CtlOptions {
@@ -33,17 +35,21 @@ pub struct CtlOptions {
 pub enum CtlCommand {
     /// Show the run and its arms
     #[command(visible_alias = "arms")]
+    #[command(after_help = examples::STATE)]
     State,
     /// Show the actors with their load, restarts and failures
+    #[command(after_help = examples::ACTORS)]
     Actors,
-    /// Show the weights, or set some: weights think=0.3 format+=0.1
+    /// Show the weights, or set some
     #[command(allow_negative_numbers = true)]
+    #[command(after_help = examples::WEIGHTS)]
     Weights {
         /// New values, or with +=, -= and *= changes of the present ones; without any, the weights are shown
         #[arg(value_name = "NAME=VALUE")]
         weights: Vec<String>,
     },
     /// Show the formula, or set it
+    #[command(after_help = examples::FORMULA)]
     Formula {
         /// The new formula, such as "accuracy + w_think * think"
         formula: Option<String>,
@@ -52,13 +58,16 @@ pub enum CtlCommand {
         weights: Vec<String>,
     },
     /// Show the rewards with their kind and options
+    #[command(after_help = examples::REWARDS)]
     Rewards,
-    /// Replace a reward in the arms that have it: swap think brevity.py
+    /// Replace a reward in the arms that have it
+    #[command(after_help = examples::SWAP)]
     Swap(SwapOptions),
-    /// Add a reward under a name that is free; with its --weight and no --formula, the formula gains `+ w_NAME * NAME`: add
-    /// brevity brevity.py --weight brevity=0.3
+    /// Add a reward under a name that is free; with its --weight and no --formula, the formula gains `+ w_NAME * NAME`
+    #[command(after_help = examples::ADD)]
     Add(SwapOptions),
     /// Remove a reward; if the formula uses it, give one that does not
+    #[command(after_help = examples::REMOVE)]
     Remove {
         /// The name of the reward
         name: String,
@@ -67,30 +76,39 @@ pub enum CtlCommand {
         with: WithOptions,
     },
     /// Pause after the current step
+    #[command(after_help = examples::PAUSE)]
     Pause {
         /// The reason, for the journal
         #[arg(long)]
         reason: Option<String>,
     },
     /// Resume after a pause
+    #[command(after_help = examples::RESUME)]
     Resume,
     /// Take a number of steps, then pause
+    #[command(after_help = examples::STEP)]
     Step {
         /// The number of steps
         #[arg(default_value_t = 1)]
         n: u64,
     },
     /// Write a checkpoint after the current step
+    #[command(after_help = examples::CHECKPOINT)]
     Checkpoint,
     /// Stop after the current step, with a checkpoint
+    #[command(after_help = examples::STOP)]
     Stop,
     /// Show the metrics of the last steps
+    #[command(after_help = examples::METRICS)]
     Metrics(MetricsOptions),
     /// Show completions with their rewards and components
+    #[command(after_help = examples::ROLLOUTS)]
     Rollouts(RolloutsOptions),
     /// Show all changes and commands so far
+    #[command(after_help = examples::JOURNAL)]
     Journal,
     /// Follow the run until it ends
+    #[command(after_help = examples::WATCH)]
     Watch,
 }
 
