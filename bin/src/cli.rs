@@ -105,7 +105,7 @@ pub struct RunOptions {
     #[arg(long = "arm", value_name = "ARM")]
     pub arms: Vec<String>,
     /// Run every arm with each of these seeds: 1,2,7 or 1..5, which includes the 5, or both [default: the scenario's]
-    #[arg(long, value_name = "SEEDS", value_parser = clap::value_parser!(Seeds), allow_hyphen_values = true)]
+    #[arg(long, value_name = "SEEDS", allow_negative_numbers = true)]
     pub seeds: Vec<Seeds>,
     /// Folder in which the run directory is created [default: the scenario's run.out, or runs]
     #[arg(long, value_name = "DIR")]
