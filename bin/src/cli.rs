@@ -348,6 +348,7 @@ mod tests {
     #[test]
     fn every_command_and_option_is_explained_and_every_command_has_an_example() {
         let cli = Cli::command();
+        assert!(cli.get_about().unwrap().to_string().starts_with("Train audio-language models"));
         for command in commands(&cli) {
             assert!(command.get_about().is_some(), "{} has no text", command.get_name());
             for option in command.get_arguments().filter(|option| !option.is_hide_set()) {

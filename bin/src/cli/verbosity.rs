@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{ArgAction, Args};
 
-/// How much is printed to standard error besides errors.
+// How much is printed to standard error besides errors. A doc comment would become the text of the command.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Verbosity {
     /// Print results and errors only: no progress, notes or warnings
