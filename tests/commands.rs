@@ -255,7 +255,7 @@ fn ls_lists_runs_newest_first_and_says_why_it_skips_others() {
 
     // In a terminal of 50 columns no line is wider.
     for command in ["ls archive".to_owned(), format!("report runs/{name}")] {
-        let line = format!("stty cols 50; {} {command} 2>/dev/null", env!("CARGO_BIN_EXE_sandbox"));
+        let line = format!("stty rows 24 cols 50; {} {command} 2>/dev/null", env!("CARGO_BIN_EXE_sandbox"));
         let in_terminal =
             Command::new("script").args(["-qec", &line, "/dev/null"]).current_dir(dir.path()).output();
         let Ok(output) = in_terminal else { continue };
