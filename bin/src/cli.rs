@@ -334,7 +334,7 @@ mod tests {
     fn every_command_is_quiet_or_verbose() {
         let cli = Cli::parse_from(["sandbox", "a.toml", "-q"]);
         assert!(cli.verbosity.quiet && cli.run.is_some());
-        let cli = Cli::parse_from(["sandbox", "ctl", "-v", "rollouts", "-v", "--search", "x"]);
+        let cli = Cli::parse_from(["sandbox", "ctl", "rollouts", "-vv", "--search", "x"]);
         assert_eq!(cli.verbosity.verbose, 2);
         assert!(Cli::try_parse_from(["sandbox", "ls", "-q", "-v"]).is_err());
     }

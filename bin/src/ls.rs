@@ -135,7 +135,7 @@ mod tests {
             steps_done: 900,
             steps_total: 2400,
             best: Some(Best {
-                accuracy: 0.8125,
+                accuracy: 0.815,
                 arm: "grpo+atar+cr+tr".into(),
                 suite: "builtin:soundscapes".into(),
             }),
@@ -143,12 +143,12 @@ mod tests {
         };
         let table = table(&[run]);
         let wide = table.text(usize::MAX);
-        assert!(wide.contains("3/8") && wide.contains("81.3 %") && wide.contains("16 MB"), "{wide}");
+        assert!(wide.contains("3/8") && wide.contains("81.5 %") && wide.contains("16 MB"), "{wide}");
         for width in 1..120 {
             let text = table.text(width);
             assert!(text.lines().all(|line| line.chars().count() <= width), "{width}: {text}");
         }
         let text = table.text(40);
-        assert!(text.contains("killed") && text.contains("81.3 %") && !text.contains("16 MB"), "{text}");
+        assert!(text.contains("killed") && text.contains("81.5 %") && !text.contains("16 MB"), "{text}");
     }
 }

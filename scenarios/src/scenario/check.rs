@@ -165,7 +165,7 @@ fn check_model(
         let problem = format!("there is no folder {}", folder.display());
         return match looked {
             Some((_, Err(ScenarioError::Value { problem: in_cache, instead: fetch }))) => {
-                wrong(format!("{problem}, and {in_cache}"), &format!("{instead}; {fetch}"))
+                wrong(format!("{problem}, and {in_cache}"), &format!("{fetch}, or {instead}"))
             }
             Some(_) | None => wrong(problem, instead),
         };
