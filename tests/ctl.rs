@@ -195,7 +195,13 @@ fn a_run_is_steered_from_a_shell() {
     assert!(run.refused(2, &["weights", "tidy"]).contains("think=0.3"));
     assert!(run.refused(2, &["swap", "other", "tidy.toml"]).contains("`other`"));
     assert!(run.refused(2, &["swap", "tidy", "gone.toml"]).contains("gone.toml"));
-    assert!(run.refused(2, &["--arm", "gpro", "weights"]).contains("grpo (seed 7)"));
+    let unknown = run.refused(2, &["--arm", "gp*", "weights"]);
+    assert!(unknown.contains("--arm gp*: no arm matches `gp*`; did you mean `grpo`?"), "{unknown}");
+    assert!(run.refused(2, &["--seed", "8", "weights"]).contains("grpo (seed 7)"));
+    assert_eq!(run.json(&["--arm", "gr?o", "--arm", "grpo*", "weights"])["tidy"], 0.5);
+    let listed = sandbox(run.dir.path()).args(["ls", "--json"]).output().unwrap();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["runs"][0]["state"], "paused", "{listed}");
     assert!(run.refused(2, &["rollouts", "--sort", "nothing"]).contains("components."));
     let no_field = run.refused(2, &["metrics", "--fields", "nothing"]);
     assert!(no_field.contains("grpo (seed 7): there is no field `nothing`"), "{no_field}");

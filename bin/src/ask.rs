@@ -13,17 +13,20 @@ use scenarios::{PolicyConfig, PromptConfig, PromptStyle, TrainMode};
 use serde::Serialize;
 
 use crate::{
-    cli::AskOptions,
+    cli::{AskOptions, Verbosity},
     failure::Failure,
     streams::{errln, outln},
 };
 
 /// Answers the question, token by token, or as one JSON object at the end.
-pub fn ask(options: &AskOptions) -> Result<(), Failure> {
+pub fn ask(options: &AskOptions, verbosity: Verbosity) -> Result<(), Failure> {
     let device = device::resolve(&options.device).map_err(input)?;
-    for note in &device.notes {
-        errln!("{note}");
-    }
+    let note = |text: &str| {
+        if !verbosity.quiet {
+            errln!("{text}");
+        }
+    };
+    device.notes.iter().for_each(|text| note(text));
     let started = Instant::now();
     let config = PolicyConfig {
         path: options.policy.clone(),
@@ -35,7 +38,7 @@ pub fn ask(options: &AskOptions) -> Result<(), Failure> {
     let policy = run::open_policy(&config, device.device, options.seed).map_err(Failure::input)?;
     let load_seconds = started.elapsed().as_secs_f64();
     let text = user_text(options);
-    let prompt = prompt(&policy, options, &text)?;
+    let prompt = prompt(&policy, options, &text, &note)?;
 
     let processor = policy.processor().clone();
     let mut answer = StreamedAnswer { processor: &processor, ids: Vec::new(), shown: 0 };
@@ -53,11 +56,11 @@ pub fn ask(options: &AskOptions) -> Result<(), Failure> {
     }
     answer.finish();
     let (tokens, rate) = (completion.ids.len(), completion.ids.len() as f64 / seconds);
-    errln!(
+    note(&format!(
         "{tokens} tokens, {rate:.1} per second ({:?}, loaded in {load_seconds:.1} s){}",
         policy.device(),
         if completion.finish == Finish::Length { "; cut off at --max-new-tokens" } else { "" }
-    );
+    ));
     Ok(())
 }
 
@@ -76,23 +79,31 @@ fn user_text(options: &AskOptions) -> String {
     style.map_or_else(|| question.text.clone(), |style| PromptConfig::default().render_in(style, &question))
 }
 
-fn prompt(policy: &Policy, options: &AskOptions, text: &str) -> Result<Prompt, Failure> {
-    let clips =
-        options.audio.iter().map(|path| clip(policy.processor(), path)).collect::<Result<Vec<_>, _>>()?;
+fn prompt(
+    policy: &Policy,
+    options: &AskOptions,
+    text: &str,
+    note: &impl Fn(&str),
+) -> Result<Prompt, Failure> {
+    let clips = options.audio.iter().map(|path| clip(policy.processor(), path, note));
+    let clips = clips.collect::<Result<Vec<_>, _>>()?;
     policy.processor().prompt(text, &clips).map_err(input)
 }
 
-fn clip(processor: &Processor, path: &Path) -> Result<Arc<LogMel>, Failure> {
+fn clip(processor: &Processor, path: &Path, note: &impl Fn(&str)) -> Result<Arc<LogMel>, Failure> {
     // One sample more than the model takes shows that the clip is longer.
     let samples = processor.window_seconds().map(|seconds| seconds * SAMPLE_RATE as usize + 1);
     let hearing = Hearing { downmix: Downmix::First, samples, ..Hearing::default() };
     let heard = audio::load(path, &hearing).map_err(|error| Failure::Input(error.to_string()))?;
     for warning in &heard.warnings {
-        errln!("{}: {}", path.display(), warning.text);
+        note(&format!("{}: {}", path.display(), warning.text));
     }
     let clip = processor.extract(&heard.samples).map_err(input)?;
     if let Some(seconds) = processor.window_seconds().filter(|_| clip.truncated) {
-        errln!("{}: longer than this model's window of {seconds} s; the rest is cut off", path.display());
+        note(&format!(
+            "{}: longer than this model's window of {seconds} s; the rest is cut off",
+            path.display()
+        ));
     }
     Ok(Arc::new(clip))
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use survey::Survey;
 
 use crate::{
-    cli::CheckOptions,
+    cli::{CheckOptions, Verbosity},
     failure::Failure,
     streams::{errln, outln},
 };
@@ -35,8 +35,8 @@ struct Checked {
 
 /// Checks every scenario. Valid ones are listed on standard output with the trial scores of their plug-ins and what is
 /// odd about their data; what is wrong with the others is printed to standard error.
-pub fn check(options: &CheckOptions, registry: &RewardRegistry) -> Result<(), Failure> {
-    let scenarios = options.scenarios.iter().map(|path| look(path, options, registry));
+pub fn check(options: &CheckOptions, verbosity: Verbosity, registry: &RewardRegistry) -> Result<(), Failure> {
+    let scenarios = options.scenarios.iter().map(|path| look(path, options, verbosity, registry));
     let scenarios = scenarios.collect::<Result<Vec<Checked>, Failure>>()?;
     if options.json {
         outln!("{}", serde_json::json!({ "scenarios": scenarios }));
@@ -62,7 +62,12 @@ pub fn check(options: &CheckOptions, registry: &RewardRegistry) -> Result<(), Fa
 }
 
 /// Checks a scenario, tries its plug-ins, and looks at its data.
-fn look(path: &Path, options: &CheckOptions, registry: &RewardRegistry) -> Result<Checked, Failure> {
+fn look(
+    path: &Path,
+    options: &CheckOptions,
+    verbosity: Verbosity,
+    registry: &RewardRegistry,
+) -> Result<Checked, Failure> {
     let scenario = path.display().to_string();
     let check = if options.no_files { scenarios::check_names } else { scenarios::check };
     let checked = scenarios::load(path, &[], &[], None)
@@ -91,7 +96,7 @@ fn look(path: &Path, options: &CheckOptions, registry: &RewardRegistry) -> Resul
     }
     // A scenario that can't be run for another reason is corrected first.
     if !options.no_files && found.errors.is_empty() {
-        match data::look(&experiment, options.all) {
+        match data::look(&experiment, options.all, !verbosity.quiet) {
             Ok(data) => {
                 let stops = data.findings.iter().filter(|finding| finding.stops);
                 found.errors.extend(stops.map(|finding| finding.message.clone()));

@@ -2,30 +2,35 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 
 mod ctl;
 mod eval;
+mod examples;
+mod seeds;
+mod tools;
+mod verbosity;
 
 pub use ctl::{CtlCommand, CtlOptions, MetricsOptions, RolloutsOptions, SwapOptions, WithOptions};
 pub use eval::EvalOptions;
 use scenarios::{DType, PolicyPath, PromptStyle};
+pub use seeds::Seeds;
 use serde::de::{
     DeserializeOwned,
     value::{Error as ValueError, StrDeserializer},
 };
+pub use tools::{CompletionsOptions, InitOptions, LsOptions, ManOptions, Start};
+pub use verbosity::Verbosity;
 
 /// Train audio-language models by GRPO with the rewards of a scenario, and report what each reward contributed.
 #[derive(Debug, Parser)]
 #[command(
+    name = "sandbox",
     version,
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox verify DIR\n       sandbox replay DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox eval --policy DIR --suite FORMAT=FILE\n       sandbox listen FILE...\n       sandbox merge --policy DIR --adapter DIR --out DIR\n       sandbox ctl COMMAND",
-    after_help = "To run a scenario file whose name is that of a subcommand, write its folder too: ./check\n\
-                  Exit codes: 0 done, 1 failed while running (check --strict: found something), 2 unusable input,\n\
-                  130 interrupted after a checkpoint.\n\
-                  RUST_LOG sets the level of run.log (default: info)."
+    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox COMMAND",
+    after_help = examples::SANDBOX
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -33,47 +38,80 @@ pub struct Cli {
     /// The options without a subcommand: run a scenario.
     #[command(flatten)]
     pub run: Option<RunOptions>,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+impl Cli {
+    /// Reads the arguments of this process; ends it after printing a help text or a mistake.
+    pub fn from_arguments() -> Self {
+        let command = Self::command();
+        let is_command = |word: &str| command.find_subcommand(word).is_some() || word == "help";
+        Self::parse_from(verbosity::behind_the_command(std::env::args_os().collect(), is_command))
+    }
 }
 
 /// The subcommands. Without one, `sandbox` runs a scenario.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a commented scenario to start from
+    #[command(after_help = examples::INIT)]
+    Init(InitOptions),
     /// Check the keys, rewards, formulas, files and data of scenarios, and start their plug-ins
+    #[command(after_help = examples::CHECK)]
     Check(CheckOptions),
+    /// List runs: their state, progress, best accuracy and size
+    #[command(after_help = examples::LS)]
+    Ls(LsOptions),
     /// Rewrite a run's report, also while it is running
+    #[command(after_help = examples::REPORT)]
     Report(ReportOptions),
     /// Check a run directory against its checksums, without changing anything
+    #[command(after_help = examples::VERIFY)]
     Verify(VerifyOptions),
     /// Repeat a run with its recorded changes and compare the metrics
+    #[command(after_help = examples::REPLAY)]
     Replay(ReplayOptions),
     /// Load a checkpoint and ask it one question about audio files
+    #[command(after_help = examples::ASK)]
     Ask(AskOptions),
     /// Evaluate a policy, the checkpoints of a run or a server on benchmarks, apart from training
+    #[command(after_help = examples::EVAL)]
     Eval(EvalOptions),
     /// Show what a model hears of audio files, and write it as WAV or as a picture; exit code 1 if some can't be heard
+    #[command(after_help = examples::LISTEN)]
     Listen(ListenOptions),
     /// Write a model with a LoRA adapter merged into its weights
+    #[command(after_help = examples::MERGE)]
     Merge(MergeOptions),
     /// Watch and steer a run in progress
+    #[command(after_help = examples::CTL)]
     Ctl(CtlOptions),
     /// Test a scenario's judges on completions with known verdicts; exit code 1 if too many verdicts are missing
+    #[command(after_help = examples::JUDGE)]
     Judge(JudgeOptions),
+    /// Print a script that completes the commands and options in a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(CompletionsOptions),
+    /// Print the manual page, or write a page for every command
+    #[command(after_help = examples::MAN)]
+    Man(ManOptions),
 }
 
 #[derive(Args, Clone, Debug)]
 pub struct RunOptions {
     /// The scenario to run, a TOML file
-    #[arg(required_unless_present = "resume")]
+    #[arg(required_unless_present = "resume", value_hint = ValueHint::FilePath)]
     pub scenario: Option<PathBuf>,
     /// Override a key of the scenario, such as grpo.lr=3e-4; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Run only this arm; may be repeated
+    /// Run only the arms that match: a name, or a pattern such as 'grpo*'; '!NAME' leaves arms out; may be repeated
     #[arg(long = "arm", value_name = "ARM")]
     pub arms: Vec<String>,
-    /// Run every arm with each of these seeds
-    #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
-    pub seeds: Option<Vec<u64>>,
+    /// Run every arm with each of these seeds: 1,2,7 or 1..5, which includes the 5, or both [default: the scenario's]
+    #[arg(long, value_name = "SEEDS", allow_negative_numbers = true)]
+    pub seeds: Vec<Seeds>,
     /// Folder in which the run directory is created [default: the scenario's run.out, or runs]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -86,18 +124,26 @@ pub struct RunOptions {
     /// Print the scenario with every setting resolved, and exit
     #[arg(long)]
     pub dry_run: bool,
-    /// Print only the results at the end
-    #[arg(long, short)]
-    pub quiet: bool,
     /// Disable the live page and the control channel
     #[arg(long)]
     pub no_control: bool,
+    /// Print the summary at the end as JSON, the content of summary.json, instead of the table
+    #[arg(long, conflicts_with = "dry_run")]
+    pub json: bool,
+}
+
+impl RunOptions {
+    /// The seeds of all `--seeds`; `None` without one.
+    pub fn seeds(&self) -> Option<Vec<u64>> {
+        let seeds: Vec<u64> = self.seeds.iter().flat_map(|seeds| seeds.0.iter().copied()).collect();
+        (!seeds.is_empty()).then_some(seeds)
+    }
 }
 
 #[derive(Args, Clone, Debug)]
 pub struct CheckOptions {
     /// Scenario files to check
-    #[arg(required = true, value_name = "SCENARIO")]
+    #[arg(required = true, value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
     pub scenarios: Vec<PathBuf>,
     /// Decode every clip, not only 50 of each source
     #[arg(long, conflicts_with = "no_files")]
@@ -116,11 +162,12 @@ pub struct CheckOptions {
 #[derive(Args, Clone, Debug)]
 pub struct JudgeOptions {
     /// The scenario whose judges are tested; nothing is trained
+    #[arg(value_hint = ValueHint::FilePath)]
     pub scenario: PathBuf,
     /// Override a key of the scenario, such as judge.model=Qwen/Qwen3-8B; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Test only the judge of this arm; may be repeated
+    /// Test only the judges of the arms that match: a name, or a pattern such as 'grpo*'; may be repeated
     #[arg(long = "arm", value_name = "ARM")]
     pub arms: Vec<String>,
     /// Print the results as JSON
@@ -131,12 +178,17 @@ pub struct JudgeOptions {
 #[derive(Args, Clone, Debug)]
 pub struct ReportOptions {
     /// The run directory, such as runs/ablation-20260131-120000
+    #[arg(value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
+    /// Print the summary as JSON, the content of summary.json, instead of the table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Clone, Debug)]
 pub struct VerifyOptions {
     /// The run directory, such as runs/ablation-20260131-120000
+    #[arg(value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
     /// Print the findings as JSON
     #[arg(long)]
@@ -145,11 +197,11 @@ pub struct VerifyOptions {
 
 #[derive(Args, Clone, Debug)]
 pub struct MergeOptions {
-    /// Model directory in the Hugging Face layout, or builtin:tiny
-    #[arg(long, value_name = "DIR", value_parser = scenario_value::<PolicyPath>)]
+    /// Model: a folder in the Hugging Face layout, a name on the Hub that is in the local cache, or builtin:tiny
+    #[arg(long, value_name = "DIR", value_parser = scenario_value::<PolicyPath>, value_hint = ValueHint::DirPath)]
     pub policy: PolicyPath,
     /// LoRA adapter of that model: a folder in PEFT's format, such as a checkpoint of a run with policy.train = "lora"
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub adapter: PathBuf,
     /// Folder to create for the merged model; it must not exist yet
     #[arg(long, value_name = "DIR")]
@@ -163,11 +215,11 @@ pub struct MergeOptions {
 pub struct AskOptions {
     /// Text of the question
     pub question: String,
-    /// Model directory in the Hugging Face layout, or builtin:tiny
-    #[arg(long, value_name = "DIR", value_parser = scenario_value::<PolicyPath>)]
+    /// Model: a folder in the Hugging Face layout, a name on the Hub that is in the local cache, or builtin:tiny
+    #[arg(long, value_name = "DIR", value_parser = scenario_value::<PolicyPath>, value_hint = ValueHint::DirPath)]
     pub policy: PolicyPath,
     /// LoRA adapter of that model, a folder in PEFT's format
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub adapter: Option<PathBuf>,
     /// Audio file (WAV, FLAC, MP3, Ogg Vorbis, AAC/M4A, AIFF); may be repeated
     #[arg(long, value_name = "FILE")]
@@ -212,7 +264,7 @@ pub struct ListenOptions {
     pub files: Vec<PathBuf>,
     /// Model whose window and features are used: a folder in the Hugging Face layout, or builtin:tiny [default: a window
     /// of 30 s and 128 mel bands, as Qwen2-Audio has]
-    #[arg(long, value_name = "DIR", value_parser = scenario_value::<PolicyPath>)]
+    #[arg(long, value_name = "DIR", value_parser = scenario_value::<PolicyPath>, value_hint = ValueHint::DirPath)]
     pub policy: Option<PolicyPath>,
     /// Where the window begins, in seconds
     #[arg(long, value_name = "S", default_value_t = 0.0)]
@@ -248,19 +300,15 @@ fn scenario_value<T: DeserializeOwned>(text: &str) -> Result<T, ValueError> {
 #[derive(Args, Clone, Debug)]
 pub struct ReplayOptions {
     /// The run directory, such as runs/ablation-20260131-120000
+    #[arg(value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
     /// Folder in which the replay's run directory is created [default: the folder of the run directory]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Print only the results at the end
-    #[arg(long, short)]
-    pub quiet: bool,
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -273,7 +321,7 @@ mod tests {
         let cli =
             Cli::parse_from(["sandbox", "a.toml", "--set", "run.steps=3", "--seeds", "1,2", "--arm", "x"]);
         let run = cli.run.unwrap();
-        assert_eq!((run.seeds, run.arms), (Some(vec![1, 2]), vec!["x".to_owned()]));
+        assert_eq!((run.seeds(), run.arms), (Some(vec![1, 2]), vec!["x".to_owned()]));
         let cli = Cli::parse_from(["sandbox", "check", "a.toml", "b.toml"]);
         assert!(matches!(cli.command, Some(Command::Check(options)) if options.scenarios.len() == 2));
         let cli = Cli::parse_from(["sandbox", "./check"]);
@@ -285,5 +333,66 @@ mod tests {
         let cli = Cli::parse_from(["sandbox", "--resume", "runs/a"]);
         assert_eq!(cli.run.unwrap().scenario, None);
         assert!(Cli::try_parse_from(["sandbox", "--quiet"]).is_err());
+    }
+
+    #[test]
+    fn every_command_is_quiet_or_verbose() {
+        let cli = Cli::parse_from(["sandbox", "a.toml", "-q"]);
+        assert!(cli.verbosity.quiet && cli.run.is_some());
+        let cli = Cli::parse_from(["sandbox", "ctl", "rollouts", "-vv", "--search", "x"]);
+        assert_eq!(cli.verbosity.verbose, 2);
+        assert!(Cli::try_parse_from(["sandbox", "ls", "-q", "-v"]).is_err());
+    }
+
+    /// All commands with their subcommands.
+    fn commands(command: &clap::Command) -> Vec<&clap::Command> {
+        let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+        std::iter::once(command).chain(below.flat_map(commands)).collect()
+    }
+
+    #[test]
+    fn every_command_and_option_is_explained_and_every_command_has_an_example() {
+        let cli = Cli::command();
+        assert!(cli.get_about().unwrap().to_string().starts_with("Train audio-language models"));
+        for command in commands(&cli) {
+            assert!(command.get_about().is_some(), "{} has no text", command.get_name());
+            for option in command.get_arguments().filter(|option| !option.is_hide_set()) {
+                let text = option.get_help().map(|text| text.to_string()).unwrap_or_default();
+                assert!(text.len() > 8, "{} {}: {text}", command.get_name(), option.get_id());
+                assert!(!text.ends_with('.'), "{} {}: {text}", command.get_name(), option.get_id());
+            }
+        }
+        let examples = |command: &clap::Command, words: &str| {
+            let after = command.get_after_help().map(|text| text.to_string()).unwrap_or_default();
+            assert!(
+                after.contains(&format!("  {words} {}", command.get_name())),
+                "{words} {}",
+                command.get_name()
+            );
+        };
+        cli.get_subcommands().for_each(|command| examples(command, "sandbox"));
+        let ctl = cli.find_subcommand("ctl").unwrap();
+        ctl.get_subcommands().for_each(|command| examples(command, "sandbox ctl"));
+    }
+
+    #[test]
+    fn the_document_names_every_command_and_option() {
+        let document = include_str!("../../docs/commands.md");
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(
+                document.contains(&format!("`sandbox {name}")),
+                "docs/commands.md lacks `sandbox {name}`"
+            );
+            for option in command.get_arguments().filter_map(|option| option.get_long()) {
+                assert!(
+                    document.contains(&format!("`--{option}")),
+                    "docs/commands.md lacks `--{option}` of {name}"
+                );
+            }
+        }
+        for option in Cli::command().get_arguments().filter_map(|option| option.get_long()) {
+            assert!(document.contains(&format!("`--{option}")), "docs/commands.md lacks `--{option}`");
+        }
     }
 }

@@ -8,7 +8,6 @@ mod context;
 mod error;
 mod lifecycle;
 mod records;
-mod table;
 mod watch;
 
 use crate::cli::{CtlCommand, CtlOptions};

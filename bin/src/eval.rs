@@ -11,14 +11,14 @@ use ::run::RunOutcome;
 use records::{OwnedRunDir, RunDir};
 use rewards::RewardRegistry;
 
-use crate::cli::EvalOptions;
+use crate::cli::{EvalOptions, Verbosity};
 use crate::failure::Failure;
 use crate::progress::Screen;
 use crate::run::{StartFrom, check_outcome, create_run_dir, existing_run_dir, train};
 use crate::{log, report};
 
 /// Evaluates what the options name, and prints the results.
-pub fn eval(options: &EvalOptions, registry: RewardRegistry) -> Result<(), Failure> {
+pub fn eval(options: &EvalOptions, verbosity: Verbosity, registry: RewardRegistry) -> Result<(), Failure> {
     let (experiment, start_from) = match &options.resume {
         Some(dir) => (plan::of_run_dir(dir, &registry)?, StartFrom::Checkpoints),
         None => (plan::of_options(options, &registry)?, StartFrom::Scenario),
@@ -28,8 +28,8 @@ pub fn eval(options: &EvalOptions, registry: RewardRegistry) -> Result<(), Failu
         None => create_run_dir(&options.out, &experiment.run.name)?,
     };
     let owned = OwnedRunDir::claim(run_dir.clone()).map_err(Failure::input)?;
-    let screen = Screen::new(options.quiet || options.json);
-    log::start(&run_dir, screen.clone())?;
+    let screen = Screen::new(verbosity.quiet || options.json);
+    log::start(&run_dir, screen.clone(), verbosity)?;
     screen.line(&format!("evaluation → {}", run_dir.path().display()));
     let arms = experiment.arms.clone();
     let outcome: RunOutcome = train(experiment, owned, registry, start_from, None, screen)?;
@@ -47,7 +47,7 @@ fn finish(options: &EvalOptions, arms: &[scenarios::ArmConfig], run_dir: &RunDir
         results::print_json(&summary, &benchmarks);
         return Ok(());
     }
-    report::write_and_print(run_dir)?;
+    report::write_and_print(run_dir, false)?;
     results::print(&benchmarks);
     Ok(())
 }

@@ -10,7 +10,6 @@ use crate::{
     check::load_and_check,
     cli::JudgeOptions,
     failure::Failure,
-    log,
     streams::{errln, outln},
 };
 
@@ -35,7 +34,6 @@ pub fn judge(options: &JudgeOptions, registry: &RewardRegistry) -> Result<(), Fa
     }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
-    log::show_warnings();
     let mut reports = Vec::new();
     let mut too_few = Vec::new();
     for (config, arms) in judges {

@@ -31,12 +31,16 @@
 mod ask;
 mod check;
 mod cli;
+mod completions;
 mod ctl;
 mod eval;
 mod failure;
+mod init;
 mod judge;
 mod listen;
 mod log;
+mod ls;
+mod man;
 mod merge;
 mod progress;
 mod replay;
@@ -44,9 +48,8 @@ mod report;
 mod run;
 mod signals;
 mod streams;
+mod table;
 mod verify;
-
-use clap::Parser;
 
 use rewards::RewardRegistry;
 
@@ -71,20 +74,30 @@ pub fn main_with(registry: RewardRegistry) -> ! {
 }
 
 fn command(registry: RewardRegistry) -> Result<(), Failure> {
-    let cli = Cli::parse();
-    match (cli.command, cli.run) {
-        (Some(Command::Check(options)), _) => check::check(&options, &registry),
-        (Some(Command::Report(options)), _) => report::report(&options),
-        (Some(Command::Verify(options)), _) => verify::verify(&options),
-        (Some(Command::Replay(options)), _) => replay::replay(&options, registry),
-        (Some(Command::Ask(options)), _) => ask::ask(&options),
-        (Some(Command::Eval(options)), _) => eval::eval(&options, registry),
-        (Some(Command::Listen(options)), _) => listen::listen(&options),
-        (Some(Command::Merge(options)), _) => merge::merge(&options),
-        (Some(Command::Ctl(options)), _) => ctl::ctl(&options),
-        (Some(Command::Judge(options)), _) => judge::judge(&options, &registry),
-        (None, Some(options)) => run::run(&options, registry),
-        // Unreachable: without any argument clap prints the help and exits.
-        (None, None) => Ok(()),
+    let cli = Cli::from_arguments();
+    let verbosity = cli.verbosity;
+    let Some(command) = cli.command else {
+        // Without any argument clap prints the help and exits.
+        return cli.run.map_or(Ok(()), |options| run::run(&options, verbosity, registry));
+    };
+    // A replay logs into its run directory, as a run does.
+    if !matches!(command, Command::Replay(_)) {
+        log::to_terminal(verbosity);
+    }
+    match command {
+        Command::Init(options) => init::init(&options),
+        Command::Check(options) => check::check(&options, verbosity, &registry),
+        Command::Ls(options) => ls::ls(&options),
+        Command::Report(options) => report::report(&options),
+        Command::Verify(options) => verify::verify(&options),
+        Command::Replay(options) => replay::replay(&options, verbosity, registry),
+        Command::Ask(options) => ask::ask(&options, verbosity),
+        Command::Eval(options) => eval::eval(&options, verbosity, registry),
+        Command::Listen(options) => listen::listen(&options),
+        Command::Merge(options) => merge::merge(&options),
+        Command::Ctl(options) => ctl::ctl(&options),
+        Command::Judge(options) => judge::judge(&options, &registry),
+        Command::Completions(options) => completions::completions(&options),
+        Command::Man(options) => man::man(&options),
     }
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use audio::{
     FeatureConfig, FeatureExtractor, Heard, HeardRecord, Hearing, LONGEST_WINDOW, listen as hear, samples_in,
 };
-use scenarios::PolicyPath;
 
 use crate::{
     cli::ListenOptions,
@@ -45,11 +44,8 @@ pub fn listen(options: &ListenOptions) -> Result<(), Failure> {
 
 /// The dimensions of the policy's features, or those of Whisper large-v3 and Qwen2-Audio.
 fn features(options: &ListenOptions) -> Result<FeatureConfig, Failure> {
-    let dir = match &options.policy {
-        None => return Ok(FeatureConfig::default()),
-        Some(PolicyPath::BuiltinTiny) => scenarios::builtin_tiny_policy().map_err(Failure::input)?,
-        Some(PolicyPath::Directory(dir)) => dir.clone(),
-    };
+    let Some(policy) = &options.policy else { return Ok(FeatureConfig::default()) };
+    let dir = policy.folder()?;
     Ok(FeatureExtractor::open(&dir).map_err(Failure::input)?.config().clone())
 }
 

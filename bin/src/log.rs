@@ -1,5 +1,5 @@
 //! Logging: events selected by `RUST_LOG` are written to `run.log` in the run directory. Warnings and errors are also
-//! shown in the terminal, above the progress bars.
+//! shown in the terminal, above the progress bars; with `--verbose` more, with `--quiet` none.
 
 use std::{
     fmt::{Debug, Write as _},
@@ -21,9 +21,9 @@ use tracing_subscriber::{
 
 use records::RunDir;
 
-use crate::{failure::Failure, progress::Screen, streams::errln};
+use crate::{cli::Verbosity, failure::Failure, progress::Screen, streams::errln};
 
-/// The crates whose warnings are shown in the terminal.
+/// The crates whose events are shown in the terminal.
 const OWN_CRATES: [&str; 12] = [
     "control",
     "judges",
@@ -40,7 +40,7 @@ const OWN_CRATES: [&str; 12] = [
 ];
 
 /// Starts logging; a resumed run appends to its existing log.
-pub fn start(run_dir: &RunDir, screen: Screen) -> Result<(), Failure> {
+pub fn start(run_dir: &RunDir, screen: Screen, verbosity: Verbosity) -> Result<(), Failure> {
     let path = run_dir.log();
     let file = OpenOptions::new().create(true).append(true).open(&path);
     let file =
@@ -56,7 +56,7 @@ pub fn start(run_dir: &RunDir, screen: Screen) -> Result<(), Failure> {
         .with_writer(Mutex::new(file));
     tracing_subscriber::registry()
         .with(to_file.with_filter(filter))
-        .with(Warnings { screen }.with_filter(own_warnings()))
+        .with(Shown { screen }.with_filter(own_events(verbosity)))
         .try_init()
         .map_err(|error| Failure::Running(format!("logging could not start: {error}")))?;
     // The supervisor reports the consequences of a panic to the user. The log records where it happened.
@@ -91,27 +91,44 @@ pub fn defect() -> String {
     }
 }
 
-/// Shows warnings and errors in the terminal, for commands without a run directory.
-pub fn show_warnings() {
-    let warnings = Warnings { screen: Screen::Plain }.with_filter(own_warnings());
+/// Shows events in the terminal, for commands without a run directory.
+pub fn to_terminal(verbosity: Verbosity) {
+    let shown = Shown { screen: Screen::Plain }.with_filter(own_events(verbosity));
     // Fails if a program that embeds this command logs already, which works too.
-    let _ = tracing_subscriber::registry().with(warnings).try_init();
+    let _ = tracing_subscriber::registry().with(shown).try_init();
 }
 
-/// The warnings of our crates. Libraries warn too, for example a decoder about a damaged file. Our own message about the
-/// same problem is clearer.
-fn own_warnings() -> Targets {
-    Targets::new().with_targets(OWN_CRATES.map(|name| (name, LevelFilter::WARN)))
+/// The events of our crates that are shown. Libraries warn too, for example a decoder about a damaged file. Our own
+/// message about the same problem is clearer.
+fn own_events(verbosity: Verbosity) -> Targets {
+    Targets::new().with_targets(OWN_CRATES.map(|name| (name, level(verbosity))))
 }
 
-/// A tracing layer that shows warnings and errors in the terminal.
-struct Warnings {
+/// The least severe level that is shown.
+fn level(verbosity: Verbosity) -> LevelFilter {
+    match verbosity {
+        Verbosity { quiet: true, .. } => LevelFilter::OFF,
+        Verbosity { verbose: 0, .. } => LevelFilter::WARN,
+        Verbosity { verbose: 1, .. } => LevelFilter::INFO,
+        Verbosity { verbose: 2, .. } => LevelFilter::DEBUG,
+        Verbosity { verbose: 3.., .. } => LevelFilter::TRACE,
+    }
+}
+
+/// A tracing layer that shows events in the terminal.
+struct Shown {
     screen: Screen,
 }
 
-impl<S: Subscriber> Layer<S> for Warnings {
+impl<S: Subscriber> Layer<S> for Shown {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let level = if *event.metadata().level() == Level::ERROR { "error" } else { "warning" };
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            Level::DEBUG => "debug",
+            Level::TRACE => "trace",
+        };
         let mut line = Line::default();
         event.record(&mut line);
         let fields = if line.fields.is_empty() { String::new() } else { format!(" ({})", line.fields) };
@@ -139,5 +156,26 @@ impl Visit for Line {
             let comma = if self.fields.is_empty() { "" } else { ", " };
             write!(self.fields, "{comma}{} {value:?}", field.name())
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_v_shows_one_level_more_and_quiet_shows_none() {
+        let shown = |verbose| level(Verbosity { quiet: false, verbose });
+        assert_eq!(
+            [0, 1, 2, 3, 9].map(shown),
+            [
+                LevelFilter::WARN,
+                LevelFilter::INFO,
+                LevelFilter::DEBUG,
+                LevelFilter::TRACE,
+                LevelFilter::TRACE
+            ]
+        );
+        assert_eq!(level(Verbosity { quiet: true, verbose: 0 }), LevelFilter::OFF);
     }
 }

@@ -8,7 +8,7 @@ use rewards::RewardRegistry;
 
 use crate::{
     check::load_and_check,
-    cli::ReplayOptions,
+    cli::{ReplayOptions, Verbosity},
     failure::Failure,
     log,
     progress::Screen,
@@ -17,7 +17,11 @@ use crate::{
 };
 
 /// Repeats the run in a new run directory and compares the metrics of every arm. Fails if any differ.
-pub fn replay(options: &ReplayOptions, registry: RewardRegistry) -> Result<(), Failure> {
+pub fn replay(
+    options: &ReplayOptions,
+    verbosity: Verbosity,
+    registry: RewardRegistry,
+) -> Result<(), Failure> {
     let dir = existing_run_dir(&options.dir)?;
     let mut experiment = load_and_check(&dir.scenario(), &[], &[], None, &registry)?;
     let recording = Recording::open(&dir, &mut experiment).map_err(Failure::input)?;
@@ -27,8 +31,8 @@ pub fn replay(options: &ReplayOptions, registry: RewardRegistry) -> Result<(), F
     let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let run_dir = create_run_dir(options.out.as_deref().unwrap_or(parent), &name)?;
     let owned = OwnedRunDir::claim(run_dir.clone()).map_err(Failure::input)?;
-    let screen = Screen::new(options.quiet);
-    log::start(&run_dir, screen.clone())?;
+    let screen = Screen::new(verbosity.quiet);
+    log::start(&run_dir, screen.clone(), verbosity)?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
     let start_from = StartFrom::Replay(recording.replay.clone());
     let outcome = train(experiment.clone(), owned, registry, start_from, None, screen)?;

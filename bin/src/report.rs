@@ -3,24 +3,30 @@
 use ::report::{ReportError, write_report};
 use records::RunDir;
 
-use crate::{cli::ReportOptions, failure::Failure, streams::outln};
-
-/// Width of the table in characters if standard output is not a terminal.
-const COLUMNS: usize = 160;
+use crate::{
+    cli::ReportOptions,
+    failure::Failure,
+    streams::{columns, outln},
+};
 
 pub fn report(options: &ReportOptions) -> Result<(), Failure> {
-    write_and_print(&RunDir::new(&options.dir))
+    write_and_print(&RunDir::new(&options.dir), options.json)
 }
 
-/// Writes the report, then prints the table, the notes and the path of `report.html`.
-pub fn write_and_print(run_dir: &RunDir) -> Result<(), Failure> {
+/// Writes the report, then prints the table, the notes and the path of `report.html`, or the summary as JSON.
+pub fn write_and_print(run_dir: &RunDir, json: bool) -> Result<(), Failure> {
     let summary = write_report(run_dir).map_err(|error| match error {
-        ReportError::Read(_) | ReportError::NotARun { .. } => Failure::input(error),
+        ReportError::Read(_)
+        | ReportError::NotARun { .. }
+        | ReportError::Scenario(_)
+        | ReportError::Status { .. } => Failure::input(error),
         ReportError::Write(_) | ReportError::Page(_) => Failure::running(error),
     })?;
-    let terminal = console::Term::stdout();
-    let columns = if terminal.is_term() { usize::from(terminal.size().1) } else { COLUMNS };
-    outln!("\n{}", summary.terminal_table(columns));
+    if json {
+        outln!("{}", serde_json::to_string_pretty(&summary).map_err(Failure::running)?);
+        return Ok(());
+    }
+    outln!("\n{}", summary.terminal_table(columns()));
     for note in &summary.notes {
         outln!("note: {}", note.replace(['\n', '\r'], " "));
     }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     check::{glance, load_and_check, try_plugins},
-    cli::RunOptions,
+    cli::{RunOptions, Verbosity},
     failure::Failure,
     log,
     progress::{Progress, Screen},
@@ -26,7 +26,7 @@ use crate::{
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 
 /// Runs the scenario, or prints it with `--dry-run`.
-pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure> {
+pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry) -> Result<(), Failure> {
     let path = match (&options.scenario, &options.resume) {
         (Some(scenario), _) => scenario.clone(),
         (None, Some(dir)) => RunDir::new(dir).scenario(),
@@ -36,7 +36,8 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
             ));
         }
     };
-    let experiment = load_and_check(&path, &options.set, &options.arms, options.seeds.as_deref(), &registry)?;
+    let experiment =
+        load_and_check(&path, &options.set, &options.arms, options.seeds().as_deref(), &registry)?;
     if options.dry_run {
         outln!("{}", experiment.to_toml().trim_end());
         return Ok(());
@@ -53,10 +54,10 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
         None => create_run_dir(options.out.as_ref().unwrap_or(&experiment.run.out), &experiment.run.name)?,
     };
     let owned = OwnedRunDir::claim(run_dir.clone()).map_err(Failure::input)?;
-    let screen = Screen::new(options.quiet);
-    log::start(&run_dir, screen.clone())?;
+    let screen = Screen::new(verbosity.quiet);
+    log::start(&run_dir, screen.clone(), verbosity)?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
-    if !options.quiet {
+    if !verbosity.quiet {
         for line in glance(&experiment) {
             screen.line(&line);
         }
@@ -71,7 +72,7 @@ pub fn run(options: &RunOptions, registry: RewardRegistry) -> Result<(), Failure
     let outcome = train(experiment, owned, registry, start_from, bound, screen)?;
     // There is nothing to report on in a directory that disappeared; the outcome says so.
     if outcome.failure.is_none() || run_dir.scenario().is_file() {
-        let reported = report::write_and_print(&run_dir);
+        let reported = report::write_and_print(&run_dir, options.json);
         if outcome.failure.is_none() {
             reported?;
         }

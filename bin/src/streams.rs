@@ -36,6 +36,12 @@ pub fn print_line(line: &str) {
     }
 }
 
+/// The width of the terminal that standard output is; without limit if it is a file or a pipe.
+pub fn columns() -> usize {
+    let terminal = console::Term::stdout();
+    if terminal.is_term() { usize::from(terminal.size().1) } else { usize::MAX }
+}
+
 /// Ends the process without running exit handlers: those of libtorch crash while its threads are still at work.
 pub fn leave(code: i32) -> ! {
     let _ = io::stdout().flush();

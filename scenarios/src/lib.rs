@@ -44,6 +44,7 @@ mod questions;
 mod rows;
 pub mod scenario;
 pub mod soundscape;
+mod templates;
 
 pub use builtin::{builtin_tiny_policy, python_module};
 pub use cache::cache_dir;
@@ -63,6 +64,7 @@ pub use scenario::{
     PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, Prompting, RewardForm,
     RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, SftConfig, ShapingConfig,
     SupervisionConfig, TargetModules, TrainMode, WeightConfig, WeightSchedule, check, check_names,
-    json_schema, load, scenario_reference, storable_arguments,
+    choose_arms, json_schema, load, scenario_reference, storable_arguments,
 };
 pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};
+pub use templates::{SCHEMA, SCHEMA_NAME, Template};

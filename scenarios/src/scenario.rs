@@ -10,10 +10,12 @@
 
 mod arm;
 mod check;
+mod choose;
 mod data;
 mod de;
 mod experiment;
 mod feedback;
+mod hub;
 mod judge;
 mod keys;
 mod layers;
@@ -42,6 +44,7 @@ mod words;
 
 pub use arm::{ArmConfig, Method};
 pub use check::{check, check_names};
+pub use choose::choose_arms;
 pub use data::{AudioConfig, AudioWindow, Control, DataConfig, Downmix, EvalConfig, LoaderConfig};
 pub use experiment::Experiment;
 pub use feedback::{RewardSpec, ShapingConfig};

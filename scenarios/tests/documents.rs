@@ -88,7 +88,14 @@ fn the_rows_in_the_data_document_are_read() {
 #[test]
 fn the_scenarios_in_the_documents_are_read() {
     let mut read = 0;
-    for name in ["README.md", "docs/control.md", "docs/data.md", "docs/plugins.md", "docs/rewards.md"] {
+    for name in [
+        "README.md",
+        "docs/commands.md",
+        "docs/control.md",
+        "docs/data.md",
+        "docs/plugins.md",
+        "docs/rewards.md",
+    ] {
         let document = fs::read_to_string(repository().join(name)).unwrap();
         for (heading, text) in blocks(&document, "toml") {
             let file = format!("{name}, {heading}");

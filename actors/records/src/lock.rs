@@ -1,7 +1,8 @@
 //! The lock that makes one process the owner of a run directory.
 //!
 //! - `LOCK-1` a run directory has at most one process that writes records to it. The lock is a `flock` on `lock`, which
-//!   the kernel releases when its owner ends, however it ends. Readers (`report`, `verify`, the page) take none.
+//!   the kernel releases when its owner ends, however it ends. Readers (`report`, `verify`, the page) take none;
+//!   [`is_owned`] takes a shared one for a moment.
 //!
 //! On NFS, Linux turns `flock` into a lock of the server, so it also excludes other machines. Where the file system has no
 //! locks, the owner named in the file decides: it is taken over if it was on this machine and is dead.
@@ -120,6 +121,18 @@ impl LockCheck {
     }
 }
 
+/// Whether a process writes to a run directory at present. A lock file that a killed process or a copy has left behind
+/// does not count.
+pub fn is_owned(run_dir: &RunDir) -> bool {
+    let Ok(mut file) = File::open(run_dir.lock()) else { return false };
+    match file.try_lock_shared() {
+        // Released with the file. An owner that begins in this moment tries again.
+        Ok(()) => false,
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(_)) => read_owner(&mut file).is_some_and(|owner| may_live(&owner)),
+    }
+}
+
 fn this_process() -> Owner {
     let process_id = std::process::id();
     Owner { host: host(), process_id, since: now(), process_began: began(process_id) }
@@ -218,6 +231,18 @@ mod tests {
         assert!(refused.contains(&me), "{refused}");
         drop(first);
         OwnedRunDir::claim(run_dir).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_owned_while_its_owner_lives_whatever_the_file_says() {
+        let (_folder, run_dir) = run_dir();
+        assert!(!is_owned(&run_dir));
+        let owner = OwnedRunDir::claim(run_dir.clone()).unwrap();
+        assert!(is_owned(&run_dir));
+        let left_behind = std::fs::read(run_dir.lock()).unwrap();
+        drop(owner);
+        std::fs::write(run_dir.lock(), left_behind).unwrap();
+        assert!(!is_owned(&run_dir), "the file names a process that lives, but nobody holds the lock");
     }
 
     /// LOCK-1

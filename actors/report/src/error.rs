@@ -1,10 +1,11 @@
-//! The errors of [`write_report`](crate::write_report).
+//! The errors of [`write_report`](crate::write_report) and [`overview`](crate::overview()).
 
 use std::path::PathBuf;
 
 use records::RecordsError;
+use scenarios::ScenarioError;
 
-/// Why a report could not be written.
+/// Why a report could not be written, or a run not be described.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The run directory or a file in it cannot be read, or was written in a newer format.
@@ -17,6 +18,15 @@ pub enum ReportError {
     )]
     NotARun {
         /// The directory that was given.
+        path: PathBuf,
+    },
+    /// The run's scenario cannot be read.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// The status of an arm is there, but is none.
+    #[error("{}: damaged: not the status of an arm", path.display())]
+    Status {
+        /// The file.
         path: PathBuf,
     },
     /// A file of the report could not be written.

@@ -2,7 +2,8 @@
 //!
 //! This is the end of the data flow. The report is made from the files of the run directory alone, so it also works for
 //! a run that was killed, is in progress, or was copied from another machine: `recorded` (files) → `summary` (metrics
-//! and comparisons) → `markdown` and `page` (with `plots`).
+//! and comparisons) → `markdown` and `page` (with `plots`). `overview` describes a run in one line, and `fit` makes tables
+//! narrow enough for a terminal.
 //!
 //! - REPORT-1 A run directory in any state can be reported. What is missing is shown as missing.
 //! - REPORT-2 Completions are untrusted text. They are escaped on the page, and the page's content security policy
@@ -17,9 +18,11 @@ mod arm_summary;
 mod comparison;
 mod completions;
 mod error;
+pub mod fit;
 mod hearing;
 mod markdown;
 mod notes;
+mod overview;
 mod page;
 mod paper;
 mod plots;
@@ -40,6 +43,7 @@ pub use arm_summary::{ArmSummary, Evaluation, Score, SeedSummary, Timing};
 pub use comparison::{Comparison, Difference};
 pub use error::ReportError;
 pub use hearing::{ControlScore, Hearing};
+pub use overview::{Best, RunOverview, RunState, overview};
 pub use paper::{Benchmarks, PaperRow};
 pub use stats::Estimate;
 pub use summary::Summary;

@@ -6,10 +6,14 @@ use std::fmt::Write as _;
 use records::visible;
 
 use crate::arm_summary::{ArmSummary, Evaluation, Score};
+use crate::fit::{GiveUp, cut, fit, pad, widths};
 use crate::paper::Benchmarks;
 use crate::plots::axes::signed;
 use crate::stats::Estimate;
 use crate::summary::Summary;
+
+/// Width to which the names of arms are shortened in a narrow terminal.
+const SHORTEST_NAME: usize = 8;
 
 impl Summary {
     /// The content of `summary.md`.
@@ -73,21 +77,22 @@ impl Summary {
         out
     }
 
-    /// The table of results for a terminal of `width` characters, without the paper's columns if they do not fit.
+    /// The table of results for a terminal of `width` characters. If it is too wide, these are given up in this order:
+    /// the paper's columns, tokens, quality, consistency, the difficulties, thinking, the ends of the arms' names, and
+    /// the ends of lines.
     #[must_use]
     pub fn terminal_table(&self, width: usize) -> String {
         let mut out = String::new();
         for suite in &self.suites {
             if self.suites.len() > 1 {
-                let _ = writeln!(out, "{suite}");
+                let _ = writeln!(out, "{}", cut(suite, width));
             }
-            let whole = plain_table(&self.results(suite, true));
-            let fits = whole.lines().all(|line| line.chars().count() <= width);
-            out.push_str(&if fits { whole } else { plain_table(&self.results(suite, false)) });
+            let levels = self.difficulties(suite).len();
+            out.push_str(&plain_table(&self.results(suite, true), width, &given_up(levels)));
         }
         if !self.hearing.is_empty() {
             out.push_str("\nwhat survives without hearing:\n");
-            out.push_str(&plain_table(&self.hearing_rows()));
+            out.push_str(&plain_table(&self.hearing_rows(), width, &[]));
         }
         out
     }
@@ -268,10 +273,15 @@ fn cell_text(text: &str) -> String {
     line.replace("](", "]\\(").replace("][", "]\\[")
 }
 
-fn widths(rows: &[Vec<String>]) -> Vec<usize> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
-    (0..columns).map(|at| width(at).unwrap_or(0)).collect()
+/// The columns of the table of results that are given up, in this order, if a suite has so many difficulties.
+fn given_up(levels: usize) -> Vec<GiveUp> {
+    // Arm, accuracy, the difficulties, think, consistent, quality, tokens, and the paper's two.
+    let think = 2 + levels;
+    let mut order = vec![GiveUp::Column(think + 5), GiveUp::Column(think + 4)];
+    order.extend([think + 3, think + 2, think + 1].map(GiveUp::Column));
+    order.extend((2..think).rev().map(GiveUp::Column));
+    order.extend([GiveUp::Column(think), GiveUp::Text { column: 0, least: SHORTEST_NAME }]);
+    order
 }
 
 fn markdown_table(rows: &[Vec<String>]) -> String {
@@ -281,7 +291,7 @@ fn markdown_table(rows: &[Vec<String>]) -> String {
     let mut out = String::new();
     for (at, row) in rows.iter().enumerate() {
         for (cell, &width) in row.iter().zip(&widths) {
-            let _ = write!(out, "| {cell:width$} ");
+            let _ = write!(out, "| {} ", pad(cell, width));
         }
         out.push_str("|\n");
         if at == 0 {
@@ -294,18 +304,20 @@ fn markdown_table(rows: &[Vec<String>]) -> String {
     out
 }
 
-fn plain_table(rows: &[Vec<String>]) -> String {
-    let widths = widths(rows);
+fn plain_table(rows: &[Vec<String>], width: usize, order: &[GiveUp]) -> String {
+    let fitted = fit(rows, width, order);
+    let widths = widths(&fitted.rows);
     let mut out = String::new();
-    for (at, row) in rows.iter().enumerate() {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        out.push_str(cells.join("  ").trim_end());
+    let mut line = |text: String| {
+        out.push_str(&cut(text.trim_end(), width));
         out.push('\n');
+    };
+    for (at, row) in fitted.rows.iter().enumerate() {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| pad(cell, width)).collect();
+        line(cells.join("  "));
         if at == 0 {
             let rules: Vec<String> = widths.iter().map(|&width| "─".repeat(width)).collect();
-            out.push_str(&rules.join("  "));
-            out.push('\n');
+            line(rules.join("  "));
         }
     }
     out
@@ -321,6 +333,39 @@ mod tests {
         assert_eq!(markdown_table(&rows), "| Arm    | x |\n|--------|---|\n| a\\|b c | – |\n");
         assert_eq!(cell_text("<b>![x](http://a)\u{1b}[1m"), "&lt;b>![x]\\(http://a)\\u001b[1m");
         let rows = vec![vec!["Arm".into(), "x".into()], vec!["base".into(), "1".into()]];
-        assert_eq!(plain_table(&rows), "Arm   x\n────  ─\nbase  1\n");
+        assert_eq!(plain_table(&rows, usize::MAX, &[]), "Arm   x\n────  ─\nbase  1\n");
+        assert_eq!(plain_table(&rows, 5, &[]), "Arm…\n────…\nbase…\n");
+    }
+
+    #[test]
+    fn a_narrow_table_gives_up_the_paper_first_and_the_name_last() {
+        let head =
+            ["Arm", "Accuracy", "easy", "hard", "Think", "Consistent", "Quality", "Tokens", "Paper", "Omni"];
+        let row = ["grpo+atar+cr+tr", "81.2 [79.0, 83.1]", "9", "8", "7", "6", "5", "4", "3", "2"];
+        let rows = [head, row].map(|row| row.map(str::to_owned).to_vec());
+        let order = given_up(2);
+        let mut heads = Vec::new();
+        for width in (1..200).rev() {
+            let text = plain_table(&rows, width, &order);
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}: {text}");
+            let shown = fit(&rows, width, &order).rows[0].join(" ");
+            if heads.last() != Some(&shown) {
+                heads.push(shown);
+            }
+        }
+        let expected = [
+            "Arm Accuracy easy hard Think Consistent Quality Tokens Paper Omni",
+            "Arm Accuracy easy hard Think Consistent Quality Tokens Paper",
+            "Arm Accuracy easy hard Think Consistent Quality Tokens",
+            "Arm Accuracy easy hard Think Consistent Quality",
+            "Arm Accuracy easy hard Think Consistent",
+            "Arm Accuracy easy hard Think",
+            "Arm Accuracy easy Think",
+            "Arm Accuracy Think",
+            "Arm Accuracy",
+        ];
+        assert_eq!(heads, expected);
+        let narrow = plain_table(&rows, 30, &order);
+        assert!(narrow.contains("grpo+atar+…  81.2 [79.0, 83.1]"), "{narrow}");
     }
 }

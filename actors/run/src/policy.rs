@@ -2,7 +2,7 @@
 
 use model::{Adapter, LoraConfig, Policy, PolicyOptions, TargetModules};
 use runtime::seed::{Purpose, derive};
-use scenarios::{DType, GradientCheckpointing, PolicyConfig, PolicyPath, TrainMode};
+use scenarios::{DType, GradientCheckpointing, PolicyConfig, TrainMode};
 
 use crate::error::InputError;
 
@@ -10,10 +10,7 @@ use crate::error::InputError;
 ///
 /// Errors: [`InputError`]: the directory or the adapter can't be used.
 pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Result<Policy, InputError> {
-    let folder = match &config.path {
-        PolicyPath::BuiltinTiny => scenarios::builtin_tiny_policy()?,
-        PolicyPath::Directory(folder) => folder.clone(),
-    };
+    let folder = config.path.folder()?;
     let options = PolicyOptions {
         device,
         dtype: match config.dtype {

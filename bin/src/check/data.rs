@@ -29,12 +29,13 @@ pub enum PolicyError {
     Model(#[from] ModelError),
 }
 
-/// Looks at the data of all arms; decodes all clips or a sample. Shows a bar in a terminal.
+/// Looks at the data of all arms; decodes all clips or a sample. Shows a bar in a terminal if `progress` says so.
 ///
 /// Errors: the tokenizer or the configuration of a policy can't be read.
-pub fn look(experiment: &Experiment, all: bool) -> Result<Survey, PolicyError> {
+pub fn look(experiment: &Experiment, all: bool, progress: bool) -> Result<Survey, PolicyError> {
     let sources = sources(experiment)?;
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let shown = progress && std::io::stderr().is_terminal();
+    let bar = if shown { ProgressBar::new(0) } else { ProgressBar::hidden() };
     // The template is a constant, so parsing it cannot fail.
     let style = ProgressStyle::with_template("{bar:24.cyan/black.bright} {pos:>7}/{len:<7} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -89,10 +90,7 @@ struct Opened {
 }
 
 fn open(path: &PolicyPath) -> Result<Opened, PolicyError> {
-    let folder = match path {
-        PolicyPath::BuiltinTiny => scenarios::builtin_tiny_policy()?,
-        PolicyPath::Directory(folder) => folder.clone(),
-    };
+    let folder = path.folder()?;
     let config = ModelConfig::open(&folder)?;
     let context = config.text.max_position_embeddings as usize;
     Ok(Opened { processor: Processor::open(&folder)?, context })

@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
+
+mod examples;
 
 /// The options of `sandbox ctl`.
 #[derive(Args, Clone, Debug)]
 pub struct CtlOptions {
     /// A run directory, or a folder of runs of which the newest running one is taken [default: runs]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
     pub run: Option<PathBuf>,
-    /// Only this arm [default: all that have not ended]
-    #[arg(long, value_name = "ARM", global = true)]
-    pub arm: Option<String>,
+    /// Only the arms that match: a name, or a pattern such as 'grpo*'; '!NAME' leaves arms out; may be repeated
+    /// [default: all that have not ended]
+    #[arg(long = "arm", value_name = "ARM", global = true)]
+    pub arms: Vec<String>,
     /// Only this seed [default: all]
     #[arg(long, value_name = "N", global = true)]
     pub seed: Option<u64>,
@@ -32,17 +35,21 @@ pub struct CtlOptions {
 pub enum CtlCommand {
     /// Show the run and its arms
     #[command(visible_alias = "arms")]
+    #[command(after_help = examples::STATE)]
     State,
     /// Show the actors with their load, restarts and failures
+    #[command(after_help = examples::ACTORS)]
     Actors,
-    /// Show the weights, or set some: weights think=0.3 format+=0.1
+    /// Show the weights, or set some
     #[command(allow_negative_numbers = true)]
+    #[command(after_help = examples::WEIGHTS)]
     Weights {
         /// New values, or with +=, -= and *= changes of the present ones; without any, the weights are shown
         #[arg(value_name = "NAME=VALUE")]
         weights: Vec<String>,
     },
     /// Show the formula, or set it
+    #[command(after_help = examples::FORMULA)]
     Formula {
         /// The new formula, such as "accuracy + w_think * think"
         formula: Option<String>,
@@ -51,13 +58,16 @@ pub enum CtlCommand {
         weights: Vec<String>,
     },
     /// Show the rewards with their kind and options
+    #[command(after_help = examples::REWARDS)]
     Rewards,
-    /// Replace a reward in the arms that have it: swap think brevity.py
+    /// Replace a reward in the arms that have it
+    #[command(after_help = examples::SWAP)]
     Swap(SwapOptions),
-    /// Add a reward under a name that is free; with its --weight and no --formula, the formula gains `+ w_NAME * NAME`: add
-    /// brevity brevity.py --weight brevity=0.3
+    /// Add a reward under a name that is free; with its --weight and no --formula, the formula gains `+ w_NAME * NAME`
+    #[command(after_help = examples::ADD)]
     Add(SwapOptions),
     /// Remove a reward; if the formula uses it, give one that does not
+    #[command(after_help = examples::REMOVE)]
     Remove {
         /// The name of the reward
         name: String,
@@ -66,30 +76,39 @@ pub enum CtlCommand {
         with: WithOptions,
     },
     /// Pause after the current step
+    #[command(after_help = examples::PAUSE)]
     Pause {
         /// The reason, for the journal
         #[arg(long)]
         reason: Option<String>,
     },
     /// Resume after a pause
+    #[command(after_help = examples::RESUME)]
     Resume,
     /// Take a number of steps, then pause
+    #[command(after_help = examples::STEP)]
     Step {
         /// The number of steps
         #[arg(default_value_t = 1)]
         n: u64,
     },
     /// Write a checkpoint after the current step
+    #[command(after_help = examples::CHECKPOINT)]
     Checkpoint,
     /// Stop after the current step, with a checkpoint
+    #[command(after_help = examples::STOP)]
     Stop,
     /// Show the metrics of the last steps
+    #[command(after_help = examples::METRICS)]
     Metrics(MetricsOptions),
     /// Show completions with their rewards and components
+    #[command(after_help = examples::ROLLOUTS)]
     Rollouts(RolloutsOptions),
     /// Show all changes and commands so far
+    #[command(after_help = examples::JOURNAL)]
     Journal,
     /// Follow the run until it ends
+    #[command(after_help = examples::WATCH)]
     Watch,
 }
 
@@ -146,7 +165,7 @@ pub struct RolloutsOptions {
     #[arg(long)]
     pub id: Option<String>,
     /// Only those with this text in the question, a choice, the answer or the completion
-    #[arg(long, short = 'q', value_name = "TEXT")]
+    #[arg(long, short = 's', value_name = "TEXT")]
     pub search: Option<String>,
     /// Sort by step, reward, advantage, tokens or components.NAME
     #[arg(long)]

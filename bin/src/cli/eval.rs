@@ -9,12 +9,6 @@ use super::scenario_value;
 
 /// The options of `sandbox eval`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  \
-    sandbox eval --policy Qwen2-Audio-7B-Instruct --suite mmau=mmau/mmau-test-mini.json --controls\n  \
-    sandbox eval scenarios/ablation.toml --policy builtin:tiny --samples 8\n  \
-    sandbox eval --run runs/ablation-20260131-120000 --arm grpo+atar --step all\n  \
-    sandbox eval --server http://127.0.0.1:8000/v1 --model qwen2.5-omni --suite mmar=MMAR-meta.jsonl\n  \
-    sandbox eval --resume runs/eval-20260131-120000")]
 pub struct EvalOptions {
     /// A scenario whose suites, prompt and sampling are used; the options below override it
     pub scenario: Option<PathBuf>,
@@ -93,7 +87,4 @@ pub struct EvalOptions {
     /// Print the results as one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Print only the results at the end
-    #[arg(long, short)]
-    pub quiet: bool,
 }

@@ -2,17 +2,14 @@
 
 use std::{fs, path::Path};
 
+use report::fit::GiveUp;
 use scenarios::RewardSpec;
 use serde_json::{Map, Value, json};
 
-use super::{
-    client::Arm,
-    context::Ctl,
-    error::CtlError,
-    table::{Table, one_line, short},
-};
+use super::{client::Arm, context::Ctl, error::CtlError};
 use crate::cli::{SwapOptions, WithOptions};
-use crate::streams::print_line;
+use crate::streams::{columns, print_line};
+use crate::table::{Table, one_line, short};
 
 /// Shows the weights, or sets some.
 pub fn weights(ctl: &Ctl<'_>, weights: &[String]) -> Result<(), CtlError> {
@@ -40,7 +37,16 @@ pub fn formula(ctl: &Ctl<'_>, formula: Option<&str>, weights: &[String]) -> Resu
 /// Shows the rewards of each arm as a table.
 pub fn rewards(ctl: &Ctl<'_>) -> Result<(), CtlError> {
     show(ctl, "rewards", |arm, rewards| {
-        let mut table = Table::new(&["reward", "kind", "form", "generation", "options"]);
+        // Given up in a narrow terminal: the end of the options, generation, form, the options.
+        let order = [
+            GiveUp::Text { column: 4, least: 20 },
+            GiveUp::Column(3),
+            GiveUp::Column(2),
+            GiveUp::Column(4),
+            GiveUp::Text { column: 0, least: 8 },
+        ];
+        let heads = ["reward", "kind", "form", "generation", "options"];
+        let mut table = Table::new(&heads).giving_up(&order);
         for (name, reward) in rewards.as_object().into_iter().flatten() {
             let mut options = reward.as_object().cloned().unwrap_or_default();
             options.retain(|key, _| {
@@ -54,7 +60,7 @@ pub fn rewards(ctl: &Ctl<'_>) -> Result<(), CtlError> {
             let about = |key: &str| short(&reward[key]);
             table.row(vec![name.clone(), about("kind"), about("form"), about("generation"), options]);
         }
-        format!("{}\n{}", arm.label(), table.text())
+        format!("{}\n{}", arm.label(), table.text(columns()))
     })
 }
 
@@ -157,8 +163,8 @@ fn adjust(ctl: &Ctl<'_>, weights: &[String]) -> Result<(), CtlError> {
 /// The selected arms that can be changed, at least one.
 fn changeable(ctl: &Ctl<'_>, all: &[Arm], wanted: impl Fn(&Arm) -> bool) -> Result<Vec<Arm>, CtlError> {
     ctl.live_arms(true)?;
-    let live = |arm: &&Arm| ctl.selects(arm) && !arm.has_ended() && arm.conditions().is_some() && wanted(arm);
-    let arms: Vec<Arm> = all.iter().filter(live).cloned().collect();
+    let live = |arm: &Arm| !arm.has_ended() && arm.conditions().is_some() && wanted(arm);
+    let arms: Vec<Arm> = ctl.select(all)?.into_iter().filter(live).collect();
     if arms.is_empty() { Err(CtlError::AllRewardedEnded) } else { Ok(arms) }
 }
 

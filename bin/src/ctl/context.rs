@@ -1,5 +1,6 @@
 //! The run and the options that all commands share.
 
+use scenarios::choose_arms;
 use serde_json::Value;
 
 use super::client::{Arm, Client};
@@ -26,18 +27,28 @@ impl Ctl<'_> {
     /// The arms that match `--arm` and `--seed`, at least one.
     pub fn arms(&self) -> Result<Vec<Arm>, CtlError> {
         let all = self.client.arms()?;
-        let arms: Vec<Arm> = all.iter().filter(|arm| self.selects(arm)).cloned().collect();
+        self.select(&all)
+    }
+
+    /// Those of the run's arms that match `--arm` and `--seed`, at least one.
+    pub fn select(&self, all: &[Arm]) -> Result<Vec<Arm>, CtlError> {
+        // Each arm is listed once per seed.
+        let mut names: Vec<String> = Vec::new();
+        for arm in all {
+            if !names.iter().any(|name| name == arm.name()) {
+                names.push(arm.name().to_owned());
+            }
+        }
+        let chosen = choose_arms(&self.options.arms, &names)?;
+        let seed = self.options.seed;
+        let is_selected =
+            |arm: &&Arm| chosen.contains(arm.name()) && seed.is_none_or(|seed| arm.seed() == seed);
+        let arms: Vec<Arm> = all.iter().filter(is_selected).cloned().collect();
         if arms.is_empty() {
             let known: Vec<String> = all.iter().map(Arm::label).collect();
             return Err(CtlError::NoArm { known: known.join(", ") });
         }
         Ok(arms)
-    }
-
-    /// Whether an arm matches `--arm` and `--seed`.
-    pub fn selects(&self, arm: &Arm) -> bool {
-        let (name, seed) = (self.options.arm.as_deref(), self.options.seed);
-        name.is_none_or(|name| arm.name() == name) && seed.is_none_or(|seed| arm.seed() == seed)
     }
 
     /// The matching arms that have not ended, in the form of `arms` in the API. With `only_rewarded`, SFT arms and

@@ -52,7 +52,7 @@ pub enum CtlError {
     #[error("{}: cannot be read: {error}", path.display())]
     File { path: PathBuf, error: io::Error },
     #[error("{0}")]
-    Reward(#[from] ScenarioError),
+    Scenario(#[from] ScenarioError),
 }
 
 impl CtlError {
@@ -69,7 +69,7 @@ impl CtlError {
             | Self::Weight(_)
             | Self::NoWeight { .. }
             | Self::File { .. }
-            | Self::Reward(_) => true,
+            | Self::Scenario(_) => true,
             Self::Address { .. }
             | Self::Client(_)
             | Self::NoAnswer { .. }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::context::Ctl;
 use super::error::CtlError;
-use super::table::short;
+use crate::table::short;
 
 pub fn pause(ctl: &Ctl<'_>, reason: Option<&str>) -> Result<(), CtlError> {
     send(ctl, "pause", json!({ "reason": reason }), |_| "pauses after the current step".to_owned())

@@ -1,21 +1,29 @@
 //! Shows the state of the run, its actors and its records.
 
+use report::fit::GiveUp;
 use serde_json::{Value, json};
 
-use super::{
-    client::Arm,
-    context::Ctl,
-    error::CtlError,
-    table::{Table, one_line, short},
-};
+use super::{client::Arm, context::Ctl, error::CtlError};
 use crate::cli::{MetricsOptions, RolloutsOptions};
+use crate::streams::columns;
+use crate::table::{Table, one_line, short};
 
 /// Shows the run and its arms.
 pub fn state(ctl: &Ctl<'_>) -> Result<(), CtlError> {
     let state = ctl.client.get(&["api", "state"], &[])?;
     ctl.print(&state, |state| {
         let (run, totals) = (&state["run"], &state["totals"]);
-        let mut table = Table::new(&["arm", "seed", "method", "status", "step", "of", "version", "reason"]);
+        // Given up in a narrow terminal: the end of the reason, version, method, the reason, the end of the arm's name.
+        let order = [
+            GiveUp::Text { column: 7, least: 20 },
+            GiveUp::Column(6),
+            GiveUp::Column(2),
+            GiveUp::Column(7),
+            GiveUp::Text { column: 0, least: 8 },
+            GiveUp::Column(5),
+        ];
+        let heads = ["arm", "seed", "method", "status", "step", "of", "version", "reason"];
+        let mut table = Table::new(&heads).giving_up(&order);
         for arm in state["arms"].as_array().into_iter().flatten() {
             let version = short(&arm["conditions"]["version"]);
             let reason = arm["reason"].as_str().map_or_else(String::new, |reason| one_line(reason, 80));
@@ -30,7 +38,7 @@ pub fn state(ctl: &Ctl<'_>) -> Result<(), CtlError> {
             totals["steps_done"],
             totals["steps_total"],
             ctl.client.run_dir.display(),
-            table.text()
+            table.text(columns())
         )
     });
     Ok(())
@@ -41,6 +49,17 @@ pub fn actors(ctl: &Ctl<'_>) -> Result<(), CtlError> {
     for arm in ctl.arms()?.iter().filter(|arm| matches!(arm.status(), "running" | "paused")) {
         let tree = ctl.client.get_of(arm, "actors", &[])?;
         ctl.print(&tree, |tree| {
+            // Given up in a narrow terminal: the end of the last failure, generation, ms, calls, load, the last failure,
+            // the end of the actor's name.
+            let order = [
+                GiveUp::Text { column: 8, least: 20 },
+                GiveUp::Column(1),
+                GiveUp::Column(7),
+                GiveUp::Column(4),
+                GiveUp::Column(3),
+                GiveUp::Column(8),
+                GiveUp::Text { column: 0, least: 12 },
+            ];
             let mut table = Table::new(&[
                 "actor",
                 "generation",
@@ -51,9 +70,10 @@ pub fn actors(ctl: &Ctl<'_>) -> Result<(), CtlError> {
                 "restarts",
                 "ms",
                 "last failure",
-            ]);
+            ])
+            .giving_up(&order);
             branch(&mut table, &tree["actors"], 0);
-            format!("{}\n{}\n", arm.label(), table.text())
+            format!("{}\n{}\n", arm.label(), table.text(columns()))
         });
     }
     Ok(())
@@ -115,12 +135,14 @@ pub fn metrics(ctl: &Ctl<'_>, options: &MetricsOptions) -> Result<(), CtlError> 
             let short = names[place].strip_prefix("components.").filter(|short| !names.contains(short));
             short.unwrap_or(names[place]).to_owned()
         };
-        let heads = shown.iter().map(head).collect();
-        let mut table = Table::of(heads);
+        let heads: Vec<String> = shown.iter().map(head).collect();
+        // The last columns are given up first; the step stays.
+        let order: Vec<GiveUp> = (1..heads.len()).rev().map(GiveUp::Column).collect();
+        let mut table = Table::of(heads).giving_up(&order);
         for row in answer["rows"].as_array().into_iter().flatten() {
             table.row(shown.iter().map(|&place| short(&row[place])).collect());
         }
-        format!("{}\n{}", arm.label(), table.text())
+        format!("{}\n{}", arm.label(), table.text(columns()))
     });
     Ok(())
 }
@@ -165,12 +187,20 @@ fn rollout(rollout: &Value) -> String {
 pub fn journal(ctl: &Ctl<'_>) -> Result<(), CtlError> {
     let answer = ctl.client.get(&["api", "journal"], &[])?;
     ctl.print(&answer, |answer| {
-        let mut table = Table::new(&["time", "by", "arm", "step", "what"]);
+        // Given up in a narrow terminal: the end of what was done, who did it, the time, the end of the arm's name.
+        let order = [
+            GiveUp::Text { column: 4, least: 30 },
+            GiveUp::Column(1),
+            GiveUp::Column(0),
+            GiveUp::Text { column: 4, least: 12 },
+            GiveUp::Text { column: 2, least: 8 },
+        ];
+        let mut table = Table::new(&["time", "by", "arm", "step", "what"]).giving_up(&order);
         for entry in answer["entries"].as_array().into_iter().flatten() {
             let cell = |key: &str| short(&entry[key]);
             table.row(vec![cell("time"), cell("by"), Arm::label_of(entry), cell("step"), what(entry)]);
         }
-        table.text()
+        table.text(columns())
     });
     Ok(())
 }

@@ -7,14 +7,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    client::Arm,
-    context::Ctl,
-    error::CtlError,
-    records::what,
-    table::{one_line, short},
-};
+use super::{client::Arm, context::Ctl, error::CtlError, records::what};
 use crate::streams::print_line;
+use crate::table::{one_line, short};
 
 /// Prints events until the run ends.
 pub fn watch(ctl: &Ctl<'_>) -> Result<(), CtlError> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rewards::{Formula, FormulaError, RewardError, RewardRegistry};
 
+use super::hub::{self, HubId};
 use super::tree::Node;
 use super::{
     ArmConfig, Experiment, JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, Method, PolicyPath,
@@ -122,13 +123,14 @@ fn check_policy(arm: &ArmConfig, places: &Node) -> Result<(), ScenarioError> {
         return Err(ScenarioError::at(places.place_of(&["policy", "adapter"]), problem, instead));
     }
     let PolicyPath::Directory(folder) = &arm.policy.path else { return Ok(()) };
-    let instead = "write the folder of a Hugging Face model, or \"builtin:tiny\"";
-    check_model(folder, &["policy"], instead, places)
+    let instead = "write the folder of a Hugging Face model, its name on the Hub, or \"builtin:tiny\"";
+    check_model(folder, !arm.policy.from_scratch, &["policy"], instead, places)
 }
 
 fn check_judge(judge: &JudgeConfig, places: &Node) -> Result<(), ScenarioError> {
     let check = |local: &LocalJudgeConfig, keys: &[&str]| {
-        check_model(&local.path, keys, "write the folder of a Qwen3 in the Hugging Face layout", places)
+        let instead = "write the folder of a Qwen3 in the Hugging Face layout, or its name on the Hub";
+        check_model(&local.path, true, keys, instead, places)
     };
     match &judge.kind {
         JudgeKind::Rules | JudgeKind::Openai(_) => Ok(()),
@@ -142,18 +144,40 @@ fn check_judge(judge: &JudgeConfig, places: &Node) -> Result<(), ScenarioError> 
     }
 }
 
-/// Checks that `path` of a section is a model's folder in the Hugging Face layout.
-fn check_model(folder: &Path, keys: &[&str], instead: &str, places: &Node) -> Result<(), ScenarioError> {
-    let missing = |problem: String| {
-        let place = places.place_of(&[keys, &["path"]].concat());
-        let problem = format!("`path` in {}: {problem}", super::words::section_name(keys));
-        Err(ScenarioError::at(place, problem, instead))
+/// Checks that `path` of a section is a model's folder in the Hugging Face layout, or a model that is in the local cache
+/// of the Hub as a whole.
+fn check_model(
+    folder: &Path,
+    with_weights: bool,
+    keys: &[&str],
+    instead: &str,
+    places: &Node,
+) -> Result<(), ScenarioError> {
+    let place = places.place_of(&[keys, &["path"]].concat());
+    let section = super::words::section_name(keys);
+    let wrong = |problem: String, instead: &str| {
+        Err(ScenarioError::at(place, format!("`path` in {section}: {problem}"), instead))
     };
+    let cache = hub::cache();
+    let named = places.at(keys).and_then(|section| HubId::parse(section.text("path")?));
+    let looked = named.as_ref().map(|id| (id, id.find(&cache)));
     if !folder.is_dir() {
-        return missing(format!("there is no folder {}", folder.display()));
+        let problem = format!("there is no folder {}", folder.display());
+        return match looked {
+            Some((_, Err(ScenarioError::Value { problem: in_cache, instead: fetch }))) => {
+                wrong(format!("{problem}, and {in_cache}"), &format!("{fetch}, or {instead}"))
+            }
+            Some(_) | None => wrong(problem, instead),
+        };
+    }
+    if let Some((id, Ok(snapshot))) = looked
+        && std::path::absolute(&snapshot).is_ok_and(|snapshot| snapshot == folder)
+        && let Err(ScenarioError::Value { problem, instead }) = id.check_whole(folder, with_weights)
+    {
+        return wrong(problem, &instead);
     }
     if !folder.join("config.json").is_file() {
-        return missing(format!("{} has no config.json", folder.display()));
+        return wrong(format!("{} has no config.json", folder.display()), instead);
     }
     Ok(())
 }

@@ -1,21 +1,20 @@
 //! Makes an [`Experiment`] of a scenario file and the command line.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use toml::Value;
 
+use super::choose::choose_arms;
 use super::layers::{Layers, with_entry};
-use super::overrides::unknown_arm;
 use super::tree::{self, Node};
 use super::{
     ArmConfig, ControlConfig, Experiment, RunConfig, TrainMode, de, paths, ranges, recorded, secret,
 };
 use crate::error::{Place, ScenarioError};
 
-/// Reads a scenario file. `overrides` are the arguments of `--set`, `arms` those of `--arm` (if empty, all arms are
-/// run), and `seeds` is the argument of `--seeds`.
+/// Reads a scenario file. `overrides` are the arguments of `--set`, `arms` those of `--arm` (see
+/// [`choose_arms`]), and `seeds` are those of `--seeds`.
 ///
 /// Errors: The first mistake. [`check`](super::check()) checks what the scenario refers to: rewards, data and models.
 pub fn load(
@@ -84,10 +83,11 @@ fn resolve(
         configs.push(arm);
     }
     drop_unused_weights(&mut configs, &layers.arms)?;
-    let chosen = choose(&configs, arms)?;
+    let names: Vec<String> = configs.iter().map(|arm| arm.name.clone()).collect();
+    let chosen = choose_arms(arms, &names)?;
     let (mut kept, mut places) = (Vec::new(), Vec::new());
     for (config, layer) in configs.into_iter().zip(layers.arms) {
-        if chosen.is_empty() || chosen.contains(&config.name) {
+        if chosen.contains(&config.name) {
             kept.push(config);
             places.push(layer);
         }
@@ -148,16 +148,6 @@ fn uses_name(formula: &str, name: &str) -> bool {
         let after = formula[start + name.len()..].chars().next();
         !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
     })
-}
-
-fn choose(configs: &[ArmConfig], arms: &[String]) -> Result<BTreeSet<String>, ScenarioError> {
-    let names: Vec<String> = configs.iter().map(|arm| arm.name.clone()).collect();
-    for arm in arms {
-        if !names.contains(arm) {
-            return Err(unknown_arm(&Place::Argument(format!("--arm {arm}")), arm, &names));
-        }
-    }
-    Ok(arms.iter().cloned().collect())
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> ScenarioError {

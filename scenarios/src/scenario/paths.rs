@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::hub;
 use super::prompt::check_template;
 use super::tree::Node;
 use super::{ArmConfig, JudgeConfig, JudgeKind, JudgeSet, MemberKind, PolicyPath};
@@ -32,7 +33,7 @@ pub(crate) fn read_prompt_file(arm: &mut ArmConfig, layer: &Node, path: &Path) -
 /// to the current folder.
 pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
     if let PolicyPath::Directory(folder) = &mut arm.policy.path {
-        *folder = anchored(folder, layer.place_of(&["policy", "path"]), path);
+        *folder = anchored_model(folder, layer.place_of(&["policy", "path"]), path);
     }
     if let Some(adapter) = &mut arm.policy.adapter {
         *adapter = anchored(adapter, layer.place_of(&["policy", "adapter"]), path);
@@ -57,12 +58,12 @@ pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
 fn anchor_judge(judge: &mut JudgeConfig, layer: &Node, path: &Path) {
     match &mut judge.kind {
         JudgeKind::Rules | JudgeKind::Openai(_) => {}
-        JudgeKind::Local(local) => anchor(&mut local.path, &["judge", "path"], layer, path),
+        JudgeKind::Local(local) => anchor_model(&mut local.path, &["judge", "path"], layer, path),
         JudgeKind::Panel(panel) => {
             for (index, member) in panel.members.iter_mut().enumerate() {
                 let index = index.to_string();
                 if let MemberKind::Local(local) = &mut member.kind {
-                    anchor(&mut local.path, &["judge", "members", &index, "path"], layer, path);
+                    anchor_model(&mut local.path, &["judge", "members", &index, "path"], layer, path);
                 }
                 if let Some(file) = member.cache.as_mut().and_then(|cache| cache.path.as_mut()) {
                     anchor(file, &["judge", "members", &index, "cache", "path"], layer, path);
@@ -87,6 +88,13 @@ fn anchor(file: &mut PathBuf, keys: &[&str], layer: &Node, scenario: &Path) {
     }
 }
 
+/// Likewise for a model, which may also be named as on the Hugging Face Hub.
+fn anchor_model(folder: &mut PathBuf, keys: &[&str], layer: &Node, scenario: &Path) {
+    if !folder.as_os_str().is_empty() {
+        *folder = anchored_model(folder, layer.place_of(keys), scenario);
+    }
+}
+
 fn anchor_source(source: &mut DataSource, keys: &[&str], layer: &Node, path: &Path) {
     if let DataSource::File(file) = source {
         let place = |key| layer.place_of(&[keys, &[key]].concat()).clone();
@@ -100,6 +108,10 @@ fn anchor_source(source: &mut DataSource, keys: &[&str], layer: &Node, path: &Pa
 fn anchored(relative: &Path, place: &Place, scenario: &Path) -> PathBuf {
     let joined = folder_of(place, scenario).join(relative);
     std::path::absolute(&joined).unwrap_or(joined)
+}
+
+fn anchored_model(written: &Path, place: &Place, scenario: &Path) -> PathBuf {
+    hub::model_folder(written, folder_of(place, scenario), &hub::cache())
 }
 
 fn folder_of<'a>(place: &Place, scenario: &'a Path) -> &'a Path {

@@ -6,13 +6,18 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::hub::{self, HubId};
+use crate::builtin::builtin_tiny_policy;
+use crate::error::ScenarioError;
+
 /// `[policy]`: the model that is trained, and which of its weights are trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("dependentSchemas" = { "adapter": not_full(), "lora": not_full() }))]
 pub struct PolicyConfig {
-    /// The model: `builtin:tiny`, or the folder of a Qwen2-Audio or Qwen2.5-Omni in the Hugging Face
-    /// layout (`config.json`, `*.safetensors`, `tokenizer.json`).
+    /// The model: `builtin:tiny`; or the folder of a Qwen2-Audio or Qwen2.5-Omni in the Hugging Face layout
+    /// (`config.json`, `*.safetensors`, `tokenizer.json`); or, if there is no folder of that name, the model's name on the
+    /// Hub, `ORG/NAME` or `ORG/NAME@REVISION`, which is looked for in the local Hugging Face cache. Nothing is fetched.
     pub path: PolicyPath,
     /// Which weights are trained: `full` trains all weights of the decoder, `lora` only low-rank adapters on it.
     pub train: TrainMode,
@@ -49,8 +54,37 @@ pub enum PolicyPath {
     /// `builtin:tiny`, the small Qwen2-Audio that is embedded in this crate, see [`crate::builtin`].
     #[default]
     BuiltinTiny,
-    /// A model's folder in the Hugging Face layout.
+    /// A model's folder in the Hugging Face layout, or its name on the Hub.
     Directory(PathBuf),
+}
+
+impl PolicyPath {
+    /// The model's folder: that of the built-in policy is unpacked first, and a name on the Hub is looked for in the
+    /// local Hugging Face cache.
+    ///
+    /// Errors: the cache cannot be written, or the model is neither a folder nor in the Hub's cache.
+    pub fn folder(&self) -> Result<PathBuf, ScenarioError> {
+        let path = match self {
+            Self::BuiltinTiny => return builtin_tiny_policy(),
+            Self::Directory(path) => path,
+        };
+        // A folder that is missing is reported by whoever opens it.
+        let Some(id) = path.to_str().and_then(HubId::parse).filter(|_| !path.exists()) else {
+            return Ok(path.clone());
+        };
+        let find = || {
+            let snapshot = id.find(&hub::cache())?;
+            id.check_whole(&snapshot, false)?;
+            Ok(snapshot)
+        };
+        find().map_err(|error| match error {
+            ScenarioError::Value { problem, instead } => {
+                let problem = format!("there is no folder of this name, and {problem}");
+                ScenarioError::File { path: path.clone(), problem, instead }
+            }
+            other => other,
+        })
+    }
 }
 
 const BUILTIN_TINY: &str = "builtin:tiny";
@@ -77,7 +111,7 @@ impl<'de> Deserialize<'de> for PolicyPath {
             BUILTIN_TINY => Ok(Self::BuiltinTiny),
             other if other.is_empty() || other.starts_with("builtin:") => Err(de::Error::invalid_value(
                 de::Unexpected::Str(other),
-                &r#""builtin:tiny" or the folder of a Hugging Face model"#,
+                &r#""builtin:tiny", the folder of a Hugging Face model, or its name on the Hub"#,
             )),
             path => Ok(Self::Directory(PathBuf::from(path))),
         }
@@ -91,9 +125,9 @@ impl JsonSchema for PolicyPath {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "The model that a policy starts from: `builtin:tiny`, or the path of its folder.",
+            "description": "The model that a policy starts from: `builtin:tiny`, the path of its folder, or its name on the Hub.",
             "type": "string",
-            "examples": [BUILTIN_TINY, "models/Qwen2-Audio-7B-Instruct"]
+            "examples": [BUILTIN_TINY, "models/Qwen2-Audio-7B-Instruct", "Qwen/Qwen2-Audio-7B-Instruct"]
         })
     }
 }

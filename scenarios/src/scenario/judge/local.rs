@@ -14,7 +14,7 @@ use crate::scenario::{DType, Device};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalJudgeConfig {
-    /// The model's folder in the Hugging Face layout; must be set.
+    /// The model's folder in the Hugging Face layout, or its name on the Hub as in `policy.path`; must be set.
     #[schemars(transform = must_be_set)]
     pub path: PathBuf,
     /// Device of the model: `auto` (a GPU if libtorch finds one, else the CPU), `cpu`, `cuda` or `cuda:N`.

@@ -159,7 +159,7 @@ fn unknown_choices() {
     );
     assert_eq!(
         message("[policy]\npath = \"builtin:tny\""),
-        "x.toml:2:8: `path` in [policy] is \"builtin:tny\"; write \"builtin:tiny\" or the folder of a Hugging Face model"
+        "x.toml:2:8: `path` in [policy] is \"builtin:tny\"; write \"builtin:tiny\", the folder of a Hugging Face model, or its name on the Hub"
     );
 }
 
@@ -273,20 +273,20 @@ fn paths() {
     assert_eq!(
         message("policy.path = \"model\""),
         format!(
-            "{here}/x.toml:1:15: `path` in [policy]: there is no folder {here}/model; write the folder of a Hugging Face model, or \"builtin:tiny\""
+            "{here}/x.toml:1:15: `path` in [policy]: there is no folder {here}/model; write the folder of a Hugging Face model, its name on the Hub, or \"builtin:tiny\""
         )
     );
     std::fs::create_dir(folder.path().join("model")).unwrap();
     assert_eq!(
         message("policy.path = \"model\""),
         format!(
-            "{here}/x.toml:1:15: `path` in [policy]: {here}/model has no config.json; write the folder of a Hugging Face model, or \"builtin:tiny\""
+            "{here}/x.toml:1:15: `path` in [policy]: {here}/model has no config.json; write the folder of a Hugging Face model, its name on the Hub, or \"builtin:tiny\""
         )
     );
     assert_eq!(
         message("[judge]\nkind = \"panel\"\n[[judge.members]]\nkind = \"local\"\npath = \"grader\""),
         format!(
-            "{here}/x.toml:5:8: `path` in [judge.members]: there is no folder {here}/grader; write the folder of a Qwen3 in the Hugging Face layout"
+            "{here}/x.toml:5:8: `path` in [judge.members]: there is no folder {here}/grader; write the folder of a Qwen3 in the Hugging Face layout, or its name on the Hub"
         )
     );
     assert_eq!(
