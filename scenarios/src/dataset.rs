@@ -23,7 +23,7 @@ use crate::soundscape::{self, Split, WorldConfig};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
-    /// The format of the file: `avqa`, `mmau`, `mmar` or `air-bench`.
+    /// The format of the file: `avqa`, `mmau`, `mmau-pro`, `mmar`, `mmsu` or `air-bench`.
     pub format: DataFormat,
     /// Path of the file, relative to the scenario's folder.
     pub path: PathBuf,

@@ -1,7 +1,7 @@
 //! Readers of the public data formats, one per file. Each turns a row into a [`Question`].
 //!
-//! The formats are those of MMAU (arXiv 2410.19168), MMAR (arXiv 2505.13032), AIR-Bench (arXiv 2402.07729), and AVQA as
-//! R1-AQA (arXiv 2503.11197) publishes it. Columns that a reader does not use become the question's metadata.
+//! The formats are those of MMAU (arXiv 2410.19168), MMAU-Pro (arXiv 2508.13992), MMAR (arXiv 2505.13032), MMSU (arXiv
+//! 2506.04779), AIR-Bench (arXiv 2402.07729), and AVQA as R1-AQA (arXiv 2503.11197) publishes it. Columns that a reader does not use become the question's metadata.
 //!
 //! To add a format, write its reader, then add it to [`DataFormat`] below; the JSON Schema of scenarios is generated.
 
@@ -10,6 +10,8 @@ mod avqa;
 mod clip;
 mod mmar;
 mod mmau;
+mod mmau_pro;
+mod mmsu;
 mod row;
 
 use std::path::Path;
@@ -17,6 +19,7 @@ use std::path::Path;
 use rewards::{OfficialRule, Question};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::cache::cache_dir;
 use crate::error::ScenarioError;
@@ -35,6 +38,10 @@ pub enum DataFormat {
     Mmar,
     /// The foundation part of AIR-Bench: a JSON array with one key per choice.
     AirBench,
+    /// MMSU: a JSON array with one key per choice.
+    Mmsu,
+    /// MMAU-Pro: the questions with choices about one clip; the answer is the text of a choice.
+    MmauPro,
 }
 
 impl DataFormat {
@@ -49,6 +56,8 @@ impl DataFormat {
             DataFormat::Mmau => "mmau",
             DataFormat::Mmar => "mmar",
             DataFormat::AirBench => "air-bench",
+            DataFormat::Mmsu => "mmsu",
+            DataFormat::MmauPro => "mmau-pro",
         }
     }
 
@@ -57,13 +66,15 @@ impl DataFormat {
         match self {
             DataFormat::Avqa | DataFormat::Mmau | DataFormat::Mmar => OfficialRule::StringMatch,
             DataFormat::AirBench => OfficialRule::AirBenchLetter,
+            DataFormat::Mmsu => OfficialRule::MmsuLetter,
+            DataFormat::MmauPro => OfficialRule::ChoiceEmbedding,
         }
     }
 
     /// The column that says where a row's clip lies.
     fn audio_column(self) -> &'static str {
         match self {
-            DataFormat::Avqa | DataFormat::Mmar => "audio_path",
+            DataFormat::Avqa | DataFormat::Mmar | DataFormat::Mmsu | DataFormat::MmauPro => "audio_path",
             DataFormat::Mmau => "audio_id",
             DataFormat::AirBench => "path",
         }
@@ -76,6 +87,40 @@ impl DataFormat {
             DataFormat::Mmau => mmau::question(row),
             DataFormat::Mmar => mmar::question(row),
             DataFormat::AirBench => air_bench::question(row),
+            DataFormat::Mmsu => mmsu::question(row),
+            DataFormat::MmauPro => mmau_pro::question(row),
+        }
+    }
+}
+
+/// The rows of a file as they are, without those that are no objects.
+///
+/// Errors: the file cannot be read.
+pub(crate) fn raw_rows(path: &Path) -> Result<Vec<Map<String, Value>>, ScenarioError> {
+    let mut rows = Vec::new();
+    for row in Rows::open(path)? {
+        match row {
+            Ok(row) => rows.push(row.rest()),
+            Err(NoRow::Problem(_)) => {}
+            Err(NoRow::File(error)) => return Err(error),
+        }
+    }
+    Ok(rows)
+}
+
+/// The id of the question that a row of this format becomes; `None` if the row lacks it.
+pub(crate) fn id(format: DataFormat, row: &Map<String, Value>) -> Option<String> {
+    let text = |key: &str| match row.get(key)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    match format {
+        DataFormat::AirBench => {
+            Some(air_bench::id(&text("task_name")?, &text("dataset_name")?, &text("uniq_id")?))
+        }
+        DataFormat::Avqa | DataFormat::Mmau | DataFormat::Mmar | DataFormat::Mmsu | DataFormat::MmauPro => {
+            text("id")
         }
     }
 }
@@ -151,12 +196,21 @@ fn question(
     audio_root: &Path,
     cache: &Path,
 ) -> Result<Result<Question, RowError>, ScenarioError> {
+    if format == DataFormat::MmauPro
+        && let Err(error) = mmau_pro::one_clip(&mut row)
+    {
+        return Ok(Err(error));
+    }
     if let Err(error) = clip::settle(&mut row, format.audio_column(), cache)? {
         return Ok(Err(error));
     }
     Ok(clip::part(&mut row).and_then(|(start, end)| {
         let question = format.question(row)?;
         let audio_path = audio_root.join(&question.audio_path);
+        let audio_path = match format {
+            DataFormat::AirBench => air_bench::clip(&question, audio_path),
+            _ => audio_path,
+        };
         Ok(Question { audio_path, start, end, official: format.official(), ..question })
     }))
 }

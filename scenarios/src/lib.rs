@@ -32,6 +32,7 @@
 //! # Ok::<(), scenarios::ScenarioError>(())
 //! ```
 
+pub mod benchmarks;
 pub mod builtin;
 mod cache;
 pub mod dataset;

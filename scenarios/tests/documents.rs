@@ -64,6 +64,8 @@ fn the_rows_in_the_data_document_are_read() {
                 let clip = "test-mini-audios/3fe64f3d-282c-4bc8-a753-68f8f6c35652.wav";
                 read_rows(DataFormat::Mmau, text, &[clip])
             }
+            "`mmau-pro`" => read_rows(DataFormat::MmauPro, text, &["data/example-1.wav"]),
+            "`mmsu`" => read_rows(DataFormat::Mmsu, text, &["audio/example_1.wav"]),
             "`mmar`" => read_rows(DataFormat::Mmar, text, &["audio/example-1.wav"]),
             "`air-bench`" => read_rows(DataFormat::AirBench, text, &["Sound_AQA_clothoaqa/rain_01.wav"]),
             "`builtin:soundscapes`" => read_rows(DataFormat::Avqa, text, &["audio/train-00000.flac"]),
@@ -77,7 +79,7 @@ fn the_rows_in_the_data_document_are_read() {
         };
         assert_eq!(read, 2, "{heading}");
     }
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 8);
 }
 
 #[test]

@@ -1,18 +1,15 @@
 //! The letter that AIR-Bench's `score_foundation.py` reads.
 
+use super::letter::letter;
 use crate::Question;
 
-/// The letter scorer of AIR-Bench. The letter is the prediction's first character if that is one of A-D, else the
-/// second-to-last one, which finds a letter in "… is B." but not in "… is (B).". `None` if it is not a letter: the
-/// script excludes the question from the denominator. A letter without a choice is wrong, and so is that of the second
-/// of two choices with the same text.
+/// The letter scorer of AIR-Bench. `None` if there is no letter at the first or the second-to-last place: the script
+/// excludes the question from the denominator. A letter without a choice is wrong, and so is that of the second of two
+/// choices with the same text.
 pub fn air_bench_letter(prediction: &str, question: &Question) -> Option<bool> {
-    let characters: Vec<char> = prediction.trim().chars().filter(|&c| c != '\n').collect();
-    let letter = |c: &&char| ('A'..='D').contains(*c);
-    let second_to_last = || characters.iter().rev().nth(1).filter(letter);
-    let chosen = characters.first().filter(letter).or_else(second_to_last)?;
+    let chosen = letter(prediction)?;
     let gold = question.choices.iter().position(|choice| *choice == question.answer);
-    Some(gold.is_some_and(|gold| question.letter(gold) == Some(*chosen)))
+    Some(gold.is_some_and(|gold| question.letter(gold) == Some(chosen)))
 }
 
 #[cfg(test)]

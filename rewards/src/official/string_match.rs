@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use unicode_normalization::char::is_combining_mark;
+
 /// The string match of MMAU and MMAR.
 ///
 /// Prediction, answer and choices are turned into sets of lower-case words (`\b\w+\b`). The prediction is right iff it
@@ -23,10 +25,17 @@ pub fn string_match(prediction: &str, answer: &str, choices: &[String]) -> bool 
 /// The set of `\b\w+\b` matches in the lower-cased text: maximal runs of letters, digits and underscores.
 fn words(text: &str) -> BTreeSet<String> {
     text.to_lowercase()
-        .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .split(|c: char| !in_word(c))
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+/// Whether Python's `\w` matches the character. Unlike Rust's alphabetic characters, Python's are the letters only: neither
+/// combining marks, such as the vowel signs of Devanagari, nor letters in a circle or a square.
+fn in_word(c: char) -> bool {
+    let enclosed = matches!(c, '\u{24b6}'..='\u{24e9}' | '\u{1f130}'..='\u{1f189}');
+    c == '_' || c.is_alphanumeric() && !is_combining_mark(c) && !enclosed
 }
 
 #[cfg(test)]
@@ -73,5 +82,14 @@ mod tests {
     fn words_are_runs_of_letters_digits_and_underscores() {
         let expected = choices(&["3", "don", "t", "été", "x_y"]).into_iter().collect();
         assert_eq!(words("Don't: x_y, ÉTÉ (3)"), expected);
+    }
+
+    #[test]
+    fn a_combining_mark_or_a_letter_in_a_circle_ends_a_word_as_in_python() {
+        // The vowel sign U+093F parts "हिंदी" into its letters.
+        assert_eq!(words("हिंदी"), choices(&["ह", "द"]).into_iter().collect());
+        assert_eq!(words("aⒷc"), choices(&["a", "c"]).into_iter().collect());
+        // A number in a circle is a number.
+        assert_eq!(words("a②"), choices(&["a②"]).into_iter().collect());
     }
 }

@@ -437,3 +437,105 @@ fn a_part_that_is_none_is_refused_with_its_line() {
         assert_eq!(message, format!("/rows:1: {expected}"), "{more}");
     }
 }
+
+#[test]
+fn air_bench_choices_keep_the_letters_of_the_file() {
+    let row = |more: &str| {
+        let row = r#"[{"path": "a.wav", "question": "When?", "choice_a": "0-1", "choice_b": "1-2", MORE "answer_gt": "1-2", "task_name": "Sound_AQA", "dataset_name": "clotho", "uniq_id": 1}]"#;
+        let question = questions(DataFormat::AirBench, &row.replace("MORE", more)).remove(0);
+        (question.choices.clone(), question.letters.clone(), question.letter(2))
+    };
+    let gap = row(r#""choice_c": "", "choice_d": "3-4","#);
+    assert_eq!(gap, (vec!["0-1".into(), "1-2".into(), "3-4".into()], "ABD".into(), Some('D')));
+    let null = row(r#""choice_c": null, "choice_d": null,"#);
+    assert_eq!((null.0.len(), null.1.as_str()), (2, ""));
+    assert_eq!(row(r#""choice_c": null, "choice_d": "3-4","#).1, "ABD");
+    assert_eq!(row(r#""choice_c": "2-3", "choice_d": "3-4","#).1, "");
+}
+
+#[test]
+fn audio_grounding_clips_may_be_flac_although_the_file_says_wav() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = |task: &str, files: &[&str]| {
+        let clips = folder.path().join(format!("{task}_x"));
+        fs::create_dir_all(&clips).unwrap();
+        for file in files {
+            fs::write(clips.join(file), "").unwrap();
+        }
+        let row = format!(
+            r#"[{{"path": "g.wav", "question": "When?", "choice_a": "0-1", "choice_b": "1-2", "answer_gt": "1-2", "task_name": "{task}", "dataset_name": "x", "uniq_id": 1}}]"#
+        );
+        let dataset = read_text_in(folder.path(), DataFormat::AirBench, &row, &RowFilter::default());
+        dataset.map(|dataset| dataset.questions[0].audio_path.file_name().unwrap().to_owned())
+    };
+    assert_eq!(clips("Audio_Grounding", &["g.flac"]).unwrap(), "g.flac");
+    // The path that is given comes first.
+    assert_eq!(clips("Audio_Grounding", &["g.wav"]).unwrap(), "g.wav");
+    // No other task of the archive has such clips.
+    assert!(clips("Sound_AQA", &["g.flac"]).is_err());
+}
+
+#[test]
+fn mmsu_rows_have_a_key_per_choice_and_ids_of_their_own() {
+    let rows = questions(
+        DataFormat::Mmsu,
+        r#"[{"id": "stress_1", "audio_path": "a.wav", "question": "Which word?", "choice_a": "I", "choice_b": "you", "choice_c": "", "choice_d": "we", "answer_gt": "we", "task_name": "stress", "category": "Perception", "sub-category": "Linguistics", "sub-sub-category": "Phonology", "linguistics_sub_discipline": "Prosody"}]"#,
+    );
+    let row = &rows[0];
+    assert_eq!((row.id.as_str(), row.answer.as_str(), row.letters.as_str()), ("stress_1", "we", "ABD"));
+    assert_eq!((row.kind.as_deref(), &row.metadata["category"]), (Some("stress"), &"Perception".into()));
+    assert_eq!(row.official, OfficialRule::MmsuLetter);
+    assert_eq!((row.official.score("D", row), row.official.score("C", row)), (Some(true), Some(false)));
+}
+
+#[test]
+fn mmau_pro_questions_with_choices_about_one_clip_are_read_and_the_others_named() {
+    let row = |change: (&str, &str)| {
+        r#"{"id": 7, "audio_path": ["a.wav"], "question": "What?", "choices": ["dog", "cat"], "answer": "cat", "category": "sound", "perceptual_skills": ["x"]}"#
+            .replace(change.0, change.1)
+    };
+    let question = questions(DataFormat::MmauPro, &row(("", ""))).remove(0);
+    assert_eq!((question.id.as_str(), question.answer.as_str()), ("7", "cat"));
+    assert_eq!((question.kind.as_deref(), question.official), (Some("sound"), OfficialRule::ChoiceEmbedding));
+    assert_eq!(questions(DataFormat::MmauPro, &row((r#"["a.wav"]"#, r#""a.wav""#))).len(), 1);
+    for (change, expected) in [
+        (
+            (r#""category": "sound""#, r#""category": "open""#),
+            "/rows:1: `category` is \"open\", and such rows have no choices; leave them out",
+        ),
+        (
+            (r#"["a.wav"]"#, r#"["a.wav", "b.wav"]"#),
+            "/rows:1: `audio_path` names 2 clips; leave out rows that are not about one clip",
+        ),
+        (
+            (r#"["a.wav"]"#, "[]"),
+            "/rows:1: `audio_path` names 0 clips; leave out rows that are not about one clip",
+        ),
+        ((r#"["dog", "cat"]"#, "null"), "/rows:1: `choices` is missing; write a list of texts"),
+    ] {
+        assert_eq!(problem(DataFormat::MmauPro, &row(change)), expected);
+    }
+}
+
+#[test]
+fn a_row_of_mmaus_test_split_is_named_as_one_without_its_answer() {
+    for answer in ["", r#""answer": null, "#, r#""answer": "", "#] {
+        let row = format!(
+            r#"[{{"id": "1", "audio_id": "./a.wav", "question": "Who?", "choices": ["he", "she"], {answer}"split": "test"}}]"#
+        );
+        assert_eq!(
+            problem(DataFormat::Mmau, &row),
+            "/rows:1: `answer` is withheld, as in all rows of MMAU's split `test`; use `mmau-test-mini.json`, which has answers"
+        );
+    }
+}
+
+#[test]
+fn the_rubrics_of_mmar_stay_with_the_question() {
+    let rows = questions(
+        DataFormat::Mmar,
+        r#"{"id": "m1", "audio_path": "a.wav", "question": "Who?", "choices": ["he", "she"], "answer": "she", "cue": ["a high voice"], "rubric": [{"name": "Cue", "scoring_point": "It is named.", "note": "", "choices": [0, 1]}]}"#,
+    );
+    assert_eq!(rows[0].metadata["rubric"][0]["choices"][1], 1);
+    assert_eq!(rows[0].metadata["cue"][0], "a high voice");
+}

@@ -48,11 +48,13 @@ pub const TARGET: Target = Target {
 fn run(input: &[u8]) {
     // The first byte chooses the format, so that a seed keeps its own.
     let (first, content) = input.split_first().unwrap_or((&0, &[]));
-    let format = match first % 4 {
+    let format = match first % 6 {
         0 => DataFormat::Avqa,
         1 => DataFormat::Mmau,
         2 => DataFormat::Mmar,
-        _ => DataFormat::AirBench,
+        3 => DataFormat::AirBench,
+        4 => DataFormat::Mmsu,
+        _ => DataFormat::MmauPro,
     };
     // A file is refused as a whole if none of its first clips exists.
     if !scratch::folder().join("a.wav").exists() {
