@@ -70,4 +70,4 @@ pub use load::{Clip, Hearing, inspect, load, load_bytes, open};
 pub use mel::{FeatureExtractor, LogMel};
 pub use picture::png;
 pub use resample::{SAMPLE_RATE, resample};
-pub use wav_writer::write_wav;
+pub use wav_writer::{wav_16_bit, write_wav};

@@ -39,6 +39,8 @@ pub enum RowCause {
     PromptTooLong,
     /// No prompt can be made of the row for another reason.
     PromptUnusable,
+    /// The server that is evaluated gave no answer.
+    ServerFailed,
 }
 
 impl RowCause {
@@ -57,6 +59,7 @@ impl RowCause {
             RowCause::AudioSilent => "audio_silent",
             RowCause::PromptTooLong => "prompt_too_long",
             RowCause::PromptUnusable => "prompt_unusable",
+            RowCause::ServerFailed => "server_failed",
         }
     }
 }

@@ -7,8 +7,11 @@
 
 pub mod draft;
 pub mod pass;
+pub mod sound;
+mod source;
 pub mod tallies;
 
 pub use draft::Draft;
 pub use pass::{Ask, Pass, passes};
+pub use source::{Source, open_suites, presented};
 pub use tallies::{Answered, Tallies};

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
+use records::{Evaluation, FormatVersion};
 use rewards::Question;
 use rewards::matching::bare_choices;
 use runtime::seed::{Purpose, generator};
@@ -42,6 +43,20 @@ pub struct Ask {
 }
 
 impl Pass {
+    /// The row of `eval.jsonl` of this pass over the suite of this name after `step` steps, with nothing counted yet.
+    pub fn blank(self, suite: &str, config: &EvalConfig, step: u64) -> Evaluation {
+        let columns = config.by.iter().map(|column| (column.clone(), Default::default()));
+        Evaluation {
+            format_version: FormatVersion::CURRENT,
+            step,
+            suite: suite.to_owned(),
+            control: self.control,
+            samples: config.samples as u64,
+            by_column: columns.collect(),
+            ..Evaluation::default()
+        }
+    }
+
     /// The questions of a suite as this pass asks them, in the order of the suite.
     pub fn asks(self, questions: &[Arc<Question>], config: &EvalConfig) -> Vec<Ask> {
         let rows = questions.iter().enumerate();

@@ -51,7 +51,8 @@ pub(super) async fn load(arm: &ArmContext, step: u64) -> Result<Loaded, StepErro
             }
             Err(unusable) => {
                 groups.exclude(unusable.cause.name());
-                problems.push(arm.training.problem(step + 1, &question, &unusable));
+                let Unusable { cause, message } = &unusable;
+                problems.push(arm.training.problem(step + 1, &question, *cause, message));
             }
         }
     }
@@ -85,7 +86,7 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
     let (mut rows, mut problems) = (Vec::with_capacity(questions.len()), Vec::new());
     let mut leave_out = |groups: &mut GroupCounts, question: &Question, unusable: &Unusable| {
         groups.exclude(unusable.cause.name());
-        problems.push(arm.training.problem(step + 1, question, unusable));
+        problems.push(arm.training.problem(step + 1, question, unusable.cause, &unusable.message));
     };
     for (place, (question, prompt)) in questions.iter().zip(prompts).enumerate() {
         let prompt = match prompt {
