@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod annotate;
 mod ctl;
 mod eval;
 
+pub use annotate::AnnotateOptions;
 pub use ctl::{CtlCommand, CtlOptions, MetricsOptions, RolloutsOptions, SwapOptions, WithOptions};
 pub use eval::EvalOptions;
 use scenarios::{DType, PolicyPath, PromptStyle};
@@ -21,7 +23,7 @@ use serde::de::{
     version,
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox verify DIR\n       sandbox replay DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox eval --policy DIR --suite FORMAT=FILE\n       sandbox listen FILE...\n       sandbox merge --policy DIR --adapter DIR --out DIR\n       sandbox ctl COMMAND",
+    override_usage = "sandbox SCENARIO [OPTIONS]\n       sandbox --resume DIR [OPTIONS]\n       sandbox check SCENARIO...\n       sandbox report DIR\n       sandbox verify DIR\n       sandbox replay DIR\n       sandbox judge SCENARIO\n       sandbox ask --policy DIR --audio FILE QUESTION\n       sandbox eval --policy DIR --suite FORMAT=FILE\n       sandbox annotate FORMAT=FILE --server URL --model NAME --out FILE\n       sandbox listen FILE...\n       sandbox merge --policy DIR --adapter DIR --out DIR\n       sandbox ctl COMMAND",
     after_help = "To run a scenario file whose name is that of a subcommand, write its folder too: ./check\n\
                   Exit codes: 0 done, 1 failed while running (check --strict: found something), 2 unusable input,\n\
                   130 interrupted after a checkpoint.\n\
@@ -50,6 +52,8 @@ pub enum Command {
     Ask(AskOptions),
     /// Evaluate a policy, the checkpoints of a run or a server on benchmarks, apart from training
     Eval(EvalOptions),
+    /// Ask a server for chains of thought about the rows of a data set, to fine-tune on
+    Annotate(AnnotateOptions),
     /// Show what a model hears of audio files, and write it as WAV or as a picture; exit code 1 if some can't be heard
     Listen(ListenOptions),
     /// Write a model with a LoRA adapter merged into its weights

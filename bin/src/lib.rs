@@ -2,7 +2,7 @@
 //! reports what each contributed.
 //!
 //! This crate parses the command line, shows progress and prints results. The work is done by the crates that it uses:
-//! `scenarios`, `run`, `control`, `report`, `judges`, `plugins`, `model` and `audio`. Exit codes: 0 done, 1 failed while
+//! `scenarios`, `run`, `evaluation`, `annotation`, `control`, `report`, `judges`, `plugins`, `model` and `audio`. Exit codes: 0 done, 1 failed while
 //! running, 2 unusable input, 130 interrupted after a checkpoint.
 //!
 //! It is a library so that a binary with additional rewards in Rust needs only a short `main`. A complete
@@ -28,6 +28,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod annotate;
 mod ask;
 mod check;
 mod cli;
@@ -43,6 +44,7 @@ mod replay;
 mod report;
 mod run;
 mod signals;
+mod source;
 mod streams;
 mod verify;
 
@@ -79,6 +81,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         (Some(Command::Replay(options)), _) => replay::replay(&options, registry),
         (Some(Command::Ask(options)), _) => ask::ask(&options),
         (Some(Command::Eval(options)), _) => eval::eval(&options, registry),
+        (Some(Command::Annotate(options)), _) => annotate::annotate(&options),
         (Some(Command::Listen(options)), _) => listen::listen(&options),
         (Some(Command::Merge(options)), _) => merge::merge(&options),
         (Some(Command::Ctl(options)), _) => ctl::ctl(&options),

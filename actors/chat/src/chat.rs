@@ -86,7 +86,7 @@ impl Chat {
             if request.adapt(&failed) {
                 continue;
             }
-            if !failed.failure.cause.is_transient() {
+            if request.is_hopeless(&failed) {
                 return Err(failed);
             }
             let wait = self.servers.mark_failed(&server, failed.failure.cause, failed.retry_after);

@@ -41,6 +41,19 @@ const TOO_LONG: [&str; 15] = [
 /// Phrases for a prompt or a reply that a content filter stopped.
 const FILTERED: [&str; 3] = ["content_filter", "content management policy", "responsibleai"];
 
+/// Phrases for a model that takes no audio, in lower case: vLLM, SGLang, llama.cpp, OpenAI and routers word it differently.
+const NO_AUDIO: [&str; 9] = [
+    "audio",
+    "multimodal",
+    "multi-modal",
+    "modalit",
+    "mmproj",
+    "content part",
+    "content type",
+    "unsupported content",
+    "content must be a string",
+];
+
 /// Phrases for too many requests, if the server gives no status.
 const BUSY: [&str; 6] = ["rate limit", "rate_limit", "too many requests", "overloaded", "quota", "throttl"];
 
@@ -111,6 +124,16 @@ impl Complaint {
             None if self.names(&PERMANENT) => FailureCause::Http4xx,
             None => FailureCause::Http5xx,
         }
+    }
+
+    /// Whether the server says that it takes no audio; only of use for a request that has some. A clip that is too long or
+    /// cannot be decoded is another complaint.
+    pub fn refuses_audio(&self) -> bool {
+        let about_the_clip = ["decod", "duration", "corrupt", "sample rate", "too long", "too large"];
+        matches!(self.cause(), FailureCause::Http4xx | FailureCause::Http5xx)
+            && self.status.is_some()
+            && self.names(&NO_AUDIO)
+            && !self.names(&about_the_clip)
     }
 
     /// Whether the server's complaint is about this field of the request: it names it as the parameter, or names no
@@ -226,6 +249,28 @@ mod tests {
         let complaint = Complaint::of_status(422, "", Some(&detail));
         assert_eq!(complaint.message, "body.temperature: must be above 0");
         assert!(complaint.is_about("temperature"));
+    }
+
+    #[test]
+    fn servers_refuse_audio_in_their_own_words() {
+        let refuses = |status: u16, message: &str| {
+            let body = json!({ "error": { "message": message } });
+            Complaint::of_status(status, "", Some(&body)).refuses_audio()
+        };
+        for (status, message) in [
+            (500, "audio input is not supported - hint: if this is unexpected, you may need to provide the mmproj"),
+            (400, "Qwen/Qwen3-8B is not a multimodal model"),
+            (400, "Unknown part type: input_audio"),
+            (400, "At most 0 audio(s) may be provided in one request."),
+            (422, "Invalid value: 'input_audio'. Supported content types are: 'text'"),
+        ] {
+            assert!(refuses(status, message), "{message}");
+        }
+        for (status, message) in
+            [(400, "failed to decode audio"), (429, "audio quota"), (400, "temperature must be 1"), (503, "audio")]
+        {
+            assert_eq!(refuses(status, message), status == 503, "{message}");
+        }
     }
 
     #[test]

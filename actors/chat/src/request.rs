@@ -26,6 +26,11 @@ pub trait Request: Send {
         false
     }
 
+    /// Whether it is in vain to send the request again.
+    fn is_hopeless(&self, failed: &Failed) -> bool {
+        !failed.failure.cause.is_transient()
+    }
+
     /// Where retries are counted, so that the count survives a request that is given up.
     fn retries(&self) -> Option<&AtomicU64> {
         None
@@ -71,6 +76,11 @@ impl Request for Plain {
 
     fn body(&mut self) -> Value {
         self.body.clone()
+    }
+
+    /// Some servers answer 500 if their model takes no audio.
+    fn is_hopeless(&self, failed: &Failed) -> bool {
+        !failed.failure.cause.is_transient() || failed.complaint.refuses_audio()
     }
 
     fn adapt(&mut self, failed: &Failed) -> bool {
