@@ -12,6 +12,7 @@ mod predictions;
 use std::sync::Arc;
 
 use rewards::Question;
+use serde::Serialize;
 
 pub use averages::{AUDIO_THINKER_TASKS, averages};
 pub use predictions::write_predictions;
@@ -28,7 +29,7 @@ pub struct Scored {
 }
 
 /// A figure of a benchmark's table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Average {
     /// What is averaged, such as `task sound` or `total`.
     pub name: String,

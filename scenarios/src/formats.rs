@@ -46,8 +46,14 @@ pub enum DataFormat {
 
 impl DataFormat {
     /// All formats.
-    pub const ALL: [DataFormat; 4] =
-        [DataFormat::Avqa, DataFormat::Mmau, DataFormat::Mmar, DataFormat::AirBench];
+    pub const ALL: [DataFormat; 6] = [
+        DataFormat::Avqa,
+        DataFormat::Mmau,
+        DataFormat::Mmar,
+        DataFormat::AirBench,
+        DataFormat::Mmsu,
+        DataFormat::MmauPro,
+    ];
 
     /// Name of the format in a scenario.
     pub fn name(self) -> &'static str {

@@ -18,7 +18,7 @@ mod weight_store;
 
 pub use checkpoint::resume_checkpoint;
 pub use error::{ClipError, WorkerError};
-pub use loader::{AudioSource, Clip, ClipRequest, HeardClip, Loaded, Loader, LoaderArgs, LoaderMsg};
+pub use loader::{AudioSource, Clip, ClipRequest, HeardClip, Loaded, Loader, LoaderArgs, LoaderMsg, Sound};
 pub use optimizer::{
     CheckpointQuery, Optimizer, OptimizerArgs, OptimizerMsg, SftGroup, StepReport, TrainGroup,
 };

@@ -89,7 +89,9 @@ pub fn write_predictions(
 /// The prediction as it is written. MMSU's script scores an empty prediction, and the word `None`, with the letter of the row
 /// before; a hyphen makes it leave the row out instead.
 fn as_read(format: DataFormat, prediction: &str) -> &str {
-    let bare = prediction.trim().replace('\n', "");
+    // What Python's `str.strip` removes.
+    let space = |c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c);
+    let bare = prediction.trim_matches(space).replace('\n', "");
     if format == DataFormat::Mmsu && (bare.is_empty() || bare == "None") { "-" } else { prediction }
 }
 

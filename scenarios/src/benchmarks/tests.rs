@@ -155,7 +155,7 @@ fn an_empty_prediction_for_mmsu_is_a_hyphen_so_that_the_script_does_not_use_the_
     let golden = golden(DataFormat::Mmsu);
     let folder = tempfile::tempdir().unwrap();
     let source = source(folder.path(), DataFormat::Mmsu, &golden["rows"]);
-    let predictions = ["B", " \n", "None"].iter().enumerate();
+    let predictions = ["B", " \n\x1c", "None"].iter().enumerate();
     let predictions = predictions.map(|(row, text)| (format!("row_{row}"), (*text).to_owned())).collect();
     let out = folder.path().join("out.jsonl");
     assert_eq!(write_predictions(&source, &predictions, &out).unwrap(), 3);

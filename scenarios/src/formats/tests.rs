@@ -539,3 +539,10 @@ fn the_rubrics_of_mmar_stay_with_the_question() {
     assert_eq!(rows[0].metadata["rubric"][0]["choices"][1], 1);
     assert_eq!(rows[0].metadata["cue"][0], "a high voice");
 }
+
+#[test]
+fn all_formats_are_listed() {
+    let schema = serde_json::to_value(schemars::schema_for!(DataFormat)).unwrap();
+    let named = schema["oneOf"].as_array().unwrap().iter().map(|one| one["const"].as_str().unwrap().to_owned());
+    assert_eq!(DataFormat::ALL.map(|format| format.name().to_owned()).to_vec(), named.collect::<Vec<_>>());
+}
