@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Instant;
 
+use evaluation::Source;
 use model::{Processor, SamplingParams};
 use records::{ArmDir, ArmFile, ArmId, DataProblem, json_lines};
 use rewards::{ParserOptions, Question};
@@ -12,7 +13,7 @@ use runtime::RunEvent;
 use scenarios::{ArmConfig, PromptStyle};
 use workers::{Lines, RecorderMsg};
 
-use crate::data::{DataProblems, Source};
+use crate::data::DataProblems;
 use crate::error::RecordingError;
 use crate::live::LiveArm;
 use crate::prompt::Prompter;

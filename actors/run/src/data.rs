@@ -6,7 +6,7 @@
 //!   allows, the arm does not start.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use evaluation::{Source, presented};
 use records::DataProblem;
