@@ -85,7 +85,17 @@ fn sandbox(dir: &Path, arguments: &[&str]) -> Command {
 }
 
 fn annotate(dir: &Path, url: &str, options: &[&str]) -> Command {
-    let common = ["annotate", "avqa=train.jsonl", "--server", url, "--model", "writer", "--out", "cot.jsonl", "--json"];
+    let common = [
+        "annotate",
+        "avqa=train.jsonl",
+        "--server",
+        url,
+        "--model",
+        "writer",
+        "--out",
+        "cot.jsonl",
+        "--json",
+    ];
     sandbox(dir, &[&common, options].concat())
 }
 
@@ -117,12 +127,18 @@ async fn each_clip_is_captioned_once_and_each_row_gets_its_chain_with_its_proven
     assert_eq!(rows.len(), ROWS);
     for row in &rows {
         let number: usize = row["id"].as_str().unwrap().parse().unwrap();
-        assert_eq!((&row["answer"], &row["question_type"], &row["video_name"]), (&(number % 2).into(), &"Which".into(), &"v".into()));
+        assert_eq!(
+            (&row["answer"], &row["question_type"], &row["video_name"]),
+            (&(number % 2).into(), &"Which".into(), &"v".into())
+        );
         assert_eq!(row["caption"], format!("A call of {} samples.", 8_000 + 1_600 * (number / 2)));
         let reasoning = row["reasoning"].as_str().unwrap();
         assert!(reasoning.starts_with("Find the animal.\n\nAn animal calls.\n\n"), "{reasoning}");
         let made = &row["annotation"];
-        assert_eq!((&made["model"], &made["caption_model"], &made["attempt"]), (&"writer".into(), &"writer".into(), &1.into()));
+        assert_eq!(
+            (&made["model"], &made["caption_model"], &made["attempt"]),
+            (&"writer".into(), &"writer".into(), &1.into())
+        );
         assert_eq!(made["prompt"].as_str().unwrap().len(), 16);
         assert!(Path::new(row["audio_path"].as_str().unwrap()).is_absolute());
     }
@@ -132,7 +148,11 @@ async fn each_clip_is_captioned_once_and_each_row_gets_its_chain_with_its_proven
     assert_eq!(summary(&output), found);
     let output = annotate(dir.path(), &server.url, &["--no-caption"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(said(&output).contains("begun with other settings (the source of captions differs)"), "{}", said(&output));
+    assert!(
+        said(&output).contains("begun with other settings (the source of captions differs)"),
+        "{}",
+        said(&output)
+    );
 }
 
 /// ANNOTATE-1
@@ -227,8 +247,9 @@ async fn a_spent_budget_stops_the_annotation_which_a_larger_one_continues() {
 async fn captions_of_a_file_are_used_and_a_server_without_audio_is_named() {
     let dir = tempfile::tempdir().unwrap();
     rows(dir.path());
-    let captions: String =
-        (0..ROWS - 1).map(|row| format!("{{\"id\": \"{row}\", \"caption\": \"Caption {row}.\"}}\n")).collect();
+    let captions: String = (0..ROWS - 1)
+        .map(|row| format!("{{\"id\": \"{row}\", \"caption\": \"Caption {row}.\"}}\n"))
+        .collect();
     fs::write(dir.path().join("captions.jsonl"), captions).unwrap();
     let server = ScriptedServer::start(|_, request| match request.clip() {
         Some(_) => Act::Status(400, "", r#"{"error": "writer is not a multimodal model"}"#.to_owned()),
@@ -288,7 +309,11 @@ async fn a_real_server_is_asked_and_what_a_random_model_writes_is_dropped() {
     let output = annotate(dir.path(), &server.url, &options).output().await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let found = summary(&output);
-    assert_eq!((&found["kept"], &found["open"], &found["requests"]), (&0.into(), &0.into(), &4.into()), "{found}");
+    assert_eq!(
+        (&found["kept"], &found["open"], &found["requests"]),
+        (&0.into(), &0.into(), &4.into()),
+        "{found}"
+    );
     let dropped = found["dropped"].as_object().unwrap();
     assert_eq!(dropped.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), 4, "{found}");
     assert!(dropped.keys().all(|cause| ["truncated", "part_missing"].contains(&cause.as_str())), "{found}");

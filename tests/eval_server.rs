@@ -66,8 +66,17 @@ fn sandbox(dir: &Path, arguments: &[&str]) -> Command {
 }
 
 fn eval(dir: &Path, url: &str, options: &[&str]) -> Command {
-    let common =
-        ["eval", "--server", url, "--model", "org/listener", "--suite", "avqa=lengths.jsonl", "--concurrency", "2"];
+    let common = [
+        "eval",
+        "--server",
+        url,
+        "--model",
+        "org/listener",
+        "--suite",
+        "avqa=lengths.jsonl",
+        "--concurrency",
+        "2",
+    ];
     sandbox(dir, &[&common, options].concat())
 }
 
@@ -79,10 +88,8 @@ fn said(output: &Output) -> String {
 
 /// The directories of the evaluations below a folder, in the order of their names.
 fn run_dirs(dir: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        fs::read_dir(dir.join("runs")).map_or_else(|_| Vec::new(), |entries| {
-            entries.map(|entry| entry.unwrap().path()).collect()
-        });
+    let mut found: Vec<PathBuf> = fs::read_dir(dir.join("runs"))
+        .map_or_else(|_| Vec::new(), |entries| entries.map(|entry| entry.unwrap().path()).collect());
     found.sort();
     found
 }
@@ -113,11 +120,15 @@ async fn a_server_is_evaluated_and_recorded_as_a_policy_is() {
     suite(dir.path());
     let server = ScriptedServer::start(|_, request| {
         assert_eq!(request.headers["authorization"], format!("Bearer {KEY}"));
-        assert_eq!((&request.body["model"], &request.body["max_tokens"]), (&"org/listener".into(), &256.into()));
+        assert_eq!(
+            (&request.body["model"], &request.body["max_tokens"]),
+            (&"org/listener".into(), &256.into())
+        );
         Act::Say(heard(request))
     })
     .await;
-    let options = ["--controls", "--samples", "2", "--api-key-env", "EVAL_KEY", "--clip-seconds", "0.3", "--json"];
+    let options =
+        ["--controls", "--samples", "2", "--api-key-env", "EVAL_KEY", "--clip-seconds", "0.3", "--json"];
     let output = eval(dir.path(), &server.url, &options).output().await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     // As it is, five controls, two samples of each.
@@ -220,7 +231,10 @@ async fn a_model_that_takes_no_audio_ends_the_evaluation_at_once_with_one_messag
         let text = said(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert_eq!(text.matches("takes no audio").count(), 1, "{text}");
-        assert!(text.contains(&server.url) && text.contains("name another with --server and --model"), "{text}");
+        assert!(
+            text.contains(&server.url) && text.contains("name another with --server and --model"),
+            "{text}"
+        );
         assert!(server.asked() <= 2, "{}", server.asked());
     }
 }
@@ -245,7 +259,11 @@ async fn failures_that_pass_are_retried_and_a_question_that_is_refused_is_left_o
     assert_eq!((&evaluations[0]["asked"], &evaluations[0]["questions"]), (&11.into(), &12.into()));
     assert_eq!((&evaluations[0]["overall"]["correct"], rollouts.len()), (&11.into(), 11));
     assert_eq!((&problems[0]["cause"], &problems[0]["row"]), (&"server_failed".into(), &8.into()));
-    assert!(problems[0]["message"].as_str().unwrap().contains("the content policy forbids"), "{}", problems[0]);
+    assert!(
+        problems[0]["message"].as_str().unwrap().contains("the content policy forbids"),
+        "{}",
+        problems[0]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,5 +283,8 @@ async fn an_evaluation_of_which_nothing_can_be_asked_fails_with_the_first_reason
     let output = eval(dir.path(), "http://127.0.0.1:9/v1", &[]).output().await.unwrap();
     let text = said(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("no server answers at http://127.0.0.1:9/v1; start it, or correct --server"), "{text}");
+    assert!(
+        text.contains("no server answers at http://127.0.0.1:9/v1; start it, or correct --server"),
+        "{text}"
+    );
 }

@@ -72,7 +72,11 @@ impl Request {
         let part = parts.iter().find(|part| part["type"] == "input_audio")?;
         assert_eq!(part["input_audio"]["format"], "wav");
         let wav = STANDARD.decode(part["input_audio"]["data"].as_str()?).unwrap();
-        assert_eq!(&wav[..36], [b"RIFF", &wav[4..8], b"WAVEfmt ", &FORMAT].concat(), "16-bit PCM @ 16 kHz, mono");
+        assert_eq!(
+            &wav[..36],
+            [b"RIFF", &wav[4..8], b"WAVEfmt ", &FORMAT].concat(),
+            "16-bit PCM @ 16 kHz, mono"
+        );
         assert_eq!(wav[40..44], (wav.len() as u32 - 44).to_le_bytes());
         Some(wav[44..].chunks(2).map(|sample| i16::from_le_bytes(sample.try_into().unwrap())).collect())
     }

@@ -112,7 +112,9 @@ mod tests {
         let samples: Vec<f32> = (0..3_000).map(|i| (i as f32 * 0.37).sin() * 0.9).collect();
         let clip = load_bytes(Path::new("a.wav"), wav_16_bit(&samples), &Hearing::default()).unwrap();
         assert_eq!(clip.samples.len(), samples.len());
-        assert!(clip.samples.iter().zip(&samples).all(|(heard, sent)| (heard - sent).abs() <= 0.5 / 32_768.0));
+        assert!(
+            clip.samples.iter().zip(&samples).all(|(heard, sent)| (heard - sent).abs() <= 0.5 / 32_768.0)
+        );
         assert!(clip.warnings.is_empty(), "{:?}", clip.warnings);
         let loud = load_bytes(Path::new("a.wav"), wav_16_bit(&[2.0, -2.0]), &Hearing::default()).unwrap();
         assert_eq!(loud.samples, [32_767.0 / 32_768.0, -1.0]);

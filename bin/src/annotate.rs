@@ -22,7 +22,10 @@ pub fn annotate(options: &AnnotateOptions) -> Result<(), Failure> {
     log::show_warnings();
     if let Some(problem) = args.dataset.problems.first() {
         let (count, rows) = (args.dataset.problems.len(), args.dataset.rows());
-        screen.line(&format!("{count} of {rows} rows can't be used and are left out; the first: {}", problem.message));
+        screen.line(&format!(
+            "{count} of {rows} rows can't be used and are left out; the first: {}",
+            problem.message
+        ));
     }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
@@ -55,7 +58,10 @@ pub fn annotate(options: &AnnotateOptions) -> Result<(), Failure> {
 fn args(options: &AnnotateOptions) -> Result<AnnotationArgs, Failure> {
     let positive = |value: f64| value > 0.0 && value.is_finite();
     if !positive(options.clip_seconds) {
-        return Err(Failure::Input(format!("--clip-seconds {}: write a number above 0", options.clip_seconds)));
+        return Err(Failure::Input(format!(
+            "--clip-seconds {}: write a number above 0",
+            options.clip_seconds
+        )));
     }
     if !(options.temperature >= 0.0 && options.temperature.is_finite()) {
         return Err(Failure::Input(format!("--temperature {}: write 0 or more", options.temperature)));

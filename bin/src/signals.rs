@@ -12,11 +12,7 @@ use crate::progress::Screen;
 use crate::streams::leave;
 
 /// Turns `stop` true at the first signal, and then prints `what` happens.
-pub fn stop_on_signal(
-    stop: watch::Sender<bool>,
-    screen: Screen,
-    what: &'static str,
-) -> Result<(), Failure> {
+pub fn stop_on_signal(stop: watch::Sender<bool>, screen: Screen, what: &'static str) -> Result<(), Failure> {
     let mut wanted = vec![SIGINT, SIGTERM];
     // `nohup` ignores it, so that the run outlives its terminal.
     if !is_ignored(SIGHUP) {

@@ -57,8 +57,8 @@ pub use scenario::{
     LetterStyle, LimitAction, LimitsConfig, LoaderConfig, LocalJudgeConfig, LoraConfig, LossKind, MemberKind,
     Method, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig,
     PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, Prompting, RewardForm,
-    RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, ServerConfig, SftConfig, ShapingConfig,
-    SupervisionConfig, TargetModules, TrainMode, WeightConfig, WeightSchedule, check, check_names,
-    json_schema, load, scenario_reference, storable_arguments,
+    RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, ServerConfig, SftConfig,
+    ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig, WeightSchedule, check,
+    check_names, json_schema, load, scenario_reference, storable_arguments,
 };
 pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};

@@ -68,8 +68,11 @@ mod tests {
     fn captions_are_read_by_id_and_a_wrong_line_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("captions.jsonl");
-        std::fs::write(&path, "{\"id\": \"a\", \"caption\": \" A bark. \"}\n\n{\"id\": 7, \"caption\": \"A meow.\"}\n")
-            .unwrap();
+        std::fs::write(
+            &path,
+            "{\"id\": \"a\", \"caption\": \" A bark. \"}\n\n{\"id\": 7, \"caption\": \"A meow.\"}\n",
+        )
+        .unwrap();
         let captions = read_captions(&path).unwrap();
         assert_eq!((captions["a"].as_str(), captions["7"].as_str()), ("A bark.", "A meow."));
         std::fs::write(&path, "{\"id\": \"a\"}\n").unwrap();

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 const PARTS: [&str; 4] = ["planning", "caption", "reasoning", "summary"];
 
 /// What the server is told to be.
-pub const SYSTEM: &str = "You write the thinking of an expert who answers questions about audio clips by listening.";
+pub const SYSTEM: &str =
+    "You write the thinking of an expert who answers questions about audio clips by listening.";
 
 /// What the server is told to write.
 const INSTRUCTION: &str = "Write the thinking that leads from the clip to this answer, as if you were listening to the clip \
@@ -155,7 +156,8 @@ mod tests {
     #[test]
     fn a_chain_with_four_parts_and_the_right_conclusion_is_kept() {
         let read = read(&reply("It barks; no cat does.", "Therefore, the answer is dog."), &question());
-        let expected = "Find the animal.\n\nBarking.\n\nIt barks; no cat does.\n\nTherefore, the answer is dog.";
+        let expected =
+            "Find the animal.\n\nBarking.\n\nIt barks; no cat does.\n\nTherefore, the answer is dog.";
         assert_eq!(read.as_deref(), Ok(expected));
     }
 
@@ -165,7 +167,10 @@ mod tests {
         for (reply, cause) in [
             (reply("It meows.", "Therefore, the answer is cat."), DropCause::WrongConclusion),
             (reply("Hard to tell.", "It is a dog or a cat."), DropCause::NoConclusion),
-            (reply("As the given answer says, it barks.", "Therefore, the answer is dog."), DropCause::AnswerMentioned),
+            (
+                reply("As the given answer says, it barks.", "Therefore, the answer is dog."),
+                DropCause::AnswerMentioned,
+            ),
             (whole.replace("Barking.", " "), DropCause::PartMissing),
             (whole.replace("<planning>", ""), DropCause::PartMissing),
             (whole.replace("It barks.", "<answer>dog</answer>"), DropCause::PartMissing),
@@ -179,13 +184,17 @@ mod tests {
     fn a_model_s_own_thinking_is_no_part_and_a_missing_end_tag_is_made_up_for() {
         let whole = reply("It barks.", "Therefore, the answer is dog.");
         let thought = format!("<think><planning>cat</planning></think>\n{}", whole.replace("</caption>", ""));
-        assert!(read(&thought, &question()).unwrap().starts_with("Find the animal.\n\nBarking.\n\nIt barks."));
+        assert!(
+            read(&thought, &question()).unwrap().starts_with("Find the animal.\n\nBarking.\n\nIt barks.")
+        );
     }
 
     #[test]
     fn the_prompt_has_what_the_paper_s_has() {
         let text = prompt(&question(), Some("A dog barks twice."));
-        for part in ["A dog barks twice.", "Which animal?", "- cat", "Right answer: dog", "<planning>", "<summary>"] {
+        for part in
+            ["A dog barks twice.", "Which animal?", "- cat", "Right answer: dog", "<planning>", "<summary>"]
+        {
             assert!(text.contains(part), "{part}");
         }
         assert!(!prompt(&question(), None).contains("What is heard"));

@@ -65,7 +65,11 @@ impl AnnotationError {
     /// Whether the caller's input is at fault rather than what happened while annotating.
     pub fn is_input(&self) -> bool {
         match self {
-            Self::Data(_) | Self::Chat(_) | Self::Read { .. } | Self::Line { .. } | Self::OtherSettings { .. } => true,
+            Self::Data(_)
+            | Self::Chat(_)
+            | Self::Read { .. }
+            | Self::Line { .. }
+            | Self::OtherSettings { .. } => true,
             Self::Exists(_) | Self::Owned(_) => true,
             Self::Records(_) | Self::Server(_) => false,
         }

@@ -219,9 +219,7 @@ impl Work {
         let (total, all) = (questions.len(), todo.len());
         let mut done = total - all;
         show(AnnotationEvent::Rows { done, total });
-        let goes_on = |_: &Arc<Question>| {
-            std::future::ready(!*stop.borrow() && !self.account.is_exhausted())
-        };
+        let goes_on = |_: &Arc<Question>| std::future::ready(!*stop.borrow() && !self.account.is_exhausted());
         let work = |question: Arc<Question>| async move {
             let row = self.annotate_row(&question).await;
             (question, row)
@@ -376,8 +374,8 @@ impl Work {
                 let sent = sent.map_err(|error| {
                     NoAnswer::Ends(AnnotationError::Server(format!("a clip could not be decoded: {error}")))
                 })?;
-                let clip = sent
-                    .map_err(|unusable| NoAnswer::Dropped(DropCause::ClipUnusable, unusable.message))?;
+                let clip =
+                    sent.map_err(|unusable| NoAnswer::Dropped(DropCause::ClipUnusable, unusable.message))?;
                 let body = json!({
                     "model": chat.settings().model,
                     "messages": [{ "role": "user", "content": user_content(CAPTION_PROMPT, Some(&clip.wav)) }],
@@ -437,7 +435,9 @@ impl Work {
         }
         let in_a_row = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if in_a_row >= FAILURES_IN_A_ROW.max(2 * self.args.server.concurrency) {
-            return ends(format!("the server failed {in_a_row} times in a row, the last time with {message}"));
+            return ends(format!(
+                "the server failed {in_a_row} times in a row, the last time with {message}"
+            ));
         }
         NoAnswer::Open(Some(message))
     }
@@ -448,7 +448,9 @@ fn clip_place(question: &Question) -> String {
     let seconds = |seconds: Option<f64>| seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
     match (question.start, question.end) {
         (None, None) => question.audio_path.display().to_string(),
-        (start, end) => format!("{} from {} to {}", question.audio_path.display(), seconds(start), seconds(end)),
+        (start, end) => {
+            format!("{} from {} to {}", question.audio_path.display(), seconds(start), seconds(end))
+        }
     }
 }
 

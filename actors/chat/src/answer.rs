@@ -126,8 +126,10 @@ impl Answer {
         let thought = text_of(&message["reasoning_content"]).or_else(|| text_of(&message["reasoning"]));
         let spoken = content.text.filter(|text| !text.trim().is_empty());
         let silent = refusal.is_none() && spoken.is_none();
-        let concluded =
-            thought.as_ref().filter(|thought| silent && !out_of_tokens && ends_with_verdict(thought)).cloned();
+        let concluded = thought
+            .as_ref()
+            .filter(|thought| silent && !out_of_tokens && ends_with_verdict(thought))
+            .cloned();
         let only_thought = silent && concluded.is_none() && (thought.is_some() || content.thought);
         Self {
             declined: refusal.is_some() || filtered,

@@ -170,8 +170,7 @@ impl Chat {
                 return Err(Some(format!("{url} does not accept {key}")));
             }
             300..=399 => {
-                let redirected =
-                    Answer::of(&response, names.address).err().map(|none| none.failure.message);
+                let redirected = Answer::of(&response, names.address).err().map(|none| none.failure.message);
                 return Err(redirected.map(|message| format!("{url} {message}")));
             }
             500..=599 => tracing::warn!("{whose} server {url} answered {} to /models", response.status),

@@ -209,9 +209,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         Err(_) => httpdate::parse_http_date(value).ok().and_then(|date| date.duration_since(now).ok()),
     };
     if delay.is_none() {
-        tracing::info!(
-            "a server sent `Retry-After: {value}`, which is no time to come and is not used"
-        );
+        tracing::info!("a server sent `Retry-After: {value}`, which is no time to come and is not used");
     }
     delay
 }

@@ -258,7 +258,10 @@ mod tests {
             Complaint::of_status(status, "", Some(&body)).refuses_audio()
         };
         for (status, message) in [
-            (500, "audio input is not supported - hint: if this is unexpected, you may need to provide the mmproj"),
+            (
+                500,
+                "audio input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+            ),
             (400, "Qwen/Qwen3-8B is not a multimodal model"),
             (400, "Unknown part type: input_audio"),
             (400, "At most 0 audio(s) may be provided in one request."),
@@ -266,9 +269,12 @@ mod tests {
         ] {
             assert!(refuses(status, message), "{message}");
         }
-        for (status, message) in
-            [(400, "failed to decode audio"), (429, "audio quota"), (400, "temperature must be 1"), (503, "audio")]
-        {
+        for (status, message) in [
+            (400, "failed to decode audio"),
+            (429, "audio quota"),
+            (400, "temperature must be 1"),
+            (503, "audio"),
+        ] {
             assert_eq!(refuses(status, message), status == 503, "{message}");
         }
     }

@@ -95,7 +95,8 @@ impl Request for Plain {
             body.insert("max_completion_tokens".to_owned(), most);
             return true;
         }
-        let refused = OPTIONAL.into_iter().find(|field| body.contains_key(*field) && complaint.is_about(field));
+        let refused =
+            OPTIONAL.into_iter().find(|field| body.contains_key(*field) && complaint.is_about(field));
         refused.is_some_and(|field| body.remove(field).is_some())
     }
 }
@@ -138,7 +139,8 @@ mod tests {
     #[test]
     fn the_size_of_a_request_leaves_out_its_audio() {
         let parts = json!([{ "type": "text", "text": "abcd" }, { "type": "input_audio", "input_audio": {"data": "xx"} }]);
-        let request = Plain::new(json!({ "max_tokens": 9, "messages": [{ "role": "user", "content": parts }] }));
+        let request =
+            Plain::new(json!({ "max_tokens": 9, "messages": [{ "role": "user", "content": parts }] }));
         assert_eq!(request.size(), (4, 9));
     }
 }

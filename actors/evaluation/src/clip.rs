@@ -56,7 +56,8 @@ pub fn sent_clip(path: &Path, hearing: &Hearing, control: Option<Control>) -> Re
         Some(Control::Silence) => samples.fill(0.0),
         Some(Control::Noise) => fill_with_noise(&mut samples, path),
         _ if samples.iter().all(|&sample| sample == 0.0) => {
-            let message = format!("{}: every sample of the clip is 0; drop it from the data set", path.display());
+            let message =
+                format!("{}: every sample of the clip is 0; drop it from the data set", path.display());
             return Err(ClipUnusable { cause: RowCause::AudioSilent, message });
         }
         _ => {}

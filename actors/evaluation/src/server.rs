@@ -319,7 +319,10 @@ impl ServerEvaluation<'_> {
         }
         Err(ServerError::Failed(match self.answered {
             0 => format!("no question could be asked; the first: {first}"),
-            _ => format!("the server failed {} times in a row, the last time with {message}", self.failures.in_a_row),
+            _ => format!(
+                "the server failed {} times in a row, the last time with {message}",
+                self.failures.in_a_row
+            ),
         }))
     }
 }
@@ -327,7 +330,8 @@ impl ServerEvaluation<'_> {
 /// Whether a refusal is about the request's settings rather than the question.
 fn is_about_all(failed: &Failed) -> bool {
     failed.failure.cause == FailureCause::Http4xx
-        && (matches!(failed.complaint.status, Some(401 | 403 | 404)) || failed.complaint.is_about("temperature"))
+        && (matches!(failed.complaint.status, Some(401 | 403 | 404))
+            || failed.complaint.is_about("temperature"))
 }
 
 /// Counts a question that is not asked. With several orders of its choices it is counted once.

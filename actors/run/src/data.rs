@@ -94,7 +94,9 @@ pub(crate) fn check_source(
         match ask(question) {
             Ok(()) => return Ok(()),
             Err(unusable) => {
-                first.get_or_insert_with(|| source.problem(0, question, unusable.cause, &unusable.message).message);
+                first.get_or_insert_with(|| {
+                    source.problem(0, question, unusable.cause, &unusable.message).message
+                });
             }
         }
     }

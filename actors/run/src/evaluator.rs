@@ -124,7 +124,8 @@ async fn evaluate_pass(
     draft: &mut Option<Draft>,
 ) -> Result<Tallies, StepError> {
     let suite = &arm.suites[pass.suite];
-    let mut tallies = Tallies { evaluation: pass.blank(suite.name(), &arm.config.eval, step), ..Tallies::default() };
+    let mut tallies =
+        Tallies { evaluation: pass.blank(suite.name(), &arm.config.eval, step), ..Tallies::default() };
     tallies.evaluation.questions = suite.rows.rows() as u64;
     tallies.evaluation.unusable = suite.rows.causes();
     let asks = pass.asks(&suite.rows.questions, &arm.config.eval);
@@ -135,7 +136,8 @@ async fn evaluate_pass(
             continue;
         }
         let started = Instant::now();
-        let mut answered = Tallies { evaluation: pass.blank(suite.name(), &arm.config.eval, step), ..Tallies::default() };
+        let mut answered =
+            Tallies { evaluation: pass.blank(suite.name(), &arm.config.eval, step), ..Tallies::default() };
         evaluate_batch(arm, pass, asks, batch as u64, &mut answered).await?;
         answered.evaluation.eval_seconds = started.elapsed().as_secs_f64();
         if let Some(draft) = draft

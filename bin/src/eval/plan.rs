@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use records::{ArmId, RunDir};
 use rewards::RewardRegistry;
 use scenarios::{
-    ArmConfig, Control, DataSource, Experiment, Method, PolicyConfig, PolicyPath, ServerConfig,
-    TrainMode,
+    ArmConfig, Control, DataSource, Experiment, Method, PolicyConfig, PolicyPath, ServerConfig, TrainMode,
 };
 
 use crate::cli::EvalOptions;
@@ -134,8 +133,11 @@ fn of_policy(mut experiment: Experiment, options: &EvalOptions) -> Result<Experi
 /// The name of an arm for a server's model: the last part of its name, with the characters that a folder may have.
 fn arm_name(model: &str) -> String {
     let last = model.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let name: String =
-        last.chars().map(|c| if c.is_ascii_alphanumeric() || "+-_.".contains(c) { c } else { '_' }).take(100).collect();
+    let name: String = last
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "+-_.".contains(c) { c } else { '_' })
+        .take(100)
+        .collect();
     if name.trim_matches('.').is_empty() { "server".to_owned() } else { name }
 }
 

@@ -35,8 +35,11 @@ impl Count {
                 let bar = self.bar.get_or_insert_with(|| {
                     let bar = bars.add(ProgressBar::new(total as u64));
                     // The template is a constant, so parsing it cannot fail.
-                    let style = ProgressStyle::with_template("{prefix:<24.bold} {bar:24} {pos:>5}/{len:<5} {msg}");
-                    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
+                    let style =
+                        ProgressStyle::with_template("{prefix:<24.bold} {bar:24} {pos:>5}/{len:<5} {msg}");
+                    bar.set_style(
+                        style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"),
+                    );
                     bar.set_prefix(self.what);
                     bar
                 });

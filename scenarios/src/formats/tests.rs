@@ -543,6 +543,7 @@ fn the_rubrics_of_mmar_stay_with_the_question() {
 #[test]
 fn all_formats_are_listed() {
     let schema = serde_json::to_value(schemars::schema_for!(DataFormat)).unwrap();
-    let named = schema["oneOf"].as_array().unwrap().iter().map(|one| one["const"].as_str().unwrap().to_owned());
+    let named =
+        schema["oneOf"].as_array().unwrap().iter().map(|one| one["const"].as_str().unwrap().to_owned());
     assert_eq!(DataFormat::ALL.map(|format| format.name().to_owned()).to_vec(), named.collect::<Vec<_>>());
 }

@@ -75,7 +75,12 @@ impl Asking<'_> {
         })
     }
 
-    async fn sample(&self, question: Arc<Question>, content: Value, seed: u64) -> Result<RewardItem, Unasked> {
+    async fn sample(
+        &self,
+        question: Arc<Question>,
+        content: Value,
+        seed: u64,
+    ) -> Result<RewardItem, Unasked> {
         let body = json!({
             "model": self.server.model,
             "messages": [{ "role": "user", "content": content }],

@@ -27,28 +27,16 @@ pub(super) struct Record {
 
 impl Record {
     /// Writes the scenario and the environment, and that the arm runs. A finished evaluation stays as it is.
-    pub(super) fn begin(
-        experiment: &Experiment,
-        run_dir: &RunDir,
-        id: ArmId,
-    ) -> Result<Self, RecordsError> {
+    pub(super) fn begin(experiment: &Experiment, run_dir: &RunDir, id: ArmId) -> Result<Self, RecordsError> {
         let dir = run_dir.arm(&id);
         let found = dir.read_status()?.map(|status| status.state);
-        let record = Record {
-            dir,
-            id,
-            sums: BTreeMap::new(),
-            problems: Vec::new(),
-            began: Instant::now(),
-            found,
-        };
+        let record =
+            Record { dir, id, sums: BTreeMap::new(), problems: Vec::new(), began: Instant::now(), found };
         if record.is_done() {
             return Ok(record);
         }
-        std::fs::create_dir_all(record.dir.path()).map_err(|source| RecordsError::Write {
-            path: record.dir.path().to_owned(),
-            source,
-        })?;
+        std::fs::create_dir_all(record.dir.path())
+            .map_err(|source| RecordsError::Write { path: record.dir.path().to_owned(), source })?;
         replace_file(&run_dir.scenario(), experiment.to_toml().as_bytes())?;
         environment(experiment).write(run_dir)?;
         record.status(ArmState::Running, 0.0)?;

@@ -8,7 +8,6 @@ use rewards::{FailureCause, JudgeFailure, Verdict};
 use scenarios::OpenaiJudgeConfig;
 use serde_json::{Map, Value, json};
 
-
 /// Alternatives requested per token: the most that OpenAI's own servers return.
 const ALTERNATIVES: u32 = 20;
 

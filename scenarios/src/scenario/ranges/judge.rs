@@ -82,8 +82,7 @@ pub(super) fn check_key_variable(variable: Option<&str>, path: &str, ranges: &Ra
     let Some(variable) = variable else { return Ok(()) };
     // Small letters are refused, because a key that is pasted here by mistake would be stored with the run.
     let name = is_variable_name(variable) && !variable.contains(|c: char| c.is_ascii_lowercase());
-    let instead =
-        "the name of an environment variable, such as OPENAI_API_KEY; the key itself is never written to a file";
+    let instead = "the name of an environment variable, such as OPENAI_API_KEY; the key itself is never written to a file";
     // The value may be a key, so the message does not repeat it.
     ranges.need(name, path, "not the name of a variable", instead)
 }
