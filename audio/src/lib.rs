@@ -71,4 +71,4 @@ pub use mel::{FeatureExtractor, LogMel};
 pub use picture::png;
 pub use place::ParquetTable;
 pub use resample::{SAMPLE_RATE, resample};
-pub use wav_writer::write_wav;
+pub use wav_writer::{wav_16_bit, write_wav};

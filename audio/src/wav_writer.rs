@@ -1,4 +1,5 @@
-//! Samples as a WAV file of 32-bit floats, so that nothing is rounded or clipped.
+//! Samples as a WAV file: of 32-bit floats, so that nothing is rounded or clipped, or of 16-bit integers, which every
+//! reader takes.
 
 use std::io::{self, Write};
 
@@ -50,6 +51,29 @@ pub fn write_wav(out: &mut impl Write, samples: &[f32]) -> io::Result<()> {
     Ok(())
 }
 
+/// A mono WAV file of 16-bit integers @ 16 kHz; samples beyond full scale are clipped.
+///
+/// Shapes: `samples`: up to 2^31 - 37 @ 16 kHz, f32, mono; further ones are left out
+pub fn wav_16_bit(samples: &[f32]) -> Vec<u8> {
+    const PCM_HEADER: u32 = 44;
+    let most = (u32::MAX - PCM_HEADER) / 2;
+    let samples = &samples[..samples.len().min(most as usize)];
+    let bytes = samples.len() as u32 * 2;
+    let mut file = Vec::with_capacity((PCM_HEADER + bytes) as usize);
+    file.extend_from_slice(b"RIFF");
+    file.extend_from_slice(&(bytes + PCM_HEADER - 8).to_le_bytes());
+    file.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend_from_slice(&SAMPLE_RATE.to_le_bytes());
+    file.extend_from_slice(&(SAMPLE_RATE * 2).to_le_bytes());
+    file.extend_from_slice(b"\x02\0\x10\0data");
+    file.extend_from_slice(&bytes.to_le_bytes());
+    for sample in samples {
+        let value = (sample * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16;
+        file.extend_from_slice(&value.to_le_bytes());
+    }
+    file
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -81,5 +105,18 @@ mod tests {
         let clip = load_bytes(Path::new("a.wav"), file, &Hearing::default()).unwrap();
         assert_eq!(clip.samples, samples);
         assert!(clip.warnings.is_empty(), "{:?}", clip.warnings);
+    }
+
+    #[test]
+    fn sixteen_bit_files_are_heard_again_within_half_a_step() {
+        let samples: Vec<f32> = (0..3_000).map(|i| (i as f32 * 0.37).sin() * 0.9).collect();
+        let clip = load_bytes(Path::new("a.wav"), wav_16_bit(&samples), &Hearing::default()).unwrap();
+        assert_eq!(clip.samples.len(), samples.len());
+        assert!(
+            clip.samples.iter().zip(&samples).all(|(heard, sent)| (heard - sent).abs() <= 0.5 / 32_768.0)
+        );
+        assert!(clip.warnings.is_empty(), "{:?}", clip.warnings);
+        let loud = load_bytes(Path::new("a.wav"), wav_16_bit(&[2.0, -2.0]), &Hearing::default()).unwrap();
+        assert_eq!(loud.samples, [32_767.0 / 32_768.0, -1.0]);
     }
 }

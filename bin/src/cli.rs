@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 
+mod annotate;
 mod ctl;
 mod eval;
 mod examples;
@@ -11,6 +12,7 @@ mod seeds;
 mod tools;
 mod verbosity;
 
+pub use annotate::AnnotateOptions;
 pub use ctl::{CtlCommand, CtlOptions, MetricsOptions, RolloutsOptions, SwapOptions, WithOptions};
 pub use eval::EvalOptions;
 use scenarios::{DType, PolicyPath, PromptStyle};
@@ -78,6 +80,8 @@ pub enum Command {
     /// Evaluate a policy, the checkpoints of a run or a server on benchmarks, apart from training
     #[command(after_help = examples::EVAL)]
     Eval(EvalOptions),
+    /// Ask a server for chains of thought about the rows of a data set, to fine-tune on
+    Annotate(AnnotateOptions),
     /// Show what a model hears of audio files, and write it as WAV or as a picture; exit code 1 if some can't be heard
     #[command(after_help = examples::LISTEN)]
     Listen(ListenOptions),

@@ -1,11 +1,13 @@
 //! `sandbox eval`: evaluates policies apart from a training run.
 //!
 //! An evaluation is a run whose arms are not trained: one arm per checkpoint. So it has a run directory like any other, with
-//! its records, report and resume. `plan` makes the scenario of that run from the options, and `results` adds what only the
-//! benchmarks define: their own averages, and prediction files for their own scripts.
+//! its records, report and resume. A server that is evaluated in place of a policy has one too (`server`). `plan` makes the
+//! scenario of that run from the options, and `results` adds what only the benchmarks define: their own averages, and
+//! prediction files for their own scripts.
 
 mod plan;
 mod results;
+mod server;
 
 use ::run::RunOutcome;
 use records::{OwnedRunDir, RunDir};
@@ -32,6 +34,10 @@ pub fn eval(options: &EvalOptions, verbosity: Verbosity, registry: RewardRegistr
     log::start(&run_dir, screen.clone(), verbosity)?;
     screen.line(&format!("evaluation → {}", run_dir.path().display()));
     let arms = experiment.arms.clone();
+    if arms.iter().any(|arm| arm.eval.server.is_some()) {
+        server::evaluate(&experiment, &owned, &screen)?;
+        return finish(options, &arms, &run_dir);
+    }
     let outcome: RunOutcome = train(experiment, owned, registry, start_from, None, screen)?;
     if outcome.interrupted {
         return check_outcome(&outcome, &run_dir, "sandbox eval --resume");

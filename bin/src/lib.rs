@@ -2,7 +2,7 @@
 //! reports what each contributed.
 //!
 //! This crate parses the command line, shows progress and prints results. The work is done by the crates that it uses:
-//! `scenarios`, `run`, `control`, `report`, `judges`, `plugins`, `model` and `audio`. Exit codes: 0 done, 1 failed while
+//! `scenarios`, `run`, `evaluation`, `annotation`, `control`, `report`, `judges`, `plugins`, `model` and `audio`. Exit codes: 0 done, 1 failed while
 //! running, 2 unusable input, 130 interrupted after a checkpoint.
 //!
 //! It is a library so that a binary with additional rewards in Rust needs only a short `main`. A complete
@@ -28,6 +28,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod annotate;
 mod ask;
 mod check;
 mod cli;
@@ -47,6 +48,7 @@ mod replay;
 mod report;
 mod run;
 mod signals;
+mod source;
 mod streams;
 mod table;
 mod verify;
@@ -93,6 +95,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Replay(options) => replay::replay(&options, verbosity, registry),
         Command::Ask(options) => ask::ask(&options, verbosity),
         Command::Eval(options) => eval::eval(&options, verbosity, registry),
+        Command::Annotate(options) => annotate::annotate(&options, verbosity),
         Command::Listen(options) => listen::listen(&options),
         Command::Merge(options) => merge::merge(&options),
         Command::Ctl(options) => ctl::ctl(&options),

@@ -24,8 +24,11 @@ use records::RunDir;
 use crate::{cli::Verbosity, failure::Failure, progress::Screen, streams::errln};
 
 /// The crates whose events are shown in the terminal.
-const OWN_CRATES: [&str; 12] = [
+const OWN_CRATES: [&str; 15] = [
+    "annotation",
+    "chat",
     "control",
+    "evaluation",
     "judges",
     "model",
     "plugins",

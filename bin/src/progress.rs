@@ -3,6 +3,7 @@
 
 mod arm_progress;
 mod bars;
+mod count;
 mod plain;
 
 use std::io::IsTerminal as _;
@@ -12,6 +13,7 @@ use records::visible;
 use runtime::RunEvent;
 
 use bars::Bars;
+pub use count::Count;
 use plain::Plain;
 
 use crate::streams::errln;

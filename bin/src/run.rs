@@ -38,6 +38,13 @@ pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
     };
     let experiment =
         load_and_check(&path, &options.set, &options.arms, options.seeds().as_deref(), &registry)?;
+    if let Some(arm) = experiment.arms.iter().find(|arm| arm.eval.server.is_some()) {
+        let path = path.display();
+        return Err(Failure::Input(format!(
+            "{path}: arm `{}` has [eval.server], which is not trained; evaluate it by sandbox eval {path}",
+            arm.name
+        )));
+    }
     if options.dry_run {
         outln!("{}", experiment.to_toml().trim_end());
         return Ok(());
@@ -153,7 +160,7 @@ pub(crate) fn train(
     };
     let (events, mut received) = mpsc::unbounded_channel::<RunEvent>();
     let (stop, stopped) = watch::channel(false);
-    stop_on_signal(stop, screen.clone())?;
+    stop_on_signal(stop, screen.clone(), "stopping after the current step, with a checkpoint")?;
     let outcome = runtime.block_on(async {
         let shown = tokio::spawn(async move {
             while let Some(event) = received.recv().await {

@@ -11,8 +11,8 @@ use crate::failure::{Failure, INTERRUPTED};
 use crate::progress::Screen;
 use crate::streams::leave;
 
-/// Turns `stop` true at the first signal.
-pub fn stop_on_signal(stop: watch::Sender<bool>, screen: Screen) -> Result<(), Failure> {
+/// Turns `stop` true at the first signal, and then prints `what` happens.
+pub fn stop_on_signal(stop: watch::Sender<bool>, screen: Screen, what: &'static str) -> Result<(), Failure> {
     let mut wanted = vec![SIGINT, SIGTERM];
     // `nohup` ignores it, so that the run outlives its terminal.
     if !is_ignored(SIGHUP) {
@@ -23,9 +23,7 @@ pub fn stop_on_signal(stop: watch::Sender<bool>, screen: Screen) -> Result<(), F
     let wait = move || {
         for signal in &mut signals {
             if !stop.send_replace(true) {
-                screen.line(
-                    "stopping after the current step, with a checkpoint; interrupt again to exit immediately",
-                );
+                screen.line(&format!("{what}; interrupt again to exit immediately"));
             } else if signal != SIGHUP {
                 // A terminal that closes may send SIGHUP more than once.
                 leave(INTERRUPTED);

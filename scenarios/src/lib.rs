@@ -62,9 +62,9 @@ pub use scenario::{
     LetterStyle, LimitAction, LimitsConfig, LoaderConfig, LocalJudgeConfig, LoraConfig, LossKind, MemberKind,
     Method, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig,
     PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, Prompting, RewardForm,
-    RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, SftConfig, ShapingConfig,
-    SupervisionConfig, TargetModules, TrainMode, WeightConfig, WeightSchedule, check, check_names,
-    choose_arms, json_schema, load, scenario_reference, storable_arguments,
+    RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, ServerConfig, SftConfig,
+    ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig, WeightSchedule, check,
+    check_names, choose_arms, json_schema, load, scenario_reference, storable_arguments,
 };
 pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};
 pub use templates::{SCHEMA, SCHEMA_NAME, Template};

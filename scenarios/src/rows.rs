@@ -41,6 +41,8 @@ pub enum RowCause {
     PromptTooLong,
     /// No prompt can be made of the row for another reason.
     PromptUnusable,
+    /// The server that is evaluated gave no answer.
+    ServerFailed,
 }
 
 impl RowCause {
@@ -59,6 +61,7 @@ impl RowCause {
             RowCause::AudioSilent => "audio_silent",
             RowCause::PromptTooLong => "prompt_too_long",
             RowCause::PromptUnusable => "prompt_unusable",
+            RowCause::ServerFailed => "server_failed",
         }
     }
 }

@@ -34,6 +34,7 @@ mod resolved;
 mod run;
 mod schema;
 mod secret;
+mod server;
 mod tagged;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ pub use prompt::{ChoiceStyle, LetterStyle, PromptConfig, PromptStyle};
 pub use reference::scenario_reference;
 pub use run::{CheckpointConfig, ControlConfig, Device, RunConfig, SupervisionConfig};
 pub use schema::json_schema;
+pub use server::ServerConfig;
 pub use training::{
     CurriculumConfig, GrpoConfig, LossKind, OptimizerConfig, SamplingConfig, ScaleRewards, Schedule,
     SftConfig,

@@ -5,6 +5,7 @@
 //!
 //! - EVAL-3 an evaluation that goes on from a draft records the same rows as one that was never interrupted.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::tallies::Tallies;
 
 /// The place of a batch in an evaluation: the number of its pass, and its number within the pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BatchPlace {
     /// Number of the pass, from 0.
     pub pass: usize,
@@ -40,7 +41,7 @@ pub struct Draft {
     path: PathBuf,
     file: File,
     /// The batches that an interrupted evaluation had answered.
-    answered: Vec<(BatchPlace, Tallies)>,
+    answered: HashMap<BatchPlace, Tallies>,
 }
 
 impl Draft {
@@ -51,7 +52,7 @@ impl Draft {
     pub fn open(path: &Path, settings: &str) -> io::Result<Self> {
         let (answered, whole_bytes) = match File::open(path) {
             Ok(file) => read(file, settings)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (HashMap::new(), 0),
             Err(error) => return Err(error),
         };
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -64,8 +65,7 @@ impl Draft {
 
     /// What an interrupted evaluation counted in this batch; `None` if it did not get there.
     pub fn take(&mut self, place: BatchPlace) -> Option<Tallies> {
-        let at = self.answered.iter().position(|(answered, _)| *answered == place)?;
-        Some(self.answered.swap_remove(at).1)
+        self.answered.remove(&place)
     }
 
     /// Adds a batch that was answered.
@@ -82,9 +82,9 @@ impl Draft {
 }
 
 /// The batches of a draft, and the length of its whole lines in bytes; none if it is a draft of other settings.
-fn read(file: File, settings: &str) -> io::Result<(Vec<(BatchPlace, Tallies)>, u64)> {
+fn read(file: File, settings: &str) -> io::Result<(HashMap<BatchPlace, Tallies>, u64)> {
     let mut reader = BufReader::new(file);
-    let (mut answered, mut whole_bytes, mut line) = (Vec::new(), 0, Vec::new());
+    let (mut answered, mut whole_bytes, mut line) = (HashMap::new(), 0, Vec::new());
     loop {
         line.clear();
         let read = reader.read_until(b'\n', &mut line)?;
@@ -97,12 +97,12 @@ fn read(file: File, settings: &str) -> io::Result<(Vec<(BatchPlace, Tallies)>, u
                 whole_bytes += read as u64;
                 continue;
             }
-            return Ok((Vec::new(), 0));
+            return Ok((HashMap::new(), 0));
         }
         let Ok(Line { place, tallies }) = serde_json::from_slice(&line) else {
             return Ok((answered, whole_bytes));
         };
-        answered.push((place, tallies));
+        answered.insert(place, tallies);
         whole_bytes += read as u64;
     }
 }

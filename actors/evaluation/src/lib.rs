@@ -4,11 +4,19 @@
 //! A *suite* is a list of questions. It is asked once as it is, and once for each *control*, such as silence in place of its
 //! clips ([`pass`]). The answers of a batch are counted into a [`Tallies`] ([`tallies`]). What is counted so far is kept in a
 //! [`Draft`], so that a long evaluation need not begin again ([`draft`]).
+//!
+//! The crate `run` puts the questions to a policy; [`evaluate_server`] puts them to a server with OpenAI's API.
 
+pub mod clip;
 pub mod draft;
 pub mod pass;
+mod server;
+pub mod sound;
+mod source;
 pub mod tallies;
 
 pub use draft::Draft;
-pub use pass::{Ask, Pass, passes};
+pub use pass::{Ask, Pass, passes, presented};
+pub use server::{ServerError, ServerEvent, ServerOutcome, evaluate_server};
+pub use source::{Source, open_suites};
 pub use tallies::{Answered, Tallies};

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
+use records::{Evaluation, FormatVersion};
 use rewards::Question;
 use rewards::matching::bare_choices;
 use runtime::seed::{Purpose, generator};
-use scenarios::{Control, EvalConfig, Questions};
+use scenarios::{ArmConfig, Control, EvalConfig, PromptConfig, Questions};
 
 /// One way of asking a suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,38 +43,49 @@ pub struct Ask {
 }
 
 impl Pass {
-    /// The questions of a suite as this pass asks them, in the order of the suite and in batches of `eval.batch_prompts`.
-    pub fn batches<'a>(
-        self,
-        questions: &'a Questions,
-        config: &'a EvalConfig,
-    ) -> impl Iterator<Item = Vec<Ask>> + 'a {
-        let count = questions.len() * self.repeats(config);
-        let size = config.batch_prompts.max(1);
-        (0..count.div_ceil(size)).map(move |batch| {
-            let places = batch * size..count.min((batch + 1) * size);
-            places.map(|place| self.ask(questions, place, config)).collect()
-        })
+    /// The row of `eval.jsonl` of this pass over the suite of this name after `step` steps, with nothing counted yet.
+    pub fn blank(self, suite: &str, config: &EvalConfig, step: u64) -> Evaluation {
+        let columns = config.by.iter().map(|column| (column.clone(), Default::default()));
+        Evaluation {
+            format_version: FormatVersion::CURRENT,
+            step,
+            suite: suite.to_owned(),
+            control: self.control,
+            samples: config.samples as u64,
+            by_column: columns.collect(),
+            ..Evaluation::default()
+        }
     }
 
-    /// How many times the pass asks each question.
-    fn repeats(self, config: &EvalConfig) -> usize {
-        if self.control == Some(Control::ShuffledChoices) { config.shuffles } else { 1 }
+    /// The questions of a suite as this pass puts them to an arm with these settings, in the order of the suite.
+    pub fn asks(self, questions: &Questions, arm: &ArmConfig) -> Vec<Ask> {
+        let repeats = if self.control == Some(Control::ShuffledChoices) { arm.eval.shuffles } else { 1 };
+        let place = |place: usize| (place / repeats, place % repeats);
+        (0..questions.len() * repeats)
+            .map(place)
+            .map(|(row, repeat)| self.ask(questions, row, repeat, arm))
+            .collect()
     }
 
-    fn ask(self, questions: &Questions, place: usize, config: &EvalConfig) -> Ask {
-        let repeats = self.repeats(config);
-        let (row, repeat) = (place / repeats, place % repeats);
+    fn ask(self, questions: &Questions, row: usize, repeat: usize, arm: &ArmConfig) -> Ask {
         let own = questions.at(row);
         let question = match self.control {
             Some(Control::OtherClip) => with_clip_of_another(questions, row, own),
             Some(Control::ShuffledChoices) => {
-                Arc::new(shuffled(&own, config.seed, row as u64, repeat as u64))
+                Arc::new(shuffled(&own, arm.eval.seed, row as u64, repeat as u64))
             }
             None | Some(Control::Silence | Control::Noise | Control::NoAudio) => own,
         };
-        Ask { question, row, first: repeat == 0 }
+        Ask { question: presented(question, &arm.prompt), row, first: repeat == 0 }
     }
+}
+
+/// The question with the note whether its prompt shows letters: a letter alone earns a reward only then.
+pub fn presented(question: Arc<Question>, prompt: &PromptConfig) -> Arc<Question> {
+    if question.letters_shown || !prompt.shows_letters(&question) {
+        return question;
+    }
+    Arc::new(Question { letters_shown: true, ..Question::clone(&question) })
 }
 
 /// The question with the clip of the first later row that has another one. It begins half-way through the suite, because
@@ -137,10 +149,7 @@ mod tests {
         let clips = ["a", "a", "b", "a", "b", "c"];
         let questions: Questions = clips.iter().map(|clip| question(clip, &[], "x")).collect();
         let pass = Pass { suite: 0, control: Some(Control::OtherClip) };
-        let config = EvalConfig { batch_prompts: 4, ..EvalConfig::default() };
-        let batches: Vec<Vec<Ask>> = pass.batches(&questions, &config).collect();
-        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 2]);
-        for ask in batches.concat() {
+        for ask in pass.asks(&questions, &ArmConfig::default()) {
             let own = questions.at(ask.row);
             assert_ne!(ask.question.audio_path, own.audio_path);
             assert_eq!(ask.question.id, own.id, "the question stays");
@@ -150,10 +159,11 @@ mod tests {
     // EVAL-2
     #[test]
     fn shuffling_moves_the_right_choice_and_keeps_it_right() {
-        let config = EvalConfig { shuffles: 50, ..EvalConfig::default() };
+        let mut arm = ArmConfig::default();
+        arm.eval.shuffles = 50;
         let pass = Pass { suite: 0, control: Some(Control::ShuffledChoices) };
         let plain = question("a", &["dog", "cat", "owl", "cow"], "cat");
-        let asks: Vec<Ask> = pass.batches(&Questions::from_iter([plain]), &config).flatten().collect();
+        let asks = pass.asks(&Questions::from_iter([plain]), &arm);
         assert_eq!(asks.len(), 50);
         let mut places = [0; 4];
         for ask in &asks {
@@ -166,7 +176,7 @@ mod tests {
         assert!(places.iter().all(|&count| count > 3), "{places:?}");
 
         let lettered = question("a", &["A. dog", "B. cat", "C. owl"], "B. cat");
-        for ask in pass.batches(&Questions::from_iter([lettered]), &config).flatten() {
+        for ask in pass.asks(&Questions::from_iter([lettered]), &arm) {
             let place =
                 ask.question.choices.iter().position(|choice| *choice == ask.question.answer).unwrap();
             assert_eq!(ask.question.answer, ["A. cat", "B. cat", "C. cat"][place]);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chat::ChatError;
 use model::ModelError;
 
 /// Why a judge can't be created or can't judge. Each message is one line.
@@ -36,4 +37,13 @@ pub enum JudgeError {
     /// The verdict cache on disk can't be opened.
     #[error("{0}")]
     Cache(String),
+}
+
+impl From<ChatError> for JudgeError {
+    fn from(error: ChatError) -> Self {
+        match error {
+            ChatError::Setting(message) => JudgeError::Setting(message),
+            ChatError::Server(message) => JudgeError::Server(message),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use rewards::{Difficulty, Mode};
+use rewards::{Difficulty, Mode, RewardItem};
 use scenarios::Control;
 use serde::{Deserialize, Serialize};
 
@@ -84,4 +84,44 @@ pub struct Rollout {
     pub tokens: Option<u64>,
     #[serde(default)]
     pub truncated: bool,
+}
+
+impl Rollout {
+    /// The row of a completion, without its place in the group, its scores and its versions, which the caller sets.
+    pub fn of(phase: Phase, step: u64, item: &RewardItem) -> Self {
+        let question = &item.question;
+        Rollout {
+            format_version: FormatVersion::CURRENT,
+            phase,
+            step,
+            suite: None,
+            control: None,
+            group: 0,
+            index: 0,
+            id: question.id.clone(),
+            question: question.text.clone(),
+            choices: question.choices.clone(),
+            answer_gold: question.answer.clone(),
+            audio_path: Some(question.audio_path.clone()),
+            audio_start: None,
+            audio_end: question.end,
+            difficulty: question.difficulty,
+            kind: question.kind.clone(),
+            completion: item.completion.clone(),
+            mode: Some(item.parsed.mode),
+            think: item.parsed.think.clone(),
+            answer: item.parsed.answer.clone(),
+            correct: item.readings.strict,
+            correct_official: item.readings.official,
+            correct_lenient: Some(item.readings.lenient),
+            well_formed: item.parsed.well_formed,
+            components: BTreeMap::new(),
+            reward: None,
+            advantage: None,
+            weights_version: None,
+            policy_version: 0,
+            tokens: Some(item.completion_tokens as u64),
+            truncated: item.truncated,
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Instant;
 
+use evaluation::Source;
 use model::{Processor, SamplingParams};
 use records::{ArmDir, ArmFile, ArmId, DataProblem, json_lines};
 use rewards::{ParserOptions, Question};
@@ -12,7 +13,7 @@ use runtime::RunEvent;
 use scenarios::{ArmConfig, PromptStyle};
 use workers::{Lines, RecorderMsg};
 
-use crate::data::{DataProblems, Source};
+use crate::data::DataProblems;
 use crate::error::RecordingError;
 use crate::live::LiveArm;
 use crate::prompt::Prompter;
@@ -71,14 +72,6 @@ impl ArmContext {
     pub(crate) fn user_text(&self, question: &Question, style: Option<PromptStyle>) -> String {
         let prompt = &self.config.prompt;
         style.map_or_else(|| prompt.render(question), |style| prompt.render_in(style, question))
-    }
-
-    /// The question with the note whether its prompt shows letters: a letter alone earns a reward only then.
-    pub(crate) fn presented(&self, question: &Arc<Question>) -> Arc<Question> {
-        if question.letters_shown || !self.config.prompt.shows_letters(question) {
-            return question.clone();
-        }
-        Arc::new(Question { letters_shown: true, ..Question::clone(question) })
     }
 
     /// Sampling parameters of training completions.

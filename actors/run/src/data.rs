@@ -8,9 +8,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-use records::{DataProblem, FormatVersion, Phase};
+use evaluation::Source;
+use records::DataProblem;
 use rewards::Question;
-use scenarios::{ArmConfig, Dataset, Method, RowCause, RowProblem, Split, causes_in_words};
+use scenarios::{ArmConfig, Dataset, Method, RowCause, Split, causes_in_words};
 use workers::AudioSource;
 
 use crate::error::InputError;
@@ -19,67 +20,6 @@ use crate::sound::first_window;
 
 /// Most clips that are decoded before the first step to learn whether their prompts fit into the model's context.
 const CLIPS_TRIED: usize = 256;
-
-/// A training set or a suite.
-pub(crate) struct Source {
-    /// The suite's name in tables, such as `builtin:soundscapes`; `None` for the training set.
-    pub(crate) suite: Option<String>,
-    pub(crate) rows: Dataset,
-}
-
-impl Source {
-    fn phase(&self) -> Phase {
-        if self.suite.is_some() { Phase::Eval } else { Phase::Train }
-    }
-
-    /// The record of a question that was found to be unusable after `step` steps.
-    pub(crate) fn problem(&self, step: u64, question: &Question, unusable: &Unusable) -> DataProblem {
-        let line = self.rows.line_of(question);
-        let (file, line_in_file) = self.rows.place_of(question);
-        self.record(
-            step,
-            &RowProblem {
-                path: file.to_owned(),
-                line,
-                id: Some(question.id.clone()),
-                cause: unusable.cause,
-                message: format!("{}:{line_in_file}: {}", file.display(), unusable.message),
-            },
-        )
-    }
-
-    fn record(&self, step: u64, problem: &RowProblem) -> DataProblem {
-        DataProblem {
-            format_version: FormatVersion::CURRENT,
-            phase: self.phase(),
-            step,
-            suite: self.suite.clone(),
-            file: problem.path.clone(),
-            row: problem.line as u64,
-            id: problem.id.clone(),
-            cause: problem.cause,
-            message: problem.message.clone(),
-        }
-    }
-
-    /// What is known of its unusable rows before the first step.
-    pub(crate) fn problems(&self) -> Vec<DataProblem> {
-        self.rows.problems.iter().map(|problem| self.record(0, problem)).collect()
-    }
-
-    /// One line about its unusable rows; `None` if there are none.
-    pub(crate) fn warning(&self) -> Option<String> {
-        let first = self.rows.problems.first()?;
-        Some(format!(
-            "{}: {} of {} rows can't be used and are left out ({}); data-problems.jsonl lists them. The first: {}",
-            self.rows.path.display(),
-            self.rows.problems.len(),
-            self.rows.rows(),
-            causes_in_words(&self.rows.causes()),
-            first.message
-        ))
-    }
-}
 
 /// The training set; without rows for an arm that is not trained.
 ///
@@ -96,18 +36,6 @@ pub(crate) fn open_training(config: &ArmConfig) -> Result<Source, InputError> {
         )?,
     };
     Ok(Source { suite: None, rows })
-}
-
-/// The suites of `[eval]`.
-///
-/// Errors: a file can't be read.
-pub(crate) fn open_suites(config: &ArmConfig) -> Result<Vec<Source>, InputError> {
-    let (filter, world) = (config.eval.row_filter(), &config.data.soundscapes);
-    let open = |source: &scenarios::DataSource| {
-        let rows = scenarios::open_dataset_filtered(source, world, Split::Heldout, &filter)?;
-        Ok(Source { suite: Some(source.name()), rows })
-    };
-    config.eval.suites.iter().map(open).collect()
 }
 
 /// Leaves out the rows whose prompts are longer than the model's context. `texts` returns the user turns in which a
@@ -166,7 +94,9 @@ pub(crate) fn check_source(
         match ask(&question) {
             Ok(()) => return Ok(()),
             Err(unusable) => {
-                first.get_or_insert_with(|| source.problem(0, &question, &unusable).message);
+                first.get_or_insert_with(|| {
+                    source.problem(0, &question, unusable.cause, &unusable.message).message
+                });
             }
         }
     }
@@ -224,8 +154,7 @@ mod tests {
         let mut rows = Dataset::default();
         rows.path = "rows.jsonl".into();
         let source = Source { suite: suite.map(str::to_owned), rows };
-        let unusable = Unusable { cause: RowCause::AudioSilent, message: "silent".into() };
-        DataProblem { row, ..source.problem(1, &Question::default(), &unusable) }
+        DataProblem { row, ..source.problem(1, &Question::default(), RowCause::AudioSilent, "silent") }
     }
 
     // DATA-4

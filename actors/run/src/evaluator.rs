@@ -7,7 +7,7 @@ use std::time::Instant;
 use evaluation::draft::BatchPlace;
 use evaluation::{Answered, Ask, Draft, Pass, Tallies, passes};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use records::{ArmFile, Evaluation, FormatVersion, Phase, Rollout, json_lines, json_value};
+use records::{ArmFile, Evaluation, Phase, Rollout, json_lines, json_value};
 use rewards::{Question, RewardItem};
 use runtime::RunEvent;
 use runtime::seed::{Purpose, derive};
@@ -15,11 +15,10 @@ use scenarios::{Control, Method, RowCause};
 use workers::{GenerateQuery, SamplerMsg, Sound};
 
 use crate::conductor::health::nan_completions;
-use crate::conductor::items::{recorded_start, reward_item, rollout};
+use crate::conductor::items::{recorded_start, reward_item};
 use crate::conductor::judge::ask_judge;
 use crate::conductor::load::{Heard, HeardPrompt, Prompts, make_prompts};
 use crate::context::ArmContext;
-use crate::data::Source;
 use crate::error::{EvaluationError, StepError};
 use crate::messages::{EvaluateQuery, Evaluated, EvaluatorMsg, RecordingState};
 
@@ -125,18 +124,21 @@ async fn evaluate_pass(
     draft: &mut Option<Draft>,
 ) -> Result<Tallies, StepError> {
     let suite = &arm.suites[pass.suite];
-    let mut tallies = Tallies { evaluation: blank(arm, suite, pass, step), ..Tallies::default() };
+    let mut tallies =
+        Tallies { evaluation: pass.blank(suite.name(), &arm.config.eval, step), ..Tallies::default() };
     tallies.evaluation.questions = suite.rows.rows() as u64;
     tallies.evaluation.unusable = suite.rows.causes();
-    for (batch, asks) in pass.batches(&suite.rows.questions, &arm.config.eval).enumerate() {
+    let asks = pass.asks(&suite.rows.questions, &arm.config);
+    for (batch, asks) in asks.chunks(arm.config.eval.batch_prompts.max(1)).enumerate() {
         let place = BatchPlace { pass: number, batch };
         if let Some(answered) = draft.as_mut().and_then(|draft| draft.take(place)) {
             tallies.merge(answered);
             continue;
         }
         let started = Instant::now();
-        let mut answered = Tallies { evaluation: blank(arm, suite, pass, step), ..Tallies::default() };
-        evaluate_batch(arm, pass, &asks, batch as u64, &mut answered).await?;
+        let mut answered =
+            Tallies { evaluation: pass.blank(suite.name(), &arm.config.eval, step), ..Tallies::default() };
+        evaluate_batch(arm, pass, asks, batch as u64, &mut answered).await?;
         answered.evaluation.eval_seconds = started.elapsed().as_secs_f64();
         if let Some(draft) = draft
             && let Err(error) = draft.add(place, &answered)
@@ -151,20 +153,6 @@ async fn evaluate_pass(
         (rollout.group, rollout.index) = ((place / samples) as u64, (place % samples) as u64);
     }
     Ok(tallies)
-}
-
-/// An evaluation in which nothing is counted yet.
-fn blank(arm: &ArmContext, suite: &Source, pass: Pass, step: u64) -> Evaluation {
-    let columns = arm.config.eval.by.iter().map(|column| (column.clone(), Default::default()));
-    Evaluation {
-        format_version: FormatVersion::CURRENT,
-        step,
-        suite: suite.suite.clone().unwrap_or_default(),
-        control: pass.control,
-        samples: arm.config.eval.samples as u64,
-        by_column: columns.collect(),
-        ..Evaluation::default()
-    }
 }
 
 /// What the policy hears in a pass.
@@ -189,7 +177,7 @@ async fn evaluate_batch(
     let (suite, eval) = (&arm.suites[pass.suite], &arm.config.eval);
     let place = [pass.suite as u64, batch];
     let most_tokens = arm.evaluation_params().max_new_tokens;
-    let questions: Vec<Arc<Question>> = asks.iter().map(|ask| arm.presented(&ask.question)).collect();
+    let questions: Vec<Arc<Question>> = asks.iter().map(|ask| ask.question.clone()).collect();
     let Prompts { prompts: made, audio_truncated, .. } =
         make_prompts(arm, &questions, most_tokens, place, |_| None, heard(pass.control)).await?;
     tallies.evaluation.truncated_clips += audio_truncated;
@@ -211,7 +199,12 @@ async fn evaluate_batch(
                 let evaluation = &mut tallies.evaluation;
                 evaluation.unreadable_clips += u64::from(unusable.cause == RowCause::AudioUnreadable);
                 *evaluation.unusable.entry(unusable.cause).or_default() += 1;
-                tallies.problems.push(suite.problem(evaluation.step, &ask.question, &unusable));
+                tallies.problems.push(suite.problem(
+                    evaluation.step,
+                    &ask.question,
+                    unusable.cause,
+                    &unusable.message,
+                ));
             }
         }
     }
@@ -242,7 +235,7 @@ async fn evaluate_batch(
             control: pass.control,
             audio_start: recorded_start(audio_start),
             policy_version: generated.policy_version,
-            ..rollout(Phase::Eval, tallies.evaluation.step, item)
+            ..Rollout::of(Phase::Eval, tallies.evaluation.step, item)
         };
         let rollouts = items.iter().map(record).collect();
         tallies.count(Answered { items, rollouts, first: ask.first });

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
+use evaluation::{Source, open_suites};
 use judges::{JudgeArgs, Judges};
 use model::Policy;
 use model::loss::{GrpoConfig, Importance, LossKind};
@@ -21,7 +22,7 @@ use workers::{
 };
 
 use crate::context::{ArmContext, ClipWarnings};
-use crate::data::{DataProblems, Source, check_source, exclude_too_long, open_suites, open_training};
+use crate::data::{DataProblems, check_source, exclude_too_long, open_training};
 use crate::error::InputError;
 use crate::live::LiveArm;
 use crate::policy::open_policy;

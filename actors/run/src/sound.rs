@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use audio::{Downmix, Ears, FeatureConfig, Hearing, SAMPLE_RATE};
+use audio::{Ears, FeatureConfig, Hearing, SAMPLE_RATE};
+use evaluation::sound::{downmix, fill_with_noise, window_position};
 use model::Processor;
-use rand::Rng;
 use rewards::Question;
-use runtime::seed::{Purpose, derive, generator};
-use scenarios::{ArmConfig, AudioWindow};
+use scenarios::ArmConfig;
 use workers::{AudioSource, ClipError, ClipRequest, HeardClip, Sound};
 
 /// Decodes clips as `[loader]` and `[audio]` say, and computes the features that the arm's model takes.
@@ -39,39 +38,18 @@ fn replace_samples(samples: &mut [f32], request: &ClipRequest) {
     match request.sound {
         Sound::Own => {}
         Sound::Silence => samples.fill(0.0),
-        Sound::Noise => {
-            let path = request.path.as_os_str().as_encoded_bytes();
-            let place: Vec<u64> = path.iter().map(|&byte| u64::from(byte)).collect();
-            let mut rng = generator(0, Purpose::Noise, &place);
-            samples.iter_mut().for_each(|sample| *sample = rng.random_range(-NOISE..NOISE));
-        }
+        Sound::Noise => fill_with_noise(samples, &request.path),
     }
 }
-
-/// Highest sample of the noise: its level is −24.8 dB of full scale.
-const NOISE: f32 = 0.1;
 
 /// How the model hears clips, for the live page.
 pub(crate) fn ears(config: &ArmConfig, features: FeatureConfig) -> Ears {
     Ears { features, downmix: downmix(config), fallback: config.audio.fallback.clone() }
 }
 
-fn downmix(config: &ArmConfig) -> Downmix {
-    match config.loader.downmix {
-        scenarios::Downmix::First => Downmix::First,
-        scenarios::Downmix::Right => Downmix::Right,
-        scenarios::Downmix::Mean => Downmix::Mean,
-        scenarios::Downmix::Itu => Downmix::Itu,
-    }
-}
-
 /// The clip of a row. `place` is what a random window is drawn for: the step and the row.
 pub(crate) fn clip_of(config: &ArmConfig, question: &Question, seed: u64, place: &[u64]) -> ClipRequest {
-    let position = match config.loader.window {
-        AudioWindow::First => 0.0,
-        AudioWindow::Center => 0.5,
-        AudioWindow::Random => derive(seed, Purpose::Window, place) as f64 / u64::MAX as f64,
-    };
+    let position = window_position(config, seed, place);
     ClipRequest { position, ..first_window(question) }
 }
 

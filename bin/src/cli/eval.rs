@@ -36,9 +36,12 @@ pub struct EvalOptions {
     /// Environment variable with the server's API key
     #[arg(long, value_name = "VARIABLE", requires = "server")]
     pub api_key_env: Option<String>,
-    /// Requests that the server gets at once
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "server")]
-    pub concurrency: usize,
+    /// Requests that the server gets at once [default: the scenario's, or 8]
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<usize>,
+    /// Longest part of a clip that the server gets, in seconds [default: the scenario's, or 30]
+    #[arg(long, value_name = "S", requires = "server")]
+    pub clip_seconds: Option<f64>,
     /// A suite: FORMAT=FILE such as mmau=mmau-test-mini.json, builtin:soundscapes, or a table as in a scenario; may be repeated
     #[arg(long = "suite", value_name = "FORMAT=FILE")]
     pub suites: Vec<String>,

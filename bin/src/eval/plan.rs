@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use records::{ArmId, RunDir};
-use rewards::{RewardRegistry, did_you_mean};
+use rewards::RewardRegistry;
 use scenarios::{
-    ArmConfig, Control, DataFormat, DataSource, Experiment, Method, PolicyConfig, PolicyPath, TrainMode,
+    ArmConfig, Control, DataSource, Experiment, Method, PolicyConfig, PolicyPath, ServerConfig, TrainMode,
 };
 
 use crate::cli::EvalOptions;
 use crate::failure::Failure;
 use crate::run::existing_run_dir;
+use crate::source::source;
 
 /// The settings of an evaluation without a scenario.
 const DEFAULTS: &str = "[run]\nname = \"eval\"\n[sampling]\nmax_new_tokens = 256\n[eval]\ntemperature = 0.0\n\
@@ -49,7 +50,7 @@ pub fn of_options(options: &EvalOptions, registry: &RewardRegistry) -> Result<Ex
     experiment.run.name = "eval".to_owned();
     experiment.run.seeds.truncate(1);
     experiment.run.device = options.device.unwrap_or(experiment.run.device);
-    let suites = options.suites.iter().map(|suite| source(suite, options.audio_root.as_deref()));
+    let suites = options.suites.iter().map(|suite| source("--suite ", suite, options.audio_root.as_deref()));
     let suites = suites.collect::<Result<Vec<DataSource>, Failure>>()?;
     for arm in &mut experiment.arms {
         apply(arm, options, &suites);
@@ -96,6 +97,24 @@ fn of_policy(mut experiment: Experiment, options: &EvalOptions) -> Result<Experi
     let Some(arm) = experiment.arms.first_mut() else {
         return Err(Failure::Input("the scenario has no arm".into()));
     };
+    if let (Some(url), Some(model)) = (&options.server, &options.model) {
+        let named = arm.eval.server.take().unwrap_or_default();
+        arm.eval.server = Some(ServerConfig {
+            url: url.clone(),
+            model: model.clone(),
+            api_key_env: options.api_key_env.clone(),
+            clip_seconds: options.clip_seconds.unwrap_or(named.clip_seconds),
+            ..named
+        });
+    }
+    if let Some(server) = &mut arm.eval.server
+        && options.policy.is_none()
+    {
+        server.concurrency = options.concurrency.unwrap_or(server.concurrency);
+        arm.name = arm_name(&server.model);
+        return Ok(experiment);
+    }
+    arm.eval.server = None;
     match (&options.policy, &options.scenario) {
         (Some(path), _) => arm.policy = policy(&arm.policy, path.clone(), options.adapter.clone()),
         (None, Some(_)) => {}
@@ -109,6 +128,17 @@ fn of_policy(mut experiment: Experiment, options: &EvalOptions) -> Result<Experi
     }
     arm.name = "policy".to_owned();
     Ok(experiment)
+}
+
+/// The name of an arm for a server's model: the last part of its name, with the characters that a folder may have.
+fn arm_name(model: &str) -> String {
+    let last = model.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let name: String = last
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "+-_.".contains(c) { c } else { '_' })
+        .take(100)
+        .collect();
+    if name.trim_matches('.').is_empty() { "server".to_owned() } else { name }
 }
 
 fn policy(settings: &PolicyConfig, path: PolicyPath, adapter: Option<PathBuf>) -> PolicyConfig {
@@ -148,6 +178,7 @@ fn of_checkpoints(dir: &Path, options: &EvalOptions) -> Result<Experiment, Failu
             }
         }
     }
+    arms.iter_mut().for_each(|arm| arm.eval.server = None);
     experiment.arms = arms;
     Ok(experiment)
 }
@@ -192,57 +223,19 @@ fn steps(run_dir: &RunDir, id: &ArmId, arm: &ArmConfig, wanted: &str) -> Result<
     }
 }
 
-/// A suite as `--suite` names it.
-fn source(text: &str, audio_root: Option<&Path>) -> Result<DataSource, Failure> {
-    let fail = |problem: String| {
-        Err(Failure::Input(format!(
-            "--suite {text}: {problem}; write FORMAT=FILE such as mmau=mmau-test-mini.json, builtin:soundscapes, or a table \
-             such as '{{ format = \"mmau\", path = \"m.json\", name = \"mini\" }}'"
-        )))
-    };
-    let table = |text: &str| {
-        let parsed =
-            toml::from_str::<std::collections::BTreeMap<String, DataSource>>(&format!("source = {text}"));
-        parsed.map(|mut parsed| parsed.remove("source"))
-    };
-    let parsed = if text.starts_with('{') || text.starts_with("builtin:") {
-        table(&if text.starts_with('{') { text.to_owned() } else { format!("\"{text}\"") })
-    } else {
-        let Some((format, path)) = text.split_once('=') else { return fail("no format is named".into()) };
-        let names: Vec<&str> = DataFormat::ALL.iter().map(|format| format.name()).collect();
-        if !names.contains(&format) {
-            return fail(format!("unknown format `{format}`{}", did_you_mean(format, names)));
-        }
-        table(&format!("{{ format = \"{format}\", path = {} }}", toml::Value::from(path)))
-    };
-    match parsed {
-        Ok(Some(DataSource::File(mut file))) => {
-            file.audio_root = file.audio_root.or_else(|| audio_root.map(Path::to_owned));
-            Ok(DataSource::File(file))
-        }
-        Ok(Some(source)) => Ok(source),
-        Ok(None) => fail("not a source".into()),
-        Err(error) => fail(error.message().to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_suite_is_a_format_and_a_file_or_a_table() {
-        let DataSource::File(file) = source("mmau=a b/m.json", Some(Path::new("clips"))).unwrap() else {
-            panic!("a file")
-        };
-        assert_eq!((file.format, file.path.as_path()), (DataFormat::Mmau, Path::new("a b/m.json")));
-        assert_eq!(file.audio_root.as_deref(), Some(Path::new("clips")));
-        assert_eq!(source("builtin:soundscapes", None).unwrap(), DataSource::Soundscapes);
-        let table = "{ format = \"mmar\", path = \"m.jsonl\", name = \"x\" }";
-        assert_eq!(source(table, None).unwrap().name(), "x");
-        for (text, expected) in [("mmua=m.json", "did you mean `mmau`?"), ("m.json", "no format is named")] {
-            let Err(Failure::Input(message)) = source(text, None) else { panic!("{text}") };
-            assert!(message.contains(expected), "{message}");
+    fn an_arm_is_named_after_the_last_part_of_a_model_s_name() {
+        for (model, name) in [
+            ("Qwen/Qwen2.5-Omni-7B", "Qwen2.5-Omni-7B"),
+            ("gpt-audio:latest", "gpt-audio_latest"),
+            ("models/", "models"),
+            ("..", "server"),
+        ] {
+            assert_eq!(arm_name(model), name, "{model}");
         }
     }
 }

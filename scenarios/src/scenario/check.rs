@@ -21,7 +21,9 @@ pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), S
     check_names(experiment, registry)?;
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
         check_rewards(arm, places, RewardSpec::check_files)?;
-        check_policy(arm, places)?;
+        if arm.eval.server.is_none() {
+            check_policy(arm, places)?;
+        }
         check_judge(&arm.judge, places)?;
         check_fallback(arm, places)?;
         if arm.method != Method::None {

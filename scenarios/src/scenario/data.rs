@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::server::ServerConfig;
 use crate::dataset::DataSource;
 use crate::formats::RowFilter;
 use crate::soundscape::WorldConfig;
@@ -152,6 +153,10 @@ pub struct EvalConfig {
     pub shuffles: usize,
     /// Further columns of the data by whose values answers are counted, such as `["category", "modality"]`.
     pub by: Vec<String>,
+    /// `[eval.server]`: a server with OpenAI's API that answers in place of the policy, in `sandbox eval` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ServerConfig")]
+    pub server: Option<ServerConfig>,
 }
 
 /// A change of a suite that takes away what its questions are about, or the order that a policy may have learnt.
@@ -212,6 +217,7 @@ impl Default for EvalConfig {
             samples: 1,
             shuffles: 1,
             by: Vec::new(),
+            server: None,
         }
     }
 }

@@ -1,13 +1,12 @@
 //! The body of a request, and the verdict in its answer.
 
+use chat::{Answer, excerpt};
 use rewards::judge::logits::weigh;
 use rewards::judge::prompt::{Asked, JudgePrompt, Scale, reply_schema};
 use rewards::judge::reply::parse_reply;
 use rewards::{FailureCause, JudgeFailure, Verdict};
 use scenarios::OpenaiJudgeConfig;
 use serde_json::{Map, Value, json};
-
-use super::answer::{Answer, excerpt};
 
 /// Alternatives requested per token: the most that OpenAI's own servers return.
 const ALTERNATIVES: u32 = 20;

@@ -1,10 +1,8 @@
-//! Completions as the rewards see them, and as they are recorded.
+//! Completions as the rewards see them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{Completion, Finish};
-use records::{FormatVersion, Phase, Rollout};
 use rewards::{Question, Readings, RewardItem, parse_completion};
 
 use crate::context::ArmContext;
@@ -29,45 +27,6 @@ pub(crate) fn reward_item(
         truncated: completion.finish == Finish::Length,
         duration_seconds: None,
         verdict: None,
-    }
-}
-
-/// The row of `rollouts.jsonl` of a completion, without its place in the group, its scores and its versions,
-/// which the caller sets.
-pub(crate) fn rollout(phase: Phase, step: u64, item: &RewardItem) -> Rollout {
-    let question = &item.question;
-    Rollout {
-        format_version: FormatVersion::CURRENT,
-        phase,
-        step,
-        suite: None,
-        control: None,
-        group: 0,
-        index: 0,
-        id: question.id.clone(),
-        question: question.text.clone(),
-        choices: question.choices.clone(),
-        answer_gold: question.answer.clone(),
-        audio_path: Some(question.audio_path.clone()),
-        audio_start: None,
-        audio_end: question.end,
-        difficulty: question.difficulty,
-        kind: question.kind.clone(),
-        completion: item.completion.clone(),
-        mode: Some(item.parsed.mode),
-        think: item.parsed.think.clone(),
-        answer: item.parsed.answer.clone(),
-        correct: item.readings.strict,
-        correct_official: item.readings.official,
-        correct_lenient: Some(item.readings.lenient),
-        well_formed: item.parsed.well_formed,
-        components: BTreeMap::new(),
-        reward: None,
-        advantage: None,
-        weights_version: None,
-        policy_version: 0,
-        tokens: Some(item.completion_tokens as u64),
-        truncated: item.truncated,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use evaluation::presented;
 use model::Prompt;
 use records::{DataProblem, GroupCounts};
 use rewards::Question;
@@ -41,8 +42,8 @@ pub(super) async fn load(arm: &ArmContext, step: u64) -> Result<Loaded, StepErro
     let questions: Vec<Arc<Question>> = arm
         .rows
         .of_step(step, arm.config.sampling.prompts_per_step)
-        .iter()
-        .map(|row| arm.presented(row))
+        .into_iter()
+        .map(|row| presented(row, &arm.config.prompt))
         .collect();
     let most_tokens = arm.config.sampling.max_new_tokens;
     let Prompts { prompts, audio_truncated, seconds } =
@@ -56,7 +57,8 @@ pub(super) async fn load(arm: &ArmContext, step: u64) -> Result<Loaded, StepErro
             }
             Err(unusable) => {
                 groups.exclude(unusable.cause.name());
-                problems.push(arm.training.problem(step + 1, &question, &unusable));
+                let Unusable { cause, message } = &unusable;
+                problems.push(arm.training.problem(step + 1, &question, *cause, message));
             }
         }
     }
@@ -90,7 +92,7 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
     let (mut rows, mut problems) = (Vec::with_capacity(questions.len()), Vec::new());
     let mut leave_out = |groups: &mut GroupCounts, question: &Question, unusable: &Unusable| {
         groups.exclude(unusable.cause.name());
-        problems.push(arm.training.problem(step + 1, question, unusable));
+        problems.push(arm.training.problem(step + 1, question, unusable.cause, &unusable.message));
     };
     for (place, (question, prompt)) in questions.iter().zip(prompts).enumerate() {
         let prompt = match prompt {

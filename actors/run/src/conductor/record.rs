@@ -12,7 +12,7 @@ use runtime::{RunEvent, StepFigures};
 use workers::{Generated, Shaped, StepReport};
 
 use super::health::Signs;
-use super::items::{consistency, recorded_start, rollout, think_quality};
+use super::items::{consistency, recorded_start, think_quality};
 use super::judge::Judged;
 use super::load::{Loaded, LoadedTargets};
 use super::score::Scores;
@@ -237,7 +237,7 @@ fn rollouts(arm: &ArmContext, trained: &TrainedStep) -> Vec<String> {
         advantage: trained.shaped.advantages.values[place],
         weights_version: Some(trained.shaped.weights_version),
         policy_version: trained.generated.policy_version,
-        ..rollout(Phase::Train, trained.step, item)
+        ..Rollout::of(Phase::Train, trained.step, item)
     });
     json_lines(rows)
 }

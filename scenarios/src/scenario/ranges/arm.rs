@@ -1,11 +1,13 @@
 //! Checks the values of an arm's sections, except for `[judge]`.
 
-use super::judge::check_judge;
+use super::judge::{check_address, check_judge, check_key_variable};
 use super::range::{Checked, Ranges, number, text};
 use super::run::{FOLDER_NAME, is_folder_name};
 use crate::error::ScenarioError;
 use crate::scenario::tree::Node;
-use crate::scenario::{ArmConfig, LoraConfig, Method, Schedule, TargetModules, TrainMode, WeightConfig};
+use crate::scenario::{
+    ArmConfig, LoraConfig, Method, Schedule, ServerConfig, TargetModules, TrainMode, WeightConfig,
+};
 
 /// Checks all values of an arm that need nothing from outside the scenario.
 pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
@@ -39,6 +41,9 @@ pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
             return Err(ScenarioError::at(place, problem, "give one another `name`"));
         }
     }
+    if let Some(server) = &arm.eval.server {
+        check_server(server, arm, &ranges)?;
+    }
     let seed = arm.eval.seed;
     ranges.need(i64::try_from(seed).is_ok(), "eval.seed", seed, "a seed up to 9223372036854775807")?;
     ranges.at_least_one(arm.checkpoint.keep, "checkpoint.keep")?;
@@ -51,6 +56,32 @@ pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
     let factor = arm.limits.spike_factor;
     let above_one = factor > 1.0 && factor.is_finite();
     ranges.need(above_one, "limits.spike_factor", number(factor), "a number above 1")
+}
+
+fn check_server(server: &ServerConfig, arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    check_address(&server.url, "eval.server.url", ranges)?;
+    let instead = "the model's name on the server";
+    ranges.need(!server.model.is_empty(), "eval.server.model", "missing", instead)?;
+    check_key_variable(server.api_key_env.as_deref(), "eval.server.api_key_env", ranges)?;
+    let concurrency = server.concurrency;
+    let good = (1..=100_000).contains(&concurrency);
+    ranges.need(good, "eval.server.concurrency", concurrency, "a number from 1 to 100000")?;
+    for (key, value, most) in [
+        ("clip_seconds", server.clip_seconds, 3_600.0),
+        ("timeout_seconds", server.timeout_seconds, 86_400.0),
+    ] {
+        let instead = format!("a number above 0, at most {most}");
+        ranges.need(value > 0.0 && value <= most, &format!("eval.server.{key}"), number(value), &instead)?;
+    }
+    ranges.need(server.retries <= 100, "eval.server.retries", server.retries, "a number up to 100")?;
+    let entry = ranges.0.entry(&["eval", "server"]);
+    match (arm.method, entry) {
+        (Method::None, _) | (_, None) => Ok(()),
+        (Method::Grpo | Method::Sft, Some(entry)) => {
+            let problem = "[eval.server] belongs to method = \"none\": a server is evaluated, not trained";
+            Err(ScenarioError::at(&entry.key_place, problem, "write method = \"none\", or leave it out"))
+        }
+    }
 }
 
 fn check_policy(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {

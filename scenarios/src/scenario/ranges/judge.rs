@@ -74,41 +74,50 @@ fn check_openai(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) 
     check_addresses(openai, section, ranges)?;
     let instead = "the model's name on the server";
     ranges.need(!openai.model.is_empty(), &key("model"), "missing", instead)?;
-    if let Some(variable) = &openai.api_key_env {
-        // Small letters are refused, because a key that is pasted here by mistake would be stored with the run.
-        let name = is_variable_name(variable) && !variable.contains(|c: char| c.is_ascii_lowercase());
-        let instead = "the name of an environment variable, such as OPENAI_API_KEY; the key itself is never written to a file";
-        // The value may be a key, so the message does not repeat it.
-        ranges.need(name, &key("api_key_env"), "not the name of a variable", instead)?;
-    }
-    Ok(())
+    check_key_variable(openai.api_key_env.as_deref(), &key("api_key_env"), ranges)
+}
+
+/// Checks the name of the variable with an API key.
+pub(super) fn check_key_variable(variable: Option<&str>, path: &str, ranges: &Ranges<'_>) -> Checked {
+    let Some(variable) = variable else { return Ok(()) };
+    // Small letters are refused, because a key that is pasted here by mistake would be stored with the run.
+    let name = is_variable_name(variable) && !variable.contains(|c: char| c.is_ascii_lowercase());
+    let instead = "the name of an environment variable, such as OPENAI_API_KEY; the key itself is never written to a file";
+    // The value may be a key, so the message does not repeat it.
+    ranges.need(name, path, "not the name of a variable", instead)
 }
 
 /// Checks the addresses of the servers and of the proxy. Those that have a key in them are not repeated.
 fn check_addresses(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
     let key = |name: &str| format!("{section}.{name}");
-    let web = |address: &str| address.starts_with("http://") || address.starts_with("https://");
     let base_url = key("base_url");
     let instead = "the server's address, such as base_url = \"http://127.0.0.1:8000/v1\"";
     ranges.need(!openai.base_url.0.is_empty(), &base_url, "missing", instead)?;
     for url in &openai.base_url.0 {
-        let instead = "the address alone; a key comes from the environment variable that api_key_env names";
-        let secret = has_password(url) || url.contains(['?', '#']);
-        ranges.need(!secret, &base_url, "an address with a password or a query", instead)?;
-        let instead = "an address that begins with http:// or https://";
-        ranges.need(web(url), &base_url, text(url), instead)?;
-        let whole = url.trim_end_matches('/').ends_with("/completions");
-        let instead = "the address up to and including /v1";
-        ranges.need(!whole, &base_url, text(url), instead)?;
+        check_address(url, &base_url, ranges)?;
     }
     if let Some(proxy) = &openai.proxy {
         let instead =
             "the address alone, or \"environment\" and the address with its password in HTTPS_PROXY";
         ranges.need(!has_password(proxy), &key("proxy"), "an address with a password", instead)?;
         let instead = "an address such as \"http://proxy:3128\", or \"environment\"";
-        ranges.need(proxy == "environment" || web(proxy), &key("proxy"), text(proxy), instead)?;
+        ranges.need(proxy == "environment" || is_web(proxy), &key("proxy"), text(proxy), instead)?;
     }
     Ok(())
+}
+
+/// Checks the address of a server. One that has a key in it is not repeated.
+pub(super) fn check_address(url: &str, path: &str, ranges: &Ranges<'_>) -> Checked {
+    let instead = "the address alone; a key comes from the environment variable that api_key_env names";
+    let secret = has_password(url) || url.contains(['?', '#']);
+    ranges.need(!secret, path, "an address with a password or a query", instead)?;
+    ranges.need(is_web(url), path, text(url), "an address that begins with http:// or https://")?;
+    let whole = url.trim_end_matches('/').ends_with("/completions");
+    ranges.need(!whole, path, text(url), "the address up to and including /v1")
+}
+
+fn is_web(address: &str) -> bool {
+    address.starts_with("http://") || address.starts_with("https://")
 }
 
 /// Whether an address has a user name or a password in front of its host.

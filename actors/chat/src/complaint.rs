@@ -1,7 +1,7 @@
 //! What a server says when it does not answer: an error status, or an error in a body with status 200.
 //!
 //! Each server words its errors in its own way. [`Complaint::cause`] decides under which cause they are counted, and
-//! so whether the request is sent again; [`Complaint::advice`] which key of `[judge]` would help.
+//! so whether the request is sent again.
 
 use rewards::FailureCause;
 use serde_json::Value;
@@ -40,6 +40,19 @@ const TOO_LONG: [&str; 15] = [
 
 /// Phrases for a prompt or a reply that a content filter stopped.
 const FILTERED: [&str; 3] = ["content_filter", "content management policy", "responsibleai"];
+
+/// Phrases for a model that takes no audio, in lower case: vLLM, SGLang, llama.cpp, OpenAI and routers word it differently.
+const NO_AUDIO: [&str; 9] = [
+    "audio",
+    "multimodal",
+    "multi-modal",
+    "modalit",
+    "mmproj",
+    "content part",
+    "content type",
+    "unsupported content",
+    "content must be a string",
+];
 
 /// Phrases for too many requests, if the server gives no status.
 const BUSY: [&str; 6] = ["rate limit", "rate_limit", "too many requests", "overloaded", "quota", "throttl"];
@@ -96,7 +109,7 @@ impl Complaint {
         words.iter().any(|word| self.words.contains(word))
     }
 
-    /// The cause under which the missing verdict is counted. Without a status, an error that says nothing else may have
+    /// The cause under which the missing answer is counted. Without a status, an error that says nothing else may have
     /// passed when the request is sent again.
     pub fn cause(&self) -> FailureCause {
         match self.status {
@@ -113,44 +126,20 @@ impl Complaint {
         }
     }
 
-    /// What to change in the scenario, if a key of `[judge]` would help. `newer_limit` says whether the request had
-    /// `max_completion_tokens`.
-    pub fn advice(&self, newer_limit: bool) -> Option<&'static str> {
-        let about = |name: &str| {
-            if self.param.is_empty() { self.words.contains(name) } else { self.param.contains(name) }
-        };
-        let unsupported = self.names(&["support", "unrecognized", "unknown", "not permitted", "unexpected"]);
-        match self.cause() {
-            FailureCause::TooLong => {
-                return Some("lower judge.max_chars, or give the server's model a longer context");
-            }
-            FailureCause::Http4xx | FailureCause::Http5xx => {}
-            _ => return None,
-        }
-        if about("temperature") {
-            return Some("set judge.temperature to a value that this model accepts, such as 1");
-        }
-        if newer_limit && about("max_completion_tokens") {
-            return Some(
-                "leave out judge.max_completion_tokens, or correct it; judge.max_tokens is the older name",
-            );
-        }
-        if !newer_limit && about("max_tokens") && (unsupported || self.names(&["max_completion_tokens"])) {
-            return Some("set judge.max_completion_tokens, which is sent instead of judge.max_tokens");
-        }
-        if about("max_tokens") {
-            return Some("correct judge.max_tokens");
-        }
-        if about("response_format") || about("json_schema") || about("grammar") {
-            return Some("set judge.guided = \"none\"");
-        }
-        if about("logprobs") {
-            return Some("set judge.scoring = \"text\"");
-        }
-        if self.names(&["model"]) && self.names(&["not found", "not_found", "not exist", "no such"]) {
-            return Some("correct judge.model");
-        }
-        None
+    /// Whether the server says that it takes no audio; only of use for a request that has some. A clip that is too long or
+    /// cannot be decoded is another complaint.
+    pub fn refuses_audio(&self) -> bool {
+        let about_the_clip = ["decod", "duration", "corrupt", "sample rate", "too long", "too large"];
+        matches!(self.cause(), FailureCause::Http4xx | FailureCause::Http5xx)
+            && self.status.is_some()
+            && self.names(&NO_AUDIO)
+            && !self.names(&about_the_clip)
+    }
+
+    /// Whether the server's complaint is about this field of the request: it names it as the parameter, or names no
+    /// parameter and mentions it.
+    pub fn is_about(&self, field: &str) -> bool {
+        if self.param.is_empty() { self.words.contains(field) } else { self.param.contains(field) }
     }
 }
 
@@ -200,9 +189,8 @@ mod tests {
 
     use super::*;
 
-    fn read(body: Value) -> (FailureCause, Option<&'static str>) {
-        let complaint = Complaint::in_body(&body).unwrap_or_else(|| panic!("{body}"));
-        (complaint.cause(), complaint.advice(false))
+    fn read(body: Value) -> FailureCause {
+        Complaint::in_body(&body).unwrap_or_else(|| panic!("{body}")).cause()
     }
 
     #[test]
@@ -220,7 +208,7 @@ mod tests {
             (json!({ "object": "error", "message": "The model x does not exist", "code": 404 }), Http4xx),
             (json!({ "error": { "message": "filtered", "code": "content_filter" } }), Refused),
         ] {
-            assert_eq!(read(body.clone()).0, cause, "{body}");
+            assert_eq!(read(body.clone()), cause, "{body}");
         }
         for body in [json!({ "choices": [] }), json!({ "error": "", "choices": [{}] }), json!(3), json!([])] {
             assert_eq!(Complaint::in_body(&body), None, "{body}");
@@ -237,43 +225,58 @@ mod tests {
             "prompt is too long: 210000 tokens > 200000 maximum",
         ] {
             let body = json!({ "error": { "message": message, "code": 400 } });
-            assert_eq!(read(body).0, FailureCause::TooLong, "{message}");
+            assert_eq!(read(body), FailureCause::TooLong, "{message}");
         }
         let coded = json!({ "error": { "message": "no", "code": "context_length_exceeded" } });
-        assert_eq!(read(coded).0, FailureCause::TooLong);
+        assert_eq!(read(coded), FailureCause::TooLong);
         let both = json!({ "error": { "message": "max_tokens is too large: 64. This model's maximum context length \
             is 512", "code": 400, "param": "max_tokens" } });
-        assert!(read(both).1.unwrap().contains("judge.max_chars"));
+        assert_eq!(read(both), FailureCause::TooLong);
         let busy = json!({ "error": { "message": "reduce the length or wait", "code": 429 } });
-        assert_eq!(read(busy).0, FailureCause::Http429);
+        assert_eq!(read(busy), FailureCause::Http429);
     }
 
     #[test]
-    fn the_key_to_change_is_named() {
-        let advice = |message: &str, param: Option<&str>, newer| {
+    fn a_complaint_is_about_the_parameter_that_it_names_or_else_about_what_it_mentions() {
+        let about = |message: &str, param: Option<&str>, field: &str| {
             let body = json!({ "error": { "message": message, "param": param } });
-            Complaint::of_status(400, "", Some(&body)).advice(newer).unwrap_or_default()
+            Complaint::of_status(400, "", Some(&body)).is_about(field)
         };
-        let temperature = "Unsupported value: 'temperature' does not support 0 with this model.";
-        assert!(advice(temperature, Some("temperature"), false).contains("judge.temperature"));
-        assert!(advice(temperature, None, false).contains("judge.temperature"));
-        let limit =
-            "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead.";
-        for param in [Some("max_tokens"), None] {
-            assert!(advice(limit, param, false).starts_with("set judge.max_completion_tokens"));
-        }
-        let newer = "Unknown parameter: max_completion_tokens";
-        assert!(advice(newer, None, true).starts_with("leave out judge.max_completion_tokens"));
-        assert_eq!(
-            advice("max_tokens must be at most 16", Some("max_tokens"), false),
-            "correct judge.max_tokens"
-        );
-        assert!(advice("'response_format.type' must be 'text'", None, false).contains("judge.guided"));
-        assert_eq!(advice("The model `q` does not exist", None, false), "correct judge.model");
+        assert!(about("not seed", Some("temperature"), "temperature"));
+        assert!(!about("not seed", Some("temperature"), "seed"));
+        assert!(about("'seed' is not supported", None, "seed"));
         let detail = json!({ "detail": [{ "loc": ["body", "temperature"], "msg": "must be above 0" }] });
         let complaint = Complaint::of_status(422, "", Some(&detail));
         assert_eq!(complaint.message, "body.temperature: must be above 0");
-        assert!(complaint.advice(false).unwrap().contains("judge.temperature"));
+        assert!(complaint.is_about("temperature"));
+    }
+
+    #[test]
+    fn servers_refuse_audio_in_their_own_words() {
+        let refuses = |status: u16, message: &str| {
+            let body = json!({ "error": { "message": message } });
+            Complaint::of_status(status, "", Some(&body)).refuses_audio()
+        };
+        for (status, message) in [
+            (
+                500,
+                "audio input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+            ),
+            (400, "Qwen/Qwen3-8B is not a multimodal model"),
+            (400, "Unknown part type: input_audio"),
+            (400, "At most 0 audio(s) may be provided in one request."),
+            (422, "Invalid value: 'input_audio'. Supported content types are: 'text'"),
+        ] {
+            assert!(refuses(status, message), "{message}");
+        }
+        for (status, message) in [
+            (400, "failed to decode audio"),
+            (429, "audio quota"),
+            (400, "temperature must be 1"),
+            (503, "audio"),
+        ] {
+            assert_eq!(refuses(status, message), status == 503, "{message}");
+        }
     }
 
     #[test]

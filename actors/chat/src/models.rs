@@ -1,4 +1,4 @@
-//! Reads the response to `/models`: which models a server has, and what it says about the judge's.
+//! Reads the response to `/models`: which models a server has, and what it says about the one that is asked.
 
 use rewards::judge::json;
 use serde_json::{Map, Value};

@@ -1,7 +1,7 @@
 //! Reads a server's response: the part of OpenAI's API that all supported servers implement, as they implement it.
 //!
 //! - `ANSWER-1` a response is an answer with the model's text, or has one cause for which it is none. Fields that the
-//!   verdict does not depend on are never a reason to discard it.
+//!   answer does not depend on are never a reason to discard it.
 //! - `ANSWER-2` what a model thinks is its reply only if there is no other, if it was not cut off, and if it ends with
 //!   the verdict: thoughts quote what they are about.
 
@@ -10,10 +10,10 @@ use rewards::judge::logits::ReplyToken;
 use rewards::{FailureCause, JudgeFailure};
 use serde_json::{Map, Value};
 
-use super::client::Response;
-use super::complaint::Complaint;
+use crate::client::Response;
+use crate::complaint::Complaint;
 
-/// Keys that decide about the verdict; two different values of one are an error.
+/// Keys that decide about the answer; two different values of one are an error.
 const DECISIVE: [&str; 8] =
     ["choices", "content", "error", "finish_reason", "message", "reasoning", "reasoning_content", "text"];
 
@@ -28,9 +28,13 @@ pub struct Answer {
     pub out_of_tokens: bool,
     /// Whether the model thought, but said nothing that could be its reply.
     pub only_thought: bool,
+    /// What the model thought, if the server separates it from the reply.
+    pub thought: Option<String>,
     /// The reply's tokens with their alternatives; empty unless log-probabilities were requested.
     pub tokens: Vec<ReplyToken>,
+    /// Tokens of the prompt, as the server counts them; 0 if it does not say.
     pub prompt_tokens: u64,
+    /// Tokens of the reply with its thinking, likewise.
     pub reply_tokens: u64,
 }
 
@@ -47,36 +51,46 @@ impl NoAnswer {
         Self { failure: JudgeFailure::new(cause, message), complaint: Complaint::default() }
     }
 
-    fn complained(complaint: Complaint, status: u16, newer_limit: bool) -> Self {
-        let mut message = format!("answered {status}: {}", excerpt(&complaint.message));
-        if let Some(advice) = complaint.advice(newer_limit) {
-            message.push_str("; ");
-            message.push_str(advice);
-        }
+    fn complained(complaint: Complaint, status: u16) -> Self {
+        let message = format!("answered {status}: {}", excerpt(&complaint.message));
         Self { failure: JudgeFailure::new(complaint.cause(), message), complaint }
     }
 }
 
 impl Answer {
-    /// Reads a response. `newer_limit` says whether the request had `max_completion_tokens`.
-    pub fn of(response: &Response, newer_limit: bool) -> Result<Self, NoAnswer> {
+    /// The reply as one text, with what the model thought in `<think>` in front of it, as models write it themselves where
+    /// the server does not separate it.
+    pub fn completion(&self) -> String {
+        match &self.thought {
+            // A thought that ends with an object was taken for the reply.
+            Some(thought) if *thought == self.text => format!("<think>{thought}</think>"),
+            Some(thought) if self.only_thought && self.out_of_tokens => format!("<think>{thought}"),
+            Some(thought) if !self.text.contains("<think>") => {
+                format!("<think>{thought}</think>\n{}", self.text)
+            }
+            Some(_) | None => self.text.clone(),
+        }
+    }
+
+    /// Reads a response. `address` is the setting with the server's address, for messages.
+    pub(crate) fn of(response: &Response, address: &str) -> Result<Self, NoAnswer> {
         let status = response.status;
         if status.is_redirection() {
             let to = response.location.as_deref().unwrap_or("an address that it does not name");
             let message = format!(
                 "answered {status} and redirects to {to}, which is not followed, so that no other host gets the \
-                 request and its key; correct judge.base_url"
+                 request and its key; correct {address}"
             );
             return Err(NoAnswer::new(FailureCause::Http4xx, message));
         }
         let body = json::read(&response.text, &DECISIVE);
         if !status.is_success() {
             let complaint = Complaint::of_status(status.as_u16(), &response.text, body.as_ref().ok());
-            return Err(NoAnswer::complained(complaint, status.as_u16(), newer_limit));
+            return Err(NoAnswer::complained(complaint, status.as_u16()));
         }
         let body = body.map_err(|error| not_json(response, &error))?;
         if let Some(complaint) = Complaint::in_body(&body) {
-            return Err(NoAnswer::complained(complaint, status.as_u16(), newer_limit));
+            return Err(NoAnswer::complained(complaint, status.as_u16()));
         }
         Self::in_body(&body).ok_or_else(|| {
             let message = format!("a response without choices: {}", excerpt(&response.text));
@@ -112,14 +126,17 @@ impl Answer {
         let thought = text_of(&message["reasoning_content"]).or_else(|| text_of(&message["reasoning"]));
         let spoken = content.text.filter(|text| !text.trim().is_empty());
         let silent = refusal.is_none() && spoken.is_none();
-        let concluded =
-            thought.as_ref().filter(|thought| silent && !out_of_tokens && ends_with_verdict(thought));
+        let concluded = thought
+            .as_ref()
+            .filter(|thought| silent && !out_of_tokens && ends_with_verdict(thought))
+            .cloned();
         let only_thought = silent && concluded.is_none() && (thought.is_some() || content.thought);
         Self {
             declined: refusal.is_some() || filtered,
-            text: refusal.or(spoken).or_else(|| concluded.cloned()).unwrap_or_default(),
+            text: refusal.or(spoken).or(concluded).unwrap_or_default(),
             out_of_tokens,
             only_thought,
+            thought,
             tokens: reply_tokens(&choice["logprobs"]),
             ..Self::default()
         }
@@ -240,7 +257,7 @@ mod tests {
             announced: true,
             location: None,
         };
-        Answer::of(&response, false).map_err(|none| none.failure.cause)
+        Answer::of(&response, "judge.base_url").map_err(|none| none.failure.cause)
     }
 
     fn message(message: Value) -> Answer {
@@ -354,7 +371,7 @@ mod tests {
             let text = text.to_owned();
             let response =
                 Response { status: StatusCode::OK, retry_after: None, text, announced, location: None };
-            Answer::of(&response, false).unwrap_err().failure
+            Answer::of(&response, "judge.base_url").unwrap_err().failure
         };
         assert_eq!(read("{\"choices\": [", false).cause, FailureCause::Connection);
         assert_eq!(read("{\"choices\": [", true).cause, FailureCause::Malformed);
@@ -372,7 +389,7 @@ mod tests {
             announced: true,
             location: Some("https://b/v1".to_owned()),
         };
-        let failure = Answer::of(&response, false).unwrap_err().failure;
+        let failure = Answer::of(&response, "judge.base_url").unwrap_err().failure;
         assert_eq!(failure.cause, FailureCause::Http4xx);
         assert!(failure.message.contains("redirects to https://b/v1, which is not followed"), "{failure}");
     }

@@ -1,10 +1,10 @@
-//! Rate limits of a judge: requests and tokens per minute.
+//! Rate limits of a client: requests and tokens per minute.
 
 use std::num::NonZeroU32;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// The rate limits of a judge, shared by all arms that use it.
+/// The rate limits of a client, shared by all who use it.
 pub struct Limits {
     requests: Option<DefaultDirectRateLimiter>,
     tokens: Option<(DefaultDirectRateLimiter, NonZeroU32)>,

@@ -1,8 +1,8 @@
-//! The servers of a judge: selects the server of each request, and avoids those that fail or are busy.
+//! The servers of a client: selects the server of each request, and avoids those that fail or are busy.
 //!
 //! A server that fails is not used for 1 s, then 2 s, … up to a minute, as long as another server is healthy. A server
 //! that sends `Retry-After`, usually with 429, is not used before that time, even if it is the only one. Servers have
-//! asked for an hour and for a date in 2099, so `judge.max_retry_after_seconds` bounds it.
+//! asked for an hour and for a date in 2099, so the settings bound it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use rewards::FailureCause;
 use tokio::time::Instant;
+
+use crate::settings::Names;
 
 /// Longest time for which a server is not used.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -63,25 +65,26 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// All servers of a judge.
+/// All servers of a client.
 pub struct Servers {
     all: Vec<Arc<Server>>,
     /// Number of choices made, which breaks ties between equally busy servers in turn.
     turn: AtomicU64,
     /// Longest time for which a server is not used because it asked for it.
     longest_wait: Duration,
+    names: Names,
 }
 
 impl Servers {
-    pub fn new(urls: &[String], longest_wait: Duration) -> Self {
+    pub fn new(urls: &[String], longest_wait: Duration, names: Names) -> Self {
         let server = |url: &String| {
             let url = url.trim_end_matches('/').to_owned();
             Arc::new(Server { url, in_flight: AtomicUsize::new(0), health: Mutex::default() })
         };
-        Self { all: urls.iter().map(server).collect(), turn: AtomicU64::new(0), longest_wait }
+        Self { all: urls.iter().map(server).collect(), turn: AtomicU64::new(0), longest_wait, names }
     }
 
-    /// All servers, in the order of the scenario.
+    /// All servers, in the order of the settings.
     pub fn all(&self) -> &[Arc<Server>] {
         &self.all
     }
@@ -99,7 +102,7 @@ impl Servers {
                 (server.available_at(now), back_off, busy, (place + turn) % self.all.len())
             };
             let Some((_, server)) = self.all.iter().enumerate().min_by_key(order) else {
-                unreachable!("the scenario is refused if a judge has no server");
+                unreachable!("a client has a server");
             };
             let available_at = server.available_at(now);
             if available_at <= now {
@@ -119,7 +122,7 @@ impl Servers {
     pub fn mark_ok(&self, server: &Server) {
         let mut health = server.health();
         if health.backing_off_until.is_some() {
-            tracing::info!("the judge's server {} answers again", server.url);
+            tracing::info!("{} server {} answers again", self.names.whose, server.url);
         }
         *health = Health::default();
     }
@@ -138,7 +141,7 @@ impl Servers {
         if let (Some(asked), Some(wait)) = (retry_after, wait) {
             // Of requests that are turned away together, one is logged.
             if health.busy_until.is_none_or(|until| until <= now) {
-                log_wait(server, asked, wait);
+                log_wait(server, asked, wait, self.names);
             }
             health.busy_until = Some(now + wait);
         }
@@ -153,7 +156,8 @@ impl Servers {
             health.backing_off_until = Some(now + back_off.min(MAX_BACKOFF));
             if self.all.len() > 1 {
                 tracing::warn!(
-                    "the judge's server {} failed ({cause}) and is not used for {} s",
+                    "{} server {} failed ({cause}) and is not used for {} s",
+                    self.names.whose,
                     server.url,
                     back_off.min(MAX_BACKOFF).as_secs()
                 );
@@ -164,15 +168,21 @@ impl Servers {
 }
 
 /// Logs that a server asks not to be used for some time, as a warning if it asks for longer than it gets.
-fn log_wait(server: &Server, asked: Duration, wait: Duration) {
+fn log_wait(server: &Server, asked: Duration, wait: Duration, names: Names) {
     let (url, asked_for, wait_for) = (&server.url, asked.as_secs_f64(), wait.as_secs_f64());
+    let whose = names.whose;
     if asked > wait {
+        let see = if names.max_retry_after.is_empty() {
+            String::new()
+        } else {
+            format!(", see {}", names.max_retry_after)
+        };
         tracing::warn!(
-            "the judge's server {url} asks to be asked again after {asked_for:.0} s (Retry-After); it is after \
-             {wait_for:.0} s, see judge.max_retry_after_seconds"
+            "{whose} server {url} asks to be asked again after {asked_for:.0} s (Retry-After); it is after \
+             {wait_for:.0} s{see}"
         );
     } else {
-        tracing::info!("the judge's server {url} asks to be asked again after {wait_for:.1} s (Retry-After)");
+        tracing::info!("{whose} server {url} asks to be asked again after {wait_for:.1} s (Retry-After)");
     }
 }
 
@@ -183,7 +193,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn servers() -> Servers {
-        Servers::new(&["http://a/v1/".to_owned(), "http://b/v1".to_owned()], MINUTE)
+        Servers::new(&["http://a/v1/".to_owned(), "http://b/v1".to_owned()], MINUTE, Names::OPTIONS)
     }
 
     #[tokio::test(start_paused = true)]
@@ -211,7 +221,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_is_not_used_before_its_retry_after_time() {
-        let one = Servers::new(&["http://a/v1".to_owned()], MINUTE);
+        let one = Servers::new(&["http://a/v1".to_owned()], MINUTE, Names::OPTIONS);
         one.mark_failed(&one.all()[0], FailureCause::Http429, Some(Duration::from_secs(7)));
         let began = Instant::now();
         one.choose().await;
@@ -225,14 +235,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_server_is_waited_for_longer_than_the_bound() {
         for asked in [Duration::from_secs(3_600), Duration::MAX] {
-            let one = Servers::new(&["http://a/v1".to_owned()], Duration::from_secs(5));
+            let one = Servers::new(&["http://a/v1".to_owned()], Duration::from_secs(5), Names::OPTIONS);
             let wait = one.mark_failed(&one.all()[0], FailureCause::Http429, Some(asked));
             assert_eq!(wait, Some(Duration::from_secs(5)));
             let began = Instant::now();
             one.choose().await;
             assert_eq!(began.elapsed(), Duration::from_secs(5));
         }
-        let never = Servers::new(&["http://a/v1".to_owned()], Duration::ZERO);
+        let never = Servers::new(&["http://a/v1".to_owned()], Duration::ZERO, Names::OPTIONS);
         never.mark_failed(&never.all()[0], FailureCause::Http429, Some(MINUTE));
         let began = Instant::now();
         never.choose().await;

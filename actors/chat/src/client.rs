@@ -1,7 +1,7 @@
-//! The HTTP client of a judge: its API key, its proxy, and bounded responses.
+//! The HTTP client: its API key, its proxy, and bounded responses.
 //!
-//! - `SECRET-J1` the key is in the `Authorization` header of requests to the judge's servers and nowhere else: no
-//!   redirect is followed, no proxy is used unless the scenario names one, and no message of a server is passed on with
+//! - `SECRET-J1` the key is in the `Authorization` header of requests to the servers and nowhere else: no
+//!   redirect is followed, no proxy is used unless the settings name one, and no message of a server is passed on with
 //!   the key in it.
 
 use std::collections::BTreeSet;
@@ -13,26 +13,27 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{NoProxy, Proxy, RequestBuilder, StatusCode, Url};
 use rewards::{FailureCause, JudgeFailure};
-use scenarios::OpenaiJudgeConfig;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use crate::error::JudgeError;
+use crate::error::ChatError;
+use crate::settings::{Names, Settings};
 
 /// Longest response body that is read.
 const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// The value of `judge.proxy` that selects the proxy of the environment's variables.
+/// The value of the setting `proxy` that selects the proxy of the environment's variables.
 const PROXY_OF_THE_ENVIRONMENT: &str = "environment";
 
 /// The variables by which an environment names its proxies.
 const PROXY_VARIABLES: [&str; 6] =
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
-/// Sends requests to the servers of one judge.
+/// Sends requests to the servers of one client.
 pub struct Client {
     http: reqwest::Client,
     key: Option<SecretString>,
+    names: Names,
 }
 
 /// A server's response, read to its end.
@@ -40,7 +41,7 @@ pub struct Response {
     pub status: StatusCode,
     /// The delay that the server asks for.
     pub retry_after: Option<Duration>,
-    /// The body. Bytes that are not UTF-8 are replaced, and so is the judge's key.
+    /// The body. Bytes that are not UTF-8 are replaced, and so is the key.
     pub text: String,
     /// Whether the head announced the length of the body.
     pub announced: bool,
@@ -51,11 +52,11 @@ pub struct Response {
 impl Client {
     /// Creates the client; no request is sent.
     ///
-    /// Errors: [`JudgeError::Setting`] if the variable of the key or the proxy's address is unusable.
-    pub fn new(settings: &OpenaiJudgeConfig) -> Result<Self, JudgeError> {
+    /// Errors: [`ChatError::Setting`] if the variable of the key or the proxy's address is unusable.
+    pub fn new(settings: &Settings) -> Result<Self, ChatError> {
         // Fails if another part of the process has installed one already, which works too.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let seconds = Duration::from_secs_f64;
+        let (seconds, names) = (Duration::from_secs_f64, settings.names);
         let mut builder = reqwest::Client::builder()
             .connect_timeout(seconds(settings.connect_timeout_seconds))
             .read_timeout(seconds(settings.read_timeout_seconds))
@@ -69,26 +70,30 @@ impl Client {
             Some(address) => {
                 let proxy = Proxy::all(address).map_err(|error| {
                     let problem = error_chain(&error);
-                    JudgeError::Setting(format!("judge.proxy is not an address of a proxy ({problem})"))
+                    ChatError::Setting(format!("{} is not an address of a proxy ({problem})", names.proxy))
                 })?;
                 // Servers on this machine are not behind the proxy.
                 builder.proxy(proxy.no_proxy(NoProxy::from_string("localhost,127.0.0.0/8,::1")))
             }
         };
         let plain = |url: &String| url.starts_with("http://");
-        if settings.base_url.0.iter().chain(&settings.proxy).all(plain) {
+        if settings.servers.iter().chain(&settings.proxy).all(plain) {
             // Without TLS no certificates are needed, and a minimal machine has none to load.
             builder = builder.tls_certs_only([]);
         }
-        let key = settings.api_key_env.as_deref().map(key_in).transpose()?;
+        let key = settings.api_key_env.as_deref().map(|variable| key_in(variable, names)).transpose()?;
         if key.is_some() {
-            settings.base_url.0.iter().filter(|url| exposes_key(url)).for_each(|url| warn_of_plain_http(url));
+            settings
+                .servers
+                .iter()
+                .filter(|url| exposes_key(url))
+                .for_each(|url| warn_of_plain_http(url, names));
         }
         let http = builder.build().map_err(|error| {
             let problem = error_chain(&error);
-            JudgeError::Setting(format!("the judge's HTTP client can't be created: {problem}"))
+            ChatError::Setting(format!("{} HTTP client can't be created: {problem}", names.whose))
         })?;
-        Ok(Self { http, key })
+        Ok(Self { http, key, names })
     }
 
     /// Sends a JSON body and reads the response.
@@ -135,23 +140,24 @@ impl Client {
     /// Replaces the key in a server's text: some servers repeat the key that they refuse.
     fn without_key(&self, text: &str) -> String {
         match &self.key {
-            Some(key) => text.replace(key.expose_secret(), "[the judge's key]"),
+            Some(key) => text.replace(key.expose_secret(), &format!("[{} key]", self.names.whose)),
             None => text.to_owned(),
         }
     }
 }
 
-/// The name of a variable that names a proxy, if one is set and `judge.proxy` is not.
-pub fn unused_proxy(settings: &OpenaiJudgeConfig) -> Option<&'static str> {
+/// The name of a variable that names a proxy, if one is set and the setting `proxy` is not.
+pub fn unused_proxy(settings: &Settings) -> Option<&'static str> {
     let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     PROXY_VARIABLES.into_iter().find(set).filter(|_| settings.proxy.is_none())
 }
 
 /// Reads the key from an environment variable. Messages do not contain its value.
-fn key_in(variable: &str) -> Result<SecretString, JudgeError> {
+fn key_in(variable: &str, names: Names) -> Result<SecretString, ChatError> {
     let problem = |what: &str| {
-        JudgeError::Setting(format!(
-            "the environment variable {variable} {what}; export it, or leave out judge.api_key_env"
+        ChatError::Setting(format!(
+            "the environment variable {variable} {what}; export it, or leave out {}",
+            names.api_key_env
         ))
     };
     let value = match std::env::var(variable) {
@@ -182,12 +188,13 @@ fn exposes_key(url: &str) -> bool {
 }
 
 /// Warns once per address and process.
-fn warn_of_plain_http(url: &str) {
+fn warn_of_plain_http(url: &str, names: Names) {
     static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned()) {
         tracing::warn!(
-            "the judge's key is sent to {url} without encryption, so whoever is on the way can read it; use https://, \
-             or a tunnel to 127.0.0.1"
+            "{} key is sent to {url} without encryption, so whoever is on the way can read it; use https://, \
+             or a tunnel to 127.0.0.1",
+            names.whose
         );
     }
 }
@@ -202,9 +209,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         Err(_) => httpdate::parse_http_date(value).ok().and_then(|date| date.duration_since(now).ok()),
     };
     if delay.is_none() {
-        tracing::info!(
-            "a judge's server sent `Retry-After: {value}`, which is no time to come and is not used"
-        );
+        tracing::info!("a server sent `Retry-After: {value}`, which is no time to come and is not used");
     }
     delay
 }
