@@ -81,6 +81,7 @@ pub enum Command {
     #[command(after_help = examples::EVAL)]
     Eval(EvalOptions),
     /// Ask a server for chains of thought about the rows of a data set, to fine-tune on
+    #[command(after_help = examples::ANNOTATE)]
     Annotate(AnnotateOptions),
     /// Show what a model hears of audio files, and write it as WAV or as a picture; exit code 1 if some can't be heard
     #[command(after_help = examples::LISTEN)]

@@ -275,10 +275,15 @@ fn read_files(source: &FileSource, filter: &RowFilter, cache: &Path) -> Result<D
     let mut dataset = Dataset::new(&source.path);
     for path in &files.paths {
         dataset.begin_file(path);
-        for row in Rows::open(path)? {
+        let mut rows = Rows::open(path)?;
+        loop {
             if filter.limit.is_some_and(|limit| dataset.rows() >= limit) {
+                if reading.holdout.is_none() {
+                    dataset.beyond_limit += rows.count_rest();
+                }
                 break;
             }
+            let Some(row) = rows.next() else { break };
             match row {
                 Ok(row) if is_left_out(&row, filter) => {}
                 Ok(row) => reading.add(row, path, &mut dataset)?,

@@ -17,6 +17,8 @@ use crate::questions::Questions;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowCause {
+    /// The row comes after the first `eval.limit` ones.
+    BeyondLimit,
     /// The row is not a JSON object.
     NotJson,
     /// The row has bytes that are not UTF-8.
@@ -49,6 +51,7 @@ impl RowCause {
     /// The cause as it is written in records.
     pub fn name(self) -> &'static str {
         match self {
+            RowCause::BeyondLimit => "beyond_limit",
             RowCause::NotJson => "not_json",
             RowCause::NotUtf8 => "not_utf8",
             RowCause::BadColumn => "bad_column",
@@ -115,6 +118,9 @@ pub struct Dataset {
     pub path: PathBuf,
     /// The questions that can be asked, in the order of the rows.
     pub questions: Questions,
+    /// Rows after the limit, which were not read. 0 also for the part of a file that `holdout` makes, whose rows would have
+    /// to be read to be counted.
+    pub beyond_limit: usize,
     /// The rows that cannot be used, in the order of the file (DATA-3).
     pub problems: Vec<RowProblem>,
     /// First line of the row of each question, and the place of each by its id.

@@ -278,8 +278,8 @@ impl ServerEvaluation<'_> {
             return Ok(None);
         }
         let mut whole = blank();
-        whole.evaluation.questions = suite.rows.rows() as u64;
-        whole.evaluation.unusable = suite.rows.causes();
+        whole.evaluation.questions = suite.rows_in_file();
+        whole.evaluation.unusable = suite.causes();
         counted.into_iter().flatten().for_each(|tallies| whole.merge(tallies));
         let samples = arm.eval.samples;
         for (place, rollout) in whole.rollouts.iter_mut().enumerate() {

@@ -1,5 +1,7 @@
 //! The rows of an arm's data: the suites that it is asked, and which of their rows cannot be used.
 
+use std::collections::BTreeMap;
+
 use records::{DataProblem, FormatVersion, Phase};
 use rewards::Question;
 use scenarios::{ArmConfig, Dataset, RowCause, RowProblem, ScenarioError, Split, causes_in_words};
@@ -51,6 +53,20 @@ impl Source {
             cause: problem.cause,
             message: problem.message.clone(),
         }
+    }
+
+    /// Number of rows in its file, those included that are not read because of `eval.limit`.
+    pub fn rows_in_file(&self) -> u64 {
+        (self.rows.rows() + self.rows.beyond_limit) as u64
+    }
+
+    /// The rows that are not asked, as far as it is known before the first is asked, by cause.
+    pub fn causes(&self) -> BTreeMap<RowCause, u64> {
+        let mut causes = self.rows.causes();
+        if self.rows.beyond_limit > 0 {
+            causes.insert(RowCause::BeyondLimit, self.rows.beyond_limit as u64);
+        }
+        causes
     }
 
     /// What is known of its unusable rows before the first step.

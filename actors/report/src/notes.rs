@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use records::changes_in_order;
+use scenarios::RowCause;
 
 use crate::arm_summary::ArmSummary;
 use crate::recorded::RecordedRun;
@@ -59,9 +60,14 @@ pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
                 let causes: Vec<String> =
                     eval.unusable.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
                 notes.push(format!(
-                    "{} on {suite}: {asked}; the others can't be used ({}), and data-problems.jsonl lists them.",
+                    "{} on {suite}: {asked}; the others are left out ({}){}.",
                     arm.name,
-                    causes.join(", ")
+                    causes.join(", "),
+                    if eval.unusable.keys().any(|cause| cause != RowCause::BeyondLimit.name()) {
+                        ", and data-problems.jsonl lists those that can't be used"
+                    } else {
+                        ""
+                    }
                 ));
             }
             if steps.len() > 1 {

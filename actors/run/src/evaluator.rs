@@ -126,8 +126,8 @@ async fn evaluate_pass(
     let suite = &arm.suites[pass.suite];
     let mut tallies =
         Tallies { evaluation: pass.blank(suite.name(), &arm.config.eval, step), ..Tallies::default() };
-    tallies.evaluation.questions = suite.rows.rows() as u64;
-    tallies.evaluation.unusable = suite.rows.causes();
+    tallies.evaluation.questions = suite.rows_in_file();
+    tallies.evaluation.unusable = suite.causes();
     let asks = pass.asks(&suite.rows.questions, &arm.config);
     for (batch, asks) in asks.chunks(arm.config.eval.batch_prompts.max(1)).enumerate() {
         let place = BatchPlace { pass: number, batch };

@@ -7,14 +7,7 @@ use clap::{ArgGroup, Args};
 /// The options of `sandbox annotate`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    group = ArgGroup::new("captioning").args(["caption_server", "captions", "no_caption"]),
-    after_help = "Examples:\n  \
-    sandbox annotate avqa=train_qa.jsonl --server http://127.0.0.1:8000/v1 --model Qwen2.5-72B-Instruct \
-    --caption-server http://127.0.0.1:8001/v1 --caption-model Qwen2-Audio-7B-Instruct --out train-cot.jsonl\n  \
-    sandbox annotate builtin:soundscapes --server http://127.0.0.1:8000/v1 --model qwen --no-caption --limit 100 \
-    --out cot.jsonl\n\
-    The same command goes on with an annotation that was interrupted; no row is asked twice.\n\
-    Train on the result with method = \"sft\", sft.target = \"reasoning\" and data.train = { format = \"avqa\", path = … }."
+    group = ArgGroup::new("captioning").args(["caption_server", "captions", "no_caption"])
 )]
 pub struct AnnotateOptions {
     /// The rows: FORMAT=FILE such as avqa=train_qa.jsonl, builtin:soundscapes, or a table as in a scenario

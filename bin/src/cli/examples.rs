@@ -29,6 +29,15 @@ Examples:
   sandbox eval --server http://127.0.0.1:8000/v1 --model qwen2.5-omni --suite mmar=MMAR-meta.jsonl
   sandbox eval --resume runs/eval-20260131-120000";
 
+pub const ANNOTATE: &str = "\
+Examples:
+  sandbox annotate avqa=train_qa.jsonl --server http://127.0.0.1:8000/v1 --model Qwen2.5-72B-Instruct
+      --caption-server http://127.0.0.1:8001/v1 --caption-model Qwen2-Audio-7B-Instruct --out train-cot.jsonl
+  sandbox annotate builtin:soundscapes --server http://127.0.0.1:8000/v1 --model qwen --no-caption --out cot.jsonl
+
+The same command goes on with an annotation that was interrupted; no row is asked twice.
+Train on the result with method = \"sft\", sft.target = \"reasoning\" and data.train = { format = \"avqa\", path = … }.";
+
 pub const REPORT: &str = "\
 Examples:
   sandbox report runs/ablation-20260131-120000

@@ -69,6 +69,22 @@ impl Rows {
             _ => rows(Source::Lines(text)),
         }
     }
+
+    /// The number of rows that were not read yet; lines are counted without being parsed.
+    pub(super) fn count_rest(mut self) -> usize {
+        match &mut self.source {
+            Source::Array(array) => array.elements.len(),
+            Source::Lines(reader) => {
+                let (mut lines, mut line) = (0, Vec::new());
+                while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                    lines += usize::from(!line.trim_ascii().is_empty());
+                    line.clear();
+                }
+                lines
+            }
+            Source::Delimited(_) | Source::Parquet(_) => self.count(),
+        }
+    }
 }
 
 /// Whether a line begins an object that is not one row: it is not closed on the line, or it holds a list of objects.
