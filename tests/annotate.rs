@@ -289,7 +289,7 @@ async fn the_output_trains() {
     let steps: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(steps.len(), 3);
     for step in &steps {
-        assert_eq!(step["groups"]["trained"], 2, "{step}");
+        assert_eq!(step["groups_trained"], 2, "{step}");
     }
 }
 

@@ -195,6 +195,9 @@ async fn an_evaluation_that_was_killed_or_interrupted_goes_on_and_asks_no_answer
         let mut child = eval(dir.path(), &server.url, &options).spawn().unwrap();
         for most in [5, 12, 19] {
             while asked.lock().unwrap().len() < most {
+                if let Some(status) = child.try_wait().unwrap() {
+                    panic!("{signal} {most}: {status}: {}", said(&child.wait_with_output().await.unwrap()));
+                }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             let process = child.id().unwrap().to_string();
