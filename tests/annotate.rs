@@ -17,6 +17,9 @@ use tokio::process::Command;
 mod scripted_server;
 use scripted_server::{Act, Request, ScriptedServer};
 
+mod heard_clips;
+use heard_clips::{clip, wav};
+
 #[path = "judges/server.rs"]
 mod judge_server;
 use judge_server::JudgeServer;
@@ -42,18 +45,6 @@ fn rows(dir: &Path) {
     fs::write(dir.join("train.jsonl"), text).unwrap();
 }
 
-/// A WAV file @ 16 kHz that is not silent.
-fn wav(samples: usize) -> Vec<u8> {
-    let bytes = (samples * 2) as u32;
-    let mut file = [b"RIFF", &(bytes + 36).to_le_bytes()[..], b"WAVEfmt \x10\0\0\0\x01\0\x01\0"].concat();
-    file.extend_from_slice(&16_000_u32.to_le_bytes());
-    file.extend_from_slice(&32_000_u32.to_le_bytes());
-    file.extend_from_slice(b"\x02\0\x10\0data");
-    file.extend_from_slice(&bytes.to_le_bytes());
-    file.extend((0..samples).flat_map(|i| ((i % 100) as i16 * 100 - 5_000).to_le_bytes()));
-    file
-}
-
 /// Which row a request is about.
 fn row_of(request: &Request) -> Option<usize> {
     let prompt = request.prompt();
@@ -70,7 +61,7 @@ fn chain(answer: &str) -> String {
 
 /// What a good server answers: a caption of a clip, or a chain that concludes the right answer.
 fn good(request: &Request) -> String {
-    match (request.clip(), row_of(request)) {
+    match (clip(request), row_of(request)) {
         (Some(clip), _) => format!("A call of {} samples.", clip.len()),
         (None, Some(row)) => chain(["dog", "cat"][row % 2]),
         (None, None) => "?".to_owned(),
@@ -251,7 +242,7 @@ async fn captions_of_a_file_are_used_and_a_server_without_audio_is_named() {
         .map(|row| format!("{{\"id\": \"{row}\", \"caption\": \"Caption {row}.\"}}\n"))
         .collect();
     fs::write(dir.path().join("captions.jsonl"), captions).unwrap();
-    let server = ScriptedServer::start(|_, request| match request.clip() {
+    let server = ScriptedServer::start(|_, request| match clip(request) {
         Some(_) => Act::Status(400, "", r#"{"error": "writer is not a multimodal model"}"#.to_owned()),
         None => {
             assert!(request.prompt().contains(&format!("Caption {}.", row_of(request).unwrap())));
@@ -289,7 +280,7 @@ async fn the_output_trains() {
     let steps: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(steps.len(), 3);
     for step in &steps {
-        assert_eq!(step["groups"]["trained"], 2, "{step}");
+        assert_eq!(step["groups_trained"], 2, "{step}");
     }
 }
 

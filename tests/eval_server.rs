@@ -16,6 +16,9 @@ use tokio::process::Command;
 mod scripted_server;
 use scripted_server::{Act, Request, ScriptedServer};
 
+mod heard_clips;
+use heard_clips::{clip, wav};
+
 const KEY: &str = "sk-planted-0123456789";
 const QUESTIONS: usize = 12;
 
@@ -36,21 +39,9 @@ fn suite(dir: &Path) {
     fs::write(dir.join("lengths.jsonl"), rows).unwrap();
 }
 
-/// A WAV file @ 16 kHz that is not silent.
-fn wav(samples: usize) -> Vec<u8> {
-    let bytes = (samples * 2) as u32;
-    let mut file = [b"RIFF", &(bytes + 36).to_le_bytes()[..], b"WAVEfmt \x10\0\0\0\x01\0\x01\0"].concat();
-    file.extend_from_slice(&16_000_u32.to_le_bytes());
-    file.extend_from_slice(&32_000_u32.to_le_bytes());
-    file.extend_from_slice(b"\x02\0\x10\0data");
-    file.extend_from_slice(&bytes.to_le_bytes());
-    file.extend((0..samples).flat_map(|i| ((i % 100) as i16 * 100 - 5_000).to_le_bytes()));
-    file
-}
-
 /// What a model that hears answers: how long the clip is, in tenths of a second.
 fn heard(request: &Request) -> String {
-    let Some(clip) = request.clip() else { return "<answer>I hear nothing</answer>".to_owned() };
+    let Some(clip) = clip(request) else { return "<answer>I hear nothing</answer>".to_owned() };
     let word = ["none", "one tenth", "two tenths", "three tenths", "four tenths"][clip.len() / 1_600];
     match clip.iter().all(|&sample| sample == 0) {
         true => "<answer>silence</answer>".to_owned(),
@@ -195,6 +186,9 @@ async fn an_evaluation_that_was_killed_or_interrupted_goes_on_and_asks_no_answer
         let mut child = eval(dir.path(), &server.url, &options).spawn().unwrap();
         for most in [5, 12, 19] {
             while asked.lock().unwrap().len() < most {
+                if let Some(status) = child.try_wait().unwrap() {
+                    panic!("{signal} {most}: {status}: {}", said(&child.wait_with_output().await.unwrap()));
+                }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             let process = child.id().unwrap().to_string();

@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,27 +61,6 @@ fn text(content: &Value) -> String {
         None => content.as_str().unwrap().to_owned(),
     }
 }
-
-impl Request {
-    /// The samples of the clip in a chat request, which must be a WAV file of 16-bit integers @ 16 kHz, mono; `None`
-    /// without a clip.
-    pub fn clip(&self) -> Option<Vec<i16>> {
-        let parts = self.body["messages"].as_array()?.last()?["content"].as_array()?.clone();
-        let part = parts.iter().find(|part| part["type"] == "input_audio")?;
-        assert_eq!(part["input_audio"]["format"], "wav");
-        let wav = STANDARD.decode(part["input_audio"]["data"].as_str()?).unwrap();
-        assert_eq!(
-            &wav[..36],
-            [b"RIFF", &wav[4..8], b"WAVEfmt ", &FORMAT].concat(),
-            "16-bit PCM @ 16 kHz, mono"
-        );
-        assert_eq!(wav[40..44], (wav.len() as u32 - 44).to_le_bytes());
-        Some(wav[44..].chunks(2).map(|sample| i16::from_le_bytes(sample.try_into().unwrap())).collect())
-    }
-}
-
-/// The fields of `fmt `: its size, PCM, 1 channel, 16,000 Hz, 32,000 bytes per second, 2 bytes per frame, 16 bits.
-const FORMAT: [u8; 20] = [16, 0, 0, 0, 1, 0, 1, 0, 0x80, 0x3e, 0, 0, 0, 0x7d, 0, 0, 2, 0, 16, 0];
 
 type Script = dyn Fn(usize, &Request) -> Act + Send + Sync;
 

@@ -83,7 +83,10 @@ fn args(options: &AnnotateOptions) -> Result<AnnotationArgs, Failure> {
                 Some(url) => (url, &options.caption_api_key_env),
                 None => (&options.server, &options.api_key_env),
             };
-            CaptionSource::Server { settings: settings(url, model, key), clip_seconds: options.clip_seconds }
+            CaptionSource::Server {
+                settings: Box::new(settings(url, model, key)),
+                clip_seconds: options.clip_seconds,
+            }
         }
     };
     Ok(AnnotationArgs {

@@ -1,6 +1,6 @@
 //! A source of questions as the command line names it: `FORMAT=FILE`, `builtin:soundscapes`, or a table as in a scenario.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rewards::did_you_mean;
 use scenarios::{DataFormat, DataSource};
@@ -32,13 +32,19 @@ pub fn source(option: &str, text: &str, audio_root: Option<&Path>) -> Result<Dat
     };
     match parsed {
         Ok(Some(DataSource::File(mut file))) => {
-            file.audio_root = file.audio_root.or_else(|| audio_root.map(Path::to_owned));
+            file.path = absolute(file.path);
+            file.audio_root = file.audio_root.or_else(|| audio_root.map(Path::to_owned)).map(absolute);
             Ok(DataSource::File(file))
         }
         Ok(Some(source)) => Ok(source),
         Ok(None) => fail("not a source".into()),
         Err(error) => fail(error.message().to_owned()),
     }
+}
+
+/// A path of the command line as a recorded scenario needs it, which is read from another folder.
+pub fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -50,8 +56,9 @@ mod tests {
         let DataSource::File(file) = source("", "mmau=a b/m.json", Some(Path::new("clips"))).unwrap() else {
             panic!("a file")
         };
-        assert_eq!((file.format, file.path.as_path()), (DataFormat::Mmau, Path::new("a b/m.json")));
-        assert_eq!(file.audio_root.as_deref(), Some(Path::new("clips")));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!((file.format, file.path), (DataFormat::Mmau, here.join("a b/m.json")));
+        assert_eq!(file.audio_root, Some(here.join("clips")));
         assert_eq!(source("", "builtin:soundscapes", None).unwrap(), DataSource::Soundscapes);
         let table = "{ format = \"mmar\", path = \"m.jsonl\", name = \"x\" }";
         assert_eq!(source("", table, None).unwrap().name(), "x");

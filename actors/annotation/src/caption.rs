@@ -19,7 +19,7 @@ pub enum CaptionSource {
     /// A server that takes audio; clips are sent up to this length in seconds.
     Server {
         /// The server and its model.
-        settings: Settings,
+        settings: Box<Settings>,
         /// Longest part of a clip that is sent.
         clip_seconds: f64,
     },

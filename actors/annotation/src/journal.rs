@@ -201,6 +201,7 @@ mod tests {
         let one = std::fs::metadata(Journal::path_of(&out)).unwrap().len();
         journal.add_answer(key(2), kept("second")).unwrap();
         journal.add_dropped("b", DropCause::WrongConclusion, "cat").unwrap();
+        drop(journal);
         let whole = std::fs::read(Journal::path_of(&out)).unwrap();
         for length in 0..=whole.len() {
             std::fs::write(Journal::path_of(&out), &whole[..length]).unwrap();

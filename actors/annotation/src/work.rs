@@ -109,9 +109,10 @@ pub async fn annotate(
     let mut output = Output::open(&args.out)?;
     let chat = Chat::new(args.server.clone())?;
     let captioner = match &args.captions {
-        CaptionSource::Server { settings, clip_seconds } => {
-            Captioner::Server { chat: Chat::new(settings.clone())?, clip_seconds: *clip_seconds }
-        }
+        CaptionSource::Server { settings, clip_seconds } => Captioner::Server {
+            chat: Box::new(Chat::new(Settings::clone(settings))?),
+            clip_seconds: *clip_seconds,
+        },
         CaptionSource::File(path) => Captioner::File(read_captions(path)?),
         CaptionSource::None => Captioner::None,
     };
@@ -164,7 +165,7 @@ fn prompt_hash() -> String {
 }
 
 enum Captioner {
-    Server { chat: Chat, clip_seconds: f64 },
+    Server { chat: Box<Chat>, clip_seconds: f64 },
     File(HashMap<String, String>),
     None,
 }

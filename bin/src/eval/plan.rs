@@ -11,7 +11,7 @@ use scenarios::{
 use crate::cli::EvalOptions;
 use crate::failure::Failure;
 use crate::run::existing_run_dir;
-use crate::source::source;
+use crate::source::{absolute, source};
 
 /// The settings of an evaluation without a scenario.
 const DEFAULTS: &str = "[run]\nname = \"eval\"\n[sampling]\nmax_new_tokens = 256\n[eval]\ntemperature = 0.0\n\
@@ -142,10 +142,14 @@ fn arm_name(model: &str) -> String {
 }
 
 fn policy(settings: &PolicyConfig, path: PolicyPath, adapter: Option<PathBuf>) -> PolicyConfig {
+    let path = match path {
+        PolicyPath::Directory(folder) => PolicyPath::Directory(absolute(folder)),
+        PolicyPath::BuiltinTiny => path,
+    };
     PolicyConfig {
         train: if adapter.is_some() { TrainMode::Lora } else { TrainMode::Full },
         path,
-        adapter,
+        adapter: adapter.map(absolute),
         lora: None,
         from_scratch: false,
         ..settings.clone()

@@ -85,6 +85,10 @@ fn of_suite(
     let predicted: HashMap<String, String> =
         answers.iter().map(|(id, row)| (id.clone(), text(row))).collect();
     let predictions = dir.predictions(&source.name());
+    if let Some(folder) = predictions.parent() {
+        let failed = |error| Failure::Running(format!("{}: cannot be created: {error}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
     write_predictions(file, &predicted, &predictions).map_err(Failure::running)?;
     Ok(Benchmark {
         arm: id.arm.clone(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Once, OnceLock};
 use std::time::Instant;
 
 use audio::LogMel;
+use evaluation::Source;
 use model::{Completion, Finish, Processor};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use records::{ArmState, CheckpointState, FormatVersion, OwnedRunDir, Progress, RecordsError};
@@ -20,7 +21,7 @@ use workers::{
 
 use crate::conductor::{Conductor, ConductorArgs};
 use crate::context::{ArmContext, ClipWarnings};
-use crate::data::{DataProblems, Source, open_training};
+use crate::data::{DataProblems, open_training};
 use crate::evaluator::Evaluator;
 use crate::handle::RunHandle;
 use crate::live::LiveArm;
