@@ -5,7 +5,8 @@
 //! as `not dog`. If the answer states itself (`the answer is …`, `\boxed{…}`, `答案是…`), only what follows counts.
 
 use crate::Question;
-use crate::matching::{bare_choices, fold, is_bare_letter, letters_name_choices, named_choice, words};
+use crate::matching::{bare_choices, is_bare_letter, letters_name_choices, named_choice, words};
+use crate::text::fold;
 
 /// Phrases after which the answer stands. The last one in the text counts.
 const MARKERS: [&str; 7] =

@@ -73,6 +73,7 @@ mod lenient;
 pub mod matching;
 pub mod numbers;
 pub mod official;
+mod official_rule;
 pub mod options;
 pub mod question;
 pub mod readings;
@@ -80,6 +81,7 @@ pub mod registry;
 pub mod reward;
 pub mod shaping;
 pub mod statistics;
+mod text;
 pub mod weights;
 
 pub use advantages::{AdvantageOptions, Advantages, Scale, advantages};
@@ -92,7 +94,7 @@ pub use judge::{
     rules::RulesJudge,
 };
 pub use matching::{answer_matches, is_correct};
-pub use official::OfficialRule;
+pub use official_rule::OfficialRule;
 pub use options::read_options;
 pub use question::{Difficulty, Question};
 pub use readings::{Reading, Readings};

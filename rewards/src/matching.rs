@@ -15,9 +15,8 @@
 //! The official string match of MMAU and MMAR is less strict: it compares sets of words and so accepts `from near to
 //! far` for `from far to near`. Evaluation reports both.
 
-use unicode_normalization::UnicodeNormalization;
-
 use crate::numbers::same_number;
+use crate::text::fold;
 use crate::{ParsedCompletion, Question};
 
 /// Whether the content of `<answer>` names the right choice, or one of several right answers. Where the question asks for
@@ -166,17 +165,6 @@ fn letter_prefix(text: &str) -> Option<Letter<'_>> {
 fn same_words(one: &str, other: &str) -> bool {
     let one = words(one);
     !one.is_empty() && one == words(other)
-}
-
-/// The text in one form: characters composed (NFC), and full-width letters, digits and signs (`Ｂ`, `（`, `：`) as the ASCII
-/// ones they stand for.
-pub(crate) fn fold(text: &str) -> String {
-    let narrow = |c: char| match c {
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
-        '｡' => '。',
-        c => c,
-    };
-    text.nfc().map(narrow).collect()
 }
 
 /// The text in lower case and one form, with single spaces between words.

@@ -4,7 +4,7 @@
 //! thousands separator where it stands in front of three digits each time (`1,000`), and is refused elsewhere, because
 //! `3,5` means 3.5 to some readers and nothing to others.
 
-use crate::matching::fold;
+use crate::text::fold;
 
 /// Whether two texts are numbers no more than `tolerance` apart.
 pub(crate) fn same_number(one: &str, other: &str, tolerance: f64) -> bool {

@@ -5,9 +5,7 @@
 //! would learn to use: the string match of MMAU and MMAR ignores the order of words, and the scorers of AIR-Bench and
 //! MMSU take any word that begins with A-D for a letter.
 
-use serde::{Deserialize, Serialize};
-
-use crate::Question;
+use crate::{OfficialRule, Question};
 
 mod air_bench;
 mod choice_embedding;
@@ -20,21 +18,6 @@ pub use choice_embedding::choice_embedding;
 pub use mmsu::mmsu_letter;
 pub use string_match::string_match;
 
-/// The rule of a benchmark's own script.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OfficialRule {
-    /// The string match of MMAU and MMAR, which is also used where a dataset has no script of its own.
-    #[default]
-    StringMatch,
-    /// The rule of AIR-Bench's foundation part, which reads a letter.
-    AirBenchLetter,
-    /// The rule of MMSU, which reads a letter as AIR-Bench does.
-    MmsuLetter,
-    /// The rule of MMAU-Pro, which takes the choice whose embedding is nearest.
-    ChoiceEmbedding,
-}
-
 impl OfficialRule {
     /// Whether the official script counts `prediction` as right; `None` if it excludes the question from the
     /// denominator, or if only a model that the script calls could tell.
@@ -45,11 +28,6 @@ impl OfficialRule {
             OfficialRule::MmsuLetter => mmsu_letter(prediction, question),
             OfficialRule::ChoiceEmbedding => choice_embedding(prediction, question),
         }
-    }
-
-    /// Whether this is the rule of a question that states none.
-    pub(crate) fn is_default(&self) -> bool {
-        *self == OfficialRule::default()
     }
 }
 

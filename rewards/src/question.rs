@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::official::OfficialRule;
+use crate::official_rule::OfficialRule;
 
 /// A question about an audio clip.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

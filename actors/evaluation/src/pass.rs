@@ -136,6 +136,12 @@ mod tests {
         })
     }
 
+    fn arm() -> ArmConfig {
+        let text = "[[arm]]\nname = \"a\"\nmethod = \"none\"";
+        let parsed = scenarios::scenario::parse(text, std::path::Path::new("x.toml"), &[], &[], None);
+        parsed.unwrap().arms.remove(0)
+    }
+
     #[test]
     fn every_suite_is_asked_as_it_is_first() {
         let config = EvalConfig { controls: vec![Control::Silence], ..EvalConfig::default() };
@@ -149,7 +155,7 @@ mod tests {
         let clips = ["a", "a", "b", "a", "b", "c"];
         let questions: Questions = clips.iter().map(|clip| question(clip, &[], "x")).collect();
         let pass = Pass { suite: 0, control: Some(Control::OtherClip) };
-        for ask in pass.asks(&questions, &ArmConfig::default()) {
+        for ask in pass.asks(&questions, &arm()) {
             let own = questions.at(ask.row);
             assert_ne!(ask.question.audio_path, own.audio_path);
             assert_eq!(ask.question.id, own.id, "the question stays");
@@ -159,7 +165,7 @@ mod tests {
     // EVAL-2
     #[test]
     fn shuffling_moves_the_right_choice_and_keeps_it_right() {
-        let mut arm = ArmConfig::default();
+        let mut arm = arm();
         arm.eval.shuffles = 50;
         let pass = Pass { suite: 0, control: Some(Control::ShuffledChoices) };
         let plain = question("a", &["dog", "cat", "owl", "cow"], "cat");

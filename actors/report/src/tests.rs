@@ -155,5 +155,5 @@ fn an_evaluation_that_could_not_ask_all_questions_says_so_in_every_table() {
     assert!(fs::read_to_string(dir.path().join("summary.md")).unwrap().contains("(384 of 400 asked)"));
     assert!(fs::read_to_string(dir.path().join("report.html")).unwrap().contains("384 of 400 asked"));
     let notes = summary.notes.join("\n");
-    assert!(notes.contains("384 of 400 asked; the others can't be used (16 audio_silent)"), "{notes}");
+    assert!(notes.contains("384 of 400 asked; the others are left out (16 audio_silent)"), "{notes}");
 }
