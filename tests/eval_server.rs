@@ -124,7 +124,8 @@ async fn a_server_is_evaluated_and_recorded_as_a_policy_is() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     // As it is, five controls, two samples of each.
     assert_eq!(server.asked(), QUESTIONS * 6 * 2);
-    assert_eq!(server.busiest(), 2);
+    // How many requests overlap depends on the machine; more than allowed never do.
+    assert!(server.busiest() <= 2, "{}", server.busiest());
 
     let run = &run_dirs(dir.path())[0];
     let [evaluations, rollouts, problems] = records(run);

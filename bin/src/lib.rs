@@ -82,8 +82,8 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         // Without any argument clap prints the help and exits.
         return cli.run.map_or(Ok(()), |options| run::run(&options, verbosity, registry));
     };
-    // A replay logs into its run directory, as a run does.
-    if !matches!(command, Command::Replay(_)) {
+    // These two log into their run directories, as a run does.
+    if !matches!(command, Command::Replay(_) | Command::Eval(_)) {
         log::to_terminal(verbosity);
     }
     match command {

@@ -1,0 +1,236 @@
+//! `sandbox eval` with the built `sandbox` and the built-in policy: controls, checkpoints of a run, predictions, and an
+//! evaluation that is killed. A test of the package `sandbox` (see bin/Cargo.toml), for which cargo builds that binary.
+
+#![expect(clippy::unwrap_used, reason = "a failing test should panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+fn sandbox(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox"));
+    command.args(arguments).current_dir(dir).env_remove("RUST_LOG");
+    command
+}
+
+fn succeed(dir: &Path, arguments: &[&str]) -> String {
+    let output: Output = sandbox(dir, arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(dir: &Path, arguments: &[&str]) -> Value {
+    serde_json::from_str(&succeed(dir, arguments)).unwrap()
+}
+
+/// The only run directory in `dir`.
+fn run_dir(dir: &Path) -> PathBuf {
+    let mut found = fs::read_dir(dir.join("runs")).unwrap();
+    let run_dir = found.next().unwrap().unwrap().path();
+    assert!(found.next().is_none());
+    run_dir
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A row as its evaluation and question determine it: without times.
+fn without_times(mut row: Value) -> Value {
+    row.as_object_mut().unwrap().remove("eval_seconds");
+    row
+}
+
+const WORLD: [&str; 8] = [
+    "eval",
+    "--policy",
+    "builtin:tiny",
+    "--suite",
+    "builtin:soundscapes",
+    "--json",
+    // Several processes with several threads each would wait for each other.
+    "--set",
+    "run.threads=1",
+];
+
+#[test]
+fn one_flag_reports_what_survives_without_hearing() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = [&WORLD[..], &["--controls", "--limit", "240", "--max-new-tokens", "64"]].concat();
+    let found = json(dir.path(), &arguments);
+    let hearing = &found["summary"]["hearing"][0];
+    let accuracy = |score: &Value| score["accuracy"]["value"].as_f64().unwrap();
+    assert!(accuracy(hearing) > 0.6, "{hearing}");
+    let controls = hearing["controls"].as_array().unwrap();
+    assert_eq!(controls.len(), 5);
+    for score in controls {
+        let (name, accuracy, chance) =
+            (score["control"].as_str().unwrap(), accuracy(score), score["chance"].as_f64().unwrap());
+        if name == "shuffled_choices" {
+            assert!(accuracy > 0.6, "{score}");
+        } else {
+            // 240 answers have a standard error of 2.8 points at chance.
+            assert!((accuracy - chance).abs() < 0.12, "{name}: {accuracy}, chance {chance}");
+        }
+    }
+    let eval = &found["summary"]["arms"][0]["evals"]["builtin:soundscapes"];
+    // The questions after the limit are said to be left out.
+    assert!(eval["asked"].as_str().unwrap().starts_with("240 of "), "{eval}");
+    assert!(eval["unusable"]["beyond_limit"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn several_samples_give_mean_pass_and_majority() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments =
+        [&WORLD[..], &["--samples", "4", "--limit", "20", "--temperature", "1", "--max-new-tokens", "32"]]
+            .concat();
+    let found = json(dir.path(), &arguments);
+    let eval = &found["summary"]["arms"][0]["evals"]["builtin:soundscapes"];
+    let number = |key: &str| eval[key].as_f64().unwrap();
+    let mean = eval["overall"]["accuracy"]["value"].as_f64().unwrap();
+    assert_eq!(eval["overall"]["counts"]["n"], 80);
+    assert!(number("pass_at_k") >= mean && number("pass_at_k") >= number("majority_at_k"));
+    assert!(number("tokens_per_second") > 0.0);
+}
+
+/// Writes an MMAU file about tones of this project's own making, and returns its name.
+fn mmau(dir: &Path) -> &'static str {
+    let mut rows = Vec::new();
+    let tasks = ["sound", "music", "speech"];
+    for row in 0..40_usize {
+        let name = format!("{row}.wav");
+        let samples: Vec<i16> =
+            (0..4_000 + 400 * row).map(|at| ((at * (row + 3)) % 2_000) as i16 * 8).collect();
+        let mut writer = fs::File::create(dir.join(&name)).unwrap();
+        wave(&mut writer, &samples);
+        let choices = ["beep", "buzz", "chirp", "hiss"];
+        rows.push(serde_json::json!({
+            "id": format!("id-{row}"), "audio_id": name, "question": "Which sound comes first?",
+            "choices": choices, "answer": choices[row % 4], "task": tasks[row % 3], "split": "test-mini", "difficulty": "easy",
+        }));
+    }
+    fs::write(dir.join("mmau.json"), serde_json::to_string(&rows).unwrap()).unwrap();
+    "mmau=mmau.json"
+}
+
+/// Writes a WAV file of 16-bit samples at 16 kHz.
+fn wave(out: &mut impl std::io::Write, samples: &[i16]) {
+    let bytes = 2 * samples.len() as u32;
+    let mut header = Vec::new();
+    header.extend(b"RIFF");
+    header.extend((36 + bytes).to_le_bytes());
+    header.extend(b"WAVEfmt ");
+    header.extend(16_u32.to_le_bytes());
+    header.extend([1_u16, 1].iter().flat_map(|value| value.to_le_bytes()));
+    header.extend([16_000_u32, 32_000].iter().flat_map(|value| value.to_le_bytes()));
+    header.extend([2_u16, 16].iter().flat_map(|value| value.to_le_bytes()));
+    header.extend(b"data");
+    header.extend(bytes.to_le_bytes());
+    header.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    out.write_all(&header).unwrap();
+}
+
+#[test]
+fn a_killed_evaluation_goes_on_and_records_what_an_unbroken_one_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let suite = mmau(dir.path());
+    let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
+    let arguments = |out: &'static str| {
+        let asked = ["eval", "--policy", "builtin:tiny", "--suite", suite, "--batch", "2", "--controls"];
+        let more = ["--temperature", "1", "--max-new-tokens", "24", "--set", "run.threads=1"];
+        [&asked[..], &more, &["--out", out, "-q"]].concat()
+    };
+    succeed(dir.path(), &arguments("whole/runs"));
+    let whole = run_dir(&whole);
+
+    let mut child = sandbox(dir.path(), &arguments("broken/runs"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    let draft = loop {
+        assert!(began.elapsed() < Duration::from_secs(120), "no draft was written");
+        let draft = fs::read_dir(broken.join("runs"))
+            .ok()
+            .and_then(|mut found| found.next())
+            .map(|found| found.unwrap().path().join("policy/seed-7/eval-draft.jsonl"));
+        match draft {
+            Some(draft) if fs::read_to_string(&draft).is_ok_and(|text| text.lines().count() > 3) => {
+                break draft;
+            }
+            _ => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let broken = run_dir(&broken);
+    let answered = fs::read_to_string(&draft).unwrap().lines().count();
+    assert!(answered > 3);
+    let resume = broken.to_str().unwrap().to_owned();
+    succeed(dir.path(), &["eval", "--resume", &resume, "-q"]);
+    assert!(!draft.exists(), "what is recorded needs no draft");
+
+    for file in ["eval.jsonl", "rollouts.jsonl"] {
+        let rows = |run: &Path| -> Vec<Value> {
+            lines(&run.join("policy/seed-7").join(file)).into_iter().map(without_times).collect()
+        };
+        assert_eq!(rows(&broken), rows(&whole), "EVAL-3: {file}");
+    }
+    // The predictions are rows of the file, with the key that the benchmark's script reads.
+    let predictions = fs::read_to_string(whole.join("policy/seed-7/predictions/mmau.json")).unwrap();
+    let predictions: Vec<Value> = serde_json::from_str(&predictions).unwrap();
+    assert_eq!(predictions.len(), 40);
+    assert!(predictions.iter().all(|row| row["model_output"].is_string() && row["task"].is_string()));
+}
+
+#[test]
+fn the_checkpoints_of_a_run_are_evaluated_by_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = "[run]\nname = \"r\"\nsteps = 2\n[control]\nlisten = \"off\"\n[checkpoint]\nevery = 1\nkeep = 5\n\
+        [sampling]\nprompts_per_step = 1\ngroup_size = 2\nmax_new_tokens = 8\n[eval]\nevery = 1\nlimit = 8\n\
+        [rewards]\naccuracy = { kind = \"accuracy\" }\n[shaping]\nformula = \"accuracy\"\n[[arm]]\nname = \"grpo\"\n";
+    fs::write(dir.path().join("r.toml"), scenario).unwrap();
+    succeed(dir.path(), &["r.toml", "-q"]);
+    let trained = run_dir(dir.path());
+    let trained = trained.to_str().unwrap();
+    for (step, expected) in
+        [("all", vec!["grpo@1", "grpo@2"]), ("last", vec!["grpo@2"]), ("1", vec!["grpo@1"])]
+    {
+        let found = json(dir.path(), &["eval", "--run", trained, "--step", step, "--json", "--out", step]);
+        let arms = found["summary"]["arms"].as_array().unwrap();
+        let names: Vec<&str> = arms.iter().map(|arm| arm["name"].as_str().unwrap()).collect();
+        assert_eq!(names, expected);
+    }
+    let best = json(dir.path(), &["eval", "--run", trained, "--step", "best", "--json", "--out", "best"]);
+    assert_eq!(best["summary"]["arms"].as_array().unwrap().len(), 1);
+    let refused = sandbox(dir.path(), &["eval", "--run", trained, "--step", "7"]).output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        said.contains("there is no checkpoint of step 7; write one of 1, 2, last, best or all"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_refused_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (&["eval"][..], "nothing to evaluate; name a policy with --policy DIR"),
+        (&["eval", "--policy", "builtin:tiny"], "no suite to evaluate on; name one, such as --suite mmau="),
+        (&["eval", "--policy", "builtin:tiny", "--suite", "mmua=x.json"], "did you mean `mmau`?"),
+        (&["eval", "--policy", "builtin:tiny", "--suite", "mmau=x.json"], "x.json"),
+    ] {
+        let output = sandbox(dir.path(), arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+        assert!(!dir.path().join("runs").exists(), "nothing is left behind");
+    }
+}
