@@ -8,109 +8,15 @@
 //! - DATA-3 a row that cannot be used is left out, and listed with its file, line and cause. Rows are never skipped
 //!   silently.
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::ScenarioError;
-use crate::formats::{self, AnswerIs, AnswerType, Columns, DataFormat, RowFilter};
-use crate::holdout::{Holdout, Part, SplitBy};
+use crate::formats::{self, RowFilter};
 use crate::rows::Dataset;
 use crate::soundscape::{self, Split, WorldConfig};
-
-/// A data file on disk, with questions in one of the public formats.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FileSource {
-    /// The format of the file: that of a benchmark, or `table` for a file of one's own, or `chat` for rows of ms-swift.
-    pub format: DataFormat,
-    /// Path of the file, relative to the scenario's folder; or of a folder as the Hub keeps it, with `metadata.jsonl` or
-    /// shards such as `data/train-00000-of-00002.parquet`.
-    pub path: PathBuf,
-    /// Folder that the audio paths in the file are relative to. Default: the folder of the file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audio_root: Option<PathBuf>,
-    /// Name of the dataset in metrics and reports. Default: the file's name without its extension.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Which shards of a folder to read, such as `"train"`. Default: the only split there is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split: Option<String>,
-    /// The columns of a `table`, such as `{ audio = "wav", question = "q" }`. Columns that are not given are found by their
-    /// usual names.
-    #[serde(default, skip_serializing_if = "Columns::is_default")]
-    pub columns: Box<Columns>,
-    /// The sign between the choices of a `table` that has them in one text, such as `"|"` or `";"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub choice_separator: Option<String>,
-    /// What the answers of a `table` are: `"text"`, `"index"` or `"letter"`. Default: found out from the rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer_is: Option<AnswerIs>,
-    /// The index of the first choice, 0 or 1, where answers are indices. Default: 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer_base: Option<u8>,
-    /// What is asked for in a `table` or `chat`: `"choice"`, one of the choices; `"text"`, an open question whose answer has
-    /// the words of the right one; `"number"`, an open question whose answer is a number. Default: `"choice"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer_type: Option<AnswerType>,
-    /// How far a number may be from the right one, with `answer_type = "number"`. Default: 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tolerance: Option<f64>,
-    /// Fraction of the rows that is held out, between 0 and 1. Default: all rows are used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holdout: Option<f64>,
-    /// The side of the split that is used: `"train"` or `"heldout"`. Needed with `holdout`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub part: Option<Part>,
-    /// What stays together in the split: all rows of a clip (`"audio"`) or of an id (`"id"`), or nothing (`"none"`). Default:
-    /// `"audio"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split_by: Option<SplitBy>,
-    /// The seed of the split; another seed holds out other rows. Default: 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split_seed: Option<u64>,
-}
-
-impl FileSource {
-    /// A file with the given format, and the defaults for all else.
-    pub fn new(format: DataFormat, path: impl Into<PathBuf>) -> Self {
-        Self { format, path: path.into(), ..Self::default() }
-    }
-
-    /// Checks that the keys fit one another.
-    ///
-    /// Errors: a key has no meaning with the format, is out of range, or needs another.
-    pub fn check_keys(&self) -> Result<(), ScenarioError> {
-        let table = self.format == DataFormat::Table;
-        let open = table || self.format == DataFormat::Chat;
-        for (key, is_set, has_meaning) in [
-            ("columns", !self.columns.is_default(), table),
-            ("choice_separator", self.choice_separator.is_some(), table),
-            ("answer_is", self.answer_is.is_some(), table),
-            ("answer_base", self.answer_base.is_some(), table),
-            ("answer_type", self.answer_type.is_some(), open),
-            ("tolerance", self.tolerance.is_some(), open && self.answer_type == Some(AnswerType::Number)),
-        ] {
-            if is_set && !has_meaning {
-                let instead = match key {
-                    "tolerance" => "leave it out, or set answer_type = \"number\" and format = \"table\"",
-                    _ => "leave it out, or set format = \"table\"",
-                };
-                let problem = format!("`{key}` has no meaning with format = \"{}\"", self.format.name());
-                return Err(ScenarioError::value(problem, instead));
-            }
-        }
-        if self.answer_base.is_some_and(|base| base > 1) {
-            return Err(ScenarioError::value("`answer_base` is neither 0 nor 1", "write 0 or 1"));
-        }
-        if self.tolerance.is_some_and(|tolerance| !(tolerance.is_finite() && tolerance >= 0.0)) {
-            return Err(ScenarioError::value("`tolerance` is not a number from 0 on", "write 0 or more"));
-        }
-        Holdout::of(self).map(drop)
-    }
-}
+use crate::source::{DataFormat, FileSource};
 
 /// A source of questions: `"builtin:soundscapes"`, or a table with `format` and `path`, and `audio_root` if needed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -273,7 +179,7 @@ mod tests {
     #[test]
     fn keys_without_a_meaning_are_refused() {
         let message = |text: &str| match parse(text).unwrap() {
-            DataSource::File(file) => file.check_keys().unwrap_err().to_string(),
+            DataSource::File(file) => crate::file_keys::check_keys(&file).unwrap_err().to_string(),
             DataSource::Soundscapes => panic!("a file"),
         };
         assert_eq!(

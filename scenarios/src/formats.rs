@@ -1,9 +1,10 @@
 //! Readers of the public data formats, one per file. Each turns a row into a [`Question`].
 //!
 //! The formats are those of MMAU (arXiv 2410.19168), MMAU-Pro (arXiv 2508.13992), MMAR (arXiv 2505.13032), MMSU (arXiv
-//! 2506.04779), AIR-Bench (arXiv 2402.07729), and AVQA as R1-AQA (arXiv 2503.11197) publishes it. Columns that a reader does not use become the question's metadata.
+//! 2506.04779), AIR-Bench (arXiv 2402.07729), and AVQA as R1-AQA (arXiv 2503.11197) publishes it. Columns that a reader does
+//! not use become the question's metadata.
 //!
-//! To add a format, write its reader, then add it to [`DataFormat`] below; the JSON Schema of scenarios is generated.
+//! To add a format, write its reader, then add it to [`DataFormat`]; the JSON Schema of scenarios is generated.
 
 mod air_bench;
 mod audio_mcq;
@@ -25,114 +26,46 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use rewards::{OfficialRule, Question};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use table::{AnswerIs, AnswerType, ChoiceColumns, Columns};
-
 use crate::cache::cache_dir;
-use crate::dataset::FileSource;
 use crate::error::ScenarioError;
+use crate::file_keys::check_keys;
 use crate::holdout::Holdout;
 use crate::rows::{Dataset, RowError};
+use crate::source::{DataFormat, FileSource};
 use chat::Chat;
-use row::{NoRow, Row, Rows};
+use container::Rows;
+use row::{NoRow, Row};
 use table::Table;
 
-/// The format of a data file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DataFormat {
-    /// AVQA as R1-AQA publishes it: one JSON object per line; the answer is the index of a choice.
-    #[default]
-    Avqa,
-    /// MMAU: a JSON array; the answer is the text of a choice.
-    Mmau,
-    /// MMAR: one JSON object per line; the answer is the text of a choice.
-    Mmar,
-    /// The foundation part of AIR-Bench: a JSON array with one key per choice.
-    AirBench,
-    /// MMSU: a JSON array with one key per choice.
-    Mmsu,
-    /// MMAU-Pro: the questions with choices about one clip; the answer is the text of a choice.
-    MmauPro,
-    /// AudioMCQ: one JSON object per line; the answer is the text of a choice.
-    AudioMcq,
-    /// A file of one's own: CSV, TSV, JSON or Parquet, whose columns the scenario names.
-    Table,
-    /// Rows of ms-swift: `messages` or `query` and `response`, and `audios`.
-    Chat,
+/// The column that says where a row's clip lies.
+fn audio_column(format: DataFormat) -> &'static str {
+    match format {
+        DataFormat::Avqa
+        | DataFormat::Mmar
+        | DataFormat::Mmsu
+        | DataFormat::MmauPro
+        | DataFormat::AudioMcq => "audio_path",
+        DataFormat::Mmau => "audio_id",
+        DataFormat::AirBench => "path",
+        DataFormat::Table | DataFormat::Chat => chat::AUDIO,
+    }
 }
 
-impl DataFormat {
-    /// All formats.
-    pub const ALL: [DataFormat; 9] = [
-        DataFormat::Avqa,
-        DataFormat::Mmau,
-        DataFormat::Mmar,
-        DataFormat::AirBench,
-        DataFormat::Mmsu,
-        DataFormat::MmauPro,
-        DataFormat::AudioMcq,
-        DataFormat::Table,
-        DataFormat::Chat,
-    ];
-
-    /// Name of the format in a scenario.
-    pub fn name(self) -> &'static str {
-        match self {
-            DataFormat::Avqa => "avqa",
-            DataFormat::Mmau => "mmau",
-            DataFormat::Mmar => "mmar",
-            DataFormat::AirBench => "air-bench",
-            DataFormat::Mmsu => "mmsu",
-            DataFormat::MmauPro => "mmau-pro",
-            DataFormat::AudioMcq => "audio-mcq",
-            DataFormat::Table => "table",
-            DataFormat::Chat => "chat",
-        }
-    }
-
-    /// The rule of the benchmark's own script.
-    fn official(self) -> OfficialRule {
-        match self {
-            DataFormat::Avqa | DataFormat::Mmau | DataFormat::Mmar => OfficialRule::StringMatch,
-            DataFormat::AudioMcq | DataFormat::Table | DataFormat::Chat => OfficialRule::StringMatch,
-            DataFormat::AirBench => OfficialRule::AirBenchLetter,
-            DataFormat::Mmsu => OfficialRule::MmsuLetter,
-            DataFormat::MmauPro => OfficialRule::ChoiceEmbedding,
-        }
-    }
-
-    /// The column that says where a row's clip lies.
-    fn audio_column(self) -> &'static str {
-        match self {
-            DataFormat::Avqa
-            | DataFormat::Mmar
-            | DataFormat::Mmsu
-            | DataFormat::MmauPro
-            | DataFormat::AudioMcq => "audio_path",
-            DataFormat::Mmau => "audio_id",
-            DataFormat::AirBench => "path",
-            DataFormat::Table | DataFormat::Chat => chat::AUDIO,
-        }
-    }
-
-    /// Turns a row of a file in this format into a question.
-    fn question(self, row: Row) -> Result<Question, RowError> {
-        match self {
-            DataFormat::Avqa => avqa::question(row),
-            DataFormat::Mmau => mmau::question(row),
-            DataFormat::Mmar => mmar::question(row),
-            DataFormat::AirBench => air_bench::question(row),
-            DataFormat::Mmsu => mmsu::question(row),
-            DataFormat::MmauPro => mmau_pro::question(row),
-            DataFormat::AudioMcq => audio_mcq::question(row),
-            // What these two need of the source is not known here.
-            DataFormat::Table => Table::default().question(row),
-            DataFormat::Chat => chat::question(Chat::default(), row),
-        }
+/// Turns a row of a file in this format into a question.
+fn published_question(format: DataFormat, row: Row) -> Result<Question, RowError> {
+    match format {
+        DataFormat::Avqa => avqa::question(row),
+        DataFormat::Mmau => mmau::question(row),
+        DataFormat::Mmar => mmar::question(row),
+        DataFormat::AirBench => air_bench::question(row),
+        DataFormat::Mmsu => mmsu::question(row),
+        DataFormat::MmauPro => mmau_pro::question(row),
+        DataFormat::AudioMcq => audio_mcq::question(row),
+        // What these two need of the source is not known here.
+        DataFormat::Table => Table::default().question(row),
+        DataFormat::Chat => chat::question(Chat::default(), row),
     }
 }
 
@@ -195,7 +128,7 @@ impl Reader {
 
     fn audio_column(&self) -> &str {
         match self {
-            Reader::Published(format) => format.audio_column(),
+            Reader::Published(format) => audio_column(*format),
             Reader::Table(table) => &table.roles.audio,
             Reader::Chat(_) => chat::AUDIO,
         }
@@ -203,7 +136,7 @@ impl Reader {
 
     fn question(&self, row: Row) -> Result<Question, RowError> {
         match self {
-            Reader::Published(format) => format.question(row),
+            Reader::Published(format) => published_question(*format, row),
             Reader::Table(table) => table.question(row),
             Reader::Chat(chat) => chat::question(*chat, row),
         }
@@ -248,7 +181,7 @@ pub(crate) fn read_source(source: &FileSource, filter: &RowFilter) -> Result<Dat
         }
         other => other,
     };
-    source.check_keys().map_err(in_file)?;
+    check_keys(source).map_err(in_file)?;
     read_files(source, filter, &cache_dir())
 }
 

@@ -8,35 +8,10 @@
 use std::path::Path;
 
 use rewards::Question;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::FileSource;
 use crate::error::ScenarioError;
-
-/// What the rows of one side have in common.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SplitBy {
-    /// The clip: all questions about it are on one side.
-    #[default]
-    Audio,
-    /// The row's id.
-    Id,
-    /// Nothing: each row is drawn by its wording, its clip and its id.
-    None,
-}
-
-/// A side of the split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Part {
-    /// The rows to train on.
-    Train,
-    /// The rows that are held out.
-    Heldout,
-}
+use crate::source::{FileSource, Part, SplitBy};
 
 /// Decides which rows of a source are used.
 pub(crate) struct Holdout {

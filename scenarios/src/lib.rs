@@ -37,6 +37,7 @@ pub mod builtin;
 mod cache;
 pub mod dataset;
 mod error;
+mod file_keys;
 mod formats;
 mod holdout;
 mod judge_sets;
@@ -44,14 +45,14 @@ mod questions;
 mod rows;
 pub mod scenario;
 pub mod soundscape;
+mod source;
 mod templates;
 
 pub use builtin::{builtin_tiny_policy, python_module};
 pub use cache::cache_dir;
-pub use dataset::{DataSource, FileSource, open_dataset, open_dataset_filtered};
+pub use dataset::{DataSource, open_dataset, open_dataset_filtered};
 pub use error::{Place, ScenarioError};
-pub use formats::{AnswerIs, AnswerType, ChoiceColumns, Columns, DataFormat, RowFilter};
-pub use holdout::{Part, SplitBy};
+pub use formats::RowFilter;
 pub use judge_sets::{JudgedExample, open_judge_set};
 pub use questions::Questions;
 pub use rows::{Dataset, RowCause, RowProblem, causes_in_words};
@@ -67,4 +68,5 @@ pub use scenario::{
     check_names, choose_arms, json_schema, load, scenario_reference, storable_arguments,
 };
 pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};
+pub use source::{AnswerIs, AnswerType, ChoiceColumns, Columns, DataFormat, FileSource, Part, SplitBy};
 pub use templates::{SCHEMA, SCHEMA_NAME, Template};

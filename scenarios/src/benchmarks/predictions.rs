@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::DataFormat;
 use crate::FileSource;
 use crate::error::ScenarioError;
-use crate::formats::{self, DataFormat, raw_rows};
+use crate::formats::{self, raw_rows};
 
 /// The columns that a script reads predictions from.
 fn columns(format: DataFormat) -> &'static [&'static str] {

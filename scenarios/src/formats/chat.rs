@@ -10,8 +10,8 @@ use rewards::numbers::number;
 use serde_json::Value;
 
 use super::row::{Row, no_choice_twice, unfit};
-use super::table::AnswerType;
 use crate::rows::{RowCause, RowError};
+use crate::source::AnswerType;
 
 /// The column from which the clip is taken after [`prepare`].
 pub(super) const AUDIO: &str = "audio";

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::bytes::{self, Text, unreadable};
 use super::delimited::{Delimited, extension, separator};
 use super::repair;
-use super::row::{Row, not_utf8};
+use super::row::{NoRow, Row, not_utf8};
 use crate::error::ScenarioError;
 use crate::rows::RowProblem;
 
@@ -28,14 +28,6 @@ enum Source {
     Array(Array),
     Delimited(Box<Delimited>),
     Parquet(Box<ParquetTable>),
-}
-
-/// What the file has in place of a row.
-pub(super) enum NoRow {
-    /// A row that cannot be used; the next one may be.
-    Problem(RowProblem),
-    /// The file cannot be read any further.
-    File(ScenarioError),
 }
 
 impl Rows {

@@ -7,9 +7,16 @@ use rewards::Difficulty;
 use serde_json::{Map, Value};
 
 use super::repair;
+use crate::error::ScenarioError;
 use crate::rows::{RowCause, RowError, RowProblem};
 
-pub(super) use super::container::{NoRow, Rows};
+/// What the file has in place of a row.
+pub(super) enum NoRow {
+    /// A row that cannot be used; the next one may be.
+    Problem(RowProblem),
+    /// The file cannot be read any further.
+    File(ScenarioError),
+}
 
 pub(super) fn not_utf8() -> RowError {
     RowError::new(RowCause::NotUtf8, "bytes that are not UTF-8", "write it in UTF-8")

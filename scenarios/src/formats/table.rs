@@ -12,13 +12,11 @@ use std::path::PathBuf;
 use rewards::Question;
 use serde_json::{Map, Value};
 
-pub use answers::{AnswerIs, AnswerType};
-pub use columns::{ChoiceColumns, Columns};
-
-use super::row::{NoRow, Row, Rows, no_choice_twice, unfit};
-use crate::dataset::FileSource;
+use super::container::Rows;
+use super::row::{NoRow, Row, no_choice_twice, unfit};
 use crate::error::ScenarioError;
 use crate::rows::{RowCause, RowError};
+use crate::source::FileSource;
 use answers::Answers;
 use columns::Roles;
 

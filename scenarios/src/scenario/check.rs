@@ -213,7 +213,8 @@ fn check_source(source: &DataSource, keys: &[&str], places: &Node) -> Result<(),
             format!("`{key}` in {}: there is no {what} {}", super::words::section_name(keys), path.display());
         Err(ScenarioError::at(place, problem, instead))
     };
-    file.check_keys().map_err(|error| error.placed(places.place_of(&[keys, &["format"]].concat())))?;
+    crate::file_keys::check_keys(file)
+        .map_err(|error| error.placed(places.place_of(&[keys, &["format"]].concat())))?;
     if !file.path.is_file() && !file.path.is_dir() {
         let instead = format!("write the path of a file in the {} format", file.format.name());
         return missing("path", &file.path, "file", &instead);

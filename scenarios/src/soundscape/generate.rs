@@ -175,7 +175,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::formats::{self, DataFormat, RowFilter};
+    use crate::DataFormat;
+    use crate::formats::{self, RowFilter};
 
     fn small() -> WorldConfig {
         WorldConfig { train_clips: 24, heldout_clips: 6, ..WorldConfig::default() }

@@ -3,40 +3,12 @@
 use rewards::Question;
 use rewards::matching::named_choice;
 use rewards::numbers::number;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cells;
-use crate::dataset::FileSource;
 use crate::formats::row::unfit;
 use crate::rows::{RowCause, RowError};
-
-/// What the answers of a table are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AnswerIs {
-    /// The text of a choice.
-    #[default]
-    Text,
-    /// The index of a choice, from `answer_base` on.
-    Index,
-    /// The letter of a choice.
-    Letter,
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AnswerType {
-    /// One of the choices.
-    #[default]
-    Choice,
-    /// A text with the words of the right answer.
-    Text,
-    /// A number within the tolerance.
-    Number,
-}
+use crate::source::{AnswerIs, AnswerType, FileSource};
 
 /// How the answers of a table are read.
 #[derive(Debug, Default)]

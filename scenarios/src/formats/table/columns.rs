@@ -1,62 +1,12 @@
 //! Which column of a table is what: as the scenario says, or by the usual names.
 
 use rewards::did_you_mean;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answers::AnswerType;
 use super::{cells, too_few};
 use crate::formats::row::{Row, unfit};
 use crate::rows::RowError;
-
-/// `columns` of a source: the names of the columns of a table. Those that are not given are found by their usual names.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Columns {
-    /// The path of the clip, or the clip itself. Usual names: `audio`, `audio_path`, `path`, `file_name`, `wav`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audio: Option<String>,
-    /// The question. Usual names: `question`, `query`, `prompt`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub question: Option<String>,
-    /// The choices: a column with a list, or a list of columns with one choice each. Usual names: `choices`, `options`;
-    /// `choice_a`, `choice_b`, …; `option_a`, …; `A`, `B`, ….
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub choices: Option<ChoiceColumns>,
-    /// The right answer, or a list of right answers. Usual names: `answer`, `label`, `gold`, `answer_gt`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub answer: Option<String>,
-    /// The row's id. Usual names: `id`, `uid`, `question_id`. Without one, the number of the row's line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// The difficulty: `easy`, `medium` or `hard`. Not looked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub difficulty: Option<String>,
-    /// The category, for tables by kind. Not looked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// A chain of thought to fine-tune on. Not looked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<String>,
-}
-
-/// The column or the columns with the choices.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum ChoiceColumns {
-    /// A column with a list.
-    One(String),
-    /// A column for each choice.
-    Several(Vec<String>),
-}
-
-impl Columns {
-    /// Whether no column is given.
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
+use crate::source::{AnswerType, ChoiceColumns, Columns};
 
 const AUDIO: [&str; 8] =
     ["audio", "audio_path", "path", "file_name", "wav", "audio_file", "filename", "wav_path"];

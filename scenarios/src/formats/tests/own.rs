@@ -3,8 +3,7 @@
 use std::io::Write;
 
 use super::*;
-use crate::dataset::FileSource;
-use crate::holdout::{Part, SplitBy};
+use crate::source::{AnswerType, Columns, FileSource, Part, SplitBy};
 
 /// A folder with two clips and a file of rows.
 fn folder(name: &str, content: &[u8]) -> (tempfile::TempDir, FileSource) {
