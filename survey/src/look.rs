@@ -140,6 +140,9 @@ impl Look<'_> {
         for (_, message) in &too_long {
             self.add("prompt too long", message.clone());
         }
+        if let Some(message) = rows::hidden_choices(&self.read.dataset, &source.model) {
+            self.add("hidden choices", message);
+        }
         let gold_positions = rows::gold_positions(&self.read.dataset);
         if let Some(message) = rows::lopsided(&self.read.dataset.path, &gold_positions) {
             self.add("gold positions", message);

@@ -54,6 +54,21 @@ pub(crate) fn letter(position: usize) -> String {
     }
 }
 
+/// Says in how many prompts a choice contains what separates the choices, if there are any.
+pub(crate) fn hidden_choices(dataset: &Dataset, model: &Model) -> Option<String> {
+    let hides = model.hides_choices.as_ref()?;
+    let mut hidden = dataset.questions.iter().filter(|question| hides(question));
+    let first = hidden.next()?;
+    let (file, line) = dataset.place_of(&first);
+    Some(format!(
+        "{}:{line}: a choice contains the separator of the choices, so the prompt does not show where it ends, as in {} of {} rows; \
+         set prompt.choices to \"letters\" or \"list\", or another prompt.separator",
+        file.display(),
+        hidden.count() + 1,
+        dataset.questions.len()
+    ))
+}
+
 /// Says which rows ask what an earlier row asks, about the same clip, with the same choices in any order.
 pub(crate) fn repeats(dataset: &Dataset) -> Vec<String> {
     let plain = |text: &str| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");

@@ -34,6 +34,8 @@ pub struct Model {
     pub completion: usize,
     /// How long prompts are.
     pub prompt_tokens: Option<TokenCount>,
+    /// Whether a question's prompt does not show where one choice ends and the next begins.
+    pub hides_choices: Option<Arc<dyn Fn(&Question) -> bool + Send + Sync>>,
 }
 
 impl fmt::Debug for Model {

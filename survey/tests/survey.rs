@@ -305,6 +305,7 @@ fn prompts_and_clips_that_are_too_long_for_the_model_are_reported() {
         completion: 10,
         // 25 tokens a second: 25 for the tones, 50 for what is heard of the long clip.
         prompt_tokens: Some(Arc::new(|_, seconds| Some((25.0 * seconds) as usize + 1))),
+        ..Model::default()
     };
     let survey = survey(&sources, &Options::default());
     assert_eq!(
@@ -412,4 +413,16 @@ fn thousands_of_headers_are_read_in_a_second_or_two() {
 #[ignore = "writes 20,000 files; takes about 20 s"]
 fn twenty_thousand_headers_are_read_in_20_s() {
     assert!(time(20_000) < Duration::from_secs(20));
+}
+
+#[test]
+fn choices_that_the_prompt_does_not_tell_apart_are_reported_once() {
+    let set = Set::sound(20, 1);
+    let mut sources = set.sources("clips");
+    sources[0].model.hides_choices = Some(Arc::new(|question| question.id.ends_with('3')));
+    let findings = set.findings(&survey(&sources, &Options::default()));
+    let hidden: Vec<&String> =
+        findings.iter().filter(|finding| finding.starts_with("hidden choices")).collect();
+    assert_eq!(hidden.len(), 1, "{findings:?}");
+    assert!(hidden[0].contains("as in 3 of 27 rows"), "{hidden:?}");
 }

@@ -134,7 +134,11 @@ fn asks_alike(one: &ArmConfig, other: &ArmConfig) -> bool {
 
 /// What every arm of a source hears and takes: the smallest window and context, the longest prompt.
 fn together(askings: Vec<Asking>) -> Model {
+    let prompts: Vec<_> = askings.iter().map(|asking| asking.arm.prompt.clone()).collect();
     Model {
+        hides_choices: Some(Arc::new(move |question| {
+            prompts.iter().any(|prompt| prompt.hides_choices(question))
+        })),
         window_seconds: askings
             .iter()
             .filter_map(|asking| asking.model.processor.window_seconds())
