@@ -141,7 +141,8 @@ fn a_killed_evaluation_goes_on_and_records_what_an_unbroken_one_records() {
     let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
     let arguments = |out: &'static str| {
         let asked = ["eval", "--policy", "builtin:tiny", "--suite", suite, "--batch", "2", "--controls"];
-        let more = ["--temperature", "1", "--max-new-tokens", "24", "--set", "run.threads=1"];
+        let more =
+            ["--temperature", "1", "--max-new-tokens", "24", "--samples", "4", "--set", "run.threads=1"];
         [&asked[..], &more, &["--out", out, "-q"]].concat()
     };
     succeed(dir.path(), &arguments("whole/runs"));
@@ -149,12 +150,14 @@ fn a_killed_evaluation_goes_on_and_records_what_an_unbroken_one_records() {
 
     let mut child = sandbox(dir.path(), &arguments("broken/runs"))
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(fs::File::create(dir.path().join("said")).unwrap())
         .spawn()
         .unwrap();
     let began = Instant::now();
     let draft = loop {
-        assert!(began.elapsed() < Duration::from_secs(120), "no draft was written");
+        let said = || fs::read_to_string(dir.path().join("said")).unwrap();
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed: {}", said());
+        assert!(began.elapsed() < Duration::from_secs(120), "no draft was written: {}", said());
         let draft = fs::read_dir(broken.join("runs"))
             .ok()
             .and_then(|mut found| found.next())
