@@ -1,7 +1,7 @@
 //! What the published benchmarks report and read: their averages, and files of predictions for their own scripts.
 //!
 //! A question's own rule is [`rewards::OfficialRule`]; here its verdicts become the figures of the benchmark's table
-//! ([`averages`]), and the predictions become a file in which the published script finds them ([`write_predictions`]), so
+//! ([`averages()`]), and the predictions become a file in which the published script finds them ([`write_predictions`]), so
 //! that anybody can check our figures with it. `docs/data.md` describes both for each format.
 //!
 //! - BENCH-1 the averages are those that the published script computes of the file that [`write_predictions`] writes.
