@@ -35,4 +35,4 @@ pub use look::{Decode, Options, survey};
 pub use report::{
     ClipCounts, Cut, DecodedCounts, Finding, Lengths, Named, PromptTokens, RowCounts, SourceReport, Survey,
 };
-pub use sources::{Model, Role, Source, TokenCount, sources};
+pub use sources::{Model, QuestionTest, Role, Source, TokenCount, sources};

@@ -23,6 +23,9 @@ pub enum Role {
 /// Counts the tokens of a question's prompt with a clip of so many seconds; `None` if it has no prompt.
 pub type TokenCount = Arc<dyn Fn(&Question, f64) -> Option<usize> + Send + Sync>;
 
+/// Whether something holds for a question.
+pub type QuestionTest = Arc<dyn Fn(&Question) -> bool + Send + Sync>;
+
 /// What is known of the model without its weights. The default knows nothing.
 #[derive(Clone, Default)]
 pub struct Model {
@@ -35,7 +38,7 @@ pub struct Model {
     /// How long prompts are.
     pub prompt_tokens: Option<TokenCount>,
     /// Whether a question's prompt does not show where one choice ends and the next begins.
-    pub hides_choices: Option<Arc<dyn Fn(&Question) -> bool + Send + Sync>>,
+    pub hides_choices: Option<QuestionTest>,
 }
 
 impl fmt::Debug for Model {
