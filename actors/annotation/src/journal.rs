@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use records::{RecordsError, for_each_line, keep_lines};
+use records::{RecordsError, append_line, for_each_line, keep_lines};
 use serde::{Deserialize, Serialize};
 
 use crate::chain::DropCause;
@@ -49,7 +48,7 @@ pub struct Kept {
     pub prompt_tokens: u64,
     /// Tokens of the reply.
     pub reply_tokens: u64,
-    /// When it came.
+    /// When the reply came, as in `2026-01-31T12:00:00Z`.
     pub date: String,
 }
 
@@ -143,7 +142,7 @@ impl Journal {
         &self.dropped
     }
 
-    /// Adds an answer.
+    /// Appends an answer and waits until it is on the disk, so that a killed process does not ask again.
     ///
     /// Errors: the file can't be written.
     pub fn add_answer(&self, key: Key, kept: Kept) -> Result<(), RecordsError> {
@@ -161,14 +160,6 @@ impl Journal {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         append_line(&mut file, line).map_err(|source| RecordsError::Write { path: self.path.clone(), source })
     }
-}
-
-/// Appends a line of JSON, and waits until it is on the disk.
-pub(crate) fn append_line(file: &mut File, line: &impl Serialize) -> std::io::Result<()> {
-    let mut text = serde_json::to_string(line)?;
-    text.push('\n');
-    file.write_all(text.as_bytes())?;
-    file.sync_data()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chat::{Chat, Failed, Plain, Settings};
 use evaluation::clip::{hearing, sent_clip, user_content};
 use futures_util::{StreamExt, stream};
-use records::{RecordsError, for_each_line, keep_lines, now};
+use records::{RecordsError, append_line, for_each_line, keep_lines, now};
 use rewards::Question;
 use scenarios::{Dataset, RowCause};
 use serde::Serialize;
@@ -21,7 +21,7 @@ use crate::budget::{Account, Budget};
 use crate::caption::{CAPTION_PROMPT, CaptionSource, read_captions};
 use crate::chain::{self, DropCause};
 use crate::error::AnnotationError;
-use crate::journal::{Asked, Journal, Kept, Key, append_line};
+use crate::journal::{Asked, Journal, Kept, Key};
 use crate::row::{Provenance, row};
 
 /// Failures of the servers in a row after which the annotation ends.
@@ -29,7 +29,7 @@ const FAILURES_IN_A_ROW: usize = 16;
 
 /// What to annotate and how.
 pub struct AnnotationArgs {
-    /// The rows.
+    /// The rows to annotate, in the order in which they are begun.
     pub dataset: Dataset,
     /// The file that rows are appended to.
     pub out: PathBuf,
@@ -99,7 +99,7 @@ pub struct AnnotationSummary {
 /// Annotates rows until all are done, the budget is spent or `stop` turns true, which finishes the rows in work. An
 /// annotation of the same output goes on where it ended.
 ///
-/// Errors: [`AnnotationError`].
+/// Errors: a server can't be asked, a file can't be read or written, or the output is another annotation's.
 pub async fn annotate(
     args: AnnotationArgs,
     show: &mut dyn FnMut(AnnotationEvent),

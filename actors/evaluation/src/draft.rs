@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use records::append_line;
 use serde::{Deserialize, Serialize};
 
 use crate::tallies::Tallies;
@@ -58,7 +59,7 @@ impl Draft {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         file.set_len(whole_bytes)?;
         if whole_bytes == 0 {
-            write_line(&mut file, &Head { settings: settings.to_owned() })?;
+            append_line(&mut file, &Head { settings: settings.to_owned() })?;
         }
         Ok(Draft { path: path.to_owned(), file, answered })
     }
@@ -72,7 +73,7 @@ impl Draft {
     ///
     /// Errors: the file cannot be written.
     pub fn add(&mut self, place: BatchPlace, tallies: &Tallies) -> io::Result<()> {
-        write_line(&mut self.file, &Line { place, tallies: tallies.clone() })
+        append_line(&mut self.file, &Line { place, tallies: tallies.clone() })
     }
 
     /// Removes the file, once the evaluation is recorded.
@@ -105,13 +106,6 @@ fn read(file: File, settings: &str) -> io::Result<(HashMap<BatchPlace, Tallies>,
         answered.insert(place, tallies);
         whole_bytes += read as u64;
     }
-}
-
-fn write_line(file: &mut File, line: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_string(line)?;
-    text.push('\n');
-    file.write_all(text.as_bytes())?;
-    file.sync_data()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! leniently, where it is counted.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -21,6 +21,16 @@ pub fn json_lines<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<String
 /// A row as a JSON value.
 pub fn json_value<T: Serialize>(row: &T) -> serde_json::Value {
     serde_json::to_value(row).expect("rows have string keys and no failing serializer")
+}
+
+/// Appends a row as a line of JSON, and returns when it is on the disk.
+///
+/// Errors: the file can't be written.
+pub fn append_line(file: &mut File, row: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_string(row)?;
+    text.push('\n');
+    file.write_all(text.as_bytes())?;
+    file.sync_data()
 }
 
 /// Calls `take` with each line of the file and returns how many of them `take` could not read. A last line

@@ -71,7 +71,7 @@ pub use format::{FORMAT_VERSION, FormatVersion};
 pub use groups::GroupCounts;
 pub use health::{Collapsed, Health, NonFinite, RunningMean, StepHealth};
 pub use journal::{Action, Applied, Change, JournalEntry, now};
-pub use jsonl::{for_each_line, json_lines, json_value};
+pub use jsonl::{append_line, for_each_line, json_lines, json_value};
 pub use lock::{LockCheck, OwnedRunDir, is_owned};
 pub use manifest::Manifest;
 pub use metrics::{GrpoMetrics, MissingCause, SftMetrics, StepMetrics, is_timing};
