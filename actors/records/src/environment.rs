@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use scenarios::Experiment;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RecordsError;
@@ -41,6 +42,25 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// The environment of this process, for a run of `experiment` whose arms go one after the other. `device` is where
+    /// tensors are, or `server`.
+    pub fn of(experiment: &Experiment, device: impl Into<String>) -> Self {
+        Environment {
+            format_version: FormatVersion::CURRENT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            scenario: experiment.path.clone(),
+            scenario_folder: Some(Environment::scenario_folder(&experiment.path)),
+            arguments: scenarios::storable_arguments(std::env::args()),
+            device: device.into(),
+            arms_side_by_side: 1,
+            threads_per_arm: None,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            operating_system: std::env::consts::OS.to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
+            process_id: std::process::id(),
+        }
+    }
+
     /// The environment of a recorded run; `None` if it can't be read.
     pub fn read(run_dir: &RunDir) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(run_dir.environment()).ok()?).ok()

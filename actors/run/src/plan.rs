@@ -1,6 +1,6 @@
 //! How a run is spread over the machine.
 
-use records::{Environment, FormatVersion};
+use records::Environment;
 use scenarios::Experiment;
 
 /// Where tensors are, and how many arms train at the same time.
@@ -35,18 +35,9 @@ impl Plan {
     /// The content of `environment.json`.
     pub(crate) fn environment(&self, experiment: &Experiment) -> Environment {
         Environment {
-            format_version: FormatVersion::CURRENT,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            scenario: experiment.path.clone(),
-            scenario_folder: Some(Environment::scenario_folder(&experiment.path)),
-            arguments: scenarios::storable_arguments(std::env::args()),
-            device: format!("{:?}", self.device),
             arms_side_by_side: self.side_by_side,
             threads_per_arm: Some(self.threads),
-            cores: cores(),
-            operating_system: std::env::consts::OS.to_owned(),
-            architecture: std::env::consts::ARCH.to_owned(),
-            process_id: std::process::id(),
+            ..Environment::of(experiment, format!("{:?}", self.device))
         }
     }
 }

@@ -38,7 +38,7 @@ impl Record {
         std::fs::create_dir_all(record.dir.path())
             .map_err(|source| RecordsError::Write { path: record.dir.path().to_owned(), source })?;
         replace_file(&run_dir.scenario(), experiment.to_toml().as_bytes())?;
-        environment(experiment).write(run_dir)?;
+        Environment::of(experiment, "server").write(run_dir)?;
         record.status(ArmState::Running, 0.0)?;
         Ok(record)
     }
@@ -118,22 +118,5 @@ impl Record {
             records: Some(RecordSums(self.sums.clone())),
         };
         replace_file(&self.dir.status(), status.to_text().as_bytes())
-    }
-}
-
-fn environment(experiment: &Experiment) -> Environment {
-    Environment {
-        format_version: FormatVersion::CURRENT,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        scenario: experiment.path.clone(),
-        scenario_folder: Some(Environment::scenario_folder(&experiment.path)),
-        arguments: scenarios::storable_arguments(std::env::args()),
-        device: "server".to_owned(),
-        arms_side_by_side: 1,
-        threads_per_arm: None,
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
-        operating_system: std::env::consts::OS.to_owned(),
-        architecture: std::env::consts::ARCH.to_owned(),
-        process_id: std::process::id(),
     }
 }
