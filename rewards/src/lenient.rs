@@ -41,7 +41,7 @@ pub(crate) fn mentioned_choice(answer: &str, question: &Question) -> Option<Ment
     }
     let answer = fold(answer);
     let lower = answer.to_lowercase();
-    // Lower-casing may change the length of other letters, so the marker is searched where it does not.
+    // A place in the lower-cased text is one in the answer only if lower-casing kept the length, as it does in most scripts.
     let stated = if lower.len() == answer.len() {
         MARKERS.iter().filter_map(|marker| Some(lower.rfind(marker)? + marker.len())).max()
     } else {

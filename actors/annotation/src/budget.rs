@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// The limits of an annotation, over all processes that worked on it; `None` sets no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Budget {
-    /// Most requests.
+    /// Most requests to all servers together; the retries of a request are not counted.
     pub requests: Option<u64>,
     /// Most tokens of prompts and replies together, as the servers count them. A request that is in flight when the limit is
     /// reached is still counted, so that the sum may exceed it by the requests in flight.

@@ -18,7 +18,7 @@ pub enum AnnotationError {
     /// A file can't be read.
     #[error("{}: {source}", path.display())]
     Read {
-        /// The file.
+        /// The data, the captions, the output or its journal.
         path: PathBuf,
         /// The operating system's error.
         source: std::io::Error,
@@ -26,7 +26,7 @@ pub enum AnnotationError {
     /// A line of the file with captions or of the journal can't be used.
     #[error("{}:{line}: {problem}", path.display())]
     Line {
-        /// The file.
+        /// The captions or the journal.
         path: PathBuf,
         /// Its line, from 1.
         line: usize,
@@ -40,11 +40,11 @@ pub enum AnnotationError {
         journal.display()
     )]
     OtherSettings {
-        /// The output.
+        /// The file of `--out`.
         out: PathBuf,
-        /// Its journal.
+        /// The file beside it that has every answer.
         journal: PathBuf,
-        /// What differs.
+        /// The settings that differ, as the command line calls them.
         what: String,
     },
     /// The output is a file that no annotation has written.

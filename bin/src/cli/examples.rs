@@ -49,7 +49,7 @@ Example:
 
 pub const REPLAY: &str = "\
 Example:
-  sandbox replay runs/ablation-20260131-120000 --out /tmp/replays";
+  sandbox replay runs/ablation-20260131-120000 --out replays";
 
 pub const ASK: &str = "\
 Examples:

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::dataset::DataSource;
 use crate::error::ScenarioError;
+use crate::file_keys::check_keys;
 
 /// Checks everything that the chosen arms refer to.
 ///
@@ -213,8 +214,7 @@ fn check_source(source: &DataSource, keys: &[&str], places: &Node) -> Result<(),
             format!("`{key}` in {}: there is no {what} {}", super::words::section_name(keys), path.display());
         Err(ScenarioError::at(place, problem, instead))
     };
-    crate::file_keys::check_keys(file)
-        .map_err(|error| error.placed(places.place_of(&[keys, &["format"]].concat())))?;
+    check_keys(file).map_err(|error| error.placed(places.place_of(&[keys, &["format"]].concat())))?;
     if !file.path.is_file() && !file.path.is_dir() {
         let instead = format!("write the path of a file in the {} format", file.format.name());
         return missing("path", &file.path, "file", &instead);
