@@ -46,11 +46,14 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Opens the draft at `path`. `settings` identifies the questions and how they are asked; a draft of other settings is
-    /// begun anew.
+    /// Opens the draft at `path`, whose folder is made if the recorder has not made it yet. `settings` identifies the
+    /// questions and how they are asked; a draft of other settings is begun anew.
     ///
     /// Errors: the file cannot be read or written.
     pub fn open(path: &Path, settings: &str) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
         let (answered, whole_bytes) = match File::open(path) {
             Ok(file) => read(file, settings)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => (HashMap::new(), 0),
@@ -125,7 +128,7 @@ mod tests {
     #[test]
     fn a_draft_cut_off_anywhere_has_its_whole_batches() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("draft");
+        let path = folder.path().join("arm/seed-7/draft");
         let mut draft = Draft::open(&path, "s").unwrap();
         draft.add(FIRST, &tallies(4)).unwrap();
         let one_batch = std::fs::metadata(&path).unwrap().len();
