@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base faults fuzz audio-kinds
+.PHONY: run test check docs base faults fuzz audio-kinds coverage
 
 run:
 	@.cargo/prerequisites run
@@ -50,6 +50,10 @@ faults:
 INPUTS ?= 800000
 fuzz:
 	cargo run --profile fuzz --package fuzz-runner -- --inputs $(INPUTS) --seed $(or $(SEED),7)
+
+# How often the report's intervals contain the truth, on synthetic runs (docs/statistics.md): about 3 minutes. RUNS of each setting.
+coverage:
+	RUNS=$(or $(RUNS),2000) cargo run --release --package statistics --example coverage
 
 check:
 	cargo fmt --all --check
