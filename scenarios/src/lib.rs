@@ -57,15 +57,16 @@ pub use judge_sets::{JudgedExample, open_judge_set};
 pub use questions::Questions;
 pub use rows::{Dataset, RowCause, RowProblem, causes_in_words};
 pub use scenario::{
-    Aggregate, ArmConfig, AudioConfig, AudioWindow, CheckpointConfig, ChildEnv, Control, ControlConfig,
-    CurriculumConfig, DType, DataConfig, Device, Downmix, EvalConfig, Experiment, GradientCheckpointing,
-    GrpoConfig, Guided, HttpPlugin, Interpolate, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet,
-    LetterStyle, LimitAction, LimitsConfig, LoaderConfig, LocalJudgeConfig, LoraConfig, LossKind, MemberKind,
-    Method, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig,
-    PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, Prompting, RewardForm,
-    RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, ServerConfig, SftConfig,
-    ShapingConfig, SupervisionConfig, TargetModules, TrainMode, WeightConfig, WeightSchedule, check,
-    check_names, choose_arms, json_schema, load, scenario_reference, storable_arguments,
+    Aggregate, ArmConfig, AudioConfig, AudioWindow, CheckpointConfig, ChildEnv, Claim, Control,
+    ControlConfig, CurriculumConfig, DType, DataConfig, DataFilter, Device, Downmix, EvalConfig, Experiment,
+    GradientCheckpointing, GrpoConfig, Guided, HttpPlugin, Hypothesis, Interpolate, JudgeCacheConfig,
+    JudgeConfig, JudgeKind, JudgeSet, LetterStyle, LimitAction, LimitsConfig, LoaderConfig, LocalJudgeConfig,
+    LoraConfig, LossKind, MemberKind, Method, Metric, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig,
+    OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig, PanelMember, PolicyConfig, PolicyPath, ProcessPlugin,
+    PromptConfig, PromptStyle, Prompting, Relation, RewardForm, RewardSpec, RunConfig, SamplingConfig,
+    ScaleRewards, Schedule, Scoring, ServerConfig, SftConfig, ShapingConfig, SupervisionConfig,
+    TargetModules, TrainMode, WeightConfig, WeightSchedule, check, check_names, choose_arms, hypotheses_hash,
+    json_schema, load, scenario_reference, storable_arguments,
 };
 pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};
 pub use source::{AnswerIs, AnswerType, ChoiceColumns, Columns, DataFormat, FileSource, Part, SplitBy};

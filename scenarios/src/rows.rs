@@ -19,6 +19,8 @@ use crate::questions::Questions;
 pub enum RowCause {
     /// The row comes after the first `eval.limit` ones.
     BeyondLimit,
+    /// `data.filter` leaves the row out: the policy answers it without the clip.
+    AnsweredWithoutAudio,
     /// The row is not a JSON object.
     NotJson,
     /// The row has bytes that are not UTF-8.
@@ -52,6 +54,7 @@ impl RowCause {
     pub fn name(self) -> &'static str {
         match self {
             RowCause::BeyondLimit => "beyond_limit",
+            RowCause::AnsweredWithoutAudio => "answered_without_audio",
             RowCause::NotJson => "not_json",
             RowCause::NotUtf8 => "not_utf8",
             RowCause::BadColumn => "bad_column",
@@ -66,6 +69,13 @@ impl RowCause {
             RowCause::PromptUnusable => "prompt_unusable",
             RowCause::ServerFailed => "server_failed",
         }
+    }
+}
+
+impl RowCause {
+    /// Whether something is wrong with the row. The others are left out because the scenario says so.
+    pub fn is_fault(self) -> bool {
+        !matches!(self, RowCause::BeyondLimit | RowCause::AnsweredWithoutAudio)
     }
 }
 
@@ -220,7 +230,12 @@ impl Dataset {
         self.problems.sort_by_key(|problem| problem.line);
     }
 
-    /// Number of rows that cannot be used, by cause.
+    /// The rows with which something is wrong.
+    pub fn faults(&self) -> impl Iterator<Item = &RowProblem> {
+        self.problems.iter().filter(|problem| problem.cause.is_fault())
+    }
+
+    /// Number of rows that are left out, by cause.
     pub fn causes(&self) -> BTreeMap<RowCause, u64> {
         let mut causes = BTreeMap::new();
         for problem in &self.problems {

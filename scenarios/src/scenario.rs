@@ -16,6 +16,7 @@ mod de;
 mod experiment;
 mod feedback;
 mod hub;
+mod hypothesis;
 mod judge;
 mod keys;
 mod layers;
@@ -46,9 +47,12 @@ mod words;
 pub use arm::{ArmConfig, Method};
 pub use check::{check, check_names};
 pub use choose::choose_arms;
-pub use data::{AudioConfig, AudioWindow, Control, DataConfig, Downmix, EvalConfig, LoaderConfig};
+pub use data::{
+    AudioConfig, AudioWindow, Control, DataConfig, DataFilter, Downmix, EvalConfig, LoaderConfig,
+};
 pub use experiment::Experiment;
 pub use feedback::{RewardSpec, ShapingConfig};
+pub use hypothesis::{Claim, Hypothesis, Metric, Relation, hypotheses_hash};
 pub use judge::{
     Aggregate, Guided, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LocalJudgeConfig, MemberKind,
     OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, PanelJudgeConfig, PanelMember, Prompting, Scoring,

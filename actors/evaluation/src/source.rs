@@ -76,13 +76,15 @@ impl Source {
 
     /// One line about its unusable rows; `None` if there are none.
     pub fn warning(&self) -> Option<String> {
-        let first = self.rows.problems.first()?;
+        let first = self.rows.faults().next()?;
+        let mut causes = self.rows.causes();
+        causes.retain(|cause, _| cause.is_fault());
         Some(format!(
             "{}: {} of {} rows can't be used and are left out ({}); data-problems.jsonl lists them. The first: {}",
             self.rows.path.display(),
-            self.rows.problems.len(),
+            causes.values().sum::<u64>(),
             self.rows.rows(),
-            causes_in_words(&self.rows.causes()),
+            causes_in_words(&causes),
             first.message
         ))
     }

@@ -76,9 +76,10 @@ pub(crate) fn check_source(
     if rows.rows() == 0 {
         return Ok(());
     }
-    let unusable = rows.problems.len();
+    let unusable = rows.faults().count();
     let most = config.data.max_unusable_fraction;
-    let first = rows.problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
+    let first = rows.faults().next().or(rows.problems.first());
+    let first = first.map(|problem| problem.message.clone()).unwrap_or_default();
     if source.suite.is_none() && !rows.questions.is_empty() && unusable as f64 > most * rows.rows() as f64 {
         return Err(InputError::TooManyUnusableRows {
             path: rows.path.clone(),
@@ -109,8 +110,8 @@ pub(crate) struct DataProblems(Mutex<Listed>);
 
 #[derive(Default)]
 struct Listed {
-    /// By suite, and by the line within the file.
-    rows: HashSet<(Option<String>, u64)>,
+    /// By suite, by the line within the file, and by id, since a JSON array may have all its rows on one line.
+    rows: HashSet<(Option<String>, u64, Option<String>)>,
     causes: BTreeMap<RowCause, u64>,
     /// Those of the training set.
     training: u64,
@@ -129,10 +130,10 @@ impl DataProblems {
         let mut listed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new = Vec::new();
         for problem in found {
-            if !listed.rows.insert((problem.suite.clone(), problem.row)) {
+            if !listed.rows.insert((problem.suite.clone(), problem.row, problem.id.clone())) {
                 continue;
             }
-            listed.training += u64::from(problem.suite.is_none());
+            listed.training += u64::from(problem.suite.is_none() && problem.cause.is_fault());
             let count = listed.causes.entry(problem.cause).or_default();
             *count += 1;
             new.push((problem, *count));
@@ -166,5 +167,7 @@ mod tests {
         let new: Vec<_> = new.into_iter().map(|(found, count)| (found.suite, found.row, count)).collect();
         assert_eq!(new, [(None, 4, 2), (Some("s".into()), 3, 3)]);
         assert_eq!(problems.of_training(), 2);
+        let beside = |id: &str| DataProblem { id: Some(id.into()), ..problem(None, 1) };
+        assert_eq!(problems.add(vec![beside("a"), beside("b")]).len(), 2, "two rows of a line");
     }
 }

@@ -114,6 +114,14 @@ pub enum InputError {
         /// The row and what is wrong with it.
         first: String,
     },
+    /// The answers of `data.filter` could not be kept.
+    #[error("{}: cannot be written: {source}; set AUDIO_THINKER_CACHE to a folder that can", path.display())]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// Why it can't be written.
+        source: std::io::Error,
+    },
     /// The list of unusable rows could not be written.
     #[error("{0}")]
     Unrecorded(String),

@@ -17,6 +17,7 @@ mod evaluator;
 mod handle;
 mod live;
 mod messages;
+mod needs_audio;
 mod plan;
 mod policy;
 mod prepare;

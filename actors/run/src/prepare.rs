@@ -14,8 +14,9 @@ use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{AdvantageOptions, ParserOptions, Question, Scale};
 use runtime::{RunEvent, Slot};
-use scenarios::{ArmConfig, JudgeKind, LimitAction, Method, Questions};
+use scenarios::{ArmConfig, DataFilter, JudgeKind, LimitAction, Method, Questions, cache_dir};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use workers::{
     AudioSource, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs, ShaperArgs,
     WeightStore, resume_checkpoint,
@@ -25,6 +26,7 @@ use crate::context::{ArmContext, ClipWarnings};
 use crate::data::{DataProblems, check_source, exclude_too_long, open_training};
 use crate::error::InputError;
 use crate::live::LiveArm;
+use crate::needs_audio::TextOnly;
 use crate::policy::open_policy;
 use crate::prompt::{ContextLength, Prompter};
 use crate::rows::Rows;
@@ -44,6 +46,8 @@ pub(crate) struct PrepareArgs {
     /// How audio files are read; `None` for the policy's own features of the decoded file.
     pub(crate) audio_source: Option<AudioSource>,
     pub(crate) live: Arc<LiveArm>,
+    /// Turns true when the run is to stop.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 /// An arm ready to start.
@@ -92,6 +96,18 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     }
 
     let (progress, published) = begin(&args, &dir, &policy)?;
+    if config.data.filter == Some(DataFilter::NeedsAudio) {
+        let cache = cache_dir();
+        let text_only =
+            TextOnly { config, policy: &policy, prompter: &prompter, stop: &args.stop, cache: &cache };
+        let left_out = text_only.leave_out_answered(&mut training)?;
+        let message = format!(
+            "{}: data.filter leaves out {left_out} of {} rows, which the policy answers without their clips",
+            training.rows.path.display(),
+            training.rows.rows()
+        );
+        args.live.watchers.tell(RunEvent::Warning { id: id.clone(), message });
+    }
     let problems = list_problems(&args, &dir, &training, &suites)?;
     for rows in std::iter::once(&training).chain(&suites) {
         let ask = |question: &Question| {

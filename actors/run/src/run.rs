@@ -366,6 +366,7 @@ impl RunState {
             resume: self.resume,
             audio_source: self.audio_source.clone(),
             live: live.clone(),
+            stop: self.stop.subscribe(),
         };
         let prepared = tokio::task::spawn_blocking(move || prepare(args)).await;
         let prepared = prepared.map_err(|error| StartError::Panicked(error.to_string()))??;

@@ -22,12 +22,24 @@ pub struct DataConfig {
     pub drop_view: bool,
     /// Exclude questions that contain `color` or `colour`.
     pub drop_color: bool,
+    /// Which of the training rows to keep: `"needs-audio"` leaves out those that the policy, before it is trained, answers
+    /// rightly without their clips. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<DataFilter>,
     /// Largest fraction of the training rows that may be unusable, 0 to 1; above it the arm ends. Such rows are left out
     /// and listed in `data-problems.jsonl`: a gold answer that is no choice, a clip that can't be read or has no sound, a
     /// prompt longer than the model's context, and so on. 1 never ends the arm.
     pub max_unusable_fraction: f64,
     /// `[data.soundscapes]`: the settings of the soundscape world, which every `builtin:soundscapes` uses.
     pub soundscapes: WorldConfig,
+}
+
+/// Which of the training rows to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataFilter {
+    /// Those that the policy answers wrongly without their clips.
+    NeedsAudio,
 }
 
 impl Default for DataConfig {
@@ -37,6 +49,7 @@ impl Default for DataConfig {
             limit: None,
             drop_view: false,
             drop_color: false,
+            filter: None,
             max_unusable_fraction: 0.5,
             soundscapes: WorldConfig::default(),
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::tree::Node;
-use super::{ArmConfig, ControlConfig, RunConfig};
+use super::{ArmConfig, ControlConfig, Hypothesis, RunConfig};
 
 /// A scenario in which every setting of every arm has a value.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Experiment {
     pub control: ControlConfig,
     /// The arms to run, in the order of the file.
     pub arms: Vec<ArmConfig>,
+    /// What the run is to find out, as far as the arms to run are concerned.
+    pub hypotheses: Vec<Hypothesis>,
     /// For each arm the tree it was read from, which has the places of its settings.
     pub(super) places: Arc<Vec<Node>>,
 }

@@ -22,10 +22,15 @@ formula = "adaptive_think * (1 + w_consistency * consistency) + w_format * forma
 weights = { consistency = 0.5, format = 0.5, think = 1.0 }
 "#;
 
+/// What applies to all arms, and the arms themselves.
+const TOP_LEVEL: [&str; 4] = ["run", "control", "arm", "hypothesis"];
+
 /// The trees of a scenario, before they are read into structs.
 pub(crate) struct Layers {
     pub(crate) run: Node,
     pub(crate) control: Node,
+    /// The list of hypotheses, as it is written.
+    pub(crate) hypotheses: Option<Node>,
     /// The arms, each merged over the shared settings.
     pub(crate) arms: Vec<Node>,
 }
@@ -37,6 +42,7 @@ impl Layers {
         check_section_names(&sections)?;
         let mut take = |key: &str| sections.remove(key).map(|entry| entry.node);
         let (run, control, arms) = (take("run"), take("control"), take("arm"));
+        let hypotheses = take("hypothesis");
         let run = one_seed(run.unwrap_or_else(|| Node::empty(place.clone())))?;
         let control = control.unwrap_or_else(|| Node::empty(place.clone()));
 
@@ -65,11 +71,16 @@ impl Layers {
             merge::overlay(&mut arm, &over)?;
             arms.push(arm);
         }
-        Ok(Self { run, control, arms })
+        Ok(Self { run, control, hypotheses, arms })
     }
 
     fn nothing(place: Place) -> Self {
-        Self { run: Node::empty(place.clone()), control: Node::empty(place), arms: Vec::new() }
+        Self {
+            run: Node::empty(place.clone()),
+            control: Node::empty(place),
+            hypotheses: None,
+            arms: Vec::new(),
+        }
     }
 
     /// Merges the settings of `--set` over all layers; those for a single arm come last.
@@ -102,6 +113,10 @@ impl Layers {
                 "arm" => {
                     let instead = "name the arm: --set arm.NAME.section.key=value";
                     return Err(ScenarioError::at(&entry.key_place, "`arm` is a list", instead));
+                }
+                "hypothesis" => {
+                    let instead = "write it into the scenario, above the first run";
+                    return Err(ScenarioError::at(&entry.key_place, "`hypothesis` is a list", instead));
                 }
                 _ => {
                     let laid: Vec<_> = self.arms.iter_mut().map(|arm| merge::overlay(arm, over)).collect();
@@ -154,7 +169,7 @@ fn arm_section_names() -> Vec<&'static str> {
         properties
             .into_iter()
             .map(|(name, _)| name)
-            .filter(|n| !["run", "control", "arm"].contains(&n.as_str()))
+            .filter(|name| !TOP_LEVEL.contains(&name.as_str()))
             .collect()
     });
     names.iter().map(String::as_str).collect()
@@ -163,7 +178,7 @@ fn arm_section_names() -> Vec<&'static str> {
 /// Checks the keys at the top level of a file or of a `--set`.
 fn check_section_names(sections: &Table) -> Result<(), ScenarioError> {
     let mut known = arm_section_names();
-    known.extend(["run", "control", "arm"]);
+    known.extend(TOP_LEVEL);
     for (key, entry) in sections {
         if known.contains(&key.as_str()) {
             continue;
@@ -193,7 +208,7 @@ fn check_arm_keys(arm: &Node) -> Result<(), ScenarioError> {
     known.extend(arm_section_names());
     for (key, entry) in arm.as_table().into_iter().flatten() {
         let key = key.as_str();
-        if ["run", "control"].contains(&key) {
+        if key != "arm" && TOP_LEVEL.contains(&key) {
             let problem = format!("[{key}] applies to all arms");
             let instead = format!(
                 "move it out of the arm to the top level (an arm may have its own `steps`, without [{key}])"

@@ -9,7 +9,8 @@ use super::choose::choose_arms;
 use super::layers::{Layers, with_entry};
 use super::tree::{self, Node};
 use super::{
-    ArmConfig, ControlConfig, Experiment, RunConfig, TrainMode, de, paths, ranges, recorded, secret,
+    ArmConfig, ControlConfig, Experiment, RunConfig, TrainMode, de, hypothesis, paths, ranges, recorded,
+    secret,
 };
 use crate::error::{Place, ScenarioError};
 
@@ -92,7 +93,8 @@ fn resolve(
             places.push(layer);
         }
     }
-    Ok(Experiment { path: path.to_owned(), run, control, arms: kept, places: Arc::new(places) })
+    let hypotheses = hypothesis::read(layers.hypotheses.as_ref(), &names, &kept)?;
+    Ok(Experiment { path: path.to_owned(), run, control, arms: kept, hypotheses, places: Arc::new(places) })
 }
 
 /// A number of steps as a TOML value.

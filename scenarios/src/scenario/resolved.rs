@@ -28,6 +28,10 @@ impl Experiment {
                 parts.push(part("arm", Value::Table(rest)));
             }
         }
+        let hypotheses = self.hypotheses.iter().map(|hypothesis| Value::Table(values(hypothesis))).collect();
+        if !self.hypotheses.is_empty() {
+            parts.push(part("hypothesis", Value::Array(hypotheses)));
+        }
         parts.join("\n")
     }
 }

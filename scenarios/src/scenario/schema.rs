@@ -4,7 +4,9 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use self::variants::Variant;
-use super::{ArmConfig, ControlConfig, LocalJudgeConfig, OpenaiJudgeConfig, PanelJudgeConfig, RunConfig};
+use super::{
+    ArmConfig, ControlConfig, Hypothesis, LocalJudgeConfig, OpenaiJudgeConfig, PanelJudgeConfig, RunConfig,
+};
 
 mod variants;
 
@@ -27,6 +29,7 @@ pub fn json_schema() -> Value {
     let mut generator = SchemaGenerator::default();
     let run = generator.subschema_for::<RunConfig>();
     let control = generator.subschema_for::<ControlConfig>();
+    let hypothesis = generator.subschema_for::<Hypothesis>();
     generator.subschema_for::<ArmConfig>();
     let judges = [
         Variant::without_keys(
@@ -65,6 +68,7 @@ pub fn json_schema() -> Value {
     properties.insert("control".to_owned(), control.to_value());
     properties.extend(sections);
     properties.insert("arm".to_owned(), json!({ "type": "array", "items": { "$ref": "#/$defs/ArmConfig" } }));
+    properties.insert("hypothesis".to_owned(), json!({ "type": "array", "items": hypothesis.to_value() }));
     definitions.insert("ArmConfig".to_owned(), arm);
     if let Some(run) = definitions["RunConfig"]["properties"].as_object_mut() {
         run.insert(

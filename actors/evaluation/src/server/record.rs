@@ -68,7 +68,9 @@ impl Record {
             rollouts.extend(tallies.rollouts);
             // A row is listed once, also if several passes could not ask it.
             for problem in tallies.problems {
-                let same = |other: &DataProblem| (&other.suite, other.row) == (&problem.suite, problem.row);
+                // A JSON array may have all its rows on one line.
+                let place = |problem: &DataProblem| (problem.suite.clone(), problem.row, problem.id.clone());
+                let same = |other: &DataProblem| place(other) == place(&problem);
                 if !self.problems.iter().any(same) {
                     self.problems.push(problem);
                 }
