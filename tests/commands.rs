@@ -364,3 +364,30 @@ fn a_model_is_found_in_the_cache_by_its_name_on_the_hub() {
     let said = refused(dir, &arguments);
     assert!(said.contains("the shard model-00002-of-00004.safetensors is missing"), "{said}");
 }
+
+// COMPARE-1
+#[test]
+fn runs_are_compared_question_by_question_and_refused_if_they_were_asked_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let evaluate = |out: &str, more: &[&str]| {
+        let common = ["eval", "--policy", "builtin:tiny", "--suite", "builtin:soundscapes", "--limit", "24"];
+        let arguments = [&common[..], &["--max-new-tokens", "32", "--out", out, "-q"], more].concat();
+        printed(dir.path(), &arguments);
+        let run = fs::read_dir(dir.path().join(out)).unwrap().next().unwrap().unwrap().path();
+        run.display().to_string()
+    };
+    let first = evaluate("first", &["--set", "run.threads=1"]);
+    let second = evaluate("second", &["--set", "run.threads=1", "--set", "policy.from_scratch=true"]);
+    let other = evaluate("other", &["--set", "run.threads=1", "--set", "prompt.style=\"think\""]);
+    let table = printed(dir.path(), &["compare", &first, &second]);
+    assert!(table.contains("accuracy") && table.contains(" points"), "{table}");
+    let compared = json(&printed(dir.path(), &["compare", &first, &second, "--json"]));
+    // A policy from random weights answers nothing rightly.
+    let accuracy = &compared["comparisons"][0]["differences"][0];
+    assert_eq!(
+        (accuracy["figure"].as_str(), accuracy["finding"].as_str()),
+        (Some("accuracy"), Some("lower"))
+    );
+    let said = refused(dir.path(), &["compare", &first, &other]);
+    assert!(said.contains("prompt.style = \"think\""), "{said}");
+}

@@ -68,6 +68,9 @@ pub enum Command {
     /// Rewrite a run's report, also while it is running
     #[command(after_help = examples::REPORT)]
     Report(ReportOptions),
+    /// Compare the arms of several runs question by question
+    #[command(after_help = examples::COMPARE)]
+    Compare(CompareOptions),
     /// Check a run directory against its checksums, without changing anything
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyOptions),
@@ -186,6 +189,16 @@ pub struct ReportOptions {
     #[arg(value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
     /// Print the summary as JSON, the content of summary.json, instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct CompareOptions {
+    /// The run directories; the arms of the others are compared with those of the first
+    #[arg(required = true, num_args = 2.., value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub runs: Vec<PathBuf>,
+    /// Print the comparison as JSON
     #[arg(long)]
     pub json: bool,
 }

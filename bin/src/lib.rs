@@ -32,6 +32,7 @@ mod annotate;
 mod ask;
 mod check;
 mod cli;
+mod compare;
 mod completions;
 mod ctl;
 mod eval;
@@ -91,6 +92,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Check(options) => check::check(&options, verbosity, &registry),
         Command::Ls(options) => ls::ls(&options),
         Command::Report(options) => report::report(&options),
+        Command::Compare(options) => compare::compare(&options),
         Command::Verify(options) => verify::verify(&options),
         Command::Replay(options) => replay::replay(&options, verbosity, registry),
         Command::Ask(options) => ask::ask(&options, verbosity),

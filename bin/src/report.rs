@@ -18,6 +18,7 @@ pub fn write_and_print(run_dir: &RunDir, json: bool) -> Result<(), Failure> {
     let summary = write_report(run_dir).map_err(|error| match error {
         ReportError::Read(_)
         | ReportError::NotARun { .. }
+        | ReportError::NotComparable { .. }
         | ReportError::Scenario(_)
         | ReportError::Status { .. } => Failure::input(error),
         ReportError::Write(_) | ReportError::Page(_) => Failure::running(error),
@@ -27,6 +28,9 @@ pub fn write_and_print(run_dir: &RunDir, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     outln!("\n{}", summary.terminal_table(columns()));
+    for conclusion in &summary.conclusions {
+        outln!("{}", conclusion.text.replace(['\n', '\r'], " "));
+    }
     for note in &summary.notes {
         outln!("note: {}", note.replace(['\n', '\r'], " "));
     }

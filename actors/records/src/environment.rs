@@ -39,6 +39,9 @@ pub struct Environment {
     pub architecture: String,
     /// The process that trains.
     pub process_id: u32,
+    /// SHA-256 of the scenario's hypotheses when the run began ([`scenarios::hypotheses_hash`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hypotheses_sha256: Option<String>,
 }
 
 impl Environment {
@@ -58,6 +61,7 @@ impl Environment {
             operating_system: std::env::consts::OS.to_owned(),
             architecture: std::env::consts::ARCH.to_owned(),
             process_id: std::process::id(),
+            hypotheses_sha256: scenarios::hypotheses_hash(&experiment.hypotheses),
         }
     }
 
@@ -66,11 +70,15 @@ impl Environment {
         serde_json::from_slice(&std::fs::read(run_dir.environment()).ok()?).ok()
     }
 
-    /// Writes `environment.json` into the run directory.
+    /// Writes `environment.json` into the run directory. In a run that is resumed, the hypotheses stay those of its beginning.
     ///
     /// Errors: [`RecordsError::Write`].
     pub fn write(&self, run_dir: &RunDir) -> Result<(), RecordsError> {
-        let json = serde_json::to_string_pretty(self).expect("text and numbers");
+        let mut environment = self.clone();
+        if let Some(earlier) = Environment::read(run_dir) {
+            environment.hypotheses_sha256 = earlier.hypotheses_sha256;
+        }
+        let json = serde_json::to_string_pretty(&environment).expect("text and numbers");
         replace_file(&run_dir.environment(), format!("{json}\n").as_bytes())
     }
 

@@ -70,6 +70,10 @@ pub struct Rollout {
     pub correct_lenient: Option<bool>,
     #[serde(default)]
     pub well_formed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub think_quality: Option<f64>,
     #[serde(default)]
     pub components: BTreeMap<String, Option<f64>>,
     #[serde(default)]
@@ -115,6 +119,8 @@ impl Rollout {
             correct_official: item.readings.official,
             correct_lenient: Some(item.readings.lenient),
             well_formed: item.parsed.well_formed,
+            consistency: item.verdict.as_ref().and_then(|verdict| verdict.consistency),
+            think_quality: item.verdict.as_ref().and_then(|verdict| verdict.think_quality),
             components: BTreeMap::new(),
             reward: None,
             advantage: None,

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use records::{ArmState, GroupCounts, Status, StepMetrics, Tally};
-use scenarios::{Control, Method, WeightConfig};
+use scenarios::{Control, Method, Metric, WeightConfig};
 use serde::Serialize;
+use statistics::{Estimate, wilson_of_repeats};
 
+use crate::outcomes::{Measure, Outcomes};
 use crate::paper::{self, PaperRow};
 use crate::recorded::{RecordedArm, RecordedSeed};
-use crate::stats::{Estimate, Moments, share};
 
 /// The order in which tables list difficulties. Other difficulties follow, sorted by name.
 const DIFFICULTIES: [&str; 3] = ["easy", "medium", "hard"];
@@ -99,23 +100,15 @@ pub struct Evaluation {
     pub by_column: BTreeMap<String, Vec<(String, Score)>>,
     /// Accuracy of each seed, from 0 to 1: shows how far reruns differ.
     pub accuracy_by_seed: BTreeMap<u64, f64>,
-    /// Mean completion length in tokens. `None` if fewer than two completions are recorded, or if the run has several
-    /// suites, because a recorded completion does not name its suite.
+    /// Mean completion length in tokens; `None` if no completions are recorded.
     pub length: Option<Estimate>,
-    /// Scores by seed, to compare two arms within the same seed.
+    /// The answers, to compare two arms question by question; `None` if they are not recorded completely.
     #[serde(skip)]
-    pub(crate) by_seed: BTreeMap<u64, SeedScores>,
+    pub(crate) outcomes: Option<Outcomes>,
 }
 
-/// The scores of one seed's latest evaluation on a suite.
-#[derive(Clone, Debug)]
-pub(crate) struct SeedScores {
-    pub(crate) overall: Score,
-    pub(crate) by_difficulty: BTreeMap<String, Score>,
-}
-
-/// Rates from 0 to 1 with their 95 % Wilson intervals, and the counts they are computed from. A rate is `None` if no
-/// completion has a value for it.
+/// Rates from 0 to 1 with their 95 % intervals, which count a question once however often it was asked, and the counts they
+/// are computed from. A rate is `None` if no completion has a value for it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Score {
     /// Share of answers that match the right choice exactly.
@@ -138,19 +131,11 @@ pub struct Score {
     pub counts: Tally,
 }
 
-impl SeedScores {
-    fn of(row: &records::Evaluation) -> Self {
-        let levels = row.by_difficulty.iter();
-        Self {
-            overall: Score::new(row.overall.clone()),
-            by_difficulty: levels.map(|(name, counts)| (name.clone(), Score::new(counts.clone()))).collect(),
-        }
-    }
-}
-
 impl Score {
-    fn new(counts: Tally) -> Self {
+    /// `repeats` is the number of answers to each question.
+    fn new(counts: Tally, repeats: u64) -> Self {
         let n = counts.n;
+        let share = |sum: f64, n: u64| wilson_of_repeats(sum, n, repeats);
         Self {
             accuracy: share(counts.correct as f64, n),
             // Older runs do not say how many the benchmark's script scores.
@@ -166,6 +151,22 @@ impl Score {
             think_quality: share(counts.think_quality_sum, counts.think_quality_n),
             completion_tokens: (n > 0).then(|| counts.completion_tokens as f64 / n as f64),
             counts,
+        }
+    }
+
+    /// With the intervals that the answers to each question give.
+    fn with(self, outcomes: &Outcomes, difficulty: Option<&str>) -> Self {
+        let share = |metric, counted: Option<Estimate>| {
+            let measure = Measure { metric, difficulty: difficulty.map(str::to_owned) };
+            outcomes.panel(&measure).share().or(counted)
+        };
+        Self {
+            accuracy: share(Metric::Accuracy, self.accuracy),
+            think_rate: share(Metric::ThinkRate, self.think_rate),
+            format_rate: share(Metric::Format, self.format_rate),
+            consistency: share(Metric::Consistency, self.consistency),
+            think_quality: share(Metric::ThinkQuality, self.think_quality),
+            ..self
         }
     }
 
@@ -192,12 +193,9 @@ pub struct Timing {
 }
 
 impl ArmSummary {
-    pub(crate) fn of(arm: &RecordedArm, suites: &[String]) -> Self {
+    pub(crate) fn of(arm: &RecordedArm) -> Self {
         let labels: BTreeSet<&String> = arm.seeds.iter().flat_map(|seed| seed.evals.keys()).collect();
-        let several = suites.len() > 1 || labels.len() > 1;
-        let evals = labels
-            .into_iter()
-            .filter_map(|label| Some((label.clone(), Evaluation::of(arm, label, several)?)));
+        let evals = labels.into_iter().filter_map(|label| Some((label.clone(), Evaluation::of(arm, label)?)));
         Self {
             name: arm.name.clone(),
             method: arm.method,
@@ -235,7 +233,7 @@ impl SeedSummary {
 }
 
 impl Evaluation {
-    fn of(arm: &RecordedArm, label: &str, several: bool) -> Option<Self> {
+    fn of(arm: &RecordedArm, label: &str) -> Option<Self> {
         let mut overall = Tally::default();
         let mut by_difficulty: BTreeMap<String, Tally> = BTreeMap::new();
         let mut by_kind: BTreeMap<String, Tally> = BTreeMap::new();
@@ -244,8 +242,8 @@ impl Evaluation {
         let (mut pass_at_k, mut majority_at_k, mut seconds) = (0, 0.0, 0.0);
         let mut by_column: BTreeMap<String, BTreeMap<String, Tally>> = BTreeMap::new();
         let mut steps = BTreeMap::new();
-        let mut by_seed = BTreeMap::new();
-        let mut lengths = Moments::default();
+        let mut accuracy_by_seed = BTreeMap::new();
+        let mut outcomes = Outcomes::default();
         for seed in &arm.seeds {
             let Some((&step, row)) = seed.evals.get(label).and_then(|rows| rows.last_key_value()) else {
                 continue;
@@ -273,20 +271,35 @@ impl Evaluation {
                 by_kind.entry(name.clone()).or_default().merge(counts);
             }
             steps.insert(seed.seed, step);
-            by_seed.insert(seed.seed, SeedScores::of(row));
-            lengths.merge(&seed.rollouts.eval_lengths);
+            if row.overall.n > 0 {
+                accuracy_by_seed.insert(seed.seed, row.overall.correct as f64 / row.overall.n as f64);
+            }
+            // Rows of older runs do not name their suite.
+            let of_suite = seed.rollouts.outcomes.get(label).or_else(|| seed.rollouts.outcomes.get(""));
+            outcomes.add(seed.seed, of_suite.map_or(&[], Vec::as_slice));
         }
         if steps.is_empty() {
             return None;
         }
-        let accuracy_by_seed = by_seed
-            .iter()
-            .filter_map(|(&seed, scores)| Some((seed, scores.overall.accuracy?.value)))
-            .collect();
-        let scored = |counts: BTreeMap<String, Tally>| -> Vec<(String, Score)> {
-            counts.into_iter().map(|(name, counts)| (name, Score::new(counts))).collect()
+        let repeats = samples * steps.len() as u64;
+        let outcomes = Some(outcomes).filter(|outcomes| outcomes.answers() == overall.n && overall.n > 0);
+        let score = |counts: Tally, difficulty: Option<&str>| {
+            let score = Score::new(counts, repeats);
+            match &outcomes {
+                Some(outcomes) => score.with(outcomes, difficulty),
+                None => score,
+            }
         };
-        let mut by_difficulty = scored(by_difficulty);
+        let scored = |counts: BTreeMap<String, Tally>| -> Vec<(String, Score)> {
+            counts.into_iter().map(|(name, counts)| (name, Score::new(counts, repeats))).collect()
+        };
+        let mut by_difficulty: Vec<(String, Score)> = by_difficulty
+            .into_iter()
+            .map(|(name, counts)| {
+                let score = score(counts, Some(&name));
+                (name, score)
+            })
+            .collect();
         by_difficulty.sort_by_key(|(name, _)| {
             DIFFICULTIES.iter().position(|known| known == name).unwrap_or(DIFFICULTIES.len())
         });
@@ -303,13 +316,14 @@ impl Evaluation {
             asked: (asked < questions).then(|| format!("{asked} of {questions} asked")),
             questions,
             unusable,
-            overall: Score::new(overall),
+            overall: score(overall, None),
             by_difficulty,
             by_kind: scored(by_kind),
             accuracy_by_seed,
-            // A recorded completion does not name its suite, so the lengths of several suites cannot be separated.
-            length: lengths.estimate().filter(|_| !several),
-            by_seed,
+            length: outcomes
+                .as_ref()
+                .and_then(|outcomes| outcomes.panel(&Measure::overall(Metric::Length)).mean()),
+            outcomes,
         })
     }
 

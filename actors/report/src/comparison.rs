@@ -1,11 +1,16 @@
 //! What each reward contributes: every arm is compared with the arm that it extends by one change. A comparison gives
-//! the difference of each metric with its 95 % interval, and a verdict that claims no more than the interval supports.
+//! the difference of each metric with its 95 % interval, and a verdict that claims no more than the answers support.
+//!
+//! Answers to the same questions are compared in pairs, with the methods of `docs/statistics.md`; the p-values are corrected
+//! for all comparisons of the table.
 
+use scenarios::Metric;
 use serde::Serialize;
+use statistics::{Comparison as Paired, Estimate, Finding, SeedVariance, holm, mean_difference, newcombe};
 
-use crate::arm_summary::{ArmSummary, Evaluation, Score, SeedScores};
+use crate::arm_summary::{ArmSummary, Evaluation, Score};
+use crate::outcomes::Measure;
 use crate::paper;
-use crate::stats::{self, Estimate};
 
 /// The comparison of an arm with the arm that it extends.
 #[derive(Clone, Debug, Serialize)]
@@ -32,35 +37,102 @@ pub struct Difference {
     pub unit: String,
     /// This arm minus the other, in that unit; `None` if one of the arms has no value.
     pub estimate: Option<Estimate>,
+    /// The p-value of no difference, corrected for the whole table by Holm's method; `None` if the answers are not recorded.
+    pub p_value: Option<f64>,
+    /// The smallest difference that these questions and seeds find in 80 of 100 runs, in that unit, before the correction.
+    pub detectable: Option<f64>,
+    /// What can be concluded, given that a smaller difference than [`SMALLEST_EFFECT`] is of no interest.
+    pub finding: Option<Finding>,
     /// Of the seeds that both arms were evaluated with: how many have a difference of the same sign as the pooled one,
     /// and how many there are. `None` with fewer than two such seeds.
     pub seeds_agreeing: Option<(usize, usize)>,
-    /// What the interval and the seeds allow to conclude, in a few words.
+    /// The conclusion in a few words.
     pub verdict: String,
+    #[serde(skip)]
+    pub(crate) measure: Measure,
+}
+
+/// The smallest difference that is of interest where no hypothesis says otherwise: 2 percentage points, or 1 token.
+pub const SMALLEST_EFFECT: [f64; 2] = [2.0, 1.0];
+
+/// The variance between training seeds of a metric, over all arms that were trained and evaluated on the suite.
+pub(crate) fn seed_variance<'a>(
+    arms: impl IntoIterator<Item = &'a ArmSummary>,
+    suite: &str,
+    measure: &Measure,
+) -> Option<SeedVariance> {
+    let outcomes = arms.into_iter().filter_map(|arm| arm.evals.get(suite)?.outcomes.as_ref());
+    SeedVariance::pooled(outcomes.filter_map(|outcomes| outcomes.panel(measure).seed_variance()))
+}
+
+/// Two arms compared question by question; `None` if the answers of one are not recorded.
+pub(crate) fn paired(
+    new: &Evaluation,
+    old: &Evaluation,
+    measure: &Measure,
+    seeds: Option<SeedVariance>,
+) -> Option<Paired> {
+    let (new, old) = (new.outcomes.as_ref()?.panel(measure), old.outcomes.as_ref()?.panel(measure));
+    match measure.metric {
+        Metric::Length => new.mean_difference(&old, seeds),
+        _ => new.share_difference(&old, seeds),
+    }
+}
+
+/// Two arms to compare.
+pub(crate) struct Pair<'a> {
+    pub(crate) arm: &'a ArmSummary,
+    pub(crate) over: &'a ArmSummary,
+    /// What the first adds to the second.
+    pub(crate) adds: String,
 }
 
 /// Compares every arm with its predecessor, where both were evaluated on the suite.
 pub(super) fn compare(arms: &[ArmSummary], suite: &str) -> Vec<Comparison> {
+    let pairs = arms.iter().enumerate().filter_map(|(at, arm)| {
+        let (over, adds) = predecessor(arms, at)?;
+        Some(Pair { arm, over, adds })
+    });
+    table(pairs.collect(), arms, suite)
+}
+
+/// A table of comparisons. `arms` are those over which the variance between seeds is pooled.
+pub(crate) fn table<'a>(
+    pairs: Vec<Pair<'_>>,
+    arms: impl IntoIterator<Item = &'a ArmSummary> + Clone,
+    suite: &str,
+) -> Vec<Comparison> {
     let mut comparisons = Vec::new();
-    for (at, arm) in arms.iter().enumerate() {
-        let Some((over, adds)) = predecessor(arms, at) else {
-            continue;
-        };
-        if let (Some(new), Some(old)) = (arm.evals.get(suite), over.evals.get(suite)) {
-            let differences = differences(new, old);
-            let questions = (new.asked.is_some() || old.asked.is_some()).then(|| {
-                let asked = |eval: &Evaluation| {
-                    eval.asked.clone().unwrap_or_else(|| format!("all {} asked", eval.questions))
-                };
-                format!("{}: {}; {}: {}", arm.name, asked(new), over.name, asked(old))
-            });
-            comparisons.push(Comparison {
-                arm: arm.name.clone(),
-                over: over.name.clone(),
-                adds,
-                questions,
-                differences,
-            });
+    let mut all_paired = Vec::new();
+    for Pair { arm, over, adds } in pairs {
+        let (Some(new), Some(old)) = (arm.evals.get(suite), over.evals.get(suite)) else { continue };
+        let mut differences = Vec::new();
+        for measure in Measure::shown() {
+            if measure.difficulty.is_some() && (new.at("hard").is_none() || old.at("hard").is_none()) {
+                continue;
+            }
+            let seeds = seed_variance(arms.clone(), suite, &measure);
+            let paired = paired(new, old, &measure, seeds);
+            differences.push(Difference::of(new, old, measure, paired.as_ref()));
+            all_paired.push(paired);
+        }
+        let questions = (new.asked.is_some() || old.asked.is_some()).then(|| {
+            let asked = |eval: &Evaluation| {
+                eval.asked.clone().unwrap_or_else(|| format!("all {} asked", eval.questions))
+            };
+            format!("{}: {}; {}: {}", arm.name, asked(new), over.name, asked(old))
+        });
+        let (arm, over) = (arm.name.clone(), over.name.clone());
+        comparisons.push(Comparison { arm, over, adds, questions, differences });
+    }
+    let p_values: Vec<f64> = all_paired.iter().flatten().map(|paired| paired.p_value).collect();
+    let mut corrected = holm(&p_values).into_iter();
+    let differences = comparisons.iter_mut().flat_map(|comparison| &mut comparison.differences);
+    for (difference, paired) in differences.zip(all_paired) {
+        if let Some(paired) = paired
+            && let Some(p_value) = corrected.next()
+        {
+            difference.conclude(&paired, p_value);
         }
     }
     comparisons
@@ -88,85 +160,113 @@ fn predecessor(arms: &[ArmSummary], at: usize) -> Option<(&ArmSummary, String)> 
     Some((over, format!("{} instead of {}", arm.name, over.name)))
 }
 
-fn differences(new: &Evaluation, old: &Evaluation) -> Vec<Difference> {
-    let share = |metric: &str, get: fn(&Score) -> Option<Estimate>| {
-        let estimate = get(&new.overall).zip(get(&old.overall)).map(|(new, old)| points(new, old));
-        let by_seed = by_seed(new, old, |scores| Some(get(&scores.overall)?.value));
-        difference(metric, "points", estimate, &by_seed, ["higher", "lower"])
-    };
-    let hard = new.at("hard").zip(old.at("hard"));
-    let hard = hard.and_then(|(new, old)| Some(points(new.accuracy?, old.accuracy?)));
-    let hard_by_seed = by_seed(new, old, |scores| Some(scores.by_difficulty.get("hard")?.accuracy?.value));
-    let length = new.length.zip(old.length).map(|(new, old)| stats::mean_difference(new, old));
-    let lengths = by_seed(new, old, |scores| scores.overall.completion_tokens);
-    let mut all = vec![share("accuracy", |score| score.accuracy)];
-    if hard.is_some() {
-        all.push(difference("accuracy (hard)", "points", hard, &hard_by_seed, ["higher", "lower"]));
+impl Difference {
+    fn of(new: &Evaluation, old: &Evaluation, measure: Measure, paired: Option<&Paired>) -> Self {
+        let counted = || {
+            let of = |eval: &Evaluation| match measure.metric {
+                Metric::Length => eval.length,
+                _ => measure.of(eval),
+            };
+            let (new, old) = (of(new)?, of(old)?);
+            Some(match measure.metric {
+                Metric::Length => mean_difference(new, old),
+                _ => newcombe(new, old),
+            })
+        };
+        let estimate = paired.map(|paired| paired.estimate).or_else(counted);
+        let estimate = estimate.map(|estimate| estimate.scaled(measure.factor()));
+        let verdict = match estimate {
+            None => "nothing to compare".to_owned(),
+            Some(estimate) if estimate.includes_zero() => {
+                format!("not distinguishable at n = {}", estimate.n)
+            }
+            Some(estimate) => measure.word(estimate.value > 0.0).to_owned(),
+        };
+        Difference {
+            metric: measure.name(),
+            unit: measure.unit().to_owned(),
+            estimate,
+            p_value: None,
+            detectable: None,
+            finding: None,
+            seeds_agreeing: None,
+            verdict,
+            measure,
+        }
     }
-    all.push(share("consistency", |score| score.consistency));
-    all.push(share("think quality", |score| score.think_quality));
-    all.push(share("think rate", |score| score.think_rate));
-    all.push(difference("length", "tokens", length, &lengths, ["longer", "shorter"]));
-    all
-}
 
-/// The difference of two shares in percentage points.
-fn points(new: Estimate, old: Estimate) -> Estimate {
-    let difference = stats::share_difference(new, old);
-    Estimate {
-        value: 100.0 * difference.value,
-        low: 100.0 * difference.low,
-        high: 100.0 * difference.high,
-        n: difference.n,
-    }
-}
-
-/// The difference within each seed that both arms were evaluated with.
-fn by_seed(new: &Evaluation, old: &Evaluation, get: impl Fn(&SeedScores) -> Option<f64>) -> Vec<f64> {
-    let pairs = new.by_seed.iter().filter_map(|(seed, scores)| Some((scores, old.by_seed.get(seed)?)));
-    pairs.filter_map(|(new, old)| Some(get(new)? - get(old)?)).collect()
-}
-
-fn difference(
-    metric: &str,
-    unit: &str,
-    estimate: Option<Estimate>,
-    by_seed: &[f64],
-    words: [&str; 2],
-) -> Difference {
-    let agreeing = estimate.filter(|_| by_seed.len() > 1).map(|estimate| {
-        let same = by_seed.iter().filter(|&&value| value * estimate.value > 0.0).count();
-        (same, by_seed.len())
-    });
-    Difference {
-        metric: metric.to_owned(),
-        unit: unit.to_owned(),
-        estimate,
-        seeds_agreeing: agreeing,
-        verdict: verdict(estimate, agreeing, by_seed.len(), words),
+    /// Takes in what the paired answers allow to conclude, with the p-value corrected for the table.
+    fn conclude(&mut self, paired: &Paired, p_value: f64) {
+        let factor = self.measure.factor();
+        let finding = paired.finding(p_value, self.measure.smallest_effect() / factor);
+        let seeds = paired.by_seed.len();
+        let same = paired.by_seed.iter().filter(|&&value| value * paired.estimate.value > 0.0).count();
+        self.p_value = Some(p_value);
+        self.detectable = Some(paired.detectable() * factor);
+        self.finding = Some(finding);
+        self.seeds_agreeing = (seeds > 1).then_some((same, seeds));
+        self.verdict = self.measure.verdict(finding, self.seeds_agreeing, paired.detectable() * factor);
     }
 }
 
-/// The verdict in words. If the interval includes zero, the arms cannot be distinguished. If it does not, the pooled
-/// completions differ, and whether a rerun would differ the same way depends on how many seeds agree.
-fn verdict(
-    estimate: Option<Estimate>,
-    agreeing: Option<(usize, usize)>,
-    seeds: usize,
-    [up, down]: [&str; 2],
-) -> String {
-    let Some(estimate) = estimate else {
-        return "nothing to compare".to_owned();
-    };
-    if estimate.includes_zero() {
-        return format!("not distinguishable at n = {}", estimate.n);
+impl Measure {
+    /// The metrics of a table of contributions.
+    pub(crate) fn shown() -> [Measure; 6] {
+        [
+            Measure::overall(Metric::Accuracy),
+            Measure { metric: Metric::Accuracy, difficulty: Some("hard".to_owned()) },
+            Measure::overall(Metric::Consistency),
+            Measure::overall(Metric::ThinkQuality),
+            Measure::overall(Metric::ThinkRate),
+            Measure::overall(Metric::Length),
+        ]
     }
-    let word = if estimate.value > 0.0 { up } else { down };
-    match agreeing {
-        Some((same, all)) if same == all => format!("{word}, in each of {all} seeds"),
-        Some((same, all)) => format!("{word} when pooled, but only in {same} of {all} seeds"),
-        None if seeds == 1 => format!("{word} in one seed; reruns may differ"),
-        None => word.to_owned(),
+
+    /// The figure of an evaluation, from 0 to 1, as it is computed from counts.
+    fn of(&self, eval: &Evaluation) -> Option<Estimate> {
+        let score = match &self.difficulty {
+            Some(difficulty) => eval.at(difficulty)?,
+            None => &eval.overall,
+        };
+        let get: fn(&Score) -> Option<Estimate> = match self.metric {
+            Metric::Accuracy => |score| score.accuracy,
+            Metric::Consistency => |score| score.consistency,
+            Metric::ThinkQuality => |score| score.think_quality,
+            Metric::ThinkRate => |score| score.think_rate,
+            Metric::Format => |score| score.format_rate,
+            Metric::Length => |_| None,
+        };
+        get(score)
+    }
+
+    pub(crate) fn smallest_effect(&self) -> f64 {
+        SMALLEST_EFFECT[usize::from(self.metric == Metric::Length)]
+    }
+
+    fn word(&self, up: bool) -> &'static str {
+        match (self.metric, up) {
+            (Metric::Length, true) => "longer",
+            (Metric::Length, false) => "shorter",
+            (_, true) => "higher",
+            (_, false) => "lower",
+        }
+    }
+
+    /// The conclusion in a few words. A difference may be found over all answers and yet not in each seed.
+    fn verdict(&self, finding: Finding, seeds: Option<(usize, usize)>, detectable: f64) -> String {
+        let unit = self.unit();
+        let word = match finding {
+            Finding::Equivalent => return format!("no more than ±{} {unit}", self.smallest_effect()),
+            Finding::Undecided => {
+                return format!("undecided; {detectable:.1} {unit} would be found");
+            }
+            Finding::Higher => self.word(true),
+            Finding::Lower => self.word(false),
+        };
+        match seeds {
+            Some((same, all)) => format!("{word}, in {same} of {all} seeds"),
+            None => format!("{word} in one seed; reruns may differ"),
+        }
     }
 }
 
@@ -174,23 +274,15 @@ fn verdict(
 mod tests {
     use super::*;
 
-    fn estimate(value: f64, low: f64, high: f64) -> Option<Estimate> {
-        Some(Estimate { value, low, high, n: 400 })
-    }
-
     #[test]
-    fn the_verdict_claims_no_more_than_the_interval_and_the_seeds_support() {
-        let words = ["higher", "lower"];
-        assert_eq!(
-            verdict(estimate(1.0, -2.0, 4.0), Some((3, 3)), 3, words),
-            "not distinguishable at n = 400"
-        );
-        assert_eq!(verdict(estimate(3.0, 1.0, 5.0), Some((3, 3)), 3, words), "higher, in each of 3 seeds");
-        assert_eq!(
-            verdict(estimate(-3.0, -5.0, -1.0), Some((2, 3)), 3, words),
-            "lower when pooled, but only in 2 of 3 seeds"
-        );
-        assert_eq!(verdict(estimate(3.0, 1.0, 5.0), None, 1, words), "higher in one seed; reruns may differ");
-        assert_eq!(verdict(None, None, 0, words), "nothing to compare");
+    fn the_verdict_claims_no_more_than_was_found() {
+        let accuracy = Measure::overall(Metric::Accuracy);
+        let of = |finding, seeds| accuracy.verdict(finding, seeds, 5.25);
+        assert_eq!(of(Finding::Undecided, None), "undecided; 5.2 points would be found");
+        assert_eq!(of(Finding::Equivalent, Some((1, 3))), "no more than ±2 points");
+        assert_eq!(of(Finding::Higher, Some((2, 3))), "higher, in 2 of 3 seeds");
+        assert_eq!(of(Finding::Lower, None), "lower in one seed; reruns may differ");
+        let length = Measure::overall(Metric::Length);
+        assert_eq!(length.verdict(Finding::Higher, Some((3, 3)), 1.0), "longer, in 3 of 3 seeds");
     }
 }

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use records::{FormatVersion, Phase, RecordsError, Rollout, for_each_line};
 use rewards::{Difficulty, Mode};
+use scenarios::Control;
 use serde::Deserialize;
 
-use crate::stats::Moments;
+use crate::outcomes::Outcome;
 
 /// Completions kept per stratum (difficulty, mode and outcome) while the file is read.
 const PER_STRATUM: usize = 3;
@@ -18,8 +19,10 @@ const PER_STRATUM: usize = 3;
 pub(super) struct RolloutDigest {
     train: Strata,
     eval: Strata,
-    /// Lengths of the completions of the latest evaluation, in tokens.
-    pub eval_lengths: Moments,
+    /// The answers of the latest evaluation, by suite, or by suite and control as [`Evaluation::label`] writes them.
+    ///
+    /// [`Evaluation::label`]: records::Evaluation::label
+    pub outcomes: BTreeMap<String, Vec<Outcome>>,
     /// Number of lines that could not be parsed.
     pub unreadable: u64,
 }
@@ -44,11 +47,13 @@ impl RolloutDigest {
         if head.step > strata.step {
             *strata = Strata { step: head.step, ..Strata::default() };
             if head.phase == Phase::Eval {
-                self.eval_lengths = Moments::default();
+                self.outcomes.clear();
             }
         }
-        if let (Phase::Eval, Some(tokens)) = (head.phase, head.tokens) {
-            self.eval_lengths.push(tokens);
+        if head.phase == Phase::Eval {
+            let suite = head.suite.unwrap_or_default();
+            let label = head.control.map_or_else(|| suite.clone(), |control| format!("{suite} ({control})"));
+            self.outcomes.entry(label).or_default().push(serde_json::from_slice(line)?);
         }
         let kept = strata.kept.entry((head.difficulty, head.mode, head.correct)).or_default();
         if kept.len() < PER_STRATUM {
@@ -72,7 +77,9 @@ struct RolloutHead {
     #[serde(default)]
     correct: bool,
     #[serde(default)]
-    tokens: Option<f64>,
+    suite: Option<String>,
+    #[serde(default)]
+    control: Option<Control>,
 }
 
 /// The kept completions of the latest step of one phase, by difficulty, mode and outcome.
@@ -168,7 +175,7 @@ mod tests {
         let picks = pick(&[(7, &digest)], 12);
         let steps: Vec<u64> = picks.iter().map(|pick| pick.rollout.step).collect();
         assert_eq!(steps, [9, 2]);
-        assert_eq!(digest.eval_lengths.n, 1);
+        assert_eq!(digest.outcomes.values().map(Vec::len).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

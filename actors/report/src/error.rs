@@ -1,4 +1,5 @@
-//! The errors of [`write_report`](crate::write_report) and [`overview`](crate::overview()).
+//! The errors of [`write_report`](crate::write_report), [`overview`](crate::overview()) and
+//! [`compare_runs`](crate::compare_runs).
 
 use std::path::PathBuf;
 
@@ -19,6 +20,16 @@ pub enum ReportError {
     NotARun {
         /// The directory that was given.
         path: PathBuf,
+    },
+    /// Two runs can't be compared.
+    #[error("{}: {problem}; {instead}", path.display())]
+    NotComparable {
+        /// The run that differs from the first.
+        path: PathBuf,
+        /// What differs.
+        problem: String,
+        /// What to compare instead.
+        instead: String,
     },
     /// The run's scenario cannot be read.
     #[error(transparent)]

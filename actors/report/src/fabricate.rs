@@ -19,11 +19,11 @@ const ARMS: [(&str, &str, [f64; 3], [f64; 3]); 8] = [
 const LEVELS: [&str; 3] = ["easy", "medium", "hard"];
 
 /// A pseudo-random generator with a fixed seed, so that every test run sees the same numbers.
-struct Noise(u64);
+pub(super) struct Noise(pub(super) u64);
 
 impl Noise {
     /// The next number from 0 to 1.
-    fn next(&mut self) -> f64 {
+    pub(super) fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as f64 / (1u64 << 31) as f64
     }
@@ -103,15 +103,18 @@ impl FakeSeed {
             (1..=last).map(|step| self.metrics(step, &mut noise).to_string() + "\n").collect();
         let mut evals = String::new();
         let every = (self.steps / 6).max(1);
-        for step in (0..=last).step_by(every as usize) {
+        let rollouts = self.rollouts(last, &mut noise);
+        for step in (0..last).step_by(every as usize) {
             evals += &(self.eval(step, &mut noise).to_string() + "\n");
         }
+        evals += &(latest(last, &rollouts).to_string() + "\n");
         if self.killed {
             metrics += "{\"step\":201,\"rew";
         }
         fs::write(dir.join("metrics.jsonl"), metrics).unwrap();
         fs::write(dir.join("eval.jsonl"), evals).unwrap();
-        fs::write(dir.join("rollouts.jsonl"), self.rollouts(last, &mut noise)).unwrap();
+        let rollouts: String = rollouts.iter().map(|row| row.to_string() + "\n").collect();
+        fs::write(dir.join("rollouts.jsonl"), rollouts).unwrap();
         let dispatched = if self.method == "grpo" { last * 8 } else { 0 };
         let excluded = u64::from(dispatched > 0) * 2;
         let status = json!({"arm": self.arm, "seed": self.seed, "method": self.method,
@@ -193,18 +196,14 @@ impl FakeSeed {
             "by_kind": {}, "eval_seconds": 1.5})
     }
 
-    fn rollouts(&self, last: u64, noise: &mut Noise) -> String {
-        let mut text = String::new();
+    fn rollouts(&self, last: u64, noise: &mut Noise) -> Vec<Value> {
         let first = if self.method == "grpo" { last.saturating_sub(3).max(1) } else { last + 1 };
-        for step in first..=last {
-            for index in 0..64 {
-                text += &(self.rollout("train", step, index, noise).to_string() + "\n");
-            }
-        }
-        for index in 0..384 {
-            text += &(self.rollout("eval", last, index, noise).to_string() + "\n");
-        }
-        text
+        let training = (first..=last).flat_map(|step| (0..64).map(move |index| ("train", step, index)));
+        let evaluation = (0..384).map(|index| ("eval", last, index));
+        training
+            .chain(evaluation)
+            .map(|(phase, step, index)| self.rollout(phase, step, index, noise))
+            .collect()
     }
 
     fn rollout(&self, phase: &str, step: u64, index: usize, noise: &mut Noise) -> Value {
@@ -233,13 +232,42 @@ impl FakeSeed {
         components.insert("accuracy".into(), json!(f64::from(u8::from(correct))));
         json!({"phase": phase, "step": step, "group": index / 8, "index": index % 8, "id": format!("q{index}"),
             "question": "How many different sounds are there, if a beep counts one and a buzz counts three, modulo five?",
-            "choices": choices, "answer_gold": "3", "audio_path": "/home/someone/.cache/audio-thinker/soundscapes/train/000017.flac",
+            "choices": choices, "answer_gold": "3",
+            "audio_path": format!("/home/someone/.cache/audio-thinker/soundscapes/train/{index:06}.flac"),
+            "consistency": think.then(|| f64::from(u8::from(noise.next() < if self.arm.contains("cr") { 0.96 } else { 0.9 }))),
+            "think_quality": think.then_some(if self.arm.contains("tr") { 0.95 } else { 0.87 }),
             "difficulty": LEVELS[level], "kind": (["first", "count", "walk"][level]), "completion": completion,
             "mode": if think { "think" } else { "no_think" }, "think": think.then_some(thought), "answer": answer,
             "correct": correct && !hostile, "well_formed": !hostile, "components": components,
             "reward": training.then_some(reward), "advantage": training.then(|| noise.near(0.0, 1.0)),
             "weights_version": 0, "policy_version": step, "tokens": if think { 19 } else { 5 }, "truncated": false})
     }
+}
+
+/// The evaluation whose answers are in `rollouts`.
+fn latest(step: u64, rollouts: &[Value]) -> Value {
+    let of = |level: Option<&str>| {
+        let rows: Vec<&Value> = rollouts
+            .iter()
+            .filter(|row| row["phase"] == "eval" && level.is_none_or(|level| row["difficulty"] == level))
+            .collect();
+        let number = |key: &str| rows.iter().filter_map(|row| row[key].as_f64()).sum::<f64>();
+        let count = |key: &str, value: Value| rows.iter().filter(|row| row[key] == value).count() as u64;
+        let mut found = counts(
+            rows.len() as u64,
+            count("correct", true.into()),
+            count("mode", "think".into()),
+            number("tokens") as u64,
+            number("consistency"),
+            number("think_quality"),
+        );
+        found["well_formed"] = count("well_formed", true.into()).into();
+        found
+    };
+    let by_level: serde_json::Map<String, Value> =
+        LEVELS.iter().map(|level| ((*level).to_owned(), of(Some(level)))).collect();
+    json!({"step": step, "suite": "builtin:soundscapes", "overall": of(None), "by_difficulty": by_level, "by_kind": {},
+        "eval_seconds": 1.5})
 }
 
 fn counts(n: u64, correct: u64, think: u64, tokens: u64, consistent: f64, quality: f64) -> Value {

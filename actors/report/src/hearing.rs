@@ -7,7 +7,7 @@ use scenarios::Control;
 use serde::Serialize;
 
 use crate::arm_summary::{ArmSummary, Evaluation};
-use crate::stats::Estimate;
+use statistics::Estimate;
 
 /// An arm's accuracy on a suite, and on the same suite with each control.
 #[derive(Clone, Debug, Serialize)]

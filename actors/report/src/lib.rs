@@ -14,20 +14,23 @@
 
 #![warn(missing_docs)]
 
+mod across;
 mod arm_summary;
 mod comparison;
 mod completions;
+mod conclusions;
 mod error;
 pub mod fit;
 mod hearing;
+mod hypotheses;
 mod markdown;
 mod notes;
+mod outcomes;
 mod overview;
 mod page;
 mod paper;
 mod plots;
 mod recorded;
-mod stats;
 mod summary;
 
 #[cfg(test)]
@@ -39,13 +42,16 @@ use records::{RunDir, replace_file};
 
 use self::recorded::RecordedRun;
 
+pub use across::{RunComparison, compare_runs};
 pub use arm_summary::{ArmSummary, Evaluation, Score, SeedSummary, Timing};
 pub use comparison::{Comparison, Difference};
+pub use conclusions::{ArmClaim, Conclusion, Topic};
 pub use error::ReportError;
 pub use hearing::{ControlScore, Hearing};
+pub use hypotheses::{Answer, Verdict};
 pub use overview::{Best, RunOverview, RunState, overview};
 pub use paper::{Benchmarks, PaperRow};
-pub use stats::Estimate;
+pub use statistics::Estimate;
 pub use summary::Summary;
 
 /// Writes `summary.json`, `summary.md` and `report.html` into the run directory and returns

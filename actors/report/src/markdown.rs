@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 
 use records::visible;
 
+use crate::across::RunComparison;
 use crate::arm_summary::{ArmSummary, Evaluation, Score};
+use crate::comparison::Comparison;
 use crate::fit::{GiveUp, cut, fit, pad, widths};
 use crate::paper::Benchmarks;
 use crate::plots::axes::signed;
-use crate::stats::Estimate;
 use crate::summary::Summary;
+use statistics::Estimate;
 
 /// Width to which the names of arms are shortened in a narrow terminal.
 const SHORTEST_NAME: usize = 8;
@@ -19,15 +21,33 @@ impl Summary {
     /// The content of `summary.md`.
     pub(crate) fn markdown(&self) -> String {
         let mut out = format!("# {}\n\n", cell_text(&self.run));
+        for conclusion in &self.conclusions {
+            let _ = writeln!(out, "- {}", cell_text(&conclusion.text));
+        }
+        if !self.conclusions.is_empty() {
+            out.push('\n');
+        }
         if self.suites.is_empty() {
             out.push_str("Nothing has been evaluated yet.\n\n");
+        }
+        if !self.hypotheses.is_empty() {
+            out.push_str("## Hypotheses\n\n");
+            for answer in &self.hypotheses {
+                let (name, claim) = (cell_text(&answer.name), cell_text(&answer.claim));
+                let _ = writeln!(out, "- {name} ({claim}): {}", cell_text(&answer.sentence));
+            }
+            out.push_str(
+                "\nThey were written before the run; p is corrected for their number. What else is compared below is \
+                 exploratory.\n\n",
+            );
         }
         for suite in &self.suites {
             let _ = writeln!(out, "## {}\n", cell_text(suite));
             out.push_str(&markdown_table(&self.results(suite, true)));
             out.push_str(
-                "\nAccuracy in percent with 95 % Wilson intervals, pooled over seeds. Think: percentage of completions that \
-                 think. Consistent and Quality: of those completions. Paper: MMAU / MMAR / AIR-Bench.\n\n",
+                "\nAccuracy in percent with 95 % intervals over questions and seeds; a question counts once, however many seeds \
+                 were asked it. Think: percentage of completions that think. Consistent and Quality: of those completions. \
+                 Paper: MMAU / MMAR / AIR-Bench.\n\n",
             );
             let by_difficulty = self.by_difficulty(suite);
             for (column, rows) in self.by_column(suite) {
@@ -49,8 +69,9 @@ impl Summary {
                 let _ = writeln!(out, "\nNot over the same questions: {}.", cell_text(questions));
             }
             out.push_str(
-                "\nThe intervals assume independent completions. They cover the choice of questions and the sampling of \
-                 completions, but not the differences between training seeds.\n\n",
+                "\nDifferences to the arm that each one extends, question by question, with 95 % intervals over questions and, \
+                 with several seeds, over trainings. Verdicts are corrected for the whole table (Holm, 5 %); a difference \
+                 below 2 points or 1 token counts as none.\n\n",
             );
         }
         if !self.hearing.is_empty() {
@@ -184,20 +205,7 @@ impl Summary {
     }
 
     fn contribution_rows(&self) -> Vec<Vec<String>> {
-        let mut rows =
-            vec![["Added", "Metric", "Difference", "95 % interval", "Verdict"].map(str::to_owned).to_vec()];
-        for comparison in &self.contributions {
-            for (at, difference) in comparison.differences.iter().enumerate() {
-                let added =
-                    if at == 0 { format!("{} ({})", comparison.adds, comparison.arm) } else { String::new() };
-                let (value, range) = difference.estimate.map_or_else(
-                    || (dash(), dash()),
-                    |found| (format!("{} {}", signed(found.value, 1), difference.unit), signed_range(&found)),
-                );
-                rows.push(vec![added, difference.metric.clone(), value, range, difference.verdict.clone()]);
-            }
-        }
-        rows
+        comparison_rows(&self.contributions)
     }
 
     fn hearing_rows(&self) -> Vec<Vec<String>> {
@@ -237,6 +245,47 @@ impl Summary {
             eval.into_iter().flat_map(|eval| &eval.by_difficulty).map(|(name, _)| name.clone()).collect()
         };
         self.arms.iter().map(levels).max_by_key(Vec::len).unwrap_or_default()
+    }
+}
+
+/// The rows of a table of comparisons.
+fn comparison_rows(comparisons: &[Comparison]) -> Vec<Vec<String>> {
+    let mut rows =
+        vec![["Added", "Metric", "Difference", "95 % interval", "Verdict"].map(str::to_owned).to_vec()];
+    for comparison in comparisons {
+        for (at, difference) in comparison.differences.iter().enumerate() {
+            let added =
+                if at == 0 { format!("{} ({})", comparison.adds, comparison.arm) } else { String::new() };
+            let (value, range) = difference.estimate.map_or_else(
+                || (dash(), dash()),
+                |found| (format!("{} {}", signed(found.value, 1), difference.unit), signed_range(&found)),
+            );
+            rows.push(vec![added, difference.metric.clone(), value, range, difference.verdict.clone()]);
+        }
+    }
+    rows
+}
+
+impl RunComparison {
+    /// The accuracy of each arm, then the table of differences, for a terminal of `width` characters.
+    #[must_use]
+    pub fn terminal_table(&self, width: usize) -> String {
+        let mut results =
+            vec![["Arm", "Accuracy", "Consistent", "Think", "Tokens"].map(str::to_owned).to_vec()];
+        for arm in &self.arms {
+            let Some(eval) = arm.evals.get(&self.suite) else { continue };
+            results.push(vec![
+                marked(arm),
+                interval(eval.overall.accuracy),
+                percent(eval.overall.consistency),
+                percent(eval.overall.think_rate),
+                eval.overall.completion_tokens.map_or_else(dash, |tokens| format!("{tokens:.1}")),
+            ]);
+        }
+        let mut out = format!("{}\n{}", cut(&self.suite, width), plain_table(&results, width, &[]));
+        out.push('\n');
+        out.push_str(&plain_table(&comparison_rows(&self.comparisons), width, &[]));
+        out
     }
 }
 

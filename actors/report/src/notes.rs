@@ -116,6 +116,12 @@ pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
             ));
         }
     }
+    if !run.hypotheses.is_empty() && !run.hypotheses_from_before {
+        notes.push(
+            "The hypotheses were written or changed after the run began, so their answers are exploratory."
+                .to_owned(),
+        );
+    }
     let unreadable: u64 = run.arms.iter().flat_map(|arm| &arm.seeds).map(|seed| seed.unreadable).sum();
     if unreadable > 0 {
         notes.push(format!("{unreadable} recorded lines could not be read and are left out."));

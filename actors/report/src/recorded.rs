@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use records::{ArmDir, Evaluation, JournalEntry, RecordsError, RunDir, Status, StepMetrics, for_each_line};
+use records::{
+    ArmDir, Environment, Evaluation, JournalEntry, RecordsError, RunDir, Status, StepMetrics, for_each_line,
+};
 use rewards::Formula;
-use scenarios::{ArmConfig, Method, WeightConfig};
+use scenarios::{ArmConfig, Hypothesis, Method, WeightConfig, hypotheses_hash};
 
 use crate::completions::RolloutDigest;
 use crate::error::ReportError;
@@ -22,6 +24,10 @@ pub(crate) struct RecordedRun {
     pub suites: Vec<String>,
     /// The values of `environment.json` by dotted name, such as `cpu.model`.
     pub environment: Vec<(String, String)>,
+    /// The hypotheses of the scenario.
+    pub hypotheses: Vec<Hypothesis>,
+    /// Whether they are those that were written when the run began.
+    pub hypotheses_from_before: bool,
     /// Changes made while the run was in progress, in the order of the journal.
     pub changes: Vec<JournalEntry>,
 }
@@ -57,7 +63,12 @@ pub(crate) struct RecordedSeed {
 
 impl RecordedRun {
     pub(super) fn read(run_dir: &RunDir) -> Result<Self, ReportError> {
-        let mut arms = scenario_arms(&run_dir.scenario());
+        // If this version cannot read the scenario, the report only lacks what the scenario defines, such as the formulas.
+        let experiment = scenarios::load(&run_dir.scenario(), &[], &[], None).ok();
+        let (arms, hypotheses) = experiment.map(|found| (found.arms, found.hypotheses)).unwrap_or_default();
+        let mut arms: Vec<RecordedArm> = arms.into_iter().map(RecordedArm::of).collect();
+        let begun = Environment::read(run_dir).and_then(|environment| environment.hypotheses_sha256);
+        let hypotheses_from_before = begun == hypotheses_hash(&hypotheses);
         let mut suites = Vec::new();
         for (folder, seed_dirs) in run_dir.arms()? {
             let seeds = seed_dirs
@@ -86,7 +97,7 @@ impl RecordedRun {
             changes => changes.unwrap_or_default(),
         };
         changes.retain(|entry| entry.change.is_some());
-        Ok(Self { name, arms, suites, environment, changes })
+        Ok(Self { name, arms, suites, environment, hypotheses, hypotheses_from_before, changes })
     }
 }
 
@@ -126,15 +137,6 @@ impl RecordedSeed {
         let recorded = self.metrics.values().next_back().map(StepMetrics::total_steps);
         self.status.as_ref().map(|status| status.total_steps).or(recorded)
     }
-}
-
-/// The arms of `scenario.toml`, in its order. If this version cannot read the scenario, the report only lacks what the
-/// scenario defines, such as the formulas.
-fn scenario_arms(path: &Path) -> Vec<RecordedArm> {
-    let Ok(experiment) = scenarios::load(path, &[], &[], None) else {
-        return Vec::new();
-    };
-    experiment.arms.into_iter().map(RecordedArm::of).collect()
 }
 
 impl RecordedArm {

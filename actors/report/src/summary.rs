@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use crate::arm_summary::ArmSummary;
 use crate::comparison::{self, Comparison};
+use crate::conclusions::{Conclusion, conclusions};
 use crate::hearing::{Hearing, hearing};
+use crate::hypotheses::{Answer, answers};
 use crate::notes::notes;
 use crate::recorded::RecordedRun;
 
@@ -18,6 +20,10 @@ pub struct Summary {
     pub run: String,
     /// Whether every seed of every arm is done.
     pub complete: bool,
+    /// What the run shows, in at most eight sentences.
+    pub conclusions: Vec<Conclusion>,
+    /// The answers to the scenario's hypotheses, in its order.
+    pub hypotheses: Vec<Answer>,
     /// Evaluation suites, in the order of their first evaluation.
     pub suites: Vec<String>,
     /// One entry per arm, in the scenario's order.
@@ -32,17 +38,20 @@ pub struct Summary {
 
 impl Summary {
     pub(super) fn of(run: &RecordedRun) -> Self {
-        let arms: Vec<ArmSummary> = run.arms.iter().map(|arm| ArmSummary::of(arm, &run.suites)).collect();
+        let arms: Vec<ArmSummary> = run.arms.iter().map(ArmSummary::of).collect();
         let contributions =
             run.suites.first().map_or_else(Vec::new, |suite| comparison::compare(&arms, suite));
         let complete = arms
             .iter()
             .all(|arm| !arm.seeds.is_empty() && arm.seeds.iter().all(|seed| seed.status == "done"));
         let notes = notes(run, &arms);
+        let hypotheses = answers(&run.hypotheses, &arms, &run.suites);
         Self {
             format_version: FormatVersion::CURRENT,
             run: run.name.clone(),
             complete,
+            conclusions: conclusions(run, &arms, &contributions, &hypotheses),
+            hypotheses,
             suites: run.suites.clone(),
             contributions,
             hearing: hearing(&arms, &run.suites),

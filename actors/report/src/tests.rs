@@ -127,8 +127,8 @@ fn an_arm_whose_policy_died_is_marked_in_every_table() {
     });
     let summary = write_report(&RunDir::new(dir.path())).unwrap();
     let markdown = fs::read_to_string(dir.path().join("summary.md")).unwrap();
-    // In the results, by difficulty, and in the groups.
-    assert_eq!(markdown.matches("grpo (policy died in 1 of 2 seeds)").count(), 3, "{markdown}");
+    // In the conclusions, the results, by difficulty, and in the groups.
+    assert_eq!(markdown.matches("grpo (policy died in 1 of 2 seeds)").count(), 4, "{markdown}");
     assert!(summary.terminal_table(300).contains("grpo (policy died in 1 of 2 seeds)"));
     let page = fs::read_to_string(dir.path().join("report.html")).unwrap();
     assert!(page.contains("† policy died in 1 of 2 seeds"));
@@ -156,4 +156,43 @@ fn an_evaluation_that_could_not_ask_all_questions_says_so_in_every_table() {
     assert!(fs::read_to_string(dir.path().join("report.html")).unwrap().contains("384 of 400 asked"));
     let notes = summary.notes.join("\n");
     assert!(notes.contains("384 of 400 asked; the others are left out (16 audio_silent)"), "{notes}");
+}
+
+// COMPARE-1
+#[test]
+fn runs_are_compared_arm_by_arm_and_refused_with_what_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |name: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fabricate::run(&path, &[1, 2, 3], 6);
+        RunDir::new(path)
+    };
+    let (first, second, third) = (run("first"), run("second"), run("third"));
+    let compared = compare_runs(&[first.clone(), second.clone(), third.clone()]).unwrap();
+    assert_eq!((compared.arms.len(), compared.comparisons.len()), (24, 16));
+    assert_eq!(compared.comparisons[0].arm, "second:base");
+    assert_eq!(compared.comparisons[0].over, "first:base");
+    // The runs are the same.
+    let found = |comparison: &Comparison| {
+        comparison
+            .differences
+            .iter()
+            .any(|difference| difference.estimate.is_some_and(|found| found.value != 0.0))
+    };
+    assert!(!compared.comparisons.iter().any(found));
+    assert!(compared.terminal_table(200).contains("second:grpo+atar"));
+
+    let refused = |runs: &[RunDir]| compare_runs(runs).map(drop).unwrap_err().to_string();
+    let scenario = third.scenario();
+    let text = fs::read_to_string(&scenario).unwrap();
+    fs::write(&scenario, format!("[prompt]\nchoices = \"letters\"\n{text}")).unwrap();
+    let message = refused(&[first.clone(), third.clone()]);
+    assert!(message.contains("third:base has prompt.choices = \"letters\", and first:base"), "{message}");
+    fs::write(&scenario, text).unwrap();
+    let rollouts = third.path().join("sft/seed-2/rollouts.jsonl");
+    let text = fs::read_to_string(&rollouts).unwrap();
+    fs::write(&rollouts, text.replace("modulo five?", "modulo six?")).unwrap();
+    let message = refused(&[first, third]);
+    assert!(message.contains("of builtin:soundscapes is another one than in first"), "{message}");
 }

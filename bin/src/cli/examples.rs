@@ -43,6 +43,11 @@ Examples:
   sandbox report runs/ablation-20260131-120000
   sandbox report --json runs/ablation-20260131-120000 | jq '.arms[].evals'";
 
+pub const COMPARE: &str = "\
+Examples:
+  sandbox compare runs/eval-20260131-120000 runs/eval-20260201-090000
+  sandbox compare runs/ablation-20260131-120000 runs/ablation-20260201-090000 --json | jq '.comparisons[].differences'";
+
 pub const VERIFY: &str = "\
 Example:
   sandbox verify runs/ablation-20260131-120000      exit code 1 if anything is damaged";

@@ -9,8 +9,8 @@ use super::curves::Panel;
 use crate::arm_summary::{ArmSummary, Evaluation, Score};
 use crate::comparison::Comparison;
 use crate::plots::{interval, rates, style};
-use crate::stats::Estimate;
 use crate::summary::Summary;
+use statistics::Estimate;
 
 /// One of the key results at the top of the page.
 #[derive(Serialize)]

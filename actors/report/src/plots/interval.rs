@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::axes::Scale;
-use crate::stats::Estimate;
+use statistics::Estimate;
 
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 18.0;

@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 
 use super::axes::{Scale, escape, path, short, tick_text, ticks};
-use crate::stats::smooth;
 
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 224.0;
@@ -252,6 +251,20 @@ fn clip(text: &str, letters: usize) -> String {
     out
 }
 
+/// Exponential smoothing with bias correction: each sum is divided by the total weight so far, so the start is not
+/// pulled to zero. `window` is roughly the number of values that contribute to one smoothed value.
+fn smooth(points: &[(f64, f64)], window: f64) -> Vec<(f64, f64)> {
+    let keep = 1.0 - 2.0 / (window.max(1.0) + 1.0);
+    let (mut sum, mut weight) = (0.0, 0.0);
+    let mut out = Vec::with_capacity(points.len());
+    for &(x, y) in points {
+        sum = sum * keep + y;
+        weight = weight * keep + 1.0;
+        out.push((x, sum / weight));
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,5 +303,15 @@ mod tests {
         let points: Vec<(f64, f64)> = (0..1000).map(|at| (f64::from(at), f64::from(at))).collect();
         let thinned = thin_keeping_ends(&points, 10);
         assert_eq!((thinned.len(), thinned[0].0, thinned[9].0), (10, 0.0, 999.0));
+    }
+
+    #[test]
+    fn smoothing_starts_at_the_first_value_and_preserves_a_constant() {
+        // window 3 → keep 1/2: 2; (2·½ + 4)/(1.5) = 3.3333.
+        let got = smooth(&[(0.0, 2.0), (1.0, 4.0)], 3.0);
+        assert!((got[0].1 - 2.0).abs() < 1e-12);
+        assert!((got[1].1 - 10.0 / 3.0).abs() < 1e-12);
+        let flat = smooth(&[(0.0, 7.0), (1.0, 7.0), (2.0, 7.0)], 9.0);
+        assert!(flat.iter().all(|point| (point.1 - 7.0).abs() < 1e-12));
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::axes::{Scale, escape, path};
-use crate::stats::Estimate;
+use statistics::Estimate;
 
 const WIDTH: f64 = 180.0;
 const HEIGHT: f64 = 160.0;
@@ -107,7 +107,7 @@ pub(crate) fn panel(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::share;
+    use statistics::wilson as share;
 
     #[test]
     fn rates_are_in_the_plot_and_in_its_description() {
