@@ -110,7 +110,7 @@ def with_pandas(path):
     read = {
         ".parquet": pandas.read_parquet,
         ".csv": pandas.read_csv,
-        ".jsonl": lambda path: pandas.read_json(path, lines=True, convert_dates=False, dtype=False, precise_float=True),
+        ".jsonl": lambda path: pandas.read_json(path, lines=True, dtype=False, precise_float=True),
     }
     return read[path.suffix](path).astype(object).to_dict("records")
 
@@ -128,7 +128,7 @@ def with_duckdb(path):
     read = {
         ".parquet": f"read_parquet('{path}')",
         ".csv": f"read_csv('{path}', sample_size=-1)",
-        ".jsonl": f"read_json('{path}', sample_size=-1, maximum_depth=1)",
+        ".jsonl": f"read_json('{path}', sample_size=-1)",
     }
     table = duckdb.sql(f"from {read[path.suffix]}")
     return [dict(zip(table.columns, row)) for row in table.fetchall()]
