@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base faults fuzz audio-kinds coverage
+.PHONY: run test check docs base faults fuzz audio-kinds coverage exports
 
 run:
 	@.cargo/prerequisites run
@@ -54,6 +54,17 @@ fuzz:
 # How often the report's intervals contain the truth, on synthetic runs (docs/statistics.md): about 3 minutes. RUNS of each setting.
 coverage:
 	RUNS=$(or $(RUNS),2000) cargo run --release --package statistics --example coverage
+
+# What a run exports, opened with TensorBoard, pandas, Polars and DuckDB (from PyPI) and compared with its records.
+EXPORTS = target/exports
+exports:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	python3 -m venv $(EXPORTS)/python && $(EXPORTS)/python/bin/pip install --quiet --requirement tests/exports/requirements.txt
+	rm -rf $(EXPORTS)/runs $(EXPORTS)/tables
+	$(or $(SANDBOX),target/release/sandbox) scenarios/smoke.toml --out $(EXPORTS)/runs -q
+	for format in parquet csv json; do \
+		$(or $(SANDBOX),target/release/sandbox) export $(EXPORTS)/runs/* --to $$format --out $(EXPORTS)/tables || exit 1; done
+	$(EXPORTS)/python/bin/python tests/exports/check.py $(EXPORTS)/runs/* $(EXPORTS)/runs/*/tensorboard $(EXPORTS)/tables
 
 check:
 	cargo fmt --all --check

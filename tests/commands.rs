@@ -391,3 +391,36 @@ fn runs_are_compared_question_by_question_and_refused_if_they_were_asked_otherwi
     let said = refused(dir.path(), &["compare", &first, &other]);
     assert!(said.contains("prompt.style = \"think\""), "{said}");
 }
+
+#[test]
+fn a_run_has_event_files_and_its_records_are_exported_as_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = "[run]\nname = \"r\"\nsteps = 4\nthreads = 1\n[control]\nlisten = \"off\"\n[policy]\nfrom_scratch = true\n\
+        [checkpoint]\nevery = 2\n[sampling]\nprompts_per_step = 1\ngroup_size = 2\nmax_new_tokens = 8\n[eval]\nlimit = 4\n\
+        [rewards]\naccuracy = { kind = \"accuracy\" }\n[shaping]\nformula = \"accuracy\"\n[[arm]]\nname = \"grpo\"\n";
+    fs::write(dir.path().join("r.toml"), scenario).unwrap();
+    printed(dir.path(), &["r.toml", "--out", "runs", "-q"]);
+    let run = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let events = || -> Vec<PathBuf> {
+        let found = fs::read_dir(run.join("tensorboard/grpo/seed-7")).unwrap();
+        found.map(|file| file.unwrap().path()).collect()
+    };
+    let written = fs::read(&events()[0]).unwrap();
+    let count = |bytes: &[u8], tag: &[u8]| bytes.windows(tag.len()).filter(|found| *found == tag).count();
+    assert_eq!((events().len(), count(&written, b"train/reward")), (1, 4));
+    // Written anew from the records, it has the same points.
+    printed(dir.path(), &["export", run.to_str().unwrap(), "--to", "tensorboard"]);
+    let again = fs::read(&events()[0]).unwrap();
+    assert_eq!((events().len(), again.len()), (1, written.len()));
+
+    let out = dir.path().join("tables");
+    for (format, extension) in [("csv", "csv"), ("json", "jsonl"), ("parquet", "parquet")] {
+        let arguments = ["export", run.to_str().unwrap(), "--to", format, "--out", out.to_str().unwrap()];
+        let paths = printed(dir.path(), &arguments);
+        assert_eq!(paths.lines().count(), 3, "{paths}");
+        assert!(out.join(format!("rollouts.{extension}")).metadata().unwrap().len() > 100);
+    }
+    assert_eq!(fs::read_to_string(out.join("steps.csv")).unwrap().lines().count(), 1 + 4);
+    let said = refused(dir.path(), &["export", "nowhere"]);
+    assert!(said.contains("nowhere: not a run directory"), "{said}");
+}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 
 mod annotate;
 mod ctl;
@@ -71,6 +71,9 @@ pub enum Command {
     /// Compare the arms of several runs question by question
     #[command(after_help = examples::COMPARE)]
     Compare(CompareOptions),
+    /// Write the records of a run as Parquet, CSV, JSON or TensorBoard's event files
+    #[command(after_help = examples::EXPORT)]
+    Export(ExportOptions),
     /// Check a run directory against its checksums, without changing anything
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyOptions),
@@ -201,6 +204,32 @@ pub struct CompareOptions {
     /// Print the comparison as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ExportOptions {
+    /// The run directory, such as runs/ablation-20260131-120000
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+    /// The format of the tables, or event files for TensorBoard
+    #[arg(long, value_enum, default_value_t = ExportFormat::Parquet, value_name = "FORMAT")]
+    pub to: ExportFormat,
+    /// The folder for the tables [default: export in the run directory]; event files are always in tensorboard there
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+}
+
+/// What `sandbox export` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Tables as Parquet files
+    Parquet,
+    /// Tables as CSV files
+    Csv,
+    /// Tables as JSON lines
+    Json,
+    /// Event files of TensorBoard, one for each arm and seed
+    Tensorboard,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -36,6 +36,7 @@ mod compare;
 mod completions;
 mod ctl;
 mod eval;
+mod export;
 mod failure;
 mod init;
 mod judge;
@@ -52,6 +53,7 @@ mod signals;
 mod source;
 mod streams;
 mod table;
+mod tensorboard;
 mod verify;
 
 use rewards::RewardRegistry;
@@ -93,6 +95,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Ls(options) => ls::ls(&options),
         Command::Report(options) => report::report(&options),
         Command::Compare(options) => compare::compare(&options),
+        Command::Export(options) => export::export(&options),
         Command::Verify(options) => verify::verify(&options),
         Command::Replay(options) => replay::replay(&options, verbosity, registry),
         Command::Ask(options) => ask::ask(&options, verbosity),

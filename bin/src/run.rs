@@ -11,6 +11,7 @@ use runtime::RunEvent;
 use scenarios::Experiment;
 use tokio::sync::{mpsc, watch};
 
+use crate::tensorboard::EventFiles;
 use crate::{
     check::{glance, load_and_check, try_plugins},
     cli::{RunOptions, Verbosity},
@@ -145,6 +146,7 @@ pub(crate) fn train(
 ) -> Result<RunOutcome, Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
+    let mut event_files = EventFiles::of(run_dir.run_dir().clone());
     let mut progress = Progress::new(screen.clone(), experiment.arms.len() * experiment.run.seeds.len());
     let args = RunArgs {
         experiment,
@@ -165,6 +167,7 @@ pub(crate) fn train(
         let shown = tokio::spawn(async move {
             while let Some(event) = received.recv().await {
                 progress.show(&event);
+                event_files.write(&event);
             }
             progress.finish();
         });

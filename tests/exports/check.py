@@ -1,9 +1,7 @@
 """Opens exported files with the programs that they are for, and compares every value with the run's JSON lines.
 
-    for format in parquet csv json; do cargo run -p exports --example export -- RUN $format TABLES; done
-    cargo run -p exports --example export -- RUN tensorboard EVENTS
-    pip install -r tests/exports/requirements.txt
-    python3 tests/exports/check.py RUN EVENTS TABLES
+    make exports
+    python3 tests/exports/check.py RUN RUN/tensorboard TABLES    for tables that `sandbox export` wrote
 
 The scalars are read by TensorBoard's EventAccumulator; the tables, in all three formats, by pandas, Polars and DuckDB.
 Exit code: 0 if all values are equal, else 1.

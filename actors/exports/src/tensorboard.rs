@@ -7,6 +7,7 @@
 mod event;
 mod record;
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,10 @@ pub struct EventFile {
     file: File,
     /// Length in bytes up to the last whole event.
     length: u64,
+    /// The last step, and the evaluations by step and suite, so that a row that was recorded before the file was rewritten
+    /// and is appended after it appears once.
+    last_step: u64,
+    evaluated: HashSet<(u64, String)>,
 }
 
 impl EventFile {
@@ -65,7 +70,8 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Appends every number of a row of `metrics.jsonl`, under `train/`, with the present time.
+    /// Appends every number of a row of `metrics.jsonl`, under `train/`, with the present time. A step that the file has
+    /// already is passed over.
     ///
     /// Errors: [`ExportError::NoStep`], [`ExportError::Records`].
     pub fn append_step(&mut self, row: &Value) -> Result<(), ExportError> {
@@ -97,7 +103,7 @@ impl EventFile {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let path = folder.join(format!("{PREFIX}{:010}.{:09}", now.as_secs(), now.subsec_nanos()));
         let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
-        let mut events = EventFile { path, file, length: 0 };
+        let mut events = EventFile { path, file, length: 0, last_step: 0, evaluated: HashSet::new() };
         events.write(&event::encoded(time, 0, Content::FileVersion))?;
         events.write(&event::encoded(time, 0, Content::SessionStart))?;
         Ok(events)
@@ -105,6 +111,10 @@ impl EventFile {
 
     fn write_step(&mut self, row: &Map<String, Value>, time: f64) -> Result<(), ExportError> {
         let step = step_of(row).ok_or(ExportError::NoStep)?;
+        if step <= self.last_step {
+            return Ok(());
+        }
+        self.last_step = step;
         let mut scalars = Vec::new();
         each_leaf(row, '/', &mut |path, value| {
             if let Some(number) = value.as_f64().filter(|_| !NOT_PLOTTED.contains(&path.as_str())) {
@@ -117,6 +127,9 @@ impl EventFile {
     fn write_evaluation(&mut self, evaluation: &Evaluation, time: f64) -> Result<(), ExportError> {
         let counts = &evaluation.overall;
         let suite = evaluation.label();
+        if !self.evaluated.insert((evaluation.step, suite.clone())) {
+            return Ok(());
+        }
         let means = [
             ("accuracy", counts.correct as f64, counts.n),
             ("think_rate", counts.think as f64, counts.n),

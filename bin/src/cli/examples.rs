@@ -48,6 +48,12 @@ Examples:
   sandbox compare runs/eval-20260131-120000 runs/eval-20260201-090000
   sandbox compare runs/ablation-20260131-120000 runs/ablation-20260201-090000 --json | jq '.comparisons[].differences'";
 
+pub const EXPORT: &str = "\
+Examples:
+  sandbox export runs/ablation-20260131-120000                  export/steps.parquet, evaluations, rollouts
+  sandbox export runs/ablation-20260131-120000 --to csv --out tables
+  tensorboard --logdir runs/ablation-20260131-120000/tensorboard   written by every run";
+
 pub const VERIFY: &str = "\
 Example:
   sandbox verify runs/ablation-20260131-120000      exit code 1 if anything is damaged";
