@@ -377,16 +377,20 @@ fn runs_are_compared_question_by_question_and_refused_if_they_were_asked_otherwi
         run.display().to_string()
     };
     let first = evaluate("first", &["--set", "run.threads=1"]);
-    let second = evaluate("second", &["--set", "run.threads=1", "--set", "policy.from_scratch=true"]);
+    let second = evaluate("second", &["--set", "run.threads=1"]);
     let other = evaluate("other", &["--set", "run.threads=1", "--set", "prompt.style=\"think\""]);
     let table = printed(dir.path(), &["compare", &first, &second]);
     assert!(table.contains("accuracy") && table.contains(" points"), "{table}");
     let compared = json(&printed(dir.path(), &["compare", &first, &second, "--json"]));
-    // A policy from random weights answers nothing rightly.
-    let accuracy = &compared["comparisons"][0]["differences"][0];
+    // The same policy gives the same answers.
+    let differences = &compared["comparisons"][0]["differences"];
     assert_eq!(
-        (accuracy["figure"].as_str(), accuracy["finding"].as_str()),
-        (Some("accuracy"), Some("lower"))
+        (&differences[0]["figure"], &differences[0]["estimate"]["value"]),
+        (&"accuracy".into(), &0.0.into())
+    );
+    assert_eq!(
+        (&differences[5]["figure"], &differences[5]["finding"]),
+        (&"length".into(), &"equivalent".into())
     );
     let said = refused(dir.path(), &["compare", &first, &other]);
     assert!(said.contains("prompt.style = \"think\""), "{said}");
@@ -407,7 +411,7 @@ fn a_run_has_event_files_and_its_records_are_exported_as_tables() {
     };
     let written = fs::read(&events()[0]).unwrap();
     let count = |bytes: &[u8], tag: &[u8]| bytes.windows(tag.len()).filter(|found| *found == tag).count();
-    assert_eq!((events().len(), count(&written, b"train/reward")), (1, 4));
+    assert_eq!((events().len(), count(&written, b"train/step_seconds")), (1, 4));
     // Written anew from the records, it has the same points.
     printed(dir.path(), &["export", run.to_str().unwrap(), "--to", "tensorboard"]);
     let again = fs::read(&events()[0]).unwrap();

@@ -1,5 +1,6 @@
 //! `sandbox report`: writes a run's report and prints its table. Every run does the same at its end.
 
+use ::report::fit::wrap;
 use ::report::{ReportError, write_report};
 use records::RunDir;
 
@@ -29,7 +30,9 @@ pub fn write_and_print(run_dir: &RunDir, json: bool) -> Result<(), Failure> {
     }
     outln!("\n{}", summary.terminal_table(columns()));
     for conclusion in &summary.conclusions {
-        outln!("{}", conclusion.text.replace(['\n', '\r'], " "));
+        for line in wrap(&conclusion.text, columns()) {
+            outln!("{line}");
+        }
     }
     for note in &summary.notes {
         outln!("note: {}", note.replace(['\n', '\r'], " "));

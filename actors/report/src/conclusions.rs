@@ -105,14 +105,12 @@ fn data(run: &RecordedRun, arms: &[ArmSummary]) -> Option<Conclusion> {
         .max()
         .filter(|questions| *questions > 0);
     let questions = questions.map_or_else(|| "questions".to_owned(), |number| counted(number, "question"));
-    let mut text = format!(
-        "{} with {} were evaluated on {questions} of {suite}",
-        counted(evaluated.len(), "arm"),
-        if seeds == 1 { "1 seed each".to_owned() } else { format!("{seeds} seeds each") },
-    );
-    if evaluated.len() == 1 {
-        text = text.replacen(" were ", " was ", 1);
-    }
+    let (arms, of_seeds) = (counted(evaluated.len(), "arm"), counted(seeds, "seed"));
+    let mut text = if evaluated.len() == 1 {
+        format!("{arms} with {of_seeds} was evaluated on {questions} of {suite}")
+    } else {
+        format!("{arms} with {of_seeds} each were evaluated on {questions} of {suite}")
+    };
     if seeds == 1
         && evaluated.iter().any(|arm| arm.method.is_some_and(|method| method != scenarios::Method::None))
     {

@@ -87,6 +87,21 @@ pub fn cut(text: &str, width: usize) -> String {
     shown
 }
 
+/// The text in lines of at most `width` columns, broken between words; a word that is longer is cut.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace().map(|word| cut(word, width)) {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines
+}
+
 /// The text with spaces up to `width` columns of a terminal.
 pub fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
@@ -126,6 +141,13 @@ mod tests {
         assert_eq!(fit(&rows, 3, &ORDER).rows[1][0], "grpo+…");
         let order = [GiveUp::Text { column: 0, least: 1 }];
         assert_eq!(fit(&rows, 1, &order).rows[1][0], "gr…");
+    }
+
+    #[test]
+    fn a_text_is_broken_between_words() {
+        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrap("one incomprehensible", 6), ["one", "incom…"]);
+        assert_eq!(wrap("", 6), Vec::<String>::new());
     }
 
     #[test]
