@@ -23,12 +23,10 @@ impl EventFiles {
         let (RunEvent::StepDone { id, .. } | RunEvent::EvalDone { id, .. }) = event else { return };
         let run_dir = &self.run_dir;
         // At its first event, the file is written anew from the records, which a resumed arm has cut to its checkpoint.
-        let file = self.files.entry(id.clone()).or_insert_with(|| match open(run_dir, id) {
-            Ok(file) => Some(file),
-            Err(error) => {
-                warn(id, &error);
-                None
-            }
+        let file = self.files.entry(id.clone()).or_insert_with(|| {
+            // A run directory that was removed is not made again.
+            let opened = run_dir.scenario().is_file().then(|| open(run_dir, id))?;
+            opened.inspect_err(|error| warn(id, error)).ok()
         });
         let Some(events) = file else { return };
         let written = match event {

@@ -6,7 +6,7 @@
 //! [`Comparison`] says what an interval allows to conclude. `docs/statistics.md` has the formulas, their references and how
 //! often the intervals contain the truth (`make coverage`).
 //!
-//! [`wilson`], [`newcombe`] and [`Moments`] are for counts that were not kept by question.
+//! [`wilson()`], [`newcombe`] and [`Moments`] are for counts that were not kept by question.
 
 #![warn(missing_docs)]
 

@@ -41,7 +41,7 @@ pub struct Difference {
     pub p_value: Option<f64>,
     /// The smallest difference that these questions and seeds find in 80 of 100 runs, in that unit, before the correction.
     pub detectable: Option<f64>,
-    /// What can be concluded, given that a smaller difference than [`SMALLEST_EFFECT`] is of no interest.
+    /// What can be concluded, where a difference of less than 2 points or 1 token is of no interest.
     pub finding: Option<Finding>,
     /// Of the seeds that both arms were evaluated with: how many have a difference of the same sign as the pooled one,
     /// and how many there are. `None` with fewer than two such seeds.
@@ -53,7 +53,7 @@ pub struct Difference {
 }
 
 /// The smallest difference that is of interest where no hypothesis says otherwise: 2 percentage points, or 1 token.
-pub const SMALLEST_EFFECT: [f64; 2] = [2.0, 1.0];
+const SMALLEST_EFFECT: [f64; 2] = [2.0, 1.0];
 
 /// The variance between training seeds of a metric, over all arms that were trained and evaluated on the suite.
 pub(crate) fn seed_variance<'a>(
