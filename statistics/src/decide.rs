@@ -55,6 +55,16 @@ impl Comparison {
         }
     }
 
+    /// Number of questions that were compared.
+    pub fn questions(&self) -> usize {
+        self.spread.number_of_questions
+    }
+
+    /// Number of training seeds, of the arm with fewer.
+    pub fn seeds(&self) -> usize {
+        self.spread.number_of_seeds
+    }
+
     /// The smallest true difference that is found in 80 of 100 comparisons like this one, at the 5 % level.
     pub fn detectable(&self) -> f64 {
         (self.spread.quantile(0.975) + self.spread.quantile(POWER)) * self.spread.error()

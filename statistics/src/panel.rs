@@ -56,11 +56,6 @@ impl Panel {
         cell.count += count;
     }
 
-    /// Number of questions.
-    pub fn questions(&self) -> usize {
-        self.questions.len()
-    }
-
     /// The rate of each seed that has values.
     pub fn by_seed(&self) -> BTreeMap<u64, f64> {
         let mut totals: BTreeMap<u64, Cell> = BTreeMap::new();

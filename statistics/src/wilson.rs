@@ -9,7 +9,7 @@ pub(crate) const Z: f64 = 1.959_963_984_540_054;
 /// Wilson's 95 % interval for a share, from the sum of `n` values in `[0, 1]`; `None` if `n` is 0. The mean of values
 /// between 0 and 1 has at most the variance of a share with this mean, so its interval is at worst too wide.
 pub fn wilson(sum: f64, n: u64) -> Option<Estimate> {
-    (n > 0).then(|| Estimate { n, ..interval(sum / n as f64, n as f64, Z) })
+    wilson_of_repeats(sum, n, 1)
 }
 
 /// Wilson's 95 % interval of a share of answers of which every question has `repeats`. How much the answers to a question

@@ -133,11 +133,9 @@ fn hypotheses(answers: &[Answer]) -> Option<Conclusion> {
     };
     let parts = [Verdict::Supported, Verdict::Refuted, Verdict::Undecided, Verdict::Unanswered];
     let parts: Vec<String> = parts.into_iter().filter_map(of).collect();
-    let text = format!(
-        "Of {}: {}.",
-        counted(answers.len(), "hypothesis").replace("hypothesiss", "hypotheses"),
-        parts.join(", ")
-    );
+    let hypotheses =
+        if answers.len() == 1 { "1 hypothesis".to_owned() } else { format!("{} hypotheses", answers.len()) };
+    let text = format!("Of {hypotheses}: {}.", parts.join(", "));
     Some(sentence(Topic::Hypotheses, text, "hypotheses", Vec::new()))
 }
 

@@ -81,9 +81,6 @@ struct Asked {
     claim: Claim,
     measure: Measure,
     paired: Option<Paired>,
-    /// Questions and seeds of the first arm.
-    questions: u64,
-    seeds: usize,
 }
 
 fn ask(hypothesis: &Hypothesis, arms: &[ArmSummary], suites: &[String]) -> Option<(Answer, Asked)> {
@@ -95,10 +92,6 @@ fn ask(hypothesis: &Hypothesis, arms: &[ArmSummary], suites: &[String]) -> Optio
     let both: Option<(&Evaluation, &Evaluation)> = of(&claim.arm).zip(of(&claim.other));
     let seeds = seed_variance(arms, &suite, &measure);
     let paired = both.and_then(|(new, old)| paired(new, old, &measure, seeds));
-    let (questions, number_of_seeds) = both.map_or((0, 0), |(new, _)| {
-        let seeds = new.steps.len();
-        (new.overall.counts.n / (new.samples * seeds.max(1) as u64), seeds)
-    });
     let sentence =
         format!("Unanswered: {} and {} have no answers to the same questions.", claim.arm, claim.other);
     let answer = Answer {
@@ -112,7 +105,7 @@ fn ask(hypothesis: &Hypothesis, arms: &[ArmSummary], suites: &[String]) -> Optio
         verdict: Verdict::Unanswered,
         sentence,
     };
-    Some((answer, Asked { claim, measure, paired, questions, seeds: number_of_seeds }))
+    Some((answer, Asked { claim, measure, paired }))
 }
 
 impl Answer {
@@ -149,8 +142,8 @@ impl Answer {
             Verdict::Refuted => format!("Refuted: {found}."),
             Verdict::Undecided | Verdict::Unanswered => {
                 let needed = match paired.needed(self.smallest_effect / factor) {
-                    Needed::Questions(needed) => format!("{needed} questions (now {})", asked.questions),
-                    Needed::Seeds(needed) => format!("{needed} seeds (now {})", asked.seeds),
+                    Needed::Questions(needed) => format!("{needed} questions (now {})", paired.questions()),
+                    Needed::Seeds(needed) => format!("{needed} seeds (now {})", paired.seeds()),
                 };
                 format!(
                     "Undecided: {found}; an effect of {} {unit} takes about {needed}.",
