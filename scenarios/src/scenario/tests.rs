@@ -39,7 +39,8 @@ fn scenario_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-const SCENARIO_FILES: [&str; 4] = ["ablation.toml", "smoke.toml", "collapse.toml", "pretrain.toml"];
+const SCENARIO_FILES: [&str; 5] =
+    ["ablation.toml", "ablation-seeds.toml", "smoke.toml", "collapse.toml", "pretrain.toml"];
 
 const TWO_ARMS: &str = r#"
 [grpo]

@@ -86,6 +86,9 @@ pub struct WorldConfig {
     /// Fraction of the `world` targets with thinking that have a wrong step or a conclusion that differs from the
     /// answer; 0 to 1.
     pub flaw_rate: f64,
+    /// Fraction of the `world` targets with thinking that repeat their conclusion one to three times; 0 to 1. The answer
+    /// stays right and the conclusion fits, so that only the quality of the thinking is lower.
+    pub padding_rate: f64,
     /// Proportions of the audio formats: `wav`, `wav24`, `wav_float` and `flac`.
     pub formats: BTreeMap<AudioFormat, f64>,
 }
@@ -105,6 +108,7 @@ impl Default for WorldConfig {
             eval_kinds: [(First, 0.1), (Opening, 0.1), (Last, 0.2), (Count, 0.2), (Walk, 0.4)].into(),
             think_rates: [(First, 0.35), (Opening, 0.65), (Last, 0.6), (Count, 0.4), (Walk, 0.5)].into(),
             flaw_rate: 0.35,
+            padding_rate: 0.0,
             formats: [
                 (AudioFormat::Wav, 4.0),
                 (AudioFormat::Flac, 4.0),
@@ -139,7 +143,9 @@ impl WorldConfig {
         weights("eval_kinds", self.eval_kinds.values())?;
         weights("formats", self.formats.values())?;
         let rates = self.think_rates.values().map(|rate| ("think_rates", rate));
-        for (name, rate) in rates.chain([("flaw_rate", &self.flaw_rate)]) {
+        for (name, rate) in
+            rates.chain([("flaw_rate", &self.flaw_rate), ("padding_rate", &self.padding_rate)])
+        {
             if !(0.0..=1.0).contains(rate) {
                 return Err(out_of_range(name, format!("has {rate}"), "write a probability, from 0 to 1"));
             }
@@ -214,6 +220,7 @@ mod tests {
         for (text, problem) in [
             ("train_clips = 0", "train_clips is 0; write at least 1"),
             ("flaw_rate = 1.5", "flaw_rate has 1.5; write a probability, from 0 to 1"),
+            ("padding_rate = -0.1", "padding_rate has -0.1; write a probability, from 0 to 1"),
             ("[train_kinds]\nwalk = -1", "train_kinds has the weight -1; write 0 or more"),
             ("[formats]\nwav = 0", "formats has no weight above 0; give at least one"),
         ] {

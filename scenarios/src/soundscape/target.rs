@@ -1,9 +1,11 @@
 //! The completions of supervised fine-tuning: plain answers, right reasoning, or the flawed mixture from which the base
 //! policy for reinforcement learning is trained.
 //!
-//! In the mixture, the probability of thinking differs between kinds of questions but not between difficulties, and
-//! some of the thinking has a wrong step or a conclusion that differs from the answer. Without these differences the
-//! first token would not depend on the question, and reinforcement learning could only move one global bias.
+//! In the mixture, the probability of thinking differs between kinds of questions but not between difficulties. Without
+//! these differences the first token would not depend on the question, and reinforcement learning could only move one
+//! global bias. The thinking has three flaws, one for each reward that may mend it: a wrong step mostly leads to a wrong
+//! answer, which the accuracy reward notices; a conclusion that differs from the answer is seen by the consistency reward
+//! alone, and a conclusion that is repeated by the think reward alone.
 
 use rewards::Question;
 use schemars::JsonSchema;
@@ -57,7 +59,7 @@ pub fn sft_target(
                 PromptStyle::Think => true,
                 PromptStyle::Answer => false,
             };
-            let think = thinks.then(|| flawed(kind, steps, question, world.flaw_rate, &mut rng));
+            let think = thinks.then(|| flawed(kind, steps, question, world, &mut rng));
             Some(completion(think.as_deref(), answer))
         }
     }
@@ -73,10 +75,16 @@ fn written_out(steps: &[String], conclusion: &str) -> String {
     format!("{} so {conclusion}", steps.join(" "))
 }
 
-/// Thinking with at most one flaw: a wrong word in a step, or a conclusion that differs from the answer.
-fn flawed(kind: Kind, mut steps: Vec<String>, question: &Question, rate: f64, rng: &mut Rng) -> String {
+/// Thinking with at most one wrong word, in a step or as the conclusion, which is perhaps repeated.
+fn flawed(
+    kind: Kind,
+    mut steps: Vec<String>,
+    question: &Question,
+    world: &WorldConfig,
+    rng: &mut Rng,
+) -> String {
     let mut conclusion = question.answer.clone();
-    if rng.chance(rate) {
+    if rng.chance(world.flaw_rate) {
         if rng.chance(0.5) {
             let at = rng.below(steps.len());
             if let Some(step) = steps.get_mut(at) {
@@ -86,7 +94,13 @@ fn flawed(kind: Kind, mut steps: Vec<String>, question: &Question, rate: f64, rn
             conclusion = other(&question.choices, &conclusion, rng);
         }
     }
-    written_out(&steps, &conclusion)
+    let mut thinking = written_out(&steps, &conclusion);
+    if rng.chance(world.padding_rate) {
+        for _ in 0..=rng.below(3) {
+            thinking = format!("{thinking} so {conclusion}");
+        }
+    }
+    thinking
 }
 
 /// The step with another sound or another running value.
@@ -183,6 +197,33 @@ mod tests {
         }
         // 2000 · 0.35 / 2 = 350 of each, standard deviation √(2000·.175·.825) = 17.
         assert!(wrong_steps.abs_diff(350) < 70 && wrong_conclusions.abs_diff(350) < 70);
+    }
+
+    #[test]
+    fn padding_repeats_the_conclusion_and_lowers_the_quality_alone() {
+        let world = WorldConfig { flaw_rate: 0.0, padding_rate: 0.5, ..WorldConfig::default() };
+        let mut times = [0usize; 4];
+        for id in 0..2000 {
+            let question = question(id, Kind::Walk);
+            let text = sft_target(&question, TargetKind::World, &world, PromptStyle::Think, 5).unwrap();
+            let think = text.strip_prefix("<think>").unwrap().split_once("</think>").unwrap().0;
+            let padding = think.strip_prefix("beep 1 buzz 3 so 3").unwrap();
+            let repeated = padding.matches(" so 3").count();
+            assert_eq!(padding, " so 3".repeat(repeated));
+            times[repeated] += 1;
+            let request = rewards::JudgeRequest {
+                question: question.into(),
+                think: think.to_owned(),
+                answer: "3".into(),
+            };
+            let verdict = rewards::Judge::judge(&rewards::RulesJudge, &request);
+            // Two right steps of as many as are written.
+            let quality = (2.0 / (2 + repeated) as f64 * 10.0).round() / 10.0;
+            assert_eq!((verdict.consistency, verdict.think_quality), (Some(1.0), Some(quality)), "{text}");
+        }
+        // 1000 without, and a third of the others for each number: standard deviations 22 and √(2000·⅙·⅚) = 17.
+        assert!(times[0].abs_diff(1000) < 90, "{times:?}");
+        assert!(times[1..].iter().all(|&count| count.abs_diff(333) < 70), "{times:?}");
     }
 
     #[test]
