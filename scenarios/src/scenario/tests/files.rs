@@ -53,8 +53,10 @@ fn a_resolved_scenario_has_shared_settings_once_and_then_the_arms() {
 
 #[test]
 fn the_ablation_under_five_seeds_trains_the_same_arms() {
-    let [one, five] = ["ablation.toml", "ablation-seeds.toml"]
-        .map(|name| load(&scenario_file(name), &["eval.every=0".to_owned()], &[], None).unwrap());
+    let [one, five] = ["ablation.toml", "ablation-seeds.toml"].map(|name| {
+        let set = ["eval.every=0", "policy.path=builtin:tiny"].map(str::to_owned);
+        load(&scenario_file(name), &set, &[], None).unwrap()
+    });
     assert_eq!(one.arms, five.arms);
     assert_eq!((one.run.steps, five.run.seeds), (five.run.steps, vec![1, 2, 3, 4, 5]));
     assert!(!five.hypotheses.is_empty());
