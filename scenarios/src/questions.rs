@@ -2,7 +2,8 @@
 //!
 //! A [`Question`] with its texts, each in memory of its own, takes close to a kilobyte. A step needs a few dozen of them,
 //! so each is kept as the bytes of its JSON and made again when it is asked for, which takes a microsecond or two. The
-//! folders of the clips are kept once.
+//! folders of the clips are kept once, and each JSON is compressed with that of the first question as the dictionary,
+//! which leaves of the keys and of what all rows share little more than a few references.
 //!
 //! - PACK-1 a question that is asked for equals the one that was added.
 
@@ -13,10 +14,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lz4_flex::block;
 use rewards::Question;
 
 /// Length of a block of packed questions, in bytes. Blocks never grow, so that no memory is copied or left over.
 const BLOCK: usize = 1 << 20;
+
+/// Length of the dictionary, in bytes: each question pays for it with time.
+const DICTIONARY: usize = 2048;
 
 /// Most folders that are kept. If clips have a folder each, keeping them would gain nothing.
 const MOST_FOLDERS: usize = 1 << 16;
@@ -27,6 +32,8 @@ pub struct Questions(Arc<Packed>);
 
 #[derive(Clone, Default)]
 struct Packed {
+    /// The beginning of the first question's JSON.
+    dictionary: Vec<u8>,
     blocks: Vec<Vec<u8>>,
     entries: Vec<Entry>,
     folders: Vec<PathBuf>,
@@ -34,13 +41,13 @@ struct Packed {
     known: HashMap<PathBuf, u32>,
 }
 
-/// Where a question is: the name of its clip, and its JSON after it.
+/// Where a question is: the name of its clip, and its compressed JSON after it.
 #[derive(Clone, Copy)]
 struct Entry {
     block: u32,
     start: u32,
     name: u32,
-    json: u32,
+    packed: u32,
     /// The folder of the clip; [`NO_FOLDER`] if the name is the whole path.
     folder: u32,
 }
@@ -123,7 +130,11 @@ impl Packed {
         let name = name.as_bytes();
         // Only maps with other keys than texts, and numbers that are none, cannot be written; a question has neither.
         let json = serde_json::to_vec(&question).unwrap_or_default();
-        let length = name.len() + json.len();
+        if self.entries.is_empty() {
+            self.dictionary = json[..json.len().min(DICTIONARY)].to_owned();
+        }
+        let packed = block::compress_prepend_size_with_dict(&json, &self.dictionary);
+        let length = name.len() + packed.len();
         if self.blocks.last().is_none_or(|block| block.capacity() - block.len() < length) {
             self.blocks.push(Vec::with_capacity(length.max(BLOCK)));
         }
@@ -131,9 +142,9 @@ impl Packed {
         let bytes = &mut self.blocks[block];
         let start = bytes.len() as u32;
         bytes.extend_from_slice(name);
-        bytes.extend_from_slice(&json);
-        let (name, json) = (name.len() as u32, json.len() as u32);
-        self.entries.push(Entry { block: block as u32, start, name, json, folder });
+        bytes.extend_from_slice(&packed);
+        let (name, packed) = (name.len() as u32, packed.len() as u32);
+        self.entries.push(Entry { block: block as u32, start, name, packed, folder });
     }
 
     /// The place of a clip's folder, and its name in it.
@@ -157,7 +168,10 @@ impl Packed {
         let bytes = &self.blocks[entry.block as usize][entry.start as usize..];
         let (name, rest) = bytes.split_at(entry.name as usize);
         let name = OsStr::from_bytes(name);
-        let mut question: Question = serde_json::from_slice(&rest[..entry.json as usize]).unwrap_or_default();
+        // What was compressed above can be decompressed, and is the JSON of a question.
+        let json =
+            block::decompress_size_prepended_with_dict(&rest[..entry.packed as usize], &self.dictionary);
+        let mut question: Question = serde_json::from_slice(&json.unwrap_or_default()).unwrap_or_default();
         question.audio_path = match self.folders.get(entry.folder as usize) {
             Some(folder) => folder.join(name),
             None => name.into(),

@@ -134,7 +134,7 @@ pub struct Dataset {
     /// The rows that cannot be used, in the order of the file (DATA-3).
     pub problems: Vec<RowProblem>,
     /// First line of the row of each question, and the place of each by its id.
-    lines: Vec<usize>,
+    lines: Vec<u32>,
     places: Places,
     /// The files of a folder, and the number of lines before each; empty for a single file.
     files: Vec<(usize, PathBuf)>,
@@ -149,7 +149,11 @@ impl Dataset {
     /// number of its own; messages have the line within the file.
     pub(crate) fn begin_file(&mut self, path: &Path) {
         if path != self.path {
-            let last = self.lines.last().copied().max(self.problems.last().map(|problem| problem.line));
+            let last = self
+                .lines
+                .last()
+                .map(|&line| line as usize)
+                .max(self.problems.last().map(|problem| problem.line));
             self.files.push((last.unwrap_or(0), path.to_owned()));
         }
     }
@@ -164,13 +168,13 @@ impl Dataset {
     /// Errors: an earlier question has its id (DATA-2).
     pub(crate) fn add(&mut self, question: Question, line: usize) -> Result<(), RowError> {
         if let Some(earlier) = self.places.of(&question.id, &self.questions) {
-            let (file, line) = self.file_and_line(self.lines[earlier]);
+            let (file, line) = self.file_and_line(self.lines[earlier] as usize);
             let file = if self.files.is_empty() { String::new() } else { format!(" of {}", file.display()) };
             let problem = format!("id `{}` is also that of line {line}{file}", question.id);
             return Err(RowError::new(RowCause::DuplicateId, problem, "give each row an id of its own"));
         }
         self.places.insert(&question.id, self.questions.len());
-        self.lines.push(self.before() + line);
+        self.lines.push((self.before() + line) as u32);
         self.questions.push(question);
         Ok(())
     }
@@ -190,7 +194,7 @@ impl Dataset {
     /// on from file to file.
     pub fn line_of(&self, question: &Question) -> usize {
         let place = self.places.of(&question.id, &self.questions);
-        place.and_then(|place| self.lines.get(place)).copied().unwrap_or_default()
+        place.and_then(|place| self.lines.get(place)).map_or(0, |&line| line as usize)
     }
 
     /// The file of a question's row, and the line in it, for messages.
@@ -212,7 +216,7 @@ impl Dataset {
         let (mut places, mut excluded) = (Vec::new(), Vec::new());
         for (place, question) in self.questions.iter().enumerate() {
             let Some((cause, wrong)) = problem(&question) else { continue };
-            let line = self.lines[place];
+            let line = self.lines[place] as usize;
             let (path, line_in_file) = self.file_and_line(line);
             let message = format!("{}:{line_in_file}: {wrong}", path.display());
             let id = Some(question.id.clone());
@@ -249,15 +253,19 @@ impl Dataset {
 #[derive(Clone, Debug, Default)]
 struct Places {
     hasher: RandomState,
-    by_hash: HashMap<u64, u32>,
-    /// Ids whose hash is also that of another.
+    by_hash: HashMap<u32, u32>,
+    /// Ids whose hash is also that of another: a hundred of a million.
     others: HashMap<String, u32>,
 }
 
 impl Places {
+    fn hash(&self, id: &str) -> u32 {
+        self.hasher.hash_one(id) as u32
+    }
+
     fn of(&self, id: &str, questions: &Questions) -> Option<usize> {
         let is_it = |&&place: &&u32| questions.get(place as usize).is_some_and(|question| question.id == id);
-        let place = self.by_hash.get(&self.hasher.hash_one(id)).filter(is_it);
+        let place = self.by_hash.get(&self.hash(id)).filter(is_it);
         place.or_else(|| self.others.get(id)).map(|&place| place as usize)
     }
 
@@ -277,7 +285,7 @@ impl Places {
     /// Notes the place of an id that has none yet.
     fn insert(&mut self, id: &str, place: usize) {
         let place = place as u32;
-        if *self.by_hash.entry(self.hasher.hash_one(id)).or_insert(place) != place {
+        if *self.by_hash.entry(self.hash(id)).or_insert(place) != place {
             self.others.insert(id.to_owned(), place);
         }
     }
@@ -345,7 +353,7 @@ mod tests {
         let mut places = Places::default();
         places.insert("a", 0);
         // `b` as if it had the hash of `a`.
-        let hash = places.hasher.hash_one("b");
+        let hash = places.hash("b");
         places.by_hash.insert(hash, 0);
         places.insert("b", 1);
         assert_eq!((places.of("a", &questions), places.of("b", &questions)), (Some(0), Some(1)));
