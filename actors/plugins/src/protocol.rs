@@ -115,8 +115,9 @@ pub fn parse(text: &str) -> Result<PluginMessage, PluginError> {
     let value: Value = serde_json::from_str(text)
         .or_else(|_| serde_json::from_str(&quote_non_finite(text)))
         .map_err(|error| bad(format!("sent `{}`, which is not JSON ({error}); {expected}", quote(text))))?;
-    let line = Line::deserialize(&value)
-        .map_err(|error| bad(format!("sent `{}` ({error}); {expected}", quote(text))))?;
+    let line = Line::deserialize(&value).map_err(|error| {
+        bad(format!("sent `{}` ({}); {expected}", quote(text), quote(&error.to_string())))
+    })?;
     match line {
         Line::Ready { protocol: PROTOCOL, columns } => Ok(PluginMessage::Ready { columns }),
         Line::Ready { protocol, .. } => {
@@ -226,6 +227,8 @@ mod tests {
             parse(r#"{"type":"ready","protocol":2}"#).unwrap_err().to_string().contains("uses version 2")
         );
         assert!(parse("[0.5]").unwrap_err().to_string().starts_with("sent `[0.5]` ("));
+        let several_lines = parse(r#"{"type":"\nmodel"}"#).unwrap_err().to_string();
+        assert_eq!(several_lines.lines().count(), 1, "{several_lines}");
         assert!(parse("{oops").unwrap_err().to_string().contains("sent `{oops`, which is not JSON"));
         assert_eq!(
             parse_body(r#"{"scores":[1]}"#),

@@ -89,6 +89,21 @@ impl Section {
         }
     }
 
+    /// The known value that the key names, or the first one if the key is absent. Fails if it names none of them.
+    pub(super) fn one_of<'a, T>(
+        &self,
+        key: &str,
+        known: &'a [T],
+        name: impl Fn(&T) -> &'static str,
+    ) -> Result<&'a T, ConfigError> {
+        let Some(found) = self.string(key)? else { return Ok(&known[0]) };
+        known.iter().find(|value| name(value) == found).ok_or_else(|| ConfigError::OtherValue {
+            key: self.place(key),
+            found: found.to_owned(),
+            expected: known.iter().map(name).collect::<Vec<_>>().join("`, `"),
+        })
+    }
+
     /// Fails if the key switches on something that this crate does not implement.
     pub(super) fn require_off(&self, key: &str) -> Result<(), ConfigError> {
         match self.flag(key)? {

@@ -90,4 +90,34 @@ fn unsupported_models_are_refused_with_the_key() {
     let sections = r#"{"model_type": "qwen2_5_omni_thinker",
         "text_config": {"rope_scaling": {"mrope_section": [16, 24]}}}"#;
     assert!(refused(sections).contains("mrope_section is [16, 24]; expected three numbers"));
+    for widths in ["[2, 3, 9223372036854775807]", "[-9223372036854775808, 1, 1]", "[64, 64, -64]"] {
+        let sections = format!(
+            r#"{{"model_type": "qwen2_5_omni_thinker", "text_config": {{"rope_scaling": {{"mrope_section": {widths}}}}}}}"#
+        );
+        assert!(refused(&sections).contains("expected three numbers"), "{widths}");
+    }
+    let message = refused(r#"{"model_type": "qwen2\n_audio"}"#);
+    assert_eq!(message.lines().count(), 1, "{message}");
+}
+
+#[test]
+fn behind_qwen2_audio_s_tower_there_may_be_a_qwen3_or_a_llama() {
+    let with = |text: &str| {
+        let audio = r#""audio_config": {"activation_function": "gelu"}, "audio_token_index": 7"#;
+        ModelConfig::parse(&format!(r#"{{"model_type": "qwen2_audio", {audio}, "text_config": {text}}}"#))
+    };
+    let text = |text: &str| with(text).unwrap().text;
+    let (qwen2, qwen3) = (text("{}"), text(r#"{"model_type": "qwen3"}"#));
+    assert!(qwen2.qkv_bias && !qwen2.qk_norm && !qwen3.qkv_bias && qwen3.qk_norm);
+    assert_eq!((qwen2.head_dim, qwen3.head_dim), (128, 128));
+    // SmolLM2-135M's own values; a Llama that leaves them out has as many key heads as query heads.
+    let smol = r#"{"model_type": "llama", "hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3,
+        "vocab_size": 49152, "rope_theta": 100000, "tie_word_embeddings": true, "rms_norm_eps": 1e-05}"#;
+    let smol = text(smol);
+    assert!(!smol.qkv_bias && !smol.qk_norm && smol.tie_word_embeddings);
+    assert_eq!((smol.head_dim, smol.num_key_value_heads, smol.rope_theta), (64, 3, 1e5));
+    assert_eq!(text(r#"{"model_type": "llama"}"#).num_key_value_heads, 32);
+    let message = with(r#"{"model_type": "gemma3"}"#).unwrap_err().to_string();
+    assert_eq!(message, "text_config.model_type is `gemma3`; expected `qwen2`, `qwen3`, `llama`");
+    assert!(with(r#"{"model_type": "llama", "mlp_bias": true}"#).is_err());
 }

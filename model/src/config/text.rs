@@ -79,25 +79,36 @@ const QWEN2_5_OMNI: Defaults = Defaults {
 
 const QWEN3: Defaults = Defaults { model_type: "qwen3", head_dim: Some(128), ..QWEN2 };
 
+const LLAMA: Defaults =
+    Defaults { model_type: "llama", vocab_size: 32_000, intermediate_size: 11_008, ..QWEN2 };
+
+/// The decoders that transformers can put behind Qwen2-Audio's tower, whose `text_config` may be of any causal language model.
+const BEHIND_A_TOWER: [Defaults; 3] = [QWEN2, QWEN3, LLAMA];
+
 impl TextConfig {
     /// Reads the language model's dimensions from the section of the whole model. Qwen3 has them at the top level,
     /// the others in `text_config`.
     pub(super) fn read(architecture: Architecture, model: &Section) -> Result<TextConfig, ConfigError> {
-        let defaults = match architecture {
-            Architecture::Qwen2Audio => QWEN2,
-            Architecture::Qwen25Omni => QWEN2_5_OMNI,
-            Architecture::Qwen3 => QWEN3,
-        };
         let nested = model.section("text_config")?;
         let text = if architecture == Architecture::Qwen3 { model } else { &nested };
+        let defaults = match architecture {
+            Architecture::Qwen2Audio => {
+                text.one_of("model_type", &BEHIND_A_TOWER, |known| known.model_type)?
+            }
+            Architecture::Qwen25Omni => &QWEN2_5_OMNI,
+            Architecture::Qwen3 => &QWEN3,
+        };
         text.require_value("model_type", defaults.model_type)?;
         text.require_value("hidden_act", "silu")?;
         text.require_off("use_sliding_window")?;
         text.require_off("attention_bias")?;
+        text.require_off("mlp_bias")?;
         let heads = text.positive("num_attention_heads", defaults.heads)?;
         let hidden_size = text.positive("hidden_size", defaults.hidden_size)?;
-        let head_dim = head_dim(text, &defaults, hidden_size, heads)?;
-        let key_value_heads = text.positive("num_key_value_heads", defaults.key_value_heads)?;
+        let head_dim = head_dim(text, defaults, hidden_size, heads)?;
+        let every_head =
+            if defaults.model_type == LLAMA.model_type { heads } else { defaults.key_value_heads };
+        let key_value_heads = text.positive("num_key_value_heads", every_head)?;
         text.require_divisor(("num_key_value_heads", key_value_heads), ("num_attention_heads", heads))?;
         let eos_token_ids = match text.integers("eos_token_id")? {
             None => model.integers("eos_token_id")?,
@@ -111,8 +122,8 @@ impl TextConfig {
             num_attention_heads: heads,
             num_key_value_heads: key_value_heads,
             head_dim,
-            qkv_bias: architecture != Architecture::Qwen3,
-            qk_norm: architecture == Architecture::Qwen3,
+            qkv_bias: [QWEN2.model_type, QWEN2_5_OMNI.model_type].contains(&defaults.model_type),
+            qk_norm: defaults.model_type == QWEN3.model_type,
             rms_norm_eps: text.number("rms_norm_eps")?.unwrap_or(1e-6),
             rope_theta: rope_theta(text, defaults.rope_theta)?,
             mrope_section: match architecture {
@@ -181,8 +192,10 @@ fn mrope_section(text: &Section, head_dim: i64) -> Result<[i64; 3], ConfigError>
     };
     let stated = stated.unwrap_or_else(|| vec![16, 24, 24]);
     match <[i64; 3]>::try_from(stated.as_slice()) {
+        // Widths within `head_dim` have a sum that does not overflow.
         Ok(section)
-            if section.iter().all(|&width| width >= 0) && 2 * section.iter().sum::<i64>() == head_dim =>
+            if section.iter().all(|width| (0..=head_dim).contains(width))
+                && 2 * section.iter().sum::<i64>() == head_dim =>
         {
             Ok(section)
         }

@@ -34,8 +34,11 @@ pub fn parse_reply(reply: &str, asked: Asked, scale: Scale) -> Result<Verdict, J
     if text.len() > LONGEST_REPLY {
         return malformed("the reply is far longer than a verdict");
     }
+    let Some(objects) = objects(text) else {
+        return malformed("the reply is full of braces that do not match");
+    };
     let mut verdicts = Vec::new();
-    for (_, object) in objects(text) {
+    for (_, object) in objects {
         if let Some(verdict) = object.verdict(asked, scale)
             && !verdicts.contains(&verdict)
         {
@@ -64,7 +67,8 @@ fn after_reasoning(reply: &str) -> Result<&str, JudgeFailure> {
     let mut ends = reply.rmatch_indices(END).map(|(place, _)| place).peekable();
     if ends.peek().is_some() {
         let searched = if reply.len() <= LONGEST_REPLY { reply } else { "" };
-        let quoting: Vec<Range<usize>> = objects(searched).into_iter().map(|(place, _)| place).collect();
+        let quoting: Vec<Range<usize>> =
+            objects(searched).into_iter().flatten().map(|(place, _)| place).collect();
         let quoted = |end: &usize| quoting.iter().any(|object| object.contains(end));
         if let Some(end) = ends.find(|end| !quoted(end)) {
             return Ok(&reply[end + END.len()..]);
@@ -79,8 +83,11 @@ fn after_reasoning(reply: &str) -> Result<&str, JudgeFailure> {
     Ok(reply)
 }
 
-/// The outermost JSON objects of a text with their places, in order.
-fn objects(text: &str) -> Vec<(Range<usize>, Object)> {
+/// The outermost JSON objects of a text with their places, in order. `None` if looking for them takes too long: a brace that
+/// begins no object costs as much as was read until this was clear, up to 127 levels of nesting, and the next one begins anew.
+fn objects(text: &str) -> Option<Vec<(Range<usize>, Object)>> {
+    const PATIENCE: usize = 4;
+    let mut left = PATIENCE * text.len() + 1024;
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(start) = text[at..].find('{') {
@@ -92,10 +99,20 @@ fn objects(text: &str) -> Vec<(Range<usize>, Object)> {
                 found.push((begin..end, object));
                 end
             }
-            _ => begin + 1,
+            Some(Err(error)) => {
+                left = left.checked_sub(bytes_until(&text[begin..], &error))?;
+                begin + 1
+            }
+            None => begin + 1,
         };
     }
-    found
+    Some(found)
+}
+
+/// How many bytes were read before an error.
+fn bytes_until(text: &str, error: &serde_json::Error) -> usize {
+    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    lines.map(str::len).sum::<usize>() + error.column()
 }
 
 /// A JSON object that keeps repeated keys, so that a grade that is given twice can be detected.
@@ -309,6 +326,21 @@ mod tests {
         ] {
             assert_eq!(both(reply), verdict, "{reply}");
         }
+    }
+
+    #[test]
+    fn braces_that_do_not_match_are_given_up_before_they_take_long() {
+        // 8,000 levels, each of which would be tried down to the 127th.
+        let nested =
+            |levels: usize| format!(r#"{}{{"consistent": 1, "quality": 0.7}}"#, "{\"a\":".repeat(levels));
+        assert_eq!(objects(&nested(8_000)).map(|found| found.len()), None);
+        assert_eq!(both(&nested(8_000)), Err(FailureCause::Malformed));
+        assert_eq!(both(&nested(3)), Ok((1.0, 0.7)));
+        // Formulas have many braces, of which none takes long.
+        let formulas = format!(r#"{}{{"consistent": 1, "quality": 0.7}}"#, "\\frac{a}{b}\n".repeat(2_000));
+        assert_eq!(both(&formulas), Ok((1.0, 0.7)));
+        let error = serde_json::from_str::<Value>("{\n\n  x").unwrap_err();
+        assert_eq!(bytes_until("{\n\n  x", &error), 6);
     }
 
     #[test]
