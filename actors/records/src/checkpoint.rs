@@ -16,7 +16,7 @@ use crate::format::FormatVersion;
 use crate::groups::GroupCounts;
 use crate::health::Health;
 use crate::jsonl::{each_complete_line, refuse_newer};
-use crate::manifest::{Manifest, sync_folder};
+use crate::manifest::{Manifest, sync};
 use crate::record_sums::RecordSums;
 use crate::rollout::Phase;
 use crate::run_dir::ArmDir;
@@ -92,7 +92,7 @@ impl CheckpointState {
         let manifest = Manifest::write(&draft)?;
         remove(folder)?;
         std::fs::rename(&draft, folder).map_err(RecordsError::writing(folder))?;
-        sync_folder(folder.parent().unwrap_or(folder)).map_err(RecordsError::writing(folder))?;
+        sync(folder.parent().unwrap_or(folder)).map_err(RecordsError::writing(folder))?;
         Ok(WrittenCheckpoint { folder: folder.to_owned(), manifest })
     }
 }

@@ -25,38 +25,36 @@ impl Manifest {
     /// The name of the file in the checkpoint's folder.
     pub const FILE: &str = "manifest.json";
 
-    /// Makes sure that all files of a folder are on the disk, and writes their manifest beside them. Files are hashed
-    /// while the operating system writes them out, a thread for each.
+    /// Writes the manifest of a folder into it, and makes sure that all files of the folder are on the disk. The operating
+    /// system writes the files out, a thread for each, while they are hashed and while the manifest is written.
     ///
     /// Errors: [`RecordsError::Write`].
     pub(crate) fn write(folder: &Path) -> Result<Self, RecordsError> {
         let paths = files_below(folder).map_err(RecordsError::writing(folder))?;
-        let sums: Vec<io::Result<FileSum>> = std::thread::scope(|scope| {
-            let sum = |path: &PathBuf| {
-                let file = File::open(path)?;
-                std::thread::scope(|scope| {
-                    let synced = scope.spawn(move || file.sync_all());
-                    let sum = FileSum::of_file(path);
-                    synced.join().expect("fsync does not panic")?;
-                    sum
-                })
+        let manifest = std::thread::scope(|scope| {
+            let start = |path: &PathBuf, work: fn(&Path) -> io::Result<Option<FileSum>>| {
+                let path = path.clone();
+                scope.spawn(move || work(&path).map_err(RecordsError::writing(&path)))
             };
-            let threads: Vec<_> = paths.iter().map(|path| scope.spawn(move || sum(path))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("hashing does not panic")).collect()
-        });
-        let mut files = BTreeMap::new();
-        for (path, sum) in paths.iter().zip(sums) {
-            let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
-            files.insert(name, sum.map_err(RecordsError::writing(path))?);
-        }
-        let manifest = Manifest { format_version: FormatVersion::CURRENT, files };
-        let path = folder.join(Self::FILE);
-        let write = || {
-            std::fs::write(&path, sealed::seal(&manifest))?;
-            File::open(&path)?.sync_all()?;
-            sync_folder(folder)
-        };
-        write().map_err(RecordsError::writing(&path))?;
+            let synced: Vec<_> =
+                paths.iter().map(|path| start(path, |path| sync(path).map(|()| None))).collect();
+            let hashed: Vec<_> =
+                paths.iter().map(|path| start(path, |path| FileSum::of_file(path).map(Some))).collect();
+            let mut files = BTreeMap::new();
+            for (path, sum) in paths.iter().zip(hashed) {
+                let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
+                files.extend(sum.join().expect("hashing does not panic")?.map(|sum| (name, sum)));
+            }
+            let manifest = Manifest { format_version: FormatVersion::CURRENT, files };
+            let path = folder.join(Self::FILE);
+            let written = std::fs::write(&path, sealed::seal(&manifest)).and_then(|()| sync(&path));
+            written.map_err(RecordsError::writing(&path))?;
+            for synced in synced {
+                synced.join().expect("fsync does not panic")?;
+            }
+            Ok(manifest)
+        })?;
+        sync(folder).map_err(RecordsError::writing(folder))?;
         Ok(manifest)
     }
 
@@ -117,7 +115,7 @@ fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Makes sure that the names in a folder are on the disk.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Makes sure that a file, or the names in a folder, are on the disk.
+pub(crate) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
