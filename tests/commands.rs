@@ -403,7 +403,7 @@ fn a_run_has_event_files_and_its_records_are_exported_as_tables() {
         [checkpoint]\nevery = 2\n[sampling]\nprompts_per_step = 1\ngroup_size = 2\nmax_new_tokens = 8\n[eval]\nlimit = 4\n\
         [rewards]\naccuracy = { kind = \"accuracy\" }\n[shaping]\nformula = \"accuracy\"\n[[arm]]\nname = \"grpo\"\n";
     fs::write(dir.path().join("r.toml"), scenario).unwrap();
-    printed(dir.path(), &["r.toml", "--out", "runs", "-q"]);
+    printed(dir.path(), &["r.toml", "--out", "runs", "-q", "--set", "tracking.wandb.project=audio"]);
     let run = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
     let events = || -> Vec<PathBuf> {
         let found = fs::read_dir(run.join("tensorboard/grpo/seed-7")).unwrap();
@@ -417,6 +417,20 @@ fn a_run_has_event_files_and_its_records_are_exported_as_tables() {
     let again = fs::read(&events()[0]).unwrap();
     assert_eq!((events().len(), again.len()), (1, written.len()));
 
+    // So does the run of Weights & Biases, in the same folder.
+    let wandb = || -> Vec<(PathBuf, usize)> {
+        let folders = fs::read_dir(run.join("wandb")).unwrap().map(|folder| folder.unwrap().path());
+        let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
+        files.map(|file| (file.clone(), count(&fs::read(file).unwrap(), b"train/step_seconds"))).collect()
+    };
+    let found = wandb();
+    // In a row and in a summary for each step.
+    assert_eq!((found.len(), found[0].1), (1, 2 * 4));
+    printed(dir.path(), &["export", run.to_str().unwrap(), "--to", "wandb"]);
+    assert_eq!(wandb(), found);
+    let said = refused(dir.path(), &["export", run.to_str().unwrap(), "--to", "mlflow"]);
+    assert!(said.contains("add --set tracking.mlflow.url=http://127.0.0.1:5000"), "{said}");
+
     let out = dir.path().join("tables");
     for (format, extension) in [("csv", "csv"), ("json", "jsonl"), ("parquet", "parquet")] {
         let arguments = ["export", run.to_str().unwrap(), "--to", format, "--out", out.to_str().unwrap()];
@@ -427,4 +441,23 @@ fn a_run_has_event_files_and_its_records_are_exported_as_tables() {
     assert_eq!(fs::read_to_string(out.join("steps.csv")).unwrap().lines().count(), 1 + 4);
     let said = refused(dir.path(), &["export", "nowhere"]);
     assert!(said.contains("nowhere: not a run directory"), "{said}");
+    // What can't be written is a failure, not a mistake in the input.
+    fs::write(dir.path().join("file"), "").unwrap();
+    let full = self::run(dir.path(), &["export", run.to_str().unwrap(), "--out", "file/tables"]);
+    assert_eq!(full.status.code(), Some(1), "{}", text(&full.stderr));
+}
+
+#[test]
+fn a_run_that_cannot_begin_leaves_no_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = "[run]\nname = \"r\"\n[control]\nlisten = \"off\"\n[tracking.mlflow]\nurl = \"http://127.0.0.1:9\"\n\
+        token_env = \"NO_SUCH_TOKEN\"\n";
+    fs::write(dir.path().join("r.toml"), scenario).unwrap();
+    let said = refused(dir.path(), &["r.toml", "--out", "runs", "-q"]);
+    assert!(said.contains("the environment variable NO_SUCH_TOKEN is not set"), "{said}");
+    assert_eq!(fs::read_dir(dir.path().join("runs")).unwrap().count(), 0);
+    let arguments =
+        ["eval", "--policy", "builtin:tiny", "--suite", "builtin:soundscapes", "--set", "policy.train=lora"];
+    let said = refused(dir.path(), &arguments);
+    assert!(said.contains("--set policy.train has no effect beside --policy"), "{said}");
 }

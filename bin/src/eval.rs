@@ -16,7 +16,7 @@ use rewards::RewardRegistry;
 use crate::cli::{EvalOptions, Verbosity};
 use crate::failure::Failure;
 use crate::progress::Screen;
-use crate::run::{StartFrom, check_outcome, create_run_dir, existing_run_dir, train};
+use crate::run::{StartFrom, check_outcome, create_run_dir, discard_unused, existing_run_dir, train};
 use crate::{log, report};
 
 /// Evaluates what the options name, and prints the results.
@@ -35,10 +35,12 @@ pub fn eval(options: &EvalOptions, verbosity: Verbosity, registry: RewardRegistr
     screen.line(&format!("evaluation → {}", run_dir.path().display()));
     let arms = experiment.arms.clone();
     if arms.iter().any(|arm| arm.eval.server.is_some()) {
-        server::evaluate(&experiment, &owned, &screen)?;
+        server::evaluate(&experiment, &owned, &screen)
+            .inspect_err(|failure| discard_unused(failure, &run_dir, options.resume.is_none()))?;
         return finish(options, &arms, &run_dir);
     }
-    let outcome: RunOutcome = train(experiment, owned, registry, start_from, None, screen)?;
+    let outcome: RunOutcome = train(experiment, owned, registry, start_from, None, screen)
+        .inspect_err(|failure| discard_unused(failure, &run_dir, options.resume.is_none()))?;
     if outcome.interrupted {
         return check_outcome(&outcome, &run_dir, "sandbox eval --resume");
     }

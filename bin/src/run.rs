@@ -11,7 +11,7 @@ use runtime::RunEvent;
 use scenarios::Experiment;
 use tokio::sync::{mpsc, watch};
 
-use crate::tensorboard::EventFiles;
+use crate::tracking::Tracking;
 use crate::{
     check::{glance, load_and_check, try_plugins},
     cli::{RunOptions, Verbosity},
@@ -77,7 +77,9 @@ pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
         }
     }
     let start_from = if options.resume.is_some() { StartFrom::Checkpoints } else { StartFrom::Scenario };
-    let outcome = train(experiment, owned, registry, start_from, bound, screen)?;
+    let new = options.resume.is_none();
+    let outcome = train(experiment, owned, registry, start_from, bound, screen)
+        .inspect_err(|failure| discard_unused(failure, &run_dir, new))?;
     // There is nothing to report on in a directory that disappeared; the outcome says so.
     if outcome.failure.is_none() || run_dir.scenario().is_file() {
         let reported = report::write_and_print(&run_dir, options.json);
@@ -113,6 +115,15 @@ pub(crate) fn create_run_dir(out: &Path, name: &str) -> Result<RunDir, Failure> 
     )))
 }
 
+/// Removes the directory of a run that could not begin, so that a mistake in the input leaves nothing behind.
+pub(crate) fn discard_unused(failure: &Failure, run_dir: &RunDir, new: bool) {
+    let unused = run_dir.arms().is_ok_and(|arms| arms.is_empty());
+    if new && unused && matches!(failure, Failure::Input(_)) {
+        // What can't be removed is a folder without arms, which `sandbox ls` names as such.
+        let _ = fs::remove_dir_all(run_dir.path());
+    }
+}
+
 /// The directory of an existing run, to resume or replay it.
 pub(crate) fn existing_run_dir(dir: &Path) -> Result<RunDir, Failure> {
     let run_dir = RunDir::new(dir);
@@ -146,7 +157,7 @@ pub(crate) fn train(
 ) -> Result<RunOutcome, Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
-    let mut event_files = EventFiles::of(run_dir.run_dir().clone());
+    let mut tracking = Tracking::of(run_dir.run_dir().clone(), &experiment)?;
     let mut progress = Progress::new(screen.clone(), experiment.arms.len() * experiment.run.seeds.len());
     let args = RunArgs {
         experiment,
@@ -163,19 +174,23 @@ pub(crate) fn train(
     let (events, mut received) = mpsc::unbounded_channel::<RunEvent>();
     let (stop, stopped) = watch::channel(false);
     stop_on_signal(stop, screen.clone(), "stopping after the current step, with a checkpoint")?;
-    let outcome = runtime.block_on(async {
+    let (outcome, tracking) = runtime.block_on(async {
         let shown = tokio::spawn(async move {
             while let Some(event) = received.recv().await {
                 progress.show(&event);
-                event_files.write(&event);
+                tracking.write(&event);
             }
             progress.finish();
+            tracking
         });
         let outcome = run_served(args, events, stopped, bound, &screen).await;
         // The task ends when the last actor drops its sender. The timeout is for an actor that hangs.
-        let _ = tokio::time::timeout(LAST_EVENTS, shown).await;
-        outcome
+        let tracking = tokio::time::timeout(LAST_EVENTS, shown).await;
+        (outcome, tracking)
     });
+    if let Ok(Ok(tracking)) = tracking {
+        tracking.finish();
+    }
     runtime.shutdown_background();
     outcome.map_err(|error| match error {
         RunError::Input(_) => Failure::input(error),

@@ -61,12 +61,13 @@ pub use scenario::{
     ControlConfig, CurriculumConfig, DType, DataConfig, DataFilter, Device, Downmix, EvalConfig, Experiment,
     GradientCheckpointing, GrpoConfig, Guided, HttpPlugin, Hypothesis, Interpolate, JudgeCacheConfig,
     JudgeConfig, JudgeKind, JudgeSet, LetterStyle, LimitAction, LimitsConfig, LoaderConfig, LocalJudgeConfig,
-    LoraConfig, LossKind, MemberKind, Method, Metric, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig,
-    OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig, PanelMember, PolicyConfig, PolicyPath, ProcessPlugin,
-    PromptConfig, PromptStyle, Prompting, Relation, RewardForm, RewardSpec, RunConfig, SamplingConfig,
-    ScaleRewards, Schedule, Scoring, ServerConfig, SftConfig, ShapingConfig, SupervisionConfig,
-    TargetModules, TrainMode, WeightConfig, WeightSchedule, check, check_names, choose_arms, hypotheses_hash,
-    json_schema, load, scenario_reference, storable_arguments,
+    LoraConfig, LossKind, MemberKind, Method, Metric, MlflowConfig, OnJudgeFailure, OneOrMore,
+    OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig, PanelMember, PolicyConfig,
+    PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, Prompting, Relation, RewardForm, RewardSpec,
+    RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, ServerConfig, SftConfig, ShapingConfig,
+    SupervisionConfig, TargetModules, TrackingConfig, TrainMode, WandbConfig, WeightConfig, WeightSchedule,
+    check, check_names, choose_arms, hypotheses_hash, json_schema, load, scenario_reference,
+    storable_arguments,
 };
 pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};
 pub use source::{AnswerIs, AnswerType, ChoiceColumns, Columns, DataFormat, FileSource, Part, SplitBy};

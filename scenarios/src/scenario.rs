@@ -66,7 +66,10 @@ pub use policy::{
 };
 pub use prompt::{ChoiceStyle, LetterStyle, PromptConfig, PromptStyle};
 pub use reference::scenario_reference;
-pub use run::{CheckpointConfig, ControlConfig, Device, RunConfig, SupervisionConfig};
+pub use run::{
+    CheckpointConfig, ControlConfig, Device, MlflowConfig, RunConfig, SupervisionConfig, TrackingConfig,
+    WandbConfig,
+};
 pub use schema::json_schema;
 pub use server::ServerConfig;
 pub use training::{

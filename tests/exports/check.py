@@ -1,22 +1,30 @@
 """Opens exported files with the programs that they are for, and compares every value with the run's JSON lines.
 
     make exports
-    python3 tests/exports/check.py RUN RUN/tensorboard TABLES    for tables that `sandbox export` wrote
+    python3 tests/exports/check.py RUN TABLES [--mlflow URL]    for tables that `sandbox export` wrote
 
-The scalars are read by TensorBoard's EventAccumulator; the tables, in all three formats, by pandas, Polars and DuckDB.
+The scalars are read by TensorBoard's EventAccumulator, the runs of Weights & Biases are uploaded by its own client to a server
+that keeps them, those of MLflow are read by its client from its server; the tables, in all three formats, by pandas, Polars and DuckDB.
 Exit code: 0 if all values are equal, else 1.
 """
 
 import argparse
+import gzip
 import json
 import math
+import os
+import re
 import struct
+import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import duckdb
 import pandas
 import polars
+from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 TABLES = {"steps": "metrics.jsonl", "evaluations": "eval.jsonl", "rollouts": "rollouts.jsonl"}
@@ -57,25 +65,35 @@ def as_float_32(number):
 
 
 def expected_scalars(folder):
-    """The value of each tag and step, as TensorBoard must show it."""
+    """The value of each tag and step."""
     scalars = {}
     for row in json_lines(folder / "metrics.jsonl"):
         for path, value in leaves(row, "/").items():
             if isinstance(value, (int, float)) and not isinstance(value, bool) and path not in ("step", "format_version"):
-                scalars[f"train/{path}", row["step"]] = as_float_32(value)
+                scalars[f"train/{path}", row["step"]] = float(value)
     for row in json_lines(folder / "eval.jsonl"):
         suite = f"{row['suite']} ({row['control']})" if row.get("control") else row["suite"]
         for name, (total, count) in MEANS.items():
             if row["overall"][count]:
                 mean = row["overall"][total] / row["overall"][count]
-                scalars[f"eval/{suite}/{name}", row["step"]] = as_float_32(mean)
+                scalars[f"eval/{suite}/{name}", row["step"]] = mean
     return scalars
 
 
-def check_events(run, events):
+def compare(program, arm, seed, found, expected):
+    """Ends the check if a value differs; the number of values."""
+    if found != expected:
+        differing = [key for key in {**found, **expected} if found.get(key) != expected.get(key)]
+        values = f"{found.get(differing[0])!r} instead of {expected.get(differing[0])!r}"
+        sys.exit(f"{program}: {arm}, seed {seed}: {len(differing)} values differ, such as {differing[0]}: {values}")
+    return len(found)
+
+
+def check_events(run):
     compared = 0
     for arm, seed, folder in arms(run):
-        accumulator = EventAccumulator(str(events / arm / f"seed-{seed}"), size_guidance={"scalars": 0})
+        events = run / "tensorboard" / arm / f"seed-{seed}"
+        accumulator = EventAccumulator(str(events), size_guidance={"scalars": 0})
         accumulator.Reload()
         found = {}
         for tag in accumulator.Tags()["scalars"]:
@@ -83,12 +101,104 @@ def check_events(run, events):
                 if (tag, event.step) in found:
                     sys.exit(f"{arm}, seed {seed}: {tag} has step {event.step} twice")
                 found[tag, event.step] = event.value
-        expected = expected_scalars(folder)
-        if found != expected:
-            differing = [key for key in {**found, **expected} if found.get(key) != expected.get(key)]
-            sys.exit(f"{arm}, seed {seed}: {len(differing)} scalars differ, such as {differing[0]}")
-        compared += len(found)
+        # TensorBoard keeps 32 bits.
+        expected = {key: as_float_32(value) for key, value in expected_scalars(folder).items()}
+        compared += compare("TensorBoard", arm, seed, found, expected)
     print(f"TensorBoard: {compared} scalars are equal")
+
+
+class WandbServer(BaseHTTPRequestHandler):
+    """The part of the server of Weights & Biases that `wandb sync` needs; it keeps what is uploaded."""
+
+    protocol_version = "HTTP/1.1"
+    runs = {}
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, value):
+        body = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        if self.path == "/graphql":
+            return self.answer({"data": self.graphql(json.loads(body))})
+        stream = re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", self.path)
+        if stream:
+            sent, run = json.loads(body), self.runs[stream[1]]
+            rows = sent.get("files", {}).get("wandb-history.jsonl", {})
+            for place, row in enumerate(rows.get("content", []), rows.get("offset", 0)):
+                run["rows"][place] = json.loads(row)
+            run["exit"] = sent.get("exitcode", run["exit"])
+        self.answer({})
+
+    def graphql(self, request):
+        given = request["variables"] or {}
+        if "upsertBucket" in request["query"]:
+            name = given["name"]
+            run = self.runs.setdefault(name, {"rows": {}, "exit": None})
+            run.update({key: given[key] for key in ("displayName", "groupName", "config") if given.get(key)})
+            project = {"id": "1", "name": given["project"], "entity": {"id": "1", "name": "me"}}
+            return {"upsertBucket": {"bucket": {"id": name, "name": name, "project": project}, "inserted": True}}
+        if "createRunFiles" in request["query"]:
+            return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": []}}
+        return {"serverInfo": {"features": []}}
+
+
+def check_wandb(run):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), WandbServer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {**os.environ, "WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "WANDB_API_KEY": "local-" + "0" * 40}
+    folders = sorted(run.glob("wandb/offline-run-*"))
+    synced = subprocess.run(
+        [Path(sys.executable).parent / "wandb", "sync", *folders], env=environment, capture_output=True, text=True
+    )
+    if synced.returncode != 0:
+        sys.exit(f"wandb sync: {synced.stdout}{synced.stderr}")
+    uploaded = {found["displayName"]: found for found in WandbServer.runs.values()}
+    compared = 0
+    for arm, seed, folder in arms(run):
+        found = uploaded.pop(f"{arm}/seed-{seed}")
+        if found["groupName"] != run.name or "lr" not in found["config"] or found["exit"] != 0:
+            sys.exit(f"Weights & Biases: {arm}, seed {seed}: {found['groupName']}, exit {found['exit']}, {found['config']}")
+        values = {}
+        for row in found["rows"].values():
+            for name, value in row.items():
+                if name != "step" and not name.startswith("_"):
+                    if (name, row["step"]) in values:
+                        sys.exit(f"Weights & Biases: {arm}, seed {seed}: {name} has step {row['step']} twice")
+                    values[name, row["step"]] = value
+        compared += compare("Weights & Biases", arm, seed, values, expected_scalars(folder))
+    if uploaded:
+        sys.exit(f"Weights & Biases: runs of no arm: {list(uploaded)}")
+    print(f"Weights & Biases: {compared} values are equal")
+
+
+def check_mlflow(run, url):
+    client = MlflowClient(tracking_uri=url)
+    compared = 0
+    for arm, seed, folder in arms(run):
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        name = f"{run.name}/{arm}/seed-{seed}"
+        found = client.search_runs(experiments, f"tags.`sandbox.arm` = '{name}'")
+        if len(found) != 1 or found[0].info.status != "FINISHED" or found[0].data.params.get("seed") != str(seed):
+            sys.exit(f"MLflow: {name}: {[(each.info.status, each.data.params.get('seed')) for each in found]}")
+        expected = {(re.sub(r"[^\w\-. /]", "_", name), step): value for (name, step), value in expected_scalars(folder).items()}
+        values = {}
+        for key in {key for key, _ in expected}:
+            for value in client.get_metric_history(found[0].info.run_id, key):
+                if (key, value.step) in values:
+                    sys.exit(f"MLflow: {name}: {key} has step {value.step} twice")
+                values[key, value.step] = value.value
+        compared += compare("MLflow", arm, seed, values, expected)
+    print(f"MLflow: {compared} values are equal")
 
 
 def cell(value):
@@ -166,10 +276,13 @@ def check_tables(run, tables):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="the run directory")
-    parser.add_argument("events", type=Path, help="the folder with the event files, ARM/seed-SEED/")
     parser.add_argument("tables", type=Path, help="the folder with the tables in all formats")
+    parser.add_argument("--mlflow", metavar="URL", help="the server that the run was sent to")
     arguments = parser.parse_args()
-    check_events(arguments.run, arguments.events)
+    check_events(arguments.run)
+    check_wandb(arguments.run)
+    if arguments.mlflow:
+        check_mlflow(arguments.run, arguments.mlflow)
     check_tables(arguments.run, arguments.tables)
 
 

@@ -1,4 +1,4 @@
-//! The errors of [`EventFile`](crate::EventFile) and [`export`](crate::export()).
+//! The errors of [`Curves`](crate::Curves) and [`export`](crate::export()).
 
 use std::path::PathBuf;
 

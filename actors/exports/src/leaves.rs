@@ -3,11 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Calls `take` with each value of the row that is not an object, and its path: the names that lead to it, joined.
-pub(crate) fn each_leaf<'a>(
-    row: &'a Map<String, Value>,
-    separator: char,
-    take: &mut impl FnMut(String, &'a Value),
-) {
+pub fn each_leaf<'a>(row: &'a Map<String, Value>, separator: char, take: &mut impl FnMut(String, &'a Value)) {
     within(row, "", separator, take);
 }
 

@@ -1,12 +1,13 @@
 //! A run's records in the formats of other tools. Below `records` and beside the report: it reads the JSON lines of a run
 //! directory and writes other files, which nothing in this project reads back. `docs/exports.md` lists the tags and columns.
 //!
-//! - [`EventFile`]: the steps and evaluations of one arm under one seed as scalars of TensorBoard, while it trains.
+//! - [`Curves`]: the steps and evaluations of one arm under one seed as named numbers, while it trains, in a [`Sink`]: an
+//!   [`EventFile`] for TensorBoard, a [`WandbFile`] for Weights & Biases, or the server of a tracker.
 //! - [`export`]: the steps, evaluations and rollouts of a whole run as three tables, in Parquet, CSV or JSON lines.
 //!
 //! Invariants:
 //!
-//! - `EXPORT-1` after [`EventFile::rewrite`] the event files of a folder have each recorded step and evaluation exactly once.
+//! - `EXPORT-1` a sink has each recorded step and evaluation exactly once, also after a resume.
 //! - `EXPORT-2` a table has the same columns and the same values in all formats, in the order of the records.
 //!
 //! ```
@@ -29,13 +30,20 @@
 
 #![warn(missing_docs)]
 
+mod appended;
+mod curves;
 mod error;
 #[cfg(test)]
 mod fabricate;
 mod leaves;
+mod protobuf;
 pub mod tables;
 pub mod tensorboard;
+pub mod wandb;
 
+pub use curves::{Curves, Sink};
 pub use error::ExportError;
+pub use leaves::each_leaf;
 pub use tables::{Format, export};
 pub use tensorboard::EventFile;
+pub use wandb::{WandbFile, WandbRun};

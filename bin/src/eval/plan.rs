@@ -17,6 +17,10 @@ use crate::source::{absolute, source};
 const DEFAULTS: &str = "[run]\nname = \"eval\"\n[sampling]\nmax_new_tokens = 256\n[eval]\ntemperature = 0.0\n\
                         suites = []\n[[arm]]\nname = \"policy\"\nmethod = \"none\"\n";
 
+/// The beginnings of `--set` for what `--policy` and `--adapter` decide.
+const DECIDED: [&str; 5] =
+    ["policy.path=", "policy.adapter=", "policy.train=", "policy.lora", "policy.from_scratch="];
+
 /// The experiment of an evaluation that was interrupted.
 pub fn of_run_dir(dir: &Path, registry: &RewardRegistry) -> Result<Experiment, Failure> {
     let scenario = existing_run_dir(dir)?.scenario();
@@ -47,7 +51,9 @@ pub fn of_options(options: &EvalOptions, registry: &RewardRegistry) -> Result<Ex
             of_policy(parsed.map_err(Failure::input)?, options)?
         }
     };
-    experiment.run.name = "eval".to_owned();
+    if !options.set.iter().any(|set| set.starts_with("run.name=")) {
+        experiment.run.name = "eval".to_owned();
+    }
     experiment.run.seeds.truncate(1);
     experiment.run.device = options.device.unwrap_or(experiment.run.device);
     let suites = options.suites.iter().map(|suite| source("--suite ", suite, options.audio_root.as_deref()));
@@ -116,7 +122,16 @@ fn of_policy(mut experiment: Experiment, options: &EvalOptions) -> Result<Experi
     }
     arm.eval.server = None;
     match (&options.policy, &options.scenario) {
-        (Some(path), _) => arm.policy = policy(&arm.policy, path.clone(), options.adapter.clone()),
+        (Some(path), _) => {
+            let decided = |set: &&String| DECIDED.iter().any(|key| set.starts_with(key));
+            if let Some(set) = options.set.iter().find(decided) {
+                let key = set.split('=').next().unwrap_or_default();
+                return Err(Failure::Input(format!(
+                    "--set {key} has no effect beside --policy; leave it out, and name an adapter with --adapter"
+                )));
+            }
+            arm.policy = policy(&arm.policy, path.clone(), options.adapter.clone());
+        }
         (None, Some(_)) => {}
         (None, None) => {
             return Err(Failure::Input(

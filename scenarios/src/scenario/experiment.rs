@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::tree::Node;
-use super::{ArmConfig, ControlConfig, Hypothesis, RunConfig};
+use super::{ArmConfig, ControlConfig, Hypothesis, RunConfig, TrackingConfig};
 
 /// A scenario in which every setting of every arm has a value.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Experiment {
     pub run: RunConfig,
     /// The settings of `[control]`, which apply to all arms.
     pub control: ControlConfig,
+    /// The settings of `[tracking]`, which apply to all arms.
+    pub tracking: TrackingConfig,
     /// The arms to run, in the order of the file.
     pub arms: Vec<ArmConfig>,
     /// What the run is to find out, as far as the arms to run are concerned.

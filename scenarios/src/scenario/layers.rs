@@ -23,12 +23,13 @@ weights = { consistency = 0.5, format = 0.5, think = 1.0 }
 "#;
 
 /// What applies to all arms, and the arms themselves.
-const TOP_LEVEL: [&str; 4] = ["run", "control", "arm", "hypothesis"];
+const TOP_LEVEL: [&str; 5] = ["run", "control", "tracking", "arm", "hypothesis"];
 
 /// The trees of a scenario, before they are read into structs.
 pub(crate) struct Layers {
     pub(crate) run: Node,
     pub(crate) control: Node,
+    pub(crate) tracking: Node,
     /// The list of hypotheses, as it is written.
     pub(crate) hypotheses: Option<Node>,
     /// The arms, each merged over the shared settings.
@@ -42,9 +43,10 @@ impl Layers {
         check_section_names(&sections)?;
         let mut take = |key: &str| sections.remove(key).map(|entry| entry.node);
         let (run, control, arms) = (take("run"), take("control"), take("arm"));
-        let hypotheses = take("hypothesis");
+        let (tracking, hypotheses) = (take("tracking"), take("hypothesis"));
         let run = one_seed(run.unwrap_or_else(|| Node::empty(place.clone())))?;
         let control = control.unwrap_or_else(|| Node::empty(place.clone()));
+        let tracking = tracking.unwrap_or_else(|| Node::empty(place.clone()));
 
         let overlays = arm_overlays(arms, &run, &place)?;
         let mut base = Node::empty(place.clone());
@@ -71,13 +73,14 @@ impl Layers {
             merge::overlay(&mut arm, &over)?;
             arms.push(arm);
         }
-        Ok(Self { run, control, hypotheses, arms })
+        Ok(Self { run, control, tracking, hypotheses, arms })
     }
 
     fn nothing(place: Place) -> Self {
         Self {
             run: Node::empty(place.clone()),
-            control: Node::empty(place),
+            control: Node::empty(place.clone()),
+            tracking: Node::empty(place),
             hypotheses: None,
             arms: Vec::new(),
         }
@@ -110,6 +113,7 @@ impl Layers {
             match key.as_str() {
                 "run" => merge::overlay(&mut self.run, &one_seed(entry.node.clone())?)?,
                 "control" => merge::overlay(&mut self.control, &entry.node)?,
+                "tracking" => merge::overlay(&mut self.tracking, &entry.node)?,
                 "arm" => {
                     let instead = "name the arm: --set arm.NAME.section.key=value";
                     return Err(ScenarioError::at(&entry.key_place, "`arm` is a list", instead));

@@ -9,8 +9,8 @@ use super::choose::choose_arms;
 use super::layers::{Layers, with_entry};
 use super::tree::{self, Node};
 use super::{
-    ArmConfig, ControlConfig, Experiment, RunConfig, TrainMode, de, hypothesis, paths, ranges, recorded,
-    secret,
+    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, TrainMode, de, hypothesis, paths,
+    ranges, recorded, secret,
 };
 use crate::error::{Place, ScenarioError};
 
@@ -69,6 +69,8 @@ fn resolve(
     ranges::check_run(&run, &layers.run)?;
     let control: ControlConfig = de::read(&layers.control, &["control"])?;
     ranges::check_control(&control, &layers.control)?;
+    let tracking: TrackingConfig = de::read(&layers.tracking, &["tracking"])?;
+    ranges::check_tracking(&tracking, &layers.tracking)?;
 
     let mut configs: Vec<ArmConfig> = Vec::new();
     for layer in &layers.arms {
@@ -94,7 +96,15 @@ fn resolve(
         }
     }
     let hypotheses = hypothesis::read(layers.hypotheses.as_ref(), &names, &kept)?;
-    Ok(Experiment { path: path.to_owned(), run, control, arms: kept, hypotheses, places: Arc::new(places) })
+    Ok(Experiment {
+        path: path.to_owned(),
+        run,
+        control,
+        tracking,
+        arms: kept,
+        hypotheses,
+        places: Arc::new(places),
+    })
 }
 
 /// A number of steps as a TOML value.

@@ -6,4 +6,4 @@ mod range;
 mod run;
 
 pub(crate) use arm::check_arm;
-pub(crate) use run::{check_control, check_run};
+pub(crate) use run::{check_control, check_run, check_tracking};

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{ArmConfig, ControlConfig, RunConfig, json_schema};
+use super::{ArmConfig, ControlConfig, RunConfig, TrackingConfig, json_schema};
 use cell::{code, meaning, one_line, row, toml_text, type_text};
 use shape::{Holds, Shape};
 
@@ -27,8 +27,8 @@ const INTRODUCTION: &str = "\
 Every key of a scenario file, in the order of `scenarios/scenario.schema.json`. Every key has a default unless it says
 *required* or *not set*.
 
-- A section that stands above the arms is shared by all of them. An `[[arm]]` may contain every section but `[run]` and
-  `[control]`, and overrides the shared keys one by one: `grpo.lr = 3e-4` inside an arm changes that key only. Replaced as a
+- A section that stands above the arms is shared by all of them. An `[[arm]]` may contain every section but `[run]`,
+  `[control]` and `[tracking]`, and overrides the shared keys one by one: `grpo.lr = 3e-4` inside an arm changes that key only. Replaced as a
   whole are lists, `[prompt]`, a data source, and a reward whose `kind` changes.
 - A file without `[[arm]]` has one arm, named after the run. A file that sets neither `[rewards]` nor `[shaping]` gets the
   paper's rewards and formula (Eq. 7).
@@ -58,6 +58,7 @@ fn defaults() -> Value {
     defaults["arm"] = json!({ "method": defaults["method"] });
     defaults["run"] = serde_json::to_value(RunConfig::default()).unwrap_or_default();
     defaults["control"] = serde_json::to_value(ControlConfig::default()).unwrap_or_default();
+    defaults["tracking"] = serde_json::to_value(TrackingConfig::default()).unwrap_or_default();
     defaults
 }
 

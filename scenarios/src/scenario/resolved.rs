@@ -19,8 +19,12 @@ impl Experiment {
         }
         let run = part("run", Value::Table(values(&self.run)));
         let control = part("control", Value::Table(values(&self.control)));
+        let tracking = values(&self.tracking);
+        let tracking =
+            if tracking.is_empty() { String::new() } else { part("tracking", Value::Table(tracking)) };
         let shared = merge::factor(&mut arms).to_string();
-        let mut parts = vec![run, control, shared];
+        let mut parts: Vec<String> =
+            [run, control, tracking, shared].into_iter().filter(|part| !part.is_empty()).collect();
         for (head, rest) in heads.into_iter().zip(arms) {
             parts.push(format!("[[arm]]\n{head}"));
             // An arm has only sections left, so this writes [arm.SECTION] and no [arm].

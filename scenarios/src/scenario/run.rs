@@ -1,4 +1,4 @@
-//! `[run]`, `[control]`, `[supervision]` and `[checkpoint]`: how an experiment is run, apart from what it trains.
+//! `[run]`, `[control]`, `[tracking]`, `[supervision]` and `[checkpoint]`: how an experiment is run, apart from what it trains.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -126,6 +126,40 @@ impl ControlConfig {
     pub fn address(&self) -> Option<SocketAddr> {
         self.listen.parse().ok()
     }
+}
+
+/// `[tracking]`: the trackers that follow a run, besides the event files of TensorBoard, which every run writes. docs/exports.md
+/// says what they get.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrackingConfig {
+    /// Weights & Biases: the files of its offline mode in the run directory, which `wandb sync` uploads. Default: none.
+    pub wandb: Option<WandbConfig>,
+    /// An MLflow server, to which every row is sent while the run goes on. Default: none.
+    pub mlflow: Option<MlflowConfig>,
+}
+
+/// `[tracking.wandb]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WandbConfig {
+    /// The project; must be set.
+    pub project: String,
+    /// The user or team. Default: that of whoever uploads.
+    pub entity: Option<String>,
+}
+
+/// `[tracking.mlflow]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MlflowConfig {
+    /// The address of the server, such as `"http://127.0.0.1:5000"`; must be set.
+    pub url: String,
+    /// The experiment, which is made if the server has none of this name. Default: the name of the run.
+    pub experiment: Option<String>,
+    /// Name of the environment variable that holds the server's token. The token itself is never written to a file.
+    /// Default: none is sent.
+    pub token_env: Option<String>,
 }
 
 /// `[supervision]`: how many failures an arm tolerates before it pauses or ends.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use self::variants::Variant;
 use super::{
     ArmConfig, ControlConfig, Hypothesis, LocalJudgeConfig, OpenaiJudgeConfig, PanelJudgeConfig, RunConfig,
+    TrackingConfig,
 };
 
 mod variants;
@@ -29,6 +30,7 @@ pub fn json_schema() -> Value {
     let mut generator = SchemaGenerator::default();
     let run = generator.subschema_for::<RunConfig>();
     let control = generator.subschema_for::<ControlConfig>();
+    let tracking = generator.subschema_for::<TrackingConfig>();
     let hypothesis = generator.subschema_for::<Hypothesis>();
     generator.subschema_for::<ArmConfig>();
     let judges = [
@@ -66,6 +68,7 @@ pub fn json_schema() -> Value {
     let mut properties = Map::new();
     properties.insert("run".to_owned(), run.to_value());
     properties.insert("control".to_owned(), control.to_value());
+    properties.insert("tracking".to_owned(), tracking.to_value());
     properties.extend(sections);
     properties.insert("arm".to_owned(), json!({ "type": "array", "items": { "$ref": "#/$defs/ArmConfig" } }));
     properties.insert("hypothesis".to_owned(), json!({ "type": "array", "items": hypothesis.to_value() }));

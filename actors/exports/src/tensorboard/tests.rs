@@ -1,8 +1,9 @@
-use std::fs;
-use std::path::Path;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::PathBuf;
 
 use records::{RunDir, keep_lines};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::fabricate;
@@ -128,7 +129,7 @@ fn the_events_of_an_arm_have_every_number_of_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     let arm = fabricate::grpo_arm(&RunDir::new(folder.path().join("run")));
     let events = EventFile::rewrite(&folder.path().join("events"), &arm).unwrap();
-    let (events, torn) = read_file(events.path());
+    let (events, torn) = read_file(events.place().as_ref());
     assert_eq!(torn, 0);
     assert_eq!(events[0].version, "brain.Event:2");
     assert_eq!(series(&events, "train/reward"), [(1, 0.25), (2, 0.5), (3, 0.75), (4, 1.0)]);
@@ -154,8 +155,8 @@ fn the_events_of_an_arm_have_every_number_of_its_rows() {
 fn times_of_recorded_rows_lie_their_durations_apart_and_end_when_the_file_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let arm = fabricate::grpo_arm(&RunDir::new(folder.path().join("run")));
-    let written = last_written(&arm);
-    let (events, _) = read_file(EventFile::rewrite(folder.path(), &arm).unwrap().path());
+    let written = crate::curves::last_written(&arm);
+    let (events, _) = read_file(EventFile::rewrite(folder.path(), &arm).unwrap().place().as_ref());
     // Three evaluations of 5 s and four steps of 10 s: 55 s.
     let before_the_end: Vec<i64> =
         events[1..].iter().map(|event| (written - event.time).round() as i64).collect();
@@ -171,7 +172,7 @@ fn a_rewrite_after_truncation_has_no_step_twice_and_none_is_missing() {
     let mut events = EventFile::rewrite(&events_folder, &arm).unwrap();
     // The run goes on, is killed while it writes step 6, and is resumed from the checkpoint after step 3.
     events.append_step(&fabricate::step(5)).unwrap();
-    let mut file = OpenOptions::new().append(true).open(events.path()).unwrap();
+    let mut file = OpenOptions::new().append(true).open(events.place()).unwrap();
     file.write_all(&record::framed(&[0; 99])[..50]).unwrap();
     let (before, torn) = read_file(&only_file(&events_folder));
     assert_eq!((series(&before, "train/reward").len(), torn), (5, 50));
@@ -195,7 +196,7 @@ fn an_arm_without_records_has_an_empty_event_file_and_other_files_stay() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("notes.txt"), "mine").unwrap();
     let arm = RunDir::new(folder.path()).arm(&records::ArmId::new("base", 1));
-    let (events, _) = read_file(EventFile::rewrite(folder.path(), &arm).unwrap().path());
+    let (events, _) = read_file(EventFile::rewrite(folder.path(), &arm).unwrap().place().as_ref());
     assert_eq!(events.len(), 2);
     assert!(folder.path().join("notes.txt").exists());
 }
@@ -217,6 +218,6 @@ fn a_control_of_a_suite_has_tags_of_its_own() {
     let mut row = fabricate::evaluation(3);
     row["control"] = "silence".into();
     events.append_evaluation(&row).unwrap();
-    let (events, _) = read_file(events.path());
+    let (events, _) = read_file(events.place().as_ref());
     assert_eq!(series(&events, "eval/mmau (silence)/accuracy"), [(3, 0.75)]);
 }

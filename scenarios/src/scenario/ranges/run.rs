@@ -1,11 +1,12 @@
-//! Checks the values of `[run]` and `[control]`.
+//! Checks the values of `[run]`, `[control]` and `[tracking]`.
 
 use std::fmt::Display;
 
 use super::range::{Checked, Ranges, text};
 use crate::error::ScenarioError;
+use crate::scenario::secret::is_variable_name;
 use crate::scenario::tree::Node;
-use crate::scenario::{ControlConfig, RunConfig};
+use crate::scenario::{ControlConfig, RunConfig, TrackingConfig};
 
 /// Whether a text can be a folder's name on every system.
 pub(super) fn is_folder_name(name: &str) -> bool {
@@ -51,6 +52,38 @@ pub(crate) fn check_control(control: &ControlConfig, section: &Node) -> Checked 
         let good = !host.is_empty() && host.chars().all(|c| c.is_ascii_graphic() && !"/@#?*\"".contains(c));
         let instead = "a name such as \"gpu1.lan\" or \"localhost:9000\", without http://";
         ranges.need_below("control", good, &format!("hosts.{index}"), text(host), instead)?;
+    }
+    Ok(())
+}
+
+/// Checks the values of `[tracking]`.
+pub(crate) fn check_tracking(tracking: &TrackingConfig, section: &Node) -> Checked {
+    let ranges = Ranges(section);
+    let need =
+        |good, path, value: &dyn Display, instead| ranges.need_below("tracking", good, path, value, instead);
+    if let Some(wandb) = &tracking.wandb {
+        let good =
+            |name: &str| !name.is_empty() && name.len() <= 128 && !name.contains(|c| "/\\#?%:".contains(c));
+        let instead = "a name of 1 to 128 characters without / \\ # ? % :";
+        need(good(&wandb.project), "wandb.project", &text(&wandb.project), instead)?;
+        if let Some(entity) = &wandb.entity {
+            need(good(entity), "wandb.entity", &text(entity), instead)?;
+        }
+    }
+    if let Some(mlflow) = &tracking.mlflow {
+        let url = &mlflow.url;
+        let address = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        let good =
+            address.is_some_and(|address| !address.is_empty() && !address.contains(['?', '#', '@', ' ']));
+        let instead = "the address of the server, such as \"http://127.0.0.1:5000\"";
+        need(good, "mlflow.url", &text(url), instead)?;
+        if let Some(variable) = &mlflow.token_env {
+            let instead = "the name of an environment variable, such as \"MLFLOW_TRACKING_TOKEN\"";
+            need(is_variable_name(variable), "mlflow.token_env", &"no name of a variable", instead)?;
+        }
+        if let Some(experiment) = &mlflow.experiment {
+            need(!experiment.trim().is_empty(), "mlflow.experiment", &text(experiment), "a name")?;
+        }
     }
     Ok(())
 }
