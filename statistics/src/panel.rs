@@ -146,7 +146,12 @@ impl Panel {
         let (of_new, of_old) = (self.by_seed(), other.by_seed());
         let by_seed = of_new.iter().filter_map(|(seed, rate)| Some(rate - of_old.get(seed)?)).collect();
         let n = new.count().min(old.count()).round() as u64;
-        Some(Comparison::new(new.rate - old.rate, spread, n, by_seed))
+        let mut comparison = Comparison::new(new.rate - old.rate, spread, n, by_seed);
+        if shares {
+            let estimate = &mut comparison.estimate;
+            (estimate.low, estimate.high) = (estimate.low.max(-1.0), estimate.high.min(1.0));
+        }
+        Some(comparison)
     }
 
     /// The values of the questions that `other` has too; `None` if there are none.

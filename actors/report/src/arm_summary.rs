@@ -7,6 +7,7 @@ use scenarios::{Control, Method, Metric, WeightConfig};
 use serde::Serialize;
 use statistics::{Estimate, wilson_of_repeats};
 
+use crate::correlations::{Correlation, correlations};
 use crate::outcomes::{Measure, Outcomes};
 use crate::paper::{self, PaperRow};
 use crate::recorded::{RecordedArm, RecordedSeed};
@@ -35,6 +36,8 @@ pub struct ArmSummary {
     pub groups: Option<GroupCounts>,
     /// Missing scores by component and cause, summed over steps and seeds.
     pub missing: BTreeMap<String, BTreeMap<String, u64>>,
+    /// How the reward components of the training completions go together, over all seeds.
+    pub correlations: Vec<Correlation>,
     /// Latest evaluation by suite, and by suite and control, such as `mmau (silence)`. A suite that has not been evaluated yet
     /// has no entry.
     pub evals: BTreeMap<String, Evaluation>,
@@ -207,6 +210,7 @@ impl ArmSummary {
             groups: groups(arm),
             missing: missing(arm),
             evals: evals.collect(),
+            correlations: correlations(arm.seeds.iter().map(|seed| &seed.rollouts.scores)),
             paper: paper::row_of(&arm.name),
             timing: timing(arm),
         }

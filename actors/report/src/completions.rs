@@ -9,6 +9,7 @@ use rewards::{Difficulty, Mode};
 use scenarios::Control;
 use serde::Deserialize;
 
+use crate::correlations::Sums;
 use crate::outcomes::Outcome;
 
 /// Completions kept per stratum (difficulty, mode and outcome) while the file is read.
@@ -23,6 +24,8 @@ pub(super) struct RolloutDigest {
     ///
     /// [`Evaluation::label`]: records::Evaluation::label
     pub outcomes: BTreeMap<String, Vec<Outcome>>,
+    /// How the reward components of the training completions go together.
+    pub scores: Sums,
     /// Number of lines that could not be parsed.
     pub unreadable: u64,
 }
@@ -35,8 +38,16 @@ impl RolloutDigest {
         Ok(digest)
     }
 
+    /// The step of the latest evaluation.
+    pub(super) fn evaluated_at(&self) -> u64 {
+        self.eval.step
+    }
+
     fn take(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
         let head: RolloutHead = serde_json::from_slice(line)?;
+        if head.phase == Phase::Train {
+            self.scores.add(&head.components);
+        }
         let strata = match head.phase {
             Phase::Train => &mut self.train,
             Phase::Eval => &mut self.eval,
@@ -80,6 +91,8 @@ struct RolloutHead {
     suite: Option<String>,
     #[serde(default)]
     control: Option<Control>,
+    #[serde(default)]
+    components: BTreeMap<String, Option<f64>>,
 }
 
 /// The kept completions of the latest step of one phase, by difficulty, mode and outcome.

@@ -76,7 +76,7 @@ pub(crate) fn conclusions(
     let mut all: Vec<Conclusion> = Vec::new();
     all.extend(data(run, arms));
     all.extend(hypotheses(answers));
-    let effects = effects(comparisons);
+    let effects = effects(comparisons, arms);
     let found = !effects.is_empty();
     all.extend(effects);
     all.extend(too_small(comparisons));
@@ -157,8 +157,17 @@ fn is_quality(difference: &Difference) -> bool {
     matches!(difference.measure.metric, Metric::Accuracy | Metric::Consistency | Metric::ThinkQuality)
 }
 
-/// A sentence for each of the arms with the clearest differences, and one that counts the rest.
-fn effects(comparisons: &[Comparison]) -> Vec<Conclusion> {
+/// Whether the two arms are trained by different formulas: what a report is to tell first is what rewards contribute.
+fn changes_rewards(comparison: &Comparison, arms: &[ArmSummary]) -> bool {
+    let formula = |name: &str| arms.iter().find(|arm| arm.name == name)?.formula.as_ref();
+    match (formula(&comparison.arm), formula(&comparison.over)) {
+        (Some(new), Some(old)) => new != old,
+        _ => false,
+    }
+}
+
+/// A sentence for each of the arms with the clearest differences, those with other rewards first, and one that names the rest.
+fn effects(comparisons: &[Comparison], arms: &[ArmSummary]) -> Vec<Conclusion> {
     let clear = |difference: &Difference| {
         let Some(Estimate { value, low, high, .. }) = difference.estimate else { return 0.0 };
         value.abs() / (high - low).max(1e-9)
@@ -180,8 +189,10 @@ fn effects(comparisons: &[Comparison]) -> Vec<Conclusion> {
         };
         (of(true), of(false))
     };
-    found
-        .sort_by(|(_, a), (_, b)| strength(b).partial_cmp(&strength(a)).unwrap_or(std::cmp::Ordering::Equal));
+    let rank = |(comparison, differences): &(&Comparison, Vec<&Difference>)| {
+        (changes_rewards(comparison, arms), strength(differences))
+    };
+    found.sort_by(|a, b| rank(b).partial_cmp(&rank(a)).unwrap_or(std::cmp::Ordering::Equal));
     let mut sentences: Vec<Conclusion> = found
         .iter()
         .take(MOST_EFFECTS)

@@ -120,7 +120,7 @@ impl Answer {
         let Estimate { value, low, high, .. } = estimate;
         let unit = &self.unit;
         let more = if value < 0.0 { "less" } else { "more" };
-        let figures = format!("[{low:+.1}, {high:+.1}], p = {}", in_words(p_value));
+        let figures = format!("[{low:+.1}, {high:+.1}], p {}", in_words(p_value));
         let found = match finding {
             Finding::Equivalent => format!(
                 "{} and {} differ by less than {} {unit} in {} ({value:+.1} {figures})",
@@ -176,8 +176,8 @@ fn verdict(relation: Relation, finding: Finding, estimate: Estimate, smallest: f
 pub(crate) fn in_words(p_value: f64) -> String {
     match p_value {
         p_value if p_value < 0.001 => "< 0.001".to_owned(),
-        p_value if p_value < 0.1 => format!("{p_value:.3}"),
-        p_value => format!("{p_value:.2}"),
+        p_value if p_value < 0.1 => format!("= {p_value:.3}"),
+        p_value => format!("= {p_value:.2}"),
     }
 }
 
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(of(Same, Finding::Higher, 1.0, 9.0), "undecided", "it may be below 2");
         assert_eq!(
             (in_words(0.0004), in_words(0.0312), in_words(0.4)),
-            ("< 0.001".into(), "0.031".into(), "0.40".into())
+            ("< 0.001".into(), "= 0.031".into(), "= 0.40".into())
         );
     }
 }

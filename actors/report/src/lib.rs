@@ -19,6 +19,7 @@ mod arm_summary;
 mod comparison;
 mod completions;
 mod conclusions;
+mod correlations;
 mod error;
 pub mod fit;
 mod hearing;
@@ -32,6 +33,7 @@ mod paper;
 mod plots;
 mod recorded;
 mod summary;
+mod worked;
 
 #[cfg(test)]
 mod fabricate;
@@ -46,6 +48,7 @@ pub use across::{RunComparison, compare_runs};
 pub use arm_summary::{ArmSummary, Evaluation, Score, SeedSummary, Timing};
 pub use comparison::{Comparison, Difference};
 pub use conclusions::{ArmClaim, Conclusion, Topic};
+pub use correlations::Correlation;
 pub use error::ReportError;
 pub use hearing::{ControlScore, Hearing};
 pub use hypotheses::{Answer, Verdict};
@@ -62,7 +65,7 @@ pub fn write_report(run_dir: &RunDir) -> Result<Summary, ReportError> {
     let run = RecordedRun::read(run_dir)?;
     let summary = Summary::of(&run);
     let json = serde_json::to_string_pretty(&summary).expect("all keys are strings");
-    let page = page::render(&run, &summary)?;
+    let page = page::render(&run, &summary, &worked::worked(&run)?)?;
     write(&run_dir.summary_json(), &(json + "\n"))?;
     write(&run_dir.summary_markdown(), &summary.markdown())?;
     write(&run_dir.report(), &page)?;

@@ -113,6 +113,18 @@ impl Outcomes {
 }
 
 impl Outcome {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn difficulty(&self) -> Option<&str> {
+        self.difficulty.as_deref()
+    }
+
+    pub(crate) fn is_correct(&self) -> bool {
+        self.correct
+    }
+
     /// What questions about one clip have in common; a question without a clip stands alone.
     fn clip(&self) -> &str {
         self.audio_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(&self.id)

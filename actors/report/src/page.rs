@@ -2,6 +2,7 @@
 //! sheet, the script and the SVGs of `plots`, which escape the text that they contain.
 
 mod cards;
+mod correlations;
 mod curves;
 mod overview;
 
@@ -12,14 +13,17 @@ use records::GroupCounts;
 use serde::Serialize;
 
 use self::{
-    cards::ArmCompletions,
+    cards::{ArmCompletions, WorkedCard},
+    correlations::CorrelationTable,
     curves::{Chart, Panel},
     overview::{ContributionView, SuiteView, Tile},
 };
+use crate::paper;
 use crate::plots::axes::signed;
 use crate::plots::style;
 use crate::recorded::RecordedRun;
 use crate::summary::Summary;
+use crate::worked::Worked;
 
 /// The variables of the template.
 #[derive(Serialize)]
@@ -39,17 +43,20 @@ struct View<'a> {
     components: Vec<Panel>,
     emergence: Vec<Panel>,
     contributions: Vec<ContributionView<'a>>,
+    correlations: Option<CorrelationTable>,
+    worked: Vec<WorkedCard>,
     completions: Vec<ArmCompletions>,
     environment: &'a [(String, String)],
 }
 
-pub(super) fn render(run: &RecordedRun, summary: &Summary) -> Result<String, Error> {
+pub(super) fn render(run: &RecordedRun, summary: &Summary, worked: &[Worked]) -> Result<String, Error> {
     let mut page = Environment::new();
     page.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     page.set_auto_escape_callback(|_| AutoEscape::Html);
     page.add_filter("percent", |share: f64| format!("{:.1}", share * 100.0));
     page.add_filter("fixed", |value: f64, decimals: usize| format!("{value:.decimals$}"));
     page.add_filter("signed", signed);
+    page.add_filter("standard_error", paper::standard_error);
     page.add_filter("whole", |percent: f64| percent.round().clamp(0.0, 100.0) as u64);
     page.add_filter("duration", duration);
     page.add_template("report.html", include_str!("page/report.html"))?;
@@ -77,6 +84,8 @@ pub(super) fn render(run: &RecordedRun, summary: &Summary) -> Result<String, Err
             .iter()
             .map(|item| ContributionView::of(item, &summary.contributions))
             .collect(),
+        correlations: CorrelationTable::of(summary),
+        worked: worked.iter().map(|worked| WorkedCard::of(worked, run)).collect(),
         completions: run.arms.iter().enumerate().map(|(at, arm)| ArmCompletions::of(at, arm)).collect(),
         environment: &run.environment,
     };

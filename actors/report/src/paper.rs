@@ -41,6 +41,11 @@ const TABLE_1: [(&str, PaperRow); 8] = [
     ("grpo+atar+cr+tr", row([68.0, 52.0, 66.8], [73.7, 65.3, 67.1])),
 ];
 
+/// The standard error of an accuracy in percent over 1,000 questions, which MMAU test-mini and MMAR have.
+pub(super) fn standard_error(percent: f64) -> f64 {
+    (percent * (100.0 - percent) / 1000.0).sqrt()
+}
+
 /// The row for an arm of this name, ignoring case.
 pub(super) fn row_of(arm: &str) -> Option<PaperRow> {
     TABLE_1.iter().find(|(name, _)| name.eq_ignore_ascii_case(arm)).map(|(_, row)| *row)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use records::{
     ArmDir, Environment, Evaluation, JournalEntry, RecordsError, RunDir, Status, StepMetrics, for_each_line,
@@ -57,6 +57,8 @@ pub(crate) struct RecordedSeed {
     /// Rows by suite, or by suite and control as [`Evaluation::label`] writes them, then by step.
     pub evals: BTreeMap<String, BTreeMap<u64, Evaluation>>,
     pub rollouts: RolloutDigest,
+    /// The path of `rollouts.jsonl`.
+    pub rollouts_file: PathBuf,
     /// Number of complete lines, over all files, that could not be parsed.
     pub unreadable: u64,
 }
@@ -123,7 +125,7 @@ impl RecordedSeed {
         unreadable += rollouts.unreadable;
         let status = dir.read_status()?;
         let seed = status.as_ref().map_or(seed, |status| status.id.seed);
-        Ok(Self { seed, status, metrics, evals, rollouts, unreadable })
+        Ok(Self { seed, status, metrics, evals, rollouts, rollouts_file: dir.rollouts(), unreadable })
     }
 
     /// The last completed step, from the status or else the metrics.

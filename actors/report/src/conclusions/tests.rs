@@ -76,6 +76,7 @@ fn run(truths: &[Truth], questions: usize, noise: &mut Noise) -> RecordedRun {
                 metrics: metrics.collect(),
                 evals: BTreeMap::from([("suite".to_owned(), evals)]),
                 rollouts: Default::default(),
+                rollouts_file: Default::default(),
                 unreadable: 0,
             };
             recorded.rollouts.outcomes.insert("suite".to_owned(), rows);

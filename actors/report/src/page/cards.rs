@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::completions::{Pick, pick};
 use crate::plots::style;
-use crate::recorded::RecordedArm;
+use crate::recorded::{RecordedArm, RecordedRun};
+use crate::worked::Worked;
 
 /// Number of completions shown per arm, at most.
 const SHOWN: usize = 12;
@@ -42,6 +43,30 @@ pub(super) struct Card {
     advantage: Option<f64>,
 }
 
+/// One question, and what every arm answered.
+#[derive(Serialize)]
+pub(super) struct WorkedCard {
+    question: String,
+    choices: Vec<Choice>,
+    difficulty: Option<String>,
+    audio: Option<String>,
+    seed: u64,
+    answers: Vec<WorkedAnswer>,
+}
+
+/// What one arm answered.
+#[derive(Serialize)]
+pub(super) struct WorkedAnswer {
+    arm: String,
+    style: String,
+    think: Option<String>,
+    answer: Option<String>,
+    correct: bool,
+    consistency: Option<f64>,
+    quality: Option<f64>,
+    tokens: Option<u64>,
+}
+
 #[derive(Serialize)]
 pub(super) struct Choice {
     text: String,
@@ -73,6 +98,42 @@ impl ArmCompletions {
     }
 }
 
+impl WorkedCard {
+    pub(super) fn of(worked: &Worked, run: &RecordedRun) -> Self {
+        let first = worked.completions.first().map(|(_, rollout)| rollout);
+        let gold = first.map_or("", |rollout| &rollout.answer_gold);
+        let choice = |text: &String| Choice { text: text.clone(), gold: same(text, gold), given: false };
+        let answers = worked.completions.iter().map(|(at, rollout)| WorkedAnswer {
+            arm: run.arms[*at].name.clone(),
+            style: style(*at),
+            think: rollout.think.clone().filter(|think| !think.trim().is_empty()),
+            // What is malformed is shown whole.
+            answer: if rollout.well_formed {
+                rollout.answer.clone()
+            } else {
+                Some(rollout.completion.clone())
+            },
+            correct: rollout.correct,
+            consistency: rollout.consistency,
+            quality: rollout.think_quality,
+            tokens: rollout.tokens,
+        });
+        Self {
+            question: first.map(|rollout| rollout.question.clone()).unwrap_or_default(),
+            choices: first.map(|rollout| rollout.choices.iter().map(choice).collect()).unwrap_or_default(),
+            difficulty: first.and_then(|rollout| Some(rollout.difficulty?.name().to_owned())),
+            audio: first.and_then(|rollout| Some(rollout.audio_path.as_ref()?.display().to_string())),
+            seed: worked.seed,
+            answers: answers.collect(),
+        }
+    }
+}
+
+/// Whether two texts are the same choice.
+fn same(a: &str, b: &str) -> bool {
+    a.trim().eq_ignore_ascii_case(b.trim())
+}
+
 impl Card {
     fn of(pick: &Pick<'_>, arm: &RecordedArm, (low, high): (f64, f64)) -> Self {
         let rollout = pick.rollout;
@@ -88,7 +149,6 @@ impl Card {
                 used: arm.used.is_empty() || arm.used.contains(name),
             }
         };
-        let same = |a: &str, b: &str| a.trim().eq_ignore_ascii_case(b.trim());
         let given = rollout.answer.as_deref();
         let choice = |text: &String| Choice {
             text: text.clone(),

@@ -104,7 +104,7 @@ pub(super) fn held_out(run: &RecordedRun) -> Vec<Chart> {
             smoothed: false,
             lines: lines.collect(),
         };
-        Some(Chart { title, note: "At each evaluation, mean over seeds.".to_owned(), svg: plot.draw()? })
+        Some(Chart { title, note: "At each evaluation: the mean over seeds; with three or more, a band from the lowest to the highest.".to_owned(), svg: plot.draw()? })
     });
     charts.collect()
 }

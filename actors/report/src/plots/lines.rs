@@ -1,5 +1,6 @@
-//! Curves over training steps: the raw values of every seed in a faint stroke, and on top their smoothed mean with its
-//! name at the end. The page's script reads the `data-` attributes to show the values under the pointer.
+//! Curves over training steps: the mean over seeds, smoothed or not, with its name at the end. Behind it, in a faint stroke,
+//! the raw values of one or two seeds, or a band from the lowest to the highest of more. The page's script reads the `data-`
+//! attributes to show the values under the pointer.
 
 use std::fmt::Write as _;
 
@@ -17,6 +18,8 @@ const MOST_POINTS: usize = 240;
 const MOST_HOVERED: usize = 80;
 /// Smallest vertical distance between two names at line ends.
 const LABEL_GAP: f64 = 12.5;
+/// Fewest seeds that are shown as a band.
+const BAND_SEEDS: usize = 3;
 /// Characters of a name that fit beside the plot.
 const LABEL_LETTERS: usize = 16;
 
@@ -43,11 +46,14 @@ pub(crate) struct LinePlot {
     pub lines: Vec<Line>,
 }
 
-/// A line that is ready to draw: its mean over seeds, smoothed or not, and the raw values of each seed.
+/// A line that is ready to draw: its mean over seeds, smoothed or not.
 struct Drawn<'a> {
     line: &'a Line,
     main: Vec<(f64, f64)>,
+    /// The raw values of each seed, if the seeds are few.
     raw: Vec<Vec<(f64, f64)>>,
+    /// Step, lowest and highest value of the seeds' lines, if they are many.
+    band: Vec<(f64, f64, f64)>,
 }
 
 impl LinePlot {
@@ -92,9 +98,25 @@ impl LinePlot {
         if mean.is_empty() {
             return None;
         }
-        let main = if self.smoothed { smooth(&mean, (mean.len() as f64 / 15.0).max(5.0)) } else { mean };
-        let raw = line.seeds.iter().map(|seed| thin(seed, MOST_POINTS)).collect();
-        Some(Drawn { line, main: thin_keeping_ends(&main, MOST_POINTS), raw })
+        let smoothed = |points: &[(f64, f64)]| match self.smoothed {
+            true => smooth(points, (mean.len() as f64 / 15.0).max(5.0)),
+            false => points.to_vec(),
+        };
+        let main = thin_keeping_ends(&smoothed(&mean), MOST_POINTS);
+        if line.seeds.iter().filter(|seed| !seed.is_empty()).count() < BAND_SEEDS {
+            let raw = line.seeds.iter().map(|seed| thin(seed, MOST_POINTS)).collect();
+            return Some(Drawn { line, main, raw, band: Vec::new() });
+        }
+        let seeds: Vec<_> = line.seeds.iter().map(|seed| smoothed(seed)).collect();
+        let at = |x: f64| {
+            seeds.iter().filter_map(move |seed| {
+                let place = seed.binary_search_by(|point| point.0.total_cmp(&x)).ok()?;
+                Some(seed[place].1).filter(|value| value.is_finite())
+            })
+        };
+        let ends = |x: f64| (x, at(x).fold(f64::INFINITY, f64::min), at(x).fold(f64::NEG_INFINITY, f64::max));
+        let band = main.iter().map(|point| ends(point.0)).filter(|(_, low, high)| low <= high).collect();
+        Some(Drawn { line, main, raw: Vec::new(), band })
     }
 }
 
@@ -128,8 +150,9 @@ fn thin_keeping_ends(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
 /// The range of the smoothed lines and of all but the most extreme raw values, with a margin. The extremes are left out
 /// because a spike in a single step, for example of the KL divergence, would flatten everything else.
 fn value_range(drawn: &[Drawn<'_>]) -> (f64, f64) {
-    let mut values: Vec<f64> =
-        drawn.iter().flat_map(|line| &line.raw).flatten().map(|point| point.1).collect();
+    let raw = drawn.iter().flat_map(|line| &line.raw).flatten().map(|point| point.1);
+    let bands = drawn.iter().flat_map(|line| &line.band).flat_map(|&(_, low, high)| [low, high]);
+    let mut values: Vec<f64> = raw.chain(bands).collect();
     values.retain(|value| value.is_finite());
     values.sort_by(f64::total_cmp);
     let trim = values.len() / 100;
@@ -190,6 +213,11 @@ fn draw_line(svg: &mut String, line: &Drawn<'_>, x: &Scale, y: &Scale) {
     );
     for raw in &line.raw {
         let _ = write!(svg, r#"<path class="raw" d="{}"/>"#, path(raw.iter().map(at)));
+    }
+    if !line.band.is_empty() {
+        let up = line.band.iter().map(|&(x, _, high)| at(&(x, high)));
+        let back = line.band.iter().rev().map(|&(x, low, _)| at(&(x, low)));
+        let _ = write!(svg, r#"<path class="band" d="{}Z"/>"#, path(up.chain(back)));
     }
     let _ = write!(svg, r#"<path class="main" d="{}"/>"#, path(line.main.iter().map(at)));
     // A line of few points, such as evaluations, gets a dot at each: a single point would be invisible otherwise.
@@ -296,6 +324,19 @@ mod tests {
     fn the_mean_at_a_step_covers_the_seeds_with_a_value_there() {
         let mean = mean_over_seeds(&[vec![(1.0, 2.0), (2.0, 4.0)], vec![(1.0, 4.0)]]);
         assert_eq!(mean, [(1.0, 3.0), (2.0, 4.0)]);
+    }
+
+    #[test]
+    fn many_seeds_are_a_band_from_the_lowest_to_the_highest() {
+        let seeds = vec![vec![(1.0, 2.0), (2.0, 4.0)], vec![(1.0, 3.0)], vec![(1.0, 7.0), (2.0, 6.0)]];
+        let line = Line { label: "a".into(), style: "s0".into(), seeds };
+        let mut plot = LinePlot { title: "t".into(), range: None, smoothed: false, lines: vec![line] };
+        let drawn = plot.prepare(&plot.lines[0]).unwrap();
+        assert_eq!(drawn.band, [(1.0, 2.0, 7.0), (2.0, 4.0, 6.0)]);
+        assert!(drawn.raw.is_empty());
+        assert!(plot.draw().unwrap().contains("class=\"band\""));
+        plot.lines[0].seeds.pop();
+        assert!(!plot.draw().unwrap().contains("class=\"band\""));
     }
 
     #[test]
