@@ -95,6 +95,9 @@ pub enum Command {
     /// Write a model with a LoRA adapter merged into its weights
     #[command(after_help = examples::MERGE)]
     Merge(MergeOptions),
+    /// Compose an audio-language model of a Whisper's encoder and a small language model
+    #[command(after_help = examples::COMPOSE)]
+    Compose(ComposeOptions),
     /// Watch and steer a run in progress
     #[command(after_help = examples::CTL)]
     Ctl(CtlOptions),
@@ -211,12 +214,15 @@ pub struct ExportOptions {
     /// The run directory, such as runs/ablation-20260131-120000
     #[arg(value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
-    /// The format of the tables, or event files for TensorBoard
+    /// The format of the tables, or the tracker that gets the curves
     #[arg(long, value_enum, default_value_t = ExportFormat::Parquet, value_name = "FORMAT")]
     pub to: ExportFormat,
-    /// The folder for the tables [default: export in the run directory]; event files are always in tensorboard there
+    /// The folder for the tables [default: export in the run directory]; files for trackers are always in the run directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
+    /// Set a key of [tracking] that the run's scenario does not set, such as tracking.wandb.project=audio
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// What `sandbox export` writes.
@@ -230,6 +236,10 @@ pub enum ExportFormat {
     Json,
     /// Event files of TensorBoard, one for each arm and seed
     Tensorboard,
+    /// Offline runs of Weights & Biases, one for each arm and seed
+    Wandb,
+    /// The rows that the MLflow server of [tracking.mlflow] has not got
+    Mlflow,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -256,6 +266,29 @@ pub struct MergeOptions {
     /// Number format of the written weights: f32 (auto) or bf16, the format of the published 7B models
     #[arg(long, default_value = "auto", value_parser = scenario_value::<DType>)]
     pub dtype: DType,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ComposeOptions {
+    /// The encoder's model, a Whisper or a Qwen2-Audio: a folder in the Hugging Face layout, or a name on the Hub that is in the
+    /// local cache
+    #[arg(long, value_name = "DIR", value_parser = scenario_value::<PolicyPath>, value_hint = ValueHint::DirPath)]
+    pub audio: PolicyPath,
+    /// The language model, a Llama (such as SmolLM2), Qwen2 or Qwen3: likewise
+    #[arg(long, value_name = "DIR", value_parser = scenario_value::<PolicyPath>, value_hint = ValueHint::DirPath)]
+    pub text: PolicyPath,
+    /// Folder to create for the composed model; it must not exist yet
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// A trained projector, a safetensors file with `weight` and `bias` [default: a fresh one]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub projector: Option<PathBuf>,
+    /// Number format of the written weights: f32 (auto) or bf16
+    #[arg(long, default_value = "auto", value_parser = scenario_value::<DType>)]
+    pub dtype: DType,
+    /// Seed of a fresh projector
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -34,6 +34,7 @@ mod check;
 mod cli;
 mod compare;
 mod completions;
+mod compose;
 mod ctl;
 mod eval;
 mod export;
@@ -53,7 +54,7 @@ mod signals;
 mod source;
 mod streams;
 mod table;
-mod tensorboard;
+mod tracking;
 mod verify;
 
 use rewards::RewardRegistry;
@@ -103,6 +104,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Annotate(options) => annotate::annotate(&options, verbosity),
         Command::Listen(options) => listen::listen(&options),
         Command::Merge(options) => merge::merge(&options),
+        Command::Compose(options) => compose::compose(&options),
         Command::Ctl(options) => ctl::ctl(&options),
         Command::Judge(options) => judge::judge(&options, &registry),
         Command::Completions(options) => completions::completions(&options),

@@ -48,7 +48,7 @@ impl ModelConfig {
         ModelConfig::parse(&text).map_err(|problem| ModelError::config(&path, problem))
     }
 
-    fn parse(json: &str) -> Result<ModelConfig, ConfigError> {
+    pub(crate) fn parse(json: &str) -> Result<ModelConfig, ConfigError> {
         let json: Value =
             serde_json::from_str(json).map_err(|error| ConfigError::NotJson { error: error.to_string() })?;
         let top = Section::top(json)?;

@@ -36,6 +36,7 @@
 pub mod checkpoint;
 mod choose;
 mod clip_cache;
+mod compose;
 pub mod config;
 mod decoder;
 pub mod device;
@@ -59,6 +60,7 @@ mod sampling;
 mod tower;
 
 pub use choose::{Chosen, ChosenToken};
+pub use compose::{Composed, Parts, compose};
 pub use error::{
     CheckpointError, ConfigError, CudaError, DeviceError, InputError, ModelError, ProcessorError,
 };

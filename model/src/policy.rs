@@ -4,7 +4,7 @@
 //! replicas of it that share the frozen weights. After each step, the tensors of the learner's [`Policy::publish`]
 //! are passed to the sampler's [`Policy::load_trainable`].
 
-mod directory;
+pub(crate) mod directory;
 mod finite;
 mod options;
 

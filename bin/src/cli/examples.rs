@@ -52,6 +52,7 @@ pub const EXPORT: &str = "\
 Examples:
   sandbox export runs/ablation-20260131-120000                  export/steps.parquet, evaluations, rollouts
   sandbox export runs/ablation-20260131-120000 --to csv --out tables
+  sandbox export runs/ablation-20260131-120000 --to wandb --set tracking.wandb.project=audio
   tensorboard --logdir runs/ablation-20260131-120000/tensorboard   written by every run";
 
 pub const VERIFY: &str = "\
@@ -75,6 +76,12 @@ Examples:
   sandbox listen interview.m4a                      format, length, level, and what the model hears of it
   sandbox listen clip.flac --start 30 --wav heard.wav --png heard.png
   sandbox listen *.mp3 --json                       one line per file";
+
+pub const COMPOSE: &str = "\
+Examples:
+  sandbox compose --audio openai/whisper-tiny.en --text HuggingFaceTB/SmolLM2-135M-Instruct --out small
+  sandbox compose --audio whisper --text qwen3-0.6b --projector trained.safetensors --dtype bf16 --out mine
+  sandbox ask \"What is the capital of France?\" --policy small";
 
 pub const MERGE: &str = "\
 Example:

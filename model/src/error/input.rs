@@ -64,6 +64,8 @@ pub enum InputError {
     NotTrainable { name: String },
     #[error("tensor `{name}` has shape {found:?}; this model's has {expected:?}")]
     TensorShape { name: String, found: Vec<i64>, expected: Vec<i64> },
+    #[error("{dir} is a part of the model that is to be composed; write it into another folder")]
+    ComposedIntoAPart { dir: String },
     #[error("`{path}` does not name a directory; write a path that ends in a folder's name")]
     NotADirectoryName { path: String },
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{InputError, ModelError};
 
 /// The files beside the weights that make up a complete Hugging Face directory.
-const SIDE_FILES: [&str; 13] = [
+const SIDE_FILES: [&str; 14] = [
+    "README.md",
     "config.json",
     "generation_config.json",
     "preprocessor_config.json",
@@ -24,7 +25,7 @@ const SIDE_FILES: [&str; 13] = [
 
 /// Writes a directory atomically: `fill` writes it under a temporary name, and then it replaces `dir`. An
 /// existing directory is replaced.
-pub(super) fn write_directory(
+pub(crate) fn write_directory(
     dir: &Path,
     fill: impl FnOnce(&Path) -> Result<(), ModelError>,
 ) -> Result<(), ModelError> {
@@ -36,7 +37,7 @@ pub(super) fn write_directory(
 }
 
 /// Waits until all files of a directory are on the disk.
-pub(super) fn sync_files(dir: &Path) -> Result<(), ModelError> {
+pub(crate) fn sync_files(dir: &Path) -> Result<(), ModelError> {
     let sync = |path: &Path| {
         for entry in std::fs::read_dir(path)? {
             std::fs::File::open(entry?.path())?.sync_all()?;
