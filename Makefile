@@ -68,7 +68,7 @@ accessibility:
 	$(if $(REPORT)$(SANDBOX),,cargo build --release --bin sandbox)
 	cd tests/accessibility && npm install --silent --no-fund --no-audit --no-package-lock
 	$(if $(REPORT),,rm -rf target/accessibility && $(or $(SANDBOX),target/release/sandbox) scenarios/smoke.toml --seeds 1..3 --out target/accessibility -q)
-	node tests/accessibility/check.js $(or $(REPORT),target/accessibility/*/report.html) $(if $(SCREENSHOTS),--screenshots $(SCREENSHOTS))
+	node tests/accessibility/check.js $(or $(REPORT),target/accessibility/*/report.html) $(if $(SCREENSHOTS),--screenshots $(SCREENSHOTS)) $(if $(TIMED),--timed)
 
 check:
 	cargo fmt --all --check

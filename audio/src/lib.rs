@@ -44,6 +44,7 @@ mod mel;
 mod mel_filters;
 mod mp4;
 mod mp4_boxes;
+mod mp4_guard;
 mod mpeg;
 mod names;
 mod ogg;

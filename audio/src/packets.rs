@@ -11,7 +11,7 @@ use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{TimeBase, Timestamp};
@@ -21,6 +21,7 @@ use super::decoder::{Block, ClipInfo, Decoder, Fault, Warning};
 use super::error::Problem;
 use super::input::Input;
 use super::kind::Kind;
+use super::mp4_guard::Guarded;
 use super::opus::{self, OpusDecoder, Timing};
 use super::{names, ogg, padding};
 
@@ -86,7 +87,11 @@ impl Packets {
     }
 
     fn probe(kind: Kind, input: Input) -> Result<Self, Problem> {
-        let stream = MediaSourceStream::new(Box::new(input.clone()), Default::default());
+        let source: Box<dyn MediaSource> = match kind {
+            Kind::Mp4 => Box::new(Guarded::new(input.clone())),
+            _ => Box::new(input.clone()),
+        };
+        let stream = MediaSourceStream::new(source, Default::default());
         let format = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|error| match error {

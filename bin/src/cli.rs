@@ -220,7 +220,7 @@ pub struct ExportOptions {
     /// The folder for the tables [default: export in the run directory]; files for trackers are always in the run directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// Set a key of [tracking] that the run's scenario does not set, such as tracking.wandb.project=audio
+    /// Set a key of the section tracking that the scenario does not set, such as tracking.wandb.project=audio
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -238,7 +238,7 @@ pub enum ExportFormat {
     Tensorboard,
     /// Offline runs of Weights & Biases, one for each arm and seed
     Wandb,
-    /// The rows that the MLflow server of [tracking.mlflow] has not got
+    /// The rows that the MLflow server has not got
     Mlflow,
 }
 
