@@ -119,7 +119,7 @@ pub(crate) fn create_run_dir(out: &Path, name: &str) -> Result<RunDir, Failure> 
 pub(crate) fn discard_unused(failure: &Failure, run_dir: &RunDir, new: bool) {
     let unused = run_dir.arms().is_ok_and(|arms| arms.is_empty());
     if new && unused && matches!(failure, Failure::Input(_)) {
-        // What can't be removed is a folder without arms, which `sandbox ls` names as such.
+        // The mistake has been found and is reported; a folder that can't be removed changes nothing about it.
         let _ = fs::remove_dir_all(run_dir.path());
     }
 }

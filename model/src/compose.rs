@@ -40,7 +40,7 @@ pub struct Parts {
     pub seed: u64,
 }
 
-/// What was composed.
+/// The sizes of a composed model, and the tokens that it was given.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Composed {
     /// Numbers in all tensors, the encoder's and the language model's parts of them.

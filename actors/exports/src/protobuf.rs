@@ -1,4 +1,4 @@
-//! Writing protobuf.
+//! Writing protobuf, as far as TensorBoard and Weights & Biases need it.
 
 /// A protobuf message, to which fields are appended.
 #[derive(Default)]

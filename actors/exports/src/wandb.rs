@@ -24,7 +24,7 @@ use message::Record;
 /// How a run is shown in Weights & Biases.
 #[derive(Clone, Debug, Default)]
 pub struct WandbRun {
-    /// The project.
+    /// Name of the project under which Weights & Biases lists the runs.
     pub project: String,
     /// The user or team; `None` for the default of whoever uploads.
     pub entity: Option<String>,

@@ -131,7 +131,7 @@ impl Encoder {
     }
 }
 
-/// A language model.
+/// A language model of type `llama`, `qwen2` or `qwen3`.
 pub(super) struct Language {
     dir: PathBuf,
     /// Its settings, as `text_config` of the composed model.
