@@ -55,6 +55,43 @@ fn json(text: &str) -> Value {
 }
 
 #[test]
+fn a_world_is_exported_as_a_data_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = |arguments: &[&str]| [&["data", "export"][..], arguments].concat();
+    let few = ["--set", "data.soundscapes.train_clips=3", "--set", "data.soundscapes.heldout_clips=2"];
+    let said = printed(dir.path(), &export(&[&["builtin:soundscapes", "--out", "mine"][..], &few].concat()));
+    assert!(
+        said.contains("builtin:soundscapes: 18 training rows and 6 held-out rows about 5 clips"),
+        "{said}"
+    );
+    let rows = fs::read_to_string(dir.path().join("mine/train.jsonl")).unwrap();
+    for row in rows.lines().map(json) {
+        assert!(dir.path().join("mine").join(row["audio_path"].as_str().unwrap()).is_file(), "{row}");
+    }
+    let clips = fs::read_dir(dir.path().join("mine/audio")).unwrap();
+    assert_eq!(clips.count(), 5);
+    let smoke = scenario("smoke.toml");
+    assert!(printed(dir.path(), &export(&[&smoke, "--out", "smoke"])).contains("builtin:soundscapes: "));
+
+    for (arguments, expected) in [
+        (
+            &["builtin:soundscapes", "--out", "mine"][..],
+            "mine: exists already and is not empty; choose another folder",
+        ),
+        (&["builtin:spokn", "--out", "x"], "no such world; did you mean `builtin:spoken`?"),
+        (&["builtin:recorded", "--out", "x"], "`sounds` in [data.recorded] is missing"),
+        (
+            &["builtin:recorded", "--out", "x", "--set", "data.recorded.sounds=none"],
+            "none: no such folder; set sounds",
+        ),
+    ] {
+        let said = refused(dir.path(), &export(arguments));
+        assert!(said.contains(expected) && said.lines().count() == 1, "{said}");
+        assert!(!dir.path().join("x").exists());
+    }
+}
+
+#[test]
 fn arms_are_selected_by_patterns_and_seeds_by_ranges() {
     let dir = tempfile::tempdir().unwrap();
     let ablation = scenario("ablation.toml");

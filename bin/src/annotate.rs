@@ -4,7 +4,7 @@ use annotation::{
     AnnotationArgs, AnnotationEvent, AnnotationSummary, Budget, CaptionSource, Stopped, annotate as ask,
 };
 use chat::Settings;
-use scenarios::{RowFilter, Split, WorldConfig, causes_in_words, open_dataset_filtered};
+use scenarios::{RowFilter, Split, Worlds, causes_in_words, open_dataset_filtered};
 use tokio::sync::watch;
 
 use crate::cli::{AnnotateOptions, Verbosity};
@@ -66,7 +66,7 @@ fn args(options: &AnnotateOptions) -> Result<AnnotationArgs, Failure> {
     }
     let rows = source("", &options.source, options.audio_root.as_deref())?;
     let filter = RowFilter { limit: options.limit, ..RowFilter::default() };
-    let dataset = open_dataset_filtered(&rows, &WorldConfig::default(), Split::Train, &filter)?;
+    let dataset = open_dataset_filtered(&rows, &Worlds::default(), Split::Train, &filter)?;
     let settings = |url: &String, model: &String, key: &Option<String>| Settings {
         servers: vec![url.clone()],
         model: model.clone(),

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 
 mod annotate;
 mod ctl;
+mod data;
 mod eval;
 mod examples;
 mod seeds;
@@ -14,6 +15,7 @@ mod verbosity;
 
 pub use annotate::AnnotateOptions;
 pub use ctl::{CtlCommand, CtlOptions, MetricsOptions, RolloutsOptions, SwapOptions, WithOptions};
+pub use data::{DataCommand, DataExportOptions, DataOptions};
 pub use eval::EvalOptions;
 use scenarios::{DType, PolicyPath, PromptStyle};
 pub use seeds::Seeds;
@@ -89,6 +91,9 @@ pub enum Command {
     /// Ask a server for chains of thought about the rows of a data set, to fine-tune on
     #[command(after_help = examples::ANNOTATE)]
     Annotate(AnnotateOptions),
+    /// Write what a built-in world generates as a data set
+    #[command(after_help = data::EXAMPLES)]
+    Data(DataOptions),
     /// Show what a model hears of audio files, and write it as WAV or as a picture; exit code 1 if some can't be heard
     #[command(after_help = examples::LISTEN)]
     Listen(ListenOptions),

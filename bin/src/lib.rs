@@ -36,6 +36,7 @@ mod compare;
 mod completions;
 mod compose;
 mod ctl;
+mod data;
 mod eval;
 mod export;
 mod failure;
@@ -102,6 +103,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Ask(options) => ask::ask(&options, verbosity),
         Command::Eval(options) => eval::eval(&options, verbosity, registry),
         Command::Annotate(options) => annotate::annotate(&options, verbosity),
+        Command::Data(options) => data::data(&options),
         Command::Listen(options) => listen::listen(&options),
         Command::Merge(options) => merge::merge(&options),
         Command::Compose(options) => compose::compose(&options),

@@ -59,7 +59,7 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         assert_eq!((file.format, file.path), (DataFormat::Mmau, here.join("a b/m.json")));
         assert_eq!(file.audio_root, Some(here.join("clips")));
-        assert_eq!(source("", "builtin:soundscapes", None).unwrap(), DataSource::Soundscapes);
+        assert_eq!(source("", "builtin:soundscapes", None).unwrap(), DataSource::default());
         let table = "{ format = \"mmar\", path = \"m.jsonl\", name = \"x\" }";
         assert_eq!(source("", table, None).unwrap().name(), "x");
         for (text, expected) in [("mmua=m.json", "did you mean `mmau`?"), ("m.json", "no format is named")] {

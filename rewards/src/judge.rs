@@ -18,6 +18,7 @@ pub mod failure;
 pub mod guard;
 pub mod json;
 pub mod logits;
+pub mod numbered;
 pub mod prompt;
 pub mod reply;
 pub mod rules;

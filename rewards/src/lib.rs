@@ -91,6 +91,7 @@ pub use formula::{Formula, FormulaError, terms::Term};
 pub use judge::{
     Judge, JudgeRequest, Verdict,
     failure::{FailureCause, JudgeFailure},
+    numbered::ORDINALS,
     rules::RulesJudge,
 };
 pub use matching::{answer_matches, is_correct};

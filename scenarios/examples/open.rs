@@ -1,11 +1,12 @@
 //! Opens a data file and says how long it took and how much memory: `open FORMAT FILE`.
 //!
-//! With `open make FILE ROWS` it writes a file of that many rows to open.
+//! With `open make FILE ROWS` it writes a file of that many rows to open, and with `open world NAME` it generates a built-in
+//! world with its default settings.
 
 use std::io::{BufWriter, Write};
 use std::time::Instant;
 
-use scenarios::{DataFormat, DataSource, FileSource, Split, WorldConfig, open_dataset};
+use scenarios::{DataFormat, DataSource, FileSource, Split, World, Worlds, open_dataset};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -13,11 +14,17 @@ fn main() {
         ["make", file, rows] => {
             make(file, rows.parse().expect("a number of rows")).expect("the file is written")
         }
+        ["world", name] => {
+            let started = Instant::now();
+            let world = World::from_name(name).expect("the name of a world");
+            let folder = Worlds::default().prepare(world).expect("a world");
+            println!("{}: {:.1} s", folder.display(), started.elapsed().as_secs_f64());
+        }
         [format, file] => {
             let format: DataFormat = serde_json::from_value((*format).into()).expect("a format");
             let source = DataSource::File(FileSource::new(format, *file));
             let started = Instant::now();
-            let dataset = open_dataset(&source, &WorldConfig::default(), Split::Train).expect("a data set");
+            let dataset = open_dataset(&source, &Worlds::default(), Split::Train).expect("a data set");
             println!(
                 "{} rows, {} usable, {:.1} s",
                 dataset.rows(),
@@ -30,7 +37,7 @@ fn main() {
             let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
             status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
         }
-        _ => eprintln!("open FORMAT FILE, or open make FILE ROWS"),
+        _ => eprintln!("open FORMAT FILE, open make FILE ROWS, or open world NAME"),
     }
 }
 

@@ -34,9 +34,11 @@ pub enum ScenarioError {
         /// What to write instead.
         instead: String,
     },
-    /// A setting of the soundscape world is out of its range.
-    #[error("[data.soundscapes] {key} {problem}; {instead}")]
+    /// A setting of a built-in world is out of its range.
+    #[error("[data.{section}] {key} {problem}; {instead}")]
     World {
+        /// The world's table below `[data]`.
+        section: &'static str,
         /// The key of the setting.
         key: &'static str,
         /// What is wrong with it, as a predicate of its name.

@@ -1,9 +1,9 @@
-//! Scenario files, datasets and the soundscape world. The crate is pure: it uses neither tensors nor an async runtime.
+//! Scenario files, datasets and the built-in worlds. The crate is pure: it uses neither tensors nor an async runtime.
 //!
 //! A *scenario* is a TOML file with the settings that all *arms* share, followed by the arms that are compared.
 //! [`load`] reads it into an [`Experiment`], in which every [`ArmConfig`] has a value for each setting. [`check`]
 //! then checks the rewards, formulas and files that it refers to. A *dataset* ([`DataSource`]) is a list of questions
-//! about audio clips, which [`open_dataset`] reads; the *soundscape world* is the built-in dataset.
+//! about audio clips, which [`open_dataset`] reads; a [`World`] is a built-in dataset.
 //!
 //! ```
 //! use std::path::Path;
@@ -42,10 +42,12 @@ mod formats;
 mod holdout;
 mod judge_sets;
 mod questions;
+pub mod recorded;
 mod rows;
 pub mod scenario;
 pub mod soundscape;
 mod source;
+pub mod spoken;
 mod templates;
 
 pub use builtin::{builtin_tiny_policy, python_module};
@@ -69,6 +71,6 @@ pub use scenario::{
     check, check_names, choose_arms, hypotheses_hash, json_schema, load, scenario_reference,
     storable_arguments,
 };
-pub use soundscape::{Split, TargetKind, WorldConfig, sft_target};
 pub use source::{AnswerIs, AnswerType, ChoiceColumns, Columns, DataFormat, FileSource, Part, SplitBy};
 pub use templates::{SCHEMA, SCHEMA_NAME, Template};
+pub use world::{Split, TargetKind, World, Worlds, sft_target};

@@ -5,9 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use scenarios::{
-    DataFormat, DataSource, FileSource, JudgeSet, Split, WorldConfig, open_dataset, open_judge_set,
-};
+use scenarios::{DataFormat, DataSource, FileSource, JudgeSet, Split, Worlds, open_dataset, open_judge_set};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -45,7 +43,7 @@ fn read_rows(format: DataFormat, text: &str, clips: &[&str]) -> usize {
     let path = folder.path().join("rows");
     fs::write(&path, text).unwrap();
     let source = DataSource::File(FileSource::new(format, path));
-    let dataset = open_dataset(&source, &WorldConfig::default(), Split::Train).unwrap();
+    let dataset = open_dataset(&source, &Worlds::default(), Split::Train).unwrap();
     assert_eq!(dataset.problems, []);
     let questions = dataset.questions;
     let found = |clip: &&str| questions.iter().any(|question| question.audio_path.ends_with(clip));

@@ -147,8 +147,8 @@ impl Look<'_> {
         if let Some(message) = rows::lopsided(&self.read.dataset.path, &gold_positions) {
             self.add("gold positions", message);
         }
-        // The soundscape world draws its questions, so that some come twice.
-        if !matches!(source.data, DataSource::Soundscapes) {
+        // The built-in worlds draw their questions, so that some come twice.
+        if !matches!(source.data, DataSource::World(_)) {
             for message in rows::repeats(&self.read.dataset) {
                 self.add("repeat", message);
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rewards::Question;
 use scenarios::{
-    ArmConfig, DataSource, Dataset, Experiment, Method, RowFilter, ScenarioError, Split, WorldConfig,
+    ArmConfig, DataSource, Dataset, Experiment, Method, RowFilter, ScenarioError, Split, Worlds,
 };
 use serde::Serialize;
 
@@ -62,8 +62,8 @@ pub struct Source {
     pub arms: Vec<String>,
     /// Where its rows are.
     pub data: DataSource,
-    /// The settings of the soundscape world, for a source that is a part of it.
-    pub world: WorldConfig,
+    /// The settings of the built-in worlds, for a source that is a part of one.
+    pub worlds: Worlds,
     /// Which of its rows are used.
     pub filter: RowFilter,
     /// How several channels of its clips become one.
@@ -89,7 +89,7 @@ impl Source {
             role,
             arms: vec![arm.name.clone()],
             data,
-            world: arm.data.soundscapes.clone(),
+            worlds: arm.data.worlds(),
             filter,
             downmix: match arm.loader.downmix {
                 scenarios::Downmix::First => audio::Downmix::First,
@@ -110,7 +110,7 @@ impl Source {
             && self.filter == other.filter
             && self.downmix == other.downmix
             && self.fallback == other.fallback
-            && (!matches!(self.data, DataSource::Soundscapes) || self.world == other.world)
+            && (!matches!(self.data, DataSource::World(_)) || self.worlds == other.worlds)
     }
 
     /// Reads the rows.
@@ -135,7 +135,7 @@ impl Source {
             Role::Train => Split::Train,
             Role::Heldout => Split::Heldout,
         };
-        scenarios::open_dataset_filtered(&self.data, &self.world, split, &self.filter)
+        scenarios::open_dataset_filtered(&self.data, &self.worlds, split, &self.filter)
     }
 }
 

@@ -94,9 +94,9 @@ impl Source {
 ///
 /// Errors: a file can't be read.
 pub fn open_suites(config: &ArmConfig) -> Result<Vec<Source>, ScenarioError> {
-    let (filter, world) = (config.eval.row_filter(), &config.data.soundscapes);
+    let (filter, worlds) = (config.eval.row_filter(), config.data.worlds());
     let open = |source: &scenarios::DataSource| {
-        let rows = scenarios::open_dataset_filtered(source, world, Split::Heldout, &filter)?;
+        let rows = scenarios::open_dataset_filtered(source, &worlds, Split::Heldout, &filter)?;
         Ok(Source { suite: Some(source.name()), rows })
     };
     config.eval.suites.iter().map(open).collect()

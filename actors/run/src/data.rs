@@ -30,7 +30,7 @@ pub(crate) fn open_training(config: &ArmConfig) -> Result<Source, InputError> {
         Method::None => Dataset::default(),
         Method::Grpo | Method::Sft => scenarios::open_dataset_filtered(
             &data.train,
-            &data.soundscapes,
+            &data.worlds(),
             Split::Train,
             &data.row_filter(),
         )?,

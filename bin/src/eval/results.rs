@@ -71,8 +71,8 @@ fn of_suite(
     dir: &ArmDir,
     answers: Answers,
 ) -> Result<Benchmark, Failure> {
-    let (world, filter) = (&config.data.soundscapes, config.eval.row_filter());
-    let rows = open_dataset_filtered(source, world, Split::Heldout, &filter).map_err(Failure::running)?;
+    let (worlds, filter) = (config.data.worlds(), config.eval.row_filter());
+    let rows = open_dataset_filtered(source, &worlds, Split::Heldout, &filter).map_err(Failure::running)?;
     let scored = |question: Arc<Question>| {
         let row = answers.get(&question.id)?;
         Some(Scored { question, official: row.correct_official, strict: row.correct })

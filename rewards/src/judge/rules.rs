@@ -1,4 +1,4 @@
-//! A judge by rules, without a model. It is exact on soundscapes and cautious on other data.
+//! A judge by rules, without a model. It is exact on the built-in worlds and cautious on other data.
 //!
 //! **Soundscapes.** Their questions state the reasoning steps ([`Question::steps`](crate::Question::steps)). Thinking
 //! has the form `beep 1 buzz 3 so 3`: steps, then the conclusion after the last `so`.
@@ -6,11 +6,15 @@
 //! - quality: the number of right steps in their places, divided by the number of needed or written steps, whichever is
 //!   greater, rounded to 0.1. A missing step, a wrong step and an extra step cost the same.
 //!
+//! **Spoken words and recordings.** Their steps are numbered, `first bread, second boat. second boat`, and the conclusion is
+//! behind the last full stop; [`numbered`](super::numbered) has the forms. The grades mean the same.
+//!
 //! **Other data.** Consistency is graded if the wording has a clear conclusion, see [`conclusion`]. Quality is `None`,
 //! since rules cannot grade free text.
 //!
 //! Deviation from the paper, which uses Qwen3-8B-Base: the request and the verdict are the same, the grades are not.
 
+use super::numbered;
 use crate::matching::{same_answer, words};
 use crate::{Judge, JudgeRequest, Verdict};
 
@@ -26,7 +30,7 @@ pub struct RulesJudge;
 impl Judge for RulesJudge {
     fn judge(&self, request: &JudgeRequest) -> Verdict {
         match &request.question.steps {
-            Some(steps) => judge_steps(request, steps),
+            Some(steps) => numbered::judge(request, steps).unwrap_or_else(|| judge_steps(request, steps)),
             None => judge_free_text(request),
         }
     }

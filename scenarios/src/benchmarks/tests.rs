@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::*;
-use crate::{DataFormat, DataSource, FileSource, Split, WorldConfig, open_dataset};
+use crate::{DataFormat, DataSource, FileSource, Split, Worlds, open_dataset};
 
 const BENCHMARKS: [DataFormat; 5] =
     [DataFormat::Mmau, DataFormat::Mmar, DataFormat::AirBench, DataFormat::Mmsu, DataFormat::MmauPro];
@@ -60,7 +60,7 @@ fn averages_are_those_that_the_published_script_computes_of_our_file() {
         assert_eq!(write_predictions(&source, &predictions, &out).unwrap(), predictions.len());
         assert_eq!(rows_of(&out), *golden["file"].as_array().unwrap(), "{format:?}");
 
-        let dataset = open_dataset(&DataSource::File(source), &WorldConfig::default(), Split::Train).unwrap();
+        let dataset = open_dataset(&DataSource::File(source), &Worlds::default(), Split::Train).unwrap();
         assert_eq!(dataset.problems, []);
         let scored: Vec<Scored> = dataset
             .questions

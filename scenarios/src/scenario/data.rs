@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 use super::server::ServerConfig;
 use crate::dataset::DataSource;
 use crate::formats::RowFilter;
-use crate::soundscape::WorldConfig;
+use crate::recorded::RecordedConfig;
+use crate::soundscape::SoundscapesConfig;
+use crate::spoken::SpokenConfig;
+use crate::world::Worlds;
 
 /// `[data]`: the questions to train on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The training set: `"builtin:soundscapes"`, or a file such as `{ format = "avqa", path = "train.jsonl",
+    /// The training set: `"builtin:soundscapes"`, `"builtin:spoken"`, `"builtin:recorded"`, or a file such as `{ format = "avqa", path = "train.jsonl",
     /// audio_root = "audio" }`.
     pub train: DataSource,
     /// Use only the first questions, up to this number; at least 1. Default: all.
@@ -31,7 +34,11 @@ pub struct DataConfig {
     /// prompt longer than the model's context, and so on. 1 never ends the arm.
     pub max_unusable_fraction: f64,
     /// `[data.soundscapes]`: the settings of the soundscape world, which every `builtin:soundscapes` uses.
-    pub soundscapes: WorldConfig,
+    pub soundscapes: SoundscapesConfig,
+    /// `[data.spoken]`: the settings of the world of words spoken by espeak-ng, which every `builtin:spoken` uses.
+    pub spoken: SpokenConfig,
+    /// `[data.recorded]`: the settings of the world of recordings, which every `builtin:recorded` uses.
+    pub recorded: RecordedConfig,
 }
 
 /// Which of the training rows to keep.
@@ -51,12 +58,23 @@ impl Default for DataConfig {
             drop_color: false,
             filter: None,
             max_unusable_fraction: 0.5,
-            soundscapes: WorldConfig::default(),
+            soundscapes: SoundscapesConfig::default(),
+            spoken: SpokenConfig::default(),
+            recorded: RecordedConfig::default(),
         }
     }
 }
 
 impl DataConfig {
+    /// The settings of all built-in worlds.
+    pub fn worlds(&self) -> Worlds {
+        Worlds {
+            soundscapes: self.soundscapes.clone(),
+            spoken: self.spoken.clone(),
+            recorded: self.recorded.clone(),
+        }
+    }
+
     /// Selects the rows of the training set.
     pub fn row_filter(&self) -> RowFilter {
         RowFilter { limit: self.limit, drop_view: self.drop_view, drop_color: self.drop_color }
@@ -144,7 +162,7 @@ pub struct EvalConfig {
     pub every: u64,
     /// Whether to evaluate before the first step too.
     pub at_start: bool,
-    /// The sets of questions: `"builtin:soundscapes"` (its held-out questions), or files such as `{ name = "mmau",
+    /// The sets of questions: a built-in world such as `"builtin:soundscapes"` (its held-out questions), or files such as `{ name = "mmau",
     /// format = "mmau", path = "…" }`. Their names must differ.
     pub suites: Vec<DataSource>,
     /// Use only the first questions of each set, up to this number; at least 1. Default: all.

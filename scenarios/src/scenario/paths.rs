@@ -38,6 +38,9 @@ pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
     if let Some(adapter) = &mut arm.policy.adapter {
         *adapter = anchored(adapter, layer.place_of(&["policy", "adapter"]), path);
     }
+    if let Some(sounds) = &mut arm.data.recorded.sounds {
+        *sounds = anchored(sounds, layer.place_of(&["data", "recorded", "sounds"]), path);
+    }
     // A bare name is looked for on the PATH.
     if let Some(program) = arm.audio.fallback.as_mut().filter(|program| program.components().count() > 1) {
         *program = anchored(program, layer.place_of(&["audio", "fallback"]), path);

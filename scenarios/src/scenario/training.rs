@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::prompt::PromptStyle;
-use crate::soundscape::TargetKind;
+use crate::world::TargetKind;
 
 /// `[sampling]`: how the completions of a training step are sampled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -182,7 +182,7 @@ pub struct SftConfig {
     /// Number of questions per optimizer step; at least 1.
     pub rows_per_step: usize,
     /// The completion that is taught: the `answer` only, the `reasoning` followed by the answer, or the `world` target
-    /// of the soundscape world, a deliberately flawed mixture of both.
+    /// of a built-in world, a deliberately flawed mixture of both.
     pub target: TargetKind,
     /// Number of targets per question and step, at least 1; they share the encoding of the question's audio.
     pub targets_per_row: usize,

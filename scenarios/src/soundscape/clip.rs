@@ -2,10 +2,10 @@
 
 use std::f64::consts::TAU;
 
-use super::rng::Rng;
+use audio::SAMPLE_RATE;
 
-/// Sample rate of every clip, in Hz.
-pub const SAMPLE_RATE: u32 = 16_000;
+use crate::world::rng::Rng;
+
 /// Length of every clip, in seconds.
 pub const CLIP_SECONDS: u32 = 3;
 

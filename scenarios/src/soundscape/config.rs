@@ -6,26 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ScenarioError;
+use crate::world::settings::{self, AudioFormat, Split};
 
-/// A part of the soundscape world. Data files have one part only, which is used for both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// The questions to train on.
-    Train,
-    /// Questions about clips that are not used in training.
-    Heldout,
-}
-
-impl Split {
-    /// Name of the part in file names.
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Heldout => "heldout",
-        }
-    }
-}
+const SECTION: &str = "soundscapes";
 
 /// A kind of question. Its difficulty depends on the clip too, see `Kind::difficulty`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -45,25 +28,11 @@ pub enum Kind {
     Dial,
 }
 
-/// The file format of a clip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AudioFormat {
-    /// WAV with 16-bit samples.
-    Wav,
-    /// WAV with 24-bit samples.
-    Wav24,
-    /// WAV with 32-bit floating-point samples.
-    WavFloat,
-    /// FLAC with 16-bit samples.
-    Flac,
-}
-
 /// `[data.soundscapes]`: the settings of the soundscape world. Proportions are weights of 0 or more, of which at least
 /// one is above 0; only their ratios matter, and an entry that is not named has weight 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct WorldConfig {
+pub struct SoundscapesConfig {
     /// Seed of all clips and questions.
     pub seed: u64,
     /// Number of clips to train on; at least 1.
@@ -93,7 +62,7 @@ pub struct WorldConfig {
     pub formats: BTreeMap<AudioFormat, f64>,
 }
 
-impl Default for WorldConfig {
+impl Default for SoundscapesConfig {
     fn default() -> Self {
         use Kind::{Count, First, Last, Opening, Walk};
         Self {
@@ -120,7 +89,7 @@ impl Default for WorldConfig {
     }
 }
 
-impl WorldConfig {
+impl SoundscapesConfig {
     /// The probability that the `world` target thinks about a question of this kind.
     pub fn think_rate(&self, kind: Kind) -> f64 {
         self.think_rates.get(&kind).copied().unwrap_or(0.5)
@@ -130,27 +99,21 @@ impl WorldConfig {
     ///
     /// Errors: The first setting that is not.
     pub fn validate(&self) -> Result<(), ScenarioError> {
-        let counts = [
-            ("train_clips", self.train_clips),
-            ("heldout_clips", self.heldout_clips),
-            ("train_questions_per_clip", self.train_questions_per_clip),
-            ("heldout_questions_per_clip", self.heldout_questions_per_clip),
-        ];
-        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(out_of_range(name, "is 0".to_owned(), "write at least 1"));
-        }
-        weights("train_kinds", self.train_kinds.values())?;
-        weights("eval_kinds", self.eval_kinds.values())?;
-        weights("formats", self.formats.values())?;
-        let rates = self.think_rates.values().map(|rate| ("think_rates", rate));
-        for (name, rate) in
-            rates.chain([("flaw_rate", &self.flaw_rate), ("padding_rate", &self.padding_rate)])
-        {
-            if !(0.0..=1.0).contains(rate) {
-                return Err(out_of_range(name, format!("has {rate}"), "write a probability, from 0 to 1"));
-            }
-        }
-        Ok(())
+        settings::counts(
+            SECTION,
+            &[
+                ("train_clips", self.train_clips),
+                ("heldout_clips", self.heldout_clips),
+                ("train_questions_per_clip", self.train_questions_per_clip),
+                ("heldout_questions_per_clip", self.heldout_questions_per_clip),
+            ],
+        )?;
+        settings::weights(SECTION, "train_kinds", &self.train_kinds)?;
+        settings::weights(SECTION, "eval_kinds", &self.eval_kinds)?;
+        settings::weights(SECTION, "formats", &self.formats)?;
+        let rates = self.think_rates.values().map(|rate| ("think_rates", *rate));
+        let flaws = [("flaw_rate", self.flaw_rate), ("padding_rate", self.padding_rate)];
+        settings::probabilities(SECTION, rates.chain(flaws))
     }
 
     pub(super) fn clips(&self, split: Split) -> usize {
@@ -175,42 +138,25 @@ impl WorldConfig {
     }
 }
 
-fn weights<'a>(
-    name: &'static str,
-    mut weights: impl Iterator<Item = &'a f64> + Clone,
-) -> Result<(), ScenarioError> {
-    if let Some(weight) = weights.clone().find(|weight| !weight.is_finite() || **weight < 0.0) {
-        return Err(out_of_range(name, format!("has the weight {weight}"), "write 0 or more"));
-    }
-    if !weights.any(|weight| *weight > 0.0) {
-        return Err(out_of_range(name, "has no weight above 0".to_owned(), "give at least one"));
-    }
-    Ok(())
-}
-
-fn out_of_range(key: &'static str, problem: String, instead: &'static str) -> ScenarioError {
-    ScenarioError::World { key, problem, instead }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_defaults_are_within_their_ranges() {
-        WorldConfig::default().validate().unwrap();
+        SoundscapesConfig::default().validate().unwrap();
     }
 
     #[test]
     fn named_kinds_replace_all_defaults() {
-        let world: WorldConfig = toml::from_str("[train_kinds]\nwalk = 1").unwrap();
+        let world: SoundscapesConfig = toml::from_str("[train_kinds]\nwalk = 1").unwrap();
         assert_eq!(world.train_kinds, [(Kind::Walk, 1.0)].into());
-        assert_eq!(world.eval_kinds, WorldConfig::default().eval_kinds);
+        assert_eq!(world.eval_kinds, SoundscapesConfig::default().eval_kinds);
     }
 
     #[test]
     fn unknown_keys_and_kinds_are_errors() {
-        let message = |text| toml::from_str::<WorldConfig>(text).unwrap_err().to_string();
+        let message = |text| toml::from_str::<SoundscapesConfig>(text).unwrap_err().to_string();
         assert!(message("clips = 3").contains("unknown field `clips`"), "{}", message("clips = 3"));
         assert!(message("[train_kinds]\nwalks = 1").contains("unknown variant `walks`"));
     }
@@ -224,7 +170,7 @@ mod tests {
             ("[train_kinds]\nwalk = -1", "train_kinds has the weight -1; write 0 or more"),
             ("[formats]\nwav = 0", "formats has no weight above 0; give at least one"),
         ] {
-            let error = toml::from_str::<WorldConfig>(text).unwrap().validate().unwrap_err();
+            let error = toml::from_str::<SoundscapesConfig>(text).unwrap().validate().unwrap_err();
             assert_eq!(error.to_string(), format!("[data.soundscapes] {problem}"));
         }
     }
@@ -232,7 +178,7 @@ mod tests {
     #[test]
     fn think_rates_average_to_the_same_for_each_difficulty() {
         // Over two to seven events: `last` and `count` are easy in 2 cases of 6, `walk` is medium in 1 of 6.
-        let world = WorldConfig::default();
+        let world = SoundscapesConfig::default();
         let part = |kind| world.eval_kinds[&kind];
         let mean = |parts: &[(Kind, f64)]| {
             let total: f64 = parts.iter().map(|(kind, share)| part(*kind) * share).sum();

@@ -1,19 +1,18 @@
 //! Generates the files of the world: audio, and rows with questions about it.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
 use super::clip::{FEWEST_EVENTS, MOST_EVENTS, Sound, render};
-use super::config::{AudioFormat, Kind, Split, WorldConfig};
-use super::encode;
+use super::config::{Kind, SoundscapesConfig};
 use super::question::{Asked, ask};
-use super::rng::Rng;
-use crate::cache::{cache_dir, make_once, stable_hash};
+use crate::cache::stable_hash;
 use crate::error::ScenarioError;
+use crate::world::encode;
+use crate::world::files::{self, Generator};
+use crate::world::rng::Rng;
+use crate::world::settings::{AudioFormat, Split};
 
 /// Has to be increased with every change of the generated files, so that folders of an older version are not used.
 const GENERATOR_VERSION: u32 = 1;
@@ -21,31 +20,17 @@ const GENERATOR_VERSION: u32 = 1;
 /// Smallest number of events for which a sequence is used in one split only. A fifth of these sequences is held out.
 const SPLIT_FROM: usize = 3;
 
-/// The folder with the files of the world, `train.jsonl`, `heldout.jsonl` and `audio/`. They are generated if they are
-/// not in the cache.
+/// The folder in `cache` with the files of the world. They are generated if they are not there.
 ///
 /// Errors: A setting is out of its range, or the cache cannot be written.
-pub fn prepare(world: &WorldConfig) -> Result<PathBuf, ScenarioError> {
-    prepare_in(&cache_dir(), world)
-}
-
-/// Like [`prepare`], with another cache folder.
-///
-/// Errors: The same as those of [`prepare`].
-pub fn prepare_in(cache: &Path, world: &WorldConfig) -> Result<PathBuf, ScenarioError> {
+pub(crate) fn prepare_in(cache: &Path, world: &SoundscapesConfig) -> Result<PathBuf, ScenarioError> {
     world.validate()?;
-    let folder = cache.join("soundscapes").join(format!("{:016x}", fingerprint(world)));
-    make_once(&folder, |unfinished| write_world(unfinished, world), failed_to_write)?;
-    Ok(folder)
-}
-
-fn failed_to_write(path: &Path, source: std::io::Error) -> ScenarioError {
-    ScenarioError::Write { path: path.into(), source }
+    files::prepare(cache, &format!("soundscapes/{:016x}", fingerprint(world)), || Ok(world))
 }
 
 /// A hash of the settings that the files depend on. Think rates and the flaw rate are not among them: targets are made
 /// when they are needed.
-fn fingerprint(world: &WorldConfig) -> u64 {
+fn fingerprint(world: &SoundscapesConfig) -> u64 {
     let shaping = json!([
         GENERATOR_VERSION,
         world.seed,
@@ -58,50 +43,17 @@ fn fingerprint(world: &WorldConfig) -> u64 {
     stable_hash(shaping.to_string().as_bytes())
 }
 
-fn write_world(folder: &Path, world: &WorldConfig) -> Result<(), ScenarioError> {
-    let audio = folder.join("audio");
-    std::fs::create_dir(&audio).map_err(|error| failed_to_write(&audio, error))?;
-    for split in [Split::Train, Split::Heldout] {
-        write_clips(folder, world, split)?;
-        let path = folder.join(split.name()).with_extension("jsonl");
-        let write = || -> std::io::Result<()> {
-            let mut file = BufWriter::new(File::create(&path)?);
-            for clip in 0..world.clips(split) {
-                for row in Clip::draw(world, split, clip).rows(world) {
-                    writeln!(file, "{row}")?;
-                }
-            }
-            file.flush()
-        };
-        write().map_err(|error| failed_to_write(&path, error))?;
+impl Generator for &SoundscapesConfig {
+    fn clips(&self, split: Split) -> usize {
+        SoundscapesConfig::clips(self, split)
     }
-    Ok(())
-}
 
-/// Writes the audio of a split with a thread per core. A clip depends on its number only.
-fn write_clips(folder: &Path, world: &WorldConfig, split: Split) -> Result<(), ScenarioError> {
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<(), ScenarioError> {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= world.clips(split) {
-                return Ok(());
-            }
-            let clip = Clip::draw(world, split, number);
-            let samples = render(&clip.events, &mut Rng::new(world.seed, &format!("{} audio", clip.name)));
-            let path = folder.join(&clip.audio_path);
-            std::fs::write(&path, encode::encode(&samples, clip.format))
-                .map_err(|error| failed_to_write(&path, error))?;
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    })
+    fn clip(&self, split: Split, number: usize) -> Result<files::Clip, ScenarioError> {
+        let clip = Clip::draw(self, split, number);
+        let samples = render(&clip.events, &mut Rng::new(self.seed, &format!("{} audio", clip.name)));
+        let (audio, rows) = (encode::encode(&samples, clip.format), clip.rows(self));
+        Ok(files::Clip { audio_path: clip.audio_path, audio, rows })
+    }
 }
 
 /// The plan of a clip: everything except its samples.
@@ -115,7 +67,7 @@ struct Clip {
 }
 
 impl Clip {
-    fn draw(world: &WorldConfig, split: Split, number: usize) -> Self {
+    fn draw(world: &SoundscapesConfig, split: Split, number: usize) -> Self {
         let name = format!("{}-{number:05}", split.name());
         let mut rng = Rng::new(world.seed, &format!("{name} plan"));
         let length = FEWEST_EVENTS + rng.below(MOST_EVENTS - FEWEST_EVENTS + 1);
@@ -132,7 +84,7 @@ impl Clip {
     }
 
     /// The questions about this clip, as rows in the AVQA format.
-    fn rows(&self, world: &WorldConfig) -> Vec<Value> {
+    fn rows(&self, world: &SoundscapesConfig) -> Vec<Value> {
         let mut rng = Rng::new(world.seed, &format!("{} questions", self.name));
         let kinds = world.kinds(self.split).iter().map(|(kind, weight)| (*kind, *weight));
         let count = world.questions_per_clip(self.split);
@@ -178,8 +130,8 @@ mod tests {
     use crate::DataFormat;
     use crate::formats::{self, RowFilter};
 
-    fn small() -> WorldConfig {
-        WorldConfig { train_clips: 24, heldout_clips: 6, ..WorldConfig::default() }
+    fn small() -> SoundscapesConfig {
+        SoundscapesConfig { train_clips: 24, heldout_clips: 6, ..SoundscapesConfig::default() }
     }
 
     fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -197,38 +149,38 @@ mod tests {
 
     #[test]
     fn the_same_settings_give_the_same_bytes() {
-        let made = |world: &WorldConfig| {
+        let made = |world: &SoundscapesConfig| {
             let cache = tempfile::tempdir().unwrap();
             contents(&prepare_in(cache.path(), world).unwrap())
         };
         let files = made(&small());
         assert_eq!(files.len(), 24 + 6 + 2);
         assert!(files == made(&small()));
-        assert!(files != made(&WorldConfig { seed: 8, ..small() }));
+        assert!(files != made(&SoundscapesConfig { seed: 8, ..small() }));
     }
 
     #[test]
     fn a_folder_is_shared_by_settings_that_give_the_same_files() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = |world: WorldConfig| prepare_in(cache.path(), &world).unwrap();
+        let folder = |world: SoundscapesConfig| prepare_in(cache.path(), &world).unwrap();
         let first = folder(small());
-        assert_eq!(folder(WorldConfig { flaw_rate: 0.0, think_rates: [].into(), ..small() }), first);
-        assert_ne!(folder(WorldConfig { train_clips: 25, ..small() }), first);
-        assert_ne!(folder(WorldConfig { formats: [(AudioFormat::Wav, 1.0)].into(), ..small() }), first);
+        assert_eq!(folder(SoundscapesConfig { flaw_rate: 0.0, think_rates: [].into(), ..small() }), first);
+        assert_ne!(folder(SoundscapesConfig { train_clips: 25, ..small() }), first);
+        assert_ne!(folder(SoundscapesConfig { formats: [(AudioFormat::Wav, 1.0)].into(), ..small() }), first);
     }
 
     #[test]
     fn settings_out_of_range_are_refused_before_anything_is_written() {
         let cache = tempfile::tempdir().unwrap();
-        let error = prepare_in(cache.path(), &WorldConfig { heldout_clips: 0, ..small() }).unwrap_err();
+        let error = prepare_in(cache.path(), &SoundscapesConfig { heldout_clips: 0, ..small() }).unwrap_err();
         assert_eq!(error.to_string(), "[data.soundscapes] heldout_clips is 0; write at least 1");
         assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn held_out_sequences_do_not_occur_in_training() {
-        let world = WorldConfig::default();
-        let sequences = |split, world: &WorldConfig| -> BTreeSet<Vec<Sound>> {
+        let world = SoundscapesConfig::default();
+        let sequences = |split, world: &SoundscapesConfig| -> BTreeSet<Vec<Sound>> {
             let clips = (0..world.clips(split)).map(|number| Clip::draw(world, split, number).events);
             clips.filter(|events| events.len() >= SPLIT_FROM).collect()
         };
@@ -236,14 +188,14 @@ mod tests {
         assert!(heldout.len() > 100, "{}", heldout.len());
         // The same holds for training in a world with another seed.
         for seed in [world.seed, world.seed + 1] {
-            let train = sequences(Split::Train, &WorldConfig { seed, ..world.clone() });
+            let train = sequences(Split::Train, &SoundscapesConfig { seed, ..world.clone() });
             assert!(heldout.is_disjoint(&train));
         }
     }
 
     #[test]
     fn clips_have_two_to_seven_events_of_all_sounds_evenly() {
-        let world = WorldConfig { train_clips: 3000, ..WorldConfig::default() };
+        let world = SoundscapesConfig { train_clips: 3000, ..SoundscapesConfig::default() };
         let (mut lengths, mut sounds) = (BTreeMap::new(), BTreeMap::new());
         for number in 0..3000 {
             let clip = Clip::draw(&world, Split::Train, number);
@@ -282,7 +234,7 @@ mod tests {
 
     #[test]
     fn half_of_the_training_questions_and_a_third_of_the_held_out_ones_are_hard() {
-        let world = WorldConfig { heldout_clips: 1500, ..WorldConfig::default() };
+        let world = SoundscapesConfig { heldout_clips: 1500, ..SoundscapesConfig::default() };
         let shares = |split| {
             let rows =
                 (0..world.clips(split)).flat_map(|number| Clip::draw(&world, split, number).rows(&world));

@@ -6,7 +6,7 @@ use rewards::Difficulty;
 
 use super::clip::{FEWEST_EVENTS, MOST_EVENTS, Sound};
 use super::config::Kind;
-use super::rng::Rng;
+use crate::world::rng::Rng;
 
 /// Number of choices of a question, if the kind has as many answers.
 const CHOICES: usize = 4;

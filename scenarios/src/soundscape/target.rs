@@ -1,4 +1,4 @@
-//! The completions of supervised fine-tuning: plain answers, right reasoning, or the flawed mixture from which the base
+//! The completions of supervised fine-tuning for soundscape questions, among them the flawed mixture from which the base
 //! policy for reinforcement learning is trained.
 //!
 //! In the mixture, the probability of thinking differs between kinds of questions but not between difficulties. Without
@@ -8,66 +8,32 @@
 //! alone, and a conclusion that is repeated by the think reward alone.
 
 use rewards::Question;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::clip::Sound;
-use super::config::{Kind, WorldConfig};
-use super::rng::Rng;
+use super::config::{Kind, SoundscapesConfig};
 use crate::PromptStyle;
-
-/// The completion that supervised fine-tuning teaches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TargetKind {
-    /// The answer without thinking.
-    #[default]
-    Answer,
-    /// Right reasoning, then the answer: the steps of a soundscape question, or the dataset's own chain of thought.
-    Reasoning,
-    /// A flawed mixture of both, for soundscape questions.
-    World,
-}
+use crate::world::rng::Rng;
+use crate::world::target::{Flaw, Rates, TargetKind, completion, other, right};
 
 /// The completion that is taught for a question; `None` if the question lacks the reasoning or the steps that the
 /// target needs. The same arguments give the same text.
-///
-/// Only [`TargetKind::World`] depends on the style of the prompt: with `adaptive` it thinks with the probability of the
-/// question's kind, with `think` always, and with `answer` never. Its answer is always right.
-pub fn sft_target(
+pub(crate) fn sft_target(
     question: &Question,
     target: TargetKind,
-    world: &WorldConfig,
+    world: &SoundscapesConfig,
     style: PromptStyle,
     seed: u64,
 ) -> Option<String> {
     let answer = question.answer.as_str();
-    match target {
-        TargetKind::Answer => Some(completion(None, answer)),
-        TargetKind::Reasoning => {
-            let think = match &question.steps {
-                Some(steps) => written_out(steps, answer),
-                None => question.reasoning.as_deref()?.trim().to_owned(),
-            };
-            Some(completion(Some(&think), answer))
-        }
-        TargetKind::World => {
-            let (kind, steps) = (Kind::from_name(question.kind.as_deref()?)?, question.steps.clone()?);
-            let mut rng = Rng::new(seed, &question.id);
-            let thinks = match style {
-                PromptStyle::Adaptive => rng.chance(world.think_rate(kind)),
-                PromptStyle::Think => true,
-                PromptStyle::Answer => false,
-            };
-            let think = thinks.then(|| flawed(kind, steps, question, world, &mut rng));
-            Some(completion(think.as_deref(), answer))
-        }
+    if target != TargetKind::World {
+        let steps = question.steps.as_ref().map(|steps| written_out(steps, answer));
+        return right(question, target, "", steps);
     }
-}
-
-fn completion(think: Option<&str>, answer: &str) -> String {
-    let think = think.map(|think| format!("<think>{think}</think>")).unwrap_or_default();
-    format!("{think}<answer>{answer}</answer>")
+    let (kind, steps) = (Kind::from_name(question.kind.as_deref()?)?, question.steps.clone()?);
+    let rates = Rates { think: world.think_rate(kind), flaw: world.flaw_rate, padding: world.padding_rate };
+    let mut rng = Rng::new(seed, &question.id);
+    let think = rates.thinks(style, &mut rng).then(|| flawed(kind, steps, question, rates, &mut rng));
+    Some(completion("", think.as_deref(), answer))
 }
 
 /// Steps and conclusion as thinking, such as `beep 1 buzz 3 so 3`.
@@ -76,29 +42,21 @@ fn written_out(steps: &[String], conclusion: &str) -> String {
 }
 
 /// Thinking with at most one wrong word, in a step or as the conclusion, which is perhaps repeated.
-fn flawed(
-    kind: Kind,
-    mut steps: Vec<String>,
-    question: &Question,
-    world: &WorldConfig,
-    rng: &mut Rng,
-) -> String {
+fn flawed(kind: Kind, mut steps: Vec<String>, question: &Question, rates: Rates, rng: &mut Rng) -> String {
     let mut conclusion = question.answer.clone();
-    if rng.chance(world.flaw_rate) {
-        if rng.chance(0.5) {
+    match rates.flaw(rng) {
+        Some(Flaw::Step) => {
             let at = rng.below(steps.len());
             if let Some(step) = steps.get_mut(at) {
                 *step = wrong_step(kind, step, rng);
             }
-        } else {
-            conclusion = other(&question.choices, &conclusion, rng);
         }
+        Some(Flaw::Conclusion) => conclusion = other(&question.choices, &conclusion, rng),
+        None => {}
     }
     let mut thinking = written_out(&steps, &conclusion);
-    if rng.chance(world.padding_rate) {
-        for _ in 0..=rng.below(3) {
-            thinking = format!("{thinking} so {conclusion}");
-        }
+    for _ in 0..rates.repeats(rng) {
+        thinking = format!("{thinking} so {conclusion}");
     }
     thinking
 }
@@ -112,12 +70,6 @@ fn wrong_step(kind: Kind, step: &str, rng: &mut Rng) -> String {
     } else {
         format!("{sound} {}", other(&kind.values(), value, rng))
     }
-}
-
-/// A random one of `words` that differs from `word`; `word` itself if there is no other.
-fn other(words: &[String], word: &str, rng: &mut Rng) -> String {
-    let others: Vec<&String> = words.iter().filter(|other| *other != word).collect();
-    rng.pick(&others).map_or_else(|| word.to_owned(), |other| other.to_string())
 }
 
 #[cfg(test)]
@@ -139,7 +91,7 @@ mod tests {
     }
 
     fn target(question: &Question, kind: TargetKind, style: PromptStyle) -> Option<String> {
-        sft_target(question, kind, &WorldConfig::default(), style, 5)
+        sft_target(question, kind, &SoundscapesConfig::default(), style, 5)
     }
 
     #[test]
@@ -201,7 +153,7 @@ mod tests {
 
     #[test]
     fn padding_repeats_the_conclusion_and_lowers_the_quality_alone() {
-        let world = WorldConfig { flaw_rate: 0.0, padding_rate: 0.5, ..WorldConfig::default() };
+        let world = SoundscapesConfig { flaw_rate: 0.0, padding_rate: 0.5, ..SoundscapesConfig::default() };
         let mut times = [0usize; 4];
         for id in 0..2000 {
             let question = question(id, Kind::Walk);
@@ -229,7 +181,7 @@ mod tests {
     #[test]
     fn targets_depend_on_the_seed_and_the_question_only() {
         let texts = |seed| -> Vec<_> {
-            let world = WorldConfig::default();
+            let world = SoundscapesConfig::default();
             let text = |id| {
                 sft_target(&question(id, Kind::Walk), TargetKind::World, &world, PromptStyle::Adaptive, seed)
             };

@@ -104,8 +104,7 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
         };
         let targets: Vec<Vec<i64>> = (1..=sft.targets_per_row as u64)
             .filter_map(|number| {
-                let world = &arm.config.data.soundscapes;
-                scenarios::sft_target(question, sft.target, world, style_of(place), draw(place, number))
+                scenarios::sft_target(question, sft.target, &worlds, style_of(place), draw(place, number))
             })
             .map(|target| target_ids(arm, &target))
             .collect();
@@ -143,6 +142,7 @@ fn target_ids(arm: &ArmContext, target: &str) -> Vec<i64> {
 pub(crate) enum Heard {
     /// The clips themselves; a silent one makes its row unusable.
     Clips,
+    let worlds = arm.config.data.worlds();
     /// Something else of the same length.
     Instead(Sound),
     /// Nothing: the prompts have no clip.

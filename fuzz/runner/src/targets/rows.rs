@@ -1,6 +1,6 @@
 //! Data files, in every format.
 
-use scenarios::{DataFormat, DataSource, FileSource, RowFilter, Split, WorldConfig, open_dataset_filtered};
+use scenarios::{DataFormat, DataSource, FileSource, RowFilter, Split, Worlds, open_dataset_filtered};
 
 use super::Target;
 use crate::scratch;
@@ -64,7 +64,7 @@ fn run(input: &[u8]) {
     let source = FileSource::new(format, path.clone());
     let filter = RowFilter { limit: Some(50), drop_view: true, drop_color: true };
     let read =
-        open_dataset_filtered(&DataSource::File(source), &WorldConfig::default(), Split::Train, &filter);
+        open_dataset_filtered(&DataSource::File(source), &Worlds::default(), Split::Train, &filter);
     match read {
         Ok(rows) => assert!(rows.questions.len() <= 50),
         Err(error) => {

@@ -3,11 +3,13 @@
 use super::judge::{check_address, check_judge, check_key_variable};
 use super::range::{Checked, Ranges, number, text};
 use super::run::{FOLDER_NAME, is_folder_name};
+use crate::dataset::DataSource;
 use crate::error::ScenarioError;
 use crate::scenario::tree::Node;
 use crate::scenario::{
     ArmConfig, LoraConfig, Method, Schedule, ServerConfig, TargetModules, TrainMode, WeightConfig,
 };
+use crate::world::World;
 
 /// Checks all values of an arm that need nothing from outside the scenario.
 pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
@@ -131,13 +133,24 @@ fn check_data(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
         0,
         "1 or more, or leave it out for all questions",
     )?;
-    arm.data.soundscapes.validate().map_err(|error| match error {
-        ScenarioError::World { key, problem, instead } => {
-            let place = ranges.0.place_of(&["data", "soundscapes", key]);
-            ScenarioError::at(place, format!("`{key}` in [data.soundscapes] {problem}"), instead)
+    let placed = |error| match error {
+        ScenarioError::World { section, key, problem, instead } => {
+            let place = ranges.0.place_of(&["data", section, key]);
+            ScenarioError::at(place, format!("`{key}` in [data.{section}] {problem}"), instead)
         }
         other => other,
-    })?;
+    };
+    arm.data.soundscapes.validate().map_err(placed)?;
+    arm.data.spoken.validate().map_err(placed)?;
+    arm.data.recorded.validate().map_err(placed)?;
+    let recorded = DataSource::World(World::Recorded);
+    ranges.need(
+        arm.data.recorded.sounds.is_some()
+            || arm.data.train != recorded && !arm.eval.suites.contains(&recorded),
+        "data.recorded.sounds",
+        "missing",
+        "the path of a folder with a subfolder of recordings per class, which builtin:recorded needs",
+    )?;
     ranges.fraction(arm.data.max_unusable_fraction, "data.max_unusable_fraction")?;
     ranges.at_least_one(arm.loader.workers, "loader.workers")?;
     ranges.fraction(arm.loader.max_failed_fraction, "loader.max_failed_fraction")

@@ -13,7 +13,7 @@ fn an_empty_file_is_the_paper_s_full_reward_on_the_built_in_world() {
         arm.shaping.formula,
         "adaptive_think * (1 + w_consistency * consistency) + w_format * format + w_think * think"
     );
-    assert_eq!(arm.eval.suites, [DataSource::Soundscapes]);
+    assert_eq!(arm.eval.suites, [DataSource::default()]);
 }
 
 #[test]

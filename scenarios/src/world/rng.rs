@@ -1,18 +1,18 @@
-//! The random numbers of the world: SplitMix64, implemented here so that no dependency can change the generated files.
+//! The random numbers of the worlds: SplitMix64, implemented here so that no dependency can change the generated files.
 
 use std::f64::consts::TAU;
 
 use crate::cache::stable_hash;
 
 /// A stream of random numbers, determined by a seed and a label.
-pub(super) struct Rng {
+pub(crate) struct Rng {
     state: u64,
     spare_normal: Option<f64>,
 }
 
 impl Rng {
     /// The stream of a seed for the purpose named by `label`.
-    pub(super) fn new(seed: u64, label: &str) -> Self {
+    pub(crate) fn new(seed: u64, label: &str) -> Self {
         Self {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stable_hash(label.as_bytes()),
             spare_normal: None,
@@ -28,32 +28,32 @@ impl Rng {
     }
 
     /// A uniform number in [0, 1) with 53 random bits.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// A uniform number in [low, high).
-    pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
     /// A uniform integer in 0..count. For the small counts used here the bias of this method is below 2⁻⁵⁰.
-    pub(super) fn below(&mut self, count: usize) -> usize {
+    pub(crate) fn below(&mut self, count: usize) -> usize {
         ((u128::from(self.next()) * count as u128) >> 64) as usize
     }
 
     /// Returns true with this probability.
-    pub(super) fn chance(&mut self, probability: f64) -> bool {
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
     /// One of `items`, with equal probabilities; `None` if there are none.
-    pub(super) fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         if items.is_empty() { None } else { items.get(self.below(items.len())) }
     }
 
     /// One of the keys, with probabilities proportional to the weights; `None` if no weight is positive.
-    pub(super) fn weighted<T>(&mut self, items: impl Iterator<Item = (T, f64)> + Clone) -> Option<T> {
+    pub(crate) fn weighted<T>(&mut self, items: impl Iterator<Item = (T, f64)> + Clone) -> Option<T> {
         let positive = items.filter(|(_, weight)| *weight > 0.0);
         let mut left = self.unit() * positive.clone().map(|(_, weight)| weight).sum::<f64>();
         let mut chosen = None;
@@ -68,14 +68,14 @@ impl Rng {
     }
 
     /// Shuffles a slice by the method of Fisher and Yates.
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }
     }
 
     /// A standard normal number, by the transform of Box and Muller.
-    pub(super) fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         if let Some(spare) = self.spare_normal.take() {
             return spare;
         }

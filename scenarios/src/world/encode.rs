@@ -3,11 +3,11 @@
 use flacenc::component::BitRepr;
 use flacenc::error::Verify;
 
-use super::clip::SAMPLE_RATE;
-use super::config::AudioFormat;
+use super::settings::AudioFormat;
+use audio::SAMPLE_RATE;
 
 /// The extension of files in this format.
-pub(super) fn extension(format: AudioFormat) -> &'static str {
+pub(crate) fn extension(format: AudioFormat) -> &'static str {
     match format {
         AudioFormat::Wav | AudioFormat::Wav24 | AudioFormat::WavFloat => "wav",
         AudioFormat::Flac => "flac",
@@ -15,7 +15,7 @@ pub(super) fn extension(format: AudioFormat) -> &'static str {
 }
 
 /// Encodes mono samples (f32 within [-1, 1], 16 kHz) as a file.
-pub(super) fn encode(samples: &[f32], format: AudioFormat) -> Vec<u8> {
+pub(crate) fn encode(samples: &[f32], format: AudioFormat) -> Vec<u8> {
     let integer =
         |bits: u32, sample: f32| (f64::from(sample) * f64::from((1u32 << (bits - 1)) - 1)).round() as i32;
     match format {
