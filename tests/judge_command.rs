@@ -75,6 +75,81 @@ async fn it_fails_with_the_causes_if_too_many_verdicts_are_missing() {
     assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
 }
 
+/// The verdict of a judge that calls everything consistent and gives one grade, and that of one that was never asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_and_a_check_warn_of_a_judge_that_is_unfit_or_was_never_calibrated() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ScriptedServer::start(|_, _| Act::Say(VERDICT.to_owned())).await;
+    let text = format!(
+        r#"
+        [run]
+        name = "judged"
+        seeds = [7]
+        steps = 1
+        [data.soundscapes]
+        train_clips = 12
+        heldout_clips = 6
+        [sampling]
+        group_size = 2
+        prompts_per_step = 1
+        max_new_tokens = 48
+        [eval]
+        every = 0
+        at_start = false
+        [judge]
+        kind = "openai"
+        base_url = "{}"
+        model = "scripted"
+        calibration = ["builtin:general"]
+        [[arm]]
+        name = "judged"
+        prompt.style = "think"
+        "#,
+        server.url
+    );
+    std::fs::write(dir.path().join("mine.toml"), text).unwrap();
+    let sandbox = async |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox"));
+        command.current_dir(dir.path()).env("AUDIO_THINKER_CACHE", dir.path().join("cache"));
+        let output = command.args(arguments).env_remove("RUST_LOG").output().await.unwrap();
+        let printed = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {printed}");
+        printed
+    };
+    let unknown = "the judge was never calibrated with these settings; run sandbox judge mine.toml";
+    let checked = sandbox(&["check", "--no-files", "mine.toml"]).await;
+    assert!(checked.contains(&format!("mine.toml: warning: {unknown}")), "{checked}");
+    let ran = sandbox(&["mine.toml", "--no-control"]).await;
+    assert_eq!(ran.matches(unknown).count(), 1, "{ran}");
+
+    let judged = sandbox(&["judge", "mine.toml"]).await;
+    let finding = "unfit: consistency agreement above chance 0.00 (95 % interval -0.";
+    assert!(judged.contains(finding) && judged.contains("; quality rank correlation 0.00 ("), "{judged}");
+    let checked = sandbox(&["check", "--no-files", "mine.toml"]).await;
+    assert!(checked.contains("warning: the judge is unfit: ") && !checked.contains(unknown), "{checked}");
+    assert!(checked.contains("; choose another, and test it by sandbox judge mine.toml"), "{checked}");
+
+    let simulated = sandbox(&["judge", "mine.toml", "--simulate", "--json"]).await;
+    let report: Value = serde_json::from_str(&simulated).unwrap();
+    let report = &report[0];
+    assert_eq!(report["fitness"]["finding"], "unfit");
+    assert_eq!(report["simulation"][0]["consistency"]["effect_factor"], 0.0);
+    assert_eq!(report["simulation"][0]["consistency"]["times_as_many"], Value::Null);
+    let asked = server.asked();
+    let by_hand =
+        ["judge", "mine.toml", "--simulate", "--agreement", "0.8", "--correlation", "0.4", "--json"];
+    let simulated = sandbox(&by_hand).await;
+    let report: Value = serde_json::from_str(&simulated).unwrap();
+    // 2 · 0.8 − 1
+    let factor = report[0]["simulation"][0]["consistency"]["effect_factor"].as_f64().unwrap();
+    assert!((factor - 0.6).abs() < 1e-12 && report[0].get("fitness").is_none(), "{report}");
+    assert_eq!(
+        (simulated, server.asked()),
+        (sandbox(&by_hand).await, asked),
+        "the same seed, and nobody is asked"
+    );
+}
+
 /// SECRET-J1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_gets_the_key_only_if_the_scenario_names_it() {

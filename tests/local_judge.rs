@@ -213,6 +213,41 @@ async fn weights_that_cannot_be_read_are_told_before_anything_is_judged() {
 }
 
 #[tokio::test]
+async fn a_llama_or_qwen2_judges_too_and_without_turns_as_a_base_model() {
+    for family in ["llama", "qwen2"] {
+        let folder = copied(&fixtures().join(family).join("model"));
+        let judge = |prompting| {
+            let config = config_with("", |local| {
+                local.path = folder.path().to_owned();
+                local.prompting = prompting;
+            });
+            Judges::default().open(&config).unwrap()
+        };
+        let mut tokens = Vec::new();
+        let mut ask = async |prompting| {
+            let judged = judge(prompting).judge_all(&requests(), patience()).await;
+            for judgement in &judged {
+                assert_eq!(judgement.failure, None, "{family}");
+                assert!(judgement.verdict.consistency.is_some() && judgement.verdict.think_quality.is_some());
+            }
+            tokens.push(judged.iter().map(|judgement| judgement.usage.prompt_tokens).collect::<Vec<_>>());
+        };
+        ask(Prompting::Instruct).await;
+        ask(Prompting::Base).await;
+        // Without a chat template, and with an end token that ends no turn, it is a base model.
+        std::fs::write(folder.path().join("generation_config.json"), r#"{"eos_token_id": 288}"#).unwrap();
+        ask(Prompting::Instruct).await;
+        // A template of its own makes it one that takes turns.
+        let template = "{% for m in messages %}{{ m.content }}{% endfor %}";
+        std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+        ask(Prompting::Instruct).await;
+        assert_ne!(tokens[0], tokens[1], "{family}: the two wordings differ in length");
+        assert_eq!(tokens[2], tokens[1], "{family}: it is prompted as a base model");
+        assert!(tokens[3].iter().zip(&tokens[0]).all(|(own, default)| own < default), "{family}: {tokens:?}");
+    }
+}
+
+#[tokio::test]
 async fn it_gives_the_verdicts_of_the_same_model_behind_a_real_server() {
     let server = JudgeServer::start(&model_dir());
     let mut seen = Vec::new();

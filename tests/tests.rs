@@ -23,5 +23,6 @@ mod qwen3_parity;
 mod runs;
 mod scripted_server;
 mod structure;
+mod text_only_parity;
 mod train_step_parity;
 mod unusable_rows;

@@ -13,6 +13,7 @@ use survey::Survey;
 use crate::{
     cli::{CheckOptions, Verbosity},
     failure::Failure,
+    judge,
     streams::{errln, outln},
 };
 
@@ -29,6 +30,8 @@ struct Checked {
     arms: Vec<String>,
     /// The plug-ins that work, with their trial scores.
     plugins: Vec<String>,
+    /// What is to be said of the judges.
+    judges: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Survey>,
 }
@@ -78,6 +81,7 @@ fn look(
         errors: Vec::new(),
         arms: Vec::new(),
         plugins: Vec::new(),
+        judges: Vec::new(),
         data: None,
     };
     let experiment = match checked {
@@ -87,6 +91,7 @@ fn look(
             return Ok(found);
         }
     };
+    found.judges = judge::doubts(&experiment, path, registry);
     found.arms = experiment.arms.iter().map(|arm| arm.name.clone()).collect();
     if !options.no_files {
         for tried in try_plugins(&experiment)? {
@@ -116,6 +121,9 @@ fn print(found: &Checked) {
     }
     for plugin in &found.plugins {
         outln!("{plugin}");
+    }
+    for doubt in &found.judges {
+        outln!("{}: warning: {doubt}", found.scenario);
     }
     let Some(data) = &found.data else { return };
     let mut data = data.clone();

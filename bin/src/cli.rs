@@ -189,6 +189,18 @@ pub struct JudgeOptions {
     /// Test only the judges of the arms that match: a name, or a pattern such as 'grpo*'; may be repeated
     #[arg(long = "arm", value_name = "ARM")]
     pub arms: Vec<String>,
+    /// Also say what the judge's noise does to the consistency and think rewards, by simulated groups of completions
+    #[arg(long)]
+    pub simulate: bool,
+    /// Simulate a judge that is right about the consistency of this share of completions, instead of asking the judges
+    #[arg(long, value_name = "A", requires_all = ["simulate", "correlation"])]
+    pub agreement: Option<f64>,
+    /// Correlation of that judge's quality with the true one
+    #[arg(long, value_name = "R", requires_all = ["simulate", "agreement"])]
+    pub correlation: Option<f64>,
+    /// Seed of the simulation
+    #[arg(long, default_value_t = 7, requires = "simulate")]
+    pub seed: u64,
     /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
@@ -298,8 +310,12 @@ pub struct ComposeOptions {
 
 #[derive(Args, Clone, Debug)]
 pub struct AskOptions {
-    /// Text of the question
-    pub question: String,
+    /// Text of the question; with --chat, the first one
+    #[arg(required_unless_present = "chat")]
+    pub question: Option<String>,
+    /// Hold a conversation: questions and commands, one per line; /help lists the commands
+    #[arg(long, conflicts_with = "json")]
+    pub chat: bool,
     /// Model: a folder in the Hugging Face layout, a name on the Hub that is in the local cache, or builtin:tiny
     #[arg(long, value_name = "DIR", value_parser = scenario_value::<PolicyPath>, value_hint = ValueHint::DirPath)]
     pub policy: PolicyPath,

@@ -16,7 +16,7 @@ use crate::{
     check::{glance, load_and_check, try_plugins},
     cli::{RunOptions, Verbosity},
     failure::Failure,
-    log,
+    judge, log,
     progress::{Progress, Screen},
     report,
     signals::stop_on_signal,
@@ -69,6 +69,9 @@ pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
         for line in glance(&experiment) {
             screen.line(&line);
         }
+    }
+    for doubt in judge::doubts(&experiment, &path, &registry) {
+        tracing::warn!("{doubt}");
     }
     if options.repair {
         let arms = ::run::arm_ids(&experiment);

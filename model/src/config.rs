@@ -57,14 +57,16 @@ impl ModelConfig {
             "qwen2_audio" => (Architecture::Qwen2Audio, false),
             "qwen2_5_omni" => (Architecture::Qwen25Omni, true),
             "qwen2_5_omni_thinker" => (Architecture::Qwen25Omni, false),
+            "qwen2" => (Architecture::Qwen2, false),
             "qwen3" => (Architecture::Qwen3, false),
+            "llama" => (Architecture::Llama, false),
             other => return Err(ConfigError::ModelType { found: other.to_owned() }),
         };
         let model = if nested { top.section("thinker_config")? } else { top };
         let text = TextConfig::read(architecture, &model)?;
-        let audio = match architecture {
-            Architecture::Qwen3 => None,
-            _ => Some(AudioConfig::read(&model, text.vocab_size)?),
+        let audio = match architecture.is_text_only() {
+            true => None,
+            false => Some(AudioConfig::read(&model, text.vocab_size)?),
         };
         let mut other_placeholder_ids = Vec::new();
         if architecture == Architecture::Qwen25Omni {

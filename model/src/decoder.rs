@@ -1,4 +1,4 @@
-//! The language model: a Qwen2 or Qwen3 decoder over a flat list of tokens.
+//! The language model: a Llama, Qwen2 or Qwen3 decoder over a flat list of tokens.
 //!
 //! The decoder has no notion of a batch or a cache. It maps rows to rows, and each layer passes its queries, keys and
 //! values to an [`Attention`] of the caller: `PromptAttention` to fill a cache, `GroupAttention` for log-probabilities,

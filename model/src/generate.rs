@@ -7,6 +7,8 @@
 //!   completions that have finished.
 //! - `GEN-3` Finished completions are removed from the batch when that makes it at least a quarter smaller.
 
+use std::ops::ControlFlow;
+
 use tch::{Kind, Tensor};
 
 use crate::decoder::attention::PromptAttention;
@@ -17,8 +19,12 @@ use crate::network::{Network, PromptBatch};
 use crate::processor::{Processor, Prompt};
 use crate::sampling::{Completion, Finish, Sampler, SamplingParams, uniforms};
 
+/// What is done with the index of a completion and the id of its next token.
+pub(crate) type OnToken<'a> = dyn FnMut(usize, i64) -> ControlFlow<()> + 'a;
+
 /// Generates `group` completions of each prompt. `seeds` has one seed for each completion, those of a prompt next to
-/// each other. `on_token` is called with the index of the completion and the id of every token as it is drawn.
+/// each other. `on_token` is called with the index of the completion and the id of every token as it is drawn; generation
+/// ends when it returns [`ControlFlow::Break`], as at the greatest length.
 pub(crate) fn generate(
     model: &Network,
     processor: &Processor,
@@ -26,7 +32,7 @@ pub(crate) fn generate(
     group: usize,
     params: &SamplingParams,
     seeds: &[u64],
-    on_token: &mut dyn FnMut(usize, i64),
+    on_token: &mut OnToken<'_>,
 ) -> Result<Vec<Completion>, ModelError> {
     params.check()?;
     if seeds.len() != prompts.len() * group {
@@ -53,7 +59,7 @@ pub(crate) fn generate(
             rows.columns.as_ref().map(|columns| uniform.index_select(0, columns)).unwrap_or(uniform);
         let (ids, logprobs) = sampler.draw(&logits, &uniform);
         let ids = rows.record(ids, logprobs, on_token)?;
-        if rows.unfinished() == 0 || step + 1 == params.max_new_tokens {
+        if rows.stopped || rows.unfinished() == 0 || step + 1 == params.max_new_tokens {
             break;
         }
         let ids = rows.shrink(&mut cache, ids);
@@ -134,6 +140,8 @@ struct Rows<'a> {
     /// at the end (GEN-2).
     logprobs: Vec<(Tensor, Vec<usize>)>,
     positions: NextPositions,
+    /// Whether `on_token` has ended the generation.
+    stopped: bool,
 }
 
 impl<'a> Rows<'a> {
@@ -156,6 +164,7 @@ impl<'a> Rows<'a> {
             columns: None,
             logprobs: Vec::new(),
             positions: NextPositions::after(model, &batch.lengths, group, params.max_new_tokens as i64),
+            stopped: false,
         }
     }
 
@@ -170,7 +179,7 @@ impl<'a> Rows<'a> {
         &mut self,
         ids: Tensor,
         logprobs: Tensor,
-        on_token: &mut dyn FnMut(usize, i64),
+        on_token: &mut OnToken<'_>,
     ) -> Result<Tensor, ModelError> {
         let drawn = Vec::<i64>::try_from(&ids)?;
         for (&row, &id) in self.rows.iter().zip(&drawn) {
@@ -179,7 +188,7 @@ impl<'a> Rows<'a> {
             }
             let completion = &mut self.completions[row];
             completion.ids.push(id);
-            on_token(row, id);
+            self.stopped |= on_token(row, id).is_break();
             if self.eos_ids.contains(&id) {
                 completion.finish = Finish::Eos;
                 self.finished[row] = true;

@@ -68,6 +68,6 @@ pub use forward::Forward;
 pub use logprobs::{Group, GroupLogprobs};
 pub use lora::{Adapter, LoraConfig, TargetModules};
 pub use policy::{NonFiniteTensor, Policy, PolicyOptions};
-pub use processor::{Processor, Prompt};
+pub use processor::{Processor, Prompt, Turn};
 pub use sampling::{Completion, Finish, SamplingParams};
 pub use tower::ClipFeatures;

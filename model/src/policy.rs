@@ -8,6 +8,7 @@ pub(crate) mod directory;
 mod finite;
 mod options;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -113,10 +114,13 @@ impl Policy {
         params: &SamplingParams,
         seeds: &[u64],
     ) -> Result<Vec<Completion>, ModelError> {
-        generate(&self.model, &self.processor, prompts, group_size, params, seeds, &mut |_, _| ())
+        generate(&self.model, &self.processor, prompts, group_size, params, seeds, &mut |_, _| {
+            ControlFlow::Continue(())
+        })
     }
 
-    /// Generates one completion, and calls `on_token` with the id of each token as it is drawn.
+    /// Generates one completion, and calls `on_token` with the id of each token as it is drawn. When that returns
+    /// [`ControlFlow::Break`], the completion is cut off.
     ///
     /// Errors: The same errors as those of [`Policy::generate`].
     pub fn stream(
@@ -124,7 +128,7 @@ impl Policy {
         prompt: &Prompt,
         params: &SamplingParams,
         seed: u64,
-        mut on_token: impl FnMut(i64),
+        mut on_token: impl FnMut(i64) -> ControlFlow<()>,
     ) -> Result<Completion, ModelError> {
         let (prompts, seeds) = (std::slice::from_ref(prompt), [seed]);
         let mut completions =

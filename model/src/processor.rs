@@ -10,6 +10,7 @@ mod files;
 mod generation;
 mod special;
 mod template;
+mod turn;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use audio::{FeatureConfig, FeatureExtractor, LogMel};
 use generation::Generation;
 use special::{check_audio_token, suppressed_ids};
 use template::ChatTemplate;
+
+pub use turn::Turn;
 
 /// The token ids and clips of one prompt, ready for the model.
 #[derive(Debug, Clone)]
@@ -103,14 +106,26 @@ impl Processor {
     /// Errors: The template fails, the text contains the audio placeholder, or there are clips and the model
     /// is a text-only model.
     pub fn prompt(&self, user_text: &str, clips: &[Arc<LogMel>]) -> Result<Prompt, ModelError> {
+        self.with_clips(&self.shared.template.render(user_text, clips.len())?, clips)
+    }
+
+    /// The prompt of a conversation, up to the beginning of the assistant's next turn.
+    ///
+    /// Errors: As for [`Self::prompt`].
+    pub fn conversation(&self, turns: &[Turn]) -> Result<Prompt, ModelError> {
+        let clips: Vec<Arc<LogMel>> = turns.iter().flat_map(|turn| &turn.clips).cloned().collect();
+        self.with_clips(&self.shared.template.render_turns(turns)?, &clips)
+    }
+
+    /// The prompt of a rendered text, in which each placeholder is repeated for every row of its clip's features.
+    fn with_clips(&self, rendered: &str, clips: &[Arc<LogMel>]) -> Result<Prompt, ModelError> {
         if !clips.is_empty() {
             self.audio_part()?;
         }
-        let rendered = self.shared.template.render(user_text, clips.len())?;
         let audio = self.audio_token_id();
         let mut ids = Vec::new();
         let mut next = clips.iter();
-        for id in self.encode(&rendered) {
+        for id in self.encode(rendered) {
             if Some(id) != audio {
                 ids.push(id);
                 continue;
@@ -164,10 +179,35 @@ impl Processor {
 
     /// The token ids of a text. Special tokens that are spelled out in the text become their ids.
     ///
-    /// Panics: The tokenizer cannot encode the text. The byte-level tokenizers of all Qwen models can encode any text.
+    /// Panics: The tokenizer cannot encode the text. Byte-level tokenizers, as those of Qwen and SmolLM2, can encode any text.
     pub fn encode(&self, text: &str) -> Vec<i64> {
         let encoding = self.shared.tokenizer.encode_fast(text, false).expect("a byte-level tokenizer");
         encoding.get_ids().iter().map(|&id| i64::from(id)).collect()
+    }
+
+    /// The token ids of a text that begins a sequence, such as a document that a base model continues: with the tokens
+    /// that its tokenizer puts before every text, such as Llama's beginning of a text, and none after it.
+    ///
+    /// Panics: As [`Self::encode`].
+    pub fn encode_beginning(&self, text: &str) -> Vec<i64> {
+        let own = self.encode(text);
+        let encoding = self.shared.tokenizer.encode_fast(text, true).expect("a byte-level tokenizer");
+        let mut ids: Vec<i64> = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
+        let begins = (0..=ids.len() - own.len().min(ids.len())).find(|&at| ids[at..].starts_with(&own));
+        match begins {
+            Some(at) => {
+                ids.truncate(at + own.len());
+                ids
+            }
+            None => own,
+        }
+    }
+
+    /// Whether the model was made for turns of a conversation: its directory has a chat template, or `<|im_end|>`, which ends
+    /// the turns of the default template, ends its completions. A base model does neither.
+    pub fn takes_turns(&self) -> bool {
+        let end = self.shared.tokenizer.token_to_id("<|im_end|>").map(i64::from);
+        self.shared.template.is_own() || end.is_some_and(|end| self.eos_ids().contains(&end))
     }
 
     /// The text of some token ids. Special tokens, and ids without a token, are left out.

@@ -4,11 +4,13 @@
 //! answers each request with a [`Judgement`]: a verdict, or the cause for which there is none. `[judge] kind` selects
 //! the judge: rules, a server with OpenAI's API, a local model, or a panel of these. Verdicts of models are cached in
 //! memory and in an SQLite file. [`Judges`] creates each judge once per run, and arms with equal settings share it.
-//! [`calibration`] measures how reliable a judge is.
+//! [`calibration`] measures how reliable a judge is, [`calibrated`] keeps the result, and [`simulation`] says what it means for
+//! the rewards.
 
 #![warn(missing_docs)]
 
 mod cached;
+pub mod calibrated;
 pub mod calibration;
 mod error;
 mod judgement;
@@ -19,6 +21,7 @@ mod panel;
 mod pool;
 mod prompting;
 mod rules;
+pub mod simulation;
 mod store;
 
 pub use error::JudgeError;

@@ -1,4 +1,4 @@
-//! A local judge: a model in this process, such as a Qwen3, from a Hugging Face directory.
+//! A local judge: a model in this process, such as a Qwen3, Qwen2 or SmolLM2, from a Hugging Face directory.
 //!
 //! Decoding is constrained: each token is the likeliest one that continues a valid verdict ([`Policy::choose`]).
 //! Therefore base models and untrained models give verdicts too, and no verdict is malformed. Prompts of similar length
@@ -14,13 +14,13 @@ use std::path::Path;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use model::config::ModelConfig;
+use model::config::{Architecture, ModelConfig};
 use model::{Chosen, PolicyOptions, Processor, Prompt};
 use rewards::judge::logits::{ReplyToken, weigh};
 use rewards::judge::prompt::{Asked, JudgePrompt, Prompter};
 use rewards::judge::reply::parse_reply;
 use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
-use scenarios::{DType, LocalJudgeConfig, Scoring};
+use scenarios::{DType, LocalJudgeConfig, Prompting, Scoring};
 use tch::Kind;
 use tokio::time::Instant;
 
@@ -65,7 +65,11 @@ impl LocalJudge {
         let options = PolicyOptions { device, dtype, frozen: true, ..PolicyOptions::default() };
         let config = ModelConfig::open(&folder)?;
         let processor = Processor::open(&folder)?;
-        let prompter = local_prompter(settings, &processor.special_tokens());
+        let is_base = is_base(config.architecture, &processor);
+        if is_base && settings.prompting == Prompting::Instruct {
+            tracing::info!("{} has no chat template and is prompted as a base model", folder.display());
+        }
+        let prompter = local_prompter(settings, &processor.special_tokens(), is_base);
         let identity = format!(
             "local {} {} separate={} scoring={:?} device={device:?} dtype={:?}",
             weights_fingerprint(&folder)?,
@@ -93,7 +97,9 @@ impl LocalJudge {
             JudgePrompt::Chat { system, user } => {
                 self.processor.chat(&system, &user).map_err(|error| model_failed(error.to_string()))?
             }
-            JudgePrompt::Text(text) => Prompt { ids: self.processor.encode(&text), clips: Vec::new() },
+            JudgePrompt::Text(text) => {
+                Prompt { ids: self.processor.encode_beginning(&text), clips: Vec::new() }
+            }
         };
         let longest = self.prompter.replies(asked).iter().map(String::len).max().unwrap_or(0);
         if prompt.ids.len() + longest > self.context {
@@ -172,6 +178,12 @@ impl LocalJudge {
         };
         Ok(weigh(verdict, &chosen.tokens.iter().map(token).collect::<Vec<_>>(), asked))
     }
+}
+
+/// Whether a model is a base model: a Llama or Qwen2 that takes no turns. Models of the other families without a chat
+/// template have the one of their family.
+fn is_base(family: Architecture, processor: &Processor) -> bool {
+    matches!(family, Architecture::Llama | Architecture::Qwen2) && !processor.takes_turns()
 }
 
 /// The failure of a request because the model failed.

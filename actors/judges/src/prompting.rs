@@ -9,10 +9,12 @@ pub fn server_prompter(config: &OpenaiJudgeConfig) -> Prompter {
     prompter(config.prompting, config.scoring, config.max_chars, config.special_tokens.clone())
 }
 
-/// The prompter of a model in this process. The tokenizer's special tokens are added to those of the scenario.
-pub fn local_prompter(config: &LocalJudgeConfig, tokenizer_tokens: &[String]) -> Prompter {
+/// The prompter of a model in this process. The tokenizer's special tokens are added to those of the scenario. A base
+/// model, which has no chat template, is prompted as one.
+pub fn local_prompter(config: &LocalJudgeConfig, tokenizer_tokens: &[String], is_base: bool) -> Prompter {
     let special_tokens = config.special_tokens.iter().chain(tokenizer_tokens).cloned().collect();
-    prompter(config.prompting, config.scoring, config.max_chars, special_tokens)
+    let prompting = if is_base { Prompting::Base } else { config.prompting };
+    prompter(prompting, config.scoring, config.max_chars, special_tokens)
 }
 
 fn prompter(

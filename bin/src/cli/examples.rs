@@ -67,6 +67,7 @@ pub const ASK: &str = "\
 Examples:
   sandbox ask --policy Qwen/Qwen2-Audio-7B-Instruct --audio dog.wav \"what do you hear?\"
   sandbox ask --policy builtin:tiny --audio clip.wav --choices beep,buzz \"Which sound comes first?\"
+  sandbox ask --policy Qwen/Qwen2-Audio-7B-Instruct --chat        a conversation; /help lists its commands
   sandbox ask --policy DIR --audio clip.wav --json --temperature 0 \"what do you hear?\"    ids and log-probabilities
 
 A model may be named as on the Hugging Face Hub; it is looked for in the local cache and never fetched.";
@@ -98,7 +99,9 @@ Examples:
 
 pub const JUDGE: &str = "\
 Examples:
-  sandbox judge mine.toml                           agreement, rank correlation, latency, cost
+  sandbox judge mine.toml                           agreement, rank correlation, latency, cost; is the judge fit?
+  sandbox judge mine.toml --simulate                what its noise does to the consistency and think rewards
+  sandbox judge mine.toml --simulate --agreement 0.8 --correlation 0.4
   sandbox judge scenarios/judge-attacks.toml        how much a completion gains by addressing the judge";
 
 pub const LS: &str = "\

@@ -8,8 +8,12 @@ pub enum Architecture {
     /// The thinker of Qwen2.5-Omni (<https://arxiv.org/abs/2503.20215>) for audio and text: an encoder over chunks of 2
     /// s, and a Qwen2 decoder with rotary positions in three sections.
     Qwen25Omni,
+    /// Qwen2 and Qwen2.5 (<https://arxiv.org/abs/2407.10671>), a text-only decoder.
+    Qwen2,
     /// Qwen3 (<https://arxiv.org/abs/2505.09388>), a text-only decoder.
     Qwen3,
+    /// Llama (<https://arxiv.org/abs/2302.13971>) and models of its form, such as SmolLM2: a text-only decoder.
+    Llama,
 }
 
 impl Architecture {
@@ -18,7 +22,17 @@ impl Architecture {
         match self {
             Architecture::Qwen2Audio => "Qwen2-Audio",
             Architecture::Qwen25Omni => "Qwen2.5-Omni",
+            Architecture::Qwen2 => "Qwen2",
             Architecture::Qwen3 => "Qwen3",
+            Architecture::Llama => "Llama",
+        }
+    }
+
+    /// Whether the family has no audio tower; then the keys of its decoder are at the top level of `config.json`.
+    pub fn is_text_only(self) -> bool {
+        match self {
+            Architecture::Qwen2Audio | Architecture::Qwen25Omni => false,
+            Architecture::Qwen2 | Architecture::Qwen3 | Architecture::Llama => true,
         }
     }
 }

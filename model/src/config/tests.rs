@@ -43,6 +43,28 @@ fn qwen3_has_its_keys_at_the_top_level() {
 }
 
 #[test]
+fn llama_and_qwen2_may_stand_alone() {
+    // SmolLM2-135M's own values.
+    let smol = r#"{"model_type": "llama", "hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3,
+        "vocab_size": 49152, "rope_theta": 100000, "tie_word_embeddings": true, "rms_norm_eps": 1e-05,
+        "max_position_embeddings": 8192, "eos_token_id": 2, "rope_interleaved": false, "rope_scaling": null}"#;
+    let config = ModelConfig::parse(smol).unwrap();
+    assert_eq!(config.architecture, Architecture::Llama);
+    assert!(config.audio.is_none() && !config.text.qkv_bias && config.text.tie_word_embeddings);
+    assert_eq!((config.text.head_dim, config.text.max_position_embeddings), (64, 8192));
+    assert_eq!(config.text.eos_token_ids, Some(vec![2]));
+    let bare = ModelConfig::parse(r#"{"model_type": "llama"}"#).unwrap().text;
+    assert_eq!((bare.max_position_embeddings, bare.vocab_size, bare.rope_theta), (2048, 32_000, 1e4));
+    // Qwen2.5-0.5B's own values.
+    let qwen2 = r#"{"model_type": "qwen2", "hidden_size": 896, "num_attention_heads": 14, "num_key_value_heads": 2,
+        "rope_theta": 1000000.0, "tie_word_embeddings": true, "use_sliding_window": false}"#;
+    let qwen2 = ModelConfig::parse(qwen2).unwrap();
+    assert_eq!(qwen2.architecture, Architecture::Qwen2);
+    assert!(qwen2.text.qkv_bias && !qwen2.text.qk_norm && qwen2.text.tie_word_embeddings);
+    assert_eq!((qwen2.text.head_dim, qwen2.text.max_position_embeddings), (64, 32_768));
+}
+
+#[test]
 fn rope_base_is_read_from_either_form() {
     let old = r#"{"model_type": "qwen2_audio", "audio_token_index": 1, "text_config": {"rope_theta": 5e5}}"#;
     let new = r#"{"model_type": "qwen2_audio", "audio_token_index": 1,
@@ -69,8 +91,9 @@ fn unsupported_models_are_refused_with_the_key() {
     assert!(refused("{\n  \"model_type\": ").starts_with("is not JSON (EOF while parsing a value at line 2"));
     assert_eq!(refused("[]"), "is not a JSON object; take it from the model's hub page");
     assert_eq!(
-        refused(r#"{"model_type": "llama"}"#),
-        "model_type is `llama`; supported are `qwen2_audio`, `qwen2_5_omni`, `qwen2_5_omni_thinker` and `qwen3`"
+        refused(r#"{"model_type": "gemma3"}"#),
+        "model_type is `gemma3`; supported are `qwen2_audio`, `qwen2_5_omni` and `qwen2_5_omni_thinker`, and the \
+         text-only `llama`, `qwen2` and `qwen3`"
     );
     let text = |text: &str| refused(&format!(r#"{{"model_type": "qwen2_audio", "text_config": {text}}}"#));
     assert!(text(r#"{"rope_scaling": {"type": "yarn"}}"#).contains("`yarn`"));

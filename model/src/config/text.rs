@@ -51,6 +51,7 @@ struct Defaults {
     key_value_heads: i64,
     head_dim: Option<i64>,
     rope_theta: f64,
+    context: i64,
 }
 
 const QWEN2: Defaults = Defaults {
@@ -63,6 +64,7 @@ const QWEN2: Defaults = Defaults {
     key_value_heads: 32,
     head_dim: None,
     rope_theta: 10_000.0,
+    context: 32_768,
 };
 
 const QWEN2_5_OMNI: Defaults = Defaults {
@@ -75,28 +77,31 @@ const QWEN2_5_OMNI: Defaults = Defaults {
     key_value_heads: 4,
     head_dim: None,
     rope_theta: 1_000_000.0,
+    context: 32_768,
 };
 
 const QWEN3: Defaults = Defaults { model_type: "qwen3", head_dim: Some(128), ..QWEN2 };
 
 const LLAMA: Defaults =
-    Defaults { model_type: "llama", vocab_size: 32_000, intermediate_size: 11_008, ..QWEN2 };
+    Defaults { model_type: "llama", vocab_size: 32_000, intermediate_size: 11_008, context: 2_048, ..QWEN2 };
 
 /// The decoders that transformers can put behind Qwen2-Audio's tower, whose `text_config` may be of any causal language model.
 const BEHIND_A_TOWER: [Defaults; 3] = [QWEN2, QWEN3, LLAMA];
 
 impl TextConfig {
-    /// Reads the language model's dimensions from the section of the whole model. Qwen3 has them at the top level,
-    /// the others in `text_config`.
+    /// Reads the language model's dimensions from the section of the whole model. Text-only models have them at the top
+    /// level, the others in `text_config`.
     pub(super) fn read(architecture: Architecture, model: &Section) -> Result<TextConfig, ConfigError> {
         let nested = model.section("text_config")?;
-        let text = if architecture == Architecture::Qwen3 { model } else { &nested };
+        let text = if architecture.is_text_only() { model } else { &nested };
         let defaults = match architecture {
             Architecture::Qwen2Audio => {
                 text.one_of("model_type", &BEHIND_A_TOWER, |known| known.model_type)?
             }
             Architecture::Qwen25Omni => &QWEN2_5_OMNI,
+            Architecture::Qwen2 => &QWEN2,
             Architecture::Qwen3 => &QWEN3,
+            Architecture::Llama => &LLAMA,
         };
         text.require_value("model_type", defaults.model_type)?;
         text.require_value("hidden_act", "silu")?;
@@ -130,7 +135,7 @@ impl TextConfig {
                 Architecture::Qwen25Omni => Some(mrope_section(text, head_dim)?),
                 _ => None,
             },
-            max_position_embeddings: text.positive("max_position_embeddings", 32_768)?,
+            max_position_embeddings: text.positive("max_position_embeddings", defaults.context)?,
             tie_word_embeddings: tied(architecture, text, model)?,
             eos_token_ids,
         })

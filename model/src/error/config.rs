@@ -13,7 +13,8 @@ pub enum ConfigError {
     #[error("is not a JSON object; take it from the model's hub page")]
     NotAnObject,
     #[error(
-        "model_type is `{}`; supported are `qwen2_audio`, `qwen2_5_omni`, `qwen2_5_omni_thinker` and `qwen3`",
+        "model_type is `{}`; supported are `qwen2_audio`, `qwen2_5_omni` and `qwen2_5_omni_thinker`, and the text-only \
+         `llama`, `qwen2` and `qwen3`",
         quoted(found)
     )]
     ModelType { found: String },

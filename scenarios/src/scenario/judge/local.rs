@@ -9,8 +9,8 @@ use super::required::must_be_set;
 use super::wording::{Prompting, Scoring};
 use crate::scenario::{DType, Device};
 
-/// A Qwen3, or any model that can be a policy, run in this process. It only ever writes one of the possible verdicts,
-/// so that no reply is malformed.
+/// A text-only Qwen3, Qwen2 or Llama (such as SmolLM2), or any model that can be a policy, run in this process. It only
+/// ever writes one of the possible verdicts, so that no reply is malformed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalJudgeConfig {
@@ -26,7 +26,8 @@ pub struct LocalJudgeConfig {
     /// `text` takes each grade as it is written; `logprobs` takes its expected value over the
     /// alternatives of its token.
     pub scoring: Scoring,
-    /// How the model is asked: `instruct` through its chat template, `base` by graded examples that it continues.
+    /// How the model is asked: `instruct` through its chat template, `base` by graded examples that it continues. A Llama or
+    /// Qwen2 without a chat template is always asked as a base model, unless `<|im_end|>` ends its replies.
     pub prompting: Prompting,
     /// Ask for each grade in a prompt of its own, as the paper does, instead of for both in one.
     pub separate: bool,
