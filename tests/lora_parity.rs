@@ -227,10 +227,10 @@ fn adapter_for_another_base_is_refused_in_one_line() {
     assert!(refused(&base, other.path()).contains(CONFIG));
 }
 
-fn fresh(target_modules: TargetModules, train_audio_tower: bool) -> Result<Policy, ModelError> {
+fn fresh(target_modules: TargetModules, adapt_tower: bool) -> Result<Policy, ModelError> {
     let config = LoraConfig { rank: 4, target_modules, ..Default::default() };
     let adapter = Some(Adapter::Fresh { config, seed: 5 });
-    Policy::open(&base("qwen2_audio"), &PolicyOptions { adapter, train_audio_tower, ..Default::default() })
+    Policy::open(&base("qwen2_audio"), &PolicyOptions { adapter, adapt_tower, ..Default::default() })
 }
 
 #[test]
@@ -311,13 +311,13 @@ fn disturb(policy: &Policy) {
 #[ignore = "writes the directories that fixtures/open_with_transformers.py opens"]
 fn write_for_transformers() {
     let out = PathBuf::from(std::env::var_os("WRITE_FOR_TRANSFORMERS").unwrap());
-    for (model, train_audio_tower) in [("qwen2_audio", true), ("qwen2_5_omni", true), ("qwen3_tied", false)] {
+    for (model, adapt_tower) in [("qwen2_audio", true), ("qwen2_5_omni", true), ("qwen3_tied", false)] {
         let dir = out.join(model);
         fs::create_dir_all(&dir).unwrap();
         let dir = fs::canonicalize(dir).unwrap();
         goldens::open(&base(model)).save(&dir.join("base")).unwrap();
         let adapter = Some(Adapter::Fresh { config: LoraConfig::default(), seed: 1 });
-        let options = PolicyOptions { adapter, train_audio_tower, ..Default::default() };
+        let options = PolicyOptions { adapter, adapt_tower, ..Default::default() };
         let policy = Policy::open(&dir.join("base"), &options).unwrap();
         let ids: Vec<i64> = (5..40).collect();
         let prompt = Prompt { ids: ids.clone(), clips: Vec::new() };

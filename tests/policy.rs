@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use audio::LogMel;
 use model::checkpoint::{read_tensors, write_tensors};
-use model::{Completion, Finish, Group, Policy, PolicyOptions, Prompt, SamplingParams};
+use model::{Completion, Finish, Group, Policy, PolicyOptions, Prompt, SamplingParams, Trained};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
@@ -224,7 +224,7 @@ fn gradients(policy: &Policy) -> Vec<(String, Tensor)> {
 #[test]
 fn packed_groups_have_the_logprobs_and_gradients_of_single_sequences() {
     // LOGP-1.
-    let options = PolicyOptions { train_audio_tower: true, ..scratch(1) };
+    let options = PolicyOptions { trained: Trained::EVERYTHING, ..scratch(1) };
     let policy = policy_with(options, |_| ());
     let prompts = prompts(&policy);
     let completions: [Vec<Vec<i64>>; 3] = [
@@ -281,13 +281,13 @@ fn masked_positions_are_zero() {
 }
 
 #[test]
-fn only_the_language_model_trains_unless_train_audio_tower_is_set() {
+fn only_the_language_model_trains_unless_more_is_asked_for() {
     let policy = Policy::open(directory(|_| ()).path(), &scratch(1)).unwrap();
     let names: Vec<String> = policy.trainable().into_iter().map(|(name, _)| name).collect();
     assert!(names.iter().all(|name| name.starts_with("language_model.")) && names.is_sorted());
     assert!(policy.trainable().iter().all(|(_, tensor)| tensor.requires_grad()));
 
-    let options = PolicyOptions { train_audio_tower: true, ..scratch(1) };
+    let options = PolicyOptions { trained: Trained::EVERYTHING, ..scratch(1) };
     let policy = Policy::open(directory(|_| ()).path(), &options).unwrap();
     let names: Vec<String> = policy.trainable().into_iter().map(|(name, _)| name).collect();
     assert!(names.iter().any(|name| name == "audio_tower.conv1.weight"));
@@ -297,8 +297,9 @@ fn only_the_language_model_trains_unless_train_audio_tower_is_set() {
 
 #[test]
 fn a_replica_is_unchanged_until_it_loads_tensors() {
-    for train_audio_tower in [false, true] {
-        let policy = policy_with(PolicyOptions { train_audio_tower, ..scratch(1) }, |_| ());
+    let projector = Trained { projector: true, ..Trained::NOTHING };
+    for trained in [Trained::DECODER, Trained::EVERYTHING, projector] {
+        let policy = policy_with(PolicyOptions { trained, ..scratch(1) }, |_| ());
         let prompts = prompts(&policy);
         let replica = policy.replica().unwrap();
         assert!(replica.trainable().iter().all(|(_, tensor)| !tensor.requires_grad()));

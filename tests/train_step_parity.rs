@@ -57,6 +57,7 @@ fn settings(document: &Value) -> (GrpoConfig, AdamWConfig) {
     };
     let betas: Vec<f64> = serde_json::from_value(document["betas"].clone()).unwrap();
     let adamw = AdamWConfig {
+        lr_factors: Vec::new(),
         betas: (betas[0], betas[1]),
         eps: number(document, "eps"),
         weight_decay: number(document, "weight_decay"),
@@ -104,6 +105,9 @@ fn assert_two_steps(policy: &Policy) {
         let inputs = LossInputs {
             logprobs: &current.logprobs,
             old_logprobs: Some(old),
+            sampling_logprobs: None,
+            correction: None,
+            entropy: None,
             ref_logprobs: Some(&reference),
             advantages: &golden["advantages"],
             mask: &current.mask,

@@ -17,6 +17,7 @@ use model::loss::{GrpoConfig, LossInputs, Normalizer, grpo_loss};
 use model::optim::{AdamW, AdamWConfig};
 use model::{
     Adapter, Completion, Group, LoraConfig, ModelError, Policy, PolicyOptions, Prompt, SamplingParams,
+    Trained,
 };
 use random_policy::Size;
 use serde_json::{Value, json};
@@ -117,7 +118,8 @@ fn open(args: &Args) -> Result<Policy, Error> {
     let options = PolicyOptions {
         device,
         dtype,
-        train_audio_tower: args.audio_tower,
+        trained: if args.audio_tower { Trained::EVERYTHING } else { Trained::DECODER },
+        adapt_tower: args.audio_tower,
         adapter,
         gradient_checkpointing: args.checkpointing,
         ..PolicyOptions::default()

@@ -1,7 +1,8 @@
-//! A cache of the features of encoded clips.
+//! A cache of encoded clips.
 //!
-//! With a frozen audio tower, the sampler, the reference and the learner need the same features of the same clips in
-//! every step. Their networks share one cache.
+//! With a frozen audio tower, the sampler, the reference and the learner need the same encodings of the same clips in
+//! every step. Their networks share one cache. The projector, which may train, is applied to what is in it: a small part
+//! of the work.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,7 +16,7 @@ use audio::LogMel;
 /// full, the oldest clips are evicted. Clips that nothing else references are evicted before that.
 const LIMIT: usize = 1 << 26;
 
-/// Features by clip. A clip is identified by the address of its allocation.
+/// Encodings by clip. A clip is identified by the address of its allocation.
 #[derive(Default)]
 pub(crate) struct ClipCache {
     entries: Mutex<Entries>,
@@ -31,9 +32,9 @@ struct Entries {
 }
 
 impl ClipCache {
-    /// The features of a clip, computed by `encode` if they are not in the cache.
+    /// The encoding of a clip, computed by `encode` if it is not in the cache.
     ///
-    /// Shapes: → `[audio tokens, hidden]`, in the model's dtype, without gradients
+    /// Shapes: → `[audio tokens, tower width]`, in the model's dtype, without gradients
     pub(crate) fn get(
         &self,
         clip: &Arc<LogMel>,

@@ -5,8 +5,8 @@
 //!
 //! - `FORWARD-1` With gradient checkpointing (<https://arxiv.org/abs/1604.06174>), only the inputs of the layers are
 //!   kept. The backward pass goes through the layers from the last to the first, runs each again with gradients from
-//!   its input, and passes the gradient of that input to the layer below. If the audio tower trains, the clips are
-//!   encoded again too, one at a time.
+//!   its input, and passes the gradient of that input to the layer below. If the audio tower or the projector trains,
+//!   their part of the work on the clips is done again too, one clip at a time.
 //! - `FORWARD-2` Logits are in memory for at most one chunk of tokens at a time. If there are several chunks, each is
 //!   projected again in the backward pass.
 //! - `FORWARD-3` The gradients are those of an ordinary backward pass, also with dropout, whose masks are a
@@ -95,7 +95,7 @@ fn run_keeping_inputs(
     groups: &[Group<'_>],
 ) -> Result<(Pass, Vec<Tensor>, Tensor), ModelError> {
     let mut pass = Pass::new(model, groups)?;
-    if model.params.tower_learns() {
+    if model.params.features_learn() {
         pass.batch.features = pass.batch.features.map(|features| features.set_requires_grad(true));
     }
     let mut inputs = Vec::new();
@@ -170,7 +170,7 @@ impl Tape<'_> {
     /// Shapes: `gradient: [tokens, hidden]`: that of the last layer's output
     fn layers_backward(self, mut gradient: Tensor) -> Result<(), ModelError> {
         let Tape { model, pass, mut inputs, .. } = self;
-        let below = model.decoder.embedding_learns() || model.params.tower_learns();
+        let below = model.decoder.embedding_learns() || model.params.features_learn();
         pass.with_attention(model, |angles, attention, keep| {
             while let Some(input) = inputs.pop() {
                 let index = inputs.len();
@@ -186,7 +186,7 @@ impl Tape<'_> {
             backward_from(&model.embed(&pass.layout.ids, &pass.batch), &gradient)?;
         }
         match &pass.batch.features {
-            Some(features) if model.params.tower_learns() => {
+            Some(features) if model.params.features_learn() => {
                 model.clips_backward(&pass.batch, &features.grad())
             }
             _ => Ok(()),

@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+mod align;
 pub mod checkpoint;
 mod choose;
 mod clip_cache;
@@ -53,12 +54,14 @@ mod network;
 mod nn;
 pub mod optim;
 mod params;
+mod parts;
 mod policy;
 mod processor;
 mod rng;
 mod sampling;
 mod tower;
 
+pub use align::{Aligned, SpokenClip, SpokenWord};
 pub use choose::{Chosen, ChosenToken};
 pub use compose::{Composed, Parts, compose};
 pub use error::{
@@ -67,6 +70,7 @@ pub use error::{
 pub use forward::Forward;
 pub use logprobs::{Group, GroupLogprobs};
 pub use lora::{Adapter, LoraConfig, TargetModules};
+pub use parts::{Trained, lr_factors};
 pub use policy::{NonFiniteTensor, Policy, PolicyOptions};
 pub use processor::{Processor, Prompt, Turn};
 pub use sampling::{Completion, Finish, SamplingParams};

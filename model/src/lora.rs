@@ -1,7 +1,7 @@
 //! LoRA (<https://arxiv.org/abs/2106.09685>): low-rank adapters on linear layers, in the files of Hugging Face's PEFT.
 //!
-//! With an adapter, the base is frozen and shared by every replica of the policy; only the adapter is trained,
-//! published and saved. `params.rs` holds an `AdapterSet` and hands its tensors to the linear layers, which compute `y
+//! With an adapter, the base is frozen and shared by every replica of the policy, but for parts that train as a whole
+//! ([`Trained`](crate::Trained)); only the adapter and these are trained, published and saved. `params.rs` holds an `AdapterSet` and hands its tensors to the linear layers, which compute `y
 //! = W·x + scale · B·A·dropout(x)` (`nn/lora.rs`).
 //!
 //! - `LORA-1` `A` and `B` are f32 where they take gradients, whatever the dtype of the base, and are rounded to the
@@ -12,6 +12,8 @@
 //!   other replicas share them.
 //! - `LORA-3` The tensors in an adapter's file determine which layers it is applied to. Opening fails if a
 //!   tensor has no layer.
+//! - `LORA-4` An adapter's file may hold the projector and the audio tower as a whole, PEFT's `modules_to_save`. They
+//!   replace the base's in the policy; the reference keeps the base's.
 
 mod config;
 mod names;
@@ -20,6 +22,6 @@ mod set;
 mod targets;
 
 pub use config::{Adapter, LoraConfig, TargetModules};
-pub(crate) use names::is_tower;
 pub use peft::check_adapter;
 pub(crate) use set::AdapterSet;
+pub(crate) use targets::Reach;

@@ -42,8 +42,8 @@ pub(crate) struct PromptBatch {
     placeholders: Vec<i64>,
     /// `[placeholders, hidden]`, in the model's dtype: the features for the placeholders; `None` without placeholders.
     pub(crate) features: Option<Tensor>,
-    /// The clips of all prompts in order, which the backward pass encodes again; empty unless
-    /// the tower takes gradients.
+    /// The clips of all prompts in order, which the backward pass encodes again; empty unless their features have
+    /// gradients.
     clips: Vec<Arc<LogMel>>,
 }
 
@@ -81,7 +81,8 @@ impl Network {
         if self.params.adapter().is_none() {
             return self.replica(false);
         }
-        let clips = if self.params.tower_trains() { Arc::default() } else { self.clips.clone() };
+        let differs = self.params.tower_trains() || self.params.replaces_tower();
+        let clips = if differs { Arc::default() } else { self.clips.clone() };
         let params = self.params.for_reference();
         Network::build(self.config.clone(), params, &Source::Replica(&self.params), clips)
     }
@@ -112,7 +113,9 @@ impl Network {
 
     /// Encodes one clip without the cache.
     pub(crate) fn encode_clip(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
-        self.tower()?.forward(clip)
+        let tower = self.tower()?;
+        let encoded = tower.encode(clip)?;
+        Ok(ClipFeatures { projected: tower.project(&encoded), encoded })
     }
 
     fn tower(&self) -> Result<&Tower, ModelError> {
@@ -125,7 +128,7 @@ impl Network {
         self.config.audio.as_ref().map(|audio| audio.token_id)
     }
 
-    /// Lays out prompts and computes the features of their clips. The features have gradients if the tower takes
+    /// Lays out prompts and computes the features of their clips, with gradients if the tower or the projector takes
     /// gradients in this model.
     pub(crate) fn batch(&self, prompts: &[&Prompt]) -> Result<PromptBatch, ModelError> {
         let lengths: Vec<i64> = prompts.iter().map(|prompt| prompt.ids.len() as i64).collect();
@@ -142,7 +145,7 @@ impl Network {
         let mut features = Vec::new();
         for (index, prompt) in prompts.iter().enumerate() {
             let own = self.features_of(prompt, index, batch.clips.len())?;
-            if self.params.tower_learns() {
+            if self.params.features_learn() {
                 batch.clips.extend(prompt.clips.iter().cloned());
             }
             let padding = longest as usize - prompt.ids.len();
@@ -189,18 +192,20 @@ impl Network {
     /// The projected features of a clip. `number` is the clip's index in the batch, which seeds its dropout masks.
     ///
     /// Shapes: → `[audio tokens, hidden]`, in the model's dtype
-    fn clip_features(&self, clip: &Arc<LogMel>, number: usize) -> Result<Tensor, ModelError> {
+    pub(crate) fn clip_features(&self, clip: &Arc<LogMel>, number: usize) -> Result<Tensor, ModelError> {
         let tower = self.tower()?;
-        if self.params.tower_learns() {
-            // Each clip has its own dropout masks.
-            let _part = self.params.adapter().map(|adapter| adapter.dropout.part(number as u64));
-            return Ok(tower.forward(clip)?.projected);
-        }
-        let _guard = tch::no_grad_guard();
-        self.clips.get(clip, |clip| Ok(tower.forward(clip)?.projected))
+        // Each clip has its own dropout masks.
+        let adapter = self.params.adapter().filter(|_| self.params.features_learn());
+        let _part = adapter.map(|adapter| adapter.dropout.part(number as u64));
+        let encoded = match self.params.tower_learns() {
+            true => tower.encode(clip)?,
+            false => tch::no_grad(|| self.clips.get(clip, |clip| tower.encode(clip)))?,
+        };
+        Ok(tower.project(&encoded))
     }
 
-    /// Encodes the clips of a batch again, one at a time, and runs the tower's backward pass on each.
+    /// Projects the clips of a batch again, one at a time, encoded again if the tower trains, and runs the backward pass
+    /// on each.
     ///
     /// Shapes: `gradient: [placeholders, hidden]`: that of the batch's features
     pub(crate) fn clips_backward(&self, batch: &PromptBatch, gradient: &Tensor) -> Result<(), ModelError> {

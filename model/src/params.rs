@@ -6,16 +6,18 @@
 //! - `PARAM-1` A replica shares the storage of every frozen tensor, and has its own copy of every trainable one.
 //! - `PARAM-2` Several projections of the same input that do not take gradients are stored in one tensor, and their hub
 //!   names are views into it: one multiplication instead of three, without a second copy of the weights.
-//! - `PARAM-3` With an adapter nothing else trains, so a replica shares the whole base.
+//! - `PARAM-3` With an adapter, a replica shares the whole base but for the parts that train beside it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{InputError, ModelError};
 use crate::init::{Init, random};
-use crate::lora::{AdapterSet, is_tower};
+use crate::lora::AdapterSet;
+use crate::parts::{Part, Trained};
 use crate::rng;
 
 /// Where the tensors of a model come from while it is built.
@@ -25,16 +27,6 @@ pub(crate) enum Source<'a> {
     Random(u64),
     /// The tensors of the model that is replicated.
     Replica(&'a Params),
-}
-
-/// Which of the base's tensors train.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trained {
-    /// None of them: an adapter trains, or nothing does.
-    Nothing,
-    LanguageModel,
-    /// The language model, the audio tower and its projector.
-    Everything,
 }
 
 /// The tensors of one model, by hub name.
@@ -48,25 +40,29 @@ pub(crate) struct Params {
     /// The tensors that hold several projections (PARAM-2), by the name of the first projection.
     joined: BTreeMap<String, Tensor>,
     adapter: Option<AdapterSet>,
+    /// The base's tensors that an adapter's file replaced (LORA-4), for the reference.
+    replaced: BTreeMap<String, Tensor>,
 }
 
 impl Params {
     /// An empty set, filled while the model is built.
     pub(crate) fn new(device: Device, kind: Kind, learns: bool, trained: Trained) -> Params {
-        let (tensors, joined) = (BTreeMap::new(), BTreeMap::new());
-        Params { device, kind, learns, trained, tensors, joined, adapter: None }
+        let (tensors, joined, replaced) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Params { device, kind, learns, trained, tensors, joined, adapter: None, replaced }
     }
 
-    /// An empty set for a model with a frozen base and an adapter.
-    pub(crate) fn adapted(device: Device, kind: Kind, learns: bool, adapter: AdapterSet) -> Params {
-        Params { adapter: Some(adapter), ..Params::new(device, kind, learns, Trained::Nothing) }
+    /// This empty set for a model with an adapter, whose decoder is frozen.
+    pub(crate) fn with_adapter(self, adapter: AdapterSet) -> Params {
+        let trained = Trained { decoder: false, ..self.trained };
+        Params { adapter: Some(adapter), trained, ..self }
     }
 
     /// An empty set for a replica of this model.
     pub(crate) fn for_replica(&self, learns: bool) -> Params {
+        let params = Params::new(self.device, self.kind, learns, self.trained);
         match &self.adapter {
-            Some(adapter) => Params::adapted(self.device, self.kind, learns, adapter.for_replica()),
-            None => Params::new(self.device, self.kind, learns, self.trained),
+            Some(adapter) => params.with_adapter(adapter.for_replica()),
+            None => params,
         }
     }
 
@@ -82,21 +78,32 @@ impl Params {
 
     /// Whether a tensor of the base changes during training. The position embeddings of the audio tower are constants.
     fn is_trainable(&self, name: &str) -> bool {
-        match self.trained {
-            Trained::Nothing => false,
-            Trained::LanguageModel => !is_tower(name),
-            Trained::Everything => name != "audio_tower.embed_positions.weight",
-        }
+        self.trained.has(Part::of(name)) && name != "audio_tower.embed_positions.weight"
     }
 
-    /// Whether the tower's features change during training.
+    /// Whether a part changes during training, as a whole or by an adapter.
+    fn trains(&self, part: Part) -> bool {
+        self.trained.has(part) || self.adapter.as_ref().is_some_and(|adapter| adapter.reaches(part))
+    }
+
+    /// Whether what the tower encodes changes during training.
     pub(crate) fn tower_trains(&self) -> bool {
-        self.trained == Trained::Everything || self.adapter.as_ref().is_some_and(AdapterSet::reaches_tower)
+        self.trains(Part::Tower)
     }
 
-    /// Whether the tower's tensors take gradients in this model.
+    /// Whether the tower takes gradients in this model.
     pub(crate) fn tower_learns(&self) -> bool {
-        self.learns && self.tower_trains()
+        self.learns && self.trains(Part::Tower)
+    }
+
+    /// Whether the features of clips, which tower and projector make, have gradients in this model.
+    pub(crate) fn features_learn(&self) -> bool {
+        self.learns && (self.trains(Part::Tower) || self.trains(Part::Projector))
+    }
+
+    /// Whether the adapter's file replaces the base's tower (LORA-4).
+    pub(crate) fn replaces_tower(&self) -> bool {
+        self.adapter.as_ref().is_some_and(|adapter| adapter.replaces.tower)
     }
 
     /// Whether the base has a tensor of this name.
@@ -127,6 +134,28 @@ impl Params {
         base.chain(self.adapter.iter().flat_map(|adapter| &adapter.tensors))
     }
 
+    /// Writes the adapter in PEFT's format, with the parts that train as a whole or that its file replaced.
+    pub(crate) fn write_adapter(&self, adapter: &AdapterSet, dir: &Path) -> Result<(), ModelError> {
+        let Trained { projector, tower, .. } = self.trained;
+        let replaced = adapter.replaces;
+        let parts = Trained {
+            decoder: false,
+            projector: projector || replaced.projector,
+            tower: tower || replaced.tower,
+        };
+        adapter.write(dir, parts, &self.tensors)
+    }
+
+    /// Reads what [`Params::write_adapter`] wrote, for the trainable tensors.
+    pub(crate) fn read_adapter(
+        &self,
+        adapter: &AdapterSet,
+        dir: &Path,
+    ) -> Result<Vec<(String, Tensor)>, ModelError> {
+        let base = self.tensors.iter().map(|(name, tensor)| (name, tensor, self.is_trainable(name)));
+        adapter.read(dir, base)
+    }
+
     fn trainable_tensor(&self, name: &str) -> Option<&Tensor> {
         let base = self.tensors.get(name).filter(|_| self.is_trainable(name));
         base.or_else(|| self.adapter.as_ref()?.tensors.get(name))
@@ -143,17 +172,39 @@ impl Params {
         let _guard = tch::no_grad_guard();
         let trainable = self.is_trainable(name);
         let tensor = match source {
-            Source::Checkpoint(checkpoint) => checkpoint.load(name, shape, self.device, Some(self.kind))?,
+            Source::Checkpoint(checkpoint) => {
+                let stored = checkpoint.load(name, shape, self.device, Some(self.kind))?;
+                let whole =
+                    self.adapter.as_mut().map(|adapter| adapter.whole(name, shape)).transpose()?.flatten();
+                match whole {
+                    Some(whole) => {
+                        self.replaced.insert(name.to_owned(), stored);
+                        self.place(&whole)?
+                    }
+                    None => stored,
+                }
+            }
             Source::Random(seed) => self.place(&random(rng::named(*seed, name), shape, init)?)?,
             Source::Replica(base) => {
                 let missing = || InputError::NotInOriginal { name: name.to_owned() };
-                let original = base.tensors.get(name).ok_or_else(missing)?;
+                let of_base = base.replaced.get(name);
+                if let (Some(stored), Some(_)) = (of_base, &self.adapter) {
+                    self.replaced.insert(name.to_owned(), stored.shallow_clone());
+                }
+                let own = base.tensors.get(name);
+                let original = if self.adapter.is_none() { of_base.or(own) } else { own };
+                let original = original.ok_or_else(missing)?;
                 if trainable { original.detach().copy() } else { original.shallow_clone() }
             }
         };
         let tensor = tensor.set_requires_grad(self.learns && trainable);
         self.tensors.insert(name.to_owned(), tensor.shallow_clone());
         Ok(tensor)
+    }
+
+    /// Whether a tensor of `base` is an adapter's, and this model has no adapter.
+    fn is_replaced_in(&self, base: &Params, name: &str) -> bool {
+        self.adapter.is_none() && base.replaced.contains_key(name)
     }
 
     /// Adds several tensors that differ only in their first dimension to the model and returns them. If they take no
@@ -167,7 +218,7 @@ impl Params {
         let first = parts[0].0.as_str();
         let learns = self.learns && self.is_trainable(first);
         let shared = match source {
-            Source::Replica(base) if !self.is_trainable(first) => {
+            Source::Replica(base) if !self.is_trainable(first) && !self.is_replaced_in(base, first) => {
                 base.joined.get(first).map(Tensor::shallow_clone)
             }
             _ => None,
@@ -264,7 +315,7 @@ mod tests {
     }
 
     fn learner() -> (Params, Tensor, Vec<Tensor>) {
-        let mut params = Params::new(Device::Cpu, Kind::Float, true, Trained::LanguageModel);
+        let mut params = Params::new(Device::Cpu, Kind::Float, true, Trained::DECODER);
         let source = Source::Random(5);
         let frozen = params.tensor(&source, "audio_tower.conv1.weight", &[2, 3, 3], Init::Conv).unwrap();
         let (whole, tensors) = params.joined(&source, &parts(), Init::Linear).unwrap();

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
+use crate::align::{Aligned, SpokenClip, align};
 use crate::checkpoint::{Checkpoint, Entry, write_sharded};
 use crate::choose::{Chosen, choose};
 use crate::config::ModelConfig;
@@ -22,9 +23,10 @@ use crate::error::ModelError;
 use crate::forward::{Forward, Memory, forward};
 use crate::generate::generate;
 use crate::logprobs::{CHUNK, Group, GroupLogprobs, logprobs};
-use crate::lora::AdapterSet;
+use crate::lora::{AdapterSet, Reach};
 use crate::network::Network;
-use crate::params::{Params, Source, Trained};
+use crate::params::{Params, Source};
+use crate::parts::Trained;
 use crate::processor::{Processor, Prompt};
 use crate::sampling::{Completion, SamplingParams};
 use crate::tower::ClipFeatures;
@@ -69,14 +71,14 @@ impl Policy {
             (Some(checkpoint), _) => Source::Checkpoint(checkpoint),
             (None, seed) => Source::Random(seed.unwrap_or_default()),
         };
-        let params = match (&options.adapter, options.train_audio_tower) {
-            (Some(adapter), tower) => {
-                let adapter = AdapterSet::new(adapter, tower, config.architecture, dir)?;
-                Params::adapted(options.device, kind, true, adapter)
+        let learns = options.trained != Trained::NOTHING || options.adapter.is_some();
+        let params = Params::new(options.device, kind, learns, options.trained);
+        let params = match &options.adapter {
+            Some(adapter) => {
+                let reach = Reach { tower: options.adapt_tower, whole: options.trained };
+                params.with_adapter(AdapterSet::new(adapter, reach, config.architecture, dir)?)
             }
-            (None, _) if options.frozen => Params::new(options.device, kind, false, Trained::Nothing),
-            (None, true) => Params::new(options.device, kind, true, Trained::Everything),
-            (None, false) => Params::new(options.device, kind, true, Trained::LanguageModel),
+            None => params,
         };
         let large = options.device != Device::Cpu || config.text.hidden_size >= LARGE_WIDTH;
         let recompute = options.gradient_checkpointing.unwrap_or(large);
@@ -170,6 +172,16 @@ impl Policy {
         forward(&self.model, groups, temperature, dropout_seed, memory)
     }
 
+    /// The loss by which the projector is fitted to the words that are spoken in some clips: each audio token is to be
+    /// nearest to the embedding of its word. `vocabulary` has the token ids of all words of the data, from which a word is
+    /// told apart, and as the last that of a pause.
+    ///
+    /// Errors: An id is outside the vocabulary of the model, the clips have no audio token, or the model is a text-only
+    /// model.
+    pub fn align(&self, clips: &[SpokenClip], vocabulary: &[i64]) -> Result<Aligned, ModelError> {
+        align(&self.model, clips, vocabulary)
+    }
+
     /// The logits at every position of some prompts, without gradients. Meant for inspection and tests.
     ///
     /// Shapes: → `[prompts, longest, vocabulary]`, f32; shorter prompts are padded on the left
@@ -257,7 +269,7 @@ impl Policy {
     /// Errors: The directory holds no complete checkpoint or adapter, or one of other shapes.
     pub fn read_trainable(&self, dir: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
         if let Some(adapter) = self.model.params.adapter() {
-            return adapter.read(dir);
+            return self.model.params.read_adapter(adapter, dir);
         }
         let checkpoint = Checkpoint::open(dir, self.config().architecture)?;
         let read =
@@ -265,14 +277,14 @@ impl Policy {
         self.model.params.trainable().map(read).collect()
     }
 
-    /// Saves the policy as a directory: with an adapter the adapter alone, in PEFT's format, and otherwise a
+    /// Saves the policy as a directory: with an adapter the adapter and the parts that train beside it, in PEFT's format, and otherwise a
     /// complete Hugging Face directory. The directory is written under a temporary name and then renamed; an
     /// existing one is replaced. It does not wait for the disk: a checkpoint is synchronized as a whole.
     ///
     /// Errors: A file cannot be written, or `dir` does not end in a name.
     pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
         match self.model.params.adapter() {
-            Some(adapter) => write_directory(dir, |draft| adapter.write(draft)),
+            Some(adapter) => write_directory(dir, |draft| self.model.params.write_adapter(adapter, draft)),
             None => self.write_merged(dir),
         }
     }

@@ -19,6 +19,7 @@ use crate::nn::Builder;
 use audio::LogMel;
 use qwen2_5_omni::Qwen25OmniTower;
 use qwen2_audio::Qwen2AudioTower;
+use tch::Tensor;
 
 pub use features::ClipFeatures;
 pub(crate) use features::token_counts;
@@ -44,11 +45,21 @@ impl Tower {
 
     /// Encodes one clip. Fails if its log-mel has other bins or more frames than the tower takes.
     ///
-    /// Shapes: `clip`: log-mel `[bins, frames]`, f32 → [`ClipFeatures`] of as many rows as the clip has placeholders
-    pub(crate) fn forward(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
+    /// Shapes: `clip`: log-mel `[bins, frames]`, f32 → `[placeholders of the clip, tower width]`, in the model's dtype
+    pub(crate) fn encode(&self, clip: &LogMel) -> Result<Tensor, ModelError> {
         match self {
-            Tower::Qwen2Audio(tower) => tower.forward(clip),
-            Tower::Qwen25Omni(tower) => tower.forward(clip),
+            Tower::Qwen2Audio(tower) => tower.encode(clip),
+            Tower::Qwen25Omni(tower) => tower.encode(clip),
+        }
+    }
+
+    /// Projects an encoded clip to the width of the language model.
+    ///
+    /// Shapes: `encoded: [rows, tower width]`, in the model's dtype → `[rows, hidden]`
+    pub(crate) fn project(&self, encoded: &Tensor) -> Tensor {
+        match self {
+            Tower::Qwen2Audio(tower) => tower.projector.forward(encoded),
+            Tower::Qwen25Omni(tower) => tower.projector.forward(encoded),
         }
     }
 }

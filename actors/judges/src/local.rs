@@ -15,7 +15,7 @@ use std::path::Path;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use model::config::{Architecture, ModelConfig};
-use model::{Chosen, PolicyOptions, Processor, Prompt};
+use model::{Chosen, PolicyOptions, Processor, Prompt, Trained};
 use rewards::judge::logits::{ReplyToken, weigh};
 use rewards::judge::prompt::{Asked, JudgePrompt, Prompter};
 use rewards::judge::reply::parse_reply;
@@ -62,7 +62,7 @@ impl LocalJudge {
             DType::F32 => Some(Kind::Float),
             DType::Bf16 => Some(Kind::BFloat16),
         };
-        let options = PolicyOptions { device, dtype, frozen: true, ..PolicyOptions::default() };
+        let options = PolicyOptions { device, dtype, trained: Trained::NOTHING, ..PolicyOptions::default() };
         let config = ModelConfig::open(&folder)?;
         let processor = Processor::open(&folder)?;
         let is_base = is_base(config.architecture, &processor);

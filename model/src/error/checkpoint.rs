@@ -37,9 +37,16 @@ pub enum CheckpointError {
     UnwritableDtype { name: String, kind: Kind },
     #[error(
         "tensor `{name}` is not part of a LoRA on a linear layer; expected names such as \
-         `base_model.model.….q_proj.lora_A.weight`"
+         `base_model.model.….q_proj.lora_A.weight`, and with `modules_to_save` those of the projector or the audio tower"
     )]
     NotLora { name: String },
+    #[error(
+        "has no tensors of `{modules}`, which adapter_config.json names in modules_to_save; save the adapter again with \
+         PEFT's save_pretrained"
+    )]
+    NoWholeModule { modules: String },
+    #[error("the adapter has no tensor `{name}`, which is trained here; it was saved without that module")]
+    NotSaved { name: String },
     #[error("`{layer}` has no {part}; the file is incomplete, fetch it again")]
     HalfAdapter { layer: String, part: &'static str },
     #[error(

@@ -4,10 +4,19 @@
 //! 5 reordered for Qwen2-Audio.
 
 use crate::config::Architecture;
+use crate::parts::Part;
 
 /// Whether a layer or tensor belongs to the audio tower or its projector.
-pub(crate) fn is_tower(name: &str) -> bool {
-    name.starts_with("audio_tower.") || name.starts_with("multi_modal_projector.")
+pub(super) fn is_tower(name: &str) -> bool {
+    Part::of(name) != Part::Decoder
+}
+
+/// The hub name of a tensor of the audio tower or its projector, from its name in an adapter file; `None` if it belongs
+/// to neither.
+pub(super) fn hub_of_tower(name: &str) -> Option<&str> {
+    let bare =
+        ["model.", "thinker."].into_iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    is_tower(bare).then_some(bare)
 }
 
 /// Every name that some version of transformers gives to a layer in adapter files.

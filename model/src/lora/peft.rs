@@ -12,6 +12,7 @@ use super::names;
 use crate::checkpoint::{Checkpoint, write_tensors};
 use crate::config::Architecture;
 use crate::error::{CheckpointError, ConfigError, ModelError};
+use crate::parts::{Part, Trained};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -22,12 +23,11 @@ const PREFIX: &str = "base_model.model.";
 pub(super) const PARTS: [&str; 2] = ["lora_A.weight", "lora_B.weight"];
 
 /// Settings with which an adapter computes something other than plain LoRA. Each must be absent, null, false or empty.
-const VARIANTS: [&str; 18] = [
+const VARIANTS: [&str; 17] = [
     "use_dora",
     "use_qalora",
     "use_bdlora",
     "lora_bias",
-    "modules_to_save",
     "rank_pattern",
     "alpha_pattern",
     "layer_replication",
@@ -60,6 +60,7 @@ struct RawConfig {
     bias: Option<String>,
     #[serde(default)]
     init_lora_weights: Value,
+    modules_to_save: Option<Vec<String>>,
 }
 
 /// An adapter directory whose configuration and tensor names have been read.
@@ -69,23 +70,57 @@ pub(crate) struct AdapterFile {
     tensors: Checkpoint,
     /// The name in the file of each tensor that has not been taken, by the layer's name in PEFT and the part.
     keys: BTreeMap<(String, &'static str), String>,
+    /// The name in the file of each tensor of a whole module (LORA-4) that has not been taken, by its hub name.
+    whole: BTreeMap<String, String>,
 }
 
 impl AdapterFile {
     /// Opens an adapter directory and reads the names of its tensors. Fails if a file is missing or damaged, or if the
     /// adapter is not plain LoRA.
     pub(crate) fn open(dir: &Path) -> Result<AdapterFile, ModelError> {
-        let config = read_config(&dir.join(CONFIG))?;
+        let (config, modules_to_save) = read_config(&dir.join(CONFIG))?;
         let path = dir.join(WEIGHTS);
         let tensors = Checkpoint::open_file(&path)?;
-        let mut keys = BTreeMap::new();
+        let (mut keys, mut whole) = (BTreeMap::new(), BTreeMap::new());
         for name in tensors.names() {
-            let Some(key) = key_of(name) else {
+            if let Some(key) = key_of(name) {
+                keys.insert(key, name.clone());
+            } else if let Some(hub) = whole_name(name).filter(|_| !modules_to_save.is_empty()) {
+                whole.insert(hub, name.clone());
+            } else {
                 return Err(ModelError::checkpoint(&path, CheckpointError::NotLora { name: name.clone() }));
-            };
-            keys.insert(key, name.clone());
+            }
         }
-        Ok(AdapterFile { config, path, tensors, keys })
+        if whole.is_empty() && !modules_to_save.is_empty() {
+            let problem = CheckpointError::NoWholeModule { modules: modules_to_save.join("`, `") };
+            return Err(ModelError::checkpoint(&path, problem));
+        }
+        Ok(AdapterFile { config, path, tensors, keys, whole })
+    }
+
+    /// The parts of the base that the file replaces.
+    pub(crate) fn replaces(&self) -> Trained {
+        let has = |part| self.whole.keys().any(|name| Part::of(name) == part);
+        Trained { decoder: false, projector: has(Part::Projector), tower: has(Part::Tower) }
+    }
+
+    /// Reads a tensor of a whole module by its hub name and marks it as taken; `None` if the file has none of this name.
+    /// Fails if it has another shape than expected.
+    ///
+    /// Shapes: → `shape`, on the CPU in the stored dtype
+    pub(crate) fn take_whole(&mut self, name: &str, shape: &[i64]) -> Result<Option<Tensor>, ModelError> {
+        let Some(key) = self.whole.remove(name) else { return Ok(None) };
+        self.read(&key, shape).map(Some)
+    }
+
+    fn read(&self, key: &str, shape: &[i64]) -> Result<Tensor, ModelError> {
+        let found = self.tensors.size(key).unwrap_or_default();
+        if found != shape {
+            let problem =
+                CheckpointError::AdapterShape { name: key.to_owned(), found, expected: shape.to_vec() };
+            return Err(ModelError::checkpoint(&self.path, problem));
+        }
+        self.tensors.tensor(key, shape)
     }
 
     /// Reads the tensors of a layer and marks them as taken; `None` if the file has none for this layer. Fails if one
@@ -100,31 +135,24 @@ impl AdapterFile {
         let mut found =
             names::accepted(module).into_iter().flat_map(|name| PARTS.map(|part| (name.clone(), part)));
         let Some((name, _)) = found.find(|key| self.keys.contains_key(key)) else { return Ok(None) };
-        let read = |part: &'static str, shape: [i64; 2], keys: &mut BTreeMap<_, String>| {
-            let Some(key) = keys.remove(&(name.clone(), part)) else {
+        let mut take = |part: &'static str| {
+            self.keys.remove(&(name.clone(), part)).ok_or_else(|| {
                 let problem = CheckpointError::HalfAdapter { layer: format!("{PREFIX}{name}"), part };
-                return Err(ModelError::checkpoint(&self.path, problem));
-            };
-            let size = self.tensors.size(&key).unwrap_or_default();
-            if size != shape {
-                let problem =
-                    CheckpointError::AdapterShape { name: key, found: size, expected: shape.to_vec() };
-                return Err(ModelError::checkpoint(&self.path, problem));
-            }
-            self.tensors.tensor(&key, &shape)
+                ModelError::checkpoint(&self.path, problem)
+            })
         };
-        let a = read(PARTS[0], shapes[0], &mut self.keys)?;
-        let b = read(PARTS[1], shapes[1], &mut self.keys)?;
-        Ok(Some([a, b]))
+        let [a, b] = [take(PARTS[0])?, take(PARTS[1])?];
+        Ok(Some([self.read(&a, &shapes[0])?, self.read(&b, &shapes[1])?]))
     }
 
     /// Fails if a tensor of the file was not taken by a layer (LORA-3).
     pub(crate) fn finish(&self) -> Result<(), ModelError> {
-        match self.keys.values().next() {
+        let (left, count) =
+            (self.keys.values().chain(self.whole.values()).next(), self.keys.len() + self.whole.len());
+        match left {
             None => Ok(()),
             Some(name) => {
-                let problem =
-                    CheckpointError::UnmatchedAdapter { name: name.clone(), count: self.keys.len() };
+                let problem = CheckpointError::UnmatchedAdapter { name: name.clone(), count };
                 Err(ModelError::checkpoint(&self.path, problem))
             }
         }
@@ -152,12 +180,21 @@ fn key_of(name: &str) -> Option<(String, &'static str)> {
     })
 }
 
-fn read_config(path: &Path) -> Result<LoraConfig, ModelError> {
+/// The hub name of a tensor of a whole module in PEFT's file; `None` if it belongs neither to the projector nor to the
+/// audio tower.
+fn whole_name(name: &str) -> Option<String> {
+    // A state dict that was not saved by PEFT contains the wrapper's names.
+    let name = name.strip_prefix(PREFIX)?.replace("modules_to_save.default.", "");
+    names::hub_of_tower(&name).map(str::to_owned)
+}
+
+/// The settings of the adapter, and the modules that its file holds as a whole.
+fn read_config(path: &Path) -> Result<(LoraConfig, Vec<String>), ModelError> {
     let text = std::fs::read_to_string(path).map_err(|source| ModelError::io(path, source))?;
     parse_config(&text).map_err(|problem| ModelError::config(path, problem))
 }
 
-fn parse_config(json: &str) -> Result<LoraConfig, ConfigError> {
+fn parse_config(json: &str) -> Result<(LoraConfig, Vec<String>), ConfigError> {
     let unreadable = |error: serde_json::Error| ConfigError::NotAnAdapter { error: error.to_string() };
     let document: Map<String, Value> = serde_json::from_str(json).map_err(unreadable)?;
     let raw: RawConfig = serde_json::from_str(json).map_err(unreadable)?;
@@ -186,23 +223,33 @@ fn parse_config(json: &str) -> Result<LoraConfig, ConfigError> {
     if raw.r <= 0 {
         return Err(ConfigError::NotPositive { key: "r".to_owned(), found: raw.r });
     }
-    Ok(LoraConfig {
+    let config = LoraConfig {
         rank: raw.r,
         alpha: raw.lora_alpha,
         dropout: raw.lora_dropout,
         target_modules: raw.target_modules.unwrap_or(TargetModules::AllLinear),
         use_rslora: raw.use_rslora,
-    })
+    };
+    Ok((config, raw.modules_to_save.unwrap_or_default()))
 }
 
-/// Writes an adapter into a directory. `tensors` are named by the layer's hub name and the
-/// part; `targets` becomes `target_modules`.
+/// What an adapter's files say beside its tensors.
+pub(super) struct Description<'a> {
+    pub(super) config: &'a LoraConfig,
+    /// Becomes `target_modules`.
+    pub(super) targets: &'a TargetModules,
+    /// Becomes `modules_to_save`: the modules whose tensors are written as a whole.
+    pub(super) whole: &'a [&'static str],
+    /// The base's directory.
+    pub(super) base: &'a Path,
+    pub(super) architecture: Architecture,
+}
+
+/// Writes an adapter into a directory. `tensors` are named by the layer's hub name and the part; those of whole modules
+/// by their hub name.
 pub(super) fn write(
     dir: &Path,
-    config: &LoraConfig,
-    targets: &TargetModules,
-    base: &Path,
-    architecture: Architecture,
+    Description { config, targets, whole, base, architecture }: Description<'_>,
     tensors: impl Iterator<Item = (String, Tensor)>,
 ) -> Result<(), ModelError> {
     let alpha = match config.alpha.fract() == 0.0 {
@@ -219,7 +266,7 @@ pub(super) fn write(
         "init_lora_weights": true,
         "lora_alpha": alpha,
         "lora_dropout": config.dropout,
-        "modules_to_save": null,
+        "modules_to_save": if whole.is_empty() { Value::Null } else { json!(whole) },
         "peft_type": "LORA",
         "r": config.rank,
         "rank_pattern": {},
@@ -240,7 +287,7 @@ fn file_name(name: &str, architecture: Architecture) -> String {
     let split = PARTS.into_iter().find_map(|part| Some((name.strip_suffix(part)?.strip_suffix('.')?, part)));
     match split {
         Some((module, part)) => format!("{PREFIX}{}.{part}", names::written(module, architecture)),
-        None => format!("{PREFIX}{name}"),
+        None => format!("{PREFIX}{}", names::written(name, architecture)),
     }
 }
 
@@ -253,7 +300,7 @@ mod tests {
             "target_modules": ["q_proj", "v_proj"], "bias": "none", "rank_pattern": {}, "modules_to_save": null,
             "use_dora": false, "use_rslora": true, "init_lora_weights": true, "from_the_future": 1});
         change(&mut document);
-        parse_config(&document.to_string())
+        parse_config(&document.to_string()).map(|(config, _)| config)
     }
 
     #[test]
@@ -272,7 +319,6 @@ mod tests {
             |key: &str, value: Value| config(|document| document[key] = value).unwrap_err().to_string();
         for (key, value) in [
             ("use_dora", json!(true)),
-            ("modules_to_save", json!(["lm_head"])),
             ("rank_pattern", json!({"q_proj": 4})),
             ("alpha_pattern", json!({"q_proj": 4})),
             ("layer_replication", json!([[0, 2]])),
@@ -287,6 +333,22 @@ mod tests {
         assert!(refused("bias", json!("all")).contains("`none`"));
         assert!(refused("init_lora_weights", json!("pissa")).contains("changes the base too"));
         assert!(refused("r", json!(0)).contains("positive"));
+    }
+
+    #[test]
+    fn tensors_of_the_projector_and_the_tower_are_known_under_the_names_of_all_versions() {
+        let hub = Some("multi_modal_projector.linear.weight".to_owned());
+        for name in [
+            "base_model.model.multi_modal_projector.linear.weight",
+            "base_model.model.model.multi_modal_projector.linear.weight",
+            "base_model.model.multi_modal_projector.modules_to_save.default.linear.weight",
+        ] {
+            assert_eq!(whole_name(name), hub, "{name}");
+        }
+        let omni = whole_name("base_model.model.thinker.audio_tower.proj.bias");
+        assert_eq!(omni.as_deref(), Some("audio_tower.proj.bias"));
+        assert_eq!(whole_name("base_model.model.lm_head.weight"), None);
+        assert_eq!(whole_name("multi_modal_projector.linear.weight"), None, "not PEFT's");
     }
 
     #[test]

@@ -10,12 +10,13 @@ use tch::{Kind, Tensor};
 
 use super::config::{Adapter, LoraConfig, TargetModules};
 use super::names;
-use super::peft::{self, AdapterFile, PARTS};
-use super::targets::Targets;
+use super::peft::{self, AdapterFile, Description, PARTS};
+use super::targets::{Reach, Targets};
 use crate::config::Architecture;
 use crate::dropout::DropoutSeed;
 use crate::error::{CheckpointError, InputError, ModelError};
 use crate::init::{Init, random};
+use crate::parts::{Part, Trained};
 use crate::rng;
 
 /// Where the tensors of a set come from while the model is built.
@@ -36,6 +37,8 @@ pub(crate) struct AdapterSet {
     pub(crate) dropout: Arc<DropoutSeed>,
     pub(crate) tensors: BTreeMap<String, Tensor>,
     start: Start,
+    /// The parts of the base that the adapter's file replaces (LORA-4).
+    pub(crate) replaces: Trained,
     /// The hub names of all linear layers that were built, with an adapter or without.
     layers: Vec<String>,
     /// The base's architecture and directory, which are written into `adapter_config.json`.
@@ -44,18 +47,17 @@ pub(crate) struct AdapterSet {
 }
 
 impl AdapterSet {
-    /// An empty set, filled while the model is built. With `tower`, layers of the audio tower may get a
-    /// fresh adapter. Fails if the adapter's directory cannot be read or the pattern of target modules is
+    /// An empty set, filled while the model is built. `reach` limits a fresh adapter. Fails if the adapter's directory cannot be read or the pattern of target modules is
     /// not a valid regular expression.
     pub(crate) fn new(
         adapter: &Adapter,
-        tower: bool,
+        reach: Reach,
         architecture: Architecture,
         base: &Path,
     ) -> Result<AdapterSet, ModelError> {
         let (config, start) = match adapter {
             Adapter::Fresh { config, seed } => {
-                let targets = Targets::new(&config.target_modules, tower)?;
+                let targets = Targets::new(&config.target_modules, reach)?;
                 (config.clone(), Start::Fresh { seed: *seed, targets })
             }
             Adapter::Directory(dir) => {
@@ -63,12 +65,14 @@ impl AdapterSet {
                 (file.config.clone(), Start::File(file))
             }
         };
+        let replaces = if let Start::File(file) = &start { file.replaces() } else { Trained::NOTHING };
         let base = std::path::absolute(base).unwrap_or_else(|_| base.to_path_buf());
         Ok(AdapterSet {
             config,
             dropout: Arc::default(),
             tensors: BTreeMap::new(),
             start,
+            replaces,
             layers: Vec::new(),
             architecture,
             base,
@@ -82,6 +86,7 @@ impl AdapterSet {
             dropout: Arc::default(),
             tensors: BTreeMap::new(),
             start: Start::Replica,
+            replaces: self.replaces,
             layers: Vec::new(),
             architecture: self.architecture,
             base: self.base.clone(),
@@ -154,9 +159,16 @@ impl AdapterSet {
         last
     }
 
-    /// Whether a layer of the audio tower or its projector has an adapter.
-    pub(crate) fn reaches_tower(&self) -> bool {
-        self.tensors.keys().any(|name| names::is_tower(name))
+    /// Whether a layer of this part has an adapter.
+    pub(crate) fn reaches(&self, part: Part) -> bool {
+        self.tensors.keys().any(|name| Part::of(name) == part)
+    }
+
+    /// The tensor of this name that the adapter's file holds as a whole, if any (LORA-4).
+    ///
+    /// Shapes: → `shape`, on the CPU in the stored dtype
+    pub(crate) fn whole(&mut self, name: &str, shape: &[i64]) -> Result<Option<Tensor>, ModelError> {
+        if let Start::File(file) = &mut self.start { file.take_whole(name, shape) } else { Ok(None) }
     }
 
     /// `scale · B·A` of a layer, which merging adds to its weight; `None` for a layer without adapter.
@@ -168,11 +180,26 @@ impl AdapterSet {
         Some(part(PARTS[1])?.matmul(&part(PARTS[0])?) * self.config.scale())
     }
 
-    /// Reads values for the tensors of this set from a directory in PEFT's format, sorted by name. Fails if the
-    /// directory holds no complete adapter, or one for other layers or of another rank.
-    pub(crate) fn read(&self, dir: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
+    /// Reads values for the tensors of this set from a directory in PEFT's format, and for the tensors of the base in
+    /// `whole`, of which those that are `true` are returned too; sorted by name. Fails if the directory holds no complete
+    /// adapter, or one for other layers or of another rank.
+    pub(crate) fn read<'a>(
+        &self,
+        dir: &Path,
+        whole: impl Iterator<Item = (&'a String, &'a Tensor, bool)>,
+    ) -> Result<Vec<(String, Tensor)>, ModelError> {
         let mut file = AdapterFile::open(dir)?;
         let mut tensors = Vec::with_capacity(self.tensors.len());
+        for (name, own, trains) in whole {
+            match file.take_whole(name, &own.size())? {
+                Some(tensor) if trains => tensors.push((name.clone(), tensor)),
+                None if trains => {
+                    let problem = CheckpointError::NotSaved { name: name.clone() };
+                    return Err(ModelError::checkpoint(dir, problem));
+                }
+                _ => (),
+            }
+        }
         for (name, own) in &self.tensors {
             let Some(module) = name.strip_suffix(PARTS[0]).and_then(|rest| rest.strip_suffix('.')) else {
                 continue;
@@ -191,10 +218,33 @@ impl AdapterSet {
         Ok(tensors)
     }
 
-    /// Writes the adapter into a directory in PEFT's format.
-    pub(crate) fn write(&self, dir: &Path) -> Result<(), ModelError> {
-        let tensors = self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.to_kind(Kind::Float)));
-        peft::write(dir, &self.config, &self.targets(), &self.base, self.architecture, tensors)
+    /// Writes the adapter into a directory in PEFT's format, with the modules of the base that hold these parts.
+    /// `base` are the tensors of the base.
+    pub(crate) fn write(
+        &self,
+        dir: &Path,
+        parts: Trained,
+        base: &BTreeMap<String, Tensor>,
+    ) -> Result<(), ModelError> {
+        let parts = [Part::Projector, Part::Tower].into_iter().filter(|part| parts.has(*part));
+        let modules: Vec<&str> = parts.map(|part| part.module(self.architecture)).collect();
+        let within = |name: &str| {
+            modules.iter().any(|module| name.strip_prefix(module).is_some_and(|rest| rest.starts_with('.')))
+        };
+        let description = Description {
+            config: &self.config,
+            targets: &self.targets(),
+            whole: &modules,
+            base: &self.base,
+            architecture: self.architecture,
+        };
+        let whole = base.iter().filter(|(name, _)| within(name));
+        let tensors = self.tensors.iter().chain(whole);
+        peft::write(
+            dir,
+            description,
+            tensors.map(|(name, tensor)| (name.clone(), tensor.to_kind(Kind::Float))),
+        )
     }
 
     /// `target_modules` that select exactly the adapted layers in PEFT, which opens the whole model with parts

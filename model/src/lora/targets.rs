@@ -3,18 +3,27 @@
 use super::config::TargetModules;
 use super::names;
 use crate::error::InputError;
+use crate::parts::{Part, Trained};
 
 /// Decides which linear layers get a fresh adapter.
 pub(super) struct Targets {
     modules: TargetModules,
     pattern: Option<fancy_regex::Regex>,
+    reach: Reach,
+}
+
+/// The parts of a model that a fresh adapter may reach.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach {
     /// Whether layers of the audio tower and its projector may get an adapter.
-    tower: bool,
+    pub(crate) tower: bool,
+    /// The parts that train as a whole, which get none.
+    pub(crate) whole: Trained,
 }
 
 impl Targets {
     /// Fails if the pattern is not a valid regular expression.
-    pub(super) fn new(modules: &TargetModules, tower: bool) -> Result<Targets, InputError> {
+    pub(super) fn new(modules: &TargetModules, reach: Reach) -> Result<Targets, InputError> {
         let pattern = match modules {
             TargetModules::Pattern(pattern) => {
                 let whole = fancy_regex::Regex::new(&format!("^(?:{pattern})$"));
@@ -22,17 +31,20 @@ impl Targets {
             }
             _ => None,
         };
-        Ok(Targets { modules: modules.clone(), pattern, tower })
+        Ok(Targets { modules: modules.clone(), pattern, reach })
     }
 
-    /// Whether this layer may get an adapter: those of the audio tower only where the tower trains.
+    /// Whether this layer may get an adapter.
     pub(super) fn allows(&self, module: &str) -> bool {
-        self.tower || !names::is_tower(module)
+        match Part::of(module) {
+            Part::Decoder => true,
+            part => self.reach.tower && !self.reach.whole.has(part),
+        }
     }
 
     /// A remark for the message that lists the layers to choose from.
     pub(super) fn tower_hint(&self) -> &'static str {
-        if self.tower { "" } else { " (those of the audio tower too with train_audio_tower = true)" }
+        if self.reach.tower { "" } else { " (those of the audio tower too with train_audio_tower = true)" }
     }
 
     /// Whether the layer with this hub name gets an adapter.
@@ -77,7 +89,7 @@ mod tests {
     const TOWER: &str = "audio_tower.layers.1.self_attn.q_proj";
 
     fn matches(modules: TargetModules, tower: bool) -> [bool; 4] {
-        let targets = Targets::new(&modules, tower).unwrap();
+        let targets = Targets::new(&modules, Reach { tower, whole: Trained::NOTHING }).unwrap();
         [LAYER, "language_model.lm_head", TOWER, "multi_modal_projector.linear"]
             .map(|name| targets.matches(name))
     }
@@ -86,6 +98,13 @@ mod tests {
     fn all_linear_excludes_the_output_projection_and_an_untrained_tower() {
         assert_eq!(matches(TargetModules::AllLinear, false), [true, false, false, false]);
         assert_eq!(matches(TargetModules::AllLinear, true), [true, false, true, true]);
+    }
+
+    #[test]
+    fn a_part_that_trains_as_a_whole_gets_no_adapter() {
+        let whole = Trained { projector: true, ..Trained::NOTHING };
+        let targets = Targets::new(&TargetModules::AllLinear, Reach { tower: true, whole }).unwrap();
+        assert!(targets.matches(TOWER) && !targets.matches("multi_modal_projector.linear"));
     }
 
     #[test]
@@ -105,7 +124,8 @@ mod tests {
         assert_eq!(pattern(r".*language_model.*\.(q_proj|v_proj)"), [true, false, false, false]);
         assert_eq!(pattern("q_proj"), [false; 4]);
         assert_eq!(pattern(r"(?!.*audio_tower).*\.q_proj"), [true, false, false, false]);
-        let targets = Targets::new(&TargetModules::Pattern("(".to_owned()), true);
+        let reach = Reach { tower: true, whole: Trained::NOTHING };
+        let targets = Targets::new(&TargetModules::Pattern("(".to_owned()), reach);
         assert!(
             targets
                 .err()

@@ -33,11 +33,27 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
     /// Global norm that larger gradients are scaled down to; `None` for no clipping.
     pub max_grad_norm: Option<f64>,
+    /// Factors of the learning rate by the beginning of a parameter's name; the first that fits counts. Parameters that
+    /// none fits have the factor 1.
+    pub lr_factors: Vec<(String, f64)>,
+}
+
+impl AdamWConfig {
+    fn lr_factor(&self, name: &str) -> f64 {
+        let fits = |(start, _): &&(String, f64)| name.starts_with(start.as_str());
+        self.lr_factors.iter().find(fits).map_or(1.0, |(_, factor)| *factor)
+    }
 }
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        AdamWConfig { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, max_grad_norm: Some(1.0) }
+        AdamWConfig {
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.0,
+            max_grad_norm: Some(1.0),
+            lr_factors: Vec::new(),
+        }
     }
 }
 
@@ -58,10 +74,11 @@ pub struct AdamW {
     steps: u64,
 }
 
-/// Parameters of one dtype and device. Their state is in flat tensors, in which each parameter has a slice, in order.
+/// Parameters of one dtype, device and factor of the learning rate. Their state is in flat tensors, in which each parameter has a slice, in order.
 #[derive(Debug)]
 struct Bucket {
     params: Vec<(String, Tensor)>,
+    lr_factor: f64,
     /// `[elements]`, f32: the running mean of the gradient.
     exp_avg: Tensor,
     /// `[elements]`, f32: the running mean of the gradient's square.
@@ -75,7 +92,7 @@ impl AdamW {
     ///
     /// Errors: A tensor is not f32, bf16 or f16, or a name occurs twice.
     pub fn new(params: Vec<(String, Tensor)>, config: AdamWConfig) -> Result<AdamW, OptimError> {
-        let mut by_kind: BTreeMap<(&'static str, String), Vec<(String, Tensor)>> = BTreeMap::new();
+        let mut by_kind: BTreeMap<(&'static str, String, u64), Vec<(String, Tensor)>> = BTreeMap::new();
         let mut names = std::collections::BTreeSet::new();
         for (name, tensor) in params {
             let kind = match tensor.kind() {
@@ -87,13 +104,19 @@ impl AdamW {
             if !names.insert(name.clone()) {
                 return Err(OptimError::Duplicate { name });
             }
-            by_kind.entry((kind, format!("{:?}", tensor.device()))).or_default().push((name, tensor));
+            let key = (kind, format!("{:?}", tensor.device()), config.lr_factor(&name).to_bits());
+            by_kind.entry(key).or_default().push((name, tensor));
         }
-        let buckets = by_kind.into_values().flat_map(split_into_buckets).map(Bucket::new).collect();
+        let alike = |((_, _, factor), params): ((_, _, u64), Vec<_>)| {
+            let factor = f64::from_bits(factor);
+            split_into_buckets(params).into_iter().map(move |params| Bucket::new(params, factor))
+        };
+        let buckets = by_kind.into_iter().flat_map(alike).collect();
         Ok(AdamW { config, buckets, steps: 0 })
     }
 
-    /// Updates the parameters from their gradients, after clipping, and returns the gradients' norm. The gradients are
+    /// Updates the parameters from their gradients, after clipping, at the learning rate `lr`, which
+    /// [`AdamWConfig::lr_factors`] may change for some, and returns the gradients' norm. The gradients are
     /// not changed: call [`zero_grad`](Self::zero_grad) before the next backward pass.
     pub fn step(&mut self, lr: f64) -> Step {
         tch::no_grad(|| {
@@ -172,6 +195,15 @@ impl AdamW {
         Ok(())
     }
 
+    /// Forgets the moments and the number of steps, as a new optimizer of the same parameters has none.
+    pub fn reset(&mut self) {
+        self.steps = 0;
+        for bucket in &mut self.buckets {
+            let _ = bucket.exp_avg.zero_();
+            let _ = bucket.exp_avg_sq.zero_();
+        }
+    }
+
     /// The global norm of all gradients.
     fn grad_norm(&self) -> f64 {
         let norms: Vec<Tensor> = self.buckets.iter().map(|bucket| bucket.gradient().norm()).collect();
@@ -227,7 +259,7 @@ fn split_into_buckets(params: Vec<(String, Tensor)>) -> Vec<Vec<(String, Tensor)
 }
 
 impl Bucket {
-    fn new(params: Vec<(String, Tensor)>) -> Bucket {
+    fn new(params: Vec<(String, Tensor)>, lr_factor: f64) -> Bucket {
         let device = params.first().map_or(Device::Cpu, |(_, tensor)| tensor.device());
         let elements: i64 = params.iter().map(|(_, tensor)| tensor.numel() as i64).sum();
         let zeros = || Tensor::zeros([elements], (Kind::Float, device));
@@ -237,7 +269,7 @@ impl Bucket {
                 params.iter().map(|(_, tensor)| tensor.detach().reshape([-1])).collect();
             Tensor::cat(&values, 0).to_kind(Kind::Float)
         });
-        Bucket { exp_avg: zeros(), exp_avg_sq: zeros(), master, params }
+        Bucket { exp_avg: zeros(), exp_avg_sq: zeros(), master, params, lr_factor }
     }
 
     /// A flat copy of all gradients.
@@ -265,6 +297,7 @@ impl Bucket {
     /// One AdamW update of the bucket's parameters. `grad_scale` is the factor of the clipping.
     fn update(&mut self, config: &AdamWConfig, steps: u64, lr: f64, grad_scale: f64) {
         let (beta1, beta2) = config.betas;
+        let lr = lr * self.lr_factor;
         let mut gradient = self.gradient();
         if grad_scale != 1.0 {
             let _ = gradient.g_mul_scalar_(grad_scale);

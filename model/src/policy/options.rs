@@ -3,6 +3,7 @@
 use tch::{Device, Kind};
 
 use crate::lora::Adapter;
+use crate::parts::Trained;
 
 /// The device, dtype and training mode of a policy. The default trains the language model of a checkpoint on the CPU.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,13 +13,12 @@ pub struct PolicyOptions {
     /// The dtype of weights and activations. `None` chooses f32 on the CPU, and on a GPU bf16 if the checkpoint is
     /// stored in 16 bits, else f32.
     pub dtype: Option<Kind>,
-    /// Whether the checkpoint is frozen. Without an adapter nothing trains, which is enough for a judge.
-    pub frozen: bool,
-    /// Whether the audio tower and the projector train together with the language model. With a fresh adapter, whether
-    /// their layers may get adapters.
-    pub train_audio_tower: bool,
-    /// The adapter to train on the frozen checkpoint, if any.
+    /// The parts of the checkpoint that train as a whole. With an adapter the decoder does not.
+    pub trained: Trained,
+    /// The adapter to train, if any.
     pub adapter: Option<Adapter>,
+    /// Whether layers of the audio tower and the projector may get a fresh adapter.
+    pub adapt_tower: bool,
     /// Whether only the inputs of the layers are kept between forward and backward pass, and the rest is
     /// computed again: a third more work in a fraction of the memory. `None` does so on a GPU, and for models
     /// of width 1024 or more.
@@ -32,9 +32,9 @@ impl Default for PolicyOptions {
         PolicyOptions {
             device: Device::Cpu,
             dtype: None,
-            frozen: false,
-            train_audio_tower: false,
+            trained: Trained::DECODER,
             adapter: None,
+            adapt_tower: false,
             gradient_checkpointing: None,
             from_scratch: None,
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::checkpoint::read_tensors;
 use crate::lora::{Adapter, LoraConfig};
+use crate::parts::Part;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
 
@@ -70,8 +71,12 @@ fn assert_memory_makes_no_difference(policy: &Policy, what: &str) {
 #[test]
 fn recomputed_layers_and_logits_have_the_gradients_of_kept_ones() {
     for model in ["qwen2_audio", "qwen2_5_omni", "qwen3_tied"] {
-        for train_audio_tower in [false, true] {
-            let options = PolicyOptions { train_audio_tower, ..Default::default() };
+        let projector = Trained { projector: true, ..Trained::NOTHING };
+        for trained in [Trained::DECODER, Trained::EVERYTHING, projector] {
+            if trained == projector && model == "qwen3_tied" {
+                continue;
+            }
+            let options = PolicyOptions { trained, ..Default::default() };
             let policy = Policy::open(&model_dir(model), &options).unwrap();
             assert_memory_makes_no_difference(&policy, model);
         }
@@ -79,10 +84,10 @@ fn recomputed_layers_and_logits_have_the_gradients_of_kept_ones() {
 }
 
 /// A policy with an adapter whose `B` is not zero, so that dropout has an effect and `A` has gradients.
-fn adapted(dropout: f64, train_audio_tower: bool) -> Policy {
+fn adapted(dropout: f64, adapt_tower: bool) -> Policy {
     let config = LoraConfig { rank: 4, dropout, ..Default::default() };
     let adapter = Some(Adapter::Fresh { config, seed: 1 });
-    let options = PolicyOptions { adapter, train_audio_tower, ..Default::default() };
+    let options = PolicyOptions { adapter, adapt_tower, ..Default::default() };
     let policy = Policy::open(&model_dir("qwen2_audio"), &options).unwrap();
     let _guard = tch::no_grad_guard();
     for (_, mut tensor) in policy.trainable() {
@@ -94,9 +99,9 @@ fn adapted(dropout: f64, train_audio_tower: bool) -> Policy {
 
 #[test]
 fn recomputing_draws_the_dropout_masks_of_the_forward_pass() {
-    for train_audio_tower in [false, true] {
-        assert_memory_makes_no_difference(&adapted(0.0, train_audio_tower), "without dropout");
-        assert_memory_makes_no_difference(&adapted(0.3, train_audio_tower), "with dropout");
+    for adapt_tower in [false, true] {
+        assert_memory_makes_no_difference(&adapted(0.0, adapt_tower), "without dropout");
+        assert_memory_makes_no_difference(&adapted(0.3, adapt_tower), "with dropout");
     }
 }
 
@@ -147,4 +152,142 @@ fn positions_of_text_and_audio_are_those_of_omnis_rope_index() {
     for row in 0..3 {
         assert_eq!(positions, index["position_ids_3xBxT"].get(row).masked_select(&real), "row {row}");
     }
+}
+
+/// Changes every trainable tensor a little, as a training step would.
+fn disturb(policy: &Policy) {
+    let _guard = tch::no_grad_guard();
+    for (index, (_, mut tensor)) in policy.trainable().into_iter().enumerate() {
+        let change =
+            (tensor.ones_like().flatten(0, -1).cumsum(0, Kind::Float) * (1.0 + index as f64)).sin() * 0.05;
+        let _ = tensor.g_add_(&change.view_as(&tensor));
+    }
+}
+
+fn logits_of(policy: &Policy) -> Tensor {
+    policy.logits(&prompts(policy)).unwrap()
+}
+
+fn difference(one: &Tensor, other: &Tensor) -> f64 {
+    (one - other).abs().max().double_value(&[])
+}
+
+#[test]
+fn parts_that_train_beside_an_adapter_are_saved_with_it_and_the_reference_keeps_the_base_s() {
+    // LORA-4 and PARAM-3.
+    for (model, tower, modules) in [
+        ("qwen2_audio", false, r#"["multi_modal_projector"]"#),
+        ("qwen2_audio", true, r#"["multi_modal_projector","audio_tower"]"#),
+        ("qwen2_5_omni", false, r#"["audio_tower.proj"]"#),
+    ] {
+        let base = Policy::open(&model_dir(model), &PolicyOptions::default()).unwrap();
+        let trained = Trained { projector: true, tower, ..Trained::NOTHING };
+        let open = |adapter, trained| {
+            let options = PolicyOptions { adapter: Some(adapter), trained, ..Default::default() };
+            Policy::open(&model_dir(model), &options).unwrap()
+        };
+        let policy = open(Adapter::Fresh { config: LoraConfig::default(), seed: 1 }, trained);
+        assert!(policy.trainable().iter().any(|(name, _)| name.ends_with("lora_A.weight")));
+        assert!(policy.trainable().iter().any(|(name, _)| Part::of(name) == Part::Projector));
+        let replica = policy.replica().unwrap();
+        disturb(&policy);
+        let adapted = logits_of(&policy);
+        assert!(difference(&adapted, &logits_of(&base)) > 1e-3, "{model}");
+        replica.load_trainable(&policy.publish()).unwrap();
+        assert!(difference(&adapted, &logits_of(&replica)) < 2e-5, "{model}: a replica loads all of it");
+
+        let folder = tempfile::tempdir().unwrap();
+        let [saved, again, merged] = ["saved", "again", "merged"].map(|name| folder.path().join(name));
+        policy.save(&saved).unwrap();
+        let config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(saved.join("adapter_config.json")).unwrap()).unwrap();
+        assert_eq!(config["modules_to_save"].to_string(), modules);
+        let read = policy.read_trainable(&saved).unwrap();
+        let published = policy.publish();
+        let by_name: HashMap<&str, &Tensor> = read.iter().map(|(name, t)| (name.as_str(), t)).collect();
+        assert_eq!(by_name.len(), published.len());
+        assert!(published.iter().all(|(name, tensor)| by_name[name.as_str()] == tensor));
+
+        // Opened without training the parts, the adapter's file still replaces them, and they are saved again.
+        for trained in [trained, Trained::NOTHING] {
+            let opened = open(Adapter::Directory(saved.clone()), trained);
+            assert!(difference(&adapted, &logits_of(&opened)) < 2e-5, "{model}: opened");
+            let trains = opened.trainable().iter().any(|(name, _)| Part::of(name) == Part::Projector);
+            assert_eq!(trains, trained.projector);
+            assert!(difference(&adapted, &logits_of(&opened.replica().unwrap())) < 2e-5, "{model}: replica");
+            let reference = opened.reference().unwrap();
+            assert!(difference(&logits_of(&base), &logits_of(&reference)) < 2e-5, "{model}: reference");
+            opened.save(&again).unwrap();
+            let names = |dir: &Path| -> Vec<String> {
+                let tensors = read_tensors(&dir.join("adapter_model.safetensors")).unwrap();
+                tensors.into_iter().map(|(name, _)| name).collect()
+            };
+            assert_eq!(names(&saved), names(&again), "{model}");
+            opened.merge(&merged).unwrap();
+            let merged = Policy::open(&merged, &PolicyOptions::default()).unwrap();
+            assert!(difference(&adapted, &logits_of(&merged)) < 1e-4, "{model}: merged");
+        }
+    }
+}
+
+#[test]
+fn an_adapter_without_the_module_that_is_to_resume_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |trained| {
+        let adapter = Some(Adapter::Fresh { config: LoraConfig::default(), seed: 1 });
+        let options = PolicyOptions { adapter, trained, ..Default::default() };
+        Policy::open(&model_dir("qwen2_audio"), &options).unwrap()
+    };
+    let saved = folder.path().join("saved");
+    open(Trained::NOTHING).save(&saved).unwrap();
+    let resumed = open(Trained { projector: true, ..Trained::NOTHING });
+    let message = resumed.read_trainable(&saved).unwrap_err().to_string();
+    assert!(message.contains("no tensor `multi_modal_projector.linear.bias`"), "{message}");
+    // A configuration that names a module which the file lacks.
+    let path = saved.join("adapter_config.json");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let named =
+        config.replace("\"modules_to_save\": null", "\"modules_to_save\": [\"multi_modal_projector\"]");
+    assert_ne!(config, named);
+    std::fs::write(&path, named).unwrap();
+    let adapter = Some(Adapter::Directory(saved));
+    let options = PolicyOptions { adapter, ..Default::default() };
+    let message = Policy::open(&model_dir("qwen2_audio"), &options).err().unwrap().to_string();
+    assert!(message.contains("no tensors of `multi_modal_projector`"), "{message}");
+}
+
+#[test]
+fn words_are_fitted_to_their_embeddings_until_each_token_is_nearest_to_its_own() {
+    use crate::align::{SpokenClip, SpokenWord};
+    use crate::optim::{AdamW, AdamWConfig};
+    let trained = Trained { projector: true, ..Trained::NOTHING };
+    let options = PolicyOptions { trained, ..Default::default() };
+    let policy = Policy::open(&model_dir("qwen2_audio"), &options).unwrap();
+    let tone = |pitch: f32| {
+        let samples: Vec<f32> = (0..16_000).map(|i| 0.3 * (pitch * i as f32).sin()).collect();
+        Arc::new(policy.processor().extract(&samples).unwrap())
+    };
+    let clips: Vec<SpokenClip> = [0.05, 0.4]
+        .into_iter()
+        .enumerate()
+        .map(|(token, pitch)| SpokenClip {
+            clip: tone(pitch),
+            words: vec![SpokenWord { token, start: 0.0, end: 0.8 }],
+        })
+        .collect();
+    let vocabulary = [5, 9, 12];
+    let mut adamw = AdamW::new(policy.trainable(), AdamWConfig::default()).unwrap();
+    let first = policy.align(&clips, &vocabulary).unwrap();
+    let mut last = (0.0, 0.0);
+    for _ in 0..150 {
+        adamw.zero_grad();
+        let aligned = policy.align(&clips, &vocabulary).unwrap();
+        aligned.loss.backward();
+        adamw.step(0.01 * aligned.spread);
+        last = (aligned.loss.double_value(&[]), aligned.accuracy);
+    }
+    assert!(last.0 < 0.5 * first.loss.double_value(&[]) && last.1 > 0.95, "{last:?}");
+    assert!(policy.trainable().iter().all(|(name, _)| Part::of(name) == Part::Projector));
+    let outside = policy.align(&clips, &[5, 1_000_000, 12]).err().unwrap().to_string();
+    assert!(outside.contains("the vocabulary of the fit"), "{outside}");
 }

@@ -1,9 +1,8 @@
 //! Whisper's encoder, which both towers use: two convolutions, then layers of attention and feed-forward. After it,
-//! pairs of positions are averaged, normalised and projected ([`finish`]).
+//! pairs of positions are averaged and normalised ([`finish`]).
 
 use tch::Tensor;
 
-use super::features::ClipFeatures;
 use crate::config::AudioConfig;
 use crate::error::ModelError;
 use crate::init::Init;
@@ -71,25 +70,19 @@ impl Encoder {
     }
 }
 
-/// Averages pairs of positions (an odd last one is dropped), normalises them and projects them.
+/// Averages pairs of positions (an odd last one is dropped) and normalises them.
 ///
-/// Shapes: `x: [positions, width]`, in the model's dtype → `encoded: [tokens, width]`, `projected: [tokens, hidden]`
-pub(super) fn finish(x: &Tensor, tokens: i64, norm: &LayerNorm, projector: &Linear) -> ClipFeatures {
+/// Shapes: `x: [positions, width]`, in the model's dtype → `[tokens, width]`
+pub(super) fn finish(x: &Tensor, tokens: i64, norm: &LayerNorm) -> Tensor {
     let pooled = x.narrow(0, 0, 2 * tokens).view([tokens, 2, -1]).mean_dim(1, false, None);
-    let encoded = norm.forward(&pooled);
-    ClipFeatures { projected: projector.forward(&encoded), encoded }
+    norm.forward(&pooled)
 }
 
-/// The features of a clip that is too short for a token.
+/// The encoding of a clip that is too short for a token.
 ///
-/// Shapes: → `encoded: [0, width]`, `projected: [0, hidden]`, in the dtype and on the device of `like`
-pub(super) fn empty_features(
-    width: i64,
-    projector: &Linear,
-    like: &Tensor,
-) -> Result<ClipFeatures, ModelError> {
-    let encoded = Tensor::f_zeros([0, width], (like.kind(), like.device()))?;
-    Ok(ClipFeatures { projected: projector.forward(&encoded), encoded })
+/// Shapes: → `[0, width]`, in the dtype and on the device of `like`
+pub(super) fn nothing(width: i64, like: &Tensor) -> Result<Tensor, ModelError> {
+    Ok(Tensor::f_zeros([0, width], (like.kind(), like.device()))?)
 }
 
 impl Conv {

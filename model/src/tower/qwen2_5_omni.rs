@@ -5,8 +5,8 @@
 
 use tch::Tensor;
 
-use super::encoder::{Encoder, empty_features, finish};
-use super::features::{ClipFeatures, mel, token_counts};
+use super::encoder::{Encoder, finish, nothing};
+use super::features::{mel, token_counts};
 use crate::config::AudioConfig;
 use crate::error::ModelError;
 use crate::init::sinusoids;
@@ -20,7 +20,7 @@ pub(crate) struct Qwen25OmniTower {
     /// not stored in checkpoints.
     positions: Tensor,
     norm: LayerNorm,
-    projector: Linear,
+    pub(super) projector: Linear,
     config: AudioConfig,
 }
 
@@ -45,12 +45,12 @@ impl Qwen25OmniTower {
         })
     }
 
-    /// Shapes: Those of `Tower::forward`, with any number of frames.
-    pub(super) fn forward(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
+    /// Shapes: Those of `Tower::encode`, with any number of frames.
+    pub(super) fn encode(&self, clip: &LogMel) -> Result<Tensor, ModelError> {
         let mel = mel(clip, &self.config, None)?;
         let (_, tokens) = token_counts(clip.valid_frames);
         if tokens == 0 {
-            return empty_features(self.config.d_model, &self.projector, &self.positions);
+            return nothing(self.config.d_model, &self.positions);
         }
         let (kind, device) = (self.positions.kind(), self.positions.device());
         let (bins, width) = (self.config.num_mel_bins, self.config.d_model);
@@ -70,6 +70,6 @@ impl Qwen25OmniTower {
             })
             .collect();
         let x = self.encoder.run(Tensor::cat(&embedded, 0), self.config.n_window);
-        Ok(finish(&x, tokens, &self.norm, &self.projector))
+        Ok(finish(&x, tokens, &self.norm))
     }
 }

@@ -3,8 +3,8 @@
 
 use tch::Tensor;
 
-use super::encoder::{Encoder, empty_features, finish};
-use super::features::{ClipFeatures, mel, token_counts};
+use super::encoder::{Encoder, finish, nothing};
+use super::features::{mel, token_counts};
 use crate::config::AudioConfig;
 use crate::error::ModelError;
 use crate::init::Init;
@@ -22,7 +22,7 @@ pub(crate) struct Qwen2AudioTower {
     /// `[max_source_positions, width]`, in the model's dtype: the position embeddings.
     positions: Tensor,
     norm: LayerNorm,
-    projector: Linear,
+    pub(super) projector: Linear,
     config: AudioConfig,
 }
 
@@ -46,18 +46,18 @@ impl Qwen2AudioTower {
         })
     }
 
-    /// Shapes: Those of `Tower::forward`, with at most `2 × max_source_positions` frames.
-    pub(super) fn forward(&self, clip: &LogMel) -> Result<ClipFeatures, ModelError> {
+    /// Shapes: Those of `Tower::encode`, with at most `2 × max_source_positions` frames.
+    pub(super) fn encode(&self, clip: &LogMel) -> Result<Tensor, ModelError> {
         let mel = mel(clip, &self.config, Some(2 * self.config.max_source_positions))?;
         let (after_conv, tokens) = token_counts(clip.valid_frames);
         if tokens == 0 {
-            return empty_features(self.config.d_model, &self.projector, &self.positions);
+            return nothing(self.config.d_model, &self.positions);
         }
         let (kind, device) = (self.positions.kind(), self.positions.device());
         let taken = (clip.frames as i64).min(clip.valid_frames as i64 + MARGIN);
         let mel = mel.f_narrow(1, 0, taken)?.f_unsqueeze(0)?.f_to_device(device)?.f_to_kind(kind)?;
         let x = self.encoder.convolve(&mel).squeeze_dim(0).narrow(0, 0, after_conv);
         let x = (x + self.positions.narrow(0, 0, after_conv)).contiguous();
-        Ok(finish(&self.encoder.run(x, after_conv), tokens, &self.norm, &self.projector))
+        Ok(finish(&self.encoder.run(x, after_conv), tokens, &self.norm))
     }
 }
