@@ -378,9 +378,9 @@ fn a_damaged_checkpoint_is_refused_with_the_file_and_the_remedy() {
     assert!(said.contains("fetch it again"), "{said}");
 
     let said = refused_policy("qwen2_5_omni", |dir| {
-        edit(&dir.join("config.json"), "\"qwen2_5_omni_thinker\"", "\"llama\"")
+        edit(&dir.join("config.json"), "\"qwen2_5_omni_thinker\"", "\"gemma3\"")
     });
-    assert!(said.contains("config.json: model_type is `llama`"), "{said}");
+    assert!(said.contains("config.json: model_type is `gemma3`"), "{said}");
     assert!(said.contains("and the text-only `llama`, `qwen2` and `qwen3`"), "{said}");
 
     let said = refused_policy("qwen2_audio", |dir| {

@@ -57,7 +57,9 @@ fn json(text: &str) -> Value {
 #[test]
 fn a_world_is_exported_as_a_data_set() {
     let dir = tempfile::tempdir().unwrap();
-    let export = |arguments: &[&str]| [&["data", "export"][..], arguments].concat();
+    fn export<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+        [&["data", "export"][..], arguments].concat()
+    }
     let few = ["--set", "data.soundscapes.train_clips=3", "--set", "data.soundscapes.heldout_clips=2"];
     let said = printed(dir.path(), &export(&[&["builtin:soundscapes", "--out", "mine"][..], &few].concat()));
     assert!(

@@ -13,7 +13,7 @@ use survey::Survey;
 use crate::{
     cli::{CheckOptions, Verbosity},
     failure::Failure,
-    judge,
+    judge_doubts,
     streams::{errln, outln},
 };
 
@@ -91,7 +91,7 @@ fn look(
             return Ok(found);
         }
     };
-    found.judges = judge::doubts(&experiment, path, registry);
+    found.judges = judge_doubts::doubts(&experiment, path, registry);
     found.arms = experiment.arms.iter().map(|arm| arm.name.clone()).collect();
     if !options.no_files {
         for tried in try_plugins(&experiment)? {

@@ -1,7 +1,6 @@
 //! `sandbox judge SCENARIO`: tests the scenario's judges on completions with known verdicts, before a
 //! run depends on them. With `--simulate` it also says what their noise does to the rewards (`simulate`).
 
-mod doubt;
 mod simulate;
 
 use judges::calibrated::remember;
@@ -17,8 +16,6 @@ use crate::{
     streams::{errln, outln},
 };
 use simulate::Simulated;
-
-pub use doubt::doubts;
 
 /// The results of one judge on every calibration set.
 #[derive(Serialize)]

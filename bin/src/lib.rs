@@ -42,6 +42,7 @@ mod export;
 mod failure;
 mod init;
 mod judge;
+mod judge_doubts;
 mod listen;
 mod log;
 mod ls;

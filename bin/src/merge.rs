@@ -1,7 +1,7 @@
 //! `sandbox merge`: writes a model with a LoRA adapter merged into its weights, for programs that cannot load adapters
 //! and for arms that start from the merged model.
 
-use scenarios::{PolicyConfig, TrainMode};
+use scenarios::{PolicyConfig, TrainPart};
 
 use crate::{cli::MergeOptions, failure::Failure, streams::outln};
 
@@ -12,7 +12,7 @@ pub fn merge(options: &MergeOptions) -> Result<(), Failure> {
     }
     let config = PolicyConfig {
         path: options.policy.clone(),
-        train: TrainMode::Lora,
+        train: TrainPart::Lora.into(),
         adapter: Some(options.adapter.clone()),
         dtype: options.dtype,
         ..PolicyConfig::default()

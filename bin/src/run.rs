@@ -16,7 +16,7 @@ use crate::{
     check::{glance, load_and_check, try_plugins},
     cli::{RunOptions, Verbosity},
     failure::Failure,
-    judge, log,
+    judge_doubts, log,
     progress::{Progress, Screen},
     report,
     signals::stop_on_signal,
@@ -70,7 +70,7 @@ pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
             screen.line(&line);
         }
     }
-    for doubt in judge::doubts(&experiment, &path, &registry) {
+    for doubt in judge_doubts::doubts(&experiment, &path, &registry) {
         tracing::warn!("{doubt}");
     }
     if options.repair {

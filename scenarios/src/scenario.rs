@@ -39,6 +39,7 @@ mod server;
 mod tagged;
 #[cfg(test)]
 mod tests;
+mod train_parts;
 mod training;
 mod tree;
 mod weights;
@@ -61,9 +62,7 @@ pub use limits::{LimitAction, LimitsConfig};
 pub use load::{load, parse};
 pub use overrides::storable_arguments;
 pub use plugin::{ChildEnv, HttpPlugin, PLUGIN_KINDS, ProcessPlugin, RewardForm};
-pub use policy::{
-    DType, GradientCheckpointing, LoraConfig, PolicyConfig, PolicyPath, TargetModules, TrainMode,
-};
+pub use policy::{DType, GradientCheckpointing, LoraConfig, PolicyConfig, PolicyPath, TargetModules};
 pub use prompt::{ChoiceStyle, LetterStyle, PromptConfig, PromptStyle};
 pub use reference::scenario_reference;
 pub use run::{
@@ -72,8 +71,9 @@ pub use run::{
 };
 pub use schema::json_schema;
 pub use server::ServerConfig;
+pub use train_parts::{TrainPart, TrainParts};
 pub use training::{
-    CurriculumConfig, GrpoConfig, LossKind, OptimizerConfig, SamplingConfig, ScaleRewards, Schedule,
-    SftConfig,
+    AlignConfig, CurriculumConfig, GrpoConfig, LossKind, OptimizerConfig, ReplayConfig, SamplingConfig,
+    ScaleRewards, Schedule, SftConfig,
 };
 pub use weights::{Interpolate, WeightConfig, WeightSchedule};

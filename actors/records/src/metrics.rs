@@ -119,6 +119,8 @@ pub struct SftMetrics {
     pub groups_excluded: BTreeMap<String, u64>,
     pub audio_truncated: u64,
     pub loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub align_accuracy: Option<f64>,
     pub grad_norm: Option<f64>,
     pub lr: Option<f64>,
     pub target_tokens: u64,

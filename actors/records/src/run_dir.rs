@@ -174,6 +174,11 @@ impl ArmDir {
         self.0.join("predictions").join(name).with_added_extension("json")
     }
 
+    /// The answers that the policy gave before it was trained, and is taught again (`[sft.replay]`): one line each.
+    pub fn replay(&self) -> PathBuf {
+        self.0.join("replay.jsonl")
+    }
+
     /// What an unfinished evaluation has counted; removed once it is recorded.
     pub fn evaluation_draft(&self) -> PathBuf {
         self.0.join("eval-draft.jsonl")

@@ -1,6 +1,6 @@
 //! The conductor: takes an arm's steps by calling the other actors.
 //!
-//! [`training_step`] is a GRPO step from its rows to its record, [`supervised_step`] likewise for supervised targets; each
+//! [`training_step`] is a GRPO step from its rows to its record, [`supervised_step`] likewise for supervised lessons; each
 //! call in them is a file below `conductor/`. The rest of this file decides when the next step, evaluation
 //! or checkpoint is due.
 //!
@@ -23,12 +23,12 @@ use self::generate::generate;
 use self::halt::{Halt, Stops};
 use self::health::{Signs, nan_verdict, verdict, verdict_at_end};
 use self::judge::judge;
-use self::load::{load, load_targets};
+use self::load::{load, load_lesson};
 use self::position::Position;
 use self::record::{TrainedStep, TrainedTargets, record, record_targets};
 use self::score::score;
 use self::shape::shape;
-use self::train::{train, train_on_targets};
+use self::train::{learn, train};
 use self::turn::{PendingStep, PendingSteps, StepStart, Turn};
 use crate::context::ArmContext;
 use crate::error::{EvaluationError, StepError};
@@ -95,10 +95,9 @@ async fn training_step(
 
 /// Takes supervised step `step`, counted from 0.
 async fn supervised_step(arm: Arc<ArmContext>, step: u64, turn: Turn) -> Result<StepTaken, StepError> {
-    let mut loaded = load_targets(&arm, step).await?;
+    let loaded = load_lesson(&arm, step).await?;
     let start = turn.wait().await?;
-    let (rows, counts) = (std::mem::take(&mut loaded.rows), loaded.groups.clone());
-    let (report, groups) = train_on_targets(&arm, rows, counts).await?;
+    let (report, groups) = learn(&arm, &loaded.lesson, loaded.groups.clone()).await?;
     let signs = Signs::of_report(report.as_ref());
     let health = health::after(&start.health, &signs, &arm.config.limits);
     let trained = TrainedTargets { step: step + 1, loaded, report, groups, signs, health, start };

@@ -11,7 +11,7 @@ use records::{ArmDir, ArmFile, ArmId, DataProblem, json_lines};
 use rewards::{ParserOptions, Question};
 use runtime::RunEvent;
 use scenarios::{ArmConfig, PromptStyle};
-use workers::{Lines, RecorderMsg};
+use workers::{Lines, RecorderMsg, SftGroup};
 
 use crate::data::DataProblems;
 use crate::error::RecordingError;
@@ -19,6 +19,7 @@ use crate::live::LiveArm;
 use crate::prompt::Prompter;
 use crate::rows::Rows;
 use crate::slots::Slots;
+use crate::spoken::WordVocabulary;
 
 /// The clips with something odd about them, so that each is counted once, although every epoch hears it again.
 #[derive(Default)]
@@ -45,6 +46,10 @@ pub(crate) struct ArmContext {
     pub(crate) rows: Rows,
     /// The training questions of the first steps of a curriculum (`sft.curriculum`).
     pub(crate) curriculum_rows: Option<Rows>,
+    /// The words of the training rows, in arms that fit the projector first (`[align]`).
+    pub(crate) words: Option<WordVocabulary>,
+    /// What the policy is taught again beside the rows (`[sft.replay]`).
+    pub(crate) replay: Vec<SftGroup>,
     /// Where the training questions come from; without rows for an arm that is not trained.
     pub(crate) training: Source,
     pub(crate) suites: Vec<Source>,

@@ -28,12 +28,9 @@ pub(crate) fn open_training(config: &ArmConfig) -> Result<Source, InputError> {
     let data = &config.data;
     let rows = match config.method {
         Method::None => Dataset::default(),
-        Method::Grpo | Method::Sft => scenarios::open_dataset_filtered(
-            &data.train,
-            &data.worlds(),
-            Split::Train,
-            &data.row_filter(),
-        )?,
+        Method::Grpo | Method::Sft => {
+            scenarios::open_dataset_filtered(&data.train, &data.worlds(), Split::Train, &data.row_filter())?
+        }
     };
     Ok(Source { suite: None, rows })
 }

@@ -48,6 +48,24 @@ pub enum InputError {
         /// What is wrong with the judge.
         source: Box<JudgeError>,
     },
+    /// The steps of `[align]` have nothing to fit the projector to.
+    #[error(
+        "{}: no row has the columns `transcript` and `spans` that [align] needs: the words, and where each begins and ends in \
+         seconds; use data that has them, such as \"builtin:spoken\", or leave [align] out",
+        path.display()
+    )]
+    NoWords {
+        /// The training data.
+        path: PathBuf,
+    },
+    /// The questions or the answers of `[sft.replay]`.
+    #[error("[sft.replay] {}: {source}", path.display())]
+    Replay {
+        /// The file.
+        path: PathBuf,
+        /// Why it can't be used.
+        source: std::io::Error,
+    },
     /// The formula of an arm.
     #[error("arm `{arm}`, shaping.formula: {source}")]
     Formula {

@@ -23,10 +23,12 @@ mod policy;
 mod prepare;
 mod prompt;
 pub mod replay;
+mod replay_texts;
 mod rows;
 mod run;
 mod slots;
 mod sound;
+mod spoken;
 mod status;
 #[cfg(test)]
 mod tests;

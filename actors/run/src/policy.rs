@@ -1,8 +1,8 @@
 //! Opening the policy that a scenario names.
 
-use model::{Adapter, LoraConfig, Policy, PolicyOptions, TargetModules};
+use model::{Adapter, LoraConfig, Policy, PolicyOptions, TargetModules, Trained};
 use runtime::seed::{Purpose, derive};
-use scenarios::{DType, GradientCheckpointing, PolicyConfig, TrainMode};
+use scenarios::{DType, GradientCheckpointing, PolicyConfig, TrainPart};
 
 use crate::error::InputError;
 
@@ -18,9 +18,9 @@ pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Res
             DType::F32 => Some(tch::Kind::Float),
             DType::Bf16 => Some(tch::Kind::BFloat16),
         },
-        frozen: false,
-        train_audio_tower: config.train_audio_tower,
-        adapter: (config.train == TrainMode::Lora).then(|| adapter(config, seed)),
+        trained: trained(config),
+        adapter: config.train.lora().then(|| adapter(config, seed)),
+        adapt_tower: config.train_audio_tower,
         gradient_checkpointing: match config.gradient_checkpointing {
             GradientCheckpointing::Auto => None,
             GradientCheckpointing::Always(on) => Some(on),
@@ -30,7 +30,18 @@ pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Res
     Ok(Policy::open(&folder, &options)?)
 }
 
-/// The adapter that `train = "lora"` trains.
+/// The parts that train as a whole. `train_audio_tower` beside an adapter extends the adapter instead.
+fn trained(config: &PolicyConfig) -> Trained {
+    let train = &config.train;
+    let all_of_it = config.train_audio_tower && !train.lora();
+    Trained {
+        decoder: train.has(TrainPart::Full),
+        projector: train.has(TrainPart::Projector) || all_of_it,
+        tower: train.has(TrainPart::Tower) || all_of_it,
+    }
+}
+
+/// The adapter that `lora` in `policy.train` trains.
 fn adapter(config: &PolicyConfig, seed: u64) -> Adapter {
     if let Some(folder) = &config.adapter {
         return Adapter::Directory(folder.clone());

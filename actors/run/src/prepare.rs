@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use evaluation::{Source, open_suites};
 use judges::{JudgeArgs, Judges};
-use model::Policy;
 use model::loss::{GrpoConfig, Importance, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
+use model::{Policy, Processor, lr_factors};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{AdvantageOptions, ParserOptions, Question, Scale};
 use runtime::{RunEvent, Slot};
@@ -29,9 +29,11 @@ use crate::live::LiveArm;
 use crate::needs_audio::TextOnly;
 use crate::policy::open_policy;
 use crate::prompt::{ContextLength, Prompter};
+use crate::replay_texts::replay_targets;
 use crate::rows::Rows;
 use crate::slots::Slots;
 use crate::sound::{audio_source, ears, first_window};
+use crate::spoken::WordVocabulary;
 
 /// What preparing an arm takes.
 pub(crate) struct PrepareArgs {
@@ -118,6 +120,11 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         check_source(rows, config, ask)?;
     }
     let curriculum_rows = curriculum(config, &training.rows.questions)?.map(|rows| Rows::new(rows, id.seed));
+    let words = word_vocabulary(config, &training, &processor)?;
+    let replay = match config.sft.replay.share > 0.0 && config.method == Method::Sft {
+        true => replay_targets(&config.sft.replay, &dir.replay(), &policy, &prompter)?,
+        false => Vec::new(),
+    };
     let weights = WeightStore::new(policy, published);
     let blueprints = blueprints(&args, weights, source)?;
     let judge_needed = args.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
@@ -130,6 +137,8 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     let context = ArmContext {
         id: id.clone(),
         curriculum_rows,
+        words,
+        replay,
         rows: Rows::new(training.rows.questions.clone(), id.seed),
         training,
         suites,
@@ -194,6 +203,20 @@ fn curriculum(config: &ArmConfig, training: &Questions) -> Result<Option<Questio
     Ok(Some(rows))
 }
 
+/// The words that the projector is fitted to, if the arm has such steps.
+fn word_vocabulary(
+    config: &ArmConfig,
+    training: &Source,
+    processor: &Processor,
+) -> Result<Option<WordVocabulary>, InputError> {
+    if config.align.is_off() {
+        return Ok(None);
+    }
+    let words = WordVocabulary::new(&training.rows.questions, processor);
+    let no_words = || InputError::NoWords { path: training.rows.path.clone() };
+    words.map(Some).ok_or_else(no_words)
+}
+
 fn require_audio(policy: &Policy) -> Result<(), InputError> {
     if policy.config().audio.is_some() {
         return Ok(());
@@ -256,6 +279,8 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
     let config = &args.live.config;
     let (grpo, settings) = (&config.grpo, &config.optimizer);
     let lr = if config.method == Method::Sft { config.sft.lr } else { grpo.lr };
+    let factor = |own: Option<f64>| own.map_or(1.0, |own| own / lr);
+    let aligned = config.align.steps;
     OptimizerArgs {
         weights,
         grpo: GrpoConfig {
@@ -284,11 +309,12 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
             eps: settings.eps,
             weight_decay: settings.weight_decay,
             max_grad_norm: (settings.max_grad_norm > 0.0).then_some(settings.max_grad_norm),
+            lr_factors: lr_factors(factor(settings.projector_lr), factor(settings.tower_lr)),
         },
         schedule: LrSchedule {
             lr,
             warmup_steps: settings.warmup_steps,
-            total_steps: config.steps,
+            total_steps: config.steps - aligned,
             shape: match settings.schedule {
                 scenarios::Schedule::Constant => LrShape::Constant,
                 scenarios::Schedule::Linear => LrShape::Linear,
@@ -296,6 +322,14 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
             },
             final_fraction: settings.final_lr_fraction,
         },
+        align: (aligned > 0).then(|| LrSchedule {
+            // In these steps only the projector has gradients; what it has of its own does not count.
+            lr: config.align.lr / factor(settings.projector_lr),
+            warmup_steps: 0,
+            total_steps: aligned,
+            shape: LrShape::Linear,
+            final_fraction: 0.0,
+        }),
         finite_checkpoints: config.limits.action != LimitAction::Ignore,
         seed: args.live.id.seed,
         threads: args.threads,

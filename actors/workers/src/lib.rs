@@ -20,7 +20,7 @@ pub use checkpoint::resume_checkpoint;
 pub use error::{ClipError, WorkerError};
 pub use loader::{AudioSource, Clip, ClipRequest, HeardClip, Loaded, Loader, LoaderArgs, LoaderMsg, Sound};
 pub use optimizer::{
-    CheckpointQuery, Optimizer, OptimizerArgs, OptimizerMsg, SftGroup, StepReport, TrainGroup,
+    AlignBatch, CheckpointQuery, Optimizer, OptimizerArgs, OptimizerMsg, SftGroup, StepReport, TrainGroup,
 };
 pub use recorder::{Lines, Recorder, RecorderArgs, RecorderMsg};
 pub use sampler::{GenerateQuery, Generated, Sampler, SamplerArgs, SamplerMsg};

@@ -1,17 +1,19 @@
 //! The optimizer: trains the policy, on a dedicated OS thread, and publishes each new version of the weights.
 //!
-//! A step arrives as prompts with completions and advantages (GRPO) or with targets (SFT). It is split into
-//! micro-batches, which bounds the memory of a forward and backward pass.
+//! A step arrives as prompts with completions and advantages (GRPO), with targets (SFT), or as clips with their words
+//! (the fit of the projector). Those with a language model are split into micro-batches, which bounds the memory of a
+//! forward and backward pass.
 //!
 //! - `OPT-1` a step that panics has no effect: the restarted optimizer continues from the last published version.
 //! - `OPT-2` the gradients of the micro-batches add up to the gradient of the whole step.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use model::loss::{GrpoConfig, LossInputs, LossMetrics, Normalizer, grpo_loss, sft_loss};
 use model::optim::{AdamW, AdamWConfig, LrSchedule};
-use model::{Completion, Finish, Group, ModelError, NonFiniteTensor, Policy, Prompt};
+use model::{Completion, Finish, Group, ModelError, NonFiniteTensor, Policy, Prompt, SpokenClip};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use records::{CheckpointState, ConditionsRecord, FormatVersion, Progress, RecordSums, WrittenCheckpoint};
@@ -44,6 +46,15 @@ pub struct SftGroup {
     pub targets: Vec<Vec<i64>>,
 }
 
+/// The clips of a step that fits the projector, with the words that are spoken in them.
+#[derive(Clone)]
+pub struct AlignBatch {
+    /// The clips, with indices into `vocabulary`.
+    pub clips: Vec<SpokenClip>,
+    /// The token ids of all words of the data; the last is that of a pause.
+    pub vocabulary: Arc<[i64]>,
+}
+
 /// The folder of a checkpoint, and what is stored beside the weights.
 #[derive(Clone)]
 pub struct CheckpointQuery {
@@ -66,6 +77,9 @@ pub struct StepReport {
     pub loss: f64,
     /// Metrics of the GRPO loss; `None` for a supervised step.
     pub metrics: Option<LossMetrics>,
+    /// Fraction of the audio tokens within words that are nearest to their word, before the step; `None` for a step that
+    /// does not fit the projector.
+    pub align_accuracy: Option<f64>,
     /// L2 norm of the gradient before clipping.
     pub grad_norm: f64,
     /// Number of optimizer steps that changed the weights.
@@ -103,8 +117,11 @@ pub struct OptimizerArgs {
     pub reference: bool,
     /// Settings of AdamW, except the learning rate.
     pub adamw: AdamWConfig,
-    /// Learning rate by step.
+    /// Learning rate by step, after those of `align`.
     pub schedule: LrSchedule,
+    /// Learning rate of the first steps, which fit the projector, relative to the spread of the word embeddings; their
+    /// number is its `total_steps`. `None` if there are none.
+    pub align: Option<LrSchedule>,
     /// Whether a checkpoint of weights that are not finite is refused.
     pub finite_checkpoints: bool,
     /// Seed of the dropout masks.
@@ -119,6 +136,8 @@ pub enum OptimizerMsg {
     Grpo(Request<Vec<TrainGroup>, Result<StepReport, WorkerError>>),
     /// Train on the targets of a supervised step.
     Sft(Request<Vec<SftGroup>, Result<StepReport, WorkerError>>),
+    /// Fit the projector to the words of some clips.
+    Align(Request<AlignBatch, Result<StepReport, WorkerError>>),
     /// Write a checkpoint of the present weights and moments.
     Checkpoint(Request<Box<CheckpointQuery>, Result<WrittenCheckpoint, WorkerError>>),
 }
@@ -165,6 +184,11 @@ impl ThreadLocalActor for Optimizer {
             OptimizerMsg::Sft(request) => {
                 if let Some((groups, reply)) = request.begin() {
                     reply.send(state.sft_step(&groups).map_err(WorkerError::from));
+                }
+            }
+            OptimizerMsg::Align(request) => {
+                if let Some((batch, reply)) = request.begin() {
+                    reply.send(state.align_step(&batch).map_err(WorkerError::from));
                 }
             }
             OptimizerMsg::Checkpoint(request) => {
@@ -218,7 +242,7 @@ impl OptimizerState {
         let normalizer = Normalizer::of_lengths(lengths, self.args.max_new_tokens);
         let size =
             if self.args.micro_batch_prompts == 0 { groups.len() } else { self.args.micro_batch_prompts };
-        let lr = self.args.schedule.lr_at(self.policy_version);
+        let lr = self.lr();
         let mut metrics = LossMetrics::default();
         let mut updates = Updates::default();
         for iteration in 0..self.args.iterations.max(1) {
@@ -234,6 +258,7 @@ impl OptimizerState {
             policy_version: 0,
             loss: metrics.loss,
             metrics: Some(metrics),
+            align_accuracy: None,
             lr,
             tokens: normalizer.tokens as u64,
             seconds: started.elapsed().as_secs_f64(),
@@ -292,8 +317,12 @@ impl OptimizerState {
         let tokens: usize = groups.iter().flat_map(|group| group.targets.iter().map(Vec::len)).sum();
         let size =
             if self.args.micro_batch_prompts == 0 { groups.len() } else { self.args.micro_batch_prompts };
-        let lr = self.args.schedule.lr_at(self.policy_version);
+        let lr = self.lr();
         let mut total = 0.0;
+        if self.args.align.as_ref().is_some_and(|align| align.total_steps == self.policy_version) {
+            // The moments of the fit belong to another loss.
+            self.adamw.reset();
+        }
         self.adamw.zero_grad();
         for (index, micro_batch) in groups.chunks(size.max(1)).enumerate() {
             let packed: Vec<Group<'_>> = micro_batch
@@ -314,11 +343,37 @@ impl OptimizerState {
             policy_version: 0,
             loss: total,
             metrics: None,
+            align_accuracy: None,
             lr,
             tokens: tokens as u64,
             seconds: started.elapsed().as_secs_f64(),
             ..updates.report()
         }))
+    }
+
+    fn align_step(&mut self, batch: &AlignBatch) -> Result<StepReport, ModelError> {
+        let started = Instant::now();
+        self.adamw.zero_grad();
+        let aligned = self.policy.align(&batch.clips, &batch.vocabulary)?;
+        aligned.loss.f_backward()?;
+        let lr =
+            self.args.align.as_ref().map_or(0.0, |align| align.lr_at(self.policy_version)) * aligned.spread;
+        let mut updates = Updates::default();
+        self.apply(lr, &mut updates);
+        Ok(self.publish(StepReport {
+            loss: aligned.loss.f_double_value(&[])?,
+            align_accuracy: Some(aligned.accuracy),
+            lr,
+            tokens: aligned.tokens,
+            seconds: started.elapsed().as_secs_f64(),
+            ..updates.report()
+        }))
+    }
+
+    /// The learning rate of the next step with the language model.
+    fn lr(&self) -> f64 {
+        let aligned = self.args.align.as_ref().map_or(0, |align| align.total_steps);
+        self.args.schedule.lr_at(self.policy_version.saturating_sub(aligned))
     }
 
     /// The seed of one forward pass. A repeated step has the same seeds.

@@ -7,7 +7,7 @@ use audio::{Downmix, Hearing, LogMel, SAMPLE_RATE};
 use model::device::ResolvedDevice;
 use model::{ModelError, Policy, Processor, SamplingParams};
 use rewards::Question;
-use scenarios::{PolicyConfig, PromptConfig, PromptStyle, TrainMode};
+use scenarios::{PolicyConfig, PromptConfig, PromptStyle, TrainPart};
 
 use crate::cli::AskOptions;
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ pub fn open_policy(
     let config = PolicyConfig {
         path: options.policy.clone(),
         dtype: options.dtype,
-        train: if adapter.is_some() { TrainMode::Lora } else { TrainMode::Full },
+        train: if adapter.is_some() { TrainPart::Lora } else { TrainPart::Full }.into(),
         adapter: adapter.map(Path::to_owned),
         ..PolicyConfig::default()
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use records::{ArmId, RunDir};
 use rewards::RewardRegistry;
 use scenarios::{
-    ArmConfig, Control, DataSource, Experiment, Method, PolicyConfig, PolicyPath, ServerConfig, TrainMode,
+    ArmConfig, Control, DataSource, Experiment, Method, PolicyConfig, PolicyPath, ServerConfig, TrainPart,
 };
 
 use crate::cli::EvalOptions;
@@ -162,7 +162,7 @@ fn policy(settings: &PolicyConfig, path: PolicyPath, adapter: Option<PathBuf>) -
         PolicyPath::BuiltinTiny => path,
     };
     PolicyConfig {
-        train: if adapter.is_some() { TrainMode::Lora } else { TrainMode::Full },
+        train: if adapter.is_some() { TrainPart::Lora } else { TrainPart::Full }.into(),
         path,
         adapter: adapter.map(absolute),
         lora: None,
@@ -189,9 +189,9 @@ fn of_checkpoints(dir: &Path, options: &EvalOptions) -> Result<Experiment, Failu
             }
             for step in steps(&run_dir, &id, arm, &options.step)? {
                 let folder = run_dir.arm(&id).checkpoint(step);
-                let policy = match arm.policy.train {
-                    TrainMode::Lora => policy(&arm.policy, arm.policy.path.clone(), Some(folder)),
-                    TrainMode::Full => policy(&arm.policy, PolicyPath::Directory(folder), None),
+                let policy = match arm.policy.train.lora() {
+                    true => policy(&arm.policy, arm.policy.path.clone(), Some(folder)),
+                    false => policy(&arm.policy, PolicyPath::Directory(folder), None),
                 };
                 arms.push(ArmConfig { name: format!("{}@{step}{suffix}", arm.name), policy, ..arm.clone() });
             }

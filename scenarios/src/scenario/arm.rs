@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AudioConfig, CheckpointConfig, DataConfig, EvalConfig, GrpoConfig, JudgeConfig, LimitsConfig,
-    LoaderConfig, OptimizerConfig, PolicyConfig, PromptConfig, RewardSpec, SamplingConfig, SftConfig,
-    ShapingConfig, SupervisionConfig,
+    AlignConfig, AudioConfig, CheckpointConfig, DataConfig, EvalConfig, GrpoConfig, JudgeConfig,
+    LimitsConfig, LoaderConfig, OptimizerConfig, PolicyConfig, PromptConfig, RewardSpec, SamplingConfig,
+    SftConfig, ShapingConfig, SupervisionConfig,
 };
 
 /// An arm of an experiment, with a value for every setting.
@@ -48,6 +48,9 @@ pub struct ArmConfig {
     /// `[sft]`: supervised fine-tuning of arms with `method = "sft"`.
     #[serde(default)]
     pub sft: SftConfig,
+    /// `[align]`: the first steps of a supervised arm, which fit the projector alone.
+    #[serde(default, skip_serializing_if = "AlignConfig::is_off")]
+    pub align: AlignConfig,
     /// `[optimizer]`: AdamW and the schedule of its learning rate.
     #[serde(default)]
     pub optimizer: OptimizerConfig,

@@ -9,8 +9,8 @@ use super::choose::choose_arms;
 use super::layers::{Layers, with_entry};
 use super::tree::{self, Node};
 use super::{
-    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, TrainMode, de, hypothesis, paths,
-    ranges, recorded, secret,
+    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, de, hypothesis, paths, ranges, recorded,
+    secret,
 };
 use crate::error::{Place, ScenarioError};
 
@@ -119,7 +119,7 @@ fn read_arm(layer: &Node, run: &RunConfig, path: &Path) -> Result<ArmConfig, Sce
         layer = with_entry(layer, "steps", Node::from_value(steps(run.steps), &place));
     }
     let mut arm: ArmConfig = de::read(&layer, &[])?;
-    if arm.policy.train == TrainMode::Lora {
+    if arm.policy.train.lora() {
         arm.policy.lora.get_or_insert_default();
     }
     paths::read_prompt_file(&mut arm, &layer, path)?;

@@ -38,6 +38,9 @@ pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
     if let Some(adapter) = &mut arm.policy.adapter {
         *adapter = anchored(adapter, layer.place_of(&["policy", "adapter"]), path);
     }
+    if let Some(questions) = &mut arm.sft.replay.questions {
+        *questions = anchored(questions, layer.place_of(&["sft", "replay", "questions"]), path);
+    }
     if let Some(sounds) = &mut arm.data.recorded.sounds {
         *sounds = anchored(sounds, layer.place_of(&["data", "recorded", "sounds"]), path);
     }

@@ -7,28 +7,32 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::hub::{self, HubId};
+use super::train_parts::TrainParts;
 use crate::builtin::builtin_tiny_policy;
 use crate::error::ScenarioError;
 
 /// `[policy]`: the model that is trained, and which of its weights are trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("dependentSchemas" = { "adapter": not_full(), "lora": not_full() }))]
+#[schemars(extend("dependentSchemas" = { "adapter": with_lora(), "lora": with_lora() }))]
 pub struct PolicyConfig {
     /// The model: `builtin:tiny`; or the folder of a Qwen2-Audio or Qwen2.5-Omni in the Hugging Face layout
     /// (`config.json`, `*.safetensors`, `tokenizer.json`); or, if there is no folder of that name, the model's name on the
     /// Hub, `ORG/NAME` or `ORG/NAME@REVISION`, which is looked for in the local Hugging Face cache. Nothing is fetched.
     pub path: PolicyPath,
-    /// Which weights are trained: `full` trains all weights of the decoder, `lora` only low-rank adapters on it.
-    pub train: TrainMode,
-    /// Folder of an adapter in PEFT's format to start from; with `train = "lora"` only. Its `adapter_config.json` then
+    /// Which weights are trained: `full`, all weights of the decoder; `lora`, low-rank adapters on it; `projector`, the
+    /// projection between audio tower and decoder; `tower`, the audio tower; or a list of these, such as
+    /// `["projector", "lora"]`. With `lora` a checkpoint is an adapter in PEFT's format, whose `modules_to_save` hold the
+    /// other parts; otherwise it is a whole model.
+    pub train: TrainParts,
+    /// Folder of an adapter in PEFT's format to start from; only where `train` has `lora`. Its `adapter_config.json` then
     /// replaces `[policy.lora]`. The reference policy is the base without the adapter; to compare with an adapted
     /// policy instead, merge the adapter first (`sandbox merge`). Default: new adapters.
     pub adapter: Option<PathBuf>,
-    /// Whether to train the audio tower and its projector too; with `train = "lora"`, whether they may get adapters.
+    /// Whether to train the audio tower and its projector too; where `train` has `lora`, whether they may get adapters.
     pub train_audio_tower: bool,
     /// Whether to start from random weights; of the model's folder only `config.json` and the tokenizer are used then.
-    /// Not with `train = "lora"`.
+    /// Not where `train` has `lora`.
     pub from_scratch: bool,
     /// Whether to keep only the inputs of each layer between forward and backward and to recompute the rest: a third
     /// more computation for a fraction of the memory, with the same gradients. `"auto"` does so on a GPU and for models
@@ -36,16 +40,16 @@ pub struct PolicyConfig {
     pub gradient_checkpointing: GradientCheckpointing,
     /// Number format of the weights: `f32`, `bf16`, or `auto` for `f32` on the CPU and `bf16` on a GPU.
     pub dtype: DType,
-    /// `[policy.lora]`: the adapters of `train = "lora"`. Refused with `train = "full"`.
+    /// `[policy.lora]`: the adapters. Refused where `train` has no `lora`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "LoraConfig")]
     pub lora: Option<LoraConfig>,
 }
 
-/// The schema of a `[policy]` with keys that are refused with `train = "full"`. An arm may leave `train`
+/// The schema of a `[policy]` with keys that are refused without `lora` in `train`. An arm may leave `train`
 /// to the shared settings.
-fn not_full() -> serde_json::Value {
-    serde_json::json!({ "properties": { "train": { "const": "lora" } } })
+fn with_lora() -> serde_json::Value {
+    serde_json::json!({ "properties": { "train": { "anyOf": [{ "const": "lora" }, { "contains": { "const": "lora" } }] } } })
 }
 
 /// The model that a policy starts from.
@@ -130,18 +134,6 @@ impl JsonSchema for PolicyPath {
             "examples": [BUILTIN_TINY, "models/Qwen2-Audio-7B-Instruct", "Qwen/Qwen2-Audio-7B-Instruct"]
         })
     }
-}
-
-/// Which of the policy's weights are trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TrainMode {
-    /// All weights of the decoder. The reference policy is a frozen copy.
-    #[default]
-    Full,
-    /// Low-rank adapters. The reference policy is the base without them, and a checkpoint is an
-    /// adapter in PEFT's format.
-    Lora,
 }
 
 /// Whether layers are recomputed in the backward pass: `true`, `false` or `"auto"`.

@@ -134,6 +134,13 @@ pub struct OptimizerConfig {
     pub weight_decay: f64,
     /// Decay rates β₁ and β₂ of the two moments; each 0 to below 1.
     pub betas: [f64; 2],
+    /// Learning rate of the projector at the peak of the schedule, if it differs from the arm's; above 0. Only where
+    /// `policy.train` has `projector`, or `policy.train_audio_tower` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projector_lr: Option<f64>,
+    /// Likewise that of the audio tower.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tower_lr: Option<f64>,
     /// Constant ε in the denominator of the update; above 0.
     pub eps: f64,
     /// Largest norm of the gradient, 0 or more; a larger gradient is scaled down to it. 0 turns clipping off.
@@ -151,6 +158,8 @@ impl Default for OptimizerConfig {
         Self {
             weight_decay: 0.0,
             betas: [0.9, 0.999],
+            projector_lr: None,
+            tower_lr: None,
             eps: 1e-8,
             max_grad_norm: 1.0,
             warmup_steps: 0,
@@ -190,6 +199,57 @@ pub struct SftConfig {
     pub styles: Vec<PromptStyle>,
     /// `[sft.curriculum]`: the kinds of questions to begin with.
     pub curriculum: CurriculumConfig,
+    /// `[sft.replay]`: the policy's own answers to questions without a clip, so that it keeps its language.
+    #[serde(skip_serializing_if = "ReplayConfig::is_off")]
+    pub replay: ReplayConfig,
+}
+
+/// `[sft.replay]`: text questions that the policy answers before it is trained, and whose answers it is taught again
+/// beside the rows of each step. Without them a small language model forgets how to answer anything but the questions that
+/// it is trained on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplayConfig {
+    /// Fraction of a step's rows that are such answers, from 0 to below 1; they are added to `sft.rows_per_step`. 0 turns
+    /// replay off.
+    pub share: f64,
+    /// A file with a question per line. Default: 120 questions that are built in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub questions: Option<std::path::PathBuf>,
+}
+
+impl ReplayConfig {
+    fn is_off(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `[align]`: the first steps of an arm with `method = "sft"`, which fit the projector alone: each audio token is to be
+/// nearest to the embedding of the word that is spoken then. It needs rows with a `transcript` and the `spans` of its
+/// words, as `builtin:spoken` has. Supervised fine-tuning hardly begins from a random projector, and takes minutes from
+/// one that was fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlignConfig {
+    /// Number of such steps, fewer than the arm's steps; 0 for none.
+    pub steps: u64,
+    /// Number of clips per step; at least 1.
+    pub rows_per_step: usize,
+    /// Learning rate of the first of these steps, above 0; it falls linearly to 0.
+    pub lr: f64,
+}
+
+impl AlignConfig {
+    /// Whether there are no such steps.
+    pub fn is_off(&self) -> bool {
+        self.steps == 0
+    }
+}
+
+impl Default for AlignConfig {
+    fn default() -> Self {
+        Self { steps: 0, rows_per_step: 64, lr: 2e-3 }
+    }
 }
 
 impl SftConfig {
@@ -220,6 +280,7 @@ impl Default for SftConfig {
             targets_per_row: 1,
             styles: Vec::new(),
             curriculum: CurriculumConfig::default(),
+            replay: ReplayConfig::default(),
         }
     }
 }

@@ -250,7 +250,10 @@ mod tests {
 
     #[test]
     fn near_homophones_are_said_together_and_chosen_from() {
-        let config = SpokenConfig { near_homophones: 1.0, ..SpokenConfig::default() };
+        // In a clip with a question about first letters, the letter decides which words are said.
+        let mut kinds = SpokenConfig::default().train_kinds;
+        kinds.remove(&SpokenKind::Begins);
+        let config = SpokenConfig { near_homophones: 1.0, train_kinds: kinds, ..SpokenConfig::default() };
         for plan in plans(&config, Split::Train, 300) {
             let groups = words::groups(Known::Trained, true);
             let group = |word: &String| groups.iter().position(|group| group.contains(word)).unwrap();

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use evaluation::presented;
-use model::Prompt;
+use model::{Prompt, SpokenClip};
 use records::{DataProblem, GroupCounts};
 use rewards::Question;
 use runtime::seed::{Purpose, derive};
 use scenarios::PromptStyle;
-use workers::{ClipRequest, LoaderMsg, SftGroup, Sound};
+use workers::{AlignBatch, ClipRequest, LoaderMsg, SftGroup, Sound};
 
 use crate::context::ArmContext;
 use crate::error::StepError;
 use crate::prompt::Unusable;
+use crate::replay_texts;
 use crate::sound::clip_of;
 
 /// A prompt and the row that it was made of.
@@ -65,9 +66,17 @@ pub(super) async fn load(arm: &ArmContext, step: u64) -> Result<Loaded, StepErro
     Ok(Loaded { rows, groups, problems, audio_truncated, seconds })
 }
 
-/// The prompts and targets of a supervised step.
+/// What a supervised step is to learn.
+pub(super) enum Lesson {
+    /// Completions of prompts.
+    Targets(Vec<SftGroup>),
+    /// The words of clips, to which the projector is fitted.
+    Words(AlignBatch),
+}
+
+/// The rows of a supervised step.
 pub(super) struct LoadedTargets {
-    pub(super) rows: Vec<SftGroup>,
+    pub(super) lesson: Lesson,
     pub(super) groups: GroupCounts,
     /// Rows that can't be used.
     pub(super) problems: Vec<DataProblem>,
@@ -76,10 +85,50 @@ pub(super) struct LoadedTargets {
     pub(super) seconds: f64,
 }
 
-/// Loads the rows of a supervised `step`, counted from 0, and draws a prompt style and targets for each.
-pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTargets, StepError> {
+/// Loads the rows of a supervised `step`, counted from 0: the clips and words that the projector is fitted to, or prompts
+/// and targets.
+pub(super) async fn load_lesson(arm: &ArmContext, step: u64) -> Result<LoadedTargets, StepError> {
+    match step.checked_sub(arm.config.align.steps) {
+        Some(after) => load_targets(arm, step, after).await,
+        None => load_words(arm, step).await,
+    }
+}
+
+/// Loads clips and the words that are spoken in them.
+async fn load_words(arm: &ArmContext, step: u64) -> Result<LoadedTargets, StepError> {
+    let questions = arm.rows.of_step(step, arm.config.align.rows_per_step);
+    let heard = make_prompts(arm, &questions, 1, [step], |_| None, Heard::Clips).await?;
+    let Prompts { prompts, audio_truncated, seconds } = heard;
+    let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
+    let (mut clips, mut problems) = (Vec::with_capacity(questions.len()), Vec::new());
+    for (question, prompt) in questions.iter().zip(prompts) {
+        let heard = match prompt {
+            Ok(heard) => heard,
+            Err(unusable) => {
+                groups.exclude(unusable.cause.name());
+                problems.push(arm.training.problem(step + 1, question, unusable.cause, &unusable.message));
+                continue;
+            }
+        };
+        let words = arm.words.as_ref().and_then(|words| words.words(question, heard.audio_start));
+        match (words, heard.prompt.clips.first()) {
+            (Some(words), Some(clip)) => {
+                groups.trained += 1;
+                clips.push(SpokenClip { clip: clip.clone(), words });
+            }
+            _ => groups.exclude("no_words"),
+        }
+    }
+    let vocabulary = arm.words.as_ref().map(|words| words.ids.clone()).unwrap_or_default();
+    let lesson = Lesson::Words(AlignBatch { clips, vocabulary });
+    Ok(LoadedTargets { lesson, groups, problems, audio_truncated, seconds })
+}
+
+/// Loads the rows of a supervised `step`, of which `taught` were taught before, and draws a prompt style and targets for
+/// each.
+async fn load_targets(arm: &ArmContext, step: u64, taught: u64) -> Result<LoadedTargets, StepError> {
     let sft = &arm.config.sft;
-    let questions = target_rows(arm, step);
+    let questions = target_rows(arm, taught);
     let styles = if sft.styles.is_empty() { vec![arm.config.prompt.style] } else { sft.styles.clone() };
     let draw = |place: usize, what: u64| derive(arm.id.seed, Purpose::Target, &[step, place as u64, what]);
     // Draw 0 of a row is its style; its targets are draws 1, 2, ….
@@ -94,6 +143,7 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
         groups.exclude(unusable.cause.name());
         problems.push(arm.training.problem(step + 1, question, unusable.cause, &unusable.message));
     };
+    let worlds = arm.config.data.worlds();
     for (place, (question, prompt)) in questions.iter().zip(prompts).enumerate() {
         let prompt = match prompt {
             Ok(heard) => heard.prompt,
@@ -120,14 +170,16 @@ pub(super) async fn load_targets(arm: &ArmContext, step: u64) -> Result<LoadedTa
             rows.push(SftGroup { prompt, targets });
         }
     }
-    Ok(LoadedTargets { rows, groups, problems, audio_truncated, seconds })
+    rows.extend(replay_texts::of_step(&arm.replay, sft.replay.share, sft.rows_per_step, taught));
+    Ok(LoadedTargets { lesson: Lesson::Targets(rows), groups, problems, audio_truncated, seconds })
 }
 
-/// The rows of a supervised step: those of the curriculum in its steps, then all training rows.
-fn target_rows(arm: &ArmContext, step: u64) -> Vec<Arc<Question>> {
+/// The rows of a supervised step, of which `taught` were taught before: those of the curriculum in its steps, then all
+/// training rows.
+fn target_rows(arm: &ArmContext, taught: u64) -> Vec<Arc<Question>> {
     let sft = &arm.config.sft;
-    let curriculum = arm.curriculum_rows.as_ref().filter(|_| step < sft.curriculum.steps);
-    curriculum.unwrap_or(&arm.rows).of_step(step, sft.rows_per_step)
+    let curriculum = arm.curriculum_rows.as_ref().filter(|_| taught < sft.curriculum.steps);
+    curriculum.unwrap_or(&arm.rows).of_step(taught, sft.rows_per_step)
 }
 
 /// Token ids of a target, with the end token.
@@ -142,7 +194,6 @@ fn target_ids(arm: &ArmContext, target: &str) -> Vec<i64> {
 pub(crate) enum Heard {
     /// The clips themselves; a silent one makes its row unusable.
     Clips,
-    let worlds = arm.config.data.worlds();
     /// Something else of the same length.
     Instead(Sound),
     /// Nothing: the prompts have no clip.

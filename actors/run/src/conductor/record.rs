@@ -101,6 +101,7 @@ pub(super) async fn record_targets(arm: &ArmContext, trained: &TrainedTargets) -
         groups_excluded: groups.excluded.clone(),
         audio_truncated: loaded.audio_truncated,
         loss: report.map(|report| report.loss),
+        align_accuracy: report.and_then(|report| report.align_accuracy),
         grad_norm: report.map(|report| report.grad_norm),
         lr: report.map(|report| report.lr),
         target_tokens,

@@ -1,9 +1,9 @@
 //! Training: one optimizer step.
 
 use records::GroupCounts;
-use workers::{Generated, OptimizerMsg, SftGroup, Shaped, StepReport, TrainGroup};
+use workers::{Generated, OptimizerMsg, Shaped, StepReport, TrainGroup};
 
-use super::load::Loaded;
+use super::load::{Lesson, Loaded};
 use crate::context::ArmContext;
 use crate::error::StepError;
 
@@ -24,16 +24,19 @@ pub(super) async fn train(
     Ok((Some(report), counts))
 }
 
-/// Trains on supervised targets, which `counts` counts as trained. `None` if no row has any.
-pub(super) async fn train_on_targets(
+/// Trains on a supervised lesson, whose rows `counts` counts as trained. `None` if there is nothing to learn.
+pub(super) async fn learn(
     arm: &ArmContext,
-    rows: Vec<SftGroup>,
+    lesson: &Lesson,
     counts: GroupCounts,
 ) -> Result<(Option<StepReport>, GroupCounts), StepError> {
-    if rows.is_empty() {
-        return Ok((None, counts));
-    }
-    let report = arm.slots.optimizer.call(rows, OptimizerMsg::Sft).await??;
+    let optimizer = &arm.slots.optimizer;
+    let report = match lesson {
+        Lesson::Targets(rows) if rows.is_empty() => return Ok((None, counts)),
+        Lesson::Words(batch) if batch.clips.is_empty() => return Ok((None, counts)),
+        Lesson::Targets(rows) => optimizer.call(rows.clone(), OptimizerMsg::Sft).await??,
+        Lesson::Words(batch) => optimizer.call(batch.clone(), OptimizerMsg::Align).await??,
+    };
     let counts = if report.applied == 0 { none_trained(counts) } else { counts };
     Ok((Some(report), counts))
 }

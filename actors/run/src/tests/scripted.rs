@@ -76,6 +76,8 @@ impl Scripted {
             state.map_or((Progress::default(), 0), |state| (state.progress, state.policy_version));
         let (slots, materials) = (Slots::new(&live.config, run.0.recorder.clone()), materials(live));
         let context = Arc::new(ArmContext {
+            words: None,
+            replay: Vec::new(),
             id: live.id.clone(),
             config: live.config.clone(),
             dir,
@@ -253,7 +255,7 @@ impl Actor for ScriptedSampler {
         if let Some((query, reply)) = request.begin() {
             let completion = |seed: &u64| {
                 let ids: Vec<i64> = (0..1 + seed % 4).map(|place| (seed % 89 + place) as i64).collect();
-                Completion { logprobs: vec![-1.0; ids.len()], ids, finish: Finish::Eos }
+                Completion { logprobs: vec![-1.0; ids.len()], ids, forced: 0..0, finish: Finish::Eos }
             };
             let completions = query.seeds.iter().map(completion).collect();
             let policy_version = published.load(Ordering::SeqCst);
@@ -291,18 +293,17 @@ impl Actor for ScriptedOptimizer {
                     reply.send(Ok(StepReport {
                         policy_version,
                         loss: 0.5,
-                        metrics: None,
                         grad_norm: 1.0,
                         applied: 1,
-                        skipped: 0,
-                        nonfinite: Vec::new(),
                         lr: 0.1,
                         tokens: 1,
-                        seconds: 0.0,
+                        ..StepReport::default()
                     }));
                 }
             }
-            OptimizerMsg::Sft(_) => return Err("no history has a supervised arm".into()),
+            OptimizerMsg::Sft(_) | OptimizerMsg::Align(_) | OptimizerMsg::SampledKl(_) => {
+                return Err("no history has a supervised arm".into());
+            }
             OptimizerMsg::Checkpoint(request) => {
                 if let Some((query, reply)) = request.begin() {
                     let query = *query;

@@ -7,7 +7,7 @@ use crate::dataset::DataSource;
 use crate::error::ScenarioError;
 use crate::scenario::tree::Node;
 use crate::scenario::{
-    ArmConfig, LoraConfig, Method, Schedule, ServerConfig, TargetModules, TrainMode, WeightConfig,
+    ArmConfig, LoraConfig, Method, Schedule, ServerConfig, TargetModules, TrainPart, WeightConfig,
 };
 use crate::world::World;
 
@@ -88,17 +88,21 @@ fn check_server(server: &ServerConfig, arm: &ArmConfig, ranges: &Ranges<'_>) -> 
 
 fn check_policy(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     let policy = &arm.policy;
-    let lora = policy.train == TrainMode::Lora;
+    let lora = policy.train.lora();
     let adapter = policy.adapter.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
-    let instead = "`train = \"lora\"` beside it, or leave it out: with \"full\" there is no adapter";
+    let instead = "\"lora\" in policy.train, or leave it out: without there is no adapter";
     ranges.need(lora || policy.adapter.is_none(), "policy.adapter", text(&adapter), instead)?;
-    let instead = "false with train = \"lora\": adapters on random weights learn nothing";
+    let instead = "false with \"lora\" in policy.train: adapters on random weights learn nothing";
     ranges.need(!(lora && policy.from_scratch), "policy.from_scratch", true, instead)?;
+    let whole = lora && policy.train.has(TrainPart::Tower);
+    let instead = "false with \"lora\" and \"tower\" in policy.train: the tower is trained as a whole and gets no adapters";
+    ranges.need(!(whole && policy.train_audio_tower), "policy.train_audio_tower", true, instead)?;
     match &policy.lora {
         Some(_) if !lora => {
             let entry = ranges.0.entry(&["policy", "lora"]);
             let place = entry.map_or(&ranges.0.place, |entry| &entry.key_place);
-            let problem = "[policy.lora] belongs to train = \"lora\", and `train` in [policy] is \"full\"";
+            let problem =
+                format!("[policy.lora] belongs to \"lora\" in policy.train, which is {}", policy.train);
             let instead = "write train = \"lora\" in [policy], or leave [policy.lora] out";
             Err(ScenarioError::at(place, problem, instead))
         }
@@ -187,12 +191,25 @@ fn check_learning(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     ranges.positive(arm.sft.lr, "sft.lr")?;
     ranges.at_least_one(arm.sft.rows_per_step, "sft.rows_per_step")?;
     ranges.at_least_one(arm.sft.targets_per_row, "sft.targets_per_row")?;
+    let share = arm.sft.replay.share;
+    let instead = "a fraction from 0 to below 1";
+    ranges.need((0.0..1.0).contains(&share), "sft.replay.share", number(share), instead)?;
+    check_align(arm, ranges)?;
 
     let optimizer = &arm.optimizer;
     ranges.not_negative(optimizer.weight_decay, "optimizer.weight_decay")?;
     for (index, beta) in optimizer.betas.iter().enumerate() {
         let good = (0.0..1.0).contains(beta);
         ranges.need(good, &format!("optimizer.betas.{index}"), number(*beta), "numbers from 0, below 1")?;
+    }
+    for (key, lr, trained, part) in [
+        ("optimizer.projector_lr", optimizer.projector_lr, trains_projector(arm), "projector"),
+        ("optimizer.tower_lr", optimizer.tower_lr, trains_tower(arm), "tower"),
+    ] {
+        let Some(lr) = lr else { continue };
+        ranges.positive(lr, key)?;
+        let instead = format!("\"{part}\" in policy.train, or leave it out: the {part} is not trained");
+        ranges.need(trained, key, number(lr), &instead)?;
     }
     ranges.positive(optimizer.eps, "optimizer.eps")?;
     ranges.not_negative(optimizer.max_grad_norm, "optimizer.max_grad_norm")?;
@@ -208,6 +225,32 @@ fn check_learning(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     let falls = optimizer.schedule != Schedule::Constant;
     let instead = "`schedule = \"linear\"` or \"cosine\" beside it, or leave it out: with \"constant\" the rate stays at its peak";
     ranges.need(falls || last == 0.0, "optimizer.final_lr_fraction", number(last), instead)
+}
+
+fn check_align(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    let align = &arm.align;
+    if align.is_off() {
+        return Ok(());
+    }
+    let steps = align.steps;
+    let instead = "0, or method = \"sft\" beside it: only supervised arms begin by fitting the projector";
+    ranges.need(arm.method == Method::Sft, "align.steps", steps, instead)?;
+    let instead = "0, or \"projector\" in policy.train: these steps fit the projector";
+    ranges.need(trains_projector(arm), "align.steps", steps, instead)?;
+    let instead = format!("fewer steps than the arm has, {}", arm.steps);
+    ranges.need(steps < arm.steps, "align.steps", steps, &instead)?;
+    ranges.at_least_one(align.rows_per_step, "align.rows_per_step")?;
+    ranges.positive(align.lr, "align.lr")
+}
+
+fn trains_projector(arm: &ArmConfig) -> bool {
+    let policy = &arm.policy;
+    policy.train.has(TrainPart::Projector) || (policy.train_audio_tower && !policy.train.lora())
+}
+
+fn trains_tower(arm: &ArmConfig) -> bool {
+    let policy = &arm.policy;
+    policy.train.has(TrainPart::Tower) || (policy.train_audio_tower && !policy.train.lora())
 }
 
 fn check_feedback(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {

@@ -196,7 +196,7 @@ fn other_mistakes_have_their_places_and_advice() {
     );
     assert_eq!(
         message("[judge]\nlr = 1"),
-        "x.toml:2:1: unknown key `lr` in [judge]; `lr` belongs in [grpo] or [sft]"
+        "x.toml:2:1: unknown key `lr` in [judge]; `lr` belongs in [align] or [grpo] or [sft]"
     );
     assert_eq!(
         message("[judge]\npath = \"/x\"\nkind = \"lcal\""),
@@ -317,7 +317,7 @@ fn judges_of_all_kinds_are_written_and_read_back() {
 fn adapters_belong_to_lora() {
     assert_eq!(
         message("[policy]\nfrom_scratch = true\n[policy.lora]\nrank = 4"),
-        "x.toml:3:9: [policy.lora] belongs to train = \"lora\", and `train` in [policy] is \"full\"; \
+        "x.toml:3:9: [policy.lora] belongs to \"lora\" in policy.train, which is full; \
          write train = \"lora\" in [policy], or leave [policy.lora] out"
     );
     assert!(

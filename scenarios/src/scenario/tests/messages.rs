@@ -37,7 +37,10 @@ fn misspelled_keys() {
 #[test]
 fn misspelled_sections() {
     assert_eq!(message("[grop]\nlr = 1"), "x.toml:1:2: unknown section [grop]; did you mean [grpo]?");
-    assert_eq!(message("lr = 1"), "x.toml:1:1: `lr` is in no section; `lr` belongs in [grpo] or [sft]");
+    assert_eq!(
+        message("lr = 1"),
+        "x.toml:1:1: `lr` is in no section; `lr` belongs in [align] or [grpo] or [sft]"
+    );
     assert_eq!(message("method = 1"), "x.toml:1:1: `method` is in no section; write `method` in an [[arm]]");
     assert_eq!(
         message("[arm]\nname = \"a\""),
@@ -135,7 +138,7 @@ fn values_out_of_range() {
     );
     assert_eq!(
         message("[policy]\ntrain = \"lora\"\nfrom_scratch = true"),
-        "x.toml:3:16: `from_scratch` in [policy] is true; write false with train = \"lora\": adapters on random weights learn nothing"
+        "x.toml:3:16: `from_scratch` in [policy] is true; write false with \"lora\" in policy.train: adapters on random weights learn nothing"
     );
 }
 
@@ -203,7 +206,7 @@ fn the_command_line() {
     );
     assert_eq!(
         message_with(TWO_ARMS, &["lr=1"], &[]),
-        "--set lr=1: `lr` is in no section; `lr` belongs in [grpo] or [sft]"
+        "--set lr=1: `lr` is in no section; `lr` belongs in [align] or [grpo] or [sft]"
     );
     assert_eq!(
         message_with(TWO_ARMS, &["arm.low.methd=sft"], &[]),
