@@ -90,7 +90,26 @@ pub struct Warning {
     pub text: String,
 }
 
+/// The kinds of warnings.
+const KINDS: [&str; 10] = [
+    "block align",
+    "cancelled",
+    "checksum",
+    "damage",
+    "extension",
+    "first window",
+    "format changes",
+    "junk",
+    "length",
+    "unfinished header",
+];
+
 impl Warning {
+    /// A warning of a kind that this crate gives, such as one that was written to a file; `None` for another kind.
+    pub fn known(kind: &str, text: String) -> Option<Self> {
+        KINDS.into_iter().find(|known| *known == kind).map(|kind| Self { kind, text })
+    }
+
     pub(crate) fn new(kind: &'static str, text: impl Into<String>) -> Self {
         Self { kind, text: text.into() }
     }

@@ -23,6 +23,9 @@
 //! # Ok::<(), audio::AudioError>(())
 //! ```
 
+/// Changes whenever what is heard of a file, or the features of it, change; so features that are kept on a disk are made again.
+pub const FEATURES_VERSION: u32 = 1;
+
 mod aac;
 mod adts;
 mod decoder;
@@ -66,8 +69,8 @@ pub use error::{AudioError, FeatureConfigError, FeatureError, Problem};
 pub use feature_config::FeatureConfig;
 pub use input::Input;
 pub use levels::Levels;
-pub use listen::{Ears, Heard, HeardRecord, LONGEST_WINDOW, WarningRecord, listen, samples_in};
-pub use load::{Clip, Hearing, inspect, load, load_bytes, open};
+pub use listen::{Ears, Heard, HeardRecord, LONGEST_WINDOW, MOST_WINDOWS, WarningRecord, listen, samples_in};
+pub use load::{Clip, Hearing, inspect, load, load_bytes, load_in_windows, open};
 pub use mel::{FeatureExtractor, LogMel};
 pub use picture::png;
 pub use place::ParquetTable;

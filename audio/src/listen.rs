@@ -19,6 +19,9 @@ use super::wav_writer::write_wav;
 /// The longest window that is listened to, in seconds: four hours, which take 0.9 GB.
 pub const LONGEST_WINDOW: usize = 4 * 3600;
 
+/// The most windows in which a clip is heard as a whole.
+pub const MOST_WINDOWS: usize = 32;
+
 /// How a model hears files: the features it computes of them, and how several channels become one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ears {
@@ -28,15 +31,18 @@ pub struct Ears {
     pub downmix: Downmix,
     /// A program that decodes what this crate does not.
     pub fallback: Option<PathBuf>,
+    /// Whether a clip that is longer than the chunk is heard as a whole, in up to [`MOST_WINDOWS`] windows.
+    pub whole: bool,
 }
 
 impl Ears {
-    /// The part of a file that the model hears if its window begins at `start`, in seconds.
+    /// The part of a file that the model hears if its window, or the first of its windows, begins at `start`, in seconds.
     pub fn hearing(&self, start: f64) -> Hearing {
+        let windows = if self.whole { MOST_WINDOWS } else { 1 };
         Hearing {
             downmix: self.downmix,
             start,
-            samples: Some(samples_in(self.features.chunk_length_seconds as f64)),
+            samples: Some(samples_in((windows * self.features.chunk_length_seconds) as f64)),
             fallback: self.fallback.clone(),
             ..Hearing::default()
         }
@@ -65,6 +71,8 @@ pub struct Heard {
     pub cut_at: Option<f64>,
     /// The samples in the window, f32, mono, @ 16 kHz.
     pub samples: Vec<f32>,
+    /// Samples in each of the windows in which they are heard one after another; `None` for one window.
+    pub window: Option<usize>,
     /// How loud they are.
     pub levels: Levels,
     /// What was odd about the file.
@@ -95,6 +103,7 @@ fn describe(file: &Path, clip: Clip, most: usize) -> Heard {
         levels: Levels::of(&samples),
         info,
         samples,
+        window: None,
         warnings,
     }
 }
@@ -107,6 +116,11 @@ impl Heard {
     /// Length of what was heard, in seconds.
     pub fn heard_seconds(&self) -> f64 {
         seconds_of(&self.samples)
+    }
+
+    /// Number of windows in which it is heard.
+    pub fn windows(&self) -> usize {
+        self.window.map_or(1, |window| self.samples.len().div_ceil(window.max(1)))
     }
 
     /// Writes the samples to a WAV file, which is replaced if it exists.
@@ -146,6 +160,11 @@ impl fmt::Display for Heard {
         let end = self.start + self.heard_seconds();
         let cut = if self.cut_at.is_some() { ", then it is cut" } else { "" };
         line(f, "heard", &format!("{:.3} s to {end:.3} s{cut}", self.start))?;
+        if let (Some(window), windows @ 2..) = (self.window, self.windows()) {
+            let last = &self.samples[(windows - 1) * window..];
+            let each = window as f64 / f64::from(SAMPLE_RATE);
+            line(f, "windows", &format!("{windows} of {each} s, the last of {:.3} s", seconds_of(last)))?;
+        }
         line(f, "peak", &decibels(levels.peak_dbfs))?;
         line(f, "rms", &decibels(levels.rms_dbfs))?;
         line(f, "silence", &format!("{:.1} %", 100.0 * levels.silence))?;
@@ -171,6 +190,7 @@ pub enum HeardRecord {
         channels: usize,
         seconds: Option<f64>,
         heard_seconds: f64,
+        windows: usize,
         cut_at: Option<f64>,
         /// `None` without sound.
         peak_dbfs: Option<f64>,
@@ -223,6 +243,7 @@ impl HeardRecord {
             channels: heard.info.channels,
             seconds: heard.seconds,
             heard_seconds: heard.heard_seconds(),
+            windows: heard.windows(),
             cut_at: heard.cut_at,
             peak_dbfs: level(heard.levels.peak_dbfs),
             rms_dbfs: level(heard.levels.rms_dbfs),

@@ -81,23 +81,55 @@ pub struct Clip {
 /// Errors: [`AudioError`] if the file is missing, unreadable, empty, not audio, without samples, much shorter than its
 /// header states, or corrupt throughout.
 pub fn load(path: &Path, hearing: &Hearing) -> Result<Clip, AudioError> {
-    let clip = guarded(|| open_place(path)).and_then(|input| load_input(path, input, hearing));
+    load_in_windows(path, hearing, usize::MAX, |_| ()).map(|(_, clip)| clip)
+}
+
+/// Decodes a file as [`load()`] does, and gives each `window` samples to `each` as soon as they are decoded, so that no
+/// more than one window is in memory. Returns what `each` made of them; the clip has only the samples after the last full
+/// window.
+///
+/// Errors: those of [`load()`].
+pub fn load_in_windows<T>(
+    path: &Path,
+    hearing: &Hearing,
+    window: usize,
+    mut each: impl FnMut(&[f32]) -> T,
+) -> Result<(Vec<T>, Clip), AudioError> {
+    let mut made = Vec::new();
+    let mut collect = |samples: &[f32]| made.push(each(samples));
+    let mut windows = Windows { length: window.max(1), each: &mut collect };
+    let clip = guarded(|| open_place(path)).and_then(|input| load_input(path, input, hearing, &mut windows));
     let clip = match (clip, &hearing.fallback) {
         (Err(Problem::Unsupported { .. } | Problem::NotAudio), Some(program)) if path.is_file() => {
-            load_by(program, path, hearing)
+            // What was decoded before the file turned out to need the program is decoded again by it.
+            made.clear();
+            let mut collect = |samples: &[f32]| made.push(each(samples));
+            load_by(program, path, hearing, &mut Windows { length: window.max(1), each: &mut collect })
         }
         (clip, _) => clip,
     };
-    clip.map_err(|problem| problem.at(path))
+    clip.map(|clip| (made, clip)).map_err(|problem| problem.at(path))
+}
+
+/// Who gets the samples of a clip while it is decoded.
+struct Windows<'a> {
+    /// Samples in each window, at least 1.
+    length: usize,
+    each: &'a mut dyn FnMut(&[f32]),
 }
 
 /// Decodes a file by another program. The length of such a file is not known, so its first window is heard.
-fn load_by(program: &Path, path: &Path, hearing: &Hearing) -> Result<Clip, Problem> {
+fn load_by(
+    program: &Path,
+    path: &Path,
+    hearing: &Hearing,
+    windows: &mut Windows<'_>,
+) -> Result<Clip, Problem> {
     let window = Window::of(hearing, || Ok(0.0))?;
     let seconds = (window.samples < usize::MAX).then(|| window.samples as f64 / f64::from(SAMPLE_RATE));
     let wav = fallback::decode(program, path, window.start, seconds)?;
     let rest = Hearing { start: 0.0, end: None, position: 0.0, ..hearing.clone() };
-    let mut clip = load_input(Path::new("pipe.wav"), wav, &rest)?;
+    let mut clip = load_input(Path::new("pipe.wav"), wav, &rest, windows)?;
     if hearing.position > 0.0 {
         clip.warnings
             .push(Warning::new("first window", "its length is not known, so its beginning is heard"));
@@ -109,7 +141,8 @@ fn load_by(program: &Path, path: &Path, hearing: &Hearing) -> Result<Clip, Probl
 ///
 /// Errors: those of [`load()`], except for a file that is missing or unreadable.
 pub fn load_bytes(path: &Path, bytes: Vec<u8>, hearing: &Hearing) -> Result<Clip, AudioError> {
-    load_input(path, Input::of_bytes(bytes), hearing).map_err(|problem| problem.at(path))
+    let mut whole = Windows { length: usize::MAX, each: &mut |_| {} };
+    load_input(path, Input::of_bytes(bytes), hearing, &mut whole).map_err(|problem| problem.at(path))
 }
 
 /// Reads the header of a file. Of one that is left to the program `fallback`, nothing is known but that.
@@ -136,7 +169,12 @@ pub fn open(path: &Path) -> Result<Input, AudioError> {
     guarded(|| open_place(path)).map_err(|problem| problem.at(path))
 }
 
-fn load_input(path: &Path, input: Input, hearing: &Hearing) -> Result<Clip, Problem> {
+fn load_input(
+    path: &Path,
+    input: Input,
+    hearing: &Hearing,
+    windows: &mut Windows<'_>,
+) -> Result<Clip, Problem> {
     guarded(|| {
         let (kind, mut decoder) = open_decoder(input.clone())?;
         let window = Window::of(hearing, || match decoder.info().seconds() {
@@ -151,7 +189,7 @@ fn load_input(path: &Path, input: Input, hearing: &Hearing) -> Result<Clip, Prob
             }
             skip => skip?,
         };
-        let mut clip = hear(decoder.as_mut(), hearing.downmix, &window, skip)?;
+        let mut clip = hear(decoder.as_mut(), hearing.downmix, &window, skip, windows)?;
         clip.warnings.extend(kind.contradicts(path));
         Ok(clip)
     })
@@ -234,13 +272,19 @@ fn measure(input: Input) -> Result<f64, Problem> {
 }
 
 /// Decodes a window, of which the first `skip` frames are to be dropped.
-fn hear(decoder: &mut dyn Decoder, downmix: Downmix, window: &Window, skip: u64) -> Result<Clip, Problem> {
+fn hear(
+    decoder: &mut dyn Decoder,
+    downmix: Downmix,
+    window: &Window,
+    skip: u64,
+    windows: &mut Windows<'_>,
+) -> Result<Clip, Problem> {
     let most = window.samples;
     let mut heard = Heard::new(downmix);
-    heard.reserve(decoder.info(), most);
+    heard.reserve(decoder.info(), most.min(windows.length));
     let (mut block, mut health, mut dropped) = (Block::default(), Health::default(), 0u64);
     let mut ended = false;
-    while heard.samples.len() < most {
+    while heard.given + heard.samples.len() < most {
         match decoder.next(&mut block) {
             Ok(true) => {
                 health.good += 1;
@@ -251,6 +295,7 @@ fn hear(decoder: &mut dyn Decoder, downmix: Downmix, window: &Window, skip: u64)
                     dropped += count;
                 }
                 heard.push(&block)?;
+                heard.give(most, windows);
             }
             Ok(false) => {
                 ended = true;
@@ -279,7 +324,7 @@ fn hear(decoder: &mut dyn Decoder, downmix: Downmix, window: &Window, skip: u64)
         heard.compare_lengths(&mut info, health.frames);
     }
     let mut warnings = decoder.warnings();
-    let samples = heard.finish(most, &mut warnings)?;
+    let samples = heard.finish(most, windows, &mut warnings)?;
     Ok(Clip { samples, info, start: window.start, warnings })
 }
 
@@ -359,6 +404,9 @@ struct Heard {
     resampler: Option<(u32, Resampler)>,
     /// Pieces of one rate so far.
     pieces: usize,
+    /// Samples that were given away in windows.
+    given: usize,
+    /// Those after them.
     samples: Vec<f32>,
     warnings: Vec<Warning>,
 }
@@ -370,13 +418,14 @@ impl Heard {
             mono: Vec::new(),
             resampler: None,
             pieces: 0,
+            given: 0,
             samples: Vec::new(),
             warnings: Vec::new(),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.samples.is_empty() && self.resampler.is_none()
+        self.given == 0 && self.samples.is_empty() && self.resampler.is_none()
     }
 
     /// Reserves memory for a file of the length that its header states, which may be corrupt.
@@ -431,11 +480,27 @@ impl Heard {
         }
     }
 
-    fn finish(mut self, most: usize, warnings: &mut Vec<Warning>) -> Result<Vec<f32>, Problem> {
+    /// Gives away the full windows among the samples, of which `most` count in all.
+    fn give(&mut self, most: usize, windows: &mut Windows<'_>) {
+        let length = windows.length;
+        while self.samples.len() >= length && self.given + length <= most {
+            (windows.each)(&self.samples[..length]);
+            self.samples.drain(..length);
+            self.given += length;
+        }
+    }
+
+    fn finish(
+        mut self,
+        most: usize,
+        windows: &mut Windows<'_>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Vec<f32>, Problem> {
         self.end_piece();
-        self.samples.truncate(most);
+        self.give(most, windows);
+        self.samples.truncate(most - self.given);
         // A few samples at a high rate can round to none.
-        if self.samples.is_empty() {
+        if self.given == 0 && self.samples.is_empty() {
             return Err(Problem::NoSamples);
         }
         warnings.append(&mut self.warnings);
@@ -447,6 +512,31 @@ impl Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn windows_are_given_one_after_another_and_the_rest_is_the_clip() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wav");
+        let samples: Vec<f32> = (0..2_500).map(|i| f32::from(i as i16) / 32_768.0).collect();
+        std::fs::write(&path, crate::wav_16_bit(&samples)).unwrap();
+        let whole = load(&path, &Hearing::default()).unwrap().samples;
+        assert_eq!(whole.len(), 2_500);
+        let heard = |window: usize, most: Option<usize>| {
+            let hearing = Hearing { samples: most, ..Hearing::default() };
+            let (windows, clip) = load_in_windows(&path, &hearing, window, <[f32]>::to_vec).unwrap();
+            (windows, clip.samples)
+        };
+        let (windows, rest) = heard(1_000, None);
+        assert_eq!(windows, [&whole[..1_000], &whole[1_000..2_000]]);
+        assert_eq!(rest, whole[2_000..]);
+        // Two windows and the sample that shows that there is more.
+        let (windows, rest) = heard(1_000, Some(2_001));
+        assert_eq!((windows.len(), rest), (2, whole[2_000..2_001].to_vec()));
+        // Nothing is left after the last window.
+        let (windows, rest) = heard(1_250, None);
+        assert_eq!((windows.concat(), rest), (whole.clone(), Vec::new()));
+        assert_eq!(heard(3_000, None), (Vec::new(), whole));
+    }
 
     #[test]
     fn a_decoder_that_panics_is_one_corrupt_clip() {

@@ -4,7 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use audio::{
-    FeatureConfig, FeatureExtractor, Heard, HeardRecord, Hearing, LONGEST_WINDOW, listen as hear, samples_in,
+    FeatureConfig, FeatureExtractor, Heard, HeardRecord, Hearing, LONGEST_WINDOW, MOST_WINDOWS,
+    listen as hear, samples_in,
 };
 
 use crate::{
@@ -16,11 +17,15 @@ use crate::{
 /// Hears every file, also after one that can't be heard.
 pub fn listen(options: &ListenOptions) -> Result<(), Failure> {
     let features = features(options)?;
-    let hearing = hearing(options, &features)?;
+    let window = window(options, &features)?;
+    let hearing = hearing(options, window);
     check_outputs(options)?;
     let mut failed = 0;
     for (number, file) in options.files.iter().enumerate() {
-        let outcome = hear(file, &hearing);
+        let mut outcome = hear(file, &hearing);
+        if let (Ok(heard), true) = (&mut outcome, options.windows) {
+            heard.window = Some(window);
+        }
         let wav = match &outcome {
             Ok(heard) => write(options, &features, heard, number)?,
             Err(_) => None,
@@ -49,7 +54,8 @@ fn features(options: &ListenOptions) -> Result<FeatureConfig, Failure> {
     Ok(FeatureExtractor::open(&dir).map_err(Failure::input)?.config().clone())
 }
 
-fn hearing(options: &ListenOptions, features: &FeatureConfig) -> Result<Hearing, Failure> {
+/// Number of samples in a window.
+fn window(options: &ListenOptions, features: &FeatureConfig) -> Result<usize, Failure> {
     if !(0.0..f64::INFINITY).contains(&options.start) {
         return Err(Failure::Input(format!("--start is {}; write seconds, 0 or more", options.start)));
     }
@@ -60,8 +66,13 @@ fn hearing(options: &ListenOptions, features: &FeatureConfig) -> Result<Hearing,
             "--seconds is {seconds}; write more than 0 and at most {LONGEST_WINDOW}"
         )));
     }
-    let samples = (!options.whole).then(|| samples_in(seconds));
-    Ok(Hearing { downmix: options.downmix, start: options.start, samples, ..Hearing::default() })
+    Ok(samples_in(seconds))
+}
+
+fn hearing(options: &ListenOptions, window: usize) -> Hearing {
+    let windows = if options.windows { MOST_WINDOWS } else { 1 };
+    let samples = (!options.whole).then(|| window * windows);
+    Hearing { downmix: options.downmix, start: options.start, samples, ..Hearing::default() }
 }
 
 /// Refuses outputs that several files would share, or that would replace one of the files that are heard.

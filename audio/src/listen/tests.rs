@@ -44,6 +44,7 @@ fn ears_hear_one_chunk_of_their_features() {
         features: FeatureConfig { chunk_length_seconds: 7, ..FeatureConfig::default() },
         downmix: Downmix::Right,
         fallback: Some("ffmpeg".into()),
+        whole: false,
     };
     let hearing = Hearing {
         downmix: Downmix::Right,
@@ -53,6 +54,8 @@ fn ears_hear_one_chunk_of_their_features() {
         ..Hearing::default()
     };
     assert_eq!(ears.hearing(1.5), hearing);
+    // 32 windows of 7 s.
+    assert_eq!(Ears { whole: true, ..ears.clone() }.hearing(1.5).samples, Some(32 * 7 * 16_000));
     // Four hours at most.
     assert_eq!([samples_in(1e300), samples_in(-1.0), samples_in(f64::NAN)], [230_400_000, 0, 230_400_000]);
 }
@@ -74,6 +77,17 @@ fn the_text_names_what_is_heard_and_where_it_is_cut() {
 }
 
 #[test]
+fn a_clip_that_is_heard_in_windows_says_how_many() {
+    let (_folder, path) = clip(&[0.25; 40_000]);
+    let mut heard = hear(&path, 0.0, None);
+    assert_eq!(heard.windows(), 1);
+    heard.window = Some(16_000);
+    // 2.5 s are two windows of 1 s and one of 0.5 s.
+    assert_eq!(heard.windows(), 3);
+    assert!(heard.to_string().contains("\n  windows  3 of 1 s, the last of 0.500 s\n"), "{heard}");
+}
+
+#[test]
 fn json_has_null_where_there_is_no_level_and_the_kind_of_a_problem() {
     let (_folder, path) = clip(&[0.0; 1600]);
     let mut heard = hear(&path, 0.0, None);
@@ -82,7 +96,7 @@ fn json_has_null_where_there_is_no_level_and_the_kind_of_a_problem() {
     let record = serde_json::to_value(HeardRecord::of(&Ok(heard), Some(Path::new("out/0000.wav")))).unwrap();
     let expected = json!({
         "file": path.display().to_string(), "format": format, "codec": codec, "rate": 16_000, "channels": 1,
-        "seconds": 0.1, "heard_seconds": 0.1, "cut_at": null, "peak_dbfs": null, "rms_dbfs": null, "silence": 1.0,
+        "seconds": 0.1, "heard_seconds": 0.1, "windows": 1, "cut_at": null, "peak_dbfs": null, "rms_dbfs": null, "silence": 1.0,
         "warnings": [{"kind": "odd", "text": "it is odd"}], "wav": "out/0000.wav",
     });
     assert_eq!(record, expected);
