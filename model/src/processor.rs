@@ -142,14 +142,14 @@ impl Processor {
         Ok(Prompt { ids, clips: clips.to_vec() })
     }
 
-    /// Number of tokens of the prompt of one user turn with one clip, without the clip's own tokens.
+    /// Number of tokens of the prompt of one user turn with so many clips, without the clips' own tokens.
     ///
     /// Errors: The template fails, or the text contains the audio placeholder.
-    pub fn text_tokens(&self, user_text: &str) -> Result<usize, ModelError> {
-        let ids = self.encode(&self.shared.template.render(user_text, 1)?);
+    pub fn text_tokens(&self, user_text: &str, clips: usize) -> Result<usize, ModelError> {
+        let ids = self.encode(&self.shared.template.render(user_text, clips)?);
         let placeholders = ids.iter().filter(|&&id| Some(id) == self.audio_token_id()).count();
-        if placeholders > 1 {
-            return Err(InputError::PlaceholderInText { clips: 1 }.into());
+        if placeholders > clips {
+            return Err(InputError::PlaceholderInText { clips }.into());
         }
         Ok(ids.len() - placeholders)
     }
@@ -271,11 +271,23 @@ impl Processor {
     /// Errors: The model is a text-only model and has no feature extractor.
     pub fn extract(&self, samples: &[f32]) -> Result<LogMel, ModelError> {
         let features = &self.audio_part()?.features;
-        Ok(match self.shared.architecture {
-            // The tower does not use the padding, which would fill a window of 300 s: 15 MB for each clip.
-            Architecture::Qwen25Omni => features.extract_valid(samples),
-            _ => features.extract(samples),
-        })
+        Ok(if self.pads_clips() { features.extract(samples) } else { features.extract_valid(samples) })
+    }
+
+    /// Whether the features of a clip are padded to the window.
+    pub fn pads_clips(&self) -> bool {
+        // Qwen2.5-Omni's tower does not use the padding, which would fill a window of 300 s: 15 MB for each clip.
+        self.shared.architecture != Architecture::Qwen25Omni
+    }
+
+    /// Number of tokens of a clip of so many seconds that is heard in up to `most` windows.
+    pub fn window_tokens(&self, seconds: f64, most: usize) -> usize {
+        let Some(window) = self.window_seconds().filter(|_| most > 1) else {
+            return self.clip_tokens(seconds);
+        };
+        let full = ((seconds / window as f64) as usize).min(most);
+        let rest = if full < most { seconds - (full * window) as f64 } else { 0.0 };
+        full * self.max_clip_tokens() + self.clip_tokens(rest)
     }
 
     /// Length of the part of a clip that the model processes, in seconds, rounded up to a hop; `None`

@@ -54,7 +54,7 @@ pub fn sent_clip(path: &Path, hearing: &Hearing, control: Option<Control>) -> Re
     samples.truncate(most);
     match control {
         Some(Control::Silence) => samples.fill(0.0),
-        Some(Control::Noise) => fill_with_noise(&mut samples, path),
+        Some(Control::Noise) => fill_with_noise(&mut samples, path, 0),
         _ if samples.iter().all(|&sample| sample == 0.0) => {
             let message =
                 format!("{}: every sample of the clip is 0; drop it from the data set", path.display());

@@ -140,6 +140,14 @@ pub enum InputError {
         /// Why it can't be written.
         source: std::io::Error,
     },
+    /// The folder of `loader.cache_dir`.
+    #[error("{}: cannot be used for features: {source}; set loader.cache_dir to a folder that can be written", path.display())]
+    FeatureCache {
+        /// The folder.
+        path: PathBuf,
+        /// Why it can't be used.
+        source: std::io::Error,
+    },
     /// The list of unusable rows could not be written.
     #[error("{0}")]
     Unrecorded(String),

@@ -14,6 +14,7 @@ mod context;
 mod data;
 mod error;
 mod evaluator;
+mod feature_cache;
 mod handle;
 mod live;
 mod messages;
@@ -40,5 +41,6 @@ pub use live::{
     RewardView,
 };
 pub use messages::ArmOutcome;
+pub use plan::side_by_side;
 pub use policy::open_policy;
 pub use run::{RunArgs, RunOutcome, Running, arm_ids, run, start};

@@ -42,6 +42,13 @@ impl Plan {
     }
 }
 
+/// Number of arms of an experiment that train at the same time, and libtorch threads of each; 0 leaves the choice to
+/// libtorch.
+pub fn side_by_side(experiment: &Experiment, device: tch::Device) -> (usize, usize) {
+    let Plan { side_by_side, threads, .. } = Plan::of(experiment, device);
+    (side_by_side, threads)
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -60,8 +60,10 @@ type ClipKey = (PathBuf, [u64; 3], Sound);
 /// What the model hears of a clip.
 #[derive(Clone, Debug)]
 pub struct HeardClip {
-    /// The features for the model, shared by all who need the clip.
-    pub features: Arc<LogMel>,
+    /// The features for the model, shared by all who need the clip: of one window, or of several, one after another.
+    pub windows: Vec<Arc<LogMel>>,
+    /// Whether the clip goes on after as many windows as a clip may have.
+    pub goes_on: bool,
     /// Where in the file they begin, in seconds.
     pub start: f64,
     /// What was odd about the file.
@@ -71,7 +73,7 @@ pub struct HeardClip {
 impl From<LogMel> for HeardClip {
     /// A clip heard from its beginning.
     fn from(features: LogMel) -> Self {
-        Self { features: Arc::new(features), start: 0.0, warnings: Arc::new([]) }
+        Self { windows: vec![Arc::new(features)], goes_on: false, start: 0.0, warnings: Arc::new([]) }
     }
 }
 
@@ -137,7 +139,7 @@ impl Cache {
     }
 
     fn insert(&self, key: ClipKey, clip: HeardClip) {
-        let bytes = size_of_val(clip.features.values.as_slice());
+        let bytes = clip.windows.iter().map(|window| size_of_val(window.values.as_slice())).sum::<usize>();
         if self.clips.len() < self.most_clips && self.bytes.load(Ordering::Relaxed) + bytes <= self.most_bytes
         {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -44,6 +44,9 @@ pub(crate) fn anchor_paths(arm: &mut ArmConfig, layer: &Node, path: &Path) {
     if let Some(sounds) = &mut arm.data.recorded.sounds {
         *sounds = anchored(sounds, layer.place_of(&["data", "recorded", "sounds"]), path);
     }
+    if let Some(folder) = &mut arm.loader.cache_dir {
+        *folder = anchored(folder, layer.place_of(&["loader", "cache_dir"]), path);
+    }
     // A bare name is looked for on the PATH.
     if let Some(program) = arm.audio.fallback.as_mut().filter(|program| program.components().count() > 1) {
         *program = anchored(program, layer.place_of(&["audio", "fallback"]), path);

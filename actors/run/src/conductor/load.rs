@@ -15,6 +15,7 @@ use crate::error::StepError;
 use crate::prompt::Unusable;
 use crate::replay_texts;
 use crate::sound::clip_of;
+use crate::spoken::WordVocabulary;
 
 /// A prompt and the row that it was made of.
 pub(super) struct PromptedRow {
@@ -110,18 +111,33 @@ async fn load_words(arm: &ArmContext, step: u64) -> Result<LoadedTargets, StepEr
                 continue;
             }
         };
-        let words = arm.words.as_ref().and_then(|words| words.words(question, heard.audio_start));
-        match (words, heard.prompt.clips.first()) {
-            (Some(words), Some(clip)) => {
+        let spoken = arm.words.as_ref().map(|words| spoken_clips(arm, words, question, &heard));
+        match spoken.filter(|spoken| !spoken.is_empty()) {
+            Some(spoken) => {
                 groups.trained += 1;
-                clips.push(SpokenClip { clip: clip.clone(), words });
+                clips.extend(spoken);
             }
-            _ => groups.exclude("no_words"),
+            None => groups.exclude("no_words"),
         }
     }
     let vocabulary = arm.words.as_ref().map(|words| words.ids.clone()).unwrap_or_default();
     let lesson = Lesson::Words(AlignBatch { clips, vocabulary });
     Ok(LoadedTargets { lesson, groups, problems, audio_truncated, seconds })
+}
+
+/// The windows of a clip, each with the words from its beginning on; none if the row has no words.
+fn spoken_clips(
+    arm: &ArmContext,
+    words: &WordVocabulary,
+    question: &Question,
+    heard: &HeardPrompt,
+) -> Vec<SpokenClip> {
+    let seconds = arm.processor.window_seconds().unwrap_or_default() as f64;
+    let spoken = heard.prompt.clips.iter().enumerate().filter_map(|(window, clip)| {
+        let words = words.words(question, heard.audio_start + window as f64 * seconds)?;
+        Some(SpokenClip { clip: clip.clone(), words })
+    });
+    spoken.collect()
 }
 
 /// Loads the rows of a supervised `step`, of which `taught` were taught before, and draws a prompt style and targets for
@@ -247,7 +263,7 @@ pub(crate) async fn make_prompts(
         }
         let text = arm.user_text(row, style_of(place));
         let prompt = match clip {
-            Ok(clip) if sound != Sound::Own => arm.prompter.prompt_with(&text, &[clip.features], completion),
+            Ok(clip) if sound != Sound::Own => arm.prompter.prompt_of(&text, &clip, completion),
             clip => arm.prompter.prompt(row, &text, clip, completion),
         };
         if prompt.as_ref().is_ok_and(|prompt| prompt.clips.iter().any(|clip| clip.truncated)) {
