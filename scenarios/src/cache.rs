@@ -72,6 +72,12 @@ pub(crate) fn keep_clip(cache: &Path, content: &[u8]) -> Result<PathBuf, Scenari
     Ok(target)
 }
 
+/// The file in the cache folder `cache` for the clip at a URL.
+pub(crate) fn fetched_clip(cache: &Path, url: &str) -> PathBuf {
+    let name: String = Sha256::digest(url).iter().map(|byte| format!("{byte:02x}")).collect();
+    cache.join("fetched").join(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -152,6 +152,8 @@ pub struct RowFilter {
     pub drop_view: bool,
     /// Exclude questions that contain `color` or `colour`.
     pub drop_color: bool,
+    /// Whether rows may name their clip by an `http://` or `https://` URL, which is downloaded before it is heard.
+    pub fetch: bool,
 }
 
 /// Number of first rows whose audio files are checked; if all are missing, `audio_root` is wrong.
@@ -203,7 +205,7 @@ fn read_files(source: &FileSource, filter: &RowFilter, cache: &Path) -> Result<D
         official: source.format.official(),
         audio_root: source.audio_root.as_deref().unwrap_or(&files.root),
         holdout: Holdout::of(source)?,
-        cache,
+        elsewhere: clip::Elsewhere { cache, fetch: filter.fetch },
     };
     let mut dataset = Dataset::new(&source.path);
     for path in &files.paths {
@@ -235,8 +237,7 @@ struct Reading<'a> {
     official: OfficialRule,
     audio_root: &'a Path,
     holdout: Option<Holdout>,
-    /// The folder for sound that rows contain.
-    cache: &'a Path,
+    elsewhere: clip::Elsewhere<'a>,
 }
 
 impl Reading<'_> {
@@ -246,12 +247,16 @@ impl Reading<'_> {
     fn add(&self, row: Row, path: &Path, dataset: &mut Dataset) -> Result<(), ScenarioError> {
         let (line, id) = (row.line, row.id());
         let added = match self.question(row)? {
-            Ok(question)
-                if self.holdout.as_ref().is_some_and(|split| !split.takes(&question, self.audio_root)) =>
-            {
-                return Ok(());
+            Ok((question, url)) => {
+                // The names of downloaded clips follow from their URLs.
+                let fetched = url.is_some().then(|| question.audio_path.parent()).flatten();
+                let root = fetched.unwrap_or(self.audio_root);
+                if self.holdout.as_ref().is_some_and(|split| !split.takes(&question, root)) {
+                    return Ok(());
+                }
+                dataset.add_at(question, line, url)
             }
-            question => question.and_then(|question| dataset.add(question, line)),
+            Err(error) => Err(error),
         };
         if let Err(error) = added {
             dataset.add_problem(error.in_row(path, line, id));
@@ -259,8 +264,9 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Turns a row into a question, with the place of its clip and the part of it that is asked about.
-    fn question(&self, mut row: Row) -> Result<Result<Question, RowError>, ScenarioError> {
+    /// Turns a row into a question, with the place of its clip and the part of it that is asked about, and the URL of the
+    /// clip if it is to be downloaded.
+    fn question(&self, mut row: Row) -> Result<Result<(Question, Option<String>), RowError>, ScenarioError> {
         if let Reader::Published(DataFormat::MmauPro) = self.reader
             && let Err(error) = mmau_pro::one_clip(&mut row)
         {
@@ -271,9 +277,10 @@ impl Reading<'_> {
         {
             return Ok(Err(error));
         }
-        if let Err(error) = clip::settle(&mut row, self.reader.audio_column(), self.cache)? {
-            return Ok(Err(error));
-        }
+        let url = match clip::settle(&mut row, self.reader.audio_column(), &self.elsewhere)? {
+            Ok(url) => url,
+            Err(error) => return Ok(Err(error)),
+        };
         Ok(clip::part(&mut row).and_then(|(start, end)| {
             let question = self.reader.question(row)?;
             let audio_path = self.audio_root.join(&question.audio_path);
@@ -282,7 +289,7 @@ impl Reading<'_> {
                 Reader::Published(DataFormat::AirBench) => air_bench::clip(&question, audio_path),
                 _ => audio_path,
             };
-            Ok(Question { audio_path, start, end, official: self.official, ..question })
+            Ok((Question { audio_path, start, end, official: self.official, ..question }, url))
         }))
     }
 }
@@ -313,7 +320,8 @@ fn check(path: &Path, dataset: &Dataset) -> Result<(), ScenarioError> {
         let problem = "it has no questions, or the filters exclude all of them".to_owned();
         return fail(problem, "change [data]");
     };
-    if dataset.questions.iter().take(AUDIO_CHECKED).any(|question| clip::has_file(&question.audio_path)) {
+    let may_be_there = |path: &Path| clip::has_file(path) || dataset.url_of(path).is_some();
+    if dataset.questions.iter().take(AUDIO_CHECKED).any(|question| may_be_there(&question.audio_path)) {
         return Ok(());
     }
     let missing = first.audio_path.display();

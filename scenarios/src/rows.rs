@@ -138,6 +138,8 @@ pub struct Dataset {
     places: Places,
     /// The files of a folder, and the number of lines before each; empty for a single file.
     files: Vec<(usize, PathBuf)>,
+    /// The URLs of clips that are downloaded, by the files they are downloaded to.
+    remote: BTreeMap<PathBuf, String>,
 }
 
 impl Dataset {
@@ -177,6 +179,29 @@ impl Dataset {
         self.lines.push((self.before() + line) as u32);
         self.questions.push(question);
         Ok(())
+    }
+
+    /// Adds a question as [`add`](Self::add) does. `url` is that of its clip, if it is to be downloaded.
+    pub(crate) fn add_at(
+        &mut self,
+        question: Question,
+        line: usize,
+        url: Option<String>,
+    ) -> Result<(), RowError> {
+        let path = url.is_some().then(|| question.audio_path.clone());
+        self.add(question, line)?;
+        self.remote.extend(path.zip(url));
+        Ok(())
+    }
+
+    /// The clips that are downloaded: their files, which may not exist yet, and their URLs.
+    pub fn remote(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.remote.iter().map(|(path, url)| (path.as_path(), url.as_str()))
+    }
+
+    /// The URL of the clip at `path`, if it is one that is downloaded.
+    pub fn url_of(&self, path: &Path) -> Option<&str> {
+        self.remote.get(path).map(String::as_str)
     }
 
     /// Adds a row of the file that cannot be used.

@@ -26,6 +26,11 @@ pub(crate) struct Read<'a> {
 }
 
 impl Read<'_> {
+    /// The URL of a clip that a run would download first.
+    pub fn not_fetched(&self, clip: &Clip) -> Option<&str> {
+        self.dataset.url_of(&clip.path).filter(|_| !clip.path.is_file())
+    }
+
     /// Where a clip is named: the file and line of its first row.
     pub fn place(&self, clip: &Clip) -> String {
         match self.dataset.questions.get(clip.first) {

@@ -189,6 +189,12 @@ impl Look<'_> {
             let Some(error) = self.read.clips[index].error() else { continue };
             let kind = if matches!(error.problem, Problem::Missing) { "missing" } else { "unreadable" };
             let what = error.problem.to_string();
+            let (kind, what) = match self.read.not_fetched(&self.read.clips[index]) {
+                Some(url) => {
+                    ("not fetched", format!("{url} is not fetched yet; `sandbox check --fetch` fetches it"))
+                }
+                None => (kind, what),
+            };
             self.add_clip(kind, index, &what);
         }
     }
@@ -261,7 +267,8 @@ impl Look<'_> {
         }
         let mut lost: HashMap<&Path, RowCause> = HashMap::new();
         for (index, clip) in self.read.clips.iter().enumerate() {
-            let unreadable = clip.error().map(|_| RowCause::AudioUnreadable);
+            let not_fetched = self.read.not_fetched(clip).is_some();
+            let unreadable = clip.error().filter(|_| !not_fetched).map(|_| RowCause::AudioUnreadable);
             if let Some(cause) = unreadable.or_else(|| self.lost.get(&index).copied()) {
                 lost.insert(&clip.path, cause);
             }

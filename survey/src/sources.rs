@@ -82,7 +82,7 @@ impl Source {
         let (filter, most) = match role {
             Role::Train => (arm.data.row_filter(), arm.data.max_unusable_fraction),
             // A suite is refused only if none of its rows can be used.
-            Role::Heldout => (arm.eval.row_filter(), 1.0),
+            Role::Heldout => (arm.suite_filter(), 1.0),
         };
         Self {
             name,

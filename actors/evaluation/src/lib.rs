@@ -9,6 +9,7 @@
 
 pub mod clip;
 pub mod draft;
+mod fetch;
 pub mod pass;
 mod server;
 pub mod sound;
@@ -16,6 +17,7 @@ mod source;
 pub mod tallies;
 
 pub use draft::Draft;
+pub use fetch::{FetchLimits, Fetched, fetch_clips};
 pub use pass::{Ask, Pass, passes, presented};
 pub use server::{ServerError, ServerEvent, ServerOutcome, evaluate_server};
 pub use source::{Source, open_suites};

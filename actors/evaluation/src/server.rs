@@ -21,6 +21,7 @@ use scenarios::{ArmConfig, Experiment, RowCause, ScenarioError, ServerConfig};
 use tokio::sync::watch;
 
 use crate::draft::{BatchPlace, Draft};
+use crate::fetch::{FetchLimits, fetch_clips};
 use crate::pass::{Ask, Pass, passes};
 use crate::source::{Source, open_suites};
 use crate::tallies::{Answered, Tallies};
@@ -100,7 +101,11 @@ pub async fn evaluate_server(
     let Some(server) = &arm.eval.server else {
         return Err(ServerError::Input("the scenario names no server; set [eval.server]".into()));
     };
-    let suites = open_suites(arm)?;
+    let mut suites = open_suites(arm)?;
+    if arm.data.fetch {
+        let mut wanted: Vec<&mut Source> = suites.iter_mut().collect();
+        fetch_clips(&mut wanted, arm.audio.fallback.as_deref(), FetchLimits::default(), stop).await;
+    }
     let chat = Chat::new(settings(server)).map_err(|error| ServerError::Input(error.to_string()))?;
     chat.probe().await.map_err(|error| ServerError::Input(error.to_string()))?;
     let mut record = Record::begin(experiment, run_dir, ArmId::new(arm.name.clone(), seed))?;

@@ -94,7 +94,7 @@ impl Source {
 ///
 /// Errors: a file can't be read.
 pub fn open_suites(config: &ArmConfig) -> Result<Vec<Source>, ScenarioError> {
-    let (filter, worlds) = (config.eval.row_filter(), config.data.worlds());
+    let (filter, worlds) = (config.suite_filter(), config.data.worlds());
     let open = |source: &scenarios::DataSource| {
         let rows = scenarios::open_dataset_filtered(source, &worlds, Split::Heldout, &filter)?;
         Ok(Source { suite: Some(source.name()), rows })

@@ -71,7 +71,7 @@ fn of_suite(
     dir: &ArmDir,
     answers: Answers,
 ) -> Result<Benchmark, Failure> {
-    let (worlds, filter) = (config.data.worlds(), config.eval.row_filter());
+    let (worlds, filter) = (config.data.worlds(), config.suite_filter());
     let rows = open_dataset_filtered(source, &worlds, Split::Heldout, &filter).map_err(Failure::running)?;
     let scored = |question: Arc<Question>| {
         let row = answers.get(&question.id)?;

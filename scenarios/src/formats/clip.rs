@@ -16,42 +16,66 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::row::{Row, unfit};
-use crate::cache::keep_clip;
+use crate::cache::{fetched_clip, keep_clip};
 use crate::error::ScenarioError;
 use crate::rows::{RowCause, RowError};
 
-/// Schemes of URLs that name a clip elsewhere.
-const REMOTE: [&str; 8] = ["http", "https", "ftp", "s3", "gs", "hf", "az", "hdfs"];
+/// Schemes of URLs that name a clip elsewhere, and are not downloaded.
+const REMOTE: [&str; 6] = ["ftp", "s3", "gs", "hf", "az", "hdfs"];
 
 /// What to write in the column with the clip.
 const WRITE_A_PATH: &str = "write the path of its file";
+
+/// What to do about a URL that could be downloaded.
+const SET_FETCH: &str =
+    "set data.fetch = true, which downloads such clips, or fetch the clip first and write its path";
 
 /// What a column says about the clip.
 enum Found {
     Path(String),
     Content(Vec<u8>),
+    Url(String),
 }
 
-/// Makes the column with the clip a plain text. A missing column is left to the reader of the format.
+/// Where clips are that a row does not name by a path.
+pub(super) struct Elsewhere<'a> {
+    /// The cache folder.
+    pub(super) cache: &'a Path,
+    /// Whether clips at `http://` and `https://` URLs are downloaded into it.
+    pub(super) fetch: bool,
+}
+
+/// Makes the column with the clip a plain text, and returns its URL if it is to be downloaded. A missing column is left to
+/// the reader of the format.
 ///
-/// Errors: the inner one if the row cannot be used; the outer one if its sound cannot be written to `cache`.
-pub(super) fn settle(row: &mut Row, key: &str, cache: &Path) -> Result<Result<(), RowError>, ScenarioError> {
-    let Some(value) = row.value(key) else { return Ok(Ok(())) };
-    let path = match find(key, value) {
+/// Errors: the inner one if the row cannot be used; the outer one if its sound cannot be written to the cache.
+pub(super) fn settle(
+    row: &mut Row,
+    key: &str,
+    elsewhere: &Elsewhere<'_>,
+) -> Result<Result<Option<String>, RowError>, ScenarioError> {
+    let Some(value) = row.value(key) else { return Ok(Ok(None)) };
+    let (path, url) = match find(key, value) {
         Err(error) => return Ok(Err(error)),
-        Ok(Found::Content(content)) => {
-            let path = keep_clip(cache, &content)?;
-            // A relative path would be taken for one within `audio_root`.
-            let path = std::path::absolute(&path).unwrap_or(path);
-            match path.into_os_string().into_string() {
-                Ok(path) => path,
-                Err(path) => return Ok(Err(not_utf8(key, &path))),
-            }
+        Ok(Found::Path(path)) => {
+            row.set(key, path.into());
+            return Ok(Ok(None));
         }
-        Ok(Found::Path(path)) => path,
+        Ok(Found::Content(content)) => (keep_clip(elsewhere.cache, &content)?, None),
+        Ok(Found::Url(url)) if elsewhere.fetch => (fetched_clip(elsewhere.cache, &url), Some(url)),
+        Ok(Found::Url(url)) => {
+            let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
+            let problem = format!("`{key}` is a URL ({scheme})");
+            return Ok(Err(RowError::new(RowCause::BadColumn, problem, SET_FETCH)));
+        }
     };
-    row.set(key, path.into());
-    Ok(Ok(()))
+    // A relative path would be taken for one within `audio_root`.
+    let path = std::path::absolute(&path).unwrap_or(path);
+    match path.into_os_string().into_string() {
+        Ok(path) => row.set(key, path.into()),
+        Err(path) => return Ok(Err(not_utf8(key, &path))),
+    }
+    Ok(Ok(url))
 }
 
 fn find(key: &str, value: Value) -> Result<Found, RowError> {
@@ -80,6 +104,7 @@ fn of_text(key: &str, text: String) -> Result<Found, RowError> {
             }
         },
         "file" if rest.starts_with('/') => of_file_url(key, rest).map(Found::Path),
+        "http" | "https" if rest.starts_with("//") => Ok(Found::Url(text)),
         scheme if REMOTE.contains(&scheme) && rest.starts_with("//") => {
             let instead = "fetch the clip first and write its path: nothing is fetched from the net";
             wrong(format!("`{key}` is a URL ({scheme})"), instead)

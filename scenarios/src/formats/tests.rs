@@ -352,11 +352,27 @@ fn sound_in_a_row_is_kept_in_the_cache_under_its_hash() {
 }
 
 #[test]
+fn a_url_is_the_file_that_it_is_downloaded_to_if_that_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows.jsonl");
+    let url = "HTTPS://example.org/a%20b.wav?x=1";
+    std::fs::write(&file, row_with(&format!("{url:?}"), "")).unwrap();
+    let filter = RowFilter { fetch: true, ..RowFilter::default() };
+    let cache = folder.path().join("cache");
+    let dataset = read_with_cache(DataFormat::Avqa, &file, folder.path(), &filter, &cache).unwrap();
+    let path = dataset.questions.first().unwrap().audio_path.clone();
+    assert_eq!(path.parent(), Some(cache.join("fetched").as_path()));
+    assert_eq!(dataset.url_of(&path), Some(url));
+    assert_eq!(dataset.remote().collect::<Vec<_>>(), [(path.as_path(), url)]);
+    assert!(!cache.exists(), "reading rows fetches nothing");
+}
+
+#[test]
 fn a_clip_that_cannot_be_used_is_refused_with_its_line_and_column() {
     for (clip, expected) in [
         (
             r#""https://example.org/a.wav""#,
-            "`audio_path` is a URL (https); fetch the clip first and write its path: nothing is fetched from the net",
+            "`audio_path` is a URL (https); set data.fetch = true, which downloads such clips, or fetch the clip first and write its path",
         ),
         (
             r#"{"path": "s3://bucket/a.wav"}"#,

@@ -6,6 +6,8 @@ use rewards::Question;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::formats::RowFilter;
+
 use super::{
     AlignConfig, AudioConfig, CheckpointConfig, DataConfig, EvalConfig, GrpoConfig, JudgeConfig,
     LimitsConfig, LoaderConfig, OptimizerConfig, PolicyConfig, PromptConfig, RewardSpec, SamplingConfig,
@@ -78,6 +80,11 @@ pub struct ArmConfig {
 }
 
 impl ArmConfig {
+    /// Selects the rows of each suite of `[eval]`.
+    pub fn suite_filter(&self) -> RowFilter {
+        RowFilter { limit: self.eval.limit, fetch: self.data.fetch, ..RowFilter::default() }
+    }
+
     /// The user turns in which a training question may be asked.
     pub fn training_texts(&self, question: &Question) -> Vec<String> {
         if self.method == Method::Sft && !self.sft.styles.is_empty() {

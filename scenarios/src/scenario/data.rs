@@ -25,6 +25,9 @@ pub struct DataConfig {
     pub drop_view: bool,
     /// Exclude questions that contain `color` or `colour`.
     pub drop_color: bool,
+    /// Whether clips that rows name by an `http://` or `https://` URL are downloaded into the cache folder before the first
+    /// step, those of the suites of `[eval]` too. Without it such rows cannot be used.
+    pub fetch: bool,
     /// Which of the training rows to keep: `"needs-audio"` leaves out those that the policy, before it is trained, answers
     /// rightly without their clips. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,6 +59,7 @@ impl Default for DataConfig {
             limit: None,
             drop_view: false,
             drop_color: false,
+            fetch: false,
             filter: None,
             max_unusable_fraction: 0.5,
             soundscapes: SoundscapesConfig::default(),
@@ -77,7 +81,12 @@ impl DataConfig {
 
     /// Selects the rows of the training set.
     pub fn row_filter(&self) -> RowFilter {
-        RowFilter { limit: self.limit, drop_view: self.drop_view, drop_color: self.drop_color }
+        RowFilter {
+            limit: self.limit,
+            drop_view: self.drop_view,
+            drop_color: self.drop_color,
+            fetch: self.fetch,
+        }
     }
 }
 
@@ -92,12 +101,18 @@ pub struct LoaderConfig {
     /// surround sound after ITU-R BS.775.
     pub downmix: Downmix,
     /// Which part of a clip longer than the model's audio window is heard: `first`, `center`, or `random`, which draws
-    /// another part in each training step and the same one in every evaluation. `rollouts.jsonl` records where it begins.
+    /// another part in each training step and the same one in every evaluation; `rollouts.jsonl` records where it begins.
+    /// `all` hears the whole clip: up to 32 windows, one after another, each of which is a clip of its own in the prompt.
     pub window: AudioWindow,
     /// Number of decoded clips kept in memory per arm; 0 keeps none.
     pub cache_clips: usize,
     /// Most memory that the features of these clips may take per arm, in MB (10⁶ bytes).
     pub cache_mb: usize,
+    /// A folder in which the features of clips are kept for the next run; several runs may share it. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<std::path::PathBuf>,
+    /// Most room that this folder may take, in MB (10⁶ bytes); the oldest files are removed. At least 1.
+    pub cache_dir_mb: usize,
     /// Largest fraction of clips that may fail to load, 0 to 1; above it the arm stops. 1 never stops it.
     pub max_failed_fraction: f64,
 }
@@ -110,6 +125,8 @@ impl Default for LoaderConfig {
             window: AudioWindow::First,
             cache_clips: 4096,
             cache_mb: 4096,
+            cache_dir: None,
+            cache_dir_mb: 20_000,
             max_failed_fraction: 1.0,
         }
     }
@@ -152,6 +169,8 @@ pub enum AudioWindow {
     Center,
     /// A part drawn at random.
     Random,
+    /// All of it, in windows one after another.
+    All,
 }
 
 /// `[eval]`: evaluation on questions that are held out from training.
@@ -250,12 +269,5 @@ impl Default for EvalConfig {
             by: Vec::new(),
             server: None,
         }
-    }
-}
-
-impl EvalConfig {
-    /// Selects the rows of each suite.
-    pub fn row_filter(&self) -> RowFilter {
-        RowFilter { limit: self.limit, ..RowFilter::default() }
     }
 }

@@ -62,7 +62,7 @@ fn run(input: &[u8]) {
     }
     let path = scratch::file("rows.jsonl", content);
     let source = FileSource::new(format, path.clone());
-    let filter = RowFilter { limit: Some(50), drop_view: true, drop_color: true };
+    let filter = RowFilter { limit: Some(50), drop_view: true, drop_color: true, fetch: true };
     let read = open_dataset_filtered(&DataSource::File(source), &Worlds::default(), Split::Train, &filter);
     match read {
         Ok(rows) => assert!(rows.questions.len() <= 50),
