@@ -1,6 +1,9 @@
 //! `sandbox check`: reports whether scenarios can be run, and what is odd about their data.
 
 mod data;
+mod estimate;
+mod fetch;
+mod needs;
 
 use std::path::Path;
 
@@ -34,6 +37,9 @@ struct Checked {
     judges: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Survey>,
+    /// What the arms will take, as far as it can be estimated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<estimate::Needs>,
 }
 
 /// Checks every scenario. Valid ones are listed on standard output with the trial scores of their plug-ins and what is
@@ -83,6 +89,7 @@ fn look(
         plugins: Vec::new(),
         judges: Vec::new(),
         data: None,
+        needs: None,
     };
     let experiment = match checked {
         Ok(experiment) => experiment,
@@ -101,10 +108,17 @@ fn look(
     }
     // A scenario that can't be run for another reason is corrected first.
     if !options.no_files && found.errors.is_empty() {
+        let unfetched = if options.fetch { Some(fetch::fetch(&experiment)?) } else { None };
         match data::look(&experiment, options.all, !verbosity.quiet) {
-            Ok(data) => {
+            Ok(mut data) => {
+                if let Some(unfetched) = unfetched {
+                    // These say why.
+                    data.findings.retain(|finding| finding.kind != fetch::NOT_FETCHED);
+                    data.findings.extend(unfetched);
+                }
                 let stops = data.findings.iter().filter(|finding| finding.stops);
                 found.errors.extend(stops.map(|finding| finding.message.clone()));
+                found.needs = estimate::estimate(&experiment, &data);
                 found.data = Some(data);
             }
             Err(error) => found.errors.push(format!("{}: {error}", path.display())),
@@ -130,6 +144,9 @@ fn print(found: &Checked) {
     data.findings.retain(|finding| !finding.stops);
     for line in data.to_string().lines() {
         outln!("{line}");
+    }
+    if let Some(needs) = &found.needs {
+        needs.to_string().lines().for_each(|line| outln!("{line}"));
     }
 }
 

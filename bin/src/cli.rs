@@ -173,6 +173,9 @@ pub struct CheckOptions {
     /// Exit with code 1 if anything is odd about the data, although a run could begin
     #[arg(long, conflicts_with = "no_files")]
     pub strict: bool,
+    /// Download the clips that rows name by URL, where data.fetch allows it, before they are looked at
+    #[arg(long, conflicts_with = "no_files")]
+    pub fetch: bool,
     /// Skip models, data and plug-ins, for scenarios whose files are not on this machine
     #[arg(long)]
     pub no_files: bool,
@@ -376,6 +379,9 @@ pub struct ListenOptions {
     /// Hear the whole clip instead of the model's window, up to 4 hours
     #[arg(long, conflicts_with = "seconds")]
     pub whole: bool,
+    /// Hear a longer clip in up to 32 windows, one after another, as loader.window = "all" does
+    #[arg(long, conflicts_with = "whole")]
+    pub windows: bool,
     /// How several channels become one: first, right, mean or itu
     #[arg(long, value_name = "MIX", default_value = "first")]
     pub downmix: audio::Downmix,

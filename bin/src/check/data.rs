@@ -9,7 +9,7 @@ use model::config::ModelConfig;
 use model::{ModelError, Processor};
 use records::visible;
 use rewards::Question;
-use scenarios::{ArmConfig, Experiment, PolicyPath, ScenarioError};
+use scenarios::{ArmConfig, AudioWindow, Experiment, PolicyPath, ScenarioError};
 use survey::{Decode, Model, Options, Role, Source, Survey};
 
 /// Number of clips of each source that are decoded without `--all`.
@@ -118,15 +118,26 @@ impl Asking {
             Role::Heldout => vec![self.arm.prompt.render(question)],
         };
         let processor = &self.model.processor;
-        let longest = texts.iter().filter_map(|text| processor.text_tokens(text).ok()).max()?;
-        Some(longest + processor.clip_tokens(seconds))
+        let longest = texts.iter().filter_map(|text| processor.text_tokens(text, 1).ok()).max()?;
+        let (most, window) = (windows(&self.arm), processor.window_seconds().unwrap_or(1));
+        let count = ((seconds / window as f64).ceil() as usize).clamp(1, most);
+        // What the template writes around each window.
+        let around = |windows| processor.text_tokens("", windows).unwrap_or_default();
+        let around = if count > 1 { around(count).saturating_sub(around(1)) } else { 0 };
+        Some(longest + around + processor.window_tokens(seconds, most))
     }
+}
+
+/// Most windows of a clip that an arm hears.
+fn windows(arm: &ArmConfig) -> usize {
+    if arm.loader.window == AudioWindow::All { audio::MOST_WINDOWS } else { 1 }
 }
 
 /// Whether the prompts of two arms are the same.
 fn asks_alike(one: &ArmConfig, other: &ArmConfig) -> bool {
     one.policy.path == other.policy.path
         && one.prompt == other.prompt
+        && windows(one) == windows(other)
         && one.method == other.method
         && one.sft.styles == other.sft.styles
         && one.sampling.max_new_tokens == other.sampling.max_new_tokens
@@ -141,7 +152,7 @@ fn together(askings: Vec<Asking>) -> Model {
         })),
         window_seconds: askings
             .iter()
-            .filter_map(|asking| asking.model.processor.window_seconds())
+            .filter_map(|asking| Some(windows(&asking.arm) * asking.model.processor.window_seconds()?))
             .min()
             .map(|seconds| seconds as f64),
         context: askings.iter().map(|asking| asking.model.context).min(),

@@ -1,0 +1,183 @@
+//! The memory and the time of a run, estimated for `sandbox check` from what the survey measured and how fast this machine is.
+
+use std::fmt;
+
+use model::config::ModelConfig;
+use model::speed::measure;
+use model::{Processor, device};
+use scenarios::{ArmConfig, DType, Experiment, Method};
+use serde::Serialize;
+use survey::{Role, Survey};
+
+use super::needs::{ArmNeeds, Facts, needs};
+
+/// What a CUDA context takes of a GPU's memory, in bytes.
+const CUDA_CONTEXT: u64 = 600_000_000;
+
+/// What the arms of an experiment will take. All of it is an estimate.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Needs {
+    /// The device as the scenario names it.
+    pub device: String,
+    /// Arms that train at the same time.
+    pub side_by_side: usize,
+    /// Memory of the machine while they train, in bytes.
+    pub memory_bytes: u64,
+    /// Memory of the GPU, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_bytes: Option<u64>,
+    /// Products of large matrices on this machine, in floating-point operations per second.
+    pub flops: Option<f64>,
+    /// What a copy reads and writes on this machine, in bytes per second.
+    pub copied_bytes: Option<f64>,
+    pub arms: Vec<ArmNeeds>,
+}
+
+/// Estimates what the arms take whose prompts the survey counted; `None` if there is none.
+pub fn estimate(experiment: &Experiment, data: &Survey) -> Option<Needs> {
+    let named = experiment.run.device.to_string();
+    let resolved = device::resolve(&named).ok().map(|resolved| resolved.device);
+    let gpu = resolved.is_none_or(|device| device.is_cuda());
+    let spread = resolved.map(|device| run::side_by_side(experiment, device));
+    let (side_by_side, threads) = spread.unwrap_or((experiment.run.parallel_arms.max(1), 0));
+    let bf16 = |arm: &ArmConfig| arm.policy.dtype == DType::Bf16 || arm.policy.dtype == DType::Auto && gpu;
+    let speed = resolved.map(|device| measure(device, experiment.arms.iter().any(bf16), threads));
+    // With libtorch loaded and its threads started, this process is what a run is without its arms.
+    let process = resident_bytes();
+    let arms: Vec<ArmNeeds> = experiment
+        .arms
+        .iter()
+        .filter_map(|arm| {
+            let folder = arm.policy.path.folder().ok()?;
+            let (config, processor) = (ModelConfig::open(&folder).ok()?, Processor::open(&folder).ok()?);
+            let (prompt_tokens, clips, seconds) = of_data(arm, data)?;
+            let clip_bytes = clip_bytes(&processor, seconds);
+            Some(needs(
+                arm,
+                &config.text,
+                config.audio.as_ref(),
+                &Facts { prompt_tokens, clips, clip_bytes, gpu, speed },
+            ))
+        })
+        .collect();
+    if arms.is_empty() {
+        return None;
+    }
+    let together = |of: &dyn Fn(&ArmNeeds) -> u64| -> u64 {
+        let mut each: Vec<u64> = arms.iter().map(of).collect();
+        each.sort_unstable_by(|a, b| b.cmp(a));
+        each.into_iter().take(side_by_side).sum()
+    };
+    let on_device = together(&|arm| arm.device_bytes);
+    let features = together(&|arm| arm.features_bytes);
+    let in_main = process + features + if gpu { 0 } else { on_device };
+    Some(Needs {
+        device: named,
+        side_by_side,
+        memory_bytes: in_main,
+        gpu_bytes: gpu.then_some(on_device + CUDA_CONTEXT),
+        flops: speed.map(|speed| speed.flops),
+        copied_bytes: speed.map(|speed| speed.bytes),
+        arms,
+    })
+}
+
+/// The length of an arm's usual prompt in tokens, the number of clips it hears, and their usual length in seconds.
+fn of_data(arm: &ArmConfig, data: &Survey) -> Option<(usize, u64, f64)> {
+    let sources: Vec<_> = data.sources.iter().filter(|source| source.arms.contains(&arm.name)).collect();
+    let wanted = if arm.method == Method::None { Role::Heldout } else { Role::Train };
+    let main = sources.iter().find(|source| source.role == wanted)?;
+    let prompt = main.prompt_tokens.as_ref()?.median;
+    let drawn = match arm.method {
+        Method::None => 0,
+        Method::Grpo => arm.steps.saturating_mul(arm.sampling.prompts_per_step as u64),
+        Method::Sft => arm.steps.saturating_mul(arm.sft.rows_per_step as u64),
+    };
+    let clips = sources.iter().map(|source| {
+        let distinct = source.clips.distinct as u64;
+        if source.role == Role::Train { distinct.min(drawn) } else { distinct }
+    });
+    let seconds = main.lengths.hours * 3600.0 / main.lengths.known.max(1) as f64;
+    Some((prompt, clips.sum(), seconds))
+}
+
+/// Bytes of the features of a clip.
+fn clip_bytes(processor: &Processor, seconds: f64) -> u64 {
+    let Some(features) = processor.feature_config() else { return 0 };
+    let window = features.chunk_length_seconds as f64;
+    let windows = (seconds / window).ceil().max(1.0);
+    let heard = if processor.pads_clips() { windows * window } else { seconds };
+    (4.0 * features.n_mels as f64 * heard * features.sampling_rate as f64 / features.hop as f64) as u64
+}
+
+/// Memory of this process, in bytes; 0 where the system does not say it.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or_default() * 1024
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let beside = match self.side_by_side.min(self.arms.len()) {
+            1 => String::new(),
+            arms => format!(" for {arms} arms side by side"),
+        };
+        write!(f, "estimate: {} of memory{beside}", bytes(self.memory_bytes))?;
+        if let Some(gpu) = self.gpu_bytes {
+            write!(f, ", {} of the GPU's", bytes(gpu))?;
+        }
+        match self.flops.zip(self.copied_bytes) {
+            Some((flops, copied)) => write!(
+                f,
+                "; this machine multiplies at {:.0} GFLOP/s and copies at {:.1} GB/s",
+                flops / 1e9,
+                copied / 1e9
+            )?,
+            None => write!(f, "; {} is not on this machine, so times are not known", self.device)?,
+        }
+        let width = self.arms.iter().map(|arm| arm.arm.chars().count()).max().unwrap_or_default();
+        for arm in &self.arms {
+            let time =
+                arm.step_seconds.map_or(String::new(), |seconds| format!("{} per step, ", time(seconds)));
+            write!(
+                f,
+                "\n  {:<width$}  {time}{}: weights {} ({} of {} trained, {}), optimizer {}, activations {}, keys and values {}, features {}",
+                arm.arm,
+                bytes(arm.device_bytes + arm.features_bytes),
+                bytes(arm.weights_bytes + arm.copies_bytes),
+                millions(arm.trained),
+                millions(arm.weights),
+                arm.dtype,
+                bytes(arm.optimizer_bytes),
+                bytes(arm.activations_bytes),
+                bytes(arm.kv_cache_bytes),
+                bytes(arm.features_bytes),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn bytes(bytes: u64) -> String {
+    match bytes as f64 {
+        small @ ..1e9 => format!("{:.0} MB", small / 1e6),
+        large => format!("{:.1} GB", large / 1e9),
+    }
+}
+
+fn millions(count: u64) -> String {
+    match count as f64 / 1e6 {
+        small @ ..10.0 => format!("{small:.1} M"),
+        large => format!("{large:.0} M"),
+    }
+}
+
+fn time(seconds: f64) -> String {
+    match seconds {
+        ..1.0 => format!("{seconds:.2} s"),
+        1.0..100.0 => format!("{seconds:.1} s"),
+        _ => format!("{:.0} min", seconds / 60.0),
+    }
+}

@@ -1,0 +1,116 @@
+use std::path::Path;
+
+use super::*;
+
+/// A decoder of two layers of width 8 with 2 query heads and 1 head of keys and values of width 4, feed-forward width 16,
+/// and 100 tokens; a tower of one layer of width 6.
+fn config() -> (TextConfig, AudioConfig) {
+    let text = TextConfig {
+        vocab_size: 100,
+        hidden_size: 8,
+        intermediate_size: 16,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        num_key_value_heads: 1,
+        head_dim: 4,
+        qkv_bias: true,
+        qk_norm: false,
+        rms_norm_eps: 1e-6,
+        rope_theta: 10_000.0,
+        mrope_section: None,
+        max_position_embeddings: 1_024,
+        tie_word_embeddings: false,
+        eos_token_ids: None,
+    };
+    let audio = AudioConfig {
+        token_id: 1,
+        d_model: 6,
+        encoder_layers: 1,
+        encoder_attention_heads: 2,
+        encoder_ffn_dim: 10,
+        num_mel_bins: 4,
+        max_source_positions: 5,
+        n_window: 100,
+    };
+    (text, audio)
+}
+
+fn arm(text: &str) -> ArmConfig {
+    let rewards = "[rewards]\naccuracy = { kind = \"accuracy\" }\n[shaping]\nformula = \"accuracy\"\n";
+    let text = format!("{rewards}{text}\n[[arm]]\nname = \"a\"\n");
+    let experiment = scenarios::scenario::parse(&text, Path::new("a.toml"), &[], &[], None).unwrap();
+    experiment.arms.into_iter().next().unwrap()
+}
+
+fn estimated(arm: &ArmConfig, facts: &Facts) -> ArmNeeds {
+    let (text, audio) = config();
+    needs(arm, &text, Some(&audio), facts)
+}
+
+fn facts(gpu: bool) -> Facts {
+    Facts { prompt_tokens: 10, clips: 3, clip_bytes: 1_000, gpu, speed: None }
+}
+
+#[test]
+fn weights_are_counted_from_the_dimensions() {
+    // A layer: 8 · (2 · 8 + 2 · 4 + 3 · 16) = 576. Output and embedding: 100 · 8. Projector: 6 · 8.
+    // Tower: 3 · 6 · (4 + 6) + 5 · 6 + 4 · 36 + 2 · 60 = 474.
+    let (text, audio) = config();
+    let weights = Weights::of(&text, Some(&audio));
+    assert_eq!(weights, Weights { decoder: 2 * 576 + 800, embedding: 800, projector: 48, tower: 474 });
+    let tied = TextConfig { tie_word_embeddings: true, ..config().0 };
+    assert_eq!(
+        Weights::of(&tied, None),
+        Weights { decoder: 2 * 576 + 800, embedding: 0, projector: 0, tower: 0 }
+    );
+}
+
+#[test]
+fn what_is_trained_has_copies_and_state_and_what_is_frozen_has_not() {
+    let full = estimated(&arm(""), &facts(false));
+    assert_eq!((full.trained, full.weights), (1_952 + 800, 1_952 + 800 + 48 + 474));
+    assert_eq!(full.weights_bytes, 4 * full.weights);
+    // Three copies and the gradients, in f32; two running means.
+    assert_eq!((full.copies_bytes, full.optimizer_bytes), (4 * 4 * full.trained, 8 * full.trained));
+    // On a GPU in bf16, with a master copy in f32.
+    let gpu = estimated(&arm(""), &facts(true));
+    assert_eq!(
+        (gpu.dtype, gpu.weights_bytes, gpu.optimizer_bytes),
+        ("bf16", 2 * gpu.weights, 12 * gpu.trained)
+    );
+    // Rank 2: 2 · (8 + 8) + 2 · (8 + 4) + 3 · (8 + 16) = 128 rows and columns in each of two layers.
+    let lora = estimated(&arm("[policy]\ntrain = \"lora\"\nlora.rank = 2"), &facts(false));
+    assert_eq!(lora.trained, 2 * 2 * 128);
+    let parts = estimated(&arm("[policy]\ntrain = [\"projector\", \"tower\"]"), &facts(false));
+    assert_eq!(parts.trained, 48 + 474);
+    let asked = estimated(&ArmConfig { method: Method::None, ..arm("") }, &facts(false));
+    assert_eq!((asked.trained, asked.optimizer_bytes, asked.activations_bytes), (0, 0, 0));
+}
+
+#[test]
+fn keys_and_values_and_activations_grow_with_what_is_sampled_and_trained_on() {
+    let text =
+        "[sampling]\nprompts_per_step = 4\ngroup_size = 5\nmax_new_tokens = 30\n[eval]\nbatch_prompts = 1";
+    let needed = estimated(&arm(text), &facts(false));
+    // 20 completions of 10 + 30 tokens, each with a key and a value of 4 in two layers, in f32.
+    assert_eq!(needed.kv_cache_bytes, 20 * 40 * 2 * 2 * 4 * 4);
+    // Completions count as 9 tokens: 4 · (10 + 5 · 9) = 220 tokens. A layer keeps 8 · 8 + 3 · 16 + 5 · 16 = 192 elements
+    // of a token, and the logits 400.
+    assert_eq!(needed.activations_bytes, 220 * (2 * 192 + 400) * 4);
+    let micro = estimated(&arm(&format!("{text}\n[grpo]\nmicro_batch_prompts = 1")), &facts(false));
+    assert_eq!(micro.activations_bytes, needed.activations_bytes / 4);
+    // Recomputed: the inputs of two layers, one layer, and the logits.
+    let text = format!("{text}\n[policy]\ngradient_checkpointing = true");
+    let recomputed = estimated(&arm(&text), &facts(false));
+    assert_eq!(recomputed.activations_bytes, 220 * (16 + 192 + 400) * 4);
+}
+
+#[test]
+fn features_are_limited_and_times_need_a_measured_device() {
+    let needed = estimated(&arm("[loader]\ncache_clips = 2"), &facts(false));
+    assert_eq!((needed.features_bytes, needed.step_seconds), (2_000, None));
+    let speed = Some(Speed { flops: 1e9, bytes: 1e9, operation: 1e-6 });
+    let slow = Some(Speed { flops: 1e6, bytes: 1e6, operation: 1e-3 });
+    let seconds = |speed| estimated(&arm(""), &Facts { speed, ..facts(false) }).step_seconds.unwrap();
+    assert!((seconds(slow) / seconds(speed) - 1_000.0).abs() < 1e-6, "all parts scale with the speed");
+}
