@@ -59,6 +59,8 @@ mod policy;
 mod processor;
 mod rng;
 mod sampling;
+pub mod speed;
+mod think_budget;
 mod tower;
 
 pub use align::{Aligned, SpokenClip, SpokenWord};
@@ -68,7 +70,7 @@ pub use error::{
     CheckpointError, ConfigError, CudaError, DeviceError, InputError, ModelError, ProcessorError,
 };
 pub use forward::Forward;
-pub use logprobs::{Group, GroupLogprobs};
+pub use logprobs::{Entropies, Group, GroupLogprobs};
 pub use lora::{Adapter, LoraConfig, TargetModules};
 pub use parts::{Trained, lr_factors};
 pub use policy::{NonFiniteTensor, Policy, PolicyOptions};
