@@ -55,6 +55,7 @@ impl Case {
             delta: None,
             kl_coef: if name.contains(".beta0.04.") { 0.04 } else { 0.0 },
             kl_importance_corrected: words.contains(&"klcorr"),
+            ..GrpoConfig::default()
         };
         Case { config, off_policy: words.contains(&"old"), advantages: "advantages_group" }
     }
@@ -93,6 +94,9 @@ fn run(batch: &Batch, case: &Case, parts: i64, totals: Totals) -> (f64, Tensor, 
         let inputs = LossInputs {
             logprobs: &logprobs,
             old_logprobs: case.off_policy.then_some(&old),
+            sampling_logprobs: None,
+            correction: None,
+            entropy: None,
             ref_logprobs: (case.config.kl_coef != 0.0).then_some(&reference),
             advantages: &advantages,
             mask: &mask_part,

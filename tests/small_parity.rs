@@ -70,7 +70,7 @@ fn greedy_texts_are_those_of_transformers() {
         .iter()
         .map(|case| policy.processor().prompt(case["prompt"].as_str().unwrap(), &[]).unwrap())
         .collect();
-    let params = SamplingParams { temperature: 0.0, top_p: 1.0, top_k: 0, max_new_tokens: 16 };
+    let params = SamplingParams { temperature: 0.0, max_new_tokens: 16, ..SamplingParams::default() };
     let found = policy.generate(&prompts, 1, &params, &[0; 50]).unwrap();
     for (case, completion) in cases.iter().zip(found) {
         assert_eq!(completion.ids, ids(&case["ids"]), "{}", case["prompt"]);
@@ -132,6 +132,9 @@ fn a_grpo_step_of_an_adapter_equals_peft_s() {
     let loss = grpo_loss(
         &LossInputs {
             logprobs: &forward.logprobs,
+            sampling_logprobs: None,
+            correction: None,
+            entropy: None,
             old_logprobs: Some(&old),
             ref_logprobs: None,
             advantages: &Tensor::from_slice(&[1.0f32, -1.0]),

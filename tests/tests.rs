@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test should panic")]
 
+mod algorithm_runs;
+mod algorithms;
 mod control;
 mod goldens;
 mod grpo_parity;

@@ -242,6 +242,9 @@ impl Bench {
             &LossInputs {
                 logprobs: &current.logprobs,
                 old_logprobs: None,
+                sampling_logprobs: None,
+                correction: None,
+                entropy: None,
                 ref_logprobs: Some(&reference),
                 advantages: &advantages,
                 mask: &current.mask,

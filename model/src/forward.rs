@@ -16,7 +16,7 @@ use tch::{Kind, Tensor};
 
 use crate::dropout::DropoutGuard;
 use crate::error::ModelError;
-use crate::logprobs::{Group, GroupLogprobs, Pass, take};
+use crate::logprobs::{Entropies, Group, GroupLogprobs, Pass, take};
 use crate::network::Network;
 
 /// How much of a forward pass is kept in memory for the backward pass.
@@ -35,6 +35,9 @@ pub struct Forward<'a> {
     pub logprobs: Tensor,
     /// `[N, T]`, bool: true for tokens, false for padding.
     pub mask: Tensor,
+    /// `[N, T]`, f32: the entropy of the distribution of each token in nats, zero for padding; `None` if it was not asked
+    /// for.
+    pub entropies: Option<Tensor>,
     tape: Tape<'a>,
 }
 
@@ -51,6 +54,8 @@ struct Tape<'a> {
     hidden: Tensor,
     /// `[tokens]`, f32: a leaf if logits are recomputed; else computed from `hidden` with gradients.
     token_logprobs: Tensor,
+    /// `[tokens]`, f32: as `token_logprobs`, if the entropies have gradients.
+    token_entropies: Option<Tensor>,
 }
 
 /// Computes the log-probabilities of some groups' completions with gradients.
@@ -60,6 +65,7 @@ pub(crate) fn forward<'a>(
     temperature: f64,
     dropout_seed: u64,
     memory: Memory,
+    entropies: Entropies,
 ) -> Result<Forward<'a>, ModelError> {
     let _dropout = dropout(model, dropout_seed);
     let (pass, inputs, hidden) = match memory.recompute {
@@ -75,16 +81,34 @@ pub(crate) fn forward<'a>(
     };
     let chunks = pass.chunks(model, memory.logits);
     let project = || {
-        let of_chunk = |rows| pass.token_logprobs(model, &take(&hidden, rows), rows, temperature);
-        Tensor::cat(&chunks.iter().map(of_chunk).collect::<Vec<_>>(), 0)
+        let of_chunk =
+            |rows| pass.token_statistics(model, &take(&hidden, rows), rows, temperature, entropies);
+        let (logprobs, entropies): (Vec<Tensor>, Vec<Option<Tensor>>) = chunks.iter().map(of_chunk).unzip();
+        let entropies: Option<Vec<Tensor>> = entropies.into_iter().collect();
+        (Tensor::cat(&logprobs, 0), entropies.map(|parts| Tensor::cat(&parts, 0)))
     };
-    let token_logprobs = match chunks.len() {
+    let differentiated = entropies == Entropies::Differentiated;
+    let (token_logprobs, token_entropies) = match chunks.len() {
         1 => project(),
-        _ => tch::no_grad(project).set_requires_grad(true),
+        _ => {
+            let (logprobs, found) = tch::no_grad(project);
+            (logprobs.set_requires_grad(true), found.map(|found| found.set_requires_grad(differentiated)))
+        }
     };
     let GroupLogprobs { logprobs, mask } = pass.arrange(model, &token_logprobs);
-    let tape = Tape { model, pass, temperature, dropout_seed, memory, inputs, hidden, token_logprobs };
-    Ok(Forward { logprobs, mask, tape })
+    let arranged = token_entropies.as_ref().map(|found| pass.arrange_numbers(model, found));
+    let tape = Tape {
+        model,
+        pass,
+        temperature,
+        dropout_seed,
+        memory,
+        inputs,
+        hidden,
+        token_logprobs,
+        token_entropies: token_entropies.filter(|_| differentiated),
+    };
+    Ok(Forward { logprobs, mask, entropies: arranged, tape })
 }
 
 /// Runs the layers without gradients and keeps the input of each. The returned hidden states are a leaf with gradients.
@@ -150,15 +174,25 @@ impl Tape<'_> {
     ///
     /// Shapes: → the gradient of the hidden states, `[tokens, hidden]`, in the model's dtype
     fn head_backward(&self) -> Result<Tensor, ModelError> {
-        let gradient = self.token_logprobs.grad();
-        if !gradient.defined() {
+        let gradient = Some(self.token_logprobs.grad()).filter(Tensor::defined);
+        let of_entropies = self.token_entropies.as_ref().map(Tensor::grad).filter(Tensor::defined);
+        if gradient.is_none() && of_entropies.is_none() {
             return Ok(self.hidden.zeros_like());
         }
+        let entropies = if of_entropies.is_some() { Entropies::Differentiated } else { Entropies::Off };
+        let gradient = gradient.unwrap_or_else(|| self.token_logprobs.zeros_like());
         let mut parts = Vec::new();
         for rows in self.pass.chunks(self.model, self.memory.logits) {
             let hidden = take(&self.hidden, &rows).detach().set_requires_grad(true);
-            let logprobs = self.pass.token_logprobs(self.model, &hidden, &rows, self.temperature);
-            backward_from(&logprobs, &take(&gradient, &rows))?;
+            let (logprobs, found) =
+                self.pass.token_statistics(self.model, &hidden, &rows, self.temperature, entropies);
+            match (found, &of_entropies) {
+                (Some(found), Some(of_entropies)) => {
+                    let sums = logprobs * take(&gradient, &rows) + found * take(of_entropies, &rows);
+                    sums.sum(Kind::Float).f_backward()?;
+                }
+                _ => backward_from(&logprobs, &take(&gradient, &rows))?,
+            }
             parts.push(hidden.grad());
         }
         Ok(Tensor::cat(&parts, 0))

@@ -18,6 +18,7 @@ use crate::kv_cache::KvCache;
 use crate::network::{Network, PromptBatch};
 use crate::processor::{Processor, Prompt};
 use crate::sampling::{Completion, Finish, Sampler, SamplingParams, uniforms};
+use crate::think_budget::ThinkBudget;
 
 /// What is done with the index of a completion and the id of its next token.
 pub(crate) type OnToken<'a> = dyn FnMut(usize, i64) -> ControlFlow<()> + 'a;
@@ -51,6 +52,7 @@ pub(crate) fn generate(
     let uniforms = uniforms(seeds, params.max_new_tokens, device);
     let limit = params.max_new_tokens as i64;
     let (mut cache, logits) = prefill(model, &batch, group as i64, limit, params.scale());
+    let mut budget = ThinkBudget::new(processor, params.max_think_tokens, seeds.len());
     let mut rows = Rows::new(model, &batch, group, params, processor.eos_ids());
     let mut logits = logits.repeat_interleave_self_int(group as i64, 0, None);
     for step in 0..params.max_new_tokens {
@@ -58,6 +60,10 @@ pub(crate) fn generate(
         let uniform =
             rows.columns.as_ref().map(|columns| uniform.index_select(0, columns)).unwrap_or(uniform);
         let (ids, logprobs) = sampler.draw(&logits, &uniform);
+        let (ids, logprobs) = match &mut budget {
+            Some(budget) => rows.force(budget, &logits, ids, logprobs)?,
+            None => (ids, logprobs),
+        };
         let ids = rows.record(ids, logprobs, on_token)?;
         if rows.stopped || rows.unfinished() == 0 || step + 1 == params.max_new_tokens {
             break;
@@ -67,7 +73,13 @@ pub(crate) fn generate(
         let x = model.decoder.run(model.decoder.embed(&ids), &rows.positions.next_angles(), &mut cache, None);
         logits = model.decoder.project(&x, params.scale());
     }
-    rows.finish()
+    let mut completions = rows.finish()?;
+    if let Some(budget) = budget {
+        for (index, completion) in completions.iter_mut().enumerate() {
+            completion.forced = budget.places(index, completion.ids.len());
+        }
+    }
+    Ok(completions)
 }
 
 /// Runs the prompts. Returns a cache for `group` completions of each, of at most `limit` tokens, and the logits after
@@ -153,7 +165,8 @@ impl<'a> Rows<'a> {
         eos_ids: &'a [i64],
     ) -> Rows<'a> {
         let count = batch.lengths.len() * group;
-        let blank = Completion { ids: Vec::new(), logprobs: Vec::new(), finish: Finish::Length };
+        let blank =
+            Completion { ids: Vec::new(), logprobs: Vec::new(), forced: 0..0, finish: Finish::Length };
         Rows {
             model,
             eos_ids,
@@ -196,6 +209,33 @@ impl<'a> Rows<'a> {
         }
         self.logprobs.push((logprobs, self.rows.clone()));
         Ok(ids)
+    }
+
+    /// Replaces the tokens of completions whose thinking has to end.
+    ///
+    /// Shapes: `logits: [rows, vocabulary]`, f32; `ids: [rows]`, i64; `logprobs: [rows]`, f32 → as `ids` and `logprobs`
+    fn force(
+        &self,
+        budget: &mut ThinkBudget<'_>,
+        logits: &Tensor,
+        ids: Tensor,
+        logprobs: Tensor,
+    ) -> Result<(Tensor, Tensor), ModelError> {
+        let mut forced = |&row: &usize| match self.finished[row] {
+            true => None,
+            false => budget.forced(row, &self.completions[row].ids),
+        };
+        let forced: Vec<Option<i64>> = self.rows.iter().map(&mut forced).collect();
+        if forced.iter().all(Option::is_none) {
+            return Ok((ids, logprobs));
+        }
+        let drawn = Vec::<i64>::try_from(&ids)?;
+        let chosen: Vec<i64> = drawn.iter().zip(&forced).map(|(id, forced)| forced.unwrap_or(*id)).collect();
+        let is_forced: Vec<bool> = forced.iter().map(Option::is_some).collect();
+        let is_forced = Tensor::from_slice(&is_forced).to_device(logits.device());
+        let chosen = self.model.upload(&chosen);
+        let all = logits.log_softmax(-1, Kind::Float).gather(1, &chosen.unsqueeze(1), false).squeeze_dim(1);
+        Ok((chosen, all.where_self(&is_forced, &logprobs)))
     }
 
     /// Removes finished rows from the batch if it becomes at least a quarter smaller (GEN-3). Every prompt keeps as

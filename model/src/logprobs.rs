@@ -21,6 +21,20 @@ use crate::processor::Prompt;
 /// Most logits in memory at once, as a number of elements: 256 MB in f32.
 pub(crate) const CHUNK: i64 = 1 << 26;
 
+/// Most logits of which the entropy is computed at once, as a number of elements: 1 MB in f32, which fits into a cache.
+const ENTROPY_CHUNK: i64 = 1 << 18;
+
+/// Whether the entropies of the tokens are computed beside their log-probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entropies {
+    /// No.
+    Off,
+    /// Yes, as constants.
+    Measured,
+    /// Yes, with gradients.
+    Differentiated,
+}
+
 /// A prompt and some of its completions.
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
@@ -222,6 +236,32 @@ impl Pass {
         (0..tokens).step_by(size as usize).map(|from| from..tokens.min(from + size)).collect()
     }
 
+    /// The log-probabilities of the predicted tokens of one chunk, and the entropies of the distributions that they are
+    /// drawn from, in nats.
+    ///
+    /// Shapes: `hidden: [tokens of the chunk, hidden]`, in the model's dtype → `[tokens of the chunk]`, f32, each
+    pub(crate) fn token_statistics(
+        &self,
+        model: &Network,
+        hidden: &Tensor,
+        chunk: &Range<i64>,
+        temperature: f64,
+        entropies: Entropies,
+    ) -> (Tensor, Option<Tensor>) {
+        if entropies == Entropies::Off {
+            return (self.token_logprobs(model, hidden, chunk, temperature), None);
+        }
+        let targets = model.upload(&self.layout.targets[chunk.start as usize..chunk.end as usize]);
+        // The two steps of `cross_entropy_loss`, whose intermediate result has the whole distribution.
+        let all = model.decoder.project(hidden, temperature).log_softmax(-1, None);
+        let logprobs = -all.g_nll_loss(&targets, None::<&Tensor>, tch::Reduction::None, -100);
+        let entropies = match entropies {
+            Entropies::Differentiated => -(all.exp() * &all).sum_dim_intlist([-1].as_slice(), false, None),
+            Entropies::Off | Entropies::Measured => tch::no_grad(|| entropies_of(&all.detach())),
+        };
+        (logprobs, Some(entropies))
+    }
+
     /// The log-probabilities of the predicted tokens of one chunk.
     ///
     /// Shapes: `hidden: [tokens of the chunk, hidden]`, in the model's dtype → `[tokens of the chunk]`, f32
@@ -250,6 +290,29 @@ impl Pass {
             mask: mask.view(shape),
         }
     }
+
+    /// Arranges other numbers of all predicted tokens in the same way.
+    ///
+    /// Shapes: `numbers: [tokens]`, f32 → `[N, T]`
+    pub(crate) fn arrange_numbers(&self, model: &Network, numbers: &Tensor) -> Tensor {
+        self.arrange(model, numbers).logprobs
+    }
+}
+
+/// The entropies of some distributions. They are computed a few rows at a time, which is faster and needs less memory.
+///
+/// Shapes: `logprobs: [rows, vocabulary]`, f32 → `[rows]`
+fn entropies_of(logprobs: &Tensor) -> Tensor {
+    let (rows, vocab) = (logprobs.size()[0], logprobs.size()[1]);
+    let size = (ENTROPY_CHUNK / vocab).clamp(1, rows.max(1));
+    let of_part = |from: i64| {
+        let part = logprobs.narrow(0, from, size.min(rows - from));
+        let mut weighted = part.exp();
+        let _ = weighted.g_mul_(&part);
+        -weighted.sum_dim_intlist([-1].as_slice(), false, None)
+    };
+    let parts: Vec<Tensor> = (0..rows).step_by(size as usize).map(of_part).collect();
+    Tensor::cat(&parts, 0)
 }
 
 #[cfg(test)]

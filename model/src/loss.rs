@@ -1,4 +1,4 @@
-//! The policy-gradient losses (GRPO, BNPO, Dr. GRPO, DAPO, GSPO) and the supervised loss.
+//! The policy-gradient losses (GRPO, BNPO, Dr. GRPO, DAPO, GSPO, CISPO, SAPO) and the supervised loss.
 //!
 //! The learner passes the policy's log-probabilities and the advantages of the completions to [`grpo_loss`], and the
 //! loss to `Forward::backward`. Nothing else in the workspace computes a loss.
@@ -10,7 +10,15 @@
 //! −min(min(ρ, delta)·Â, clamp(ρ, 1 − clip_low, 1 + clip_high)·Â) + kl_coef · k3
 //! ```
 //!
-//! and [`LossKind`] determines how the losses of tokens are averaged.
+//! and [`LossKind`] determines how the losses of tokens are averaged. CISPO and SAPO replace the first term:
+//!
+//! ```text
+//! −sg(min(ρ, 1 + clip_high)) · Â · log π            (CISPO; sg: a constant in the backward pass)
+//! −σ(τ·(ρ − 1)) · 4/τ · Â                           (SAPO; τ depends on the sign of Â)
+//! ```
+//!
+//! The first term is then multiplied by the masks and the weights for stale completions, and
+//! `entropy_coef` times the mean entropy is subtracted from the loss.
 //!
 //! - `LOSS-1` Masked positions influence neither the value nor the gradient, whatever they contain (even NaN).
 //! - `LOSS-2` With one [`Normalizer`] for the whole batch, the losses, gradients and [`LossMetrics`] of any split into
@@ -19,22 +27,29 @@
 //!
 //! Papers: GRPO is in equations 8 and 9 of Audio-Thinker (<https://arxiv.org/abs/2508.08039>), and in DeepSeekMath
 //! (<https://arxiv.org/abs/2402.03300>); Dr. GRPO in <https://arxiv.org/abs/2503.20783>; DAPO in
-//! <https://arxiv.org/abs/2503.14476>; and GSPO in <https://arxiv.org/abs/2507.18071>.
+//! <https://arxiv.org/abs/2503.14476>; GSPO in <https://arxiv.org/abs/2507.18071>; CISPO in
+//! <https://arxiv.org/abs/2506.13585>; SAPO in <https://arxiv.org/abs/2511.20347>; the off-policy mask in
+//! <https://arxiv.org/abs/2512.02556>. `docs/algorithms.md` has all equations and deviations.
 //!
 //! `LOSS-2` causes one deviation from TRL. TRL's BNPO divides each micro-batch by its own token count, so its value
 //! depends on the split. This implementation divides by the count of the whole batch, which makes BNPO equal to DAPO
 //! unless the caller passes each micro-batch its own [`Normalizer`].
 
 mod config;
+mod correction;
+mod entropy;
 mod metrics;
 mod normalizer;
 mod sft;
 
-pub use config::{GrpoConfig, Importance, LossKind};
-pub use metrics::LossMetrics;
+pub use config::{GrpoConfig, Importance, KlEstimator, LossKind};
+pub use correction::{Correction, CorrectionLevel, CorrectionWeights};
+pub use entropy::{EntropyInputs, entropy_threshold};
+pub use metrics::{LossMetrics, Total};
 pub use normalizer::Normalizer;
 pub use sft::sft_loss;
 
+use metrics::Measured;
 use tch::{Kind, Tensor};
 
 /// A micro-batch of `N` completions, the longest of which has `T` tokens.
@@ -43,9 +58,15 @@ pub struct LossInputs<'a> {
     /// `[N, T]`, float: log-probabilities under the policy that is trained. The loss is differentiated
     /// with respect to them.
     pub logprobs: &'a Tensor,
-    /// `[N, T]`, float: log-probabilities at sampling. `None` uses the current ones as constants,
-    /// which is exactly on-policy.
+    /// `[N, T]`, float: log-probabilities that the ratio compares with, usually those at sampling. `None` uses the
+    /// current ones as constants, which is exactly on-policy.
     pub old_logprobs: Option<&'a Tensor>,
+    /// `[N, T]`, float: log-probabilities at sampling, for the off-policy mask; `None` uses `old_logprobs`.
+    pub sampling_logprobs: Option<&'a Tensor>,
+    /// Weights of stale completions; `None` for 1.
+    pub correction: Option<&'a CorrectionWeights>,
+    /// The entropies of the tokens; must be given if `entropy_coef` is not 0.
+    pub entropy: Option<EntropyInputs<'a>>,
     /// `[N, T]`, float: log-probabilities under the reference policy. If given, the KL divergence is measured even with
     /// a `kl_coef` of 0.
     pub ref_logprobs: Option<&'a Tensor>,
@@ -64,6 +85,8 @@ impl LossInputs<'_> {
         assert_eq!(shape.len(), 2, "logprobs must be [N, T], not {shape:?}");
         let same_shape = [
             ("old_logprobs", self.old_logprobs),
+            ("sampling_logprobs", self.sampling_logprobs),
+            ("entropies", self.entropy.map(|entropy| entropy.entropies)),
             ("ref_logprobs", self.ref_logprobs),
             ("mask", Some(self.mask)),
         ];
@@ -74,6 +97,7 @@ impl LossInputs<'_> {
         }
         assert_eq!(self.advantages.size(), shape[..1], "advantages must be [N], one per row of logprobs");
         assert!(config.kl_coef == 0.0 || self.ref_logprobs.is_some(), "kl_coef > 0 needs ref_logprobs");
+        assert!(config.entropy_coef == 0.0 || self.entropy.is_some(), "entropy_coef > 0 needs entropies");
     }
 }
 
@@ -103,27 +127,47 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
     let on_policy = logprobs.detach();
     let old_logprobs = inputs.old_logprobs.unwrap_or(&on_policy).detach();
     // Padding is set to 0 before `exp`, because the gradient at an infinite padding value would be NaN (LOSS-1).
-    let log_ratio = (logprobs - old_logprobs).masked_fill(&padding, 0.0);
+    let log_ratio = (logprobs - &old_logprobs).masked_fill(&padding, 0.0);
     let ratio = match config.importance() {
         Importance::Token => log_ratio,
         Importance::Sequence => {
-            (log_ratio.sum_dim_intlist([-1].as_slice(), false, None) / &lengths).unsqueeze(-1)
+            let mean = (log_ratio.sum_dim_intlist([-1].as_slice(), false, None) / &lengths).unsqueeze(-1);
+            match config.loss {
+                // The value is that of the completion; the gradient is that of the token.
+                LossKind::GspoToken => mean.detach() + &log_ratio - log_ratio.detach(),
+                _ => mean,
+            }
         }
     }
     .exp();
 
     let kl = inputs.ref_logprobs.map(|ref_logprobs| {
         let gap = (ref_logprobs.detach() - logprobs).masked_fill(&padding, 0.0);
-        let k3 = gap.exp() - gap - 1.0;
-        if config.kl_importance_corrected { k3 * &ratio } else { k3 }
+        let kl = match config.kl_estimator {
+            KlEstimator::K1 => -gap,
+            KlEstimator::K2 => gap.square() * 0.5,
+            KlEstimator::K3 => gap.exp() - gap - 1.0,
+        };
+        if config.kl_importance_corrected { kl * &ratio } else { kl }
     });
 
-    let clipped = ratio.clamp(1.0 - config.clip_low, 1.0 + config.clip_high);
-    let bounded = match config.delta {
-        Some(delta) => ratio.clamp_max(delta),
-        None => ratio.shallow_clone(),
+    let (policy, bounded) = policy_term(inputs, config, &ratio, &advantages, &padding);
+    let dropped = config.off_policy_threshold.map(|threshold| {
+        let sampled = inputs.sampling_logprobs.unwrap_or(&old_logprobs);
+        off_policy(logprobs, sampled, &advantages, &padding, &lengths, threshold)
+    });
+    let policy = match &dropped {
+        Some(dropped) => policy.masked_fill(dropped, 0.0),
+        None => policy,
     };
-    let policy = -(&bounded * &advantages).minimum(&(clipped * &advantages));
+    let policy = match inputs.entropy.and_then(|entropy| entropy.kept) {
+        Some(kept) => policy * kept.to_kind(logprobs.kind()),
+        None => policy,
+    };
+    let policy = match inputs.correction {
+        Some(correction) => policy * &correction.weights,
+        None => policy,
+    };
     let per_token = match &kl {
         Some(kl) if config.kl_coef != 0.0 => policy + kl * config.kl_coef,
         _ => policy.expand_as(logprobs),
@@ -131,8 +175,90 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
     .masked_fill(&padding, 0.0);
 
     let loss = aggregate(&per_token, &lengths, &inputs.normalizer, config.loss);
-    let metrics = LossMetrics::measure(&loss, kl.as_ref(), &bounded, &advantages, &padding, config);
+    let loss = match &inputs.entropy {
+        Some(entropy) if config.entropy_coef != 0.0 => {
+            loss - entropy_sum(entropy, &padding) * (config.entropy_coef / entropy.kept_tokens.max(1) as f64)
+        }
+        _ => loss,
+    };
+    let measured = Measured {
+        loss: &loss,
+        kl: kl.as_ref(),
+        ratio: &bounded,
+        dropped: dropped.as_ref(),
+        entropy: inputs.entropy.as_ref(),
+        correction: inputs.correction,
+    };
+    let metrics = LossMetrics::measure(&measured, &advantages, &padding, config);
     LossOutputs { loss, metrics }
+}
+
+/// The policy-gradient term of each token, and the ratios that are counted as clipped or not.
+///
+/// Shapes: `ratio: [N, T]` or `[N, 1]`; `advantages: [N, 1]`; `padding: [N, T]`, bool → as `ratio`, except that CISPO's
+/// term is always `[N, T]`
+fn policy_term(
+    inputs: &LossInputs<'_>,
+    config: &GrpoConfig,
+    ratio: &Tensor,
+    advantages: &Tensor,
+    padding: &Tensor,
+) -> (Tensor, Tensor) {
+    match config.loss {
+        LossKind::Cispo => {
+            let weight = ratio.clamp_max(1.0 + config.clip_high).detach();
+            let logprobs = inputs.logprobs.masked_fill(padding, 0.0);
+            (-weight * advantages * logprobs, ratio.shallow_clone())
+        }
+        LossKind::Sapo => {
+            let steepness = advantages
+                .full_like(config.sapo_temperature_neg)
+                .masked_fill(&advantages.gt(0.0), config.sapo_temperature_pos);
+            let gate = ((ratio - 1.0) * &steepness).sigmoid() * 4.0 / &steepness;
+            (-gate * advantages, ratio.shallow_clone())
+        }
+        LossKind::Grpo
+        | LossKind::Bnpo
+        | LossKind::DrGrpo
+        | LossKind::Dapo
+        | LossKind::Gspo
+        | LossKind::GspoToken => {
+            let clipped = ratio.clamp(1.0 - config.clip_low, 1.0 + config.clip_high);
+            let bounded = match config.delta {
+                Some(delta) => ratio.clamp_max(delta),
+                None => ratio.shallow_clone(),
+            };
+            (-(&bounded * advantages).minimum(&(clipped * advantages)), bounded)
+        }
+    }
+}
+
+/// The completions that the off-policy mask of DeepSeek-V3.2 drops: those with a negative advantage that the policy has
+/// become unlikely to sample.
+///
+/// Shapes: `logprobs`, `sampled: [N, T]`; `advantages: [N, 1]`; `lengths: [N]` → `[N, 1]`, bool
+fn off_policy(
+    logprobs: &Tensor,
+    sampled: &Tensor,
+    advantages: &Tensor,
+    padding: &Tensor,
+    lengths: &Tensor,
+    threshold: f64,
+) -> Tensor {
+    tch::no_grad(|| {
+        let gap = (sampled - logprobs).masked_fill(padding, 0.0).nan_to_num(0.0, None, None);
+        let mean = gap.sum_dim_intlist([-1].as_slice(), false, None) / lengths;
+        mean.gt(threshold).unsqueeze(-1).logical_and(&advantages.lt(0.0))
+    })
+}
+
+/// The sum of the entropies of the kept tokens.
+fn entropy_sum(entropy: &EntropyInputs<'_>, padding: &Tensor) -> Tensor {
+    let entropies = entropy.entropies.masked_fill(padding, 0.0);
+    match entropy.kept {
+        Some(kept) => (entropies * kept.to_kind(entropy.entropies.kind())).sum(None),
+        None => entropies.sum(None),
+    }
 }
 
 /// The contribution of this micro-batch to the loss of the batch.
@@ -141,11 +267,13 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
 fn aggregate(per_token: &Tensor, lengths: &Tensor, normalizer: &Normalizer, loss: LossKind) -> Tensor {
     let completions = normalizer.completions.max(1) as f64;
     match loss {
-        LossKind::Grpo | LossKind::Gspo => {
+        LossKind::Grpo | LossKind::Gspo | LossKind::GspoToken | LossKind::Sapo => {
             let row_means = per_token.sum_dim_intlist([-1].as_slice(), false, None) / lengths;
             row_means.sum(None) / completions
         }
-        LossKind::Bnpo | LossKind::Dapo => per_token.sum(None) / normalizer.tokens.max(1) as f64,
+        LossKind::Bnpo | LossKind::Dapo | LossKind::Cispo => {
+            per_token.sum(None) / normalizer.tokens.max(1) as f64
+        }
         LossKind::DrGrpo => {
             per_token.sum(None) / (completions * normalizer.max_completion_tokens.max(1) as f64)
         }

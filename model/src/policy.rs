@@ -22,7 +22,7 @@ use crate::decoder::attention::PromptAttention;
 use crate::error::ModelError;
 use crate::forward::{Forward, Memory, forward};
 use crate::generate::generate;
-use crate::logprobs::{CHUNK, Group, GroupLogprobs, logprobs};
+use crate::logprobs::{CHUNK, Entropies, Group, GroupLogprobs, logprobs};
 use crate::lora::{AdapterSet, Reach};
 use crate::network::Network;
 use crate::params::{Params, Source};
@@ -167,9 +167,22 @@ impl Policy {
         temperature: f64,
         dropout_seed: u64,
     ) -> Result<Forward<'_>, ModelError> {
+        self.forward_with_entropies(groups, temperature, dropout_seed, Entropies::Off)
+    }
+
+    /// As [`Policy::forward`], with the entropies of the tokens.
+    ///
+    /// Errors: The same errors as those of [`Policy::logprobs`].
+    pub fn forward_with_entropies(
+        &self,
+        groups: &[Group<'_>],
+        temperature: f64,
+        dropout_seed: u64,
+        entropies: Entropies,
+    ) -> Result<Forward<'_>, ModelError> {
         let temperature = if temperature == 0.0 { 1.0 } else { temperature };
         let memory = Memory { recompute: self.recompute, logits: CHUNK };
-        forward(&self.model, groups, temperature, dropout_seed, memory)
+        forward(&self.model, groups, temperature, dropout_seed, memory, entropies)
     }
 
     /// The loss by which the projector is fitted to the words that are spoken in some clips: each audio token is to be

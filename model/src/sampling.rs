@@ -7,6 +7,8 @@
 //! - `SAMPLE-2` The log-probability of a drawn token is that of the temperature-scaled distribution before top-k, top-p
 //!   and suppression. `Policy::logprobs` and TRL compute the same.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::error::InputError;
@@ -24,11 +26,14 @@ pub struct SamplingParams {
     pub top_k: usize,
     /// Length in tokens at which a completion is cut off, 1 or more.
     pub max_new_tokens: usize,
+    /// Number of tokens after which a completion that has opened `<think>` and not closed it gets its closing tag; 0 for
+    /// no limit.
+    pub max_think_tokens: usize,
 }
 
 impl Default for SamplingParams {
     fn default() -> Self {
-        SamplingParams { temperature: 1.0, top_p: 1.0, top_k: 0, max_new_tokens: 256 }
+        SamplingParams { temperature: 1.0, top_p: 1.0, top_k: 0, max_new_tokens: 256, max_think_tokens: 0 }
     }
 }
 
@@ -46,8 +51,10 @@ pub enum Finish {
 pub struct Completion {
     /// Token ids, including the end-of-sequence token if one was generated.
     pub ids: Vec<i64>,
-    /// Natural log-probability of each token when it was drawn (SAMPLE-2).
+    /// Natural log-probability of each token when it was drawn (SAMPLE-2), or forced.
     pub logprobs: Vec<f32>,
+    /// The places of tokens that were not drawn: the closing tag after `max_think_tokens`.
+    pub forced: Range<usize>,
     /// Why the completion ended.
     pub finish: Finish,
 }

@@ -20,6 +20,7 @@ pub(crate) fn item(group: usize, completion: &str) -> RewardItem {
         completion: completion.to_owned(),
         parsed,
         completion_tokens: 5,
+        think_tokens: 0,
         truncated: false,
         duration_seconds: None,
         verdict: None,
@@ -50,7 +51,7 @@ pub(crate) fn broken_thought(group: usize) -> RewardItem {
 
 /// A batch at step `step` of 100.
 pub(crate) fn batch(step: u64, items: Vec<RewardItem>) -> RewardBatch {
-    RewardBatch { step, total_steps: 100, group_size: 2, microbatch: 2, items }
+    RewardBatch { step, total_steps: 100, group_size: 2, microbatch: 2, max_new_tokens: 0, items }
 }
 
 /// Asserts that scores are equal up to rounding.

@@ -24,6 +24,7 @@ use exmex::{Express, FlatEx};
 use crate::Weights;
 
 mod error;
+mod factors;
 mod operators;
 mod scan;
 pub mod terms;

@@ -22,6 +22,9 @@
 //! | `accuracy` | 1 if the answer is right, else 0 | none |
 //! | `adaptive-think` | R_a, Eq. 3-5 | `scope = "step" \| "group" \| "microbatch"`, `balance = true` |
 //! | `consistency` | R_c, Eq. 6 | `when_wrong = "correct_only" \| "always"` |
+//! | `overlong` | 0 to −1 for a completion near the greatest length | `max_tokens = 0`, `cache = 16` |
+//! | `repetition` | 0 to −1 for repeated n-grams of words | `ngram = 3` |
+//! | `think-budget` | 0 to −1 for thinking beyond a budget | `budget = 32`, `cache = 16` |
 //! | `think` | R_t | `scope = "step" \| "group" \| "microbatch"`, `all_no_think = 0.0` |
 //!
 //! # Writing a reward
@@ -56,10 +59,10 @@
 //! # let item = rewards::RewardItem {
 //! #     question: Default::default(), group: 0, completion: "<answer>dog</answer>".into(),
 //! #     parsed: rewards::parse_completion("<answer>dog</answer>", &Default::default()),
-//! #     readings: Default::default(), completion_tokens: 1, truncated: false, duration_seconds: None,
-//! #     verdict: None,
+//! #     readings: Default::default(), completion_tokens: 1, think_tokens: 0, truncated: false,
+//! #     duration_seconds: None, verdict: None,
 //! # };
-//! # let batch = RewardBatch { step: 1, total_steps: 10, group_size: 1, microbatch: 0, items: vec![item] };
+//! # let batch = RewardBatch { step: 1, total_steps: 10, group_size: 1, items: vec![item], ..RewardBatch::default() };
 //! assert_eq!(brevity.score(&batch)?, [Some(0.5)]); // a completion of one token
 //! # Ok::<(), RewardError>(())
 //! ```
@@ -84,7 +87,9 @@ pub mod statistics;
 mod text;
 pub mod weights;
 
-pub use advantages::{AdvantageOptions, Advantages, Scale, advantages};
+pub use advantages::{
+    AdvantageOptions, Advantages, Estimator, Part, Scale, advantages, decoupled_advantages, weighted_parts,
+};
 pub use completion::{Mode, ParsedCompletion, ParserOptions, parse_completion};
 pub use error::{RewardError, did_you_mean, nearest};
 pub use formula::{Formula, FormulaError, terms::Term};

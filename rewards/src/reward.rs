@@ -9,12 +9,17 @@ pub mod adaptive_think;
 mod batch;
 pub mod consistency;
 pub mod format;
+mod length;
+pub mod overlong;
+pub mod repetition;
 pub mod think;
+pub mod think_budget;
 
 pub use batch::{Reward, RewardBatch, RewardItem};
 
 impl RewardRegistry {
-    /// A registry with the rewards of the paper: `format`, `accuracy`, `adaptive-think`, `consistency` and `think`.
+    /// A registry with the rewards of the paper, `format`, `accuracy`, `adaptive-think`, `consistency` and `think`, and with
+    /// penalties for length: `overlong`, `repetition` and `think-budget`.
     pub fn standard() -> Self {
         let mut registry = Self::new();
         registry.register(accuracy::KIND, |options| Ok(Box::new(accuracy::Accuracy::from_options(options)?)));
@@ -25,6 +30,13 @@ impl RewardRegistry {
             Ok(Box::new(consistency::Consistency::from_options(options)?))
         });
         registry.register(format::KIND, |options| Ok(Box::new(format::Format::from_options(options)?)));
+        registry.register(overlong::KIND, |options| Ok(Box::new(overlong::Overlong::from_options(options)?)));
+        registry.register(repetition::KIND, |options| {
+            Ok(Box::new(repetition::Repetition::from_options(options)?))
+        });
+        registry.register(think_budget::KIND, |options| {
+            Ok(Box::new(think_budget::ThinkBudget::from_options(options)?))
+        });
         registry.register(think::KIND, |options| Ok(Box::new(think::Think::from_options(options)?)));
         registry
     }
@@ -38,7 +50,19 @@ mod tests {
     fn the_standard_rewards_are_known_and_build_without_options() {
         let registry = RewardRegistry::standard();
         let names: Vec<&str> = registry.names().collect();
-        assert_eq!(names, ["accuracy", "adaptive-think", "consistency", "format", "think"]);
+        assert_eq!(
+            names,
+            [
+                "accuracy",
+                "adaptive-think",
+                "consistency",
+                "format",
+                "overlong",
+                "repetition",
+                "think",
+                "think-budget"
+            ]
+        );
         for name in names {
             let mut reward = registry.build(name, &toml::Table::new()).unwrap();
             assert_eq!(reward.score(&RewardBatch::default()).unwrap(), [], "no items, no scores");

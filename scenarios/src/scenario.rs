@@ -15,6 +15,7 @@ mod data;
 mod de;
 mod experiment;
 mod feedback;
+mod grpo;
 mod hub;
 mod hypothesis;
 mod judge;
@@ -53,6 +54,7 @@ pub use data::{
 };
 pub use experiment::Experiment;
 pub use feedback::{RewardSpec, ShapingConfig};
+pub use grpo::{AdvantageKind, GrpoConfig, ImportanceCorrection, KlEstimator, LossKind, ScaleRewards};
 pub use hypothesis::{Claim, Hypothesis, Metric, Relation, hypotheses_hash};
 pub use judge::{
     Aggregate, Guided, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LocalJudgeConfig, MemberKind,
@@ -73,7 +75,6 @@ pub use schema::json_schema;
 pub use server::ServerConfig;
 pub use train_parts::{TrainPart, TrainParts};
 pub use training::{
-    AlignConfig, CurriculumConfig, GrpoConfig, LossKind, OptimizerConfig, ReplayConfig, SamplingConfig,
-    ScaleRewards, Schedule, SftConfig,
+    AlignConfig, CurriculumConfig, OptimizerConfig, ReplayConfig, SamplingConfig, Schedule, SftConfig,
 };
 pub use weights::{Interpolate, WeightConfig, WeightSchedule};

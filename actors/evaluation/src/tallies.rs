@@ -133,6 +133,7 @@ mod tests {
                 parsed,
                 completion,
                 completion_tokens: 3,
+                think_tokens: 0,
                 truncated: false,
                 duration_seconds: None,
                 verdict: None,

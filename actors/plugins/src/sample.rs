@@ -23,6 +23,7 @@ pub fn sample_batch() -> Arc<RewardBatch> {
             readings: Readings::of(completion, &parsed, &question),
             parsed,
             completion_tokens: completion.split_whitespace().count(),
+            think_tokens: 0,
             truncated: false,
             duration_seconds: Some(2.4),
             verdict,
@@ -33,5 +34,5 @@ pub fn sample_batch() -> Arc<RewardBatch> {
         item("<think> a bark , then a bell </think> <answer> dog </answer>", Some(verdict)),
         item("<answer> bell </answer>", None),
     ];
-    Arc::new(RewardBatch { step: 1, total_steps: 1, group_size: 2, microbatch: 0, items })
+    Arc::new(RewardBatch { step: 1, total_steps: 1, group_size: 2, microbatch: 0, max_new_tokens: 0, items })
 }

@@ -79,6 +79,7 @@ pub struct GrpoMetrics {
     pub judge_reply_tokens: u64,
     pub judge_disagreement: Option<f64>,
     pub completion_tokens_mean: Option<f64>,
+    pub think_tokens_mean: Option<f64>,
     pub truncated_rate: Option<f64>,
     pub groups_dispatched: u64,
     pub groups_trained: u64,
@@ -87,6 +88,23 @@ pub struct GrpoMetrics {
     pub frac_zero_std: Option<f64>,
     pub loss: Option<f64>,
     pub kl: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kl_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kl_coef: Option<f64>,
+    pub entropy: Option<f64>,
+    pub entropy_think: Option<f64>,
+    pub entropy_answer: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entropy_coef: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entropy_kept_frac: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance_weight: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance_cut_frac: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off_policy_frac: Option<f64>,
     pub clip_frac_low: Option<f64>,
     pub clip_frac_high: Option<f64>,
     pub grad_norm: Option<f64>,

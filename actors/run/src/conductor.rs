@@ -27,7 +27,7 @@ use self::load::{load, load_lesson};
 use self::position::Position;
 use self::record::{TrainedStep, TrainedTargets, record, record_targets};
 use self::score::score;
-use self::shape::shape;
+use self::shape::{measure_kl, shape};
 use self::train::{learn, train};
 use self::turn::{PendingStep, PendingSteps, StepStart, Turn};
 use crate::context::ArmContext;
@@ -61,11 +61,13 @@ async fn training_step(
     let generated = generate(&arm, step, &loaded).await?;
     let judged = judge(&arm, step, &conditions, &loaded, &generated).await?;
     let scores = score(&arm, &conditions, &judged.batch).await?;
-    let (shaped, weights) = shape(&arm, step, &conditions, &scores).await?;
+    let sampled_kl = measure_kl(&arm, &loaded, &generated, &judged.batch.items).await?;
+    let (shaped, weights) = shape(&arm, step, &conditions, &scores, sampled_kl.as_ref()).await?;
     arm.live.keep_batch(judged.batch.clone());
     // Up to `max_staleness` later steps come this far while the steps before them are trained on.
     let start = turn.wait().await?;
-    let (report, groups) = train(&arm, &loaded, &generated, &shaped).await?;
+    let items = &judged.batch.items;
+    let (report, groups) = train(&arm, &loaded, &generated, items, &shaped, sampled_kl.as_ref()).await?;
     let step = step + 1;
     let most_tokens = arm.config.sampling.max_new_tokens;
     let signs = Signs::of_completions(&generated, &judged.batch.items, &shaped, report.as_ref(), most_tokens);
@@ -77,6 +79,7 @@ async fn training_step(
         judged,
         scores,
         shaped,
+        sampled_kl,
         weights,
         report,
         groups,

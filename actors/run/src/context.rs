@@ -87,6 +87,7 @@ impl ArmContext {
             top_p: sampling.top_p,
             top_k: sampling.top_k,
             max_new_tokens: sampling.max_new_tokens,
+            max_think_tokens: sampling.max_think_tokens,
         }
     }
 

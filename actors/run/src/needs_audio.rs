@@ -101,7 +101,8 @@ impl TextOnly<'_> {
             Some((place, self.prompter.prompt_with(&self.text(row), &[], completion).ok()?))
         };
         let (places, prompts): (Vec<_>, Vec<_>) = rows.iter().enumerate().filter_map(prompt).unzip();
-        let params = SamplingParams { temperature: 0.0, top_p: 1.0, top_k: 0, max_new_tokens: completion };
+        let params =
+            SamplingParams { temperature: 0.0, max_new_tokens: completion, ..SamplingParams::default() };
         let completions = self.policy.generate(&prompts, 1, &params, &vec![0; prompts.len()])?;
         for (place, completion) in places.into_iter().zip(completions) {
             let text = self.policy.processor().decode(&completion.ids);

@@ -6,20 +6,20 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-use evaluation::{Source, open_suites};
+use evaluation::{FetchLimits, Source, fetch_clips, open_suites};
 use judges::{JudgeArgs, Judges};
-use model::loss::{GrpoConfig, Importance, LossKind};
+use model::loss::{Correction, CorrectionLevel, GrpoConfig, Importance, KlEstimator, LossKind};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use model::{Policy, Processor, lr_factors};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
-use rewards::{AdvantageOptions, ParserOptions, Question, Scale};
+use rewards::{AdvantageOptions, Estimator, ParserOptions, Question, Scale};
 use runtime::{RunEvent, Slot};
 use scenarios::{ArmConfig, DataFilter, JudgeKind, LimitAction, Method, Questions, cache_dir};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use workers::{
-    AudioSource, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs, ShaperArgs,
-    WeightStore, resume_checkpoint,
+    AudioSource, EntropyControl, KlControl, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg,
+    SamplerArgs, ShaperArgs, WeightStore, resume_checkpoint,
 };
 
 use crate::context::{ArmContext, ClipWarnings};
@@ -32,7 +32,7 @@ use crate::prompt::{ContextLength, Prompter};
 use crate::replay_texts::replay_targets;
 use crate::rows::Rows;
 use crate::slots::Slots;
-use crate::sound::{audio_source, ears, first_window};
+use crate::sound::{audio_source, ears, first_window, most_windows};
 use crate::spoken::WordVocabulary;
 
 /// What preparing an arm takes.
@@ -79,15 +79,25 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     let dir = args.run_dir.arm(id);
     let (mut training, mut suites) = (open_training(config)?, open_suites(config)?);
 
+    if config.data.fetch {
+        let mut wanted: Vec<&mut Source> = std::iter::once(&mut training).chain(&mut suites).collect();
+        let fallback = config.audio.fallback.as_deref();
+        let fetching = fetch_clips(&mut wanted, fallback, FetchLimits::default(), &args.stop);
+        Handle::current().block_on(fetching);
+    }
+
     let policy = open_policy(&config.policy, args.device, id.seed)?;
     require_audio(&policy)?;
     let processor = policy.processor().clone();
     if let Some(features) = processor.feature_config() {
         args.live.ears.get_or_init(|| ears(config, features.clone()));
     }
-    let source = args.audio_source.clone().unwrap_or_else(|| audio_source(config, &processor));
+    let source = match &args.audio_source {
+        Some(source) => source.clone(),
+        None => audio_source(config, &processor)?,
+    };
     let context = ContextLength(policy.config().text.max_position_embeddings as usize);
-    let prompter = Prompter::new(processor.clone(), context)?;
+    let prompter = Prompter::new(processor.clone(), context, most_windows(config))?;
     let most_tokens = config.sampling.max_new_tokens;
     let texts = |question: &Question| config.training_texts(question);
     let completion = config.training_completion();
@@ -272,7 +282,28 @@ fn shaper(config: &ArmConfig) -> ShaperArgs {
         scenarios::ScaleRewards::Batch => Scale::Batch,
         scenarios::ScaleRewards::None => Scale::None,
     };
-    ShaperArgs { advantages: AdvantageOptions { scale, ..AdvantageOptions::default() } }
+    let estimator = match config.grpo.advantages {
+        scenarios::AdvantageKind::GroupRelative => Estimator::GroupRelative,
+        scenarios::AdvantageKind::Gdpo => Estimator::Gdpo,
+        scenarios::AdvantageKind::Rloo => Estimator::Rloo,
+        scenarios::AdvantageKind::ReinforcePlusPlus => Estimator::ReinforcePlusPlus,
+        scenarios::AdvantageKind::ReinforcePlusPlusBaseline => Estimator::ReinforcePlusPlusBaseline,
+    };
+    ShaperArgs { advantages: AdvantageOptions { estimator, scale, ..AdvantageOptions::default() } }
+}
+
+fn correction(kind: scenarios::ImportanceCorrection, cap: f64) -> Option<Correction> {
+    use scenarios::ImportanceCorrection as Kind;
+    let (level, mask) = match kind {
+        Kind::None => return None,
+        Kind::TokenTruncate => (CorrectionLevel::Token, false),
+        Kind::TokenMask => (CorrectionLevel::Token, true),
+        Kind::SequenceTruncate => (CorrectionLevel::Sequence, false),
+        Kind::SequenceMask => (CorrectionLevel::Sequence, true),
+        Kind::GeometricTruncate => (CorrectionLevel::Geometric, false),
+        Kind::GeometricMask => (CorrectionLevel::Geometric, true),
+    };
+    Some(Correction { level, mask, cap })
 }
 
 fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
@@ -290,6 +321,9 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
                 scenarios::LossKind::DrGrpo => LossKind::DrGrpo,
                 scenarios::LossKind::Dapo => LossKind::Dapo,
                 scenarios::LossKind::Gspo => LossKind::Gspo,
+                scenarios::LossKind::GspoToken => LossKind::GspoToken,
+                scenarios::LossKind::Cispo => LossKind::Cispo,
+                scenarios::LossKind::Sapo => LossKind::Sapo,
             },
             importance: Importance::Token,
             clip_low: grpo.clip,
@@ -297,7 +331,25 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
             delta: grpo.delta,
             kl_coef: grpo.kl_coef,
             kl_importance_corrected: false,
+            kl_estimator: match grpo.kl_estimator {
+                scenarios::KlEstimator::K1 => KlEstimator::K1,
+                scenarios::KlEstimator::K2 => KlEstimator::K2,
+                scenarios::KlEstimator::K3 => KlEstimator::K3,
+            },
+            sapo_temperature_pos: grpo.sapo_temperature_pos,
+            sapo_temperature_neg: grpo.sapo_temperature_neg,
+            off_policy_threshold: grpo.off_policy_threshold,
+            entropy_coef: grpo.entropy_coef,
         },
+        correction: correction(grpo.importance_correction, grpo.importance_cap),
+        kl_in_reward: grpo.kl_in_reward,
+        kl_control: grpo.kl_target.map(|target| KlControl { target, horizon: grpo.kl_horizon }),
+        entropy_control: grpo.entropy_target.map(|target| EntropyControl {
+            target,
+            delta: grpo.entropy_coef_delta,
+            max: grpo.entropy_coef_max,
+        }),
+        entropy_top_fraction: grpo.entropy_top_fraction,
         iterations: grpo.iterations,
         micro_batch_prompts: grpo.micro_batch_prompts,
         max_new_tokens: config.sampling.max_new_tokens,

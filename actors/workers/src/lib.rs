@@ -7,22 +7,28 @@
 #![warn(missing_docs)]
 
 mod checkpoint;
+mod coefficients;
 mod error;
+mod grpo_pass;
 mod loader;
+mod micro_batch;
 mod optimizer;
 mod recorder;
 mod sampler;
 mod shaper;
 mod threads;
+mod train_group;
 mod weight_store;
 
 pub use checkpoint::resume_checkpoint;
+pub use coefficients::{EntropyControl, KlControl};
 pub use error::{ClipError, WorkerError};
 pub use loader::{AudioSource, Clip, ClipRequest, HeardClip, Loaded, Loader, LoaderArgs, LoaderMsg, Sound};
 pub use optimizer::{
-    AlignBatch, CheckpointQuery, Optimizer, OptimizerArgs, OptimizerMsg, SftGroup, StepReport, TrainGroup,
+    AlignBatch, CheckpointQuery, Optimizer, OptimizerArgs, OptimizerMsg, SftGroup, StepReport,
 };
 pub use recorder::{Lines, Recorder, RecorderArgs, RecorderMsg};
 pub use sampler::{GenerateQuery, Generated, Sampler, SamplerArgs, SamplerMsg};
 pub use shaper::{Components, ShapeQuery, Shaped, Shaper, ShaperArgs, ShaperMsg};
+pub use train_group::{GrpoBatch, SampledKl, TrainGroup};
 pub use weight_store::{NamedTensors, Published, WeightStore};

@@ -5,37 +5,27 @@
 //! forward and backward pass.
 //!
 //! - `OPT-1` a step that panics has no effect: the restarted optimizer continues from the last published version.
-//! - `OPT-2` the gradients of the micro-batches add up to the gradient of the whole step.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::loss::{GrpoConfig, LossInputs, LossMetrics, Normalizer, grpo_loss, sft_loss};
+use model::loss::{Correction, GrpoConfig, LossMetrics, sft_loss};
 use model::optim::{AdamW, AdamWConfig, LrSchedule};
-use model::{Completion, Finish, Group, ModelError, NonFiniteTensor, Policy, Prompt, SpokenClip};
+use model::{Group, ModelError, NonFiniteTensor, Policy, Prompt, SpokenClip};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use records::{CheckpointState, ConditionsRecord, FormatVersion, Progress, RecordSums, WrittenCheckpoint};
 use runtime::Request;
 use runtime::seed::{Purpose, derive};
-use tch::{Kind, Tensor};
 
 use crate::checkpoint::write_checkpoint;
+use crate::coefficients::{Coefficients, EntropyControl, KlControl};
 use crate::error::WorkerError;
+use crate::grpo_pass::{GrpoPass, PassSettings, sampled_kl};
 use crate::threads::use_threads;
-use crate::weight_store::{Published, WeightStore};
-
-/// The completions of one prompt, with their advantages, for a GRPO step.
-#[derive(Clone)]
-pub struct TrainGroup {
-    /// The prompt, with its audio features.
-    pub prompt: Prompt,
-    /// The sampled completions, with their log-probabilities at sampling.
-    pub completions: Vec<Completion>,
-    /// One advantage per completion.
-    pub advantages: Vec<f64>,
-}
+use crate::train_group::{GrpoBatch, SampledKl, TrainGroup};
+use crate::weight_store::{NamedTensors, Published, WeightStore};
 
 /// The target completions of one prompt, for a supervised step.
 #[derive(Clone)]
@@ -80,6 +70,10 @@ pub struct StepReport {
     /// Fraction of the audio tokens within words that are nearest to their word, before the step; `None` for a step that
     /// does not fit the projector.
     pub align_accuracy: Option<f64>,
+    /// Weight of the KL divergence in this step; `None` if it does not follow a target.
+    pub kl_coef: Option<f64>,
+    /// Weight of the entropy bonus in this step; `None` if it does not follow a target.
+    pub entropy_coef: Option<f64>,
     /// L2 norm of the gradient before clipping.
     pub grad_norm: f64,
     /// Number of optimizer steps that changed the weights.
@@ -103,6 +97,17 @@ pub struct OptimizerArgs {
     pub weights: WeightStore,
     /// Settings of the GRPO loss.
     pub grpo: GrpoConfig,
+    /// How stale completions are weighted; `None` leaves that to the importance ratio, which then compares with the
+    /// policy that sampled.
+    pub correction: Option<Correction>,
+    /// Whether the KL divergence is subtracted from the rewards instead of being a term of the loss.
+    pub kl_in_reward: bool,
+    /// The target that the weight of the KL divergence follows.
+    pub kl_control: Option<KlControl>,
+    /// The target that the weight of the entropy bonus follows.
+    pub entropy_control: Option<EntropyControl>,
+    /// Fraction of tokens, those with the greatest entropy, that the policy loss acts on; 1 for all.
+    pub entropy_top_fraction: f64,
     /// Number of optimizer steps on the same completions, at least 1.
     pub iterations: usize,
     /// Prompts per micro-batch; 0 for all prompts at once.
@@ -133,7 +138,9 @@ pub struct OptimizerArgs {
 /// Messages to the optimizer.
 pub enum OptimizerMsg {
     /// Train on the completions of a GRPO step.
-    Grpo(Request<Vec<TrainGroup>, Result<StepReport, WorkerError>>),
+    Grpo(Request<GrpoBatch, Result<StepReport, WorkerError>>),
+    /// Measure the KL divergence of sampled completions to the reference policy.
+    SampledKl(Request<Vec<TrainGroup>, Result<SampledKl, WorkerError>>),
     /// Train on the targets of a supervised step.
     Sft(Request<Vec<SftGroup>, Result<StepReport, WorkerError>>),
     /// Fit the projector to the words of some clips.
@@ -152,6 +159,7 @@ pub struct OptimizerState {
     policy: Policy,
     reference: Option<Policy>,
     adamw: AdamW,
+    coefficients: Coefficients,
     policy_version: u64,
 }
 
@@ -177,8 +185,13 @@ impl ThreadLocalActor for Optimizer {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             OptimizerMsg::Grpo(request) => {
+                if let Some((batch, reply)) = request.begin() {
+                    reply.send(state.grpo_step(&batch).map_err(WorkerError::from));
+                }
+            }
+            OptimizerMsg::SampledKl(request) => {
                 if let Some((groups, reply)) = request.begin() {
-                    reply.send(state.grpo_step(&groups).map_err(WorkerError::from));
+                    reply.send(state.sampled_kl(&groups).map_err(WorkerError::from));
                 }
             }
             OptimizerMsg::Sft(request) => {
@@ -217,99 +230,111 @@ impl Updates {
     }
 }
 
+/// Takes an optimizer step, or skips it if the gradient is not finite.
+fn apply(adamw: &mut AdamW, policy: &Policy, policy_version: u64, lr: f64, updates: &mut Updates) {
+    let step = adamw.step(lr);
+    updates.grad_norm = step.grad_norm;
+    if step.applied {
+        updates.applied += 1;
+        return;
+    }
+    updates.skipped += 1;
+    updates.nonfinite = policy.nonfinite();
+    tracing::warn!(policy_version, "the gradient is not finite; the step is skipped");
+}
+
 impl OptimizerState {
     /// Starts from the last published version, at the beginning and after a restart.
     fn restore(args: OptimizerArgs) -> Result<Self, ActorProcessingErr> {
         let policy = args.weights.learner()?;
         let reference = if args.reference { Some(args.weights.reference()?) } else { None };
-        let newest = args.weights.newest();
+        let mut newest = args.weights.newest();
+        let mut coefficients = Coefficients::new(&args.grpo);
+        coefficients.take_from(&mut newest.optimizer);
         // Must happen before `AdamW::new`, which copies weights of less than 32 bits to f32.
         policy.load_trainable(&newest.trainable)?;
         let mut adamw = AdamW::new(policy.trainable(), args.adamw.clone())?;
         if !newest.optimizer.is_empty() {
             adamw.load_state(&newest.optimizer)?;
         }
-        Ok(OptimizerState { policy, reference, adamw, policy_version: newest.policy_version, args })
+        Ok(OptimizerState {
+            policy,
+            reference,
+            adamw,
+            coefficients,
+            policy_version: newest.policy_version,
+            args,
+        })
     }
 
-    fn grpo_step(&mut self, groups: &[TrainGroup]) -> Result<StepReport, ModelError> {
+    fn grpo_step(&mut self, batch: &GrpoBatch) -> Result<StepReport, ModelError> {
         let started = Instant::now();
-        let kept = |completion: &Completion| {
-            let masked = self.args.mask_truncated && completion.finish == Finish::Length;
-            if masked { 0 } else { completion.ids.len() }
+        let (groups, args) = (&batch.groups, &self.args);
+        let kl_coef = self.coefficients.kl;
+        let entropy_coef = self.coefficients.entropy(args.entropy_control);
+        let config = GrpoConfig {
+            kl_coef: if args.kl_in_reward { 0.0 } else { kl_coef },
+            entropy_coef,
+            ..args.grpo.clone()
         };
-        let lengths = groups.iter().flat_map(|group| group.completions.iter().map(kept));
-        let normalizer = Normalizer::of_lengths(lengths, self.args.max_new_tokens);
-        let size =
-            if self.args.micro_batch_prompts == 0 { groups.len() } else { self.args.micro_batch_prompts };
+        let reference = self.reference.as_ref().filter(|_| !args.kl_in_reward);
+        let mut pass = GrpoPass::new(&self.policy, reference, groups, self.pass_settings(config));
+        let tokens = pass.tokens();
+        let (kl_controlled, entropy_controlled) = (args.kl_control, args.entropy_control);
         let lr = self.lr();
         let mut metrics = LossMetrics::default();
         let mut updates = Updates::default();
-        for iteration in 0..self.args.iterations.max(1) {
+        for iteration in 0..args.iterations.max(1) {
             self.adamw.zero_grad();
-            metrics = LossMetrics::default();
-            for (index, micro_batch) in groups.chunks(size.max(1)).enumerate() {
-                let seed = self.dropout_seed(iteration, index);
-                metrics.merge(&self.grpo_backward(micro_batch, normalizer, seed)?);
-            }
-            self.apply(lr, &mut updates);
+            metrics = pass.backward(|index| {
+                let place = [self.policy_version, iteration as u64, index as u64];
+                derive(self.args.seed, Purpose::Dropout, &place)
+            })?;
+            apply(&mut self.adamw, &self.policy, self.policy_version, lr, &mut updates);
+        }
+        let kl = batch.sampled_kl.as_ref().map(|kl| kl.mean).or(metrics.kl());
+        if let (Some(control), Some(kl)) = (kl_controlled, kl) {
+            let completions = groups.iter().map(|group| group.completions.len()).sum();
+            self.coefficients.follow_kl(control, kl, completions);
+        }
+        if let (Some(control), Some(entropy)) = (entropy_controlled, metrics.entropy_trained.mean()) {
+            self.coefficients.follow_entropy(control, entropy);
         }
         Ok(self.publish(StepReport {
             policy_version: 0,
             loss: metrics.loss,
             metrics: Some(metrics),
+            kl_coef: kl_controlled.map(|_| kl_coef),
+            entropy_coef: entropy_controlled.map(|_| entropy_coef),
             align_accuracy: None,
             lr,
-            tokens: normalizer.tokens as u64,
+            tokens: tokens as u64,
             seconds: started.elapsed().as_secs_f64(),
             ..updates.report()
         }))
     }
 
-    fn grpo_backward(
-        &self,
-        groups: &[TrainGroup],
-        normalizer: Normalizer,
-        dropout_seed: u64,
-    ) -> Result<LossMetrics, ModelError> {
-        let packed: Vec<Group<'_>> = groups
-            .iter()
-            .map(|group| Group {
-                prompt: &group.prompt,
-                completions: group.completions.iter().map(|completion| completion.ids.as_slice()).collect(),
-            })
-            .collect();
-        let reference = match &self.reference {
-            Some(reference) => Some(reference.logprobs(&packed, self.args.temperature)?.logprobs),
-            None => None,
-        };
-        let current = self.policy.forward(&packed, self.args.temperature, dropout_seed)?;
-        let device = current.logprobs.device();
-        let completions: Vec<&Completion> = groups.iter().flat_map(|group| &group.completions).collect();
-        let longest = current.logprobs.size()[1] as usize;
-        let mut old = vec![0f32; completions.len() * longest];
-        let mut kept = vec![true; completions.len()];
-        for (row, completion) in completions.iter().enumerate() {
-            old[row * longest..][..completion.logprobs.len()].copy_from_slice(&completion.logprobs);
-            kept[row] = !(self.args.mask_truncated && completion.finish == Finish::Length);
+    fn pass_settings(&self, config: GrpoConfig) -> PassSettings {
+        let args = &self.args;
+        PassSettings {
+            config,
+            correction: args.correction,
+            entropy_top_fraction: args.entropy_top_fraction,
+            micro_batch_prompts: args.micro_batch_prompts,
+            max_new_tokens: args.max_new_tokens,
+            mask_truncated: args.mask_truncated,
+            temperature: args.temperature,
         }
-        let old = Tensor::from_slice(&old).view([-1, longest as i64]).to_device(device);
-        let kept = Tensor::from_slice(&kept).view([-1, 1]).to_device(device);
-        let advantages: Vec<f64> = groups.iter().flat_map(|group| &group.advantages).copied().collect();
-        let advantages = Tensor::from_slice(&advantages).to_kind(Kind::Float).to_device(device);
-        let outputs = grpo_loss(
-            &LossInputs {
-                logprobs: &current.logprobs,
-                old_logprobs: Some(&old),
-                ref_logprobs: reference.as_ref(),
-                advantages: &advantages,
-                mask: &current.mask.logical_and(&kept),
-                normalizer,
-            },
-            &self.args.grpo,
-        );
-        current.backward(&outputs.loss)?;
-        Ok(outputs.metrics)
+    }
+
+    fn sampled_kl(&self, groups: &[TrainGroup]) -> Result<SampledKl, ModelError> {
+        let coefficient = self.coefficients.kl;
+        match &self.reference {
+            Some(reference) => {
+                sampled_kl(reference, groups, self.pass_settings(self.args.grpo.clone()), coefficient)
+            }
+            None => Ok(SampledKl { sums: Vec::new(), mean: 0.0, coefficient }),
+        }
     }
 
     fn sft_step(&mut self, groups: &[SftGroup]) -> Result<StepReport, ModelError> {
@@ -340,10 +365,7 @@ impl OptimizerState {
         let mut updates = Updates::default();
         self.apply(lr, &mut updates);
         Ok(self.publish(StepReport {
-            policy_version: 0,
             loss: total,
-            metrics: None,
-            align_accuracy: None,
             lr,
             tokens: tokens as u64,
             seconds: started.elapsed().as_secs_f64(),
@@ -383,18 +405,16 @@ impl OptimizerState {
     }
 
     fn apply(&mut self, lr: f64, updates: &mut Updates) {
-        let step = self.adamw.step(lr);
-        updates.grad_norm = step.grad_norm;
-        if step.applied {
-            updates.applied += 1;
-            return;
+        apply(&mut self.adamw, &self.policy, self.policy_version, lr, updates);
+    }
+
+    /// AdamW's moments, and the coefficients if they follow a target.
+    fn optimizer_state(&self) -> NamedTensors {
+        let mut state = self.adamw.state();
+        if self.args.kl_control.is_some() || self.args.entropy_control.is_some() {
+            state.extend(self.coefficients.tensors());
         }
-        updates.skipped += 1;
-        updates.nonfinite = self.policy.nonfinite();
-        tracing::warn!(
-            policy_version = self.policy_version,
-            "the gradient is not finite; the step is skipped"
-        );
+        state
     }
 
     /// Writes a checkpoint, unless it would be of weights that are not finite (HEALTH-3).
@@ -411,7 +431,7 @@ impl OptimizerState {
             conditions: query.conditions,
             records: Some(query.records),
         };
-        write_checkpoint(&checkpoint, &query.folder, &self.policy, &self.adamw.state())
+        write_checkpoint(&checkpoint, &query.folder, &self.policy, &self.optimizer_state())
     }
 
     /// Publishes the new weights, and sets their version in the report.
@@ -420,7 +440,7 @@ impl OptimizerState {
         self.args.weights.publish(Published {
             policy_version: self.policy_version,
             trainable: self.policy.publish(),
-            optimizer: self.adamw.state(),
+            optimizer: self.optimizer_state(),
         });
         StepReport { policy_version: self.policy_version, ..report }
     }

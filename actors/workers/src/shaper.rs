@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rewards::{AdvantageOptions, Advantages, Formula, Weights, advantages, shape};
+use rewards::{
+    AdvantageOptions, Advantages, Estimator, Formula, Weights, advantages, decoupled_advantages, shape,
+    weighted_parts,
+};
 use runtime::Request;
 
 /// The scores of a step by reward component, each in the order of the completions.
@@ -23,16 +26,37 @@ pub struct ShapeQuery {
     pub formula: Arc<Formula>,
     /// Values of the formula's weights at this step.
     pub weights: Weights,
+    /// What is subtracted from the reward of each completion before rewards are compared; `None` for nothing.
+    pub penalties: Option<Vec<f64>>,
 }
 
 /// The answer to [`ShaperMsg::Shape`].
 pub struct Shaped {
-    /// Reward per completion; `None` where a component the formula uses is missing.
+    /// Reward per completion, without penalties; `None` where a component the formula uses is missing.
     pub rewards: Vec<Option<f64>>,
     /// Advantages of the rewards within their groups.
     pub advantages: Advantages,
     /// Version of the weights that were used.
     pub weights_version: u64,
+}
+
+impl ShapeQuery {
+    fn shape(&self, options: &AdvantageOptions) -> Shaped {
+        let rewards = shape(&self.formula, &self.components, &self.weights);
+        let advantages = match (options.estimator, &self.penalties) {
+            (Estimator::Gdpo, _) => {
+                let parts = weighted_parts(&self.formula, &self.components, &self.weights);
+                decoupled_advantages(&rewards, &parts, self.group_size, options.epsilon)
+            }
+            (_, None) => advantages(&rewards, self.group_size, options),
+            (_, Some(penalties)) => {
+                let penalized = |(reward, penalty): (&Option<f64>, &f64)| reward.map(|r| r - penalty);
+                let rewards: Vec<Option<f64>> = rewards.iter().zip(penalties).map(penalized).collect();
+                advantages(&rewards, self.group_size, options)
+            }
+        };
+        Shaped { rewards, advantages, weights_version: self.weights.version }
+    }
 }
 
 /// The arguments of a [`Shaper`].
@@ -73,9 +97,7 @@ impl Actor for Shaper {
         match message {
             ShaperMsg::Shape(request) => {
                 if let Some((query, reply)) = request.begin() {
-                    let rewards = shape(&query.formula, &query.components, &query.weights);
-                    let advantages = advantages(&rewards, query.group_size, &state.advantages);
-                    reply.send(Shaped { rewards, advantages, weights_version: query.weights.version });
+                    reply.send(query.shape(&state.advantages));
                 }
             }
         }

@@ -14,6 +14,24 @@ pub enum LossKind {
     Dapo,
     /// GRPO's mean with one importance ratio for each completion, whatever `importance` is.
     Gspo,
+    /// As `Gspo`, but the gradient of the ratio goes through each token's own log-probability.
+    GspoToken,
+    /// REINFORCE with the clipped ratio as a constant factor; the mean over all tokens of the batch.
+    Cispo,
+    /// GRPO's mean with a smooth gate instead of the clip.
+    Sapo,
+}
+
+/// The estimate of the KL divergence to the reference policy, for a token with `d = log π_ref − log π`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KlEstimator {
+    /// `−d`: unbiased, and may be negative. As a term of a loss, its gradient is 0 in expectation.
+    K1,
+    /// `d²/2`: biased; its gradient is that of the divergence, on-policy.
+    K2,
+    /// `e^d − d − 1`: unbiased and never negative.
+    #[default]
+    K3,
 }
 
 /// Whether an importance ratio belongs to a token or to a completion.
@@ -44,6 +62,17 @@ pub struct GrpoConfig {
     pub kl_coef: f64,
     /// Whether the KL estimate is multiplied by the importance ratio, which makes its gradient unbiased off-policy.
     pub kl_importance_corrected: bool,
+    /// How the KL divergence is estimated.
+    pub kl_estimator: KlEstimator,
+    /// Steepness of SAPO's gate for advantages above 0.
+    pub sapo_temperature_pos: f64,
+    /// Steepness of SAPO's gate for all other advantages.
+    pub sapo_temperature_neg: f64,
+    /// A completion with a negative advantage is left out of the policy loss if the mean of `log π_sampled − log π` over
+    /// its tokens is above this; `None` keeps all.
+    pub off_policy_threshold: Option<f64>,
+    /// Weight of the entropy bonus.
+    pub entropy_coef: f64,
 }
 
 impl Default for GrpoConfig {
@@ -56,6 +85,11 @@ impl Default for GrpoConfig {
             delta: None,
             kl_coef: 0.04,
             kl_importance_corrected: false,
+            kl_estimator: KlEstimator::K3,
+            sapo_temperature_pos: 1.0,
+            sapo_temperature_neg: 1.05,
+            off_policy_threshold: None,
+            entropy_coef: 0.0,
         }
     }
 }
@@ -63,6 +97,14 @@ impl Default for GrpoConfig {
 impl GrpoConfig {
     /// The importance ratios that are used: always per completion for GSPO.
     pub(super) fn importance(&self) -> Importance {
-        if self.loss == LossKind::Gspo { Importance::Sequence } else { self.importance }
+        match self.loss {
+            LossKind::Gspo | LossKind::GspoToken => Importance::Sequence,
+            _ => self.importance,
+        }
+    }
+
+    /// Whether ratios are clipped from below and from above.
+    pub(super) fn clips(&self) -> (bool, bool) {
+        (!matches!(self.loss, LossKind::Cispo | LossKind::Sapo), self.loss != LossKind::Sapo)
     }
 }

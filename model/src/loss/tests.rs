@@ -1,5 +1,16 @@
 use super::*;
 
+const ALL: [LossKind; 8] = [
+    LossKind::Grpo,
+    LossKind::Bnpo,
+    LossKind::DrGrpo,
+    LossKind::Dapo,
+    LossKind::Gspo,
+    LossKind::GspoToken,
+    LossKind::Cispo,
+    LossKind::Sapo,
+];
+
 const RATIOS: [f64; 4] = [1.5, 0.5, 1.1, 3.0];
 
 fn row(values: &[f64]) -> Tensor {
@@ -14,7 +25,17 @@ fn inputs<'a>(
 ) -> LossInputs<'a> {
     let lengths: Vec<i64> = mask.sum_dim_intlist([-1].as_slice(), false, Kind::Int64).try_into().unwrap();
     let normalizer = Normalizer::of_lengths(lengths.iter().map(|&n| n as usize), 8);
-    LossInputs { logprobs, old_logprobs: old, ref_logprobs: None, advantages, mask, normalizer }
+    LossInputs {
+        logprobs,
+        old_logprobs: old,
+        sampling_logprobs: None,
+        correction: None,
+        entropy: None,
+        ref_logprobs: None,
+        advantages,
+        mask,
+        normalizer,
+    }
 }
 
 fn no_kl(loss: LossKind) -> GrpoConfig {
@@ -117,7 +138,7 @@ fn padding_has_no_influence_even_if_it_is_not_a_number() {
     let mask = Tensor::from_slice(&[true, true, false, false, false, false]).view([2, 3]);
     let advantages = Tensor::from_slice(&[1.0, 5.0]);
     let reference = logprobs.detach();
-    for kind in [LossKind::Grpo, LossKind::Bnpo, LossKind::DrGrpo, LossKind::Dapo, LossKind::Gspo] {
+    for kind in ALL {
         let mut logprobs = logprobs.shallow_clone();
         logprobs.zero_grad();
         let batch = inputs(&logprobs, None, &advantages, &mask);
@@ -127,8 +148,8 @@ fn padding_has_no_influence_even_if_it_is_not_a_number() {
         assert!(value(&outputs).is_finite(), "{kind:?}");
         let gradient: Vec<f64> = logprobs.grad().view(-1).try_into().unwrap();
         let token = match kind {
-            LossKind::Grpo | LossKind::Gspo => -1.0 / 2.0 / 2.0,
-            LossKind::Bnpo | LossKind::Dapo => -1.0 / 2.0,
+            LossKind::Grpo | LossKind::Gspo | LossKind::GspoToken | LossKind::Sapo => -1.0 / 2.0 / 2.0,
+            LossKind::Bnpo | LossKind::Dapo | LossKind::Cispo => -1.0 / 2.0,
             LossKind::DrGrpo => -1.0 / 16.0,
         };
         assert_eq!(gradient, [token, token, 0.0, 0.0, 0.0, 0.0], "{kind:?}");

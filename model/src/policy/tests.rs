@@ -28,17 +28,25 @@ fn prompts(policy: &Policy) -> [Prompt; 2] {
 
 type Gradients = Vec<(String, Tensor)>;
 
-/// Log-probabilities, and the gradients of a weighted sum of them, with this much kept in between.
-fn learn(policy: &Policy, memory: Memory) -> (Tensor, Gradients) {
+/// Log-probabilities, and the gradients of a weighted sum of them and of the entropies if these have gradients, with this
+/// much kept in between.
+fn learn(policy: &Policy, memory: Memory, entropies: Entropies) -> (Tensor, Gradients) {
     let prompts = prompts(policy);
     let groups = [
         Group { prompt: &prompts[0], completions: vec![&[5, 6, 7, 8], &[9], &[10, 11]] },
         Group { prompt: &prompts[1], completions: vec![&[12, 13, 14]] },
     ];
-    let forward = forward(&policy.model, &groups, 0.9, 3, memory).unwrap();
+    let forward = forward(&policy.model, &groups, 0.9, 3, memory, entropies).unwrap();
     let logprobs = forward.logprobs.detach();
     let weights: Vec<f32> = (0..16).map(|i| (i as f32 * 0.7).sin()).collect();
     let loss = (&forward.logprobs * Tensor::from_slice(&weights).view([4, 4])).sum(Kind::Float);
+    let loss = match (&forward.entropies, entropies) {
+        (Some(found), Entropies::Differentiated) => {
+            let weights: Vec<f32> = weights.iter().rev().copied().collect();
+            loss + (found * Tensor::from_slice(&weights).view([4, 4])).sum(Kind::Float)
+        }
+        _ => loss,
+    };
     forward.backward(&loss).unwrap();
     let gradient = |(name, mut tensor): (String, Tensor)| {
         let gradient = tensor.grad().copy();
@@ -50,10 +58,16 @@ fn learn(policy: &Policy, memory: Memory) -> (Tensor, Gradients) {
 
 fn assert_memory_makes_no_difference(policy: &Policy, what: &str) {
     let vocab = policy.config().text.vocab_size;
-    let (expected, gradients) = learn(policy, Memory { recompute: false, logits: CHUNK });
+    for entropies in [Entropies::Off, Entropies::Differentiated] {
+        assert_memory_makes_none(policy, what, vocab, entropies);
+    }
+}
+
+fn assert_memory_makes_none(policy: &Policy, what: &str, vocab: i64, entropies: Entropies) {
+    let (expected, gradients) = learn(policy, Memory { recompute: false, logits: CHUNK }, entropies);
     // FORWARD-1 to FORWARD-3. Chunks of all ten tokens, of three, and of one.
     for (recompute, logits) in [(true, CHUNK), (false, 3 * vocab), (true, 3 * vocab + 1), (true, 0)] {
-        let (logprobs, others) = learn(policy, Memory { recompute, logits });
+        let (logprobs, others) = learn(policy, Memory { recompute, logits }, entropies);
         let difference = (&logprobs - &expected).abs().max().double_value(&[]);
         assert!(difference < 1e-5, "{what}, {recompute} {logits}: {difference}");
         for ((name, ours), (_, theirs)) in others.iter().zip(&gradients) {
@@ -81,6 +95,31 @@ fn recomputed_layers_and_logits_have_the_gradients_of_kept_ones() {
             assert_memory_makes_no_difference(&policy, model);
         }
     }
+}
+
+/// The loss of a policy must not change because entropies are logged: not by a bit.
+#[test]
+fn measured_entropies_change_no_log_probability_and_no_gradient() {
+    let options = PolicyOptions { trained: Trained::DECODER, ..Default::default() };
+    let policy = Policy::open(&model_dir("qwen3_tied"), &options).unwrap();
+    let vocab = policy.config().text.vocab_size;
+    for logits in [CHUNK, 3 * vocab] {
+        let memory = Memory { recompute: false, logits };
+        let (without, gradients) = learn(&policy, memory, Entropies::Off);
+        let (with, others) = learn(&policy, memory, Entropies::Measured);
+        assert_eq!(without, with);
+        assert!(gradients.iter().zip(&others).all(|((_, one), (_, other))| one == other));
+    }
+    // The entropy of the first token, from the logits after its prompt: Σ −p·ln p.
+    let prompts = prompts(&policy);
+    let groups = [Group { prompt: &prompts[1], completions: vec![&[12, 13]] }];
+    let found = policy.forward_with_entropies(&groups, 0.5, 0, Entropies::Measured).unwrap();
+    let found = found.entropies.unwrap().double_value(&[0, 0]);
+    let logits = policy.logits(&prompts[1..]).unwrap().get(0).get(-1).to_kind(Kind::Double) / 0.5;
+    let all: Vec<f64> = logits.try_into().unwrap();
+    let sum: f64 = all.iter().map(|logit| logit.exp()).sum();
+    let expected: f64 = all.iter().map(|logit| logit.exp() / sum).map(|p| -p * p.ln()).sum();
+    assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
 }
 
 /// A policy with an adapter whose `B` is not zero, so that dropout has an effect and `A` has gradients.

@@ -32,6 +32,9 @@ pub struct RewardItem {
     pub readings: Readings,
     /// Number of sampled tokens, including the end-of-text token.
     pub completion_tokens: usize,
+    /// Number of these tokens, from the first, that belong to the thinking, its tags included; 0 without thinking.
+    #[serde(default)]
+    pub think_tokens: usize,
     /// Whether sampling stopped at `sampling.max_new_tokens` instead of at an end-of-text token.
     pub truncated: bool,
     /// Length of the decoded clip in seconds, rounded to 0.01; `None` if it was not measured.
@@ -73,6 +76,9 @@ pub struct RewardBatch {
     pub group_size: usize,
     /// Number of prompts per micro-batch of the optimizer; 0 means that the whole step is one micro-batch.
     pub microbatch: usize,
+    /// Greatest length of a completion, in tokens; 0 if there is none.
+    #[serde(default)]
+    pub max_new_tokens: usize,
     /// The completions, group after group.
     pub items: Vec<RewardItem>,
 }

@@ -1,6 +1,7 @@
 //! Checks that values are within their ranges. An error has the place of the value.
 
 mod arm;
+mod grpo;
 mod judge;
 mod range;
 mod run;

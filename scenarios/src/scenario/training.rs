@@ -1,4 +1,5 @@
-//! `[sampling]`, `[grpo]`, `[optimizer]` and `[sft]`: how completions are sampled, and how the policy is trained.
+//! `[sampling]`, `[optimizer]` and `[sft]`: how completions are sampled, and how the policy is trained. `grpo.rs` has
+//! `[grpo]`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct SamplingConfig {
     pub top_k: usize,
     /// Greatest length of a completion, in tokens; at least 1. It applies to evaluation too.
     pub max_new_tokens: usize,
+    /// Number of tokens, from the beginning of a completion, after which thinking ends: `</think>` is put in where the
+    /// completion is still thinking. Below `max_new_tokens`; 0 sets no limit. It applies to evaluation too.
+    pub max_think_tokens: usize,
 }
 
 impl Default for SamplingConfig {
@@ -35,95 +39,9 @@ impl Default for SamplingConfig {
             top_p: 1.0,
             top_k: 0,
             max_new_tokens: 48,
+            max_think_tokens: 0,
         }
     }
-}
-
-/// `[grpo]`: the policy-gradient step of arms with `method = "grpo"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct GrpoConfig {
-    /// The loss: `grpo`, `bnpo`, `dr_grpo`, `dapo` or `gspo`.
-    pub loss: LossKind,
-    /// Learning rate, above 0; the peak of the schedule in `[optimizer]`.
-    pub lr: f64,
-    /// Weight β of the KL penalty towards the reference policy, 0 or more; 0 turns it off.
-    pub kl_coef: f64,
-    /// Clip range ε of the importance ratio, above 0 and below 1: the ratio is clipped to 1 ± ε.
-    pub clip: f64,
-    /// Upper clip range, above 0, if it differs from the lower one (the clip-higher of `dapo`). Default: `clip`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip_high: Option<f64>,
-    /// Two-sided clipping: upper bound of the ratio for negative advantages, above `1 + clip_high`. Default: no bound.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delta: Option<f64>,
-    /// Number of optimizer steps on the same completions, μ in the GRPO papers; at least 1.
-    pub iterations: usize,
-    /// Number of prompts per forward and backward pass, at most `sampling.prompts_per_step`; 0 takes all prompts of the
-    /// step at once. It affects memory use, not the result.
-    pub micro_batch_prompts: usize,
-    /// The divisor of a reward after its group's mean has been subtracted: the standard deviation of the `group` or of
-    /// the `batch`, or `none`.
-    pub scale_rewards: ScaleRewards,
-    /// Number of versions that the sampling policy may be behind the trained one; 0 is on-policy and reproducible.
-    pub max_staleness: u64,
-    /// Whether to exclude completions from the loss that were cut off at `sampling.max_new_tokens`.
-    pub mask_truncated: bool,
-}
-
-impl GrpoConfig {
-    /// The upper clip range: `clip_high` if it is set, else `clip`.
-    pub fn clip_high(&self) -> f64 {
-        self.clip_high.unwrap_or(self.clip)
-    }
-}
-
-impl Default for GrpoConfig {
-    fn default() -> Self {
-        Self {
-            loss: LossKind::Grpo,
-            lr: 1e-4,
-            kl_coef: 0.04,
-            clip: 0.2,
-            clip_high: None,
-            delta: None,
-            iterations: 1,
-            micro_batch_prompts: 0,
-            scale_rewards: ScaleRewards::Group,
-            max_staleness: 0,
-            mask_truncated: false,
-        }
-    }
-}
-
-/// The losses of the GRPO family. They differ in how the losses of tokens are averaged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LossKind {
-    /// The mean over the tokens of each completion, then over completions, as in the paper (Eq. 9).
-    #[default]
-    Grpo,
-    /// The mean over all tokens of the step.
-    Bnpo,
-    /// The sum over tokens divided by a constant length, so that the length of a completion does not change its weight.
-    DrGrpo,
-    /// The mean over all tokens of the step, as for `bnpo`; usually with `clip_high = 0.28`.
-    Dapo,
-    /// One importance ratio per completion instead of one per token.
-    Gspo,
-}
-
-/// The divisor of the centred rewards of a group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ScaleRewards {
-    /// The standard deviation of the group.
-    #[default]
-    Group,
-    /// The standard deviation over the whole step.
-    Batch,
-    /// No divisor: the advantage is the reward minus the mean of its group.
-    None,
 }
 
 /// `[optimizer]`: AdamW and the schedule of its learning rate, for `grpo` and `sft`.

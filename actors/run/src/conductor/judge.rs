@@ -45,6 +45,7 @@ pub(super) async fn judge(
         total_steps: arm.config.steps,
         group_size,
         microbatch: arm.config.grpo.micro_batch_prompts,
+        max_new_tokens: arm.config.sampling.max_new_tokens,
         items,
     };
     Ok(Judged { batch: Arc::new(batch), tally, seconds })

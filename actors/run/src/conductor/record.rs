@@ -9,7 +9,7 @@ use records::{
 };
 use rewards::{Mode, RewardItem, Weights};
 use runtime::{RunEvent, StepFigures};
-use workers::{Generated, Shaped, StepReport};
+use workers::{Generated, SampledKl, Shaped, StepReport};
 
 use super::health::Signs;
 use super::items::{consistency, recorded_start, think_quality};
@@ -29,6 +29,8 @@ pub(super) struct TrainedStep {
     pub(super) judged: Judged,
     pub(super) scores: Scores,
     pub(super) shaped: Shaped,
+    /// The KL divergence that was subtracted from the rewards, if it was.
+    pub(super) sampled_kl: Option<SampledKl>,
     pub(super) weights: Weights,
     pub(super) report: Option<StepReport>,
     pub(super) groups: GroupCounts,
@@ -133,7 +135,7 @@ async fn write(
 }
 
 fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
-    let TrainedStep { loaded, generated, judged, scores, shaped, groups, .. } = trained;
+    let TrainedStep { loaded, generated, judged, scores, shaped, sampled_kl, groups, .. } = trained;
     let items = &judged.batch.items;
     let tally = &judged.tally;
     let report = trained.report.as_ref();
@@ -183,6 +185,9 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         completion_tokens_mean: Some(
             mean_of(items.iter().map(|item| item.completion_tokens as f64)).unwrap_or(0.0),
         ),
+        think_tokens_mean: mean_of(
+            items.iter().filter(|item| thinks(item)).map(|item| item.think_tokens as f64),
+        ),
         truncated_rate: Some(fraction(&|item| item.truncated)),
         groups_dispatched: groups.dispatched,
         groups_trained: groups.trained,
@@ -193,7 +198,21 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
             sampled => shaped.advantages.zero_std_groups as f64 / sampled as f64,
         }),
         loss: report.map(|report| report.loss),
-        kl: loss.and_then(|metrics| metrics.kl()),
+        kl: sampled_kl.as_ref().map(|kl| kl.mean).or_else(|| loss.and_then(|metrics| metrics.kl())),
+        kl_penalty: sampled_kl
+            .as_ref()
+            .and_then(|kl| mean_of(kl.sums.iter().map(|sum| kl.coefficient * sum))),
+        kl_coef: report.and_then(|report| report.kl_coef),
+        entropy: loss.and_then(|metrics| metrics.entropy.mean()),
+        entropy_think: loss.and_then(|metrics| metrics.entropy_think.mean()),
+        entropy_answer: loss.and_then(|metrics| metrics.entropy_answer()),
+        entropy_coef: report.and_then(|report| report.entropy_coef),
+        entropy_kept_frac: loss
+            .filter(|_| arm.config.grpo.entropy_top_fraction < 1.0)
+            .and_then(|metrics| metrics.entropy_kept_frac()),
+        importance_weight: loss.and_then(|metrics| metrics.weights.mean()),
+        importance_cut_frac: loss.and_then(|metrics| metrics.weights_cut_frac()),
+        off_policy_frac: loss.and_then(|metrics| metrics.off_policy_frac()),
         clip_frac_low: loss.map(|metrics| metrics.clip_frac_low()),
         clip_frac_high: loss.map(|metrics| metrics.clip_frac_high()),
         grad_norm: report.map(|report| report.grad_norm),

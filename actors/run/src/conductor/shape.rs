@@ -1,12 +1,29 @@
-//! Shaping: the formula turns scores into rewards, and each group's rewards into advantages.
+//! Shaping: the component scores become rewards and advantages.
 
-use rewards::Weights;
-use workers::{ShapeQuery, Shaped, ShaperMsg};
+use rewards::{RewardItem, Weights};
+use workers::{Generated, OptimizerMsg, SampledKl, ShapeQuery, Shaped, ShaperMsg};
 
+use super::load::Loaded;
 use super::score::Scores;
+use super::train::train_groups;
 use crate::context::ArmContext;
 use crate::error::StepError;
 use crate::live::Conditions;
+
+/// Measures the KL divergence of the completions to the reference policy, in arms that subtract it from the rewards.
+pub(super) async fn measure_kl(
+    arm: &ArmContext,
+    loaded: &Loaded,
+    generated: &Generated,
+    items: &[RewardItem],
+) -> Result<Option<SampledKl>, StepError> {
+    if !arm.config.grpo.kl_in_reward || loaded.rows.is_empty() {
+        return Ok(None);
+    }
+    let unweighted = vec![Some(0.0); generated.completions.len()];
+    let groups = train_groups(arm.config.sampling.group_size, loaded, generated, items, &unweighted);
+    Ok(Some(arm.slots.optimizer.call(groups, OptimizerMsg::SampledKl).await??))
+}
 
 /// Shapes the scores of `step`, counted from 0, with the formula and the weights of `conditions`.
 pub(super) async fn shape(
@@ -14,6 +31,7 @@ pub(super) async fn shape(
     step: u64,
     conditions: &Conditions,
     scores: &Scores,
+    kl: Option<&SampledKl>,
 ) -> Result<(Shaped, Weights), StepError> {
     let weights = conditions.weights_at(step + 1);
     let query = ShapeQuery {
@@ -21,6 +39,7 @@ pub(super) async fn shape(
         group_size: arm.config.sampling.group_size,
         formula: conditions.formula.clone(),
         weights: weights.clone(),
+        penalties: kl.map(|kl| kl.sums.iter().map(|sum| kl.coefficient * sum).collect()),
     };
     let shaped = arm.slots.shaper.call(query, ShaperMsg::Shape).await?;
     Ok((shaped, weights))

@@ -1,9 +1,10 @@
 //! Training: one optimizer step.
 
 use records::GroupCounts;
-use workers::{Generated, OptimizerMsg, Shaped, StepReport, TrainGroup};
+use rewards::RewardItem;
+use workers::{Generated, GrpoBatch, OptimizerMsg, SampledKl, Shaped, StepReport, TrainGroup};
 
-use super::load::{Lesson, Loaded};
+use super::load::{Lesson, Loaded, PromptedRow};
 use crate::context::ArmContext;
 use crate::error::StepError;
 
@@ -13,13 +14,18 @@ pub(super) async fn train(
     arm: &ArmContext,
     loaded: &Loaded,
     generated: &Generated,
+    items: &[RewardItem],
     shaped: &Shaped,
+    sampled_kl: Option<&SampledKl>,
 ) -> Result<(Option<StepReport>, GroupCounts), StepError> {
-    let (groups, counts) = trainable_groups(arm.config.sampling.group_size, loaded, generated, shaped);
+    let group_size = arm.config.sampling.group_size;
+    let groups = train_groups(group_size, loaded, generated, items, &shaped.advantages.values);
+    let (groups, counts) = trainable(groups, loaded.groups.clone());
     if groups.is_empty() {
         return Ok((None, counts));
     }
-    let report = arm.slots.optimizer.call(groups, OptimizerMsg::Grpo).await??;
+    let batch = GrpoBatch { groups, sampled_kl: sampled_kl.cloned() };
+    let report = arm.slots.optimizer.call(batch, OptimizerMsg::Grpo).await??;
     let counts = if report.applied == 0 { none_trained(counts) } else { counts };
     Ok((Some(report), counts))
 }
@@ -49,34 +55,43 @@ fn none_trained(mut counts: GroupCounts) -> GroupCounts {
     counts
 }
 
-/// The groups to train on. A completion without a reward leaves its group; a group of fewer than two is excluded. A group
-/// with equal rewards has no advantages, so it does not count as trained; it is in the KL term only.
-fn trainable_groups(
+/// The completions of a step by prompt, with their advantages; those without one are left out.
+pub(super) fn train_groups(
     group_size: usize,
     loaded: &Loaded,
     generated: &Generated,
-    shaped: &Shaped,
-) -> (Vec<TrainGroup>, GroupCounts) {
-    let mut counts = loaded.groups.clone();
-    let mut groups = Vec::with_capacity(loaded.rows.len());
-    for (place, row) in loaded.rows.iter().enumerate() {
-        let (mut completions, mut advantages) = (Vec::new(), Vec::new());
+    items: &[RewardItem],
+    advantages: &[Option<f64>],
+) -> Vec<TrainGroup> {
+    let group = |(place, row): (usize, &PromptedRow)| {
+        let (mut completions, mut of_completions, mut think_tokens) = (Vec::new(), Vec::new(), Vec::new());
         for member in place * group_size..(place + 1) * group_size {
-            if let Some(advantage) = shaped.advantages.values[member] {
+            if let Some(advantage) = advantages[member] {
                 completions.push(generated.completions[member].clone());
-                advantages.push(advantage);
+                of_completions.push(advantage);
+                think_tokens.push(items[member].think_tokens);
             }
         }
-        if completions.len() < 2 {
+        TrainGroup { prompt: row.prompt.clone(), completions, advantages: of_completions, think_tokens }
+    };
+    loaded.rows.iter().enumerate().map(group).collect()
+}
+
+/// The groups to train on, and their counts. A group of fewer than two completions is excluded. A group with equal rewards
+/// has no advantages, so it does not count as trained; it is in the KL term only.
+fn trainable(groups: Vec<TrainGroup>, mut counts: GroupCounts) -> (Vec<TrainGroup>, GroupCounts) {
+    let mut kept = Vec::with_capacity(groups.len());
+    for group in groups {
+        if group.completions.len() < 2 {
             counts.exclude("too_few_scored");
-        } else {
-            match advantages.iter().all(|advantage| *advantage == 0.0) {
-                true => counts.exclude("equal_rewards"),
-                false => counts.trained += 1,
-            }
-            groups.push(TrainGroup { prompt: row.prompt.clone(), completions, advantages });
+            continue;
         }
+        match group.advantages.iter().all(|advantage| *advantage == 0.0) {
+            true => counts.exclude("equal_rewards"),
+            false => counts.trained += 1,
+        }
+        kept.push(group);
     }
     debug_assert!(counts.adds_up());
-    (groups, counts)
+    (kept, counts)
 }

@@ -85,7 +85,7 @@ impl Scripted {
             curriculum_rows: None,
             training: Source { suite: None, rows: materials.training.clone() },
             problems: DataProblems::resumed(Vec::new()),
-            prompter: Prompter::new(materials.processor.clone(), ContextLength(4096)).unwrap(),
+            prompter: Prompter::new(materials.processor.clone(), ContextLength(4096), 1).unwrap(),
             suites: Vec::new(),
             processor: materials.processor.clone(),
             parser: ParserOptions::default(),

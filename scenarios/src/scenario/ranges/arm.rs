@@ -1,5 +1,6 @@
 //! Checks the values of an arm's sections, except for `[judge]`.
 
+use super::grpo::check_grpo;
 use super::judge::{check_address, check_judge, check_key_variable};
 use super::range::{Checked, Ranges, number, text};
 use super::run::{FOLDER_NAME, is_folder_name};
@@ -7,7 +8,8 @@ use crate::dataset::DataSource;
 use crate::error::ScenarioError;
 use crate::scenario::tree::Node;
 use crate::scenario::{
-    ArmConfig, LoraConfig, Method, Schedule, ServerConfig, TargetModules, TrainPart, WeightConfig,
+    ArmConfig, AudioWindow, LoraConfig, Method, Schedule, ServerConfig, TargetModules, TrainPart,
+    WeightConfig,
 };
 use crate::world::World;
 
@@ -76,6 +78,9 @@ fn check_server(server: &ServerConfig, arm: &ArmConfig, ranges: &Ranges<'_>) -> 
         ranges.need(value > 0.0 && value <= most, &format!("eval.server.{key}"), number(value), &instead)?;
     }
     ranges.need(server.retries <= 100, "eval.server.retries", server.retries, "a number up to 100")?;
+    let windows = arm.loader.window != AudioWindow::All;
+    let instead = "\"first\", \"center\" or \"random\": a server is sent one part of a clip, of up to eval.server.clip_seconds";
+    ranges.need(windows, "loader.window", text("all"), instead)?;
     let entry = ranges.0.entry(&["eval", "server"]);
     match (arm.method, entry) {
         (Method::None, _) | (_, None) => Ok(()),
@@ -157,6 +162,7 @@ fn check_data(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     )?;
     ranges.fraction(arm.data.max_unusable_fraction, "data.max_unusable_fraction")?;
     ranges.at_least_one(arm.loader.workers, "loader.workers")?;
+    ranges.at_least_one(arm.loader.cache_dir_mb, "loader.cache_dir_mb")?;
     ranges.fraction(arm.loader.max_failed_fraction, "loader.max_failed_fraction")
 }
 
@@ -168,26 +174,14 @@ fn check_sampling(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     ranges.positive(sampling.temperature, "sampling.temperature")?;
     let top_p = sampling.top_p;
     ranges.need(top_p > 0.0 && top_p <= 1.0, "sampling.top_p", number(top_p), "a number above 0, up to 1")?;
-    ranges.at_least_one(sampling.max_new_tokens, "sampling.max_new_tokens")
+    ranges.at_least_one(sampling.max_new_tokens, "sampling.max_new_tokens")?;
+    let (thinking, most) = (sampling.max_think_tokens, sampling.max_new_tokens);
+    let instead = format!("a number below max_new_tokens = {most}, or 0 for no limit");
+    ranges.need(thinking < most, "sampling.max_think_tokens", thinking, &instead)
 }
 
 fn check_learning(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
-    let grpo = &arm.grpo;
-    ranges.positive(grpo.lr, "grpo.lr")?;
-    ranges.not_negative(grpo.kl_coef, "grpo.kl_coef")?;
-    let clip = grpo.clip;
-    ranges.need(clip > 0.0 && clip < 1.0, "grpo.clip", number(clip), "a number above 0, below 1")?;
-    ranges.positive(grpo.clip_high(), "grpo.clip_high")?;
-    if let Some(delta) = grpo.delta {
-        let least = 1.0 + grpo.clip_high();
-        let instead = format!("a number above 1 + clip_high = {}", number(least));
-        ranges.need(delta > least && delta.is_finite(), "grpo.delta", number(delta), &instead)?;
-    }
-    ranges.at_least_one(grpo.iterations, "grpo.iterations")?;
-    let (micro, prompts) = (grpo.micro_batch_prompts, arm.sampling.prompts_per_step);
-    let instead = format!("up to prompts_per_step = {prompts}, or 0 for all of them");
-    ranges.need(micro <= prompts, "grpo.micro_batch_prompts", micro, &instead)?;
-
+    check_grpo(arm, ranges)?;
     ranges.positive(arm.sft.lr, "sft.lr")?;
     ranges.at_least_one(arm.sft.rows_per_step, "sft.rows_per_step")?;
     ranges.at_least_one(arm.sft.targets_per_row, "sft.targets_per_row")?;

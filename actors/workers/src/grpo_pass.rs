@@ -1,0 +1,221 @@
+//! The forward and backward passes of a GRPO step, micro-batch by micro-batch.
+//!
+//! - `OPT-2` the gradients of the micro-batches add up to the gradient of the whole step.
+
+use model::loss::{
+    Correction, EntropyInputs, GrpoConfig, KlEstimator, LossInputs, LossMetrics, Normalizer,
+    entropy_threshold, grpo_loss,
+};
+use model::{Entropies, Forward, ModelError, Policy};
+use tch::{Kind, Tensor};
+
+use crate::micro_batch::{MicroBatch, trained_tokens};
+use crate::train_group::{SampledKl, TrainGroup, packed};
+
+/// How the passes are made.
+pub(crate) struct PassSettings {
+    /// The loss, with the coefficients of this step.
+    pub(crate) config: GrpoConfig,
+    /// How stale completions are weighted.
+    pub(crate) correction: Option<Correction>,
+    /// Fraction of tokens that the policy loss acts on.
+    pub(crate) entropy_top_fraction: f64,
+    /// Prompts per micro-batch; 0 for all at once.
+    pub(crate) micro_batch_prompts: usize,
+    /// Most tokens of a completion.
+    pub(crate) max_new_tokens: usize,
+    /// Whether completions that were cut off are left out.
+    pub(crate) mask_truncated: bool,
+    /// The sampling temperature.
+    pub(crate) temperature: f64,
+}
+
+impl PassSettings {
+    fn micro_batches<'a>(&self, groups: &'a [TrainGroup]) -> std::slice::Chunks<'a, TrainGroup> {
+        let size = if self.micro_batch_prompts == 0 { groups.len() } else { self.micro_batch_prompts };
+        groups.chunks(size.max(1))
+    }
+
+    fn entropies(&self) -> Entropies {
+        if self.config.entropy_coef != 0.0 { Entropies::Differentiated } else { Entropies::Measured }
+    }
+
+    fn micro_batch(&self, groups: &[TrainGroup], current: &Forward<'_>) -> MicroBatch {
+        let longest = current.logprobs.size()[1] as usize;
+        MicroBatch::new(groups, longest, self.mask_truncated, current.logprobs.device())
+    }
+}
+
+/// The tokens that the policy loss acts on: those with at least this entropy.
+#[derive(Clone, Copy)]
+struct HighEntropy {
+    threshold: f64,
+    /// Their number in the whole step.
+    tokens: usize,
+}
+
+/// The passes of one step.
+pub(crate) struct GrpoPass<'a> {
+    policy: &'a Policy,
+    reference: Option<&'a Policy>,
+    groups: &'a [TrainGroup],
+    settings: PassSettings,
+    normalizer: Normalizer,
+    /// By micro-batch, the log-probabilities at the beginning of the step, which the ratio compares with if stale
+    /// completions are weighted.
+    beginning: Vec<Tensor>,
+}
+
+impl<'a> GrpoPass<'a> {
+    pub(crate) fn new(
+        policy: &'a Policy,
+        reference: Option<&'a Policy>,
+        groups: &'a [TrainGroup],
+        settings: PassSettings,
+    ) -> Self {
+        let completions = groups.iter().flat_map(|group| &group.completions);
+        let lengths = completions.map(|completion| trained_tokens(completion, settings.mask_truncated));
+        let normalizer = Normalizer::of_lengths(lengths, settings.max_new_tokens);
+        GrpoPass { policy, reference, groups, settings, normalizer, beginning: Vec::new() }
+    }
+
+    /// Number of tokens that are trained on.
+    pub(crate) fn tokens(&self) -> usize {
+        self.normalizer.tokens
+    }
+
+    /// Adds the gradients of the step to those of the policy. `dropout_seed` is called with the index of a micro-batch.
+    pub(crate) fn backward(
+        &mut self,
+        dropout_seed: impl Fn(usize) -> u64,
+    ) -> Result<LossMetrics, ModelError> {
+        let (groups, one) = (self.groups, self.settings.micro_batches(self.groups).len() == 1);
+        // With one micro-batch its own forward pass has the entropies of the whole step.
+        let masked = self.settings.entropy_top_fraction < 1.0;
+        let high = if masked && !one { self.high_entropy(&dropout_seed)? } else { None };
+        let mut metrics = LossMetrics::default();
+        let parts: Vec<&[TrainGroup]> = self.settings.micro_batches(groups).collect();
+        for (index, part) in parts.into_iter().enumerate() {
+            metrics.merge(&self.micro_batch_backward(part, index, dropout_seed(index), high)?);
+        }
+        Ok(metrics)
+    }
+
+    fn micro_batch_backward(
+        &mut self,
+        groups: &[TrainGroup],
+        index: usize,
+        dropout_seed: u64,
+        high: Option<HighEntropy>,
+    ) -> Result<LossMetrics, ModelError> {
+        let settings = &self.settings;
+        let packed = packed(groups);
+        let reference = match self.reference {
+            Some(reference) => Some(reference.logprobs(&packed, settings.temperature)?.logprobs),
+            None => None,
+        };
+        let entropies = settings.entropies();
+        let current =
+            self.policy.forward_with_entropies(&packed, settings.temperature, dropout_seed, entropies)?;
+        let batch = settings.micro_batch(groups, &current);
+        let mask = current.mask.logical_and(&batch.trained);
+
+        if settings.correction.is_some() && self.beginning.len() == index {
+            self.beginning.push(current.logprobs.detach());
+        }
+        let beginning = self.beginning.get(index);
+        let correction = settings
+            .correction
+            .zip(beginning)
+            .map(|(correction, beginning)| correction.weights(beginning, &batch.sampled, &mask));
+
+        let high = match (high, &current.entropies) {
+            (None, Some(entropies)) if settings.entropy_top_fraction < 1.0 => {
+                high_entropy(&[(entropies.detach(), mask.shallow_clone())], settings.entropy_top_fraction)?
+            }
+            (high, _) => high,
+        };
+        let kept = match (high, &current.entropies) {
+            (Some(high), Some(entropies)) => Some(entropies.detach().ge(high.threshold).logical_and(&mask)),
+            _ => None,
+        };
+        let entropy = current.entropies.as_ref().map(|entropies| EntropyInputs {
+            entropies,
+            kept: kept.as_ref(),
+            kept_tokens: high.map_or(self.normalizer.tokens, |high| high.tokens),
+            think: Some(&batch.think),
+        });
+        let inputs = LossInputs {
+            logprobs: &current.logprobs,
+            old_logprobs: Some(beginning.unwrap_or(&batch.sampled)),
+            sampling_logprobs: Some(&batch.sampled),
+            correction: correction.as_ref(),
+            entropy,
+            ref_logprobs: reference.as_ref(),
+            advantages: &batch.advantages,
+            mask: &mask,
+            normalizer: self.normalizer,
+        };
+        let outputs = grpo_loss(&inputs, &settings.config);
+        current.backward(&outputs.loss)?;
+        Ok(outputs.metrics)
+    }
+
+    /// Runs all micro-batches without gradients, for the entropies of the whole step.
+    fn high_entropy(&self, dropout_seed: impl Fn(usize) -> u64) -> Result<Option<HighEntropy>, ModelError> {
+        let settings = &self.settings;
+        let mut found = Vec::new();
+        for (index, groups) in settings.micro_batches(self.groups).enumerate() {
+            let _guard = tch::no_grad_guard();
+            let current = self.policy.forward_with_entropies(
+                &packed(groups),
+                settings.temperature,
+                dropout_seed(index),
+                Entropies::Measured,
+            )?;
+            let mask = current.mask.logical_and(&settings.micro_batch(groups, &current).trained);
+            found.extend(current.entropies.as_ref().map(|entropies| (entropies.shallow_clone(), mask)));
+        }
+        high_entropy(&found, settings.entropy_top_fraction)
+    }
+}
+
+/// The threshold of some entropies under their masks; `None` without a token.
+fn high_entropy(found: &[(Tensor, Tensor)], fraction: f64) -> Result<Option<HighEntropy>, ModelError> {
+    let mut all = Vec::new();
+    for (entropies, mask) in found {
+        all.extend(Vec::<f64>::try_from(entropies.masked_select(mask).to_kind(Kind::Double))?);
+    }
+    let Some(threshold) = entropy_threshold(&mut all, fraction) else { return Ok(None) };
+    let count = |(entropies, mask): &(Tensor, Tensor)| {
+        entropies.ge(threshold).logical_and(mask).sum(Kind::Int64).int64_value(&[]) as usize
+    };
+    Ok(Some(HighEntropy { threshold, tokens: found.iter().map(count).sum() }))
+}
+
+/// The KL divergence to the reference policy of completions, from their log-probabilities at sampling.
+pub(crate) fn sampled_kl(
+    reference: &Policy,
+    groups: &[TrainGroup],
+    settings: PassSettings,
+    coefficient: f64,
+) -> Result<SampledKl, ModelError> {
+    let (mut sums, mut tokens) = (Vec::new(), 0);
+    for groups in settings.micro_batches(groups) {
+        let found = reference.logprobs(&packed(groups), settings.temperature)?;
+        let longest = found.logprobs.size()[1] as usize;
+        let batch = MicroBatch::new(groups, longest, false, found.logprobs.device());
+        let mask = found.mask.logical_and(&batch.trained);
+        let gap = (found.logprobs.to_kind(Kind::Double) - batch.sampled.to_kind(Kind::Double))
+            .masked_fill(&mask.logical_not(), 0.0);
+        let kl = match settings.config.kl_estimator {
+            KlEstimator::K1 => -gap,
+            KlEstimator::K2 => gap.square() * 0.5,
+            KlEstimator::K3 => gap.exp() - gap - 1.0,
+        };
+        sums.extend(Vec::<f64>::try_from(kl.sum_dim_intlist([-1].as_slice(), false, None))?);
+        tokens += mask.sum(Kind::Int64).int64_value(&[]);
+    }
+    let mean = sums.iter().sum::<f64>() / tokens.max(1) as f64;
+    Ok(SampledKl { sums, mean, coefficient })
+}

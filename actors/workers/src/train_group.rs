@@ -1,0 +1,47 @@
+//! What the optimizer trains on in a GRPO step.
+
+use model::{Completion, Group, Prompt};
+
+/// The completions of one prompt, with their advantages, for a GRPO step.
+#[derive(Clone)]
+pub struct TrainGroup {
+    /// The prompt, with its audio features.
+    pub prompt: Prompt,
+    /// The sampled completions, with their log-probabilities at sampling.
+    pub completions: Vec<Completion>,
+    /// One advantage per completion.
+    pub advantages: Vec<f64>,
+    /// For each completion, the number of tokens at its beginning that belong to the thinking.
+    pub think_tokens: Vec<usize>,
+}
+
+/// The groups of a GRPO step.
+#[derive(Clone)]
+pub struct GrpoBatch {
+    /// The groups to train on.
+    pub groups: Vec<TrainGroup>,
+    /// The KL divergence that was subtracted from the rewards, if it was.
+    pub sampled_kl: Option<SampledKl>,
+}
+
+/// The KL divergence to the reference policy of the completions of a step, from their log-probabilities at sampling.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampledKl {
+    /// By completion, the sum over its tokens.
+    pub sums: Vec<f64>,
+    /// The mean over all tokens.
+    pub mean: f64,
+    /// The weight with which the sums are subtracted from the rewards.
+    pub coefficient: f64,
+}
+
+/// Groups in the form that the policy takes.
+pub(crate) fn packed(groups: &[TrainGroup]) -> Vec<Group<'_>> {
+    groups
+        .iter()
+        .map(|group| Group {
+            prompt: &group.prompt,
+            completions: group.completions.iter().map(|completion| completion.ids.as_slice()).collect(),
+        })
+        .collect()
+}
