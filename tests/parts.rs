@@ -88,7 +88,7 @@ fn folder(change: impl Fn(&mut Value)) -> (tempfile::TempDir, String) {
 }
 
 fn tensors(ran: &Ran, step: u64) -> Vec<(String, tch::Tensor)> {
-    let checkpoint = ran.folder.path().join(format!("run/a/seed-3/checkpoints/step-{step}"));
+    let checkpoint = ran.folder.path().join(format!("run/a/seed-3/checkpoints/step-{step:06}"));
     model::checkpoint::read_tensors(&checkpoint.join("adapter_model.safetensors")).unwrap()
 }
 

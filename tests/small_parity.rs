@@ -56,7 +56,7 @@ fn texts_have_the_ids_of_the_fast_tokenizer() {
         let text = case["text"].as_str().unwrap();
         assert_eq!(policy.processor().encode(text), ids(&case["ids"]), "{text:?}");
     }
-    assert!(cases.as_array().unwrap().len() > 60);
+    assert!(cases.as_array().unwrap().len() > 30);
 }
 
 #[test]

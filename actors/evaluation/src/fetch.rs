@@ -92,9 +92,9 @@ pub async fn fetch_clips(
             let fetched = match client {
                 _ if *stop.borrow() => return (path, None),
                 Ok(client) => fetch(client, &url, &path, fallback, limits).await,
-                Err(problem) => Err(problem.clone()),
+                Err(failed) => Err(failed.clone()),
             };
-            (path, Some(fetched.map_err(|problem| format!("{}: {problem}", shown(&url)))))
+            (path, Some(fetched.map_err(|failed| format!("{}: {failed}", shown(&url)))))
         }
     }))
     .buffer_unordered(AT_ONCE);
@@ -119,7 +119,7 @@ pub async fn fetch_clips(
 }
 
 /// A client for these clips, or why there is none.
-fn client(clips: &[(PathBuf, String)], limits: FetchLimits) -> Result<Client, String> {
+fn client(clips: &[(PathBuf, String)], limits: FetchLimits) -> Result<Client, Failed> {
     // Fails if another part of the process has installed one already, which works too.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -141,7 +141,9 @@ fn client(clips: &[(PathBuf, String)], limits: FetchLimits) -> Result<Client, St
             builder = builder.tls_certs_only([]);
         }
     }
-    builder.build().map_err(|error| format!("the HTTP client can't be created: {}", chain(&error)))
+    builder
+        .build()
+        .map_err(|error| Failed::for_good(format!("the HTTP client can't be created: {}", chain(&error))))
 }
 
 /// An error with its causes, without the address.
@@ -170,6 +172,8 @@ fn shown(url: &str) -> String {
 }
 
 /// Why an attempt failed, and whether another may succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{problem}")]
 struct Failed {
     problem: String,
     again: bool,
@@ -194,7 +198,7 @@ async fn fetch(
     path: &Path,
     fallback: Option<&Path>,
     limits: FetchLimits,
-) -> Result<(), String> {
+) -> Result<(), Failed> {
     let mut attempt = 1;
     loop {
         match fetch_once(client, url, path, fallback, limits).await {
@@ -203,7 +207,7 @@ async fn fetch(
                 attempt += 1;
                 tokio::time::sleep(limits.pause).await;
             }
-            Err(Failed { problem, .. }) => return Err(problem),
+            Err(failed) => return Err(failed),
         }
     }
 }

@@ -166,9 +166,10 @@ pub fn needs(arm: &ArmConfig, text: &TextConfig, audio: Option<&AudioConfig>, fa
         GradientCheckpointing::Always(on) => on,
         GradientCheckpointing::Auto => facts.gpu || text.hidden_size >= LARGE_WIDTH,
     };
-    let activations_bytes = (trained > 0)
-        .then(|| (step.learned_at_once * activations(text, recompute) * element as f64) as u64)
-        .unwrap_or_default();
+    let activations_bytes = match trained {
+        0 => 0,
+        _ => (step.learned_at_once * activations(text, recompute) * element as f64) as u64,
+    };
     let keys_and_values = (2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim) as f64;
     let kv_cache_bytes = (step.cached * keys_and_values * element as f64) as u64;
     let weights_bytes = weights.all() * element;

@@ -66,6 +66,9 @@ pub struct Step {
     pub applied: bool,
 }
 
+/// What the parameters of a bucket have in common: dtype, device, and the bits of the factor of their learning rate.
+type Alike = (&'static str, String, u64);
+
 /// AdamW for named tensors that it shares with the policy.
 #[derive(Debug)]
 pub struct AdamW {
@@ -92,7 +95,7 @@ impl AdamW {
     ///
     /// Errors: A tensor is not f32, bf16 or f16, or a name occurs twice.
     pub fn new(params: Vec<(String, Tensor)>, config: AdamWConfig) -> Result<AdamW, OptimError> {
-        let mut by_kind: BTreeMap<(&'static str, String, u64), Vec<(String, Tensor)>> = BTreeMap::new();
+        let mut by_kind: BTreeMap<Alike, Vec<(String, Tensor)>> = BTreeMap::new();
         let mut names = std::collections::BTreeSet::new();
         for (name, tensor) in params {
             let kind = match tensor.kind() {
@@ -107,7 +110,7 @@ impl AdamW {
             let key = (kind, format!("{:?}", tensor.device()), config.lr_factor(&name).to_bits());
             by_kind.entry(key).or_default().push((name, tensor));
         }
-        let alike = |((_, _, factor), params): ((_, _, u64), Vec<_>)| {
+        let alike = |((_, _, factor), params): (Alike, Vec<_>)| {
             let factor = f64::from_bits(factor);
             split_into_buckets(params).into_iter().map(move |params| Bucket::new(params, factor))
         };

@@ -66,7 +66,7 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Class>, ScenarioError> {
             recordings.push(Recording { path, hash: Sha256::digest(content).into() });
         }
         // A recording that is there twice would be on both sides.
-        recordings.sort_by(|one, other| one.hash.cmp(&other.hash));
+        recordings.sort_by_key(|recording| recording.hash);
         recordings.dedup_by(|one, other| one.hash == other.hash);
         if recordings.len() < 2 {
             let count = if recordings.is_empty() { "no recording" } else { "one recording" };

@@ -434,7 +434,7 @@ mod tests {
         assert_eq!(
             refusal("kind = 'proces'"),
             "no reward kind is called `proces`; did you mean `process`? (known: accuracy, adaptive-think, consistency, \
-             format, http, process, python, think)"
+             format, http, overlong, process, python, repetition, think, think-budget)"
         );
     }
 }

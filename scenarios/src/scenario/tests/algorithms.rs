@@ -39,7 +39,7 @@ fn values_out_of_range_are_refused() {
         ("sapo_temperature_neg = 0.0", "write a number above 0"),
         ("loss = \"sappo\"", "sapo"),
         ("advantages = \"gpdo\"", "gdpo"),
-        ("importance_correction = \"token\"", "token_truncate"),
+        ("importance_correction = \"token\"", "token_mask"),
     ] {
         assert_refused(grpo, expected);
     }

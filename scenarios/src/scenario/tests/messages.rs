@@ -150,7 +150,8 @@ fn unknown_choices() {
     );
     assert_eq!(
         message("[grpo]\nloss = \"reinforce\""),
-        "x.toml:2:8: `loss` in [grpo] is \"reinforce\"; write one of \"grpo\", \"bnpo\", \"dr_grpo\", \"dapo\" or \"gspo\""
+        "x.toml:2:8: `loss` in [grpo] is \"reinforce\"; write one of \"grpo\", \"bnpo\", \"dr_grpo\", \"dapo\", \"gspo\", \
+         \"gspo_token\", \"cispo\" or \"sapo\""
     );
     assert_eq!(
         message("[[arm]]\nname = \"a\"\nmethod = \"ppo\""),
@@ -243,7 +244,8 @@ fn rewards_and_formulas() {
     );
     assert_eq!(
         message("[rewards.r]\nkind = \"thinks\"\n[shaping]\nformula = \"r\""),
-        "x.toml:2:8: `kind` in [rewards.r] is \"thinks\", which is no reward; did you mean `think`? (known: accuracy, adaptive-think, consistency, format, http, process, python, think)"
+        "x.toml:2:8: `kind` in [rewards.r] is \"thinks\", which is no reward; did you mean `think`? (known: accuracy, adaptive-think, consistency, format, \
+         http, overlong, process, python, repetition, think, think-budget)"
     );
     assert_eq!(
         message("[rewards.r]\nkind = \"adaptive-think\"\nscop = \"step\"\n[shaping]\nformula = \"r\""),
