@@ -7,7 +7,7 @@
 //!   greater, rounded to 0.1. A missing step, a wrong step and an extra step cost the same.
 //!
 //! **Spoken words and recordings.** Their steps are numbered, `first bread, second boat. second boat`, and the conclusion is
-//! behind the last full stop; [`numbered`](super::numbered) has the forms. The grades mean the same.
+//! behind the last full stop; [`numbered`] has the forms. The grades mean the same.
 //!
 //! **Other data.** Consistency is graded if the wording has a clear conclusion, see [`conclusion`]. Quality is `None`,
 //! since rules cannot grade free text.
