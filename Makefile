@@ -82,7 +82,7 @@ docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # The paper's arms on a real model of 143 M parameters (docs/small.md): fetched, composed, and run on spoken words.
-# ARGS="--arm grpo" and the like are passed on; SCENARIO=scenarios/small-smoke.toml takes four minutes.
+# ARGS="--arm grpo" and the like are passed on; SCENARIO=scenarios/small-smoke.toml is a short run.
 small: SCENARIO = scenarios/small.toml
 small: small-model
 	target/release/sandbox $(SCENARIO) $(ARGS)

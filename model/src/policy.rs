@@ -290,9 +290,9 @@ impl Policy {
         self.model.params.trainable().map(read).collect()
     }
 
-    /// Saves the policy as a directory: with an adapter the adapter and the parts that train beside it, in PEFT's format, and otherwise a
-    /// complete Hugging Face directory. The directory is written under a temporary name and then renamed; an
-    /// existing one is replaced. It does not wait for the disk: a checkpoint is synchronized as a whole.
+    /// Saves the policy as a directory. With an adapter, this is the adapter in PEFT's format, with the parts that train
+    /// beside it; otherwise a complete Hugging Face directory. The directory is written under a temporary name and then
+    /// renamed; an existing one is replaced. It does not wait for the disk: a checkpoint is synchronized as a whole.
     ///
     /// Errors: A file cannot be written, or `dir` does not end in a name.
     pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
