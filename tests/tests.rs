@@ -9,6 +9,7 @@ mod control;
 mod goldens;
 mod grpo_parity;
 mod health;
+mod judged_rewards;
 mod judged_runs;
 mod judges;
 mod live;

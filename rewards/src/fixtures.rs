@@ -24,6 +24,7 @@ pub(crate) fn item(group: usize, completion: &str) -> RewardItem {
         truncated: false,
         duration_seconds: None,
         verdict: None,
+        graded: Vec::new(),
     }
 }
 

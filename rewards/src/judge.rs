@@ -7,7 +7,8 @@
 //!
 //! [`RulesJudge`](rules::RulesJudge) works without a model. For judges that are models, this module has everything
 //! but the model itself: [`guard`] cleans the texts, [`prompt`] words the request, [`json`], [`reply`] and [`logits`]
-//! read the reply, and [`failure`] lists the causes of a missing verdict.
+//! read the reply, and [`failure`] lists the causes of a missing verdict. Other things than these two grades are asked for
+//! by [`task`]s, such as ratings by a [`rubric`] and a [`ranking`] of a group.
 //!
 //! Invariants, which the tests check:
 //! - JUDGE-1 a missing score is `None`, never 0, and `note` has the reason.
@@ -20,9 +21,12 @@ pub mod json;
 pub mod logits;
 pub mod numbered;
 pub mod prompt;
+pub mod ranking;
 pub mod reply;
+pub mod rubric;
 pub mod rules;
 mod special_tokens;
+pub mod task;
 mod verdict;
 
 pub use verdict::{Judge, JudgeRequest, Verdict};

@@ -24,6 +24,9 @@
 //! | `consistency` | R_c, Eq. 6 | `when_wrong = "correct_only" \| "always"` |
 //! | `overlong` | 0 to −1 for a completion near the greatest length | `max_tokens = 0`, `cache = 16` |
 //! | `repetition` | 0 to −1 for repeated n-grams of words | `ngram = 3` |
+//! | `listwise` | the rank within the group | `orders = 1`, … |
+//! | `pairwise` | the share of comparisons won within the group | `pairs = 0`, `score = "win_rate"`, … |
+//! | `rubric` | the thinking by a rubric, if the answer is right | `raters = 5`, `trim = 1`, … |
 //! | `think-budget` | 0 to −1 for thinking beyond a budget | `budget = 32`, `cache = 16` |
 //! | `think` | R_t | `scope = "step" \| "group" \| "microbatch"`, `all_no_think = 0.0` |
 //!
@@ -60,7 +63,7 @@
 //! #     question: Default::default(), group: 0, completion: "<answer>dog</answer>".into(),
 //! #     parsed: rewards::parse_completion("<answer>dog</answer>", &Default::default()),
 //! #     readings: Default::default(), completion_tokens: 1, think_tokens: 0, truncated: false,
-//! #     duration_seconds: None, verdict: None,
+//! #     duration_seconds: None, verdict: None, graded: vec![],
 //! # };
 //! # let batch = RewardBatch { step: 1, total_steps: 10, group_size: 1, items: vec![item], ..RewardBatch::default() };
 //! assert_eq!(brevity.score(&batch)?, [Some(0.5)]); // a completion of one token
@@ -97,7 +100,9 @@ pub use judge::{
     Judge, JudgeRequest, Verdict,
     failure::{FailureCause, JudgeFailure},
     numbered::ORDINALS,
+    rubric::Rubric,
     rules::RulesJudge,
+    task::{Graded, JudgeTask},
 };
 pub use matching::{answer_matches, is_correct};
 pub use official_rule::OfficialRule;

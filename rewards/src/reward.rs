@@ -10,8 +10,12 @@ mod batch;
 pub mod consistency;
 pub mod format;
 mod length;
+pub mod listwise;
 pub mod overlong;
+pub mod pairwise;
+mod ranked;
 pub mod repetition;
+pub mod rubric;
 pub mod think;
 pub mod think_budget;
 
@@ -19,7 +23,8 @@ pub use batch::{Reward, RewardBatch, RewardItem};
 
 impl RewardRegistry {
     /// A registry with the rewards of the paper, `format`, `accuracy`, `adaptive-think`, `consistency` and `think`, and with
-    /// penalties for length: `overlong`, `repetition` and `think-budget`.
+    /// penalties for length: `overlong`, `repetition` and `think-budget`. `rubric`, `listwise` and `pairwise` ask a judge's
+    /// server for more than a verdict.
     pub fn standard() -> Self {
         let mut registry = Self::new();
         registry.register(accuracy::KIND, |options| Ok(Box::new(accuracy::Accuracy::from_options(options)?)));
@@ -30,10 +35,13 @@ impl RewardRegistry {
             Ok(Box::new(consistency::Consistency::from_options(options)?))
         });
         registry.register(format::KIND, |options| Ok(Box::new(format::Format::from_options(options)?)));
+        registry.register(listwise::KIND, |options| Ok(Box::new(listwise::Listwise::from_options(options)?)));
+        registry.register(pairwise::KIND, |options| Ok(Box::new(pairwise::Pairwise::from_options(options)?)));
         registry.register(overlong::KIND, |options| Ok(Box::new(overlong::Overlong::from_options(options)?)));
         registry.register(repetition::KIND, |options| {
             Ok(Box::new(repetition::Repetition::from_options(options)?))
         });
+        registry.register(rubric::KIND, |options| Ok(Box::new(rubric::RubricReward::from_options(options)?)));
         registry.register(think_budget::KIND, |options| {
             Ok(Box::new(think_budget::ThinkBudget::from_options(options)?))
         });
@@ -57,8 +65,11 @@ mod tests {
                 "adaptive-think",
                 "consistency",
                 "format",
+                "listwise",
                 "overlong",
+                "pairwise",
                 "repetition",
+                "rubric",
                 "think",
                 "think-budget"
             ]

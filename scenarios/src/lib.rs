@@ -70,7 +70,7 @@ pub use scenario::{
     PromptStyle, Prompting, Relation, ReplayConfig, RewardForm, RewardSpec, RunConfig, SamplingConfig,
     ScaleRewards, Schedule, Scoring, ServerConfig, SftConfig, ShapingConfig, SupervisionConfig,
     TargetModules, TrackingConfig, TrainPart, TrainParts, WandbConfig, WeightConfig, WeightSchedule, check,
-    check_names, choose_arms, hypotheses_hash, json_schema, load, scenario_reference, storable_arguments,
+    check_names, choose_arms, hypotheses_hash, json_schema, load, scenario_reference, storable_arguments, task_servers,
 };
 pub use source::{AnswerIs, AnswerType, ChoiceColumns, Columns, DataFormat, FileSource, Part, SplitBy};
 pub use templates::{SCHEMA, SCHEMA_NAME, Template};

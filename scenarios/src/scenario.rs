@@ -38,6 +38,7 @@ mod schema;
 mod secret;
 mod server;
 mod tagged;
+mod task_servers;
 #[cfg(test)]
 mod tests;
 mod train_parts;
@@ -73,6 +74,7 @@ pub use run::{
 };
 pub use schema::json_schema;
 pub use server::ServerConfig;
+pub use task_servers::task_servers;
 pub use train_parts::{TrainPart, TrainParts};
 pub use training::{
     AlignConfig, CurriculumConfig, OptimizerConfig, ReplayConfig, SamplingConfig, Schedule, SftConfig,

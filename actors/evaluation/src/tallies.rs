@@ -137,6 +137,7 @@ mod tests {
                 truncated: false,
                 duration_seconds: None,
                 verdict: None,
+                graded: Vec::new(),
             }
         };
         answers.iter().map(item).collect()

@@ -111,6 +111,20 @@ impl JudgeTally {
         tally
     }
 
+    /// Adds the tally of another batch.
+    pub fn add(&mut self, other: &JudgeTally) {
+        let weighted =
+            [&*self, other].map(|tally| tally.disagreement.map(|mean| (mean, tally.requests as f64)));
+        let weights: f64 = weighted.iter().flatten().map(|(_, requests)| requests).sum();
+        let sum: f64 = weighted.iter().flatten().map(|(mean, requests)| mean * requests).sum();
+        self.disagreement = (weights > 0.0).then(|| sum / weights);
+        self.requests += other.requests;
+        for (cause, count) in &other.failures {
+            *self.failures.entry(*cause).or_default() += count;
+        }
+        self.usage.add(other.usage);
+    }
+
     /// Number of requests without a verdict.
     pub fn failed(&self) -> u64 {
         self.failures.values().sum()

@@ -5,16 +5,18 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rewards::RulesJudge;
-use scenarios::{JudgeCacheConfig, JudgeConfig, JudgeKind};
+use rewards::{JudgeTask, RulesJudge};
+use scenarios::{JudgeCacheConfig, JudgeConfig, JudgeKind, OpenaiJudgeConfig, task_servers};
 
 use crate::cached::Cached;
 use crate::error::JudgeError;
 use crate::judgement::AsyncJudge;
 use crate::local::LocalJudge;
 use crate::openai::OpenAiJudge;
+use crate::openai::server::OpenAiServer;
 use crate::panel::Panel;
 use crate::store::VerdictStore;
+use crate::tasks::Grader;
 
 /// All judges opened so far, by their settings, and the verdict stores, by file.
 #[derive(Default)]
@@ -25,8 +27,13 @@ pub struct Judges {
 #[derive(Default)]
 struct Opened {
     judges: Vec<(JudgeConfig, Arc<dyn AsyncJudge>)>,
+    /// By the settings of their servers and of their cache.
+    graders: Vec<(GraderSettings, Arc<Grader>)>,
+    servers: Vec<(OpenaiJudgeConfig, Arc<OpenAiServer>)>,
     stores: HashMap<Option<PathBuf>, Arc<VerdictStore>>,
 }
+
+type GraderSettings = (Vec<OpenaiJudgeConfig>, JudgeCacheConfig);
 
 impl Judges {
     /// Returns the judge with these settings, and creates it if no arm has opened it before.
@@ -34,6 +41,14 @@ impl Judges {
     /// Errors: [`JudgeError`] if a setting is unusable or a local model can't be opened.
     pub fn open(&self, config: &JudgeConfig) -> Result<Arc<dyn AsyncJudge>, JudgeError> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).open(config)
+    }
+
+    /// Returns what carries out `task` for an arm with these judge settings, and creates it if no arm has opened it before.
+    ///
+    /// Errors: [`JudgeError`] if neither the task nor the arm has a server, or a setting is unusable.
+    pub(crate) fn grader(&self, config: &JudgeConfig, task: &JudgeTask) -> Result<Arc<Grader>, JudgeError> {
+        let servers = task_servers(config, task).map_err(|error| JudgeError::Setting(error.to_string()))?;
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).grader(servers, &config.cache)
     }
 }
 
@@ -45,7 +60,7 @@ impl Opened {
         let judge: Arc<dyn AsyncJudge> = match &config.kind {
             JudgeKind::Rules => Arc::new(RulesJudge),
             JudgeKind::Openai(openai) => {
-                let judge = OpenAiJudge::new(openai)?;
+                let judge = OpenAiJudge::new(self.server(openai)?);
                 Arc::new(Cached { judge, store: self.store(&config.cache) })
             }
             JudgeKind::Local(local) => {
@@ -63,6 +78,30 @@ impl Opened {
         };
         self.judges.push((config.clone(), judge.clone()));
         Ok(judge)
+    }
+
+    fn grader(
+        &mut self,
+        servers: Vec<OpenaiJudgeConfig>,
+        cache: &JudgeCacheConfig,
+    ) -> Result<Arc<Grader>, JudgeError> {
+        let settings = (servers, cache.clone());
+        if let Some((_, grader)) = self.graders.iter().find(|(known, _)| *known == settings) {
+            return Ok(grader.clone());
+        }
+        let servers = settings.0.iter().map(|server| self.server(server)).collect::<Result<_, _>>()?;
+        let grader = Arc::new(Grader::new(servers, self.store(cache)));
+        self.graders.push((settings, grader.clone()));
+        Ok(grader)
+    }
+
+    fn server(&mut self, config: &OpenaiJudgeConfig) -> Result<Arc<OpenAiServer>, JudgeError> {
+        if let Some((_, server)) = self.servers.iter().find(|(known, _)| known == config) {
+            return Ok(server.clone());
+        }
+        let server = Arc::new(OpenAiServer::new(config)?);
+        self.servers.push((config.clone(), server.clone()));
+        Ok(server)
     }
 
     fn store(&mut self, config: &JudgeCacheConfig) -> Arc<VerdictStore> {

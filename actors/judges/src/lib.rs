@@ -3,7 +3,8 @@
 //! The conductor sends the completions of a step that think to the [`JudgePool`] actor as one batch. Its [`AsyncJudge`]
 //! answers each request with a [`Judgement`]: a verdict, or the cause for which there is none. `[judge] kind` selects
 //! the judge: rules, a server with OpenAI's API, a local model, or a panel of these. Verdicts of models are cached in
-//! memory and in an SQLite file. [`Judges`] creates each judge once per run, and arms with equal settings share it.
+//! memory and in an SQLite file. What rewards ask for besides these verdicts ([`JudgeTask`](rewards::JudgeTask)) is carried
+//! out by the servers of the judge, or by a reward's own. [`Judges`] creates each judge once per run, and arms with equal settings share it.
 //! [`calibration`] measures how reliable a judge is, [`calibrated`] keeps the result, and [`simulation`] says what it means for
 //! the rewards.
 
@@ -23,8 +24,9 @@ mod prompting;
 mod rules;
 pub mod simulation;
 mod store;
+mod tasks;
 
 pub use error::JudgeError;
 pub use judgement::{AsyncJudge, JudgeTally, Judgement, Usage};
 pub use judges::Judges;
-pub use pool::{JudgeArgs, JudgeMsg, JudgePool, Judged};
+pub use pool::{GradeQuery, GradedItems, JudgeArgs, JudgeMsg, JudgePool, Judged};

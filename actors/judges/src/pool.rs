@@ -11,12 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
+use rewards::{FailureCause, Graded, JudgeFailure, JudgeRequest, JudgeTask, RewardItem, Verdict};
 use runtime::Request;
+use scenarios::JudgeConfig;
 use tokio::time::Instant;
 
+use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, JudgeTally, Judgement};
+use crate::judges::Judges;
+use crate::tasks::GradedTask;
 
 /// The answer to [`JudgeMsg::Judge`].
 pub struct Judged {
@@ -30,11 +35,36 @@ pub struct Judged {
     pub seconds: f64,
 }
 
+/// Tasks over the completions of a step.
+#[derive(Clone)]
+pub struct GradeQuery {
+    /// What to do; each task once.
+    pub tasks: Vec<Arc<JudgeTask>>,
+    /// The completions, group after group.
+    pub items: Vec<RewardItem>,
+}
+
+/// The answer to [`JudgeMsg::Grade`].
+pub struct GradedItems {
+    /// The results for each completion, in their order; none of a task that does not concern it.
+    pub graded: Vec<Vec<Graded>>,
+    /// Failures and cost of all tasks.
+    pub tally: JudgeTally,
+    /// The first failure.
+    pub first_failure: Option<JudgeFailure>,
+    /// Time from the query's arrival to its answer, in seconds.
+    pub seconds: f64,
+}
+
 /// The arguments of a [`JudgePool`].
 #[derive(Clone)]
 pub struct JudgeArgs {
     /// The judge to which batches are passed.
     pub judge: Arc<dyn AsyncJudge>,
+    /// The judges of the run, among them those that carry out tasks.
+    pub judges: Arc<Judges>,
+    /// The settings of the arm's judge.
+    pub config: JudgeConfig,
     /// Time limit of a batch, shorter than the time limit of a call to the pool's slot.
     pub timeout: Duration,
 }
@@ -43,6 +73,8 @@ pub struct JudgeArgs {
 pub enum JudgeMsg {
     /// Judge the completions of a step.
     Judge(Request<Vec<JudgeRequest>, Judged>),
+    /// Carry out tasks over the completions of a step.
+    Grade(Request<GradeQuery, GradedItems>),
 }
 
 /// The actor that passes batches to the judge. Batches of several steps are judged concurrently.
@@ -75,12 +107,64 @@ impl Actor for JudgePool {
                     tokio::spawn(async move { reply.send(state.judge(&requests).await) });
                 }
             }
+            JudgeMsg::Grade(request) => {
+                if let Some((query, reply)) = request.begin() {
+                    let state = state.clone();
+                    tokio::spawn(async move { reply.send(state.grade(&query).await) });
+                }
+            }
         }
         Ok(())
     }
 }
 
 impl JudgeArgs {
+    /// Checks before a run that tasks can be carried out.
+    ///
+    /// Errors: [`JudgeError`] tells what is wrong and what to do.
+    pub async fn probe_tasks(&self, tasks: &[Arc<JudgeTask>]) -> Result<(), JudgeError> {
+        for task in tasks {
+            self.judges.grader(&self.config, task)?.probe().await?;
+        }
+        Ok(())
+    }
+
+    /// Carries out tasks over the completions of a step.
+    pub async fn grade(&self, query: &GradeQuery) -> GradedItems {
+        let arrived = Instant::now();
+        let deadline = arrived + self.timeout;
+        let of_task = |task: &Arc<JudgeTask>| {
+            let task = task.clone();
+            async move {
+                let grading = async {
+                    match self.judges.grader(&self.config, &task) {
+                        Ok(grader) => grader.grade(&task, &query.items, deadline).await,
+                        Err(error) => {
+                            let failure = JudgeFailure::new(FailureCause::Connection, error.to_string());
+                            GradedTask::failed(query.items.len(), failure)
+                        }
+                    }
+                };
+                AssertUnwindSafe(grading).catch_unwind().await.unwrap_or_else(|_| {
+                    let panicked =
+                        JudgeFailure::new(FailureCause::Panicked, "the judge panicked; see run.log");
+                    GradedTask::failed(query.items.len(), panicked)
+                })
+            }
+        };
+        let done = join_all(query.tasks.iter().map(of_task)).await;
+        let mut graded = vec![Vec::new(); query.items.len()];
+        let (mut tally, mut first_failure) = (JudgeTally::default(), None);
+        for task in done {
+            tally.add(&task.tally);
+            first_failure = first_failure.or(task.first_failure);
+            for (item, of_item) in graded.iter_mut().zip(task.graded) {
+                item.extend(of_item);
+            }
+        }
+        GradedItems { graded, tally, first_failure, seconds: arrived.elapsed().as_secs_f64() }
+    }
+
     async fn judge(&self, requests: &[JudgeRequest]) -> Judged {
         let arrived = Instant::now();
         let judging = AssertUnwindSafe(self.judge.judge_all(requests, arrived + self.timeout));
@@ -110,7 +194,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_judge_that_panics_costs_the_batch_its_verdicts_and_gives_no_zero() {
-        let pool = JudgeArgs { judge: Arc::new(Panics), timeout: Duration::from_secs(1) };
+        let pool = JudgeArgs {
+            judge: Arc::new(Panics),
+            judges: Arc::default(),
+            config: JudgeConfig::default(),
+            timeout: Duration::from_secs(1),
+        };
         let request =
             JudgeRequest { question: Default::default(), think: "so dog".into(), answer: "dog".into() };
         let judged = pool.judge(&[request.clone(), request]).await;

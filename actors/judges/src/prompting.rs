@@ -2,11 +2,18 @@
 
 use rewards::judge::guard::Guard;
 use rewards::judge::prompt::{Prompter, Scale, Wording};
+use rewards::judge::task::prompt::TaskPrompter;
 use scenarios::{LocalJudgeConfig, OpenaiJudgeConfig, Prompting, Scoring};
 
 /// The prompter of a model behind a server.
 pub fn server_prompter(config: &OpenaiJudgeConfig) -> Prompter {
     prompter(config.prompting, config.scoring, config.max_chars, config.special_tokens.clone())
+}
+
+/// The prompter of tasks to a model behind a server.
+pub fn task_prompter(config: &OpenaiJudgeConfig) -> TaskPrompter {
+    let guard = Guard { special_tokens: config.special_tokens.clone(), max_chars: config.max_chars };
+    TaskPrompter { guard }
 }
 
 /// The prompter of a model in this process. The tokenizer's special tokens are added to those of the scenario. A base

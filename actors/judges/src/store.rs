@@ -24,6 +24,8 @@ pub type VerdictKey = [u8; 32];
 /// The cache of one SQLite file, or of memory only.
 pub struct VerdictStore {
     memory: DashMap<VerdictKey, Verdict>,
+    /// The replies to tasks, as the servers wrote them.
+    replies: DashMap<VerdictKey, String>,
     max_entries: usize,
     disk: Option<Mutex<Disk>>,
 }
@@ -42,7 +44,7 @@ impl VerdictStore {
                 None
             }
         });
-        Self { memory: DashMap::new(), max_entries, disk }
+        Self { memory: DashMap::new(), replies: DashMap::new(), max_entries, disk }
     }
 
     /// Looks up verdicts, first in memory and then in the file; one result per key, in their order.
@@ -74,16 +76,34 @@ impl VerdictStore {
         }
     }
 
-    fn remember(&self, key: VerdictKey, verdict: &Verdict) {
-        if self.memory.len() >= self.max_entries {
-            // Evicts arbitrary entries; those still needed are read from the file again.
-            let evicted: Vec<VerdictKey> =
-                self.memory.iter().take(self.max_entries / 10 + 1).map(|entry| *entry.key()).collect();
-            for key in evicted {
-                self.memory.remove(&key);
-            }
+    /// Looks up the reply to a task, first in memory and then in the file.
+    pub async fn reply(self: &Arc<Self>, key: VerdictKey) -> Option<String> {
+        if let Some(reply) = self.replies.get(&key) {
+            return Some(reply.clone());
         }
-        self.memory.insert(key, verdict.clone());
+        self.disk.as_ref()?;
+        let reply = self.clone().on_disk("read", move |disk| disk.reply(&key)).await.flatten()?;
+        remember(&self.replies, self.max_entries, key, reply.clone());
+        Some(reply)
+    }
+
+    /// Stores the reply to a task, and returns the one that is kept: another process may have been first, and its reply
+    /// then counts for all.
+    pub async fn keep_reply(self: &Arc<Self>, key: VerdictKey, reply: String) -> String {
+        let kept = match &self.disk {
+            None => None,
+            Some(_) => {
+                let new = reply.clone();
+                self.clone().on_disk("written", move |disk| disk.keep_reply(&key, &new)).await.flatten()
+            }
+        };
+        let kept = kept.unwrap_or(reply);
+        remember(&self.replies, self.max_entries, key, kept.clone());
+        kept
+    }
+
+    fn remember(&self, key: VerdictKey, verdict: &Verdict) {
+        remember(&self.memory, self.max_entries, key, verdict.clone());
     }
 
     /// Runs `work` on the file on a blocking thread. A failure is logged once, with `what` in the message.
@@ -107,6 +127,18 @@ impl VerdictStore {
         });
         done.await.ok().flatten()
     }
+}
+
+fn remember<T>(memory: &DashMap<VerdictKey, T>, max_entries: usize, key: VerdictKey, value: T) {
+    if memory.len() >= max_entries {
+        // Evicts arbitrary entries; those still needed are read from the file again.
+        let evicted: Vec<VerdictKey> =
+            memory.iter().take(max_entries / 10 + 1).map(|entry| *entry.key()).collect();
+        for key in evicted {
+            memory.remove(&key);
+        }
+    }
+    memory.insert(key, value);
 }
 
 struct Disk {
@@ -190,18 +222,45 @@ impl Disk {
         self.evict()
     }
 
-    /// If the file is full, deletes the fifth of the verdicts that was not used for the longest time.
+    fn reply(&mut self, key: &VerdictKey) -> rusqlite::Result<Option<String>> {
+        let row = self.connection.query_row(
+            "SELECT reply, used FROM replies WHERE key = ?1",
+            [&key[..]],
+            // A damaged row is no reply.
+            |row| Ok((row.get::<_, String>(0).ok(), row.get::<_, i64>(1).unwrap_or_default())),
+        );
+        let Some((Some(reply), used)) = row.optional()? else { return Ok(None) };
+        let now = seconds_now();
+        if used + USED_RESOLUTION_SECONDS < now {
+            self.connection.execute("UPDATE replies SET used = ?1 WHERE key = ?2", params![now, &key[..]])?;
+        }
+        Ok(Some(reply))
+    }
+
+    fn keep_reply(&mut self, key: &VerdictKey, reply: &str) -> rusqlite::Result<Option<String>> {
+        self.connection.execute(
+            "INSERT OR IGNORE INTO replies VALUES (?1, ?2, ?3)",
+            params![&key[..], reply, seconds_now()],
+        )?;
+        let kept = self.reply(key)?;
+        self.evict()?;
+        Ok(kept)
+    }
+
+    /// If the file is full, deletes the fifth of the verdicts, and of the replies, that was not used for the longest time.
     fn evict(&mut self) -> rusqlite::Result<()> {
         let pragma = |name: &str| -> rusqlite::Result<i64> {
             self.connection.pragma_query_value(None, name, |row| row.get(0))
         };
         let bytes = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
         if bytes > self.max_bytes {
-            self.connection.execute(
-                "DELETE FROM verdicts WHERE key IN
-                 (SELECT key FROM verdicts ORDER BY used, key LIMIT (SELECT count(*) / 5 + 1 FROM verdicts))",
-                [],
-            )?;
+            for table in ["verdicts", "replies"] {
+                let oldest = format!(
+                    "DELETE FROM {table} WHERE key IN
+                     (SELECT key FROM {table} ORDER BY used, key LIMIT (SELECT count(*) / 5 + 1 FROM {table}))"
+                );
+                self.connection.execute(&oldest, [])?;
+            }
         }
         Ok(())
     }
@@ -243,6 +302,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<Found> {
         "CREATE TABLE IF NOT EXISTS verdicts (
              key BLOB PRIMARY KEY, consistency REAL, think_quality REAL, used INTEGER NOT NULL
          ) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS replies (key BLOB PRIMARY KEY, reply TEXT NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
          CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;",
     )?;
     change.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -311,6 +371,22 @@ mod tests {
         let left: i64 =
             disk.connection.query_row("SELECT count(*) FROM verdicts", [], |row| row.get(0)).unwrap();
         assert_eq!(left, kept - (kept / 5 + 1));
+    }
+
+    #[tokio::test]
+    async fn the_first_reply_to_a_task_is_kept_for_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("verdicts.sqlite");
+        let one = Arc::new(VerdictStore::open(Some(&file), 10, 10));
+        let two = Arc::new(VerdictStore::open(Some(&file), 10, 10));
+        assert_eq!(two.reply(key(1)).await, None);
+        assert_eq!(one.keep_reply(key(1), "first".to_owned()).await, "first");
+        assert_eq!(two.keep_reply(key(1), "second".to_owned()).await, "first");
+        assert_eq!(two.reply(key(1)).await.as_deref(), Some("first"));
+        assert_eq!(one.get(vec![key(1)]).await, [None], "a reply is no verdict");
+        let memory = Arc::new(VerdictStore::open(None, 10, 10));
+        assert_eq!(memory.keep_reply(key(1), "third".to_owned()).await, "third");
+        assert_eq!(memory.reply(key(1)).await.as_deref(), Some("third"));
     }
 
     /// KEPT-2

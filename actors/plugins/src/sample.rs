@@ -27,6 +27,7 @@ pub fn sample_batch() -> Arc<RewardBatch> {
             truncated: false,
             duration_seconds: Some(2.4),
             verdict,
+            graded: Vec::new(),
         }
     };
     let verdict = Verdict { consistency: Some(1.0), think_quality: Some(1.0), note: None };

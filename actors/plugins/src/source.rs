@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rewards::{RewardError, RewardRegistry};
+use rewards::{JudgeTask, RewardError, RewardRegistry};
 use scenarios::{RewardForm, RewardSpec};
 
 use crate::error::PluginError;
 use crate::http::HttpReward;
 use crate::process::ProcessReward;
+use crate::processes::Processes;
 use crate::scorer::Scorer;
 
 /// The configuration of one reward: `[rewards.NAME]` of the scenario, and the registry that builds rewards in Rust.
@@ -41,6 +42,15 @@ impl RewardSource {
         Ok(self.form()?.needs_verdict())
     }
 
+    /// What else the reward has the judge asked for before it scores. Fails like [`RewardSource::open`] if the kind or an
+    /// option is invalid.
+    pub fn judge_task(&self) -> Result<Option<JudgeTask>, PluginError> {
+        Ok(match self.form()? {
+            RewardForm::Rust(reward) => reward.judge_task(),
+            RewardForm::Process(_) | RewardForm::Http(_) => None,
+        })
+    }
+
     /// The longest time that a batch can take by the plug-in's own time limits; `None` for a reward in Rust, which has
     /// no limit of its own. Fails like [`RewardSource::open`] if the kind or an option is invalid.
     pub fn max_batch_time(&self) -> Result<Option<Duration>, PluginError> {
@@ -60,7 +70,7 @@ impl RewardSource {
         self.spec.check_files().map_err(|error| self.named(error))?;
         Ok(match self.form()? {
             RewardForm::Rust(reward) => Scorer::Rust(Arc::new(Mutex::new(reward))),
-            RewardForm::Process(plugin) => Scorer::Process(ProcessReward::open(&self.name, plugin)),
+            RewardForm::Process(plugin) => Scorer::Process(Processes::open(&self.name, &plugin)),
             RewardForm::Http(plugin) => Scorer::Http(HttpReward::open(&self.name, plugin)?),
         })
     }

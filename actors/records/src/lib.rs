@@ -78,7 +78,7 @@ pub use metrics::{GrpoMetrics, MissingCause, SftMetrics, StepMetrics, is_timing}
 pub use owner::Owner;
 pub use record_sums::RecordSums;
 pub use repair::{refuse_damage, repair};
-pub use rollout::{Phase, Rollout};
+pub use rollout::{GradedCompletion, Phase, Rollout};
 pub use run_dir::{ArmDir, RunDir, SeedDirs};
 pub use status::Status;
 pub use verify::{Verified, verify};

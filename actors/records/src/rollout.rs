@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use rewards::{Difficulty, Mode, RewardItem};
+use rewards::{Difficulty, Graded, Mode, RewardItem, Rubric};
 use scenarios::Control;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,8 @@ pub struct Rollout {
     pub think_quality: Option<f64>,
     #[serde(default)]
     pub components: BTreeMap<String, Option<f64>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub graded: BTreeMap<String, GradedCompletion>,
     #[serde(default)]
     pub reward: Option<f64>,
     #[serde(default)]
@@ -88,6 +91,35 @@ pub struct Rollout {
     pub tokens: Option<u64>,
     #[serde(default)]
     pub truncated: bool,
+}
+
+/// What a judge gave a completion for one reward.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "docs/metrics.md defines the fields")]
+pub struct GradedCompletion {
+    #[serde(default)]
+    pub score: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ratings: Vec<Option<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disagreement: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rubric: Option<Arc<Rubric>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl GradedCompletion {
+    /// The record of a result.
+    pub fn of(graded: &Graded) -> Self {
+        Self {
+            score: graded.score,
+            ratings: graded.ratings.clone(),
+            disagreement: graded.disagreement(),
+            rubric: graded.made.clone(),
+            note: graded.note.clone(),
+        }
+    }
 }
 
 impl Rollout {
@@ -122,6 +154,7 @@ impl Rollout {
             consistency: item.verdict.as_ref().and_then(|verdict| verdict.consistency),
             think_quality: item.verdict.as_ref().and_then(|verdict| verdict.think_quality),
             components: BTreeMap::new(),
+            graded: BTreeMap::new(),
             reward: None,
             advantage: None,
             weights_version: None,

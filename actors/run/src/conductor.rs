@@ -38,6 +38,7 @@ use crate::messages::{ArmMsg, ConductorMsg, EvaluateQuery, EvaluatorMsg, Recordi
 mod boundary;
 mod failures;
 mod generate;
+mod grade;
 mod halt;
 pub(crate) mod health;
 pub(crate) mod items;

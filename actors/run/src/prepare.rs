@@ -144,6 +144,13 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
             .block_on(judge.probe())
             .map_err(|source| InputError::Judge { arm: id.arm.clone(), source: Box::new(source) })?;
     }
+    let tasks = args.live.in_force().map(|conditions| conditions.judge_tasks()).unwrap_or_default();
+    if config.method != Method::None {
+        let tasks: Vec<_> = tasks.into_values().collect();
+        Handle::current()
+            .block_on(blueprints.judge.probe_tasks(&tasks))
+            .map_err(|source| InputError::Judge { arm: id.arm.clone(), source: Box::new(source) })?;
+    }
     let context = ArmContext {
         id: id.clone(),
         curriculum_rows,
@@ -253,7 +260,7 @@ fn judge(args: &PrepareArgs) -> Result<JudgeArgs, InputError> {
         .map_err(|source| InputError::Judge { arm: config.name.clone(), source: Box::new(source) })?;
     // A batch must be answered before the call to the slot times out.
     let timeout = Duration::from_secs_f64(config.supervision.call_timeout_seconds * 0.9);
-    Ok(JudgeArgs { judge, timeout })
+    Ok(JudgeArgs { judge, judges: args.judges.clone(), config: config.judge.clone(), timeout })
 }
 
 fn blueprints(

@@ -31,7 +31,8 @@ impl Slots {
         Slots {
             loader: Slot::new("loader", capacity, timeout),
             sampler: Slot::new("sampler", capacity, timeout),
-            judge: Slot::new("judge", capacity, timeout),
+            // Each of them may have two calls: for verdicts, and for what rewards ask for besides.
+            judge: Slot::new("judge", 2 * capacity, timeout),
             shaper: Slot::new("shaper", capacity, timeout),
             optimizer: Slot::new("optimizer", 1, timeout),
             // It calls the other actors, each within `timeout`, so it may take longer than any of them.

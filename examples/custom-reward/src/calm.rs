@@ -52,6 +52,7 @@ mod tests {
             truncated: false,
             duration_seconds: None,
             verdict: None,
+            graded: Vec::new(),
         };
         let items = vec![item("a dog"), item("a dog!"), item("a dog!!!!!")];
         let batch = RewardBatch { items, ..RewardBatch::default() };

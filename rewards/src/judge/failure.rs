@@ -38,13 +38,15 @@ pub enum FailureCause {
     Undecided,
     /// Fewer members of a panel than its quorum gave a verdict.
     NoQuorum,
+    /// The row has no rubric that can be used.
+    NoRubric,
     /// The judge itself failed, for example for lack of memory.
     Panicked,
 }
 
 impl FailureCause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Timeout,
         Self::Connection,
         Self::Http429,
@@ -58,6 +60,7 @@ impl FailureCause {
         Self::OutOfRange,
         Self::Undecided,
         Self::NoQuorum,
+        Self::NoRubric,
         Self::Panicked,
     ];
 
@@ -77,6 +80,7 @@ impl FailureCause {
             Self::OutOfRange => "out_of_range",
             Self::Undecided => "undecided",
             Self::NoQuorum => "no_quorum",
+            Self::NoRubric => "no_rubric",
             Self::Panicked => "panicked",
         }
     }

@@ -25,18 +25,7 @@ const LONGEST_REPLY: usize = 64 * 1024;
 /// Errors: The reply is empty, truncated, a refusal, malformed, or has a grade outside its scale.
 pub fn parse_reply(reply: &str, asked: Asked, scale: Scale) -> Result<Verdict, JudgeFailure> {
     let reply = whole_surrogates(reply);
-    let text = after_reasoning(&reply)?.trim();
-    if text.is_empty() {
-        return Err(JudgeFailure::new(FailureCause::Empty, "the reply is empty"));
-    }
-    let malformed =
-        |what: &str| Err(JudgeFailure::new(FailureCause::Malformed, format!("{what}: {}", excerpt(text))));
-    if text.len() > LONGEST_REPLY {
-        return malformed("the reply is far longer than a verdict");
-    }
-    let Some(objects) = objects(text) else {
-        return malformed("the reply is full of braces that do not match");
-    };
+    let (text, objects) = objects_of(&reply)?;
     let mut verdicts = Vec::new();
     for (_, object) in objects {
         if let Some(verdict) = object.verdict(asked, scale)
@@ -52,12 +41,56 @@ pub fn parse_reply(reply: &str, asked: Asked, scale: Scale) -> Result<Verdict, J
         }),
         0 => match bare(text, asked, scale) {
             Some(verdict) => verdict,
-            None if refuses(text) => {
-                Err(JudgeFailure::new(FailureCause::Refused, format!("declined: {}", excerpt(text))))
-            }
-            None => malformed("no verdict in the reply"),
+            None => Err(without("verdict", text)),
         },
-        _ => malformed("the reply has several verdicts"),
+        _ => Err(malformed("the reply has several verdicts", text)),
+    }
+}
+
+/// Reads the value of `key` from a reply that has one JSON object with it, anywhere. Equal repetitions count once.
+///
+/// Errors: The reply is empty, truncated or a refusal, or has no such value or several.
+pub fn value_of(reply: &str, key: &str) -> Result<Value, JudgeFailure> {
+    let reply = whole_surrogates(reply);
+    let (text, objects) = objects_of(&reply)?;
+    let mut values: Vec<Value> = Vec::new();
+    let given = objects.into_iter().flat_map(|(_, object)| object.0);
+    for (_, value) in given.filter(|(name, _)| name.eq_ignore_ascii_case(key)) {
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    match values.len() {
+        1 => Ok(values.remove(0)),
+        0 => Err(without(&format!("\"{key}\""), text)),
+        _ => Err(malformed(&format!("the reply has several \"{key}\""), text)),
+    }
+}
+
+/// A reply without the judge's own thinking, and the JSON objects in it.
+type ReplyObjects<'a> = (&'a str, Vec<(Range<usize>, Object)>);
+
+fn objects_of(reply: &str) -> Result<ReplyObjects<'_>, JudgeFailure> {
+    let text = after_reasoning(reply)?.trim();
+    if text.is_empty() {
+        return Err(JudgeFailure::new(FailureCause::Empty, "the reply is empty"));
+    }
+    if text.len() > LONGEST_REPLY {
+        return Err(malformed("the reply is far longer than a verdict", text));
+    }
+    let found = objects(text);
+    Ok((text, found.ok_or_else(|| malformed("the reply is full of braces that do not match", text))?))
+}
+
+fn malformed(what: &str, text: &str) -> JudgeFailure {
+    JudgeFailure::new(FailureCause::Malformed, format!("{what}: {}", excerpt(text)))
+}
+
+/// The failure of a reply that lacks what was asked for.
+fn without(what: &str, text: &str) -> JudgeFailure {
+    match refuses(text) {
+        true => JudgeFailure::new(FailureCause::Refused, format!("declined: {}", excerpt(text))),
+        false => malformed(&format!("no {what} in the reply"), text),
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::judge::task::{Graded, JudgeTask};
 use crate::{JudgeRequest, Mode, ParsedCompletion, Question, Readings, RewardError, Verdict};
 
 /// One completion, as a reward gets it.
@@ -43,12 +44,20 @@ pub struct RewardItem {
     /// The judge's verdict; `None` if no reward of the step needs one or [`RewardItem::judge_request`] is `None`.
     #[serde(default)]
     pub verdict: Option<Verdict>,
+    /// The results of the tasks that rewards gave the judge; none of those that did not concern this completion.
+    #[serde(default)]
+    pub graded: Vec<Graded>,
 }
 
 impl RewardItem {
     /// Whether the completion is in think mode.
     pub fn thinks(&self) -> bool {
         self.parsed.mode == Mode::Think
+    }
+
+    /// The result of a task; `None` if the judge was not asked about this completion.
+    pub fn graded(&self, task: &JudgeTask) -> Option<&Graded> {
+        self.graded.iter().find(|graded| *graded.task == *task)
     }
 
     /// The request to the judge about this completion. `None` if there is nothing to judge, because the completion has
@@ -99,6 +108,11 @@ pub trait Reward: Send {
     /// true, its judge need not be asked.
     fn needs_verdict(&self) -> bool {
         false
+    }
+
+    /// What else the judge has to be asked for before `score` is called; the answer is in [`RewardItem::graded`].
+    fn judge_task(&self) -> Option<JudgeTask> {
+        None
     }
 
     /// Returns one score per item, in the order of the items; `None` for an item that cannot be scored.

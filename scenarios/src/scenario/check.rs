@@ -9,7 +9,7 @@ use super::hub::{self, HubId};
 use super::tree::Node;
 use super::{
     ArmConfig, Experiment, JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, Method, PolicyPath,
-    RewardSpec,
+    RewardForm, RewardSpec, task_servers,
 };
 use crate::dataset::DataSource;
 use crate::error::ScenarioError;
@@ -43,6 +43,7 @@ pub fn check(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), S
 pub fn check_names(experiment: &Experiment, registry: &RewardRegistry) -> Result<(), ScenarioError> {
     for (arm, places) in experiment.arms.iter().zip(experiment.places.iter()) {
         check_rewards(arm, places, |spec| spec.read(registry).map(drop))?;
+        check_tasks(arm, places, registry)?;
         if arm.method == Method::Grpo {
             check_formula(arm, places)?;
         }
@@ -89,6 +90,23 @@ fn check_rewards(
                 format!("see the options of the reward \"{}\"", spec.kind),
             ),
         };
+    }
+    Ok(())
+}
+
+/// Checks that there is a server for every reward that asks one.
+fn check_tasks(arm: &ArmConfig, places: &Node, registry: &RewardRegistry) -> Result<(), ScenarioError> {
+    for (name, spec) in &arm.rewards {
+        let Ok(RewardForm::Rust(reward)) = spec.read(registry) else { continue };
+        let Some(task) = reward.judge_task() else { continue };
+        let key = if task.own_judge().is_empty() { "kind" } else { "judge" };
+        task_servers(&arm.judge, &task).map_err(|error| match error {
+            ScenarioError::Value { problem, instead } => {
+                let problem = format!("[rewards.{name}] (kind \"{}\"): {problem}", spec.kind);
+                ScenarioError::at(places.place_of(&["rewards", name, key]), problem, instead)
+            }
+            other => other,
+        })?;
     }
     Ok(())
 }

@@ -7,4 +7,5 @@ mod range;
 mod run;
 
 pub(crate) use arm::check_arm;
+pub(crate) use judge::check_task_server;
 pub(crate) use run::{check_control, check_run, check_tracking};

@@ -109,6 +109,7 @@ impl Asking<'_> {
             truncated: answer.out_of_tokens,
             duration_seconds: None,
             verdict: None,
+            graded: Vec::new(),
         };
         if matches!(self.arm.judge.kind, JudgeKind::Rules) {
             item.verdict = item.judge_request().map(|request| RulesJudge.judge(&request));

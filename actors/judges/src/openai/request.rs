@@ -87,18 +87,7 @@ impl RequestForm {
 
     /// Parses the verdict in an answer. `limit` is the key that limits the reply's length.
     pub fn verdict(&self, answer: &Answer, limit: &str) -> Result<Verdict, JudgeFailure> {
-        if answer.declined {
-            let message = format!("declined: {}", excerpt(&answer.text));
-            return Err(JudgeFailure::new(FailureCause::Refused, message));
-        }
-        if answer.only_thought {
-            let (cause, what) = match answer.out_of_tokens {
-                true => (FailureCause::Truncated, "was still thinking when its tokens ran out"),
-                false => (FailureCause::Empty, "only thought and gave no reply"),
-            };
-            let message = format!("the judge {what}; raise {limit}, or turn its thinking off by judge.extra");
-            return Err(JudgeFailure::new(cause, message));
-        }
+        check_answer(answer, limit)?;
         let cut_off = |message: &str| {
             JudgeFailure::new(FailureCause::Truncated, format!("cut off at {limit}: {message}"))
         };
@@ -115,6 +104,23 @@ impl RequestForm {
         }
         Ok(if self.logprobs { weigh(verdict, &answer.tokens, self.asked) } else { verdict })
     }
+}
+
+/// Fails if the answer is a refusal, or is a thought without a reply. `limit` is the key that limits the reply's length.
+pub fn check_answer(answer: &Answer, limit: &str) -> Result<(), JudgeFailure> {
+    if answer.declined {
+        let message = format!("declined: {}", excerpt(&answer.text));
+        return Err(JudgeFailure::new(FailureCause::Refused, message));
+    }
+    if answer.only_thought {
+        let (cause, what) = match answer.out_of_tokens {
+            true => (FailureCause::Truncated, "was still thinking when its tokens ran out"),
+            false => (FailureCause::Empty, "only thought and gave no reply"),
+        };
+        let message = format!("the judge {what}; raise {limit}, or turn its thinking off by judge.extra");
+        return Err(JudgeFailure::new(cause, message));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

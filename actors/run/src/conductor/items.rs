@@ -35,6 +35,7 @@ pub(crate) fn reward_item(
         truncated: completion.finish == Finish::Length,
         duration_seconds: None,
         verdict: None,
+        graded: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use model::Completion;
 use rewards::{FailureCause, RewardBatch, RewardItem};
 use workers::Generated;
 
+use super::grade::{Tasks, grade};
 use super::items::reward_item;
 use super::load::Loaded;
 use crate::context::ArmContext;
@@ -18,7 +19,20 @@ pub(super) struct Judged {
     /// What the rewards score, in the order of the completions.
     pub(super) batch: Arc<RewardBatch>,
     pub(super) tally: JudgeTally,
+    /// What rewards asked for besides verdicts.
+    pub(super) tasks: Tasks,
     pub(super) seconds: f64,
+}
+
+impl Judged {
+    /// Adds the completions of a further round of the same step, before which there are `groups` groups.
+    pub(super) fn add(&mut self, further: Judged, groups: usize) {
+        let batch = Arc::make_mut(&mut self.batch);
+        let items = further.batch.items.iter().cloned();
+        batch.items.extend(items.map(|item| RewardItem { group: item.group + groups, ..item }));
+        self.tally.add(&further.tally);
+        self.seconds += further.seconds;
+    }
 }
 
 /// Parses the completions of `step`, counted from 0, and adds the judge's verdicts where a reward needs them.
@@ -39,7 +53,17 @@ pub(super) async fn judge(
         }
     };
     let mut items: Vec<RewardItem> = generated.completions.iter().enumerate().map(item).collect();
-    let (tally, seconds) = ask_judge(arm, conditions.need_verdicts(), &mut items).await?;
+    let tasks = conditions.judge_tasks();
+    let graded_items = if tasks.is_empty() { Vec::new() } else { items.clone() };
+    let (graded, (mut tally, mut seconds)) = tokio::try_join!(
+        grade(arm, conditions, &graded_items),
+        ask_judge(arm, conditions.need_verdicts(), &mut items),
+    )?;
+    if let Some(graded) = graded {
+        items.iter_mut().zip(graded.graded).for_each(|(item, graded)| item.graded = graded);
+        tally.add(&graded.tally);
+        seconds = graded.seconds.max(seconds);
+    }
     let batch = RewardBatch {
         step: step + 1,
         total_steps: arm.config.steps,
@@ -48,7 +72,7 @@ pub(super) async fn judge(
         max_new_tokens: arm.config.sampling.max_new_tokens,
         items,
     };
-    Ok(Judged { batch: Arc::new(batch), tally, seconds })
+    Ok(Judged { batch: Arc::new(batch), tally, tasks, seconds })
 }
 
 /// Sets the verdicts of the completions that think, if they are `needed` or cost nothing. Returns the judge's tally and

@@ -1,16 +1,18 @@
 //! Recording: the row of a step in `metrics.jsonl`, the rows of its completions in `rollouts.jsonl`, and the event.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use records::statistics::{mean, mean_of, std_of};
 use records::{
-    ArmFile, FormatVersion, GroupCounts, GrpoMetrics, Health, Phase, Rollout, SftMetrics, json_lines,
-    json_value,
+    ArmFile, FormatVersion, GradedCompletion, GroupCounts, GrpoMetrics, Health, Phase, Rollout, SftMetrics,
+    json_lines, json_value,
 };
-use rewards::{Mode, RewardItem, Weights};
+use rewards::{JudgeTask, Mode, RewardItem, Weights};
 use runtime::{RunEvent, StepFigures};
 use workers::{Generated, SampledKl, Shaped, StepReport};
 
+use super::grade::Tasks;
 use super::health::Signs;
 use super::items::{consistency, recorded_start, think_quality};
 use super::judge::Judged;
@@ -245,6 +247,14 @@ fn think_rate_by_difficulty(items: &[RewardItem]) -> BTreeMap<String, Option<f64
     by_difficulty.into_iter().map(|(difficulty, thinks)| (difficulty, mean(&thinks))).collect()
 }
 
+/// What the judge gave a completion for each reward that had it asked.
+fn graded_by_reward(tasks: &Tasks, item: &RewardItem) -> BTreeMap<String, GradedCompletion> {
+    let graded = |(name, task): (&String, &Arc<JudgeTask>)| {
+        Some((name.clone(), GradedCompletion::of(item.graded(task)?)))
+    };
+    tasks.iter().filter_map(graded).collect()
+}
+
 fn rollouts(arm: &ArmContext, trained: &TrainedStep) -> Vec<String> {
     let group_size = arm.config.sampling.group_size;
     let scores = &trained.scores.components;
@@ -253,6 +263,7 @@ fn rollouts(arm: &ArmContext, trained: &TrainedStep) -> Vec<String> {
         audio_start: recorded_start(trained.loaded.rows[place / group_size].audio_start),
         index: (place % group_size) as u64,
         components: scores.iter().map(|(name, scores)| (name.clone(), scores[place])).collect(),
+        graded: graded_by_reward(&trained.judged.tasks, item),
         reward: trained.shaped.rewards[place],
         advantage: trained.shaped.advantages.values[place],
         weights_version: Some(trained.shaped.weights_version),

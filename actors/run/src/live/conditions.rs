@@ -7,9 +7,9 @@ use std::time::Duration;
 use plugins::{PluginError, RewardMsg, RewardSource};
 use ractor::ActorRef;
 use records::ConditionsRecord;
-use rewards::{Formula, RewardRegistry, Weights};
+use rewards::{Formula, JudgeTask, RewardError, RewardRegistry, Weights};
 use runtime::{RestartBudget, Slot};
-use scenarios::{ArmConfig, RewardSpec, WeightConfig};
+use scenarios::{ArmConfig, RewardSpec, ScenarioError, WeightConfig, task_servers};
 
 use crate::error::InputError;
 
@@ -64,6 +64,14 @@ impl Conditions {
     pub(crate) fn need_verdicts(&self) -> bool {
         self.rewards.values().any(|reward| reward.needs_verdict)
     }
+
+    /// What else the rewards have the judge asked for, by their names.
+    pub(crate) fn judge_tasks(&self) -> BTreeMap<String, Arc<JudgeTask>> {
+        let task =
+            |(name, reward): (&String, &Arc<RewardInForce>)| Some((name.clone(), reward.judge_task.clone()?));
+        self.rewards.iter().filter_map(task).collect()
+    }
+
     /// What a checkpoint keeps of these conditions.
     pub(crate) fn record(&self) -> ConditionsRecord {
         ConditionsRecord {
@@ -86,6 +94,7 @@ impl Conditions {
 pub struct RewardInForce {
     pub(crate) source: RewardSource,
     pub(crate) needs_verdict: bool,
+    pub(crate) judge_task: Option<Arc<JudgeTask>>,
     pub(crate) slot: Slot<RewardMsg>,
     pub(super) budget: Mutex<RestartBudget>,
     pub(super) actor: Mutex<Option<ActorRef<RewardMsg>>>,
@@ -106,8 +115,15 @@ impl RewardInForce {
         // A reward with its own time limits answers within them, one batch after the other.
         let own = source.max_batch_time()?.unwrap_or_default().saturating_mul(capacity as u32);
         let timeout = Duration::from_secs_f64(config.supervision.call_timeout_seconds).max(own);
+        let judge_task = source.judge_task()?.map(Arc::new);
+        if let Some(task) = &judge_task {
+            let unusable = |error: ScenarioError| RewardError::Failed(error.to_string());
+            task_servers(&config.judge, task)
+                .map_err(|error| PluginError::Reward { name: name.to_owned(), source: unusable(error) })?;
+        }
         Ok(RewardInForce {
             needs_verdict: source.needs_verdict()?,
+            judge_task,
             slot: Slot::new(&format!("reward/{name}"), capacity, timeout),
             budget: Mutex::new(RestartBudget::of(&config.supervision)),
             actor: Mutex::new(None),

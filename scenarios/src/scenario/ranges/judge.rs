@@ -2,6 +2,7 @@
 
 use super::range::{Checked, Ranges, number, text};
 use crate::scenario::secret::is_variable_name;
+use crate::scenario::tree::Node;
 use crate::scenario::{
     JudgeCacheConfig, JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, OpenaiJudgeConfig,
     PanelJudgeConfig,
@@ -42,6 +43,11 @@ fn check_local(local: &LocalJudgeConfig, section: &str, ranges: &Ranges<'_>) -> 
     check_max_chars(local.max_chars, section, ranges)?;
     let given = !local.path.as_os_str().is_empty();
     ranges.need(given, &key("path"), "missing", "the folder of a Qwen3 in the Hugging Face layout")
+}
+
+/// Checks the keys of a reward's own judge.
+pub(crate) fn check_task_server(openai: &OpenaiJudgeConfig, places: &Node) -> Checked {
+    check_openai(openai, "judge", &Ranges(places))
 }
 
 fn check_openai(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
