@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::scripted_server::{Request, ScriptedServer};
 
+mod budget;
 mod ranking;
 mod rubric;
 

@@ -168,6 +168,11 @@ impl Live {
         .await
     }
 
+    /// Has the run stop after its present step.
+    pub(crate) fn stop(&self) {
+        self.stop.send(true).unwrap();
+    }
+
     /// Waits until the run has ended.
     pub(crate) async fn end(self) -> FinishedRun {
         let outcome = self.ended.await.unwrap();

@@ -58,8 +58,8 @@ pub use feedback::{RewardSpec, ShapingConfig};
 pub use grpo::{AdvantageKind, GrpoConfig, ImportanceCorrection, KlEstimator, LossKind, ScaleRewards};
 pub use hypothesis::{Claim, Hypothesis, Metric, Relation, hypotheses_hash};
 pub use judge::{
-    Aggregate, Guided, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LocalJudgeConfig, MemberKind,
-    OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, PanelJudgeConfig, PanelMember, Prompting, Scoring,
+    Aggregate, Guided, JudgeBudget, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LocalJudgeConfig, MemberKind,
+    OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, PanelJudgeConfig, PanelMember, Prompting, Scoring, WhenSpent,
 };
 pub use limits::{LimitAction, LimitsConfig};
 pub use load::{load, parse};

@@ -72,6 +72,9 @@ impl Chat {
             let Ok(permit) = self.permits.acquire().await else {
                 unreachable!("the semaphore is never closed");
             };
+            if let Err(failure) = request.permit() {
+                return Err(Failed { failure, complaint: Complaint::default(), retry_after: None });
+            }
             let body = request.body();
             let server = self.servers.choose().await;
             let answer = self.attempt(&server, &body, request.path()).await;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rewards::JudgeFailure;
 use serde_json::Value;
 
 use crate::answer::Answer;
@@ -16,6 +17,13 @@ pub trait Request: Send {
 
     /// Length of the prompt in characters and longest reply in tokens, for the limit of tokens per minute.
     fn size(&self) -> (usize, usize);
+
+    /// Asks for leave to send the next attempt.
+    ///
+    /// Errors: why it may not be sent; the request then fails with it.
+    fn permit(&mut self) -> Result<(), JudgeFailure> {
+        Ok(())
+    }
 
     /// The body of the next attempt.
     fn body(&mut self) -> Value;

@@ -8,6 +8,7 @@ use records::statistics::mean_of;
 use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
 use tokio::time::Instant;
 
+use crate::account::Spent;
 use crate::error::JudgeError;
 
 /// The answer to one request.
@@ -96,6 +97,10 @@ pub struct JudgeTally {
     pub usage: Usage,
     /// Mean of [`Judgement::disagreement`]; `None` without a panel.
     pub disagreement: Option<f64>,
+    /// Which limit of the budget is reached, if requests failed for that.
+    pub budget: Option<String>,
+    /// What the run has spent, if the arm has a budget.
+    pub spent: Option<Spent>,
 }
 
 impl JudgeTally {
@@ -104,7 +109,7 @@ impl JudgeTally {
         for judgement in judgements {
             tally.usage.add(judgement.usage);
             if let Some(failure) = &judgement.failure {
-                *tally.failures.entry(failure.cause).or_default() += 1;
+                tally.count(failure);
             }
         }
         tally.disagreement = mean_of(judgements.iter().filter_map(|judgement| judgement.disagreement));
@@ -118,11 +123,20 @@ impl JudgeTally {
         let weights: f64 = weighted.iter().flatten().map(|(_, requests)| requests).sum();
         let sum: f64 = weighted.iter().flatten().map(|(mean, requests)| mean * requests).sum();
         self.disagreement = (weights > 0.0).then(|| sum / weights);
+        self.budget = self.budget.take().or_else(|| other.budget.clone());
+        self.spent = other.spent.or(self.spent);
         self.requests += other.requests;
         for (cause, count) in &other.failures {
             *self.failures.entry(*cause).or_default() += count;
         }
         self.usage.add(other.usage);
+    }
+
+    pub(crate) fn count(&mut self, failure: &JudgeFailure) {
+        *self.failures.entry(failure.cause).or_default() += 1;
+        if failure.cause == FailureCause::Budget {
+            self.budget.get_or_insert_with(|| failure.message.clone());
+        }
     }
 
     /// Number of requests without a verdict.

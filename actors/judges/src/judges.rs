@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rewards::{JudgeTask, RulesJudge};
-use scenarios::{JudgeCacheConfig, JudgeConfig, JudgeKind, OpenaiJudgeConfig, task_servers};
+use scenarios::{JudgeBudget, JudgeCacheConfig, JudgeConfig, JudgeKind, OpenaiJudgeConfig, task_servers};
 
+use crate::account::{Account, Ledger, Spent};
 use crate::cached::Cached;
 use crate::error::JudgeError;
 use crate::judgement::AsyncJudge;
@@ -31,11 +32,23 @@ struct Opened {
     graders: Vec<(GraderSettings, Arc<Grader>)>,
     servers: Vec<(OpenaiJudgeConfig, Arc<OpenAiServer>)>,
     stores: HashMap<Option<PathBuf>, Arc<VerdictStore>>,
+    /// What all of them have spent.
+    ledger: Arc<Ledger>,
 }
 
-type GraderSettings = (Vec<OpenaiJudgeConfig>, JudgeCacheConfig);
+type GraderSettings = (Vec<OpenaiJudgeConfig>, JudgeCacheConfig, JudgeBudget);
 
 impl Judges {
+    /// The judges of a run with this ledger.
+    pub fn with_ledger(ledger: Ledger) -> Self {
+        Self { opened: Mutex::new(Opened { ledger: Arc::new(ledger), ..Opened::default() }) }
+    }
+
+    /// What was spent on their servers.
+    pub fn spent(&self) -> Spent {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).ledger.spent()
+    }
+
     /// Returns the judge with these settings, and creates it if no arm has opened it before.
     ///
     /// Errors: [`JudgeError`] if a setting is unusable or a local model can't be opened.
@@ -48,7 +61,7 @@ impl Judges {
     /// Errors: [`JudgeError`] if neither the task nor the arm has a server, or a setting is unusable.
     pub(crate) fn grader(&self, config: &JudgeConfig, task: &JudgeTask) -> Result<Arc<Grader>, JudgeError> {
         let servers = task_servers(config, task).map_err(|error| JudgeError::Setting(error.to_string()))?;
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).grader(servers, &config.cache)
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).grader(servers, config)
     }
 }
 
@@ -60,7 +73,7 @@ impl Opened {
         let judge: Arc<dyn AsyncJudge> = match &config.kind {
             JudgeKind::Rules => Arc::new(RulesJudge),
             JudgeKind::Openai(openai) => {
-                let judge = OpenAiJudge::new(self.server(openai)?);
+                let judge = OpenAiJudge::new(self.server(openai)?, self.account(&config.budget));
                 Arc::new(Cached { judge, store: self.store(&config.cache) })
             }
             JudgeKind::Local(local) => {
@@ -68,7 +81,10 @@ impl Opened {
                 Arc::new(Cached { judge, store: self.store(&config.cache) })
             }
             JudgeKind::Panel(panel) => {
-                let members = panel.members.iter().map(|member| self.open(&member.as_judge(&config.cache)));
+                let members = panel.members.iter().map(|member| {
+                    let budget = config.budget.clone();
+                    self.open(&JudgeConfig { budget, ..member.as_judge(&config.cache) })
+                });
                 Arc::new(Panel {
                     members: members.collect::<Result<_, _>>()?,
                     aggregate: panel.aggregate,
@@ -83,14 +99,14 @@ impl Opened {
     fn grader(
         &mut self,
         servers: Vec<OpenaiJudgeConfig>,
-        cache: &JudgeCacheConfig,
+        config: &JudgeConfig,
     ) -> Result<Arc<Grader>, JudgeError> {
-        let settings = (servers, cache.clone());
+        let settings = (servers, config.cache.clone(), config.budget.clone());
         if let Some((_, grader)) = self.graders.iter().find(|(known, _)| *known == settings) {
             return Ok(grader.clone());
         }
         let servers = settings.0.iter().map(|server| self.server(server)).collect::<Result<_, _>>()?;
-        let grader = Arc::new(Grader::new(servers, self.store(cache)));
+        let grader = Arc::new(Grader::new(servers, self.store(&config.cache), self.account(&config.budget)));
         self.graders.push((settings, grader.clone()));
         Ok(grader)
     }
@@ -102,6 +118,10 @@ impl Opened {
         let server = Arc::new(OpenAiServer::new(config)?);
         self.servers.push((config.clone(), server.clone()));
         Ok(server)
+    }
+
+    fn account(&self, budget: &JudgeBudget) -> Account {
+        Account { ledger: self.ledger.clone(), budget: budget.clone() }
     }
 
     fn store(&mut self, config: &JudgeCacheConfig) -> Arc<VerdictStore> {

@@ -10,6 +10,7 @@
 
 #![warn(missing_docs)]
 
+mod account;
 mod cached;
 pub mod calibrated;
 pub mod calibration;
@@ -26,6 +27,7 @@ pub mod simulation;
 mod store;
 mod tasks;
 
+pub use account::{Ledger, Spent};
 pub use error::JudgeError;
 pub use judgement::{AsyncJudge, JudgeTally, Judgement, Usage};
 pub use judges::Judges;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use chat::{Failed, Request};
+use chat::{Answer, Failed, Request};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join, join_all};
 use rewards::judge::prompt::{Asked, JudgePrompt, Prompter};
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use self::request::RequestForm;
 use self::server::{OpenAiServer, UsageCounter};
+use crate::account::Account;
 use crate::cached::Identified;
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, out_of_time};
@@ -30,6 +31,7 @@ pub mod server;
 /// A judge that sends requests to one or several servers with the same model.
 pub struct OpenAiJudge {
     server: Arc<OpenAiServer>,
+    account: Account,
     prompter: Prompter,
     /// The settings on which a verdict depends, in one text.
     settings_identity: String,
@@ -39,13 +41,14 @@ pub struct OpenAiJudge {
 
 impl OpenAiJudge {
     /// Creates the judge; no request is sent.
-    pub fn new(server: Arc<OpenAiServer>) -> Self {
+    pub fn new(server: Arc<OpenAiServer>, account: Account) -> Self {
         let prompter = server_prompter(&server.settings);
         Self {
             settings_identity: settings_identity(&server, &prompter),
             prompter,
             logprobs: AtomicBool::new(server.settings.scoring == Scoring::Logprobs),
             server,
+            account,
         }
     }
 
@@ -95,6 +98,8 @@ impl OpenAiJudge {
         let answered = self.server.chat.ask(&mut attempts).await;
         let reply = answered.map_err(|failed| self.server.advised(failed))?;
         counter.add_tokens(&reply.answer);
+        let Answer { prompt_tokens, reply_tokens, .. } = reply.answer;
+        self.account.add_tokens(&self.server.settings, prompt_tokens, reply_tokens);
         attempts.form.verdict(&reply.answer, self.server.settings.reply_limit())
     }
 
@@ -147,6 +152,10 @@ impl Request for Attempts<'_> {
 
     fn size(&self) -> (usize, usize) {
         (self.prompt.chars(), self.judge.server.settings.longest_reply())
+    }
+
+    fn permit(&mut self) -> Result<(), JudgeFailure> {
+        self.judge.account.take()
     }
 
     fn body(&mut self) -> serde_json::Value {

@@ -18,6 +18,7 @@ use runtime::Request;
 use scenarios::JudgeConfig;
 use tokio::time::Instant;
 
+use crate::account::Spent;
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, JudgeTally, Judgement};
 use crate::judges::Judges;
@@ -129,6 +130,11 @@ impl JudgeArgs {
         Ok(())
     }
 
+    /// What the run has spent, if the arm has a budget.
+    fn spent(&self) -> Option<Spent> {
+        self.config.budget.is_limited().then(|| self.judges.spent())
+    }
+
     /// Carries out tasks over the completions of a step.
     pub async fn grade(&self, query: &GradeQuery) -> GradedItems {
         let arrived = Instant::now();
@@ -162,6 +168,7 @@ impl JudgeArgs {
                 item.extend(of_item);
             }
         }
+        tally.spent = self.spent();
         GradedItems { graded, tally, first_failure, seconds: arrived.elapsed().as_secs_f64() }
     }
 
@@ -172,7 +179,7 @@ impl JudgeArgs {
             let panicked = JudgeFailure::new(FailureCause::Panicked, "the judge panicked; see run.log");
             vec![Judgement::failed(panicked); requests.len()]
         });
-        let tally = JudgeTally::of(&judgements);
+        let tally = JudgeTally { spent: self.spent(), ..JudgeTally::of(&judgements) };
         let first_failure = judgements.iter().find_map(|judgement| judgement.failure.clone());
         let verdicts = judgements.into_iter().map(|judgement| judgement.verdict).collect();
         Judged { verdicts, tally, first_failure, seconds: arrived.elapsed().as_secs_f64() }

@@ -9,6 +9,7 @@ use rewards::{FailureCause, Graded, JudgeFailure, JudgeTask, RewardItem};
 use tokio::time::Instant;
 
 use self::ask::Asker;
+use crate::account::Account;
 use crate::error::JudgeError;
 use crate::judgement::JudgeTally;
 use crate::openai::server::OpenAiServer;
@@ -42,8 +43,8 @@ pub struct Grader {
 }
 
 impl Grader {
-    pub fn new(servers: Vec<Arc<OpenAiServer>>, store: Arc<VerdictStore>) -> Self {
-        Self { asker: Asker::new(servers, store) }
+    pub fn new(servers: Vec<Arc<OpenAiServer>>, store: Arc<VerdictStore>, account: Account) -> Self {
+        Self { asker: Asker::new(servers, store, account) }
     }
 
     /// Checks that every server can be used.

@@ -78,6 +78,12 @@ pub struct GrpoMetrics {
     pub judge_prompt_tokens: u64,
     pub judge_reply_tokens: u64,
     pub judge_disagreement: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_spent_requests: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_spent_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_spent_cost: Option<f64>,
     pub completion_tokens_mean: Option<f64>,
     pub think_tokens_mean: Option<f64>,
     pub truncated_rate: Option<f64>,

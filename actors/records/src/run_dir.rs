@@ -1,7 +1,7 @@
 //! Where everything is in a run directory. Only this file and `arm_file.rs` spell these names.
 //!
 //! ```text
-//! scenario.toml  environment.json  run.log  control.jsonl  control.sum.json  control.json  lock
+//! scenario.toml  environment.json  run.log  control.jsonl  control.sum.json  control.json  lock  judge-spent.jsonl
 //! summary.json   summary.md  report.html
 //! ARM/seed-N/    status.json  metrics.jsonl  rollouts.jsonl  eval.jsonl  data-problems.jsonl  checkpoints/step-000300/
 //! ```
@@ -76,6 +76,11 @@ impl RunDir {
     /// Errors: [`RecordsError::Write`].
     pub fn seal_journal(&self, sum: &FileSum) -> Result<(), RecordsError> {
         replace_file(&self.journal_sum(), seal(sum).as_bytes())
+    }
+
+    /// What was spent on judges' servers: one line per request and per reply.
+    pub fn judge_spent(&self) -> PathBuf {
+        self.0.join("judge-spent.jsonl")
     }
 
     /// Names the process that writes to the directory, see [`OwnedRunDir`](crate::OwnedRunDir).

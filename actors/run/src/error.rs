@@ -185,6 +185,9 @@ pub(crate) enum StepError {
     /// A reward actor did not answer.
     #[error("reward `{name}`: {problem}")]
     Reward { name: String, problem: String },
+    /// The judge's budget is spent.
+    #[error("{reason}")]
+    BudgetSpent { reason: String, can_go_on: bool },
     /// The steps ended before this one had its turn.
     #[error("the steps ended before step {step} was trained on")]
     NoTurn { step: u64 },

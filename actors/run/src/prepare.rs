@@ -14,7 +14,7 @@ use model::{Policy, Processor, lr_factors};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{AdvantageOptions, Estimator, ParserOptions, Question, Scale};
 use runtime::{RunEvent, Slot};
-use scenarios::{ArmConfig, DataFilter, JudgeKind, LimitAction, Method, Questions, cache_dir};
+use scenarios::{ArmConfig, DataFilter, JudgeBudget, JudgeKind, LimitAction, Method, Questions, cache_dir};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use workers::{
@@ -254,13 +254,18 @@ fn begin(args: &PrepareArgs, dir: &ArmDir, policy: &Policy) -> Result<(Progress,
 
 fn judge(args: &PrepareArgs) -> Result<JudgeArgs, InputError> {
     let config = &args.live.config;
+    let mut judge_config = config.judge.clone();
+    if args.live.is_replay() {
+        // It asks again what was within the budget then.
+        judge_config.budget = JudgeBudget::default();
+    }
     let judge = args
         .judges
-        .open(&config.judge)
+        .open(&judge_config)
         .map_err(|source| InputError::Judge { arm: config.name.clone(), source: Box::new(source) })?;
     // A batch must be answered before the call to the slot times out.
     let timeout = Duration::from_secs_f64(config.supervision.call_timeout_seconds * 0.9);
-    Ok(JudgeArgs { judge, judges: args.judges.clone(), config: config.judge.clone(), timeout })
+    Ok(JudgeArgs { judge, judges: args.judges.clone(), config: judge_config, timeout })
 }
 
 fn blueprints(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use judges::Judges;
+use judges::{Judges, Ledger};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use records::{
     ArmDir, ArmId, ArmState, CheckpointState, Environment, JournalEntry, LockCheck, OwnedRunDir,
@@ -287,6 +287,8 @@ impl RunState {
         let RunActorArgs { args, plan, handle, stop: interrupted, ended } = args;
         let (stop, _) = watch::channel(*interrupted.borrow());
         static RUNS: AtomicU64 = AtomicU64::new(0);
+        let spent = args.run_dir.run_dir().judge_spent();
+        let ledger = Ledger::open(&spent).map_err(|source| RecordsError::Read { path: spent, source })?;
         Ok(RunState {
             number: RUNS.fetch_add(1, Ordering::Relaxed) + 1,
             lock: args.run_dir.check()?,
@@ -299,7 +301,7 @@ impl RunState {
             ended: Some(ended),
             recorder_budget: RestartBudget::new(5, Duration::from_secs(60)),
             recorder_id: None,
-            judges: Arc::default(),
+            judges: Arc::new(Judges::with_ledger(ledger)),
             planned: handle.0.arms.iter().cloned().collect(),
             handle,
             running: HashMap::new(),

@@ -40,13 +40,15 @@ pub enum FailureCause {
     NoQuorum,
     /// The row has no rubric that can be used.
     NoRubric,
+    /// The run's budget for its judges is spent.
+    Budget,
     /// The judge itself failed, for example for lack of memory.
     Panicked,
 }
 
 impl FailureCause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Timeout,
         Self::Connection,
         Self::Http429,
@@ -61,6 +63,7 @@ impl FailureCause {
         Self::Undecided,
         Self::NoQuorum,
         Self::NoRubric,
+        Self::Budget,
         Self::Panicked,
     ];
 
@@ -81,6 +84,7 @@ impl FailureCause {
             Self::Undecided => "undecided",
             Self::NoQuorum => "no_quorum",
             Self::NoRubric => "no_rubric",
+            Self::Budget => "budget",
             Self::Panicked => "panicked",
         }
     }

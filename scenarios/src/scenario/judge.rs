@@ -1,8 +1,9 @@
 //! `[judge]`: the judge, which grades whether the thinking supports the answer and how good the thinking is.
 //!
-//! Six keys are common to all judges ([`JudgeConfig`]). The others belong to a `kind`, and only the struct of that
+//! Seven keys are common to all judges ([`JudgeConfig`]). The others belong to a `kind`, and only the struct of that
 //! kind has them ([`JudgeKind`]). A key of another kind is refused, see [`super::tagged`].
 
+mod budget;
 mod cache;
 mod config;
 mod local;
@@ -12,6 +13,7 @@ mod required;
 mod sets;
 mod wording;
 
+pub use budget::{JudgeBudget, WhenSpent};
 pub use cache::JudgeCacheConfig;
 pub use config::{JudgeConfig, JudgeKind, OnJudgeFailure};
 pub use local::LocalJudgeConfig;

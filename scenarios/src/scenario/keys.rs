@@ -132,6 +132,7 @@ mod tests {
         assert_eq!(judge.variants_with(&["prompting", "cache"]), ["openai", "local"]);
         assert_eq!(judge.variants_with(&["base_url", "batch"]), [""; 0]);
         let common = [
+            "budget",
             "cache",
             "calibration",
             "calibration_max_failed_fraction",

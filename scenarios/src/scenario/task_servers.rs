@@ -34,6 +34,13 @@ pub fn task_servers(judge: &JudgeConfig, task: &JudgeTask) -> Result<Vec<OpenaiJ
             "set kind = \"openai\" in [judge], or judge = { base_url = \"http://127.0.0.1:8000/v1\", model = \"…\" } here",
         );
     }
+    let priced = |server: &OpenaiJudgeConfig| server.prompt_price.is_some() && server.reply_price.is_some();
+    if judge.budget.cost > 0.0 && !servers.iter().all(priced) {
+        return wrong(
+            "the arm has a judge.budget.cost, and this judge has no price",
+            "set prompt_price and reply_price in `judge` here",
+        );
+    }
     if servers.iter().any(|server| server.prompting == Prompting::Base) {
         return wrong(
             "it needs a model that follows instructions, and `prompting` of its judge is \"base\"",

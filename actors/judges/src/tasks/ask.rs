@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use chat::{Failed, Request};
+use chat::{Answer, Failed, Request};
 use dashmap::DashMap;
 use futures_util::future::join_all;
 use rewards::judge::guard::content_hash;
@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use crate::account::Account;
 use crate::error::JudgeError;
 use crate::judgement::{JudgeTally, Usage, out_of_time};
 use crate::openai::request::check_answer;
@@ -53,6 +54,7 @@ impl<T> Asked<T> {
 pub struct Asker {
     servers: Vec<TaskServer>,
     store: Arc<VerdictStore>,
+    account: Account,
     /// Requests in progress.
     flights: DashMap<VerdictKey, Arc<tokio::sync::Mutex<()>>>,
 }
@@ -67,14 +69,14 @@ struct TaskServer {
 }
 
 impl Asker {
-    pub fn new(servers: Vec<Arc<OpenAiServer>>, store: Arc<VerdictStore>) -> Self {
+    pub fn new(servers: Vec<Arc<OpenAiServer>>, store: Arc<VerdictStore>, account: Account) -> Self {
         let server = |server: Arc<OpenAiServer>| TaskServer {
             prompter: task_prompter(&server.settings),
             server,
             probed: OnceCell::new(),
             seeded: AtomicBool::new(true),
         };
-        Self { servers: servers.into_iter().map(server).collect(), store, flights: DashMap::new() }
+        Self { servers: servers.into_iter().map(server).collect(), store, account, flights: DashMap::new() }
     }
 
     /// Number of servers; at least 1.
@@ -130,7 +132,7 @@ impl Asker {
             // Equal requests may be about different completions, for which their reply may mean something else.
             let value = reply.clone().and_then(|reply| read(place, &reply));
             if let Err(failure) = &value {
-                *tally.failures.entry(failure.cause).or_default() += 1;
+                tally.count(failure);
             }
             value
         });
@@ -190,10 +192,12 @@ impl Asker {
         readable: &impl Fn(&str) -> Result<(), JudgeFailure>,
     ) -> Result<String, JudgeFailure> {
         let to = &self.servers[ask.server];
-        let mut attempts = Attempts { to, ask, guided: false, counter };
+        let mut attempts = Attempts { to, ask, account: &self.account, guided: false, counter };
         let answered = to.server.chat.ask(&mut attempts).await;
         let reply = answered.map_err(|failed| to.server.advised(failed))?;
         counter.add_tokens(&reply.answer);
+        let Answer { prompt_tokens, reply_tokens, .. } = reply.answer;
+        self.account.add_tokens(&to.server.settings, prompt_tokens, reply_tokens);
         let limit = to.server.settings.reply_limit();
         check_answer(&reply.answer, limit)?;
         readable(&reply.answer.text).map_err(|failure| match failure.cause {
@@ -217,6 +221,7 @@ fn reply_tokens(server: &OpenAiServer, ask: &Ask) -> usize {
 struct Attempts<'a> {
     to: &'a TaskServer,
     ask: &'a Ask,
+    account: &'a Account,
     /// Whether the last attempt had a schema.
     guided: bool,
     counter: &'a UsageCounter,
@@ -225,6 +230,10 @@ struct Attempts<'a> {
 impl Request for Attempts<'_> {
     fn size(&self) -> (usize, usize) {
         (self.ask.prompt.prompt.chars(), reply_tokens(&self.to.server, self.ask))
+    }
+
+    fn permit(&mut self) -> Result<(), JudgeFailure> {
+        self.account.take()
     }
 
     fn body(&mut self) -> Value {

@@ -20,7 +20,9 @@ impl From<StepError> for Halt {
         match error {
             StepError::Unrecorded { source, .. } => Halt::Failed(source.to_string()),
             StepError::RowsLost { .. } => Halt::Failed(error.to_string()),
-            StepError::Call(_)
+            StepError::BudgetSpent { can_go_on: false, .. } => Halt::Failed(error.to_string()),
+            StepError::BudgetSpent { can_go_on: true, .. }
+            | StepError::Call(_)
             | StepError::Worker(_)
             | StepError::Reward { .. }
             | StepError::NoTurn { .. } => Halt::NeedsHelp(error.to_string()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use judges::{JudgeMsg, JudgeTally};
 use model::Completion;
 use rewards::{FailureCause, RewardBatch, RewardItem};
+use scenarios::WhenSpent;
 use workers::Generated;
 
 use super::grade::{Tasks, grade};
@@ -64,6 +65,7 @@ pub(super) async fn judge(
         tally.add(&graded.tally);
         seconds = graded.seconds.max(seconds);
     }
+    check_budget(arm, &tally)?;
     let batch = RewardBatch {
         step: step + 1,
         total_steps: arm.config.steps,
@@ -73,6 +75,16 @@ pub(super) async fn judge(
         items,
     };
     Ok(Judged { batch: Arc::new(batch), tally, tasks, seconds })
+}
+
+/// Ends the step, before it is trained on, if the judge's budget is spent and the arm is not to go on without verdicts.
+fn check_budget(arm: &ArmContext, tally: &JudgeTally) -> Result<(), StepError> {
+    let Some(reason) = tally.budget.clone() else { return Ok(()) };
+    match arm.config.judge.budget.when_spent {
+        WhenSpent::Exclude => Ok(()),
+        WhenSpent::Pause => Err(StepError::BudgetSpent { reason, can_go_on: true }),
+        WhenSpent::Abort => Err(StepError::BudgetSpent { reason, can_go_on: false }),
+    }
 }
 
 /// Sets the verdicts of the completions that think, if they are `needed` or cost nothing. Returns the judge's tally and

@@ -184,6 +184,9 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         judge_prompt_tokens: tally.usage.prompt_tokens,
         judge_reply_tokens: tally.usage.reply_tokens,
         judge_disagreement: tally.disagreement,
+        judge_spent_requests: tally.spent.map(|spent| spent.requests),
+        judge_spent_tokens: tally.spent.map(|spent| spent.tokens),
+        judge_spent_cost: tally.spent.map(|spent| spent.cost),
         completion_tokens_mean: Some(
             mean_of(items.iter().map(|item| item.completion_tokens as f64)).unwrap_or(0.0),
         ),

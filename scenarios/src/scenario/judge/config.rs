@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::de::{self, Deserializer, MapAccess};
 use serde::{Deserialize, Serialize};
 
+use super::budget::JudgeBudget;
 use super::cache::JudgeCacheConfig;
 use super::local::LocalJudgeConfig;
 use super::openai::OpenaiJudgeConfig;
@@ -25,6 +26,8 @@ pub struct JudgeConfig {
     pub kind: JudgeKind,
     /// `[judge.cache]`: the cache of verdicts. `rules` does not use it; for a `panel` it is the default of the members.
     pub cache: JudgeCacheConfig,
+    /// `[judge.budget]`: how much may be spent on judges' servers.
+    pub budget: JudgeBudget,
     /// What happens if more than `max_failed_fraction` of the verdicts of the last `failure_window` steps are missing:
     /// `exclude`, `pause` or `abort`. A missing verdict never counts as 0.
     pub on_failure: OnJudgeFailure,
@@ -45,6 +48,7 @@ impl Default for JudgeConfig {
         Self {
             kind: JudgeKind::default(),
             cache: JudgeCacheConfig::default(),
+            budget: JudgeBudget::default(),
             on_failure: OnJudgeFailure::Exclude,
             failure_window: 10,
             max_failed_fraction: 0.5,
@@ -111,6 +115,7 @@ impl<'de> SharedKeys<'de> for JudgeConfig {
     fn read<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         match key {
             "cache" => self.cache = map.next_value()?,
+            "budget" => self.budget = map.next_value()?,
             "on_failure" => self.on_failure = map.next_value()?,
             "failure_window" => self.failure_window = map.next_value()?,
             "max_failed_fraction" => self.max_failed_fraction = map.next_value()?,
@@ -124,6 +129,7 @@ impl<'de> SharedKeys<'de> for JudgeConfig {
     fn has(key: &str) -> bool {
         [
             "cache",
+            "budget",
             "on_failure",
             "failure_window",
             "max_failed_fraction",

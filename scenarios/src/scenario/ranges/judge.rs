@@ -14,12 +14,30 @@ pub(super) fn check_judge(judge: &JudgeConfig, ranges: &Ranges<'_>) -> Checked {
     let key = "judge.calibration_max_failed_fraction";
     ranges.fraction(judge.calibration_max_failed_fraction, key)?;
     check_cache(&judge.cache, "judge.cache", ranges)?;
+    check_budget(judge, ranges)?;
     match &judge.kind {
         JudgeKind::Rules => Ok(()),
         JudgeKind::Openai(openai) => check_openai(openai, "judge", ranges),
         JudgeKind::Local(local) => check_local(local, "judge", ranges),
         JudgeKind::Panel(panel) => check_panel(panel, ranges),
     }
+}
+
+fn check_budget(judge: &JudgeConfig, ranges: &Ranges<'_>) -> Checked {
+    let cost = judge.budget.cost;
+    ranges.not_negative(cost, "judge.budget.cost")?;
+    let priced = |server: &OpenaiJudgeConfig| server.prompt_price.is_some() && server.reply_price.is_some();
+    let all_priced = match &judge.kind {
+        JudgeKind::Openai(openai) => priced(openai),
+        JudgeKind::Panel(panel) => panel.members.iter().all(|member| match &member.kind {
+            MemberKind::Openai(openai) => priced(openai),
+            MemberKind::Rules | MemberKind::Local(_) => true,
+        }),
+        JudgeKind::Rules | JudgeKind::Local(_) => true,
+    };
+    let instead = "prompt_price and reply_price of every server too, or 0 for no limit";
+    let value = format!("{}, and a server has no price", number(cost));
+    ranges.need(cost == 0.0 || all_priced, "judge.budget.cost", value, instead)
 }
 
 fn check_cache(cache: &JudgeCacheConfig, section: &str, ranges: &Ranges<'_>) -> Checked {
