@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::scripted_server::{Request, ScriptedServer};
 
 mod budget;
+mod caption;
 mod ranking;
 mod rubric;
 

@@ -15,6 +15,7 @@
 //! - JUDGE-2 the completion is treated as data: it cannot close its fence, contain a special token of the judge's
 //!   template, or be mistaken for the judge's reply.
 
+pub mod caption;
 pub mod failure;
 pub mod guard;
 pub mod json;

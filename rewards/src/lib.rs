@@ -24,6 +24,8 @@
 //! | `consistency` | R_c, Eq. 6 | `when_wrong = "correct_only" \| "always"` |
 //! | `overlong` | 0 to −1 for a completion near the greatest length | `max_tokens = 0`, `cache = 16` |
 //! | `repetition` | 0 to −1 for repeated n-grams of words | `ngram = 3` |
+//! | `answer-from-caption` | 1 if the answer follows from the thinking alone | `tag = ""`, `target = "completion"`, … |
+//! | `caption-grounding` | share of the statements about the clip that its caption supports | `column = "caption"`, … |
 //! | `listwise` | the rank within the group | `orders = 1`, … |
 //! | `pairwise` | the share of comparisons won within the group | `pairs = 0`, `score = "win_rate"`, … |
 //! | `rubric` | the thinking by a rubric, if the answer is right | `raters = 5`, `trim = 1`, … |

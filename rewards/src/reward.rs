@@ -6,7 +6,9 @@ use crate::RewardRegistry;
 
 pub mod accuracy;
 pub mod adaptive_think;
+pub mod answer_from_caption;
 mod batch;
+pub mod caption_grounding;
 pub mod consistency;
 pub mod format;
 mod length;
@@ -23,8 +25,8 @@ pub use batch::{Reward, RewardBatch, RewardItem};
 
 impl RewardRegistry {
     /// A registry with the rewards of the paper, `format`, `accuracy`, `adaptive-think`, `consistency` and `think`, and with
-    /// penalties for length: `overlong`, `repetition` and `think-budget`. `rubric`, `listwise` and `pairwise` ask a judge's
-    /// server for more than a verdict.
+    /// penalties for length: `overlong`, `repetition` and `think-budget`. `rubric`, `listwise`, `pairwise`,
+    /// `caption-grounding` and `answer-from-caption` ask a judge's server for more than a verdict.
     pub fn standard() -> Self {
         let mut registry = Self::new();
         registry.register(accuracy::KIND, |options| Ok(Box::new(accuracy::Accuracy::from_options(options)?)));
@@ -35,6 +37,12 @@ impl RewardRegistry {
             Ok(Box::new(consistency::Consistency::from_options(options)?))
         });
         registry.register(format::KIND, |options| Ok(Box::new(format::Format::from_options(options)?)));
+        registry.register(answer_from_caption::KIND, |options| {
+            Ok(Box::new(answer_from_caption::AnswerFromCaption::from_options(options)?))
+        });
+        registry.register(caption_grounding::KIND, |options| {
+            Ok(Box::new(caption_grounding::CaptionGrounding::from_options(options)?))
+        });
         registry.register(listwise::KIND, |options| Ok(Box::new(listwise::Listwise::from_options(options)?)));
         registry.register(pairwise::KIND, |options| Ok(Box::new(pairwise::Pairwise::from_options(options)?)));
         registry.register(overlong::KIND, |options| Ok(Box::new(overlong::Overlong::from_options(options)?)));
@@ -63,6 +71,8 @@ mod tests {
             [
                 "accuracy",
                 "adaptive-think",
+                "answer-from-caption",
+                "caption-grounding",
                 "consistency",
                 "format",
                 "listwise",

@@ -16,6 +16,7 @@ use crate::openai::server::OpenAiServer;
 use crate::store::VerdictStore;
 
 mod ask;
+mod caption;
 mod ranking;
 mod rubric;
 
@@ -56,6 +57,12 @@ impl Grader {
     pub async fn grade(&self, task: &Arc<JudgeTask>, items: &[RewardItem], deadline: Instant) -> GradedTask {
         match &**task {
             JudgeTask::Rubric(options) => rubric::grade(&self.asker, task, options, items, deadline).await,
+            JudgeTask::CaptionGrounding(options) => {
+                caption::grounding(&self.asker, task, options, items, deadline).await
+            }
+            JudgeTask::AnswerFromCaption(options) => {
+                caption::answer(&self.asker, task, options, items, deadline).await
+            }
             JudgeTask::Listwise(options) => {
                 ranking::listwise(&self.asker, task, options, items, deadline).await
             }

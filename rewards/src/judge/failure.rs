@@ -40,6 +40,8 @@ pub enum FailureCause {
     NoQuorum,
     /// The row has no rubric that can be used.
     NoRubric,
+    /// The row has no caption that can be used.
+    NoCaption,
     /// The run's budget for its judges is spent.
     Budget,
     /// The judge itself failed, for example for lack of memory.
@@ -48,7 +50,7 @@ pub enum FailureCause {
 
 impl FailureCause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Timeout,
         Self::Connection,
         Self::Http429,
@@ -63,6 +65,7 @@ impl FailureCause {
         Self::Undecided,
         Self::NoQuorum,
         Self::NoRubric,
+        Self::NoCaption,
         Self::Budget,
         Self::Panicked,
     ];
@@ -84,6 +87,7 @@ impl FailureCause {
             Self::Undecided => "undecided",
             Self::NoQuorum => "no_quorum",
             Self::NoRubric => "no_rubric",
+            Self::NoCaption => "no_caption",
             Self::Budget => "budget",
             Self::Panicked => "panicked",
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::caption::{AnswerTask, GroundingTask};
 use super::ranking::{ListwiseTask, PairwiseTask};
 use super::rubric::{Rubric, RubricTask};
 
@@ -28,6 +29,10 @@ pub enum JudgeTask {
     Listwise(ListwiseTask),
     /// Comparisons of two completions of a group.
     Pairwise(PairwiseTask),
+    /// Which statements of the thinking a caption supports.
+    CaptionGrounding(GroundingTask),
+    /// The answer that follows from the thinking.
+    AnswerFromCaption(AnswerTask),
 }
 
 impl JudgeTask {
@@ -37,6 +42,8 @@ impl JudgeTask {
             Self::Rubric(task) => &task.judge,
             Self::Listwise(task) => &task.judge,
             Self::Pairwise(task) => &task.judge,
+            Self::CaptionGrounding(task) => &task.judge,
+            Self::AnswerFromCaption(task) => &task.judge,
         }
     }
 }

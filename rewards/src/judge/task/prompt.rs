@@ -95,6 +95,35 @@ impl TaskPrompter {
         material.prompt(&job, form, "better", json!({ "type": "string", "enum": ["A", "B", "tie"] }), 32)
     }
 
+    /// Asks which statements of a description are supported by a caption of the clip.
+    pub fn ground(&self, question: &Question, caption: &str, description: &str) -> TaskPrompt {
+        let material = self.about(question, false).and("caption", caption).and("description", description);
+        let form = r#"{"statements": [1 or 0 for statement 1, 1 or 0 for statement 2, …]}"#;
+        let job = "You check what a description says about an audio clip, against a caption of the clip that is known to be right. \
+                   Go through the description and take each statement about what is heard in the clip: 1 if the caption says the \
+                   same or implies it, 0 if the caption contradicts it or does not say it. Plans, guesses about the answer and \
+                   repetitions of the question are no statements about the clip, and a statement that is repeated counts once. \
+                   If there is none, give an empty list.";
+        let marks = json!({ "type": "array", "items": { "type": "integer", "enum": [0, 1] } });
+        material.prompt(job, form, "statements", marks, 256)
+    }
+
+    /// Asks for the answer that follows from a description of the clip.
+    pub fn answer_from(&self, question: &Question, description: &str) -> TaskPrompt {
+        let material = self.about(question, false).and("description", description);
+        let form = r#"{"answer": "…"}"#;
+        let job = "Somebody else heard an audio clip and described it. Answer the question about the clip from this description \
+                   alone, by one of the choices if there are any. If the description does not settle it, the answer is \"unknown\".";
+        let mut answers = question.choices.clone();
+        answers.push("unknown".to_owned());
+        let answer = match question.choices.is_empty() {
+            true => json!({ "type": "string" }),
+            false => json!({ "type": "string", "enum": answers }),
+        };
+        let longest = answers.iter().map(|answer| answer.len()).max().unwrap_or_default();
+        material.prompt(job, form, "answer", answer, 64 + longest)
+    }
+
     /// The question with its choices, and the right answer if the judge is told it.
     fn about(&self, question: &Question, with_answer: bool) -> Material<'_> {
         let mut text = question.text.clone();
