@@ -20,6 +20,7 @@ pub(crate) fn item(group: usize, completion: &str) -> RewardItem {
         completion: completion.to_owned(),
         parsed,
         completion_tokens: 5,
+        completion_ids: Vec::new(),
         think_tokens: 0,
         truncated: false,
         duration_seconds: None,

@@ -64,7 +64,7 @@
 //! # let item = rewards::RewardItem {
 //! #     question: Default::default(), group: 0, completion: "<answer>dog</answer>".into(),
 //! #     parsed: rewards::parse_completion("<answer>dog</answer>", &Default::default()),
-//! #     readings: Default::default(), completion_tokens: 1, think_tokens: 0, truncated: false,
+//! #     readings: Default::default(), completion_tokens: 1, completion_ids: vec![], think_tokens: 0, truncated: false,
 //! #     duration_seconds: None, verdict: None, graded: vec![],
 //! # };
 //! # let batch = RewardBatch { step: 1, total_steps: 10, group_size: 1, items: vec![item], ..RewardBatch::default() };

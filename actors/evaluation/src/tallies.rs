@@ -133,6 +133,7 @@ mod tests {
                 parsed,
                 completion,
                 completion_tokens: 3,
+                completion_ids: Vec::new(),
                 think_tokens: 0,
                 truncated: false,
                 duration_seconds: None,

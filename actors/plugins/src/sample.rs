@@ -23,6 +23,7 @@ pub fn sample_batch() -> Arc<RewardBatch> {
             readings: Readings::of(completion, &parsed, &question),
             parsed,
             completion_tokens: completion.split_whitespace().count(),
+            completion_ids: (0..).take(completion.split_whitespace().count()).collect(),
             think_tokens: 0,
             truncated: false,
             duration_seconds: Some(2.4),

@@ -48,6 +48,7 @@ mod tests {
             parsed: parse_completion(text, &Default::default()),
             readings: Readings::default(),
             completion_tokens: 1,
+            completion_ids: Vec::new(),
             think_tokens: 0,
             truncated: false,
             duration_seconds: None,

@@ -33,6 +33,9 @@ pub struct RewardItem {
     pub readings: Readings,
     /// Number of sampled tokens, including the end-of-text token.
     pub completion_tokens: usize,
+    /// The sampled tokens, including the end-of-text token; empty where the policy is a server, which gives only text.
+    #[serde(default)]
+    pub completion_ids: Vec<i64>,
     /// Number of these tokens, from the first, that belong to the thinking, its tags included; 0 without thinking.
     #[serde(default)]
     pub think_tokens: usize,

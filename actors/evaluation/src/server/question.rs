@@ -105,6 +105,7 @@ impl Asking<'_> {
             completion,
             parsed,
             completion_tokens: usize::try_from(answer.reply_tokens).unwrap_or(usize::MAX),
+            completion_ids: Vec::new(),
             think_tokens: 0,
             truncated: answer.out_of_tokens,
             duration_seconds: None,

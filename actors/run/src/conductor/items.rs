@@ -31,6 +31,7 @@ pub(crate) fn reward_item(
         parsed,
         readings,
         completion_tokens: completion.ids.len(),
+        completion_ids: completion.ids.clone(),
         think_tokens,
         truncated: completion.finish == Finish::Length,
         duration_seconds: None,
