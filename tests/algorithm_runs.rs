@@ -95,6 +95,8 @@ async fn corrections_masks_and_entropy_train_and_resume() {
         "off_policy_threshold = 0.0\niterations = 3\nlr = 0.003",
         "entropy_coef = 0.05\nmicro_batch_prompts = 1",
         "entropy_top_fraction = 0.3\nmicro_batch_prompts = 1",
+        "covariance = \"clip\"\ncovariance_fraction = 0.5\ncovariance_range = [0.0, 50.0]\nmicro_batch_prompts = 1",
+        "covariance = \"kl\"\ncovariance_fraction = 0.5\niterations = 2\nlr = 0.003",
     ])
     .await;
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use model::loss::{
-    Correction, CorrectionLevel, CorrectionWeights, EntropyInputs, GrpoConfig, KlEstimator, LossInputs,
-    LossKind, LossMetrics, Normalizer, entropy_threshold, grpo_loss,
+    Correction, CorrectionLevel, CorrectionWeights, CovarianceControl, EntropyInputs, GrpoConfig,
+    KlEstimator, LossInputs, LossKind, LossMetrics, Normalizer, entropy_threshold, grpo_loss,
 };
 use rewards::{
     AdvantageOptions, Estimator, Formula, Weights, advantages, decoupled_advantages, shape, weighted_parts,
@@ -116,6 +116,7 @@ fn every_loss_equals_trl_in_value_gradient_and_metrics() {
             old_logprobs: (!has("none")).then_some(&old),
             sampling_logprobs: has("offpolicy").then_some(&sampled),
             correction: correction.as_ref(),
+            covariant: None,
             entropy: Some(EntropyInputs {
                 entropies: &entropies,
                 kept: kept.as_ref(),
@@ -187,8 +188,8 @@ fn gdpo_and_rloo_equal_trl_where_no_component_is_missing() {
     let missing = columns.get_mut("r1").unwrap().iter_mut().filter(|score| score.is_none());
     assert_eq!(missing.map(|score| *score = Some(0.25)).count(), 1);
     let rewards = shape(&formula, &columns, &weights);
-    let gdpo =
-        decoupled_advantages(&rewards, &weighted_parts(&formula, &columns, &weights), group_size, 1e-4);
+    let parts = weighted_parts(&formula, &columns, &weights);
+    let gdpo = decoupled_advantages(&rewards, &parts, group_size, &AdvantageOptions::default());
     let options = AdvantageOptions { estimator: Estimator::Rloo, ..Default::default() };
     for (name, found) in [("gdpo", gdpo), ("rloo", advantages(&rewards, group_size, &options))] {
         let golden = Vec::<f64>::try_from(goldens.get(&format!("advantages_{name}"))).unwrap();
@@ -210,6 +211,8 @@ struct Random {
     sampled: Vec<f64>,
     reference: Vec<f64>,
     entropies: Vec<f64>,
+    /// Whether the covariance of the token is controlled.
+    covariant: Vec<bool>,
     advantages: Vec<f64>,
 }
 
@@ -241,7 +244,8 @@ impl Random {
         let entropies = (0..n).map(|_| 2.0 * draws.unit()).collect();
         // Some are 0, as those of groups with equal rewards.
         let advantages = (0..rows).map(|_| (draws.below(9) as f64 - 4.0) / 2.0).collect();
-        Random { rows, longest, lengths, new, old, sampled, reference, entropies, advantages }
+        let covariant = (0..n).map(|_| draws.below(3) == 0).collect();
+        Random { rows, longest, lengths, new, old, sampled, reference, entropies, covariant, advantages }
     }
 
     fn matrix(&self, values: &[f64]) -> Tensor {
@@ -269,7 +273,8 @@ fn reference_loss(
     correction: Option<Correction>,
     fraction: f64,
 ) -> f64 {
-    let Random { rows, longest, lengths, new, old, sampled, reference, entropies, advantages } = random;
+    let Random { rows, longest, lengths, new, old, sampled, reference, entropies, covariant, advantages } =
+        random;
     let tokens: usize = lengths.iter().sum();
     let mut sorted: Vec<f64> =
         (0..*rows).flat_map(|row| entropies[row * longest..][..lengths[row]].iter().copied()).collect();
@@ -299,6 +304,13 @@ fn reference_loss(
                 _ => {
                     let bounded = config.delta.map_or(ratio, |delta| ratio.min(delta));
                     -(bounded * advantage).min(ratio.clamp(low, high) * advantage)
+                }
+            };
+            let policy = match config.covariance.filter(|_| covariant[at]) {
+                None => policy,
+                Some(CovarianceControl::Clip) => 0.0,
+                Some(CovarianceControl::Kl { coefficient }) => {
+                    policy + coefficient * (new[at] - old[at]).abs()
                 }
             };
             let weight = correction.map_or(1.0, |correction| {
@@ -359,6 +371,11 @@ fn losses_equal_their_equations_in_random_cases_with_masks_and_stale_samples() {
                 off_policy_threshold: (draws.below(2) == 0).then(|| draws.unit() - 0.5),
                 entropy_coef: [0.0, 0.3][draws.below(2) as usize],
                 sapo_temperature_neg: 1.0 + draws.unit(),
+                covariance: [
+                    None,
+                    Some(CovarianceControl::Clip),
+                    Some(CovarianceControl::Kl { coefficient: 0.7 }),
+                ][draws.below(3) as usize],
                 ..GrpoConfig::default()
             };
             let levels = [CorrectionLevel::Token, CorrectionLevel::Sequence, CorrectionLevel::Geometric];
@@ -374,12 +391,14 @@ fn losses_equal_their_equations_in_random_cases_with_masks_and_stale_samples() {
             let kept = (fraction < 1.0 && any).then(|| high_entropy(&entropies, &mask, fraction));
             let kept_tokens = kept.as_ref().unwrap_or(&mask).sum(Kind::Int64).int64_value(&[]) as usize;
             let (old, sampled) = (random.matrix(&random.old), random.matrix(&random.sampled));
+            let covariant = Tensor::from_slice(&random.covariant).view_as(&mask);
             let weights = correction.map(|correction| correction.weights(&old, &sampled, &mask));
             let inputs = LossInputs {
                 logprobs: &random.matrix(&random.new),
                 old_logprobs: Some(&old),
                 sampling_logprobs: Some(&sampled),
                 correction: weights.as_ref(),
+                covariant: Some(&covariant),
                 entropy: Some(EntropyInputs {
                     entropies: &entropies,
                     kept: kept.as_ref(),
@@ -419,6 +438,7 @@ fn the_gradient_of_gspo_token_is_that_of_gspo_for_one_advantage_per_completion()
             old_logprobs: Some(&old),
             sampling_logprobs: None,
             correction: None,
+            covariant: None,
             entropy: None,
             ref_logprobs: None,
             advantages: &goldens.get("advantages_group"),

@@ -134,6 +134,7 @@ fn a_grpo_step_of_an_adapter_equals_peft_s() {
             logprobs: &forward.logprobs,
             sampling_logprobs: None,
             correction: None,
+            covariant: None,
             entropy: None,
             old_logprobs: Some(&old),
             ref_logprobs: None,

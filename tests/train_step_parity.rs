@@ -107,6 +107,7 @@ fn assert_two_steps(policy: &Policy) {
             old_logprobs: Some(old),
             sampling_logprobs: None,
             correction: None,
+            covariant: None,
             entropy: None,
             ref_logprobs: Some(&reference),
             advantages: &golden["advantages"],

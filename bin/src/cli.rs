@@ -79,6 +79,9 @@ pub enum Command {
     /// Check a run directory against its checksums, without changing anything
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyOptions),
+    /// Compute what the advantages of a run would have been under another formula or other weights
+    #[command(after_help = examples::RESHAPE)]
+    Reshape(ReshapeOptions),
     /// Repeat a run with its recorded changes and compare the metrics
     #[command(after_help = examples::REPLAY)]
     Replay(ReplayOptions),
@@ -402,6 +405,22 @@ pub struct ListenOptions {
 /// Parses a value as the scenario's TOML key of the same type does.
 fn scenario_value<T: DeserializeOwned>(text: &str) -> Result<T, ValueError> {
     T::deserialize(StrDeserializer::<ValueError>::new(text))
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ReshapeOptions {
+    /// The run directory, such as runs/ablation-20260131-120000
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+    /// What to change, a key of the run's scenario such as shaping.weights.think=0.5; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Only the arms that match: a name, or a pattern such as 'grpo*'; '!NAME' leaves arms out; may be repeated
+    #[arg(long = "arm", value_name = "ARM")]
+    pub arms: Vec<String>,
+    /// Print the figures as JSON, also by step
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Clone, Debug)]

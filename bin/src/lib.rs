@@ -51,6 +51,7 @@ mod merge;
 mod progress;
 mod replay;
 mod report;
+mod reshape;
 mod run;
 mod signals;
 mod source;
@@ -100,6 +101,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Compare(options) => compare::compare(&options),
         Command::Export(options) => export::export(&options),
         Command::Verify(options) => verify::verify(&options),
+        Command::Reshape(options) => reshape::reshape_run(&options),
         Command::Replay(options) => replay::replay(&options, verbosity, registry),
         Command::Ask(options) => ask::ask(&options, verbosity),
         Command::Eval(options) => eval::eval(&options, verbosity, registry),

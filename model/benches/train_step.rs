@@ -244,6 +244,7 @@ impl Bench {
                 old_logprobs: None,
                 sampling_logprobs: None,
                 correction: None,
+                covariant: None,
                 entropy: None,
                 ref_logprobs: Some(&reference),
                 advantages: &advantages,

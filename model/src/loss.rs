@@ -17,7 +17,7 @@
 //! −σ(τ·(ρ − 1)) · 4/τ · Â                           (SAPO; τ depends on the sign of Â)
 //! ```
 //!
-//! The first term is then multiplied by the masks and the weights for stale completions, and
+//! Clip-Cov and KL-Cov change it for some tokens ([`CovarianceControl`]). It is then multiplied by the masks and the weights for stale completions, and
 //! `entropy_coef` times the mean entropy is subtracted from the loss.
 //!
 //! - `LOSS-1` Masked positions influence neither the value nor the gradient, whatever they contain (even NaN).
@@ -37,6 +37,7 @@
 
 mod config;
 mod correction;
+mod covariance;
 mod entropy;
 mod metrics;
 mod normalizer;
@@ -44,6 +45,7 @@ mod sft;
 
 pub use config::{GrpoConfig, Importance, KlEstimator, LossKind};
 pub use correction::{Correction, CorrectionLevel, CorrectionWeights};
+pub use covariance::{CovarianceControl, covariances, covariances_within, greatest_covariances};
 pub use entropy::{EntropyInputs, entropy_threshold};
 pub use metrics::{LossMetrics, Total};
 pub use normalizer::Normalizer;
@@ -65,6 +67,8 @@ pub struct LossInputs<'a> {
     pub sampling_logprobs: Option<&'a Tensor>,
     /// Weights of stale completions; `None` for 1.
     pub correction: Option<&'a CorrectionWeights>,
+    /// `[N, T]`, bool: the tokens that `GrpoConfig::covariance` acts on; `None` for none.
+    pub covariant: Option<&'a Tensor>,
     /// The entropies of the tokens; must be given if `entropy_coef` is not 0.
     pub entropy: Option<EntropyInputs<'a>>,
     /// `[N, T]`, float: log-probabilities under the reference policy. If given, the KL divergence is measured even with
@@ -88,6 +92,7 @@ impl LossInputs<'_> {
             ("sampling_logprobs", self.sampling_logprobs),
             ("entropies", self.entropy.map(|entropy| entropy.entropies)),
             ("ref_logprobs", self.ref_logprobs),
+            ("covariant", self.covariant),
             ("mask", Some(self.mask)),
         ];
         for (name, tensor) in same_shape {
@@ -152,6 +157,16 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
     });
 
     let (policy, bounded) = policy_term(inputs, config, &ratio, &advantages, &padding);
+    let policy = match (config.covariance, inputs.covariant) {
+        (Some(CovarianceControl::Clip), Some(covariant)) => {
+            policy.expand_as(logprobs).masked_fill(covariant, 0.0)
+        }
+        (Some(CovarianceControl::Kl { coefficient }), Some(covariant)) => {
+            let gap = (logprobs - &old_logprobs).masked_fill(&padding, 0.0).abs();
+            policy + gap * covariant.to_kind(logprobs.kind()) * coefficient
+        }
+        _ => policy,
+    };
     let dropped = config.off_policy_threshold.map(|threshold| {
         let sampled = inputs.sampling_logprobs.unwrap_or(&old_logprobs);
         off_policy(logprobs, sampled, &advantages, &padding, &lengths, threshold)

@@ -9,14 +9,18 @@
 //! - ADV-2 a group with fewer than 2 rewards is excluded: none of its completions has an advantage.
 //! - ADV-3 in a group whose rewards are all equal every advantage is 0, under every scale, and the group is counted. The
 //!   exception is `reinforce_plus_plus`, which compares it with the other groups.
+//! - ADV-6 with `keep` or `discard_equal`, what is left out enters no mean and no deviation: the advantages of the rest are
+//!   those of a step without it.
 
 use serde::{Deserialize, Serialize};
 
 mod gdpo;
 mod moments;
+mod varied;
 
 pub use gdpo::{Part, weighted_parts};
 use moments::Moments;
+use varied::most_varied;
 
 /// What a reward is compared with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,11 +62,23 @@ pub struct AdvantageOptions {
     pub scale: Scale,
     /// Added to the standard deviation, so that a very small one does not make huge advantages.
     pub epsilon: f64,
+    /// Number of completions of each group that are compared, those whose rewards have the greatest variance; the others
+    /// have no advantage. 0 compares all.
+    pub keep: usize,
+    /// Whether groups of equal rewards are left out of what is computed over the step, under every estimator. Their
+    /// advantages are 0.
+    pub discard_equal: bool,
 }
 
 impl Default for AdvantageOptions {
     fn default() -> Self {
-        Self { estimator: Estimator::GroupRelative, scale: Scale::Group, epsilon: 1e-4 }
+        Self {
+            estimator: Estimator::GroupRelative,
+            scale: Scale::Group,
+            epsilon: 1e-4,
+            keep: 0,
+            discard_equal: false,
+        }
     }
 }
 
@@ -80,7 +96,7 @@ pub struct Advantages {
 /// Computes the advantages of a step. `rewards` has the completions group after group, `group_size` per group; a
 /// shorter rest is a group of its own. GDPO takes the reward as its only term; see [`decoupled_advantages`].
 pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &AdvantageOptions) -> Advantages {
-    let step = Step::new(rewards, group_size);
+    let step = Step::new(rewards, group_size, options);
     match options.estimator {
         Estimator::GroupRelative => step.group_relative(options),
         Estimator::Gdpo => {
@@ -111,34 +127,52 @@ pub fn decoupled_advantages(
     rewards: &[Option<f64>],
     parts: &[Part],
     group_size: usize,
-    epsilon: f64,
+    options: &AdvantageOptions,
 ) -> Advantages {
-    Step::new(rewards, group_size).decoupled(parts, epsilon)
+    let step = Step::new(rewards, group_size, options);
+    if step.left_out.is_empty() {
+        return step.decoupled(parts, options.epsilon);
+    }
+    let mut parts = parts.to_vec();
+    for part in &mut parts {
+        step.left_out.iter().for_each(|&place| part.values[place] = None);
+    }
+    step.decoupled(&parts, options.epsilon)
 }
 
 /// The rewards of a step by group.
 struct Step {
     group_size: usize,
-    /// Without those that are not finite.
+    /// Without those that are not finite, and those that are left out.
     scored: Vec<Option<f64>>,
+    /// The completions that `keep` leaves out.
+    left_out: Vec<usize>,
     /// The groups that can be compared, with the moments of their rewards.
     included: Vec<(usize, Moments)>,
+    /// Groups of equal rewards that are discarded.
+    discarded: Vec<usize>,
     excluded: Vec<usize>,
 }
 
 impl Step {
-    fn new(rewards: &[Option<f64>], group_size: usize) -> Self {
+    fn new(rewards: &[Option<f64>], group_size: usize, options: &AdvantageOptions) -> Self {
         let group_size = group_size.max(1);
-        let scored: Vec<Option<f64>> =
+        let mut scored: Vec<Option<f64>> =
             rewards.iter().map(|reward| reward.filter(|r| r.is_finite())).collect();
-        let (mut included, mut excluded) = (Vec::new(), Vec::new());
+        let left_out = match options.keep {
+            0 => Vec::new(),
+            keep => most_varied(&scored, group_size, keep),
+        };
+        left_out.iter().for_each(|&place| scored[place] = None);
+        let (mut included, mut discarded, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
         for (index, group) in scored.chunks(group_size).enumerate() {
             match Moments::of(group.iter().flatten()) {
+                Some(moments) if options.discard_equal && moments.alike() => discarded.push(index),
                 Some(moments) => included.push((index, moments)),
                 None => excluded.push(index),
             }
         }
-        Step { group_size, scored, included, excluded }
+        Step { group_size, scored, left_out, included, discarded, excluded }
     }
 
     fn rows(&self, group: usize) -> std::ops::Range<usize> {
@@ -152,6 +186,9 @@ impl Step {
     }
 
     fn excluding_all(self) -> Advantages {
+        if self.included.is_empty() {
+            return self.each(|_, _, _| 0.0);
+        }
         let mut excluded: Vec<usize> = (0..self.scored.len().div_ceil(self.group_size)).collect();
         // Those that are excluded on their own come first.
         excluded.sort_by_key(|group| !self.excluded.contains(group));
@@ -185,8 +222,11 @@ impl Step {
         let mut result = Advantages {
             values: vec![None; self.scored.len()],
             excluded_groups: self.excluded.clone(),
-            zero_std_groups: 0,
+            zero_std_groups: self.discarded.len(),
         };
+        for row in self.discarded.iter().flat_map(|group| self.rows(*group)) {
+            result.values[row] = self.scored[row].map(|_| 0.0);
+        }
         for (group, moments) in &self.included {
             result.zero_std_groups += usize::from(moments.alike());
             let rows = self.rows(*group);
@@ -227,7 +267,8 @@ impl Step {
             return self.excluding_all();
         };
         let mut result = self.each(|_, _, _| 0.0);
-        result.zero_std_groups = self.included.iter().filter(|(group, _)| alike[*group]).count();
+        result.zero_std_groups =
+            self.discarded.len() + self.included.iter().filter(|(group, _)| alike[*group]).count();
         for (group, _) in self.included.iter().filter(|(group, _)| !alike[*group] && !batch.alike()) {
             for row in self.rows(*group) {
                 result.values[row] = sums[row].map(|sum| (sum - batch.mean) / (batch.std + epsilon));
@@ -244,8 +285,13 @@ mod tests {
     use super::*;
     use crate::{Formula, Weights, shape};
 
-    const EXACT: AdvantageOptions =
-        AdvantageOptions { estimator: Estimator::GroupRelative, scale: Scale::Group, epsilon: 0.0 };
+    const EXACT: AdvantageOptions = AdvantageOptions {
+        estimator: Estimator::GroupRelative,
+        scale: Scale::Group,
+        epsilon: 0.0,
+        keep: 0,
+        discard_equal: false,
+    };
 
     fn scaled(scale: Scale, epsilon: f64) -> AdvantageOptions {
         AdvantageOptions { scale, epsilon, ..EXACT }
@@ -393,7 +439,7 @@ mod tests {
         let part = |values: [f64; 4]| Part { coefficient: 1.0, values: values.map(Some).to_vec() };
         let parts = [part([0.0, 1.0, 0.0, 1.0]), part([1.0, 1.0, 0.0, 1.0])];
         let rewards = [1.0, 2.0, 0.0, 2.0].map(Some);
-        let result = decoupled_advantages(&rewards, &parts, 2, 0.0);
+        let result = decoupled_advantages(&rewards, &parts, 2, &EXACT);
         // Squares 1/2 1/2 2 2, variance 5/3.
         let std = (5.0 / 3.0_f64).sqrt();
         let half = 0.5_f64.sqrt();
@@ -464,13 +510,13 @@ mod tests {
                 Estimator::ReinforcePlusPlus,
                 Estimator::ReinforcePlusPlusBaseline,
             ] {
-                let options = AdvantageOptions { estimator, scale: Scale::None, epsilon };
+                let options = AdvantageOptions { estimator, scale: Scale::None, epsilon, ..EXACT };
                 let found = match estimator {
                     Estimator::Gdpo => decoupled_advantages(
                         &rewards,
                         &weighted_parts(&formula, &columns, &weights),
                         size,
-                        epsilon,
+                        &options,
                     ),
                     _ => advantages(&rewards, size, &options),
                 };

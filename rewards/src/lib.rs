@@ -113,7 +113,7 @@ pub use question::{Difficulty, Question};
 pub use readings::{Reading, Readings};
 pub use registry::RewardRegistry;
 pub use reward::{Reward, RewardBatch, RewardItem};
-pub use shaping::shape;
+pub use shaping::{shape, shaped_advantages};
 pub use statistics::Scope;
 pub use weights::Weights;
 

@@ -64,8 +64,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "no reward kind is called `adaptive_thnk`; did you mean `adaptive-think`? \
-             (known: accuracy, adaptive-think, answer-from-caption, caption-grounding, consistency, format, listwise, \
-             overlong, pairwise, repetition, rubric, think, think-budget)",
+             (known: accuracy, ada-grpo, adapt-think, adaptive-think, answer-from-caption, caption-grounding, consistency, \
+             cosine, format, listwise, overlong, pairwise, repetition, rubric, think, think-budget, thinkless)",
         );
         let error = RewardRegistry::new().build("think", &toml::Table::new()).err().unwrap();
         assert_eq!(error.to_string(), "no reward kind is called `think`; none is registered");

@@ -5,11 +5,14 @@
 use crate::RewardRegistry;
 
 pub mod accuracy;
+pub mod ada_grpo;
+pub mod adapt_think;
 pub mod adaptive_think;
 pub mod answer_from_caption;
 mod batch;
 pub mod caption_grounding;
 pub mod consistency;
+pub mod cosine;
 pub mod format;
 mod length;
 pub mod listwise;
@@ -20,22 +23,29 @@ pub mod repetition;
 pub mod rubric;
 pub mod think;
 pub mod think_budget;
+pub mod thinkless;
 
 pub use batch::{Reward, RewardBatch, RewardItem};
 
 impl RewardRegistry {
-    /// A registry with the rewards of the paper, `format`, `accuracy`, `adaptive-think`, `consistency` and `think`, and with
-    /// penalties for length: `overlong`, `repetition` and `think-budget`. `rubric`, `listwise`, `pairwise`,
-    /// `caption-grounding` and `answer-from-caption` ask a judge's server for more than a verdict.
+    /// A registry with the rewards of the paper, `format`, `accuracy`, `adaptive-think`, `consistency` and `think`, with
+    /// rewards for length, `cosine`, `overlong`, `repetition` and `think-budget`, and with rivals of `adaptive-think`: `ada-grpo`,
+    /// `adapt-think` and `thinkless`. `rubric`, `listwise`, `pairwise`, `caption-grounding` and
+    /// `answer-from-caption` ask a judge's server for more than a verdict.
     pub fn standard() -> Self {
         let mut registry = Self::new();
         registry.register(accuracy::KIND, |options| Ok(Box::new(accuracy::Accuracy::from_options(options)?)));
+        registry.register(ada_grpo::KIND, |options| Ok(Box::new(ada_grpo::AdaGrpo::from_options(options)?)));
+        registry.register(adapt_think::KIND, |options| {
+            Ok(Box::new(adapt_think::AdaptThink::from_options(options)?))
+        });
         registry.register(adaptive_think::KIND, |options| {
             Ok(Box::new(adaptive_think::AdaptiveThink::from_options(options)?))
         });
         registry.register(consistency::KIND, |options| {
             Ok(Box::new(consistency::Consistency::from_options(options)?))
         });
+        registry.register(cosine::KIND, |options| Ok(Box::new(cosine::Cosine::from_options(options)?)));
         registry.register(format::KIND, |options| Ok(Box::new(format::Format::from_options(options)?)));
         registry.register(answer_from_caption::KIND, |options| {
             Ok(Box::new(answer_from_caption::AnswerFromCaption::from_options(options)?))
@@ -53,6 +63,8 @@ impl RewardRegistry {
         registry.register(think_budget::KIND, |options| {
             Ok(Box::new(think_budget::ThinkBudget::from_options(options)?))
         });
+        registry
+            .register(thinkless::KIND, |options| Ok(Box::new(thinkless::Thinkless::from_options(options)?)));
         registry.register(think::KIND, |options| Ok(Box::new(think::Think::from_options(options)?)));
         registry
     }
@@ -70,10 +82,13 @@ mod tests {
             names,
             [
                 "accuracy",
+                "ada-grpo",
+                "adapt-think",
                 "adaptive-think",
                 "answer-from-caption",
                 "caption-grounding",
                 "consistency",
+                "cosine",
                 "format",
                 "listwise",
                 "overlong",
@@ -81,7 +96,8 @@ mod tests {
                 "repetition",
                 "rubric",
                 "think",
-                "think-budget"
+                "think-budget",
+                "thinkless"
             ]
         );
         for name in names {

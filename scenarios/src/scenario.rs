@@ -36,6 +36,7 @@ mod resolved;
 mod run;
 mod schema;
 mod secret;
+mod selection;
 mod server;
 mod tagged;
 mod task_servers;
@@ -55,11 +56,14 @@ pub use data::{
 };
 pub use experiment::Experiment;
 pub use feedback::{RewardSpec, ShapingConfig};
-pub use grpo::{AdvantageKind, GrpoConfig, ImportanceCorrection, KlEstimator, LossKind, ScaleRewards};
+pub use grpo::{
+    AdvantageKind, CovarianceControl, GrpoConfig, ImportanceCorrection, KlEstimator, LossKind, ScaleRewards,
+};
 pub use hypothesis::{Claim, Hypothesis, Metric, Relation, hypotheses_hash};
 pub use judge::{
-    Aggregate, Guided, JudgeBudget, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LocalJudgeConfig, MemberKind,
-    OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, PanelJudgeConfig, PanelMember, Prompting, Scoring, WhenSpent,
+    Aggregate, Guided, JudgeBudget, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, LocalJudgeConfig,
+    MemberKind, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, PanelJudgeConfig, PanelMember, Prompting,
+    Scoring, WhenSpent,
 };
 pub use limits::{LimitAction, LimitsConfig};
 pub use load::{load, parse};
@@ -73,6 +77,7 @@ pub use run::{
     WandbConfig,
 };
 pub use schema::json_schema;
+pub use selection::SelectionConfig;
 pub use server::ServerConfig;
 pub use task_servers::task_servers;
 pub use train_parts::{TrainPart, TrainParts};

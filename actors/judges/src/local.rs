@@ -61,6 +61,7 @@ impl LocalJudge {
             DType::Auto => None,
             DType::F32 => Some(Kind::Float),
             DType::Bf16 => Some(Kind::BFloat16),
+            DType::Fastest => Some(model::speed::fastest_kind(device)),
         };
         let options = PolicyOptions { device, dtype, trained: Trained::NOTHING, ..PolicyOptions::default() };
         let config = ModelConfig::open(&folder)?;

@@ -90,6 +90,10 @@ pub struct GrpoMetrics {
     pub groups_dispatched: u64,
     pub groups_trained: u64,
     pub groups_excluded: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_rounds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded_tokens: Option<u64>,
     pub audio_truncated: u64,
     pub frac_zero_std: Option<f64>,
     pub loss: Option<f64>,

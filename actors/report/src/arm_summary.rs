@@ -22,6 +22,9 @@ pub struct ArmSummary {
     pub name: String,
     /// Training method; `None` if neither the scenario nor a `status.json` names it.
     pub method: Option<Method>,
+    /// The parts of the model that are trained, such as `projector + lora`; `None` for an arm that is not trained, or that the
+    /// scenario lacks.
+    pub trains: Option<String>,
     /// Text of the shaping formula; `None` for arms that are not trained by GRPO.
     pub formula: Option<String>,
     /// Weights that the formula uses, as the scenario sets them: numbers or schedules.
@@ -202,6 +205,7 @@ impl ArmSummary {
         Self {
             name: arm.name.clone(),
             method: arm.method,
+            trains: arm.trains.as_ref().map(ToString::to_string),
             formula: arm.formula.clone(),
             weights: arm.weights.iter().cloned().collect(),
             adaptive: arm.adaptive,

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use records::RecordsError;
+use rewards::FormulaError;
 use scenarios::ScenarioError;
 
 /// Why a report could not be written, or a run not be described.
@@ -46,4 +47,39 @@ pub enum ReportError {
     /// The template of `report.html` could not be rendered.
     #[error("report.html could not be rendered: {0}")]
     Page(#[from] minijinja::Error),
+}
+
+/// Why a run could not be reshaped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReshapeError {
+    /// A file of the run cannot be read.
+    #[error(transparent)]
+    Read(#[from] RecordsError),
+    /// No arm has completions.
+    #[error("{}: no GRPO arm with recorded completions; name a run that has trained, or another --arm", path.display())]
+    NothingToReshape {
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// The penalties that were subtracted from the rewards are not recorded.
+    #[error(
+        "arm `{arm}`: its advantages can't be computed again, because grpo.kl_in_reward subtracted a divergence that is \
+         not recorded by completion; leave the arm out with --arm"
+    )]
+    KlInReward {
+        /// The arm.
+        arm: String,
+    },
+    /// The formula does not fit the recorded scores.
+    #[error("arm `{arm}`, step {step}: {source}; a formula can use what was scored then: {recorded}")]
+    Formula {
+        /// The arm.
+        arm: String,
+        /// The step.
+        step: u64,
+        /// What is wrong with it.
+        source: Box<FormulaError>,
+        /// The recorded components.
+        recorded: String,
+    },
 }

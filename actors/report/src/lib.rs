@@ -32,6 +32,7 @@ mod page;
 mod paper;
 mod plots;
 mod recorded;
+mod reshape;
 mod summary;
 mod worked;
 
@@ -49,11 +50,12 @@ pub use arm_summary::{ArmSummary, Evaluation, Score, SeedSummary, Timing};
 pub use comparison::{Comparison, Difference};
 pub use conclusions::{ArmClaim, Conclusion, Topic};
 pub use correlations::Correlation;
-pub use error::ReportError;
+pub use error::{ReportError, ReshapeError};
 pub use hearing::{ControlScore, Hearing};
 pub use hypotheses::{Answer, Verdict};
 pub use overview::{Best, RunOverview, RunState, overview};
 pub use paper::{Benchmarks, PaperRow};
+pub use reshape::{Reshaped, ReshapedStep, reshape};
 pub use statistics::Estimate;
 pub use summary::Summary;
 

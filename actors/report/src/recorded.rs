@@ -8,7 +8,7 @@ use records::{
     ArmDir, Environment, Evaluation, JournalEntry, RecordsError, RunDir, Status, StepMetrics, for_each_line,
 };
 use rewards::Formula;
-use scenarios::{ArmConfig, Hypothesis, Method, WeightConfig, hypotheses_hash};
+use scenarios::{ArmConfig, Hypothesis, Method, TrainParts, WeightConfig, hypotheses_hash};
 
 use crate::completions::RolloutDigest;
 use crate::error::ReportError;
@@ -37,6 +37,8 @@ pub(crate) struct RecordedRun {
 pub(crate) struct RecordedArm {
     pub name: String,
     pub method: Option<Method>,
+    /// The parts of the model that are trained.
+    pub trains: Option<TrainParts>,
     pub formula: Option<String>,
     pub weights: Vec<(String, WeightConfig)>,
     /// The reward components that the formula uses. The arm may log others.
@@ -157,6 +159,7 @@ impl RecordedArm {
         Self {
             name: arm.name,
             method: Some(arm.method),
+            trains: (arm.method != Method::None).then_some(arm.policy.train),
             adaptive: used.iter().any(adaptive),
             weights: shaping
                 .into_iter()

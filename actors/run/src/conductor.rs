@@ -19,14 +19,12 @@ use workers::WorkerError;
 
 use self::boundary::{Boundary, can_be_helped};
 use self::failures::{FailureWindows, StepFailures, check_clips, check_rows};
-use self::generate::generate;
 use self::halt::{Halt, Stops};
 use self::health::{Signs, nan_verdict, verdict, verdict_at_end};
-use self::judge::judge;
-use self::load::{load, load_lesson};
+use self::load::load_lesson;
 use self::position::Position;
 use self::record::{TrainedStep, TrainedTargets, record, record_targets};
-use self::score::score;
+use self::sample::{Sampled, sample};
 use self::shape::{measure_kl, shape};
 use self::train::{learn, train};
 use self::turn::{PendingStep, PendingSteps, StepStart, Turn};
@@ -46,7 +44,9 @@ pub(crate) mod judge;
 pub(crate) mod load;
 mod position;
 mod record;
+mod sample;
 mod score;
+mod select;
 mod shape;
 mod train;
 mod turn;
@@ -58,10 +58,8 @@ async fn training_step(
     conditions: Arc<Conditions>,
     turn: Turn,
 ) -> Result<StepTaken, StepError> {
-    let loaded = load(&arm, step).await?;
-    let generated = generate(&arm, step, &loaded).await?;
-    let judged = judge(&arm, step, &conditions, &loaded, &generated).await?;
-    let scores = score(&arm, &conditions, &judged.batch).await?;
+    let sampled = sample(&arm, step, &conditions).await?;
+    let Sampled { loaded, generated, judged, scores, extra_rounds } = sampled;
     let sampled_kl = measure_kl(&arm, &loaded, &generated, &judged.batch.items).await?;
     let (shaped, weights) = shape(&arm, step, &conditions, &scores, sampled_kl.as_ref()).await?;
     arm.live.keep_batch(judged.batch.clone());
@@ -79,6 +77,7 @@ async fn training_step(
         generated,
         judged,
         scores,
+        extra_rounds,
         shaped,
         sampled_kl,
         weights,
@@ -89,12 +88,25 @@ async fn training_step(
         start,
     };
     record(&arm, &trained).await?;
+    remember_pass_rates(&arm, &trained);
     Ok(StepTaken {
         failures: Some(failures_of(&trained)),
         died: verdict(&trained.health, &trained.signs, &arm.config.limits),
         groups: trained.groups,
         health: trained.health,
     })
+}
+
+/// Keeps how often each question of the step was answered correctly, if that decides what later steps ask.
+fn remember_pass_rates(arm: &ArmContext, trained: &TrainedStep) {
+    if !arm.config.selection.uses_pass_rates() {
+        return;
+    }
+    let groups = trained.judged.batch.items.chunks(arm.config.sampling.group_size);
+    for (row, items) in trained.loaded.rows.iter().zip(groups) {
+        let right = items.iter().filter(|item| item.readings.strict).count();
+        arm.pass_rates.add(trained.step, row.place, right as f64 / items.len() as f64);
+    }
 }
 
 /// Takes supervised step `step`, counted from 0.

@@ -16,6 +16,7 @@ use workers::{Lines, RecorderMsg, SftGroup};
 use crate::data::DataProblems;
 use crate::error::RecordingError;
 use crate::live::LiveArm;
+use crate::pass_rates::PassRates;
 use crate::prompt::Prompter;
 use crate::rows::Rows;
 use crate::slots::Slots;
@@ -44,6 +45,8 @@ pub(crate) struct ArmContext {
     pub(crate) dir: ArmDir,
     /// The training questions, in the order of the data.
     pub(crate) rows: Rows,
+    /// How often those asked so far were answered correctly.
+    pub(crate) pass_rates: PassRates,
     /// The training questions of the first steps of a curriculum (`sft.curriculum`).
     pub(crate) curriculum_rows: Option<Rows>,
     /// The words of the training rows, in arms that fit the projector first (`[align]`).

@@ -19,6 +19,7 @@ mod handle;
 mod live;
 mod messages;
 mod needs_audio;
+mod pass_rates;
 mod plan;
 mod policy;
 mod prepare;
@@ -43,4 +44,4 @@ pub use live::{
 pub use messages::ArmOutcome;
 pub use plan::side_by_side;
 pub use policy::open_policy;
-pub use run::{RunArgs, RunOutcome, Running, arm_ids, run, start};
+pub use run::{RunArgs, RunOutcome, Running, arm_ids, run, settle_dtypes, start};

@@ -17,6 +17,7 @@ pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Res
             DType::Auto => None,
             DType::F32 => Some(tch::Kind::Float),
             DType::Bf16 => Some(tch::Kind::BFloat16),
+            DType::Fastest => Some(model::speed::fastest_kind(device)),
         },
         trained: trained(config),
         adapter: config.train.lora().then(|| adapter(config, seed)),

@@ -8,18 +8,20 @@ use std::time::{Duration, Instant};
 
 use evaluation::{FetchLimits, Source, fetch_clips, open_suites};
 use judges::{JudgeArgs, Judges};
-use model::loss::{Correction, CorrectionLevel, GrpoConfig, Importance, KlEstimator, LossKind};
+use model::loss::{
+    Correction, CorrectionLevel, CovarianceControl, GrpoConfig, Importance, KlEstimator, LossKind,
+};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use model::{Policy, Processor, lr_factors};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
-use rewards::{AdvantageOptions, Estimator, ParserOptions, Question, Scale};
+use rewards::{ParserOptions, Question};
 use runtime::{RunEvent, Slot};
 use scenarios::{ArmConfig, DataFilter, JudgeBudget, JudgeKind, LimitAction, Method, Questions, cache_dir};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use workers::{
-    AudioSource, EntropyControl, KlControl, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg,
-    SamplerArgs, ShaperArgs, WeightStore, resume_checkpoint,
+    AudioSource, CovarianceSettings, EntropyControl, KlControl, Lines, LoaderArgs, OptimizerArgs, Published,
+    RecorderMsg, SamplerArgs, ShaperArgs, WeightStore, resume_checkpoint,
 };
 
 use crate::context::{ArmContext, ClipWarnings};
@@ -27,6 +29,7 @@ use crate::data::{DataProblems, check_source, exclude_too_long, open_training};
 use crate::error::InputError;
 use crate::live::LiveArm;
 use crate::needs_audio::TextOnly;
+use crate::pass_rates::PassRates;
 use crate::policy::open_policy;
 use crate::prompt::{ContextLength, Prompter};
 use crate::replay_texts::replay_targets;
@@ -135,6 +138,10 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         true => replay_targets(&config.sft.replay, &dir.replay(), &policy, &prompter)?,
         false => Vec::new(),
     };
+    let pass_rates = match config.selection.uses_pass_rates() {
+        true => PassRates::read(&dir.rollouts(), progress.step, &training.rows.questions)?,
+        false => PassRates::default(),
+    };
     let weights = WeightStore::new(policy, published);
     let blueprints = blueprints(&args, weights, source)?;
     let judge_needed = args.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
@@ -157,6 +164,7 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         words,
         replay,
         rows: Rows::new(training.rows.questions.clone(), id.seed),
+        pass_rates,
         training,
         suites,
         problems,
@@ -283,25 +291,19 @@ fn blueprints(
         },
         sampler: SamplerArgs { weights: weights.clone(), threads: args.threads },
         judge: judge(args)?,
-        shaper: (config.method == Method::Grpo).then(|| shaper(config)),
+        shaper: (config.method == Method::Grpo)
+            .then(|| ShaperArgs { advantages: config.advantage_options() }),
         optimizer: (config.method != Method::None).then(|| optimizer(args, weights)),
     })
 }
 
-fn shaper(config: &ArmConfig) -> ShaperArgs {
-    let scale = match config.grpo.scale_rewards {
-        scenarios::ScaleRewards::Group => Scale::Group,
-        scenarios::ScaleRewards::Batch => Scale::Batch,
-        scenarios::ScaleRewards::None => Scale::None,
+fn covariance(grpo: &scenarios::GrpoConfig) -> Option<CovarianceSettings> {
+    let control = match grpo.covariance {
+        scenarios::CovarianceControl::None => return None,
+        scenarios::CovarianceControl::Clip => CovarianceControl::Clip,
+        scenarios::CovarianceControl::Kl => CovarianceControl::Kl { coefficient: grpo.covariance_kl_coef },
     };
-    let estimator = match config.grpo.advantages {
-        scenarios::AdvantageKind::GroupRelative => Estimator::GroupRelative,
-        scenarios::AdvantageKind::Gdpo => Estimator::Gdpo,
-        scenarios::AdvantageKind::Rloo => Estimator::Rloo,
-        scenarios::AdvantageKind::ReinforcePlusPlus => Estimator::ReinforcePlusPlus,
-        scenarios::AdvantageKind::ReinforcePlusPlusBaseline => Estimator::ReinforcePlusPlusBaseline,
-    };
-    ShaperArgs { advantages: AdvantageOptions { estimator, scale, ..AdvantageOptions::default() } }
+    Some(CovarianceSettings { control, fraction: grpo.covariance_fraction, range: grpo.covariance_range })
 }
 
 fn correction(kind: scenarios::ImportanceCorrection, cap: f64) -> Option<Correction> {
@@ -352,6 +354,7 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
             sapo_temperature_neg: grpo.sapo_temperature_neg,
             off_policy_threshold: grpo.off_policy_threshold,
             entropy_coef: grpo.entropy_coef,
+            covariance: covariance(grpo).map(|settings| settings.control),
         },
         correction: correction(grpo.importance_correction, grpo.importance_cap),
         kl_in_reward: grpo.kl_in_reward,
@@ -362,6 +365,7 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
             max: grpo.entropy_coef_max,
         }),
         entropy_top_fraction: grpo.entropy_top_fraction,
+        covariance: covariance(grpo),
         iterations: grpo.iterations,
         micro_batch_prompts: grpo.micro_batch_prompts,
         max_new_tokens: config.sampling.max_new_tokens,

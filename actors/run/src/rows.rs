@@ -8,6 +8,12 @@ use scenarios::Questions;
 
 use runtime::seed::{Purpose, generator};
 
+/// A training row, and its place in the data.
+pub(crate) struct Row {
+    pub(crate) place: usize,
+    pub(crate) question: Arc<Question>,
+}
+
 /// The training rows in an order drawn anew for each epoch; a step's rows follow from the seed and the step alone.
 pub(crate) struct Rows {
     questions: Questions,
@@ -22,22 +28,37 @@ impl Rows {
         Rows { questions, seed, epoch: Mutex::new((u64::MAX, Vec::new())) }
     }
 
-    /// The `count` rows of `step`, counted from 0.
-    pub(crate) fn of_step(&self, step: u64, count: usize) -> Vec<Arc<Question>> {
-        let first = step * count as u64;
-        (first..first + count as u64).map(|place| self.at(place)).collect()
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.questions.len()
     }
 
-    fn at(&self, place: u64) -> Arc<Question> {
+    /// The `count` rows of `step`, counted from 0.
+    pub(crate) fn of_step(&self, step: u64, count: usize) -> Vec<Row> {
+        self.next(step * count as u64, count)
+    }
+
+    /// `count` rows, after `before` others.
+    pub(crate) fn next(&self, before: u64, count: usize) -> Vec<Row> {
+        (before..before + count as u64).map(|turn| self.at_place(self.place(turn))).collect()
+    }
+
+    /// The row at `place` in the data.
+    pub(crate) fn at_place(&self, place: usize) -> Row {
+        Row { place, question: self.questions.at(place) }
+    }
+
+    /// The place in the data of the row whose turn it is after `turn` others.
+    fn place(&self, turn: u64) -> usize {
         let rows = self.questions.len() as u64;
-        let (epoch, place) = (place / rows, (place % rows) as usize);
+        let (epoch, turn) = (turn / rows, (turn % rows) as usize);
         let mut drawn = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         if drawn.0 != epoch {
             let mut order: Vec<u32> = (0..rows as u32).collect();
             order.shuffle(&mut generator(self.seed, Purpose::RowOrder, &[epoch]));
             *drawn = (epoch, order);
         }
-        self.questions.at(drawn.1[place] as usize)
+        drawn.1[turn] as usize
     }
 }
 
@@ -52,7 +73,7 @@ mod tests {
     #[test]
     fn an_epoch_has_every_row_once_and_steps_do_not_depend_on_what_was_asked_before() {
         let rows = Rows::new((0..12).map(question).collect(), 7);
-        let ids = |step| rows.of_step(step, 4).iter().map(|row| row.id.clone()).collect::<Vec<_>>();
+        let ids = |step| rows.of_step(step, 4).iter().map(|row| row.question.id.clone()).collect::<Vec<_>>();
         let later = ids(5);
         let mut epoch: Vec<_> = (0..3).flat_map(ids).collect();
         epoch.sort_by_key(|id| id.parse::<usize>().unwrap());

@@ -16,7 +16,7 @@ use records::{
 };
 use rewards::RewardRegistry;
 use runtime::{RestartBudget, RunEvent, Slot, Watchers};
-use scenarios::Experiment;
+use scenarios::{DType, Experiment};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use workers::{AudioSource, Recorder, RecorderArgs};
@@ -113,6 +113,8 @@ pub async fn start(
     for note in &device.notes {
         tracing::info!("{note}");
     }
+    let mut args = args;
+    settle_dtypes(&mut args.experiment, device.device);
     let plan = Plan::of(&args.experiment, device.device);
     let run_dir = args.run_dir.run_dir();
     if args.resume {
@@ -128,6 +130,19 @@ pub async fn start(
         .await
         .map_err(|error| RunError::Failed(format!("the run could not start: {error}")))?;
     Ok(Running { handle, run, joined, outcome })
+}
+
+/// Replaces `policy.dtype = "fastest"` by the format that is faster on this device, so that what is stored of the scenario says
+/// which one it was.
+pub fn settle_dtypes(experiment: &mut Experiment, device: tch::Device) {
+    let mut measured = None;
+    for arm in experiment.arms.iter_mut().filter(|arm| arm.policy.dtype == DType::Fastest) {
+        let kind = *measured.get_or_insert_with(|| model::speed::fastest_kind(device));
+        let bf16 = kind == tch::Kind::BFloat16;
+        arm.policy.dtype = if bf16 { DType::Bf16 } else { DType::F32 };
+        let format = if bf16 { "bf16" } else { "f32" };
+        tracing::info!(arm = %arm.name, "policy.dtype = \"fastest\" is {format} on this device");
+    }
 }
 
 /// The arms of an experiment, each under every seed, in the order in which they start.

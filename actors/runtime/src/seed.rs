@@ -27,6 +27,10 @@ pub enum Purpose {
     ChoiceOrder = 8,
     /// The noise in place of a clip in a control.
     Noise = 9,
+    /// The rows that are asked in place of others.
+    Selection = 10,
+    /// The tokens that Clip-Cov leaves out.
+    Covariance = 11,
 }
 
 /// The seed for `purpose` at `place` (step, group, index and the like) of the run seeded with `seed`.

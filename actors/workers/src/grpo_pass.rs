@@ -9,7 +9,8 @@ use model::loss::{
 use model::{Entropies, Forward, ModelError, Policy};
 use tch::{Kind, Tensor};
 
-use crate::micro_batch::{MicroBatch, trained_tokens};
+use crate::covariance::{CovarianceSettings, covariant_tokens};
+use crate::micro_batch::{MicroBatch, token_mask, trained_tokens};
 use crate::train_group::{SampledKl, TrainGroup, packed};
 
 /// How the passes are made.
@@ -20,6 +21,10 @@ pub(crate) struct PassSettings {
     pub(crate) correction: Option<Correction>,
     /// Fraction of tokens that the policy loss acts on.
     pub(crate) entropy_top_fraction: f64,
+    /// Which tokens are controlled by their covariance.
+    pub(crate) covariance: Option<CovarianceSettings>,
+    /// The run's seed and the step, for what is drawn.
+    pub(crate) place: (u64, u64),
     /// Prompts per micro-batch; 0 for all at once.
     pub(crate) micro_batch_prompts: usize,
     /// Most tokens of a completion.
@@ -54,6 +59,14 @@ struct HighEntropy {
     tokens: usize,
 }
 
+/// Where a micro-batch is in its step.
+#[derive(Clone, Copy)]
+struct Place {
+    index: usize,
+    /// Number of completions before it.
+    first: usize,
+}
+
 /// The passes of one step.
 pub(crate) struct GrpoPass<'a> {
     policy: &'a Policy,
@@ -61,6 +74,8 @@ pub(crate) struct GrpoPass<'a> {
     groups: &'a [TrainGroup],
     settings: PassSettings,
     normalizer: Normalizer,
+    /// By completion of the step, the tokens that are controlled by their covariance.
+    covariant: Vec<Vec<usize>>,
     /// By micro-batch, the log-probabilities at the beginning of the step, which the ratio compares with if stale
     /// completions are weighted.
     beginning: Vec<Tensor>,
@@ -76,7 +91,11 @@ impl<'a> GrpoPass<'a> {
         let completions = groups.iter().flat_map(|group| &group.completions);
         let lengths = completions.map(|completion| trained_tokens(completion, settings.mask_truncated));
         let normalizer = Normalizer::of_lengths(lengths, settings.max_new_tokens);
-        GrpoPass { policy, reference, groups, settings, normalizer, beginning: Vec::new() }
+        let covariant = match &settings.covariance {
+            Some(covariance) => covariant_tokens(groups, covariance, settings.mask_truncated, settings.place),
+            None => Vec::new(),
+        };
+        GrpoPass { policy, reference, groups, settings, normalizer, covariant, beginning: Vec::new() }
     }
 
     /// Number of tokens that are trained on.
@@ -95,8 +114,11 @@ impl<'a> GrpoPass<'a> {
         let high = if masked && !one { self.high_entropy(&dropout_seed)? } else { None };
         let mut metrics = LossMetrics::default();
         let parts: Vec<&[TrainGroup]> = self.settings.micro_batches(groups).collect();
+        let mut first = 0;
         for (index, part) in parts.into_iter().enumerate() {
-            metrics.merge(&self.micro_batch_backward(part, index, dropout_seed(index), high)?);
+            let place = Place { index, first };
+            first += part.iter().map(|group| group.completions.len()).sum::<usize>();
+            metrics.merge(&self.micro_batch_backward(part, place, dropout_seed(index), high)?);
         }
         Ok(metrics)
     }
@@ -104,7 +126,7 @@ impl<'a> GrpoPass<'a> {
     fn micro_batch_backward(
         &mut self,
         groups: &[TrainGroup],
-        index: usize,
+        Place { index, first }: Place,
         dropout_seed: u64,
         high: Option<HighEntropy>,
     ) -> Result<LossMetrics, ModelError> {
@@ -145,11 +167,16 @@ impl<'a> GrpoPass<'a> {
             kept_tokens: high.map_or(self.normalizer.tokens, |high| high.tokens),
             think: Some(&batch.think),
         });
+        let covariant = (!self.covariant.is_empty()).then(|| {
+            let [rows, longest] = [0, 1].map(|dim| current.logprobs.size()[dim] as usize);
+            token_mask(&self.covariant[first..first + rows], longest, current.logprobs.device())
+        });
         let inputs = LossInputs {
             logprobs: &current.logprobs,
             old_logprobs: Some(beginning.unwrap_or(&batch.sampled)),
             sampling_logprobs: Some(&batch.sampled),
             correction: correction.as_ref(),
+            covariant: covariant.as_ref(),
             entropy,
             ref_logprobs: reference.as_ref(),
             advantages: &batch.advantages,

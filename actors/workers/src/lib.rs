@@ -8,9 +8,11 @@
 
 mod checkpoint;
 mod coefficients;
+mod covariance;
 mod error;
 mod grpo_pass;
 mod loader;
+mod memory;
 mod micro_batch;
 mod optimizer;
 mod recorder;
@@ -22,6 +24,7 @@ mod weight_store;
 
 pub use checkpoint::resume_checkpoint;
 pub use coefficients::{EntropyControl, KlControl};
+pub use covariance::CovarianceSettings;
 pub use error::{ClipError, WorkerError};
 pub use loader::{AudioSource, Clip, ClipRequest, HeardClip, Loaded, Loader, LoaderArgs, LoaderMsg, Sound};
 pub use optimizer::{

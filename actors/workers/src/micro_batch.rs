@@ -17,6 +17,15 @@ pub(crate) struct MicroBatch {
     pub(crate) think: Tensor,
 }
 
+/// `[N, T]`, bool: true at these tokens of the completions.
+pub(crate) fn token_mask(places: &[Vec<usize>], longest: usize, device: Device) -> Tensor {
+    let mut mask = vec![false; places.len() * longest];
+    for (row, places) in places.iter().enumerate() {
+        places.iter().for_each(|place| mask[row * longest + place] = true);
+    }
+    Tensor::from_slice(&mask).view([-1, longest as i64]).to_device(device)
+}
+
 /// Number of tokens of a completion that are trained on.
 pub(crate) fn trained_tokens(completion: &Completion, mask_truncated: bool) -> usize {
     match mask_truncated && completion.finish == Finish::Length {

@@ -21,8 +21,10 @@ use runtime::seed::{Purpose, derive};
 
 use crate::checkpoint::write_checkpoint;
 use crate::coefficients::{Coefficients, EntropyControl, KlControl};
+use crate::covariance::CovarianceSettings;
 use crate::error::WorkerError;
 use crate::grpo_pass::{GrpoPass, PassSettings, sampled_kl};
+use crate::memory::return_freed_memory;
 use crate::threads::use_threads;
 use crate::train_group::{GrpoBatch, SampledKl, TrainGroup};
 use crate::weight_store::{NamedTensors, Published, WeightStore};
@@ -108,6 +110,8 @@ pub struct OptimizerArgs {
     pub entropy_control: Option<EntropyControl>,
     /// Fraction of tokens, those with the greatest entropy, that the policy loss acts on; 1 for all.
     pub entropy_top_fraction: f64,
+    /// Which tokens are controlled by their covariance; `None` for none.
+    pub covariance: Option<CovarianceSettings>,
     /// Number of optimizer steps on the same completions, at least 1.
     pub iterations: usize,
     /// Prompts per micro-batch; 0 for all prompts at once.
@@ -187,6 +191,7 @@ impl ThreadLocalActor for Optimizer {
             OptimizerMsg::Grpo(request) => {
                 if let Some((batch, reply)) = request.begin() {
                     reply.send(state.grpo_step(&batch).map_err(WorkerError::from));
+                    return_freed_memory();
                 }
             }
             OptimizerMsg::SampledKl(request) => {
@@ -197,6 +202,7 @@ impl ThreadLocalActor for Optimizer {
             OptimizerMsg::Sft(request) => {
                 if let Some((groups, reply)) = request.begin() {
                     reply.send(state.sft_step(&groups).map_err(WorkerError::from));
+                    return_freed_memory();
                 }
             }
             OptimizerMsg::Align(request) => {
@@ -320,6 +326,8 @@ impl OptimizerState {
             config,
             correction: args.correction,
             entropy_top_fraction: args.entropy_top_fraction,
+            covariance: args.covariance,
+            place: (args.seed, self.policy_version),
             micro_batch_prompts: args.micro_batch_prompts,
             max_new_tokens: args.max_new_tokens,
             mask_truncated: args.mask_truncated,

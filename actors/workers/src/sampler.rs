@@ -10,6 +10,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 use runtime::Request;
 
 use crate::error::WorkerError;
+use crate::memory::return_freed_memory;
 use crate::threads::use_threads;
 use crate::weight_store::WeightStore;
 
@@ -86,6 +87,7 @@ impl ThreadLocalActor for Sampler {
             SamplerMsg::Generate(request) => {
                 if let Some((query, reply)) = request.begin() {
                     reply.send(state.generate(&query).map_err(WorkerError::from));
+                    return_freed_memory();
                 }
             }
         }

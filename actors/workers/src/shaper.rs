@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rewards::{
-    AdvantageOptions, Advantages, Estimator, Formula, Weights, advantages, decoupled_advantages, shape,
-    weighted_parts,
-};
+use rewards::{AdvantageOptions, Advantages, Formula, Weights, shaped_advantages};
 use runtime::Request;
 
 /// The scores of a step by reward component, each in the order of the completions.
@@ -42,19 +39,9 @@ pub struct Shaped {
 
 impl ShapeQuery {
     fn shape(&self, options: &AdvantageOptions) -> Shaped {
-        let rewards = shape(&self.formula, &self.components, &self.weights);
-        let advantages = match (options.estimator, &self.penalties) {
-            (Estimator::Gdpo, _) => {
-                let parts = weighted_parts(&self.formula, &self.components, &self.weights);
-                decoupled_advantages(&rewards, &parts, self.group_size, options.epsilon)
-            }
-            (_, None) => advantages(&rewards, self.group_size, options),
-            (_, Some(penalties)) => {
-                let penalized = |(reward, penalty): (&Option<f64>, &f64)| reward.map(|r| r - penalty);
-                let rewards: Vec<Option<f64>> = rewards.iter().zip(penalties).map(penalized).collect();
-                advantages(&rewards, self.group_size, options)
-            }
-        };
+        let ShapeQuery { components, group_size, formula, weights, penalties } = self;
+        let (rewards, advantages) =
+            shaped_advantages(formula, components, weights, *group_size, options, penalties.as_deref());
         Shaped { rewards, advantages, weights_version: self.weights.version }
     }
 }

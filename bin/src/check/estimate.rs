@@ -40,6 +40,11 @@ pub fn estimate(experiment: &Experiment, data: &Survey) -> Option<Needs> {
     let gpu = resolved.is_none_or(|device| device.is_cuda());
     let spread = resolved.map(|device| run::side_by_side(experiment, device));
     let (side_by_side, threads) = spread.unwrap_or((experiment.run.parallel_arms.max(1), 0));
+    let mut experiment = experiment.clone();
+    if let Some(device) = resolved {
+        run::settle_dtypes(&mut experiment, device);
+    }
+    let experiment = &experiment;
     let bf16 = |arm: &ArmConfig| arm.policy.dtype == DType::Bf16 || arm.policy.dtype == DType::Auto && gpu;
     let speed = resolved.map(|device| measure(device, experiment.arms.iter().any(bf16), threads));
     // With libtorch loaded and its threads started, this process is what a run is without its arms.

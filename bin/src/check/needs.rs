@@ -158,7 +158,8 @@ pub fn needs(arm: &ArmConfig, text: &TextConfig, audio: Option<&AudioConfig>, fa
     let short = match arm.policy.dtype {
         DType::Bf16 => true,
         DType::F32 => false,
-        DType::Auto => facts.gpu,
+        // `fastest` was settled before.
+        DType::Auto | DType::Fastest => facts.gpu,
     };
     let element = if short { 2 } else { 4 };
     let step = Step::of(arm, facts);

@@ -59,6 +59,12 @@ pub const VERIFY: &str = "\
 Example:
   sandbox verify runs/ablation-20260131-120000      exit code 1 if anything is damaged";
 
+pub const RESHAPE: &str = "\
+Examples:
+  sandbox reshape runs/ablation-20260131-120000 --arm grpo+atar --set shaping.weights.format=0.1
+  sandbox reshape runs/ablation-20260131-120000 --set 'shaping.formula=accuracy + w_think * think'
+  sandbox reshape runs/ablation-20260131-120000 --set grpo.advantages=gdpo";
+
 pub const REPLAY: &str = "\
 Example:
   sandbox replay runs/ablation-20260131-120000 --out replays";

@@ -1,8 +1,9 @@
-"""Compares our GRPO step with one of transformers + PEFT, as in R1-AQA's trainer, on the same random checkpoint, the same clips and
-the same number of threads.
+"""Compares our GRPO step with one of transformers + PEFT, as in R1-AQA's trainer, on the same checkpoint (a random one, or that of
+--policy), the same clips and the same number of threads.
 
     python3 model/benches/compare                      # tiny Qwen2-Audio on the CPU
     python3 model/benches/compare --threads 2 --seconds 30
+    python3 model/benches/compare --policy scenarios/small/model --train lora --prompts 4 --tokens 16 --seconds 0.6 --decode 1,8,32
     python3 model/benches/compare --size 7b --device cuda --architecture qwen2-audio --architecture qwen2.5-omni \
         --train lora --decode 1,16,64 --executable ./train_step
 
@@ -47,6 +48,7 @@ DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--executable", type=Path, help="the bench `train_step`; built by cargo if absent")
+    parser.add_argument("--policy", type=Path, help="a Qwen2-Audio checkpoint in the hub's layout, in place of random ones")
     parser.add_argument("--architecture", action="append", choices=checkpoints.ARCHITECTURES)
     parser.add_argument("--size", choices=["tiny", "7b"], default="tiny")
     parser.add_argument("--device", default="cpu")
@@ -63,6 +65,10 @@ def arguments():
     args = parser.parse_args()
     if args.executable and not args.executable.is_file():
         parser.error(f"--executable {args.executable}: no such file; omit the option to have cargo build it")
+    if args.policy and not (args.policy / "config.json").is_file():
+        parser.error(f"--policy {args.policy}: no config.json there; name the folder of a checkpoint")
+    if args.policy and args.architecture not in (None, [checkpoints.QWEN2_AUDIO]):
+        parser.error("--policy is only compared as qwen2-audio; omit --architecture")
     if unknown := set(args.train.split(",")) - set(OURS):
         parser.error(f"--train {','.join(sorted(unknown))}: write lora, full, or lora,full")
     args.architecture = args.architecture or [checkpoints.QWEN2_AUDIO]
@@ -139,7 +145,10 @@ def run(command, device, out):
 def compare(args, architecture, scratch, executable, report):
     """Compares one architecture: both sides for each value of --train."""
     folder = scratch / architecture
-    checkpoints.write(folder, architecture, args.size == "tiny", DTYPES[args.dtype], args.device)
+    if args.policy:
+        checkpoints.link(args.policy, folder)
+    else:
+        checkpoints.write(folder, architecture, args.size == "tiny", DTYPES[args.dtype], args.device)
     clips = [scratch / f"clip-{index}.wav" for index in range(args.prompts)]
     for index, clip in enumerate(clips):
         write_clip(clip, args.seconds, index)
@@ -155,7 +164,7 @@ def compare(args, architecture, scratch, executable, report):
         ours = run([executable, *common, *once, *OURS[train]], args.device, sample)
         theirs = run([sys.executable, HERE / "hugging_face.py", *common, *once, "--train", train, "--sample", sample],
                      args.device, scratch / "theirs.json")
-        report.add(architecture, train, ours, theirs)
+        report.add(checkpoints.named(architecture, args.size, args.policy), checkpoints.empty_model(folder), train, ours, theirs)
     shutil.rmtree(folder)
 
 

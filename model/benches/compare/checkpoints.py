@@ -1,4 +1,5 @@
-"""Writes random checkpoints in the hub's layout, tiny or of the published sizes, shard by shard."""
+"""The checkpoints that are compared: random ones in the hub's layout, tiny or of the published sizes, written shard by shard; or a
+given one."""
 
 import json
 import shutil
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import (Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration, Qwen2AudioConfig,
+from transformers import (AutoConfig, Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration, Qwen2AudioConfig,
                           Qwen2AudioForConditionalGeneration, WhisperFeatureExtractor)
 
 QWEN2_AUDIO = "qwen2-audio"
@@ -47,12 +48,31 @@ def omni_config(tiny):
                                     vision_start_token_id=294, pad_token_id=PAD)
 
 
-def empty_model(architecture, tiny):
-    """The model on the meta device: only the names and shapes of its tensors."""
+def named(architecture, size, policy):
+    return str(policy) if policy else f"{architecture} ({size})"
+
+
+def empty_model(folder):
+    """The model of a folder on the meta device: only the names and shapes of its tensors."""
+    config = AutoConfig.from_pretrained(folder)
+    return on_meta(config)
+
+
+def on_meta(config):
     with torch.device("meta"):
-        if architecture == OMNI:
-            return Qwen2_5OmniThinkerForConditionalGeneration(omni_config(tiny))
-        return Qwen2AudioForConditionalGeneration(qwen2_audio_config(tiny))
+        if config.model_type.startswith("qwen2_5_omni"):
+            return Qwen2_5OmniThinkerForConditionalGeneration(config)
+        return Qwen2AudioForConditionalGeneration(config)
+
+
+def link(policy, folder):
+    """Makes `folder` a copy of a checkpoint by links, whose completions all have the requested length, as no token ends them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for file in policy.resolve().iterdir():
+        if file.name != "generation_config.json":
+            (folder / file.name).symlink_to(file)
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [], "pad_token_id": 0}))
 
 
 def hub_name(name, architecture):
@@ -78,7 +98,7 @@ def write(folder, architecture, tiny, dtype, device):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     torch.manual_seed(1)
-    model = empty_model(architecture, tiny)
+    model = on_meta(omni_config(tiny) if architecture == OMNI else qwen2_audio_config(tiny))
     config = model.config.to_dict() | {"dtype": str(dtype).removeprefix("torch."), "architectures": [type(model).__name__]}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     # No token ends a completion, so that all have the requested length.

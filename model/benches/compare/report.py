@@ -4,8 +4,6 @@ import time
 
 import torch
 
-import checkpoints
-
 
 def seconds_of(work, device, repeats=8):
     """The time of the fastest of several runs."""
@@ -36,20 +34,20 @@ def matmul_rate(device, dtype):
 class Sizes:
     """The numbers of parameters and the widths from which the limits are computed."""
 
-    def __init__(self, architecture, tiny):
-        model = checkpoints.empty_model(architecture, tiny)
+    def __init__(self, model):
         text, tower = model.config.get_text_config(), model.config.audio_config
+        omni = model.config.model_type.startswith("qwen2_5_omni")
         self.head = text.vocab_size * text.hidden_size
-        decoder = model.model if architecture == checkpoints.OMNI else model.model.language_model
+        decoder = model.model if omni else model.model.language_model
         self.layers = sum(tensor.numel() for tensor in decoder.layers.parameters())
-        encoder = model.audio_tower if architecture == checkpoints.OMNI else model.model.audio_tower
+        encoder = model.audio_tower if omni else model.model.audio_tower
         self.tower = sum(tensor.numel() for tensor in encoder.layers.parameters())
         head_width = text.hidden_size // text.num_attention_heads
         self.numbers_per_cached_token = 2 * text.num_hidden_layers * text.num_key_value_heads * head_width
         # The product of a query with a key, and of a weight with a value, in all layers.
         self.flops_per_pair = 4 * text.num_hidden_layers * text.hidden_size
         self.tower_flops_per_pair = 4 * tower.encoder_layers * tower.d_model
-        self.tower_window = 2 * tower.n_window // 2 if architecture == checkpoints.OMNI else None
+        self.tower_window = 2 * tower.n_window // 2 if omni else None
 
 
 class Report:
@@ -67,10 +65,10 @@ class Report:
         print(f"{args.prompts} prompts x {args.group} completions x {args.tokens} tokens, clips of {args.seconds:g} s; "
               f"the fastest of {args.steps} steps, phase by phase")
 
-    def add(self, architecture, train, ours, theirs):
-        sizes = Sizes(architecture, self.args.size == "tiny")
+    def add(self, name, model, train, ours, theirs):
+        sizes = Sizes(model)
         prompt = max(map(len, ours["sample"]["prompts"]))
-        print(f"\n{architecture} ({self.args.size}), training: {train}; prompts of {prompt} tokens")
+        print(f"\n{name}, training: {train}; prompts of {prompt} tokens")
         self.parity(ours, theirs)
         print(f"{'':30}{'ours':>12}{'theirs':>12}{'theirs / ours':>15}")
         if ours.get("load_seconds") and theirs.get("load_seconds"):

@@ -1,5 +1,7 @@
 //! The settings of the policy-gradient losses.
 
+use super::covariance::CovarianceControl;
+
 /// How the losses of the tokens of a batch are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LossKind {
@@ -73,6 +75,8 @@ pub struct GrpoConfig {
     pub off_policy_threshold: Option<f64>,
     /// Weight of the entropy bonus.
     pub entropy_coef: f64,
+    /// What happens to the tokens of `LossInputs::covariant`.
+    pub covariance: Option<CovarianceControl>,
 }
 
 impl Default for GrpoConfig {
@@ -90,6 +94,7 @@ impl Default for GrpoConfig {
             sapo_temperature_neg: 1.05,
             off_policy_threshold: None,
             entropy_coef: 0.0,
+            covariance: None,
         }
     }
 }

@@ -30,6 +30,7 @@ fn inputs<'a>(
         old_logprobs: old,
         sampling_logprobs: None,
         correction: None,
+        covariant: None,
         entropy: None,
         ref_logprobs: None,
         advantages,

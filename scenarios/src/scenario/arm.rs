@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use rewards::Question;
+use rewards::{AdvantageOptions, Estimator, Question, Scale};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::formats::RowFilter;
 
 use super::{
-    AlignConfig, AudioConfig, CheckpointConfig, DataConfig, EvalConfig, GrpoConfig, JudgeConfig,
-    LimitsConfig, LoaderConfig, OptimizerConfig, PolicyConfig, PromptConfig, RewardSpec, SamplingConfig,
-    SftConfig, ShapingConfig, SupervisionConfig,
+    AdvantageKind, AlignConfig, AudioConfig, CheckpointConfig, DataConfig, EvalConfig, GrpoConfig,
+    JudgeConfig, LimitsConfig, LoaderConfig, OptimizerConfig, PolicyConfig, PromptConfig, RewardSpec,
+    SamplingConfig, ScaleRewards, SelectionConfig, SftConfig, ShapingConfig, SupervisionConfig,
 };
 
 /// An arm of an experiment, with a value for every setting.
@@ -44,6 +44,9 @@ pub struct ArmConfig {
     /// `[sampling]`: how completions are sampled in training.
     #[serde(default)]
     pub sampling: SamplingConfig,
+    /// `[selection]`: which prompts and completions a GRPO step trains on.
+    #[serde(default, skip_serializing_if = "SelectionConfig::is_off")]
+    pub selection: SelectionConfig,
     /// `[grpo]`: the policy-gradient step of arms with `method = "grpo"`.
     #[serde(default)]
     pub grpo: GrpoConfig,
@@ -83,6 +86,27 @@ impl ArmConfig {
     /// Selects the rows of each suite of `[eval]`.
     pub fn suite_filter(&self) -> RowFilter {
         RowFilter { limit: self.eval.limit, fetch: self.data.fetch, ..RowFilter::default() }
+    }
+
+    /// How the advantages of a step are computed.
+    pub fn advantage_options(&self) -> AdvantageOptions {
+        AdvantageOptions {
+            estimator: match self.grpo.advantages {
+                AdvantageKind::GroupRelative => Estimator::GroupRelative,
+                AdvantageKind::Gdpo => Estimator::Gdpo,
+                AdvantageKind::Rloo => Estimator::Rloo,
+                AdvantageKind::ReinforcePlusPlus => Estimator::ReinforcePlusPlus,
+                AdvantageKind::ReinforcePlusPlusBaseline => Estimator::ReinforcePlusPlusBaseline,
+            },
+            scale: match self.grpo.scale_rewards {
+                ScaleRewards::Group => Scale::Group,
+                ScaleRewards::Batch => Scale::Batch,
+                ScaleRewards::None => Scale::None,
+            },
+            keep: self.selection.keep_completions,
+            discard_equal: self.selection.extra_rounds > 0,
+            ..AdvantageOptions::default()
+        }
     }
 
     /// The user turns in which a training question may be asked.

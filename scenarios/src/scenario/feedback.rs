@@ -102,7 +102,7 @@ impl JsonSchema for RewardSpec {
                         "kind": {
                             "description": "The reward: the name that it is registered under, or `python`, `process` or `http` for one of your own (docs/plugins.md); must be set.",
                             "type": "string",
-                            "examples": ["format", "accuracy", "adaptive-think", "consistency", "think", "overlong", "repetition", "think-budget", "rubric", "listwise", "pairwise", "caption-grounding", "answer-from-caption", "python", "process", "http"]
+                            "examples": ["format", "accuracy", "adaptive-think", "consistency", "think", "overlong", "repetition", "think-budget", "cosine", "ada-grpo", "adapt-think", "thinkless", "rubric", "listwise", "pairwise", "caption-grounding", "answer-from-caption", "python", "process", "http"]
                         }
                     }
                 }

@@ -72,6 +72,16 @@ pub struct GrpoConfig {
     pub entropy_coef_max: f64,
     /// Fraction of the tokens of a step, those with the greatest entropy, that the policy loss acts on; above 0, at most 1.
     pub entropy_top_fraction: f64,
+    /// Entropy control of the tokens whose log-probability and advantage lie on the same side of the step's means: `none`,
+    /// `clip` (Clip-Cov: some of them are left out of the policy loss) or `kl` (KL-Cov: those that do most are held near the
+    /// sampling policy).
+    pub covariance: CovarianceControl,
+    /// Largest fraction of the tokens of a step that `covariance` acts on, above 0 and up to 1; at least one token.
+    pub covariance_fraction: f64,
+    /// The covariances between which Clip-Cov draws its tokens, the smaller first.
+    pub covariance_range: [f64; 2],
+    /// Weight of KL-Cov's penalty, above 0.
+    pub covariance_kl_coef: f64,
 }
 
 impl GrpoConfig {
@@ -110,8 +120,25 @@ impl Default for GrpoConfig {
             entropy_coef_delta: 0.005,
             entropy_coef_max: 1.0,
             entropy_top_fraction: 1.0,
+            covariance: CovarianceControl::None,
+            covariance_fraction: 2e-4,
+            covariance_range: [1.0, 5.0],
+            covariance_kl_coef: 1.0,
         }
     }
+}
+
+/// Entropy control by the covariance of log-probability and advantage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CovarianceControl {
+    /// None.
+    #[default]
+    None,
+    /// Clip-Cov.
+    Clip,
+    /// KL-Cov.
+    Kl,
 }
 
 /// The losses of the GRPO family. They differ in the importance ratio, in how it is bounded, and in how the losses of

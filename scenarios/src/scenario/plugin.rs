@@ -433,8 +433,9 @@ mod tests {
         );
         assert_eq!(
             refusal("kind = 'proces'"),
-            "no reward kind is called `proces`; did you mean `process`? (known: accuracy, adaptive-think, consistency, \
-             format, http, overlong, process, python, repetition, think, think-budget)"
+            "no reward kind is called `proces`; did you mean `process`? (known: accuracy, ada-grpo, adapt-think, \
+             adaptive-think, answer-from-caption, caption-grounding, consistency, cosine, format, http, listwise, overlong, \
+             pairwise, process, python, repetition, rubric, think, think-budget, thinkless)"
         );
     }
 }

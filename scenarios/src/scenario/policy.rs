@@ -38,7 +38,9 @@ pub struct PolicyConfig {
     /// more computation for a fraction of the memory, with the same gradients. `"auto"` does so on a GPU and for models
     /// of width 1024 or more.
     pub gradient_checkpointing: GradientCheckpointing,
-    /// Number format of the weights: `f32`, `bf16`, or `auto` for `f32` on the CPU and `bf16` on a GPU.
+    /// Number format of the weights: `f32`, `bf16`, `auto` for `f32` on the CPU and `bf16` on a GPU, or `fastest` for the one
+    /// whose matrix products are faster on this device. That is measured when the run begins and stored in its scenario, so that a
+    /// resumed run and a replay use the same.
     pub dtype: DType,
     /// `[policy.lora]`: the adapters. Refused where `train` has no `lora`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,6 +208,8 @@ pub enum DType {
     F32,
     /// bfloat16, with norms, softmax and loss in f32.
     Bf16,
+    /// The one with the faster matrix products on this device, measured when the run begins.
+    Fastest,
 }
 
 /// `[policy.lora]`: the low-rank adapters of `train = "lora"`.

@@ -50,9 +50,9 @@ export const togglePause = () => {
 
 const rows = new Map();
 const makeRow = (id) => {
-  const row = { swatch: h("i"), name: h("b"), seed: h("span", { class: "none" }), status: h("span"), progress: h("progress", { max: 1 }), step: h("span", { class: "none" }), cells: [1, 2, 3, 4].map(() => h("td", { class: "num" })), reason: h("p", { class: "reason" }) };
+  const row = { swatch: h("i"), name: h("b"), seed: h("span", { class: "none" }), trains: h("span", { class: "none" }), status: h("span"), progress: h("progress", { max: 1 }), step: h("span", { class: "none" }), cells: [1, 2, 3, 4].map(() => h("td", { class: "num" })), reason: h("p", { class: "reason" }) };
   row.hold = h("button", { type: "button", class: "tiny", on: { click: () => send(store.arms.get(id).status === "paused" ? "resume" : "pause", [id]) } });
-  row.node = h("tr", {}, h("th", { scope: "row" }, row.swatch, row.name, " ", row.seed), h("td", {}, row.status, row.reason), h("td", { class: "progress" }, row.progress, row.step), row.cells, h("td", {}, row.hold));
+  row.node = h("tr", {}, h("th", { scope: "row" }, row.swatch, row.name, " ", row.seed, " ", row.trains), h("td", {}, row.status, row.reason), h("td", { class: "progress" }, row.progress, row.step), row.cells, h("td", {}, row.hold));
   return row;
 };
 
@@ -61,6 +61,8 @@ const showArm = (row, id, arm) => {
   row.swatch.className = `swatch ${colourOf(arm)}`;
   setText(row.name, arm.arm);
   setText(row.seed, label(arm) === arm.arm ? "" : `seed ${arm.seed}`);
+  // All weights are what an arm trains by default.
+  setText(row.trains, arm.trains && arm.trains !== "full" ? `trains ${arm.trains}` : "");
   row.status.className = `state ${KIND[arm.status] ?? ""}`;
   setText(row.status, `${MARK[arm.status] ?? ""} ${arm.status}`);
   setText(row.reason, arm.reason ?? "");

@@ -14,6 +14,7 @@ use crate::context::ArmContext;
 use crate::error::StepError;
 use crate::prompt::Unusable;
 use crate::replay_texts;
+use crate::rows::Row;
 use crate::sound::clip_of;
 use crate::spoken::WordVocabulary;
 
@@ -21,6 +22,8 @@ use crate::spoken::WordVocabulary;
 pub(super) struct PromptedRow {
     /// The row's place among the rows of the step; it seeds the group's completions.
     pub(super) group: usize,
+    /// The row's place in the data.
+    pub(super) place: usize,
     pub(super) question: Arc<Question>,
     pub(super) prompt: Prompt,
     /// Where in its file the clip begins, in seconds.
@@ -39,23 +42,39 @@ pub(super) struct Loaded {
     pub(super) seconds: f64,
 }
 
-/// Loads the rows of `step`, counted from 0. Rows without a usable prompt are excluded (DATA-4).
-pub(super) async fn load(arm: &ArmContext, step: u64) -> Result<Loaded, StepError> {
-    let questions: Vec<Arc<Question>> = arm
-        .rows
-        .of_step(step, arm.config.sampling.prompts_per_step)
-        .into_iter()
-        .map(|row| presented(row, &arm.config.prompt))
-        .collect();
+impl Loaded {
+    /// Adds the prompts of a further round of the same step.
+    pub(super) fn add(&mut self, further: Loaded) {
+        self.rows.extend(further.rows);
+        self.groups.add(&further.groups);
+        self.problems.extend(further.problems);
+        self.audio_truncated += further.audio_truncated;
+        self.seconds += further.seconds;
+    }
+}
+
+/// Loads `asked` rows of `step`, counted from 0, of which `before` others were loaded before. Rows without a usable prompt
+/// are excluded (DATA-4).
+pub(super) async fn load(
+    arm: &ArmContext,
+    step: u64,
+    asked: Vec<Row>,
+    before: usize,
+) -> Result<Loaded, StepError> {
+    let (places, questions): (Vec<usize>, Vec<Arc<Question>>) =
+        asked.into_iter().map(|row| (row.place, presented(row.question, &arm.config.prompt))).unzip();
     let most_tokens = arm.config.sampling.max_new_tokens;
+    // Where a random window begins follows from the row's place in the step.
+    let place = if before == 0 { vec![step] } else { vec![step, before as u64] };
     let Prompts { prompts, audio_truncated, seconds } =
-        make_prompts(arm, &questions, most_tokens, [step], |_| None, Heard::Clips).await?;
+        make_prompts(arm, &questions, most_tokens, place, |_| None, Heard::Clips).await?;
     let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
     let (mut rows, mut problems) = (Vec::with_capacity(questions.len()), Vec::new());
-    for (group, (question, prompt)) in questions.into_iter().zip(prompts).enumerate() {
+    for (index, (question, prompt)) in questions.into_iter().zip(prompts).enumerate() {
+        let (group, place) = (before + index, places[index]);
         match prompt {
             Ok(HeardPrompt { prompt, audio_start }) => {
-                rows.push(PromptedRow { group, question, prompt, audio_start });
+                rows.push(PromptedRow { group, place, question, prompt, audio_start });
             }
             Err(unusable) => {
                 groups.exclude(unusable.cause.name());
@@ -97,7 +116,7 @@ pub(super) async fn load_lesson(arm: &ArmContext, step: u64) -> Result<LoadedTar
 
 /// Loads clips and the words that are spoken in them.
 async fn load_words(arm: &ArmContext, step: u64) -> Result<LoadedTargets, StepError> {
-    let questions = arm.rows.of_step(step, arm.config.align.rows_per_step);
+    let questions = questions(arm.rows.of_step(step, arm.config.align.rows_per_step));
     let heard = make_prompts(arm, &questions, 1, [step], |_| None, Heard::Clips).await?;
     let Prompts { prompts, audio_truncated, seconds } = heard;
     let mut groups = GroupCounts { dispatched: questions.len() as u64, ..GroupCounts::default() };
@@ -195,7 +214,11 @@ async fn load_targets(arm: &ArmContext, step: u64, taught: u64) -> Result<Loaded
 fn target_rows(arm: &ArmContext, taught: u64) -> Vec<Arc<Question>> {
     let sft = &arm.config.sft;
     let curriculum = arm.curriculum_rows.as_ref().filter(|_| taught < sft.curriculum.steps);
-    curriculum.unwrap_or(&arm.rows).of_step(taught, sft.rows_per_step)
+    questions(curriculum.unwrap_or(&arm.rows).of_step(taught, sft.rows_per_step))
+}
+
+fn questions(rows: Vec<Row>) -> Vec<Arc<Question>> {
+    rows.into_iter().map(|row| row.question).collect()
 }
 
 /// Token ids of a target, with the end token.

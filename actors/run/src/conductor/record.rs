@@ -30,6 +30,8 @@ pub(super) struct TrainedStep {
     pub(super) generated: Generated,
     pub(super) judged: Judged,
     pub(super) scores: Scores,
+    /// Rounds of further prompts.
+    pub(super) extra_rounds: u64,
     pub(super) shaped: Shaped,
     /// The KL divergence that was subtracted from the rewards, if it was.
     pub(super) sampled_kl: Option<SampledKl>,
@@ -146,6 +148,7 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         mean_of(items.iter().map(|item| f64::from(u8::from(holds(item))))).unwrap_or(0.0)
     };
     let rewards: Vec<f64> = shaped.rewards.iter().flatten().copied().collect();
+    let selection = &arm.config.selection;
     let by_component = |(name, scores): (&String, &Vec<Option<f64>>)| {
         (name.clone(), mean_of(scores.iter().flatten().copied()))
     };
@@ -197,6 +200,9 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         groups_dispatched: groups.dispatched,
         groups_trained: groups.trained,
         groups_excluded: groups.excluded.clone(),
+        extra_rounds: (selection.extra_rounds > 0).then_some(trained.extra_rounds),
+        discarded_tokens: (selection.extra_rounds > 0 || selection.keep_completions > 0)
+            .then(|| discarded_tokens(items, shaped, arm)),
         audio_truncated: loaded.audio_truncated,
         frac_zero_std: Some(match loaded.rows.len() {
             0 => 0.0,
@@ -234,6 +240,27 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         step_seconds: None,
         tokens_per_second: None,
     }
+}
+
+/// Tokens of completions that `[selection]` leaves out of the training: those of discarded groups, and those beyond
+/// `keep_completions`.
+fn discarded_tokens(items: &[RewardItem], shaped: &Shaped, arm: &ArmContext) -> u64 {
+    let (group_size, selection) = (arm.config.sampling.group_size, &arm.config.selection);
+    let advantages = &shaped.advantages;
+    let groups = items.chunks(group_size).zip(advantages.values.chunks(group_size)).enumerate();
+    let tokens = groups.map(|(group, (items, advantages_of_group))| {
+        let compared = !advantages.excluded_groups.contains(&group);
+        let discarded = selection.extra_rounds > 0
+            && compared
+            && advantages_of_group.iter().flatten().all(|advantage| *advantage == 0.0);
+        let left_out = |place: usize| {
+            let scored = shaped.rewards[group * group_size + place].is_some();
+            discarded || compared && scored && advantages_of_group[place].is_none()
+        };
+        let places = (0..items.len()).filter(|place| left_out(*place));
+        places.map(|place| items[place].completion_tokens as u64).sum::<u64>()
+    });
+    tokens.sum()
 }
 
 fn thinks(item: &RewardItem) -> bool {

@@ -31,6 +31,24 @@ pub(super) struct Scores {
     pub(super) seconds: f64,
 }
 
+impl Scores {
+    /// Adds the scores of further completions by the same rewards.
+    pub(super) fn add(&mut self, further: Scores) {
+        let components = Arc::make_mut(&mut self.components);
+        for (name, scores) in further.components.iter() {
+            components.entry(name.clone()).or_default().extend(scores);
+        }
+        for (name, missing) in further.missing {
+            let all = self.missing.entry(name).or_default();
+            for (cause, count) in missing.causes {
+                *all.causes.entry(cause).or_default() += count;
+            }
+            all.failure = all.failure.take().or(missing.failure);
+        }
+        self.seconds += further.seconds;
+    }
+}
+
 /// Scores a batch with every reward of `conditions`, also with those that the formula does not use: they are recorded.
 pub(super) async fn score(
     arm: &ArmContext,

@@ -20,7 +20,8 @@ pub(super) async fn train(
 ) -> Result<(Option<StepReport>, GroupCounts), StepError> {
     let group_size = arm.config.sampling.group_size;
     let groups = train_groups(group_size, loaded, generated, items, &shaped.advantages.values);
-    let (groups, counts) = trainable(groups, loaded.groups.clone());
+    let discard = arm.config.selection.extra_rounds > 0;
+    let (groups, counts) = trainable(groups, loaded.groups.clone(), discard);
     if groups.is_empty() {
         return Ok((None, counts));
     }
@@ -78,8 +79,13 @@ pub(super) fn train_groups(
 }
 
 /// The groups to train on, and their counts. A group of fewer than two completions is excluded. A group with equal rewards
-/// has no advantages, so it does not count as trained; it is in the KL term only.
-fn trainable(groups: Vec<TrainGroup>, mut counts: GroupCounts) -> (Vec<TrainGroup>, GroupCounts) {
+/// has no advantages, so it does not count as trained; it is in the KL term only, or left out if such groups are
+/// discarded.
+fn trainable(
+    groups: Vec<TrainGroup>,
+    mut counts: GroupCounts,
+    discard: bool,
+) -> (Vec<TrainGroup>, GroupCounts) {
     let mut kept = Vec::with_capacity(groups.len());
     for group in groups {
         if group.completions.len() < 2 {
@@ -89,6 +95,9 @@ fn trainable(groups: Vec<TrainGroup>, mut counts: GroupCounts) -> (Vec<TrainGrou
         match group.advantages.iter().all(|advantage| *advantage == 0.0) {
             true => counts.exclude("equal_rewards"),
             false => counts.trained += 1,
+        }
+        if discard && group.advantages.iter().all(|advantage| *advantage == 0.0) {
+            continue;
         }
         kept.push(group);
     }

@@ -172,6 +172,7 @@ impl LiveArm {
             method: self.config.method,
             state: state.arm.clone(),
             step,
+            trains: (self.config.method != Method::None).then(|| self.config.policy.train.to_string()),
             total_steps: if self.config.method == Method::None { 0 } else { self.config.steps },
             conditions: state.sequence.in_force().map(|found| ConditionsView::of(found, step + 1)),
             waiting: state.sequence.waiting(),

@@ -20,6 +20,8 @@ pub struct ArmView {
     pub id: ArmId,
     /// How it is trained.
     pub method: Method,
+    /// The parts of the model that are trained, such as `projector + lora`; null in an arm that is not trained.
+    pub trains: Option<String>,
     /// As `status`, with the reason of a pause or failure beside it.
     #[serde(flatten)]
     pub state: ArmState,

@@ -26,6 +26,7 @@ use crate::evaluator::Evaluator;
 use crate::handle::RunHandle;
 use crate::live::LiveArm;
 use crate::messages::{ArmMsg, ConductorMsg};
+use crate::pass_rates::PassRates;
 use crate::policy::open_policy;
 use crate::prompt::{ContextLength, Prompter};
 use crate::rows::Rows;
@@ -82,6 +83,7 @@ impl Scripted {
             config: live.config.clone(),
             dir,
             rows: Rows::new(materials.training.questions.clone(), live.id.seed),
+            pass_rates: PassRates::default(),
             curriculum_rows: None,
             training: Source { suite: None, rows: materials.training.clone() },
             problems: DataProblems::resumed(Vec::new()),

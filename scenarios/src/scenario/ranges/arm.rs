@@ -166,6 +166,9 @@ fn check_data(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     ranges.fraction(arm.loader.max_failed_fraction, "loader.max_failed_fraction")
 }
 
+/// The most that `selection.extra_rounds` may be.
+const MOST_EXTRA_ROUNDS: u64 = 64;
+
 fn check_sampling(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     let sampling = &arm.sampling;
     let instead = "2 or more: a completion is compared with the others of its group";
@@ -177,7 +180,33 @@ fn check_sampling(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     ranges.at_least_one(sampling.max_new_tokens, "sampling.max_new_tokens")?;
     let (thinking, most) = (sampling.max_think_tokens, sampling.max_new_tokens);
     let instead = format!("a number below max_new_tokens = {most}, or 0 for no limit");
-    ranges.need(thinking < most, "sampling.max_think_tokens", thinking, &instead)
+    ranges.need(thinking < most, "sampling.max_think_tokens", thinking, &instead)?;
+    check_selection(arm, ranges)
+}
+
+fn check_selection(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
+    let (selection, group) = (&arm.selection, arm.sampling.group_size);
+    let keep = selection.keep_completions;
+    let instead = format!("2 to group_size = {group}, or 0 for all of them");
+    ranges.need(keep == 0 || (2..=group).contains(&keep), "selection.keep_completions", keep, &instead)?;
+    let most = MOST_EXTRA_ROUNDS;
+    let instead = format!("up to {most}; a step may sample that many times its prompts");
+    ranges.need(
+        selection.extra_rounds <= most,
+        "selection.extra_rounds",
+        selection.extra_rounds,
+        &instead,
+    )?;
+    for (key, [first, last]) in
+        [("selection.pass_rate", selection.pass_rate), ("selection.revisit_target", selection.revisit_target)]
+    {
+        ranges.fraction(first, &format!("{key}.0"))?;
+        ranges.fraction(last, &format!("{key}.1"))?;
+    }
+    let [least, most] = selection.pass_rate;
+    let instead = "the smaller fraction first";
+    ranges.need(least <= most, "selection.pass_rate.0", number(least), instead)?;
+    ranges.fraction(selection.revisit_share, "selection.revisit_share")
 }
 
 fn check_learning(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {

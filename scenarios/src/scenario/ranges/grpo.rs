@@ -67,5 +67,12 @@ fn check_entropy(grpo: &GrpoConfig, ranges: &Ranges<'_>) -> Checked {
     }
     let fraction = grpo.entropy_top_fraction;
     let good = fraction > 0.0 && fraction <= 1.0;
-    ranges.need(good, "grpo.entropy_top_fraction", number(fraction), "a number above 0, up to 1")
+    ranges.need(good, "grpo.entropy_top_fraction", number(fraction), "a number above 0, up to 1")?;
+    let fraction = grpo.covariance_fraction;
+    let good = fraction > 0.0 && fraction <= 1.0;
+    ranges.need(good, "grpo.covariance_fraction", number(fraction), "a number above 0, up to 1")?;
+    let [least, most] = grpo.covariance_range;
+    let good = least.is_finite() && most.is_finite() && least <= most;
+    ranges.need(good, "grpo.covariance_range.0", number(least), "two numbers, the smaller first")?;
+    ranges.positive(grpo.covariance_kl_coef, "grpo.covariance_kl_coef")
 }

@@ -36,6 +36,9 @@ fn values_out_of_range_are_refused() {
         ("entropy_coef_delta = 0.0", "write a number above 0"),
         ("entropy_top_fraction = 0.0", "write a number above 0, up to 1"),
         ("entropy_top_fraction = 1.5", "write a number above 0, up to 1"),
+        ("covariance_fraction = 0.0", "write a number above 0, up to 1"),
+        ("covariance_range = [5.0, 1.0]", "write two numbers, the smaller first"),
+        ("covariance_kl_coef = 0.0", "above 0"),
         ("sapo_temperature_neg = 0.0", "write a number above 0"),
         ("loss = \"sappo\"", "sapo"),
         ("advantages = \"gpdo\"", "gdpo"),
@@ -49,6 +52,24 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
+fn a_selection_that_cannot_be_made_is_refused() {
+    for (selection, expected) in [
+        ("keep_completions = 1", "write 2 to group_size"),
+        ("keep_completions = 9", "write 2 to group_size"),
+        ("extra_rounds = 65", "write up to 64"),
+        ("pass_rate = [0.9, 0.1]", "write the smaller fraction first"),
+        ("pass_rate = [0.1, 1.5]", "pass_rate"),
+        ("pass_rate = [0.1]", "pass_rate"),
+        ("revisit_share = -0.1", "revisit_share"),
+        ("revisit_target = [0.5, 2.0]", "revisit_target"),
+        ("extra_round = 1", "did you mean `extra_rounds`?"),
+    ] {
+        let found = message(&TWO_ARMS.replace("[grpo]", &format!("[selection]\n{selection}\n[grpo]")));
+        assert!(found.contains(expected), "{selection}: {found}");
+    }
+}
+
+#[test]
 fn the_defaults_are_those_of_the_paper() {
     let grpo = GrpoConfig::default();
     assert_eq!(grpo.advantages, AdvantageKind::GroupRelative);
@@ -56,4 +77,6 @@ fn the_defaults_are_those_of_the_paper() {
     assert_eq!(grpo.importance_correction, ImportanceCorrection::None);
     assert_eq!((grpo.entropy_coef, grpo.entropy_top_fraction, grpo.off_policy_threshold), (0.0, 1.0, None));
     assert_eq!(SamplingConfig::default().max_think_tokens, 0);
+    assert_eq!(grpo.covariance, CovarianceControl::None);
+    assert!(SelectionConfig::default().is_off());
 }

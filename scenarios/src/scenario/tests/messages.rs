@@ -244,8 +244,9 @@ fn rewards_and_formulas() {
     );
     assert_eq!(
         message("[rewards.r]\nkind = \"thinks\"\n[shaping]\nformula = \"r\""),
-        "x.toml:2:8: `kind` in [rewards.r] is \"thinks\", which is no reward; did you mean `think`? (known: accuracy, adaptive-think, consistency, format, \
-         http, overlong, process, python, repetition, think, think-budget)"
+        "x.toml:2:8: `kind` in [rewards.r] is \"thinks\", which is no reward; did you mean `think`? (known: accuracy, ada-grpo, adapt-think, adaptive-think, \
+         answer-from-caption, caption-grounding, consistency, cosine, format, http, listwise, overlong, pairwise, process, \
+         python, repetition, rubric, think, think-budget, thinkless)"
     );
     assert_eq!(
         message("[rewards.r]\nkind = \"adaptive-think\"\nscop = \"step\"\n[shaping]\nformula = \"r\""),
