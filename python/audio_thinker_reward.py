@@ -1,6 +1,7 @@
 """Turns a Python function into a reward for the Audio-Thinker sandbox. No dependencies; Python 3.8 or newer.
 
-The function has the signature of TRL's reward functions: lists in, a list of numbers out, `None` where there is no score.
+Lists in, a list of numbers out, `None` where there is no score. Code written for TRL, verl, ms-swift, verifiers and evaluate runs as
+it is (audio_thinker_conventions.py).
 
     def reward(completions, **columns):
         return [1.0 - len(text) / 500 for text in completions]
@@ -24,15 +25,18 @@ arguments that it names. `async def` works too. What the function prints goes to
 """
 
 import argparse
-import asyncio
 import importlib.util
-import inspect
 import json
 import math
 import os
 import sys
 import traceback
-from types import SimpleNamespace
+
+from audio_thinker_batch import FIELDS, AllFailed, Batch, Record, SettingError, number
+from audio_thinker_conventions import CONVENTIONS, caller
+from audio_thinker_find import find, names
+from audio_thinker_shape import convention_of
+from audio_thinker_stand_ins import installed
 
 __all__ = ["serve"]
 
@@ -42,10 +46,11 @@ PROTOCOL = 1
 _loading = False
 
 
-def serve(function, conversational=False):
+def serve(function, conversational=None, convention="native", entry=None):
     """Answers requests on standard input until it ends.
 
-    With `conversational`, each completion and each prompt is a list of messages, as TRL passes them for chat models.
+    With `conversational`, each completion and each prompt is a list of messages, as TRL passes them for chat models. `convention` is
+    one of `native`, `trl`, `verl`, `swift`, `verifiers`, `evaluate` and `auto`; `entry` names the score in what `compute` returns.
     """
     if _loading:
         return
@@ -62,15 +67,26 @@ def serve(function, conversational=False):
             if message.get("protocol") != PROTOCOL:
                 send({"type": "error", "message": "this module speaks protocol %d only" % PROTOCOL})
                 return
-            scorer = _Scorer(function, message.get("options") or {}, conversational)
-            send({"type": "ready", "protocol": PROTOCOL})
-        elif kind == "score":
             try:
-                send({"type": "scores", "id": message["id"], "scores": scorer.score(message)})
+                chosen = convention_of(function, conversational) if convention == "auto" else convention
+                scorer = _Scorer(caller(chosen, function, message.get("options") or {}, conversational, entry))
             except Exception as error:
                 traceback.print_exc()
-                text = "%s: %s" % (type(error).__name__, error)
-                send({"type": "error", "id": message.get("id"), "message": text})
+                send({"type": "error", "message": _text(error)})
+                return
+            send(scorer.ready())
+        elif kind == "score":
+            try:
+                send(scorer.score(message))
+            except Exception as error:
+                traceback.print_exc()
+                send({"type": "error", "id": message.get("id"), "message": _text(error)})
+
+
+def _text(error):
+    if isinstance(error, (AllFailed, SettingError)):
+        return str(error)
+    return "%s: %s" % (type(error).__name__, error)
 
 
 def _take_pipes():
@@ -95,73 +111,43 @@ def _sender(replies):
 
 
 class _Scorer:
-    """Calls the reward function with the columns of a batch."""
+    """Scores batches with a caller, and says each warning once."""
 
-    def __init__(self, function, options, conversational):
-        self.function = function
-        self.options = options
-        self.conversational = conversational
-        parameters = inspect.signature(function).parameters.values()
-        self.takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-        self.names = {parameter.name for parameter in parameters}
-        # One event loop for all batches, so that clients created in an async function stay usable.
-        self.loop = None
+    def __init__(self, caller):
+        self.caller = caller
+        self.warned = set()
 
-    def score(self, batch):
-        columns = self.columns(batch)
-        if not self.takes_all:
-            columns = {name: values for name, values in columns.items() if name in self.names}
-        scores = self.function(**columns)
-        if inspect.isawaitable(scores):
-            if self.loop is None:
-                self.loop = asyncio.new_event_loop()
-                asyncio.set_event_loop(self.loop)
-            scores = self.loop.run_until_complete(scores)
-        if scores is None:
-            raise TypeError("the function returned None; return a list with a number or None per completion")
-        if hasattr(scores, "tolist"):
-            scores = scores.tolist()
-        return [_number(score) for score in scores]
+    def ready(self):
+        """The message that says how the function is called."""
+        message = {"type": "ready", "protocol": PROTOCOL, "convention": self.caller.convention, "call": self.caller.call}
+        if self.caller.columns:
+            message["columns"] = FIELDS + list(self.caller.columns)
+        return message
 
-    def columns(self, batch):
-        items = batch["items"]
-        own = set().union(*items) if items else set()
-        columns = {name: [item.get(name) for item in items] for name in own}
-        for name in set().union(*(item.get("metadata") or {} for item in items)) if items else ():
-            columns.setdefault(name, [(item.get("metadata") or {}).get(name) for item in items])
-        completions = columns.pop("completion", [])
-        prompts = [_prompt(item) for item in items]
-        if self.conversational:
-            completions = [[{"role": "assistant", "content": text}] for text in completions]
-            prompts = [[{"role": "user", "content": text}] for text in prompts]
-        columns["completions"] = completions
-        columns["prompts"] = prompts
-        for name in ("step", "total_steps", "group_size"):
-            columns[name] = batch.get(name)
-        columns["options"] = self.options
-        # TRL passes these too, so functions written for it may name them.
-        columns["trainer_state"] = SimpleNamespace(global_step=batch.get("step"), max_steps=batch.get("total_steps"))
-        columns["log_extra"] = columns["log_metric"] = lambda name, value: print(name, value)
-        return columns
+    def score(self, message):
+        """The answer to a `score` message."""
+        batch = Batch(message)
+        record = Record(len(batch.items))
+        scores = [number(score, place) for place, score in enumerate(self.caller.score(batch, record))]
+        answer = {"type": "scores", "id": message["id"], "scores": [_json_number(score) for score in scores]}
+        answer.update(record.fields())
+        new = self.say(answer.pop("warnings", []))
+        return dict(answer, warnings=new) if new else answer
+
+    def say(self, warnings):
+        """Those of the warnings that were not given yet."""
+        new = [text for text in warnings if text not in self.warned]
+        self.warned.update(new)
+        return new
 
 
-def _prompt(item):
-    """Returns the question and its lettered choices as text."""
-    lines = [item.get("question") or ""]
-    lines += ["(%s) %s" % (chr(ord("A") + place), choice) for place, choice in enumerate(item.get("choices") or [])]
-    return "\n".join(lines)
-
-
-def _number(score):
-    if score is None:
-        return None
-    number = float(score)
+def _json_number(score):
     # JSON has no NaN; the sandbox reads this word as "not a number".
-    return number if math.isfinite(number) else "NaN"
+    return score if score is None or math.isfinite(score) else "NaN"
 
 
-def _load(target):
-    """Loads the function that a target such as `file.py:function` names."""
+def _load(target, convention):
+    """Loads what a target such as `file.py:function` names."""
     path, _, name = target.rpartition(":")
     if not path:
         path, name = target, "reward"
@@ -172,30 +158,35 @@ def _load(target):
     spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(path))[0], path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    function = getattr(module, name, None)
-    if not callable(function):
-        found = [name for name, value in vars(module).items() if inspect.isfunction(value) and not name.startswith("_")]
-        raise SystemExit("%s has no function `%s`; it has %s" % (path, name, ", ".join(found) or "none"))
-    return function
+    with installed():
+        spec.loader.exec_module(module)
+    found = find(module, name, convention)
+    if found is None:
+        has = names(module)
+        advice = "; write one of them as `function`" if has else ""
+        raise SystemExit("%s has no function `%s`; it has %s%s" % (path, name, ", ".join(has) or "none", advice))
+    return found
 
 
 def _main():
     global _loading
     parser = argparse.ArgumentParser(prog="python3 -m audio_thinker_reward", description="Serve a function as a reward.")
     parser.add_argument("target", help="file.py:function")
-    parser.add_argument("--conversational", action="store_true", help="completions as lists of messages")
+    parser.add_argument("--convention", default="auto", choices=["auto"] + list(CONVENTIONS), help="how it is called")
+    parser.add_argument("--conversational", action="store_true", default=None, help="completions as lists of messages")
+    parser.add_argument("--plain", dest="conversational", action="store_false", help="completions as texts")
+    parser.add_argument("--entry", help="the score among what `compute` returns")
     arguments = parser.parse_args()
     # Output of the file while it is loaded must not end up in the protocol.
     _loading = True
     saved = os.dup(1)
     os.dup2(2, 1)
-    function = _load(arguments.target)
+    target = _load(arguments.target, arguments.convention)
     sys.stdout.flush()
     os.dup2(saved, 1)
     os.close(saved)
     _loading = False
-    serve(function, conversational=arguments.conversational)
+    serve(target, arguments.conversational, arguments.convention, arguments.entry)
 
 
 if __name__ == "__main__":

@@ -440,6 +440,48 @@ fn check_starts_plugins_and_shows_what_they_score() {
 }
 
 #[test]
+fn check_shows_how_code_for_other_trainers_is_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = "\
+def reward(prompts, completions, completion_ids, log_metric, solution, unit, **kwargs):
+    assert unit == ['beats', 'beats'] and solution == ['5', '5'], (unit, solution)
+    return [float(gold in completion[0]['content']) for completion, gold in zip(completions, solution)]
+";
+    let mine = with_plugin(dir.path(), code);
+    // The trial is about the first row of the data, so that its columns are there.
+    fs::copy(root().join("tests/fixtures/audio/chirp_3s.wav"), dir.path().join("a.wav")).unwrap();
+    let row =
+        r#"{"id": "1", "audio": "a.wav", "question": "How many?", "choices": ["3", "5"], "answer": "5", "#;
+    fs::write(
+        dir.path().join("mine.jsonl"),
+        format!("{row}\"unit\": \"beats\", \"prompts\": \"theirs\"}}\n"),
+    )
+    .unwrap();
+    let scenario = fs::read_to_string(dir.path().join(&mine)).unwrap();
+    let data = "[data]\ntrain = { format = \"table\", path = \"mine.jsonl\" }\n";
+    let scenario = if scenario.contains("[data]\n") {
+        scenario.replacen("[data]\n", data, 1)
+    } else {
+        format!("{scenario}\n{data}")
+    };
+    fs::write(dir.path().join(&mine), scenario).unwrap();
+    let output = run(dir.path(), &["check", &mine]);
+    let (printed, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let call = "reward(prompts, completions, completion_ids, log_metric, solution, unit, **columns)";
+    let expected = format!(
+        "two trial completions score 1.000 and 0.000; trl: {call}; warning: the data's column `prompts`"
+    );
+    assert!(printed.contains(&expected), "{printed}");
+    let output = run(dir.path(), &["check", "--json", &mine]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let calls = &found["scenarios"][0]["calls"];
+    assert_eq!((&calls[0]["reward"], &calls[0]["convention"]), (&"format".into(), &"trl".into()), "{found}");
+    assert_eq!(calls[0]["call"], call);
+    assert_eq!(calls[0]["warnings"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_plugin_that_does_not_work_is_refused_before_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let mine = with_plugin(dir.path(), "import not_there\n");

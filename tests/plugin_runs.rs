@@ -137,3 +137,37 @@ time.sleep(1000)
     assert_eq!(ran.only_arm(), &ArmState::Stopped);
     assert_eq!(children(ran.folder.path()), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trl_function_sees_the_sampled_tokens_and_what_it_logs_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = "\
+def reward(completions, completion_ids, solution, answer, log_metric, log_extra, **columns):
+    assert answer == solution == columns['answer_gold']
+    log_metric('length', sum(map(len, completion_ids)) / len(completion_ids))
+    log_extra('first', [ids[0] for ids in completion_ids])
+    return [float(len(completion[0]['content'].encode())) for completion in completions]
+";
+    std::fs::write(folder.path().join("words.py"), code).unwrap();
+    let plugin = "noise = { kind = \"python\", file = \"words.py\", processes = 2 }";
+    let scenario = SCENARIO.replace("noise = { kind = \"by-length\" }", plugin);
+    let ran = run_in(folder, &scenario, registry(), None, false, |_, _| {}).await;
+    assert_eq!(ran.only_arm(), &ArmState::Done, "{:?}", ran.warnings);
+    let steps = ran.lines("metrics.jsonl");
+    assert_eq!(steps.len(), 6);
+    for step in &steps {
+        let [length, mean] = [&step["reward_metrics"]["noise"]["length"], &step["completion_tokens_mean"]];
+        assert!((length.as_f64().unwrap() - mean.as_f64().unwrap()).abs() < 1e-9, "{step}");
+    }
+    for row in ran.lines("rollouts.jsonl") {
+        let first = &row["extras"]["noise"]["first"];
+        assert_eq!(first.is_u64(), row["phase"] == "train", "{row}");
+    }
+    // The same reward in Rust gives the same scores, and rows without what only this one logs.
+    let in_rust = run_in(tempfile::tempdir().unwrap(), SCENARIO, registry(), None, false, |_, _| {}).await;
+    for (row, step) in in_rust.lines("metrics.jsonl").iter().zip(&steps) {
+        assert_eq!(row["components"], step["components"]);
+        assert!(row.get("reward_metrics").is_none(), "{row}");
+    }
+    assert!(in_rust.lines("rollouts.jsonl").iter().all(|row| row.get("extras").is_none()));
+}

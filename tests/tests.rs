@@ -6,6 +6,7 @@
 mod algorithm_runs;
 mod algorithms;
 mod control;
+mod conventions;
 mod goldens;
 mod grpo_parity;
 mod health;

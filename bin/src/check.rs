@@ -33,6 +33,8 @@ struct Checked {
     arms: Vec<String>,
     /// The plug-ins that work, with their trial scores.
     plugins: Vec<String>,
+    /// How those that run code for several trainers call it.
+    calls: Vec<RewardCall>,
     /// What is to be said of the judges.
     judges: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +42,33 @@ struct Checked {
     /// What the arms will take, as far as it can be estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<estimate::Needs>,
+}
+
+/// How a reward calls the code of its file.
+#[derive(Serialize)]
+struct RewardCall {
+    reward: String,
+    arms: Vec<String>,
+    /// The convention, such as `trl`.
+    convention: String,
+    /// The function and its arguments.
+    call: String,
+    /// What the reward warned of in its trial.
+    warnings: Vec<String>,
+}
+
+impl RewardCall {
+    /// `None` if the plug-in does not say how it calls.
+    fn of(tried: &TriedReward) -> Option<Self> {
+        let call = tried.call.as_ref()?;
+        Some(RewardCall {
+            reward: tried.name.clone(),
+            arms: tried.arms.clone(),
+            convention: call.convention.clone(),
+            call: call.call.clone(),
+            warnings: tried.warnings.clone(),
+        })
+    }
 }
 
 /// Checks every scenario. Valid ones are listed on standard output with the trial scores of their plug-ins and what is
@@ -87,6 +116,7 @@ fn look(
         errors: Vec::new(),
         arms: Vec::new(),
         plugins: Vec::new(),
+        calls: Vec::new(),
         judges: Vec::new(),
         data: None,
         needs: None,
@@ -102,6 +132,7 @@ fn look(
     found.arms = experiment.arms.iter().map(|arm| arm.name.clone()).collect();
     if !options.no_files {
         for tried in try_plugins(&experiment)? {
+            found.calls.extend(RewardCall::of(&tried));
             let list = if tried.outcome.is_ok() { &mut found.plugins } else { &mut found.errors };
             list.push(format!("{}: {tried}", path.display()));
         }

@@ -17,9 +17,15 @@ const TINY: &[(&str, &[u8])] = &[
     ("model.safetensors", include_bytes!("../tiny/model.safetensors")),
 ];
 
-/// The module that runs Python rewards.
-const PYTHON: &[(&str, &[u8])] =
-    &[("audio_thinker_reward.py", include_bytes!("../../python/audio_thinker_reward.py"))];
+/// The modules that run Python rewards.
+const PYTHON: &[(&str, &[u8])] = &[
+    ("audio_thinker_reward.py", include_bytes!("../../python/audio_thinker_reward.py")),
+    ("audio_thinker_batch.py", include_bytes!("../../python/audio_thinker_batch.py")),
+    ("audio_thinker_conventions.py", include_bytes!("../../python/audio_thinker_conventions.py")),
+    ("audio_thinker_find.py", include_bytes!("../../python/audio_thinker_find.py")),
+    ("audio_thinker_shape.py", include_bytes!("../../python/audio_thinker_shape.py")),
+    ("audio_thinker_stand_ins.py", include_bytes!("../../python/audio_thinker_stand_ins.py")),
+];
 
 /// The folder of the tiny policy; unpacks it if it is not in the cache. The folder's name depends on its content, so
 /// that another version of the program does not use an old policy.
@@ -29,7 +35,8 @@ pub fn builtin_tiny_policy() -> Result<PathBuf, ScenarioError> {
     unpack(TINY, &cache_dir().join("tiny"))
 }
 
-/// The folder with `audio_thinker_reward.py`, for `PYTHONPATH`; unpacks it if it is not in the cache.
+/// The folder with `audio_thinker_reward.py` and the modules that it imports, for `PYTHONPATH`; unpacks it if it is not in
+/// the cache.
 ///
 /// Errors: The cache cannot be written.
 pub fn python_module() -> Result<PathBuf, ScenarioError> {

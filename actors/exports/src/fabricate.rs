@@ -14,6 +14,7 @@ pub(crate) fn step(step: u64) -> Value {
         reward: Some(step as f64 / 4.0),
         components: [("format".to_owned(), Some(0.5)), ("think".to_owned(), None)].into(),
         missing_causes: [("think".to_owned(), [(records::MissingCause::TimedOut, step)].into())].into(),
+        reward_metrics: [("think".to_owned(), [("length".to_owned(), 2.5)].into())].into(),
         step_seconds: Some(10.0),
         ..GrpoMetrics::default()
     };

@@ -3,6 +3,7 @@
 //! If the server can't be reached or reports that it is busy (429, 502, 503, 504), the same request is repeated until
 //! the batch's time limit. The delay between attempts doubles.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use records::MissingCause;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::PluginError;
 use crate::protocol::{self, PROTOCOL, PluginMessage};
-use crate::scored::Failure;
+use crate::scored::{Answer, Failure};
 
 /// Longest response body that is read.
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
@@ -30,6 +31,8 @@ pub struct HttpReward {
     client: reqwest::Client,
     /// What the headers carry. A server may repeat it in the answer, from which messages quote.
     secrets: Vec<SecretString>,
+    /// Warnings of the server that were passed on.
+    warned: BTreeSet<String>,
     last_id: u64,
 }
 
@@ -76,7 +79,7 @@ impl HttpReward {
         }
         let client = client.build().map_err(|error| about(error.to_string()))?;
         let secrets = secrets(&plugin).map_err(|error| about(error.to_string()))?;
-        Ok(HttpReward { name: name.to_owned(), plugin, client, secrets, last_id: 0 })
+        Ok(HttpReward { name: name.to_owned(), plugin, client, secrets, warned: BTreeSet::new(), last_id: 0 })
     }
 
     /// Why the server's address does not protect the secrets that are sent to it, in one line.
@@ -85,9 +88,16 @@ impl HttpReward {
     }
 
     /// Scores a batch. The future may be dropped at any `.await`.
-    pub async fn score(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, Failure> {
-        let scores = self.ask_until_answered(batch).await;
-        scores.map_err(|failure| Failure { message: self.without_secrets(&failure.message), ..failure })
+    pub async fn score(&mut self, batch: &RewardBatch) -> Result<Answer, Failure> {
+        let mut answer = self
+            .ask_until_answered(batch)
+            .await
+            .map_err(|failure| Failure { message: self.without_secrets(&failure.message), ..failure })?;
+        let warnings = answer.warnings.iter().map(|warning| self.without_secrets(warning));
+        let warnings: Vec<String> = warnings.collect();
+        answer.warnings =
+            warnings.into_iter().filter(|warning| self.warned.insert(warning.clone())).collect();
+        Ok(answer)
     }
 
     /// A text without what the headers carry.
@@ -95,9 +105,9 @@ impl HttpReward {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose_secret(), "…"))
     }
 
-    async fn ask_until_answered(&mut self, batch: &RewardBatch) -> Result<Vec<Option<f64>>, Failure> {
+    async fn ask_until_answered(&mut self, batch: &RewardBatch) -> Result<Answer, Failure> {
         self.last_id += 1;
-        let mut message = protocol::score(self.last_id, batch, &None);
+        let mut message = protocol::score(self.last_id, batch, &batch.items, &None);
         message.insert("protocol".into(), PROTOCOL.into());
         message.insert("name".into(), self.name.clone().into());
         message.insert("options".into(), serde_json::to_value(&self.plugin.options).unwrap_or_default());
@@ -107,8 +117,8 @@ impl HttpReward {
         let mut delay = FIRST_DELAY;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let failure = match timeout(left, self.ask(&body)).await {
-                Ok(Ok(scores)) => return Ok(scores),
+            let failure = match timeout(left, self.ask(&body, batch.items.len())).await {
+                Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(AskError::Fatal(failure))) => return Err(failure),
                 Ok(Err(AskError::Retry(failure))) => failure,
                 Err(_) => {
@@ -125,7 +135,7 @@ impl HttpReward {
         }
     }
 
-    async fn ask(&self, body: &str) -> Result<Vec<Option<f64>>, AskError> {
+    async fn ask(&self, body: &str, items: usize) -> Result<Answer, AskError> {
         let url = &self.plugin.url;
         let unreachable = |error: reqwest::Error| {
             let message = format!("{url} could not be reached: {}", root_cause(&error.without_url()));
@@ -161,7 +171,9 @@ impl HttpReward {
             PluginMessage::Scores { id, .. } if id.is_some_and(|id| id != self.last_id) => {
                 Err(bad_answer(format!("answered a different batch; the posted one has id {}", self.last_id)))
             }
-            PluginMessage::Scores { scores, .. } => protocol::parse_scores(scores).map_err(AskError::Fatal),
+            PluginMessage::Scores { scores, fields, .. } => {
+                protocol::read_answer(scores, &fields, items).map_err(AskError::Fatal)
+            }
             PluginMessage::Error { message, .. } => Err(AskError::Fatal(Failure {
                 cause: MissingCause::Error,
                 message: format!("{url}: {message}"),

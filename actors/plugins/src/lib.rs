@@ -10,6 +10,8 @@
 //! - `REWARD-4` scoring blocks no thread of the async runtime: a reward in Rust runs on a blocking thread.
 //! - `PLUGIN-1` every batch is answered within the plug-in's own time limits, if only with the reason for a failure.
 //! - `PLUGIN-2` an answer counts for the batch that it names and for no other.
+//! - `PLUGIN-4` a batch that several child processes share is divided by whole groups, and each of its completions is scored
+//!   by one of them.
 //! - `PLUGIN-3` when a reward is dropped, its child process and all processes that the child started
 //!   are killed and reaped.
 //! - `SECRET-3` a child process inherits only an allow-list of environment variables and those that its `env` names.
@@ -25,7 +27,9 @@ mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod http;
+mod notes;
 mod process;
+mod processes;
 mod protocol;
 mod sample;
 mod scored;
@@ -36,6 +40,9 @@ mod trial;
 pub use actor::{RewardActor, RewardMsg};
 pub use environment::INHERITED;
 pub use error::PluginError;
+pub use notes::{Metric, Notes};
+pub use processes::Processes;
+pub use protocol::Call;
 pub use sample::sample_batch;
 pub use scored::{Failure, Scored};
 pub use scorer::Scorer;

@@ -7,23 +7,21 @@
 use std::time::Duration;
 
 use records::MissingCause;
-use rewards::RewardBatch;
+use rewards::{RewardBatch, RewardItem};
 use scenarios::ProcessPlugin;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::child::{Child, Event};
 use crate::error::PluginError;
-use crate::protocol::{self, Columns, PluginMessage};
-use crate::scored::Failure;
+use crate::protocol::{self, Call, Columns, PluginMessage};
+use crate::scored::{Answer, Failure};
 
 /// How long a child may take to exit after its standard input is closed.
 const GRACE: Duration = Duration::from_secs(2);
 /// Delay of the start after the second failure in a row; it doubles up to [`MAX_DELAY`].
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 const MAX_DELAY: Duration = Duration::from_secs(30);
-
-type Scores = Result<Vec<Option<f64>>, Failure>;
 
 /// A process reward and its present child, which is killed when this is dropped.
 pub struct ProcessReward {
@@ -53,6 +51,7 @@ impl Drop for Starting {
 struct Running {
     child: Child,
     columns: Columns,
+    call: Option<Call>,
 }
 
 /// Why a child returned no scores.
@@ -77,27 +76,35 @@ impl ProcessReward {
         2 * (score + start) + MAX_DELAY + GRACE
     }
 
-    /// Scores a batch. The future may be dropped at any `.await`: a later answer to the abandoned batch is recognized
-    /// by its id and discarded (PLUGIN-2).
-    pub async fn score(&mut self, batch: &RewardBatch) -> Scores {
-        match self.attempt(batch).await {
+    /// How the child calls the user's code, if it is running and has said so.
+    pub fn call(&self) -> Option<&Call> {
+        match &self.state {
+            State::Ready(running) => running.call.as_ref(),
+            State::Starting(_) => None,
+        }
+    }
+
+    /// Scores `items`, which are completions of `batch`. The future may be dropped at any `.await`: a later answer to the
+    /// abandoned batch is recognized by its id and discarded (PLUGIN-2).
+    pub async fn score(&mut self, batch: &RewardBatch, items: &[RewardItem]) -> Result<Answer, Failure> {
+        match self.attempt(batch, items).await {
             Err(failure) if failure.cause == MissingCause::Died => {
                 tracing::warn!("reward `{}`: {}; the batch is scored again", self.name, failure.message);
-                self.attempt(batch).await
+                self.attempt(batch, items).await
             }
             answer => answer,
         }
     }
 
-    async fn attempt(&mut self, batch: &RewardBatch) -> Scores {
+    async fn attempt(&mut self, batch: &RewardBatch, items: &[RewardItem]) -> Result<Answer, Failure> {
         let limit = Duration::from_secs_f64(self.plugin.timeout_seconds);
         self.last_id += 1;
         let id = self.last_id;
         let running = self.ready_child().await?;
-        match timeout(limit, running.ask(id, batch)).await {
-            Ok(Ok(scores)) => {
+        match timeout(limit, running.ask(id, batch, items)).await {
+            Ok(Ok(answer)) => {
                 self.failures = 0;
-                Ok(scores)
+                Ok(answer)
             }
             Ok(Err(AskError::Failed(failure))) => Err(failure),
             Ok(Err(AskError::Ended(how))) => {
@@ -172,9 +179,10 @@ async fn start(name: &str, plugin: &ProcessPlugin) -> Result<Running, PluginErro
     let failed = |problem: String| PluginError::Startup { command: plugin.line(), problem };
     match timeout(limit, child.next_event()).await {
         Ok(Event::Line(text)) => match protocol::parse(&text) {
-            Ok(PluginMessage::Ready { columns }) => {
-                tracing::info!(target: "plugin", reward = %name, pid = child.pid(), "`{line}` is ready");
-                Ok(Running { child, columns })
+            Ok(PluginMessage::Ready { columns, call }) => {
+                let how = call.as_ref().map_or_else(String::new, |call| format!("; {call}"));
+                tracing::info!(target: "plugin", reward = %name, pid = child.pid(), "`{line}` is ready{how}");
+                Ok(Running { child, columns, call })
             }
             Ok(PluginMessage::Error { message, .. }) => {
                 Err(failed(format!("reported an error at startup: {message}")))
@@ -203,8 +211,8 @@ fn stray_output(child: &Child) -> String {
 }
 
 impl Running {
-    async fn ask(&mut self, id: u64, batch: &RewardBatch) -> Result<Vec<Option<f64>>, AskError> {
-        let message = protocol::score(id, batch, &self.columns);
+    async fn ask(&mut self, id: u64, batch: &RewardBatch, items: &[RewardItem]) -> Result<Answer, AskError> {
+        let message = protocol::score(id, batch, items, &self.columns);
         self.child.send(serde_json::Value::Object(message).to_string());
         let bad_answer =
             |message: String| AskError::Failed(Failure { cause: MissingCause::BadAnswer, message });
@@ -222,8 +230,8 @@ impl Running {
                     let pid = self.child.pid();
                     tracing::info!(target: "plugin", pid, "discarded a late answer, to batch {earlier}");
                 }
-                PluginMessage::Scores { id: Some(named), scores } if named == id => {
-                    return protocol::parse_scores(scores).map_err(AskError::Failed);
+                PluginMessage::Scores { id: Some(named), scores, fields } if named == id => {
+                    return protocol::read_answer(scores, &fields, items.len()).map_err(AskError::Failed);
                 }
                 PluginMessage::Error { id: None, message } => {
                     return Err(AskError::Failed(Failure { cause: MissingCause::Error, message }));

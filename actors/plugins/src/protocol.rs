@@ -1,7 +1,8 @@
 //! The JSON messages that the sandbox and plug-ins exchange, version 1: building those to a plug-in, and parsing those
 //! from it. The fields of a completion are named as in `rollouts.jsonl`. `docs/plugins.md` defines the protocol.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use records::MissingCause;
 use rewards::{RewardBatch, RewardItem};
@@ -10,13 +11,20 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::error::PluginError;
-use crate::scored::Failure;
+use crate::notes::Notes;
+use crate::scored::{Answer, Failure};
 
 /// Version of the protocol that the sandbox uses.
 pub const PROTOCOL: u64 = 1;
 
 /// Characters of a plug-in's text that a message quotes; the rest is cut.
 const MAX_QUOTED_CHARS: usize = 200;
+
+/// Characters of the description of a call.
+const MAX_CALL_CHARS: usize = 600;
+
+/// A field of completions that only plug-ins get which ask for it.
+const ON_REQUEST: &str = "completion_ids";
 
 /// The fields of a completion that a plug-in asked for in `ready`; `None` for all.
 pub type Columns = Option<BTreeSet<String>>;
@@ -33,15 +41,15 @@ pub fn hello(name: &str, options: &toml::Table) -> String {
     hello.to_string()
 }
 
-/// The message that asks for the scores of a batch.
-pub fn score(id: u64, batch: &RewardBatch, columns: &Columns) -> Map<String, Value> {
+/// The message that asks for the scores of `items`, which are completions of `batch`.
+pub fn score(id: u64, batch: &RewardBatch, items: &[RewardItem], columns: &Columns) -> Map<String, Value> {
     let mut message = Map::new();
     message.insert("type".into(), "score".into());
     message.insert("id".into(), id.into());
     message.insert("step".into(), batch.step.into());
     message.insert("total_steps".into(), batch.total_steps.into());
     message.insert("group_size".into(), batch.group_size.into());
-    message.insert("items".into(), batch.items.iter().map(|item| fields(item, columns)).collect());
+    message.insert("items".into(), items.iter().map(|item| fields(item, columns)).collect());
     message
 }
 
@@ -79,6 +87,9 @@ fn fields(item: &RewardItem, columns: &Columns) -> Value {
     put("tokens", item.completion_tokens.into());
     put("truncated", item.truncated.into());
     put("metadata", question.metadata.clone().into());
+    if columns.as_ref().is_some_and(|columns| columns.contains(ON_REQUEST)) {
+        put(ON_REQUEST, item.completion_ids.clone().into());
+    }
     Value::Object(fields)
 }
 
@@ -86,17 +97,33 @@ fn fields(item: &RewardItem, columns: &Columns) -> Value {
 #[derive(Debug, PartialEq)]
 pub enum PluginMessage {
     /// The answer to `hello`: the plug-in can score.
-    Ready { columns: Columns },
-    /// The scores of the batch `id`, which a server may leave out. [`parse_scores`] checks the values.
-    Scores { id: Option<u64>, scores: Vec<Value> },
+    Ready { columns: Columns, call: Option<Call> },
+    /// The scores of the batch `id`, which a server may leave out. [`parse_scores`] checks the values. `fields` are all of
+    /// the message.
+    Scores { id: Option<u64>, scores: Vec<Value>, fields: Map<String, Value> },
     /// The plug-in could not start, or could not score the batch `id`.
     Error { id: Option<u64>, message: String },
+}
+
+/// How a plug-in says that it calls the user's code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The convention, such as `trl`.
+    pub convention: String,
+    /// The function and its arguments.
+    pub call: String,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.convention, self.call)
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line {
-    Ready { protocol: u64, columns: Option<BTreeSet<String>> },
+    Ready { protocol: u64, columns: Option<BTreeSet<String>>, convention: Option<Value>, call: Option<Value> },
     Scores { id: Option<u64>, scores: Vec<Value> },
     Error { id: Option<u64>, message: String },
 }
@@ -119,11 +146,16 @@ pub fn parse(text: &str) -> Result<PluginMessage, PluginError> {
         bad(format!("sent `{}` ({}); {expected}", quote(text), quote(&error.to_string())))
     })?;
     match line {
-        Line::Ready { protocol: PROTOCOL, columns } => Ok(PluginMessage::Ready { columns }),
+        Line::Ready { protocol: PROTOCOL, columns, convention, call } => {
+            Ok(PluginMessage::Ready { columns, call: described(convention.as_ref(), call.as_ref()) })
+        }
         Line::Ready { protocol, .. } => {
             Err(bad(format!("uses version {protocol} of the protocol; the sandbox uses version {PROTOCOL}")))
         }
-        Line::Scores { id, scores } => Ok(PluginMessage::Scores { id, scores }),
+        Line::Scores { id, scores } => {
+            let fields = value.as_object().cloned().unwrap_or_default();
+            Ok(PluginMessage::Scores { id, scores, fields })
+        }
         Line::Error { id, message } => Ok(PluginMessage::Error { id, message: quote(&message) }),
     }
 }
@@ -139,6 +171,26 @@ pub fn parse_body(body: &str) -> Result<PluginMessage, PluginError> {
         _ => body.to_owned(),
     };
     parse(&typed)
+}
+
+/// The call that `ready` describes, if it does.
+fn described(convention: Option<&Value>, call: Option<&Value>) -> Option<Call> {
+    let text = |value: Option<&Value>| Some(shorten(value?.as_str()?, MAX_CALL_CHARS));
+    Some(Call { convention: text(convention)?, call: text(call)? })
+}
+
+/// Reads the answer for a batch of `items` completions: the scores, and the optional fields beside them, of which those that
+/// do not fit are passed over. Fails like [`parse_scores`].
+pub fn read_answer(scores: Vec<Value>, fields: &Map<String, Value>, items: usize) -> Result<Answer, Failure> {
+    let texts = fields.get("warnings").and_then(Value::as_array).into_iter().flatten();
+    let errors = fields.get("errors").and_then(Value::as_object).into_iter().flatten();
+    let error = |(place, text): (&String, &Value)| Some((place.parse().ok()?, quote(text.as_str()?)));
+    Ok(Answer {
+        scores: parse_scores(scores)?,
+        errors: errors.filter_map(error).collect::<BTreeMap<usize, String>>(),
+        notes: Notes::read(fields, items),
+        warnings: texts.filter_map(Value::as_str).map(quote).collect(),
+    })
 }
 
 /// Converts scores to numbers: null becomes `None`, and the words NaN, Infinity and -Infinity become NaN. Fails if a
@@ -181,8 +233,12 @@ fn quote_non_finite(text: &str) -> String {
 
 /// Shortens a plug-in's text to one line of at most [`MAX_QUOTED_CHARS`] characters, to be quoted in a message.
 pub fn quote(text: &str) -> String {
+    shorten(text, MAX_QUOTED_CHARS)
+}
+
+fn shorten(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_QUOTED_CHARS) {
+    match line.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -196,7 +252,7 @@ mod tests {
     #[test]
     fn a_batch_has_the_columns_asked_for() {
         let batch = sample_batch();
-        let all = score(7, &batch, &None);
+        let all = score(7, &batch, &batch.items, &None);
         assert_eq!(
             (&all["type"], &all["id"], &all["step"], &all["group_size"]),
             (&json!("score"), &json!(7), &json!(1), &json!(2))
@@ -209,18 +265,28 @@ mod tests {
             (&json!("think"), &json!("dog"), &json!(true))
         );
         assert_eq!((&first["consistency"], &all["items"][1]["consistency"]), (&json!(1.0), &Value::Null));
-        let some = score(7, &batch, &Some(["answer".to_owned(), "unheard-of".to_owned()].into()));
+        assert!(first.get("completion_ids").is_none(), "sent only to those that ask for it");
+        let some =
+            score(7, &batch, &batch.items, &Some(["answer".to_owned(), "unheard-of".to_owned()].into()));
         assert_eq!(some["items"], json!([{"answer": "dog"}, {"answer": "bell"}]));
+        let ids = score(7, &batch, &batch.items[1..], &Some(["completion_ids".to_owned()].into()));
+        assert_eq!(ids["items"], json!([{"completion_ids": [0, 1, 2]}]));
     }
 
     #[test]
     fn messages_are_parsed() {
         assert_eq!(
             parse(r#"{"type":"ready","protocol":1,"later":true}"#),
-            Ok(PluginMessage::Ready { columns: None })
+            Ok(PluginMessage::Ready { columns: None, call: None })
         );
+        let ready = parse(r#"{"type":"ready","protocol":1,"convention":"trl","call":"f(x)"}"#);
+        let call = Some(Call { convention: "trl".into(), call: "f(x)".into() });
+        assert_eq!(ready, Ok(PluginMessage::Ready { columns: None, call }));
+        let ready = parse(r#"{"type":"ready","protocol":1,"convention":7,"call":["f"]}"#);
+        assert_eq!(ready, Ok(PluginMessage::Ready { columns: None, call: None }), "fields of other plug-ins");
         let scores = parse(r#"{"type":"scores","id":3,"scores":[0.5,null]}"#);
-        assert_eq!(scores, Ok(PluginMessage::Scores { id: Some(3), scores: vec![json!(0.5), Value::Null] }));
+        let Ok(PluginMessage::Scores { id: Some(3), scores, .. }) = scores else { panic!("{scores:?}") };
+        assert_eq!(scores, [json!(0.5), Value::Null]);
         let error = parse(r#"{"type":"error","message":"no\nmodel"}"#);
         assert_eq!(error, Ok(PluginMessage::Error { id: None, message: "no model".into() }));
         assert!(
@@ -230,10 +296,8 @@ mod tests {
         let several_lines = parse(r#"{"type":"\nmodel"}"#).unwrap_err().to_string();
         assert_eq!(several_lines.lines().count(), 1, "{several_lines}");
         assert!(parse("{oops").unwrap_err().to_string().contains("sent `{oops`, which is not JSON"));
-        assert_eq!(
-            parse_body(r#"{"scores":[1]}"#),
-            Ok(PluginMessage::Scores { id: None, scores: vec![json!(1)] })
-        );
+        let body = parse_body(r#"{"scores":[1]}"#);
+        assert!(matches!(body, Ok(PluginMessage::Scores { id: None, .. })), "{body:?}");
         assert_eq!(
             parse_body(r#"{"message":"busy"}"#),
             Ok(PluginMessage::Error { id: None, message: "busy".into() })
@@ -259,5 +323,20 @@ mod tests {
         assert_eq!(quote_non_finite(r#"["a NaN \\",NaN]"#), r#"["a NaN \\","NaN"]"#);
         let failure = parse_scores(vec![json!(0.5), json!("high")]).unwrap_err();
         assert_eq!(failure.message, r#"score 1 is "high"; write a number or null"#);
+    }
+
+    #[test]
+    fn the_optional_fields_of_scores_are_read_and_what_does_not_fit_is_passed_over() {
+        let line = r#"{"type":"scores","id":1,"scores":[1,null],"metrics":{"a":2,"nan":NaN},
+            "errors":{"1":"ValueError:\n no","x":"?","0":3},"warnings":["one\ntwo",3]}"#;
+        let Ok(PluginMessage::Scores { scores, fields, .. }) = parse(line) else { panic!("scores") };
+        let answer = read_answer(scores, &fields, 2).unwrap();
+        assert_eq!(answer.scores, [Some(1.0), None]);
+        assert_eq!(answer.errors, [(1, "ValueError: no".to_owned())].into());
+        assert_eq!(answer.warnings, ["one two"]);
+        assert_eq!(answer.notes.metrics.keys().collect::<Vec<_>>(), ["a"]);
+        let other = json!({"errors": 0, "warnings": "none", "metrics": []});
+        let answer = read_answer(vec![json!(1)], other.as_object().unwrap(), 1).unwrap();
+        assert_eq!(answer, Answer { scores: vec![Some(1.0)], ..Answer::default() });
     }
 }

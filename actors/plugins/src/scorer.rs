@@ -8,16 +8,17 @@ use rewards::{Reward, RewardBatch};
 
 use crate::error::PluginError;
 use crate::http::HttpReward;
-use crate::process::ProcessReward;
-use crate::scored::{Failure, Scored};
+use crate::processes::Processes;
+use crate::protocol::Call;
+use crate::scored::{Answer, Failure, Scored};
 
 /// An opened reward. A [`RewardActor`](crate::RewardActor) owns it.
 pub enum Scorer {
     /// A reward in Rust, which scores on a blocking thread and holds the lock meanwhile. A batch that the caller has
     /// abandoned therefore delays the next batch, and nothing else.
     Rust(Arc<Mutex<Box<dyn Reward>>>),
-    /// A child process, restarted when it fails.
-    Process(ProcessReward),
+    /// Child processes, each restarted when it fails.
+    Process(Processes),
     /// An HTTP server, to which batches are posted.
     Http(HttpReward),
     /// The state after [`Scorer::close`]; all scores are missing.
@@ -32,8 +33,8 @@ impl Scorer {
         let started = Instant::now();
         let wanted = batch.items.len();
         let answer = match self {
-            Scorer::Rust(reward) => score_in_rust(reward.clone(), batch).await,
-            Scorer::Process(process) => process.score(&batch).await,
+            Scorer::Rust(reward) => score_in_rust(reward.clone(), batch).await.map(Answer::from),
+            Scorer::Process(processes) => return processes.score(&batch).await,
             Scorer::Http(server) => server.score(&batch).await,
             Scorer::Closed => {
                 Err(Failure { cause: MissingCause::Unavailable, message: "the reward is closed".into() })
@@ -44,12 +45,13 @@ impl Scorer {
 
     /// Tries the reward on a batch before it is used.
     ///
-    /// Errors: [`PluginError::Trial`] if scoring fails or a score is not finite. A null score is no error.
+    /// Errors: [`PluginError::Trial`] if scoring fails or a score is not finite. A null score is no error, nor is a single
+    /// completion that could not be scored.
     pub async fn probe(&mut self, batch: Arc<RewardBatch>) -> Result<Scored, PluginError> {
         let scored = self.score(batch).await;
         match &scored.failure {
-            Some(failure) => Err(PluginError::Trial(failure.clone())),
-            None => Ok(scored),
+            Some(failure) if scored.is_unusable() => Err(PluginError::Trial(failure.clone())),
+            _ => Ok(scored),
         }
     }
 
@@ -61,10 +63,18 @@ impl Scorer {
         }
     }
 
-    /// Stops the child process, if there is one, and waits until it is reaped.
+    /// How a plug-in calls the user's code, if it has said so; known once it has scored.
+    pub fn call(&self) -> Option<&Call> {
+        match self {
+            Scorer::Process(processes) => processes.call(),
+            Scorer::Rust(_) | Scorer::Http(_) | Scorer::Closed => None,
+        }
+    }
+
+    /// Stops the child processes, if there are any, and waits until they are reaped.
     pub async fn close(&mut self) {
         match std::mem::replace(self, Scorer::Closed) {
-            Scorer::Process(process) => process.close().await,
+            Scorer::Process(processes) => processes.close().await,
             Scorer::Rust(_) | Scorer::Http(_) | Scorer::Closed => {}
         }
     }

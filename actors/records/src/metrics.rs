@@ -65,6 +65,8 @@ pub struct GrpoMetrics {
     pub components: BTreeMap<String, Option<f64>>,
     pub missing: BTreeMap<String, u64>,
     pub missing_causes: BTreeMap<String, BTreeMap<MissingCause, u64>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reward_metrics: BTreeMap<String, BTreeMap<String, f64>>,
     pub accuracy: Option<f64>,
     pub think_rate: Option<f64>,
     pub think_rate_by_difficulty: BTreeMap<String, Option<f64>>,

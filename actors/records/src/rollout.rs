@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rewards::{Difficulty, Graded, Mode, RewardItem, Rubric};
 use scenarios::Control;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::format::FormatVersion;
 
@@ -77,6 +78,8 @@ pub struct Rollout {
     pub think_quality: Option<f64>,
     #[serde(default)]
     pub components: BTreeMap<String, Option<f64>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extras: BTreeMap<String, BTreeMap<String, Value>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub graded: BTreeMap<String, GradedCompletion>,
     #[serde(default)]
@@ -154,6 +157,7 @@ impl Rollout {
             consistency: item.verdict.as_ref().and_then(|verdict| verdict.consistency),
             think_quality: item.verdict.as_ref().and_then(|verdict| verdict.think_quality),
             components: BTreeMap::new(),
+            extras: BTreeMap::new(),
             graded: BTreeMap::new(),
             reward: None,
             advantage: None,

@@ -42,6 +42,7 @@ pub(crate) mod health;
 pub(crate) mod items;
 pub(crate) mod judge;
 pub(crate) mod load;
+mod notes;
 mod position;
 mod record;
 mod sample;

@@ -104,6 +104,39 @@ impl JsonSchema for RewardSpec {
                             "type": "string",
                             "examples": ["format", "accuracy", "adaptive-think", "consistency", "think", "overlong", "repetition", "think-budget", "cosine", "ada-grpo", "adapt-think", "thinkless", "rubric", "listwise", "pairwise", "caption-grounding", "answer-from-caption", "python", "process", "http"]
                         }
+                    },
+                    "if": { "properties": { "kind": { "const": "python" } }, "required": ["kind"] },
+                    "then": {
+                        "properties": {
+                            "file": {
+                                "description": "`kind = \"python\"`: the file, relative to the scenario's folder; must be set.",
+                                "type": "string"
+                            },
+                            "function": {
+                                "description": "`kind = \"python\"`: the function, class or object in the file. Default: `reward`, or the one reward that the file defines.",
+                                "type": "string"
+                            },
+                            "python": {
+                                "description": "`kind = \"python\"`: the interpreter, for example that of a virtual environment.",
+                                "type": "string"
+                            },
+                            "convention": {
+                                "description": "`kind = \"python\"`: how the function is called, this project's way or that of another trainer; `auto` decides by what the file defines (docs/plugins.md).",
+                                "enum": ["auto", "native", "trl", "verl", "swift", "verifiers", "evaluate"]
+                            },
+                            "conversational": {
+                                "description": "`kind = \"python\"`: whether completions and prompts are lists of messages. Default: by the convention.",
+                                "type": "boolean"
+                            },
+                            "entry": {
+                                "description": "`kind = \"python\"`, convention `evaluate`: the entry that is the score, if `compute` returns several.",
+                                "type": "string"
+                            },
+                            "processes": {
+                                "description": "`kind = \"python\"`: number of child processes that share the groups of a batch.",
+                                "type": "integer", "minimum": 1, "maximum": 64
+                            }
+                        }
                     }
                 }
             ]

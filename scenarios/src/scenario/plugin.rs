@@ -2,28 +2,30 @@
 //! `docs/plugins.md` describes the protocol.
 
 mod http;
+mod process;
+mod python;
 mod variables;
 
 use std::path::{Path, PathBuf};
 
 use rewards::options::bad_option;
 use rewards::{Reward, RewardError, RewardRegistry, did_you_mean, read_options};
-use secrecy::ExposeSecret as _;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Value;
 
 use super::tree::Node;
 use super::{RewardSpec, secret};
 use crate::error::{Place, ScenarioError};
 
 pub use http::HttpPlugin;
+pub use process::ProcessPlugin;
+pub use python::PYTHON;
+use python::PythonPlugin;
 pub use variables::ChildEnv;
 
 /// The `kind` of a child process that exchanges JSON lines.
 pub const PROCESS: &str = "process";
-/// The `kind` of a Python function, which the embedded module runs.
-pub const PYTHON: &str = "python";
 /// The `kind` of a server that answers a POST request.
 pub const HTTP: &str = "http";
 
@@ -48,156 +50,6 @@ impl RewardForm {
             Self::Process(plugin) => plugin.needs_verdict,
             Self::Http(plugin) => plugin.needs_verdict,
         }
-    }
-}
-
-/// The options of a reward with `kind = "process"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ProcessPlugin {
-    /// The program and its arguments; must be set. A program with a slash in its name is a path relative to `cwd`; any
-    /// other is searched on `PATH`.
-    pub command: Vec<String>,
-    /// The working directory. Default: the scenario's folder.
-    pub cwd: PathBuf,
-    /// Environment variables in addition to the few that every child inherits.
-    pub env: ChildEnv,
-    /// Options for the program itself, passed on unchanged.
-    pub options: Table,
-    /// Whether the judge has to be asked before this reward scores.
-    pub needs_verdict: bool,
-    /// Longest wait for the scores of a batch, in seconds; above 0, at most 86,400.
-    pub timeout_seconds: f64,
-    /// Longest wait until the program is ready, in seconds; above 0, at most 86,400.
-    pub startup_timeout_seconds: f64,
-}
-
-impl Default for ProcessPlugin {
-    fn default() -> Self {
-        Self {
-            command: Vec::new(),
-            cwd: PathBuf::new(),
-            env: ChildEnv::default(),
-            options: Table::new(),
-            needs_verdict: false,
-            timeout_seconds: 60.0,
-            startup_timeout_seconds: 60.0,
-        }
-    }
-}
-
-impl ProcessPlugin {
-    /// The command line for messages.
-    pub fn line(&self) -> String {
-        self.command.join(" ")
-    }
-
-    /// The path of the program's file.
-    ///
-    /// Errors: There is no such program, or it is not executable.
-    pub fn program(&self) -> Result<PathBuf, ScenarioError> {
-        let Some(program) = self.command.first() else {
-            return Err(ScenarioError::value("there is no program", "write one in `command`"));
-        };
-        let here = self.cwd.join(program);
-        if program.contains('/') {
-            return if is_program(&here) {
-                Ok(std::path::absolute(&here).unwrap_or(here))
-            } else if here.is_file() {
-                let problem = format!("{} is not executable", here.display());
-                Err(ScenarioError::value(problem, "chmod +x it, or name its interpreter"))
-            } else {
-                let problem = format!("there is no file {}", here.display());
-                Err(ScenarioError::value(problem, "write a path from the scenario's folder"))
-            };
-        }
-        let own = self.env.filled_value("PATH")?.map(|path| path.expose_secret().into());
-        let path = own.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
-        let found =
-            std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| is_program(file));
-        found.ok_or_else(|| {
-            let instead = if here.is_file() {
-                format!("write \"./{program}\" for the one in {}", self.cwd.display())
-            } else {
-                "install it, or write its path".into()
-            };
-            ScenarioError::value(format!("there is no program `{program}` on PATH"), instead)
-        })
-    }
-}
-
-fn is_program(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-}
-
-/// The options of a reward with `kind = "python"`. Those that are not described here are those of [`ProcessPlugin`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct PythonPlugin {
-    /// The Python file, relative to `cwd`; must be set.
-    file: PathBuf,
-    /// The function in the file.
-    function: String,
-    /// The Python interpreter, a path or a program on `PATH`.
-    python: String,
-    /// Whether completions and prompts are passed as lists of messages.
-    conversational: bool,
-    cwd: PathBuf,
-    env: ChildEnv,
-    options: Table,
-    needs_verdict: bool,
-    timeout_seconds: f64,
-    startup_timeout_seconds: f64,
-}
-
-impl Default for PythonPlugin {
-    fn default() -> Self {
-        let ProcessPlugin {
-            cwd, env, options, needs_verdict, timeout_seconds, startup_timeout_seconds, ..
-        } = ProcessPlugin::default();
-        Self {
-            file: PathBuf::new(),
-            function: "reward".into(),
-            python: "python3".into(),
-            conversational: false,
-            cwd,
-            env,
-            options,
-            needs_verdict,
-            timeout_seconds,
-            startup_timeout_seconds,
-        }
-    }
-}
-
-impl PythonPlugin {
-    fn process(self) -> Result<ProcessPlugin, RewardError> {
-        let file = Value::String(self.file.display().to_string());
-        if self.file.as_os_str().is_empty() {
-            return Err(bad_option(
-                PYTHON,
-                "file",
-                &file,
-                "write the path of a Python file, such as \"brevity.py\"",
-            ));
-        }
-        let mut command: Vec<String> = vec![self.python, "-m".into(), "audio_thinker_reward".into()];
-        if self.conversational {
-            command.push("--conversational".into());
-        }
-        command.push(format!("{}:{}", self.file.display(), self.function));
-        Ok(ProcessPlugin {
-            command,
-            cwd: self.cwd,
-            // Else a file beside the reward that is named like a module of Python's, such as `random.py`, is imported in
-            // its place while Python starts.
-            env: self.env.or("PYTHONSAFEPATH", "1"),
-            options: self.options,
-            needs_verdict: self.needs_verdict,
-            timeout_seconds: self.timeout_seconds,
-            startup_timeout_seconds: self.startup_timeout_seconds,
-        })
     }
 }
 
@@ -318,10 +170,10 @@ impl RewardSpec {
 
     fn python(&self) -> Result<ProcessPlugin, RewardError> {
         let plugin: PythonPlugin = self.plugin_options()?;
-        self.check_env(&plugin.env)?;
+        self.check_env(plugin.env())?;
         self.positive("timeout_seconds", plugin.timeout_seconds)?;
         self.positive("startup_timeout_seconds", plugin.startup_timeout_seconds)?;
-        plugin.process()
+        plugin.process(&self.options)
     }
 
     fn http(&self) -> Result<HttpPlugin, RewardError> {
@@ -373,27 +225,6 @@ mod tests {
 
     fn missing(text: &str) -> String {
         toml::from_str::<RewardSpec>(text).unwrap().check_files().unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_program_is_found_on_the_path_or_in_the_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let script = folder.path().join("mine.sh");
-        std::fs::write(&script, "#!/bin/sh\n").unwrap();
-        let plugin = |program: &str| ProcessPlugin {
-            command: vec![program.into()],
-            cwd: folder.path().into(),
-            ..ProcessPlugin::default()
-        };
-        assert!(plugin("sh").program().unwrap().is_absolute());
-        let refusal = |program: &str| plugin(program).program().unwrap_err().to_string();
-        assert!(refusal("./mine.sh").contains("is not executable; chmod +x"));
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&script, mode).unwrap();
-        assert!(plugin("./mine.sh").program().unwrap().ends_with("mine.sh"));
-        assert!(refusal("mine.sh").contains("write \"./mine.sh\" for the one in"));
-        assert!(refusal("pyhton3").contains("there is no program `pyhton3` on PATH"));
-        assert!(refusal("./gone").contains("there is no file"));
     }
 
     #[test]

@@ -80,6 +80,7 @@ fn values_are_those_of_the_records() {
     assert_eq!((&grpo["reward"], &grpo["components.format"]), (&json!(0.5), &json!(0.5)));
     assert_eq!((&grpo["components.think"], &grpo["target_tokens"]), (&json!(null), &json!(null)));
     assert_eq!(grpo["missing_causes.think.timed_out"], 2);
+    assert_eq!(grpo["reward_metrics.think.length"], 2.5);
     let sft = &steps[4];
     assert_eq!(
         (&sft["arm"], &sft["loss"], &sft["target_tokens"]),

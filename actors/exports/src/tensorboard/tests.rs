@@ -138,6 +138,7 @@ fn the_events_of_an_arm_have_every_number_of_its_rows() {
         series(&events, "train/missing_causes/think/timed_out"),
         [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
     );
+    assert_eq!(series(&events, "train/reward_metrics/think/length")[3], (4, 2.5));
     // A score that is null was not measured.
     assert_eq!(series(&events, "train/components/think"), []);
     assert!(series(&events, "train/step").is_empty() && series(&events, "train/format_version").is_empty());

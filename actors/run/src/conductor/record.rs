@@ -17,6 +17,7 @@ use super::health::Signs;
 use super::items::{consistency, recorded_start, think_quality};
 use super::judge::Judged;
 use super::load::{Loaded, LoadedTargets};
+use super::notes::{extras, reward_metrics};
 use super::score::Scores;
 use super::turn::StepStart;
 use crate::context::ArmContext;
@@ -173,6 +174,7 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
             .iter()
             .map(|(name, missing)| (name.clone(), missing.causes.clone()))
             .collect(),
+        reward_metrics: reward_metrics(&scores.notes),
         accuracy: Some(fraction(&|item| item.readings.strict)),
         think_rate: Some(fraction(&thinks)),
         think_rate_by_difficulty: think_rate_by_difficulty(items),
@@ -293,6 +295,7 @@ fn rollouts(arm: &ArmContext, trained: &TrainedStep) -> Vec<String> {
         audio_start: recorded_start(trained.loaded.rows[place / group_size].audio_start),
         index: (place % group_size) as u64,
         components: scores.iter().map(|(name, scores)| (name.clone(), scores[place])).collect(),
+        extras: extras(&trained.scores.notes, place),
         graded: graded_by_reward(&trained.judged.tasks, item),
         reward: trained.shaped.rewards[place],
         advantage: trained.shaped.advantages.values[place],

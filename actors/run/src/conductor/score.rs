@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plugins::{RewardMsg, Scored};
+use plugins::{Notes, RewardMsg, Scored};
 use records::MissingCause;
 use rewards::RewardBatch;
 use runtime::CallError;
@@ -27,6 +27,8 @@ pub(super) struct Scores {
     pub(super) components: Arc<Components>,
     /// By component; components without a missing score are left out.
     pub(super) missing: BTreeMap<String, MissingScores>,
+    /// What the rewards report beside their scores; those that report nothing are left out.
+    pub(super) notes: BTreeMap<String, Notes>,
     /// The time of the slowest reward.
     pub(super) seconds: f64,
 }
@@ -61,7 +63,7 @@ pub(super) async fn score(
         let scoring = tokio::spawn(async move { slot.call(batch, RewardMsg::Score).await });
         pending.push((name, reward, Scoring(scoring)));
     }
-    let (mut components, mut missing) = (Components::new(), BTreeMap::new());
+    let (mut components, mut missing, mut notes) = (Components::new(), BTreeMap::new(), BTreeMap::new());
     let mut slowest: f64 = 0.0;
     for (name, reward, mut scoring) in pending {
         let unanswered = |problem: String| StepError::Reward { name: name.clone(), problem };
@@ -75,13 +77,19 @@ pub(super) async fn score(
             let times = reward.slot.count_failure(&cause, failure);
             arm.warn_repeated(times, &format!("reward `{name}` at step {}: {failure}", batch.step));
         }
+        for warning in &scored.warnings {
+            arm.warn(&format!("reward `{name}`: {warning}"));
+        }
         slowest = slowest.max(scored.seconds);
+        if scored.notes != Notes::default() {
+            notes.insert(name.clone(), scored.notes);
+        }
         if !scored.missing.is_empty() {
             missing.insert(name.clone(), MissingScores { causes: scored.missing, failure: scored.failure });
         }
         components.insert(name.clone(), scored.scores);
     }
-    Ok(Scores { components: Arc::new(components), missing, seconds: slowest })
+    Ok(Scores { components: Arc::new(components), missing, notes, seconds: slowest })
 }
 
 /// A reward that scores; when this is dropped, the reward learns that its scores are no longer needed.

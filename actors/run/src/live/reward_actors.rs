@@ -62,7 +62,10 @@ impl RewardActors {
             let scorer = reward.source.open().map_err(refused)?;
             let limit = Duration::from_secs_f64(config.supervision.probe_timeout_seconds);
             let batch = batch.clone().unwrap_or_else(sample_batch);
-            let mut scorer = try_on(scorer, batch, limit).await.map_err(refused)?;
+            let (mut scorer, warnings) = try_on(scorer, batch, limit).await.map_err(refused)?;
+            for warning in warnings {
+                tracing::warn!("reward `{name}`: {warning}");
+            }
             match supervisor {
                 Some(supervisor) => self.start(&reward, scorer, supervisor).await.map_err(refused)?,
                 // The arm has not started; it opens the reward again when it does.
@@ -168,12 +171,17 @@ impl RewardActors {
     }
 }
 
-/// Lets a reward score a batch within a time limit. A panic of the reward is returned as an error.
-async fn try_on(mut scorer: Scorer, batch: Arc<RewardBatch>, limit: Duration) -> Result<Scorer, PluginError> {
+/// Lets a reward score a batch within a time limit. Returns it with what it warns of. A panic of the reward is returned as
+/// an error.
+async fn try_on(
+    mut scorer: Scorer,
+    batch: Arc<RewardBatch>,
+    limit: Duration,
+) -> Result<(Scorer, Vec<String>), PluginError> {
     // A task of its own, because the reward may panic.
     let trial = tokio::spawn(async move {
         let tried = scorer.probe(batch).await;
-        tried.map(|_| scorer)
+        tried.map(|scored| (scorer, scored.warnings))
     });
     let abort = trial.abort_handle();
     match tokio::time::timeout(limit, trial).await {
