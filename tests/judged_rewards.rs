@@ -15,6 +15,8 @@ use crate::scripted_server::{Request, ScriptedServer};
 
 mod budget;
 mod caption;
+mod disagreement;
+mod hearing;
 mod ranking;
 mod rubric;
 
@@ -71,7 +73,7 @@ fn thought(question: &Arc<Question>, group: usize, think: &str, answer: &str) ->
 }
 
 async fn grade(pool: &JudgeArgs, task: &Arc<JudgeTask>, items: &[RewardItem]) -> GradedItems {
-    let query = GradeQuery { tasks: vec![task.clone()], items: items.to_vec() };
+    let query = GradeQuery { tasks: vec![task.clone()], items: items.to_vec(), clips: Vec::new() };
     let graded = tokio::time::timeout(Duration::from_secs(60), pool.grade(&query)).await;
     let graded = graded.expect("nothing hangs");
     assert_eq!(graded.graded.len(), items.len());

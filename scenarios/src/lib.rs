@@ -71,7 +71,7 @@ pub use scenario::{
     RewardSpec, RunConfig, SamplingConfig, ScaleRewards, Schedule, Scoring, SelectionConfig, ServerConfig,
     SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrackingConfig, TrainPart, TrainParts,
     WandbConfig, WeightConfig, WeightSchedule, WhenSpent, check, check_names, choose_arms, hypotheses_hash,
-    json_schema, load, scenario_reference, storable_arguments, task_servers,
+    json_schema, judge_servers, load, scenario_reference, storable_arguments, task_servers,
 };
 pub use source::{AnswerIs, AnswerType, ChoiceColumns, Columns, DataFormat, FileSource, Part, SplitBy};
 pub use templates::{SCHEMA, SCHEMA_NAME, Template};

@@ -79,7 +79,7 @@ pub use run::{
 pub use schema::json_schema;
 pub use selection::SelectionConfig;
 pub use server::ServerConfig;
-pub use task_servers::task_servers;
+pub use task_servers::{judge_servers, task_servers};
 pub use train_parts::{TrainPart, TrainParts};
 pub use training::{
     AlignConfig, CurriculumConfig, OptimizerConfig, ReplayConfig, SamplingConfig, Schedule, SftConfig,

@@ -11,6 +11,7 @@ use rewards::JudgeRequest;
 use rewards::judge::guard::content_hash;
 use tokio::time::Instant;
 
+use crate::clip::{JudgeClip, JudgeClips, clip_at};
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, Usage};
 use crate::store::{VerdictKey, VerdictStore};
@@ -20,6 +21,12 @@ pub trait Identified {
     /// All on which a verdict depends besides the request, in one text: settings, prompts, model and server. It is part
     /// of the cache key.
     fn identity(&self) -> String;
+
+    /// A hash of what it hears of a clip, which is part of the cache key too; `None` if it hears nothing of it.
+    fn hears(&self, clip: &Arc<JudgeClip>) -> Option<String> {
+        let _ = clip;
+        None
+    }
 }
 
 /// `judge`, asked only for verdicts that are not in `store`.
@@ -29,27 +36,42 @@ pub struct Cached<J> {
 }
 
 impl<J: AsyncJudge + Identified> Cached<J> {
-    fn key(identity: &str, request: &JudgeRequest) -> VerdictKey {
+    fn key(&self, identity: &str, request: &JudgeRequest, clip: Option<&Arc<JudgeClip>>) -> VerdictKey {
         let mut texts = vec![identity, &request.think, &request.answer, &request.question.text];
         texts.extend(request.question.choices.iter().map(String::as_str));
+        let heard = clip.and_then(|clip| self.judge.hears(clip));
+        texts.extend(heard.as_deref());
         content_hash(&texts)
     }
 
-    async fn judge_all(&self, requests: &[JudgeRequest], deadline: Instant) -> Vec<Judgement> {
+    async fn judge_all(
+        &self,
+        requests: &[JudgeRequest],
+        clips: &JudgeClips,
+        deadline: Instant,
+    ) -> Vec<Judgement> {
         let identity = self.judge.identity();
-        let keys: Vec<VerdictKey> = requests.iter().map(|request| Self::key(&identity, request)).collect();
+        let keys: Vec<VerdictKey> = requests
+            .iter()
+            .enumerate()
+            .map(|(place, request)| self.key(&identity, request, clip_at(clips, place)))
+            .collect();
         let cached = self.store.get(keys.clone()).await;
         // Completions of a group can be equal; each text is asked once.
         let mut index_of: HashMap<VerdictKey, usize> = HashMap::new();
-        let mut misses = Vec::new();
+        let (mut misses, mut missing_clips) = (Vec::new(), Vec::new());
         for (place, key) in keys.iter().enumerate() {
             if cached[place].is_none() && !index_of.contains_key(key) {
                 index_of.insert(*key, misses.len());
                 misses.push(requests[place].clone());
+                // Without any clips, as in a calibration, the judge does not miss them.
+                missing_clips.extend(clips.get(place).cloned());
             }
         }
-        let judged =
-            if misses.is_empty() { Vec::new() } else { self.judge.judge_all(&misses, deadline).await };
+        let judged = match misses.is_empty() {
+            true => Vec::new(),
+            false => self.judge.judge_heard(&misses, &missing_clips, deadline).await,
+        };
         let new = index_of.iter().filter(|(_, index)| judged[**index].failure.is_none());
         self.store.put(new.map(|(key, index)| (*key, judged[*index].verdict.clone())).collect()).await;
 
@@ -81,7 +103,16 @@ impl<J: AsyncJudge + Identified> AsyncJudge for Cached<J> {
         requests: &'a [JudgeRequest],
         deadline: Instant,
     ) -> BoxFuture<'a, Vec<Judgement>> {
-        self.judge_all(requests, deadline).boxed()
+        self.judge_all(requests, &[], deadline).boxed()
+    }
+
+    fn judge_heard<'a>(
+        &'a self,
+        requests: &'a [JudgeRequest],
+        clips: &'a JudgeClips,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Judgement>> {
+        self.judge_all(requests, clips, deadline).boxed()
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), JudgeError>> {
@@ -142,12 +173,12 @@ mod tests {
             judged.iter().map(|judgement| judgement.verdict.think_quality).collect()
         };
         let expected = [Some(0.3), None, Some(0.1), Some(0.3), None];
-        let first = cached.judge_all(&requests, deadline).await;
+        let first = AsyncJudge::judge_all(&cached, &requests, deadline).await;
         assert_eq!(qualities(&first), expected);
         assert_eq!(*cached.judge.0.lock().unwrap(), ["abc", "", "a"]);
         let hits = |judged: &[Judgement]| judged.iter().map(|judgement| judgement.usage.hits).sum::<u64>();
         assert_eq!(hits(&first), 2);
-        let second = cached.judge_all(&requests, deadline).await;
+        let second = AsyncJudge::judge_all(&cached, &requests, deadline).await;
         assert_eq!(qualities(&second), expected);
         assert_eq!(*cached.judge.0.lock().unwrap(), ["abc", "", "a", ""], "only the failure is asked again");
         assert_eq!(second.iter().filter(|judgement| judgement.failure.is_some()).count(), 2);
@@ -203,7 +234,7 @@ mod tests {
             };
             let cached = Cached { judge, store: store.clone() };
             let deadline = Instant::now() + Duration::from_secs(1);
-            let judged = cached.judge_all(&[request], deadline).await;
+            let judged = AsyncJudge::judge_all(&cached, &[request], deadline).await;
             assert_eq!(judged[0].verdict.think_quality, Some(grade));
             known.insert((cached.judge.0, thought));
             assert_eq!(*asked.lock().unwrap(), known.len() as u64);

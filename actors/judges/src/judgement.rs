@@ -9,6 +9,7 @@ use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
 use tokio::time::Instant;
 
 use crate::account::Spent;
+use crate::clip::JudgeClips;
 use crate::error::JudgeError;
 
 /// The answer to one request.
@@ -77,6 +78,17 @@ pub trait AsyncJudge: Send + Sync {
         requests: &'a [JudgeRequest],
         deadline: Instant,
     ) -> BoxFuture<'a, Vec<Judgement>>;
+
+    /// As [`judge_all`](Self::judge_all), with the clip of each request for judges that hear it. The others ignore them.
+    fn judge_heard<'a>(
+        &'a self,
+        requests: &'a [JudgeRequest],
+        clips: &'a JudgeClips,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Judgement>> {
+        let _ = clips;
+        self.judge_all(requests, deadline)
+    }
 
     /// Checks before a run that the judge can be used, for example that its server answers.
     ///

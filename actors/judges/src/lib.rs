@@ -14,6 +14,7 @@ mod account;
 mod cached;
 pub mod calibrated;
 pub mod calibration;
+mod clip;
 mod error;
 mod judgement;
 mod judges;
@@ -28,7 +29,8 @@ mod store;
 mod tasks;
 
 pub use account::{Ledger, Spent};
+pub use clip::{JudgeClip, JudgeClips};
 pub use error::JudgeError;
 pub use judgement::{AsyncJudge, JudgeTally, Judgement, Usage};
 pub use judges::Judges;
-pub use pool::{GradeQuery, GradedItems, JudgeArgs, JudgeMsg, JudgePool, Judged};
+pub use pool::{GradeQuery, GradedItems, JudgeArgs, JudgeMsg, JudgePool, JudgeQuery, Judged};

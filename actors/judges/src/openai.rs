@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use chat::{Answer, Failed, Request};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join, join_all};
+use rewards::judge::guard::fence;
 use rewards::judge::prompt::{Asked, JudgePrompt, Prompter};
 use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
 use scenarios::Scoring;
@@ -20,6 +21,7 @@ use self::request::RequestForm;
 use self::server::{OpenAiServer, UsageCounter};
 use crate::account::Account;
 use crate::cached::Identified;
+use crate::clip::{JudgeClip, JudgeClips, SentClip, no_clip};
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, out_of_time};
 use crate::prompting::server_prompter;
@@ -52,10 +54,16 @@ impl OpenAiJudge {
         }
     }
 
-    async fn judge(&self, request: &JudgeRequest, deadline: Instant) -> Judgement {
+    async fn judge(
+        &self,
+        request: &JudgeRequest,
+        clip: Option<&Arc<JudgeClip>>,
+        deadline: Instant,
+    ) -> Judgement {
+        let clip = SentClip::of(clip, &self.server.settings);
         let began = Instant::now();
         let counter = UsageCounter::default();
-        let asked = |asked| self.ask_before(request, asked, deadline, &counter);
+        let asked = |asked| self.ask_before(request, clip.as_ref(), asked, deadline, &counter);
         let (verdict, failure) = if self.server.settings.separate {
             let (consistency, quality) = join(asked(Asked::Consistency), asked(Asked::Quality)).await;
             let verdict = Verdict {
@@ -78,11 +86,12 @@ impl OpenAiJudge {
     async fn ask_before(
         &self,
         request: &JudgeRequest,
+        clip: Option<&SentClip>,
         asked: Asked,
         deadline: Instant,
         counter: &UsageCounter,
     ) -> Result<Verdict, JudgeFailure> {
-        let asking = tokio::time::timeout_at(deadline, self.ask(request, asked, counter));
+        let asking = tokio::time::timeout_at(deadline, self.ask(request, clip, asked, counter));
         asking.await.unwrap_or_else(|_| Err(out_of_time()))
     }
 
@@ -90,11 +99,15 @@ impl OpenAiJudge {
     async fn ask(
         &self,
         request: &JudgeRequest,
+        clip: Option<&SentClip>,
         asked: Asked,
         counter: &UsageCounter,
     ) -> Result<Verdict, JudgeFailure> {
-        let prompt = self.prompter.prompt(request, asked);
-        let mut attempts = Attempts { judge: self, prompt, form: self.form(asked), counter };
+        let prompt = match clip {
+            Some(_) => self.prompter.prompt_hearing(request, asked),
+            None => self.prompter.prompt(request, asked),
+        };
+        let mut attempts = Attempts { judge: self, prompt, clip, form: self.form(asked), counter };
         let answered = self.server.chat.ask(&mut attempts).await;
         let reply = answered.map_err(|failed| self.server.advised(failed))?;
         counter.add_tokens(&reply.answer);
@@ -137,6 +150,7 @@ impl OpenAiJudge {
 struct Attempts<'a> {
     judge: &'a OpenAiJudge,
     prompt: JudgePrompt,
+    clip: Option<&'a SentClip>,
     /// The form of the last attempt.
     form: RequestForm,
     counter: &'a UsageCounter,
@@ -162,11 +176,15 @@ impl Request for Attempts<'_> {
         let judge = self.judge;
         self.form = judge.form(self.form.asked);
         let replies = judge.server.is_llama_cpp().then(|| judge.prompter.replies(self.form.asked));
-        self.form.body(&judge.server.settings, &self.prompt, replies.as_deref())
+        self.form.body(&judge.server.settings, &self.prompt, self.clip, replies.as_deref())
     }
 
     fn adapt(&mut self, failed: &Failed) -> bool {
         self.judge.drop_rejected_feature(&self.form, failed)
+    }
+
+    fn is_hopeless(&self, failed: &Failed) -> bool {
+        is_hopeless(failed, self.clip)
     }
 
     fn retries(&self) -> Option<&AtomicU64> {
@@ -180,6 +198,15 @@ impl Identified for OpenAiJudge {
     fn identity(&self) -> String {
         format!("{} told={}", self.settings_identity, self.server.told())
     }
+
+    fn hears(&self, clip: &Arc<JudgeClip>) -> Option<String> {
+        SentClip::of(Some(clip), &self.server.settings).map(|clip| clip.hash())
+    }
+}
+
+/// Whether it is in vain to send a request again: some servers answer 500 if their model takes no audio.
+pub fn is_hopeless(failed: &Failed, clip: Option<&SentClip>) -> bool {
+    !failed.failure.cause.is_transient() || clip.is_some() && failed.complaint.refuses_audio()
 }
 
 impl AsyncJudge for OpenAiJudge {
@@ -188,7 +215,22 @@ impl AsyncJudge for OpenAiJudge {
         requests: &'a [JudgeRequest],
         deadline: Instant,
     ) -> BoxFuture<'a, Vec<Judgement>> {
-        join_all(requests.iter().map(move |request| self.judge(request, deadline))).boxed()
+        self.judge_heard(requests, &[], deadline)
+    }
+
+    fn judge_heard<'a>(
+        &'a self,
+        requests: &'a [JudgeRequest],
+        clips: &'a JudgeClips,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Judgement>> {
+        let judge = move |(place, request)| async move {
+            match clips.get(place) {
+                Some(None) if self.server.settings.hears_clip => Judgement::failed(no_clip()),
+                clip => self.judge(request, clip.and_then(Option::as_ref), deadline).await,
+            }
+        };
+        join_all(requests.iter().enumerate().map(judge)).boxed()
     }
 
     /// Succeeds if at least one server answers.
@@ -200,7 +242,7 @@ impl AsyncJudge for OpenAiJudge {
 /// All settings on which a verdict depends, in one text.
 fn settings_identity(server: &OpenAiServer, prompter: &Prompter) -> String {
     let settings = &server.settings;
-    format!(
+    let identity = format!(
         "openai at {} {} {} separate={} scoring={:?} guided={:?} temperature={} max_tokens={} extra={}",
         server.addresses(),
         settings.model,
@@ -211,5 +253,11 @@ fn settings_identity(server: &OpenAiServer, prompter: &Prompter) -> String {
         settings.temperature,
         settings.longest_reply(),
         settings.extra,
-    )
+    );
+    if !settings.hears_clip {
+        return identity;
+    }
+    let empty = JudgeRequest { question: Arc::default(), think: String::new(), answer: String::new() };
+    let hearing = prompter.prompt_hearing(&empty, Asked::Both);
+    format!("{identity} hearing {}", fence(&[&format!("{hearing:?}")]))
 }

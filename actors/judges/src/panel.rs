@@ -8,6 +8,7 @@ use rewards::{FailureCause, JudgeFailure, JudgeRequest, Verdict};
 use scenarios::Aggregate;
 use tokio::time::Instant;
 
+use crate::clip::JudgeClips;
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, Judgement, Usage};
 
@@ -25,8 +26,17 @@ impl AsyncJudge for Panel {
         requests: &'a [JudgeRequest],
         deadline: Instant,
     ) -> BoxFuture<'a, Vec<Judgement>> {
+        self.judge_heard(requests, &[], deadline)
+    }
+
+    fn judge_heard<'a>(
+        &'a self,
+        requests: &'a [JudgeRequest],
+        clips: &'a JudgeClips,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Judgement>> {
         async move {
-            let asked = self.members.iter().map(|member| member.judge_all(requests, deadline));
+            let asked = self.members.iter().map(|member| member.judge_heard(requests, clips, deadline));
             let answers = join_all(asked).await;
             (0..requests.len())
                 .map(|place| {

@@ -19,15 +19,19 @@ use scenarios::JudgeConfig;
 use tokio::time::Instant;
 
 use crate::account::Spent;
+use crate::clip::JudgeClip;
 use crate::error::JudgeError;
 use crate::judgement::{AsyncJudge, JudgeTally, Judgement};
 use crate::judges::Judges;
-use crate::tasks::GradedTask;
+use crate::tasks::{Completions, GradedTask};
 
 /// The answer to [`JudgeMsg::Judge`].
 pub struct Judged {
     /// One verdict per request, in their order; its scores are `None` where they are missing.
     pub verdicts: Vec<Verdict>,
+    /// For each request the largest difference between two members of a panel; `None` if it is no panel, or fewer than two
+    /// gave a score.
+    pub disagreements: Vec<Option<f64>>,
     /// Failures and cost of the batch.
     pub tally: JudgeTally,
     /// The failure of the first request without a verdict.
@@ -43,6 +47,17 @@ pub struct GradeQuery {
     pub tasks: Vec<Arc<JudgeTask>>,
     /// The completions, group after group.
     pub items: Vec<RewardItem>,
+    /// Their clips; empty if no judge hears them.
+    pub clips: Vec<Option<Arc<JudgeClip>>>,
+}
+
+/// Completions of a step to be judged.
+#[derive(Clone, Default)]
+pub struct JudgeQuery {
+    /// One request per completion.
+    pub requests: Vec<JudgeRequest>,
+    /// Their clips; empty if no judge hears them.
+    pub clips: Vec<Option<Arc<JudgeClip>>>,
 }
 
 /// The answer to [`JudgeMsg::Grade`].
@@ -73,7 +88,7 @@ pub struct JudgeArgs {
 /// Messages to the judge pool.
 pub enum JudgeMsg {
     /// Judge the completions of a step.
-    Judge(Request<Vec<JudgeRequest>, Judged>),
+    Judge(Request<JudgeQuery, Judged>),
     /// Carry out tasks over the completions of a step.
     Grade(Request<GradeQuery, GradedItems>),
 }
@@ -102,10 +117,10 @@ impl Actor for JudgePool {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             JudgeMsg::Judge(request) => {
-                if let Some((requests, reply)) = request.begin() {
+                if let Some((query, reply)) = request.begin() {
                     // In its own task, so that batches of several steps overlap.
                     let state = state.clone();
-                    tokio::spawn(async move { reply.send(state.judge(&requests).await) });
+                    tokio::spawn(async move { reply.send(state.judge(&query).await) });
                 }
             }
             JudgeMsg::Grade(request) => {
@@ -144,7 +159,10 @@ impl JudgeArgs {
             async move {
                 let grading = async {
                     match self.judges.grader(&self.config, &task) {
-                        Ok(grader) => grader.grade(&task, &query.items, deadline).await,
+                        Ok(grader) => {
+                            let completions = Completions { items: &query.items, clips: &query.clips };
+                            grader.grade(&task, completions, deadline).await
+                        }
                         Err(error) => {
                             let failure = JudgeFailure::new(FailureCause::Connection, error.to_string());
                             GradedTask::failed(query.items.len(), failure)
@@ -172,17 +190,20 @@ impl JudgeArgs {
         GradedItems { graded, tally, first_failure, seconds: arrived.elapsed().as_secs_f64() }
     }
 
-    async fn judge(&self, requests: &[JudgeRequest]) -> Judged {
+    /// Judges completions.
+    pub async fn judge(&self, query: &JudgeQuery) -> Judged {
         let arrived = Instant::now();
-        let judging = AssertUnwindSafe(self.judge.judge_all(requests, arrived + self.timeout));
+        let judging = self.judge.judge_heard(&query.requests, &query.clips, arrived + self.timeout);
+        let judging = AssertUnwindSafe(judging);
         let judgements = judging.catch_unwind().await.unwrap_or_else(|_| {
             let panicked = JudgeFailure::new(FailureCause::Panicked, "the judge panicked; see run.log");
-            vec![Judgement::failed(panicked); requests.len()]
+            vec![Judgement::failed(panicked); query.requests.len()]
         });
         let tally = JudgeTally { spent: self.spent(), ..JudgeTally::of(&judgements) };
         let first_failure = judgements.iter().find_map(|judgement| judgement.failure.clone());
+        let disagreements = judgements.iter().map(|judgement| judgement.disagreement).collect();
         let verdicts = judgements.into_iter().map(|judgement| judgement.verdict).collect();
-        Judged { verdicts, tally, first_failure, seconds: arrived.elapsed().as_secs_f64() }
+        Judged { verdicts, disagreements, tally, first_failure, seconds: arrived.elapsed().as_secs_f64() }
     }
 }
 
@@ -209,7 +230,8 @@ mod tests {
         };
         let request =
             JudgeRequest { question: Default::default(), think: "so dog".into(), answer: "dog".into() };
-        let judged = pool.judge(&[request.clone(), request]).await;
+        let query = JudgeQuery { requests: vec![request.clone(), request], ..JudgeQuery::default() };
+        let judged = pool.judge(&query).await;
         assert_eq!(judged.tally.failures, [(FailureCause::Panicked, 2)].into());
         assert!(judged.verdicts.iter().all(|verdict| verdict.consistency.is_none()));
     }

@@ -13,7 +13,7 @@ pub fn server_prompter(config: &OpenaiJudgeConfig) -> Prompter {
 /// The prompter of tasks to a model behind a server.
 pub fn task_prompter(config: &OpenaiJudgeConfig) -> TaskPrompter {
     let guard = Guard { special_tokens: config.special_tokens.clone(), max_chars: config.max_chars };
-    TaskPrompter { guard }
+    TaskPrompter { guard, hears: config.hears_clip }
 }
 
 /// The prompter of a model in this process. The tokenizer's special tokens are added to those of the scenario. A base

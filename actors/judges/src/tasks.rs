@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use self::ask::Asker;
 use crate::account::Account;
+use crate::clip::{JudgeClip, JudgeClips, clip_at};
 use crate::error::JudgeError;
 use crate::judgement::JudgeTally;
 use crate::openai::server::OpenAiServer;
@@ -38,6 +39,19 @@ impl GradedTask {
     }
 }
 
+/// The completions of a step, with what the policy heard.
+#[derive(Clone, Copy)]
+pub struct Completions<'a> {
+    pub items: &'a [RewardItem],
+    pub clips: &'a JudgeClips,
+}
+
+impl Completions<'_> {
+    fn clip(&self, place: usize) -> Option<Arc<JudgeClip>> {
+        clip_at(self.clips, place).cloned()
+    }
+}
+
 /// Carries out tasks by one or several servers, which take turns as raters.
 pub struct Grader {
     asker: Asker,
@@ -54,20 +68,27 @@ impl Grader {
     }
 
     /// Carries out a task over the completions of a step.
-    pub async fn grade(&self, task: &Arc<JudgeTask>, items: &[RewardItem], deadline: Instant) -> GradedTask {
+    pub async fn grade(
+        &self,
+        task: &Arc<JudgeTask>,
+        completions: Completions<'_>,
+        deadline: Instant,
+    ) -> GradedTask {
         match &**task {
-            JudgeTask::Rubric(options) => rubric::grade(&self.asker, task, options, items, deadline).await,
+            JudgeTask::Rubric(options) => {
+                rubric::grade(&self.asker, task, options, completions, deadline).await
+            }
             JudgeTask::CaptionGrounding(options) => {
-                caption::grounding(&self.asker, task, options, items, deadline).await
+                caption::grounding(&self.asker, task, options, completions, deadline).await
             }
             JudgeTask::AnswerFromCaption(options) => {
-                caption::answer(&self.asker, task, options, items, deadline).await
+                caption::answer(&self.asker, task, options, completions, deadline).await
             }
             JudgeTask::Listwise(options) => {
-                ranking::listwise(&self.asker, task, options, items, deadline).await
+                ranking::listwise(&self.asker, task, options, completions, deadline).await
             }
             JudgeTask::Pairwise(options) => {
-                ranking::pairwise(&self.asker, task, options, items, deadline).await
+                ranking::pairwise(&self.asker, task, options, completions, deadline).await
             }
         }
     }

@@ -80,6 +80,8 @@ pub struct GrpoMetrics {
     pub judge_prompt_tokens: u64,
     pub judge_reply_tokens: u64,
     pub judge_disagreement: Option<f64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rating_disagreement: BTreeMap<String, f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge_spent_requests: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

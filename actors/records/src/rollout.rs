@@ -76,6 +76,8 @@ pub struct Rollout {
     pub consistency: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think_quality: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge_disagreement: Option<f64>,
     #[serde(default)]
     pub components: BTreeMap<String, Option<f64>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -156,6 +158,7 @@ impl Rollout {
             well_formed: item.parsed.well_formed,
             consistency: item.verdict.as_ref().and_then(|verdict| verdict.consistency),
             think_quality: item.verdict.as_ref().and_then(|verdict| verdict.think_quality),
+            judge_disagreement: None,
             components: BTreeMap::new(),
             extras: BTreeMap::new(),
             graded: BTreeMap::new(),

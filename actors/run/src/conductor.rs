@@ -41,6 +41,7 @@ mod halt;
 pub(crate) mod health;
 pub(crate) mod items;
 pub(crate) mod judge;
+pub(crate) mod judge_clips;
 pub(crate) mod load;
 mod notes;
 mod position;

@@ -17,6 +17,7 @@ use workers::{GenerateQuery, SamplerMsg, Sound};
 use crate::conductor::health::nan_completions;
 use crate::conductor::items::{recorded_start, reward_item};
 use crate::conductor::judge::ask_judge;
+use crate::conductor::judge_clips::judge_clips;
 use crate::conductor::load::{Heard, HeardPrompt, Prompts, make_prompts};
 use crate::context::ArmContext;
 use crate::error::{EvaluationError, StepError};
@@ -226,18 +227,25 @@ async fn evaluate_batch(
         })
         .collect();
     let needed = arm.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
-    ask_judge(arm, needed, &mut items).await?;
-    let mut items = items.into_iter();
+    let starts = |place: usize| asked[place / eval.samples].2;
+    let clips = match needed {
+        true => judge_clips(arm, std::iter::empty(), &items, starts).await,
+        false => Vec::new(),
+    };
+    let judged = ask_judge(arm, needed, &mut items, &clips).await?;
+    let mut items = items.into_iter().zip(judged.disagreements);
     for (ask, _, audio_start) in asked {
-        let items: Vec<RewardItem> = items.by_ref().take(eval.samples).collect();
-        let record = |item: &RewardItem| Rollout {
+        let (items, disagreements): (Vec<RewardItem>, Vec<Option<f64>>) =
+            items.by_ref().take(eval.samples).unzip();
+        let record = |(item, disagreement): (&RewardItem, Option<f64>)| Rollout {
             suite: suite.suite.clone(),
             control: pass.control,
             audio_start: recorded_start(audio_start),
             policy_version: generated.policy_version,
+            judge_disagreement: disagreement,
             ..Rollout::of(Phase::Eval, tallies.evaluation.step, item)
         };
-        let rollouts = items.iter().map(record).collect();
+        let rollouts = items.iter().zip(disagreements).map(record).collect();
         tallies.count(Answered { items, rollouts, first: ask.first });
     }
     Ok(())

@@ -42,6 +42,8 @@ pub enum FailureCause {
     NoRubric,
     /// The row has no caption that can be used.
     NoCaption,
+    /// The judge hears clips, and this one could not be had.
+    NoClip,
     /// The run's budget for its judges is spent.
     Budget,
     /// The judge itself failed, for example for lack of memory.
@@ -50,7 +52,7 @@ pub enum FailureCause {
 
 impl FailureCause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Timeout,
         Self::Connection,
         Self::Http429,
@@ -66,6 +68,7 @@ impl FailureCause {
         Self::NoQuorum,
         Self::NoRubric,
         Self::NoCaption,
+        Self::NoClip,
         Self::Budget,
         Self::Panicked,
     ];
@@ -88,6 +91,7 @@ impl FailureCause {
             Self::NoQuorum => "no_quorum",
             Self::NoRubric => "no_rubric",
             Self::NoCaption => "no_caption",
+            Self::NoClip => "no_clip",
             Self::Budget => "budget",
             Self::Panicked => "panicked",
         }

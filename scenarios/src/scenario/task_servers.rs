@@ -8,23 +8,27 @@ use super::ranges::check_task_server;
 use super::{JudgeConfig, JudgeKind, MemberKind, OpenaiJudgeConfig, Prompting, tree};
 use crate::error::ScenarioError;
 
-/// The servers of a task: its own (`[rewards.NAME.judge]`), or else that of the arm's `[judge]`, or those of its panel.
-///
-/// Errors: [`ScenarioError::Value`] if there is none, or one can't be used.
-pub fn task_servers(judge: &JudgeConfig, task: &JudgeTask) -> Result<Vec<OpenaiJudgeConfig>, ScenarioError> {
-    let own = task.own_judge();
-    let servers = match (&judge.kind, own.is_empty()) {
-        (_, false) => vec![own_server(own)?],
-        (JudgeKind::Openai(openai), true) => vec![openai.clone()],
-        (JudgeKind::Panel(panel), true) => {
+/// The servers of a judge: its own, or those of its panel.
+pub fn judge_servers(judge: &JudgeConfig) -> Vec<OpenaiJudgeConfig> {
+    match &judge.kind {
+        JudgeKind::Openai(openai) => vec![openai.clone()],
+        JudgeKind::Panel(panel) => {
             let servers = panel.members.iter().filter_map(|member| match &member.kind {
                 MemberKind::Openai(openai) => Some(openai.clone()),
                 MemberKind::Rules | MemberKind::Local(_) => None,
             });
             servers.collect()
         }
-        (JudgeKind::Rules | JudgeKind::Local(_), true) => Vec::new(),
-    };
+        JudgeKind::Rules | JudgeKind::Local(_) => Vec::new(),
+    }
+}
+
+/// The servers of a task: its own (`[rewards.NAME.judge]`), or else that of the arm's `[judge]`, or those of its panel.
+///
+/// Errors: [`ScenarioError::Value`] if there is none, or one can't be used.
+pub fn task_servers(judge: &JudgeConfig, task: &JudgeTask) -> Result<Vec<OpenaiJudgeConfig>, ScenarioError> {
+    let own = task.own_judge();
+    let servers = if own.is_empty() { judge_servers(judge) } else { vec![own_server(own)?] };
     let wrong = |problem: &str, instead: &str| {
         Err(ScenarioError::Value { problem: problem.to_owned(), instead: instead.to_owned() })
     };

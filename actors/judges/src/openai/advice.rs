@@ -4,11 +4,21 @@ use chat::Complaint;
 use rewards::FailureCause;
 
 /// What to change in the scenario, if a key of `[judge]` would help. `newer_limit` says whether the request had
-/// `max_completion_tokens`.
-pub fn advice(complaint: &Complaint, newer_limit: bool) -> Option<&'static str> {
+/// `max_completion_tokens`, `hears_clip` whether it had a clip.
+pub fn advice(complaint: &Complaint, newer_limit: bool, hears_clip: bool) -> Option<&'static str> {
     let about = |field: &str| complaint.is_about(field);
     let unsupported = complaint.names(&["support", "unrecognized", "unknown", "not permitted", "unexpected"]);
+    if hears_clip && complaint.refuses_audio() {
+        return Some(
+            "this model takes no audio: set judge.hears_clip = false, or judge.model to a model that hears",
+        );
+    }
     match complaint.cause() {
+        FailureCause::TooLong if hears_clip => {
+            return Some(
+                "lower judge.clip_seconds or judge.max_chars, or give the server's model a longer context",
+            );
+        }
         FailureCause::TooLong => {
             return Some("lower judge.max_chars, or give the server's model a longer context");
         }
@@ -51,7 +61,7 @@ mod tests {
     fn the_key_to_change_is_named() {
         let advice = |message: &str, param: Option<&str>, newer| {
             let body = json!({ "error": { "message": message, "param": param } });
-            advice(&Complaint::of_status(400, "", Some(&body)), newer).unwrap_or_default()
+            advice(&Complaint::of_status(400, "", Some(&body)), newer, false).unwrap_or_default()
         };
         let temperature = "Unsupported value: 'temperature' does not support 0 with this model.";
         assert!(advice(temperature, Some("temperature"), false).contains("judge.temperature"));
@@ -71,5 +81,10 @@ mod tests {
         assert_eq!(advice("The model `q` does not exist", None, false), "correct judge.model");
         let both = "max_tokens is too large: 64. This model's maximum context length is 512";
         assert!(advice(both, Some("max_tokens"), false).contains("judge.max_chars"));
+        let no_audio = json!({ "error": { "message": "At most 0 audio(s) may be provided in one prompt." } });
+        let heard =
+            |hears_clip| super::advice(&Complaint::of_status(400, "", Some(&no_audio)), false, hears_clip);
+        assert!(heard(true).unwrap().contains("set judge.hears_clip = false"));
+        assert_eq!(heard(false), None);
     }
 }

@@ -8,6 +8,8 @@ use rewards::{FailureCause, JudgeFailure, Verdict};
 use scenarios::OpenaiJudgeConfig;
 use serde_json::{Map, Value, json};
 
+use crate::clip::{SentClip, user_content};
+
 /// Alternatives requested per token: the most that OpenAI's own servers return.
 const ALTERNATIVES: u32 = 20;
 
@@ -30,6 +32,7 @@ impl RequestForm {
         &self,
         settings: &OpenaiJudgeConfig,
         prompt: &JudgePrompt,
+        clip: Option<&SentClip>,
         replies: Option<&[String]>,
     ) -> Value {
         let mut body = Map::new();
@@ -45,7 +48,7 @@ impl RequestForm {
             JudgePrompt::Chat { system, user } => {
                 let turns = json!([
                     { "role": "system", "content": system },
-                    { "role": "user", "content": user },
+                    { "role": "user", "content": user_content(user, clip) },
                 ]);
                 body.insert("messages".to_owned(), turns);
                 if self.logprobs {
@@ -164,7 +167,7 @@ mod tests {
         let body = |change: fn(&mut OpenaiJudgeConfig)| {
             let mut settings = OpenaiJudgeConfig::default();
             change(&mut settings);
-            FORM.body(&settings, &prompt, None)
+            FORM.body(&settings, &prompt, None, None)
         };
         let limits = |body: Value| [body["max_tokens"].as_u64(), body["max_completion_tokens"].as_u64()];
         assert_eq!(limits(body(|_| {})), [Some(64), None]);

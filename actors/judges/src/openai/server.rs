@@ -84,7 +84,7 @@ impl OpenAiServer {
     /// A failure with the key of `[judge]` that would help.
     pub fn advised(&self, failed: Failed) -> JudgeFailure {
         let newer_limit = self.settings.max_completion_tokens.is_some();
-        match advice(&failed.complaint, newer_limit) {
+        match advice(&failed.complaint, newer_limit, self.settings.hears_clip) {
             Some(advice) => {
                 JudgeFailure { message: format!("{}; {advice}", failed.failure.message), ..failed.failure }
             }

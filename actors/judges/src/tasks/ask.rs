@@ -20,8 +20,10 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::account::Account;
+use crate::clip::{JudgeClip, SentClip, no_clip, user_content};
 use crate::error::JudgeError;
 use crate::judgement::{JudgeTally, Usage, out_of_time};
+use crate::openai::is_hopeless;
 use crate::openai::request::check_answer;
 use crate::openai::server::{OpenAiServer, UsageCounter};
 use crate::prompting::task_prompter;
@@ -34,6 +36,8 @@ pub struct Ask {
     pub prompt: TaskPrompt,
     pub seed: u64,
     pub temperature: f64,
+    /// The clip that it is about, for servers that hear it.
+    pub clip: Option<Arc<JudgeClip>>,
 }
 
 /// The replies to the requests of a task.
@@ -82,6 +86,11 @@ impl Asker {
     /// Number of servers; at least 1.
     pub fn servers(&self) -> usize {
         self.servers.len()
+    }
+
+    /// Whether a server hears clips.
+    pub fn hears(&self, server: usize) -> bool {
+        self.servers[server].server.settings.hears_clip
     }
 
     /// The prompter of requests to a server.
@@ -156,7 +165,11 @@ impl Asker {
         let JudgePrompt::Chat { system, user } = &ask.prompt.prompt else {
             unreachable!("tasks are asked in turns")
         };
-        content_hash(&[&identity, system, user, &ask.prompt.schema.to_string()])
+        let schema = ask.prompt.schema.to_string();
+        let heard = SentClip::of(ask.clip.as_ref(), &server.settings).map(|clip| clip.hash());
+        let mut texts = vec![identity.as_str(), system, user, &schema];
+        texts.extend(heard.as_deref());
+        content_hash(&texts)
     }
 
     async fn ask_through_cache(
@@ -192,7 +205,11 @@ impl Asker {
         readable: &impl Fn(&str) -> Result<(), JudgeFailure>,
     ) -> Result<String, JudgeFailure> {
         let to = &self.servers[ask.server];
-        let mut attempts = Attempts { to, ask, account: &self.account, guided: false, counter };
+        let clip = SentClip::of(ask.clip.as_ref(), &to.server.settings);
+        if clip.is_none() && to.server.settings.hears_clip {
+            return Err(no_clip());
+        }
+        let mut attempts = Attempts { to, clip, ask, account: &self.account, guided: false, counter };
         let answered = to.server.chat.ask(&mut attempts).await;
         let reply = answered.map_err(|failed| to.server.advised(failed))?;
         counter.add_tokens(&reply.answer);
@@ -221,6 +238,7 @@ fn reply_tokens(server: &OpenAiServer, ask: &Ask) -> usize {
 struct Attempts<'a> {
     to: &'a TaskServer,
     ask: &'a Ask,
+    clip: Option<SentClip>,
     account: &'a Account,
     /// Whether the last attempt had a schema.
     guided: bool,
@@ -244,7 +262,7 @@ impl Request for Attempts<'_> {
         };
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(settings.model));
-        let turns = json!([{ "role": "system", "content": system }, { "role": "user", "content": user }]);
+        let turns = json!([{ "role": "system", "content": system }, { "role": "user", "content": user_content(user, self.clip.as_ref()) }]);
         body.insert("messages".to_owned(), turns);
         body.insert("temperature".to_owned(), json!(ask.temperature));
         let limit = match settings.max_completion_tokens {
@@ -286,6 +304,10 @@ impl Request for Attempts<'_> {
             return true;
         }
         false
+    }
+
+    fn is_hopeless(&self, failed: &Failed) -> bool {
+        is_hopeless(failed, self.clip.as_ref())
     }
 
     fn retries(&self) -> Option<&AtomicU64> {

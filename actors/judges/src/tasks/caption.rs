@@ -10,7 +10,7 @@ use rewards::{FailureCause, Graded, JudgeFailure, JudgeTask, RewardItem};
 use tokio::time::Instant;
 
 use super::ask::{Ask, Asker};
-use super::{GradedTask, of_row};
+use super::{Completions, GradedTask, of_row};
 
 /// The descriptions to judge, with their places.
 fn descriptions(items: &[RewardItem], tag: &str) -> Vec<(usize, String)> {
@@ -25,16 +25,19 @@ pub async fn grounding(
     asker: &Asker,
     task: &Arc<JudgeTask>,
     options: &GroundingTask,
-    items: &[RewardItem],
+    completions: Completions<'_>,
     deadline: Instant,
 ) -> GradedTask {
+    let items = completions.items;
     let mut graded = vec![None; items.len()];
     let (mut judged, mut without) = (Vec::new(), Vec::new());
     for (place, text) in descriptions(items, &options.tag) {
         let item = &items[place];
         let column = &options.column;
         let no_caption = || of_row(item, FailureCause::NoCaption, &format!("has no caption in `{column}`"));
-        match caption_of(&item.question, column).and_then(|caption| caption.ok_or_else(no_caption)) {
+        let hears = asker.hears(0);
+        let caption = caption_of(&item.question, column);
+        match caption.and_then(|caption| caption.or(hears.then_some("")).ok_or_else(no_caption)) {
             Ok(caption) => judged.push((place, text, caption)),
             Err(failure) => {
                 graded[place] = Some(Graded::missing(task.clone(), failure.to_string()));
@@ -44,7 +47,7 @@ pub async fn grounding(
     }
     let ask = |(place, text, caption): &(usize, String, &str)| {
         let prompt = asker.prompter(0).ground(&items[*place].question, caption, text);
-        Ask { server: 0, prompt, seed: 0, temperature: 0.0 }
+        Ask { server: 0, prompt, seed: 0, temperature: 0.0, clip: completions.clip(*place) }
     };
     let asks: Vec<Ask> = judged.iter().map(ask).collect();
     let read = |_, reply: &str| Ok(read_grounding(reply)?.unwrap_or(options.no_statement));
@@ -65,13 +68,14 @@ pub async fn answer(
     asker: &Asker,
     task: &Arc<JudgeTask>,
     options: &AnswerTask,
-    items: &[RewardItem],
+    completions: Completions<'_>,
     deadline: Instant,
 ) -> GradedTask {
+    let items = completions.items;
     let judged = descriptions(items, &options.tag);
     let ask = |(place, text): &(usize, String)| {
         let prompt = asker.prompter(0).answer_from(&items[*place].question, text);
-        Ask { server: 0, prompt, seed: 0, temperature: 0.0 }
+        Ask { server: 0, prompt, seed: 0, temperature: 0.0, clip: completions.clip(*place) }
     };
     let asks: Vec<Ask> = judged.iter().map(ask).collect();
     let read = |number: usize, reply: &str| {

@@ -13,7 +13,8 @@ use rewards::{Graded, JudgeFailure, JudgeRequest, JudgeTask, RewardItem};
 use tokio::time::Instant;
 
 use super::ask::{Ask, Asker};
-use super::{GradedTask, too_few};
+use super::{Completions, GradedTask, too_few};
+use crate::clip::JudgeClip;
 
 /// A group of completions, and its contestants as they are shown.
 struct Group {
@@ -78,9 +79,10 @@ pub async fn listwise(
     asker: &Asker,
     task: &Arc<JudgeTask>,
     options: &ListwiseTask,
-    items: &[RewardItem],
+    completions: Completions<'_>,
     deadline: Instant,
 ) -> GradedTask {
+    let items = completions.items;
     let groups = groups(items);
     let open: Vec<&Group> = groups.iter().filter(|group| group.contest.is_open()).collect();
     let asks: Vec<Ask> = open
@@ -94,7 +96,11 @@ pub async fn listwise(
                     .into_iter()
                     .map(|contestant| &group.shown[contestant])
                     .collect();
-                certain(server, asker.prompter(server).order(&shown, options.show_answer))
+                certain(
+                    server,
+                    asker.prompter(server).order(&shown, options.show_answer),
+                    completions.clip(group.places[0]),
+                )
             })
         })
         .collect();
@@ -144,9 +150,10 @@ pub async fn pairwise(
     asker: &Asker,
     task: &Arc<JudgeTask>,
     options: &PairwiseTask,
-    items: &[RewardItem],
+    completions: Completions<'_>,
     deadline: Instant,
 ) -> GradedTask {
+    let items = completions.items;
     let groups = groups(items);
     // Which pair of which group, and whether its second contestant is shown first.
     let mut compared: Vec<(usize, usize, usize, bool)> = Vec::new();
@@ -163,7 +170,8 @@ pub async fn pairwise(
         .map(|&(number, one, other, swapped)| {
             let shown = &groups[number].shown;
             let (first, second) = if swapped { (other, one) } else { (one, other) };
-            certain(0, asker.prompter(0).better(&shown[first], &shown[second], options.show_answer))
+            let clip = completions.clip(groups[number].places[0]);
+            certain(0, asker.prompter(0).better(&shown[first], &shown[second], options.show_answer), clip)
         })
         .collect();
     // How well the first contestant of the pair did, wherever it was shown.
@@ -235,6 +243,6 @@ fn scores(contest: &Contest, score: PairScore, outcomes: &[Outcome]) -> Vec<Opti
 }
 
 /// A request at temperature 0.
-fn certain(server: usize, prompt: TaskPrompt) -> Ask {
-    Ask { server, prompt, seed: 0, temperature: 0.0 }
+fn certain(server: usize, prompt: TaskPrompt, clip: Option<Arc<JudgeClip>>) -> Ask {
+    Ask { server, prompt, seed: 0, temperature: 0.0, clip }
 }

@@ -9,7 +9,7 @@ use rewards::{FailureCause, Graded, JudgeFailure, JudgeTask, RewardItem, Rubric}
 use tokio::time::Instant;
 
 use super::ask::{Ask, Asked, Asker};
-use super::{GradedTask, of_row, too_few};
+use super::{Completions, GradedTask, of_row, too_few};
 use crate::judgement::JudgeTally;
 
 /// The rubric of a question, and whether a server made it.
@@ -23,20 +23,21 @@ pub async fn grade(
     asker: &Asker,
     task: &Arc<JudgeTask>,
     options: &RubricTask,
-    items: &[RewardItem],
+    completions: Completions<'_>,
     deadline: Instant,
 ) -> GradedTask {
-    let rated = |item: &RewardItem| {
+    let items = completions.items;
+    let to_rate = |item: &RewardItem| {
         let unrated = options.unrated(&item.readings, &item.parsed).is_some();
         item.judge_request().filter(|_| !unrated)
     };
-    let completions: Vec<_> =
-        items.iter().enumerate().filter_map(|(place, item)| Some((place, rated(item)?))).collect();
-    let places: Vec<usize> = completions.iter().map(|(place, _)| *place).collect();
-    let (rubrics, mut tally) = rubrics(asker, options, items, &places, deadline).await;
+    let rated: Vec<_> =
+        items.iter().enumerate().filter_map(|(place, item)| Some((place, to_rate(item)?))).collect();
+    let places: Vec<usize> = rated.iter().map(|(place, _)| *place).collect();
+    let (rubrics, mut tally) = rubrics(asker, options, completions, &places, deadline).await;
     let mut first_failure = rubrics.values().find_map(|rubric| rubric.as_ref().err()).cloned();
 
-    let with_rubric: Vec<_> = completions
+    let with_rubric: Vec<_> = rated
         .iter()
         .filter_map(|(place, completion)| {
             let found = rubrics[&items[*place].group].as_ref().ok()?;
@@ -45,12 +46,13 @@ pub async fn grade(
         .collect();
     let asks: Vec<Ask> = with_rubric
         .iter()
-        .flat_map(|(_, completion, found)| {
+        .flat_map(|(place, completion, found)| {
             (0..options.raters).map(|rater| {
                 // Several servers take turns as raters.
                 let server = rater % asker.servers();
                 let prompt = asker.prompter(server).rate(&found.rubric, completion);
-                Ask { server, prompt, seed: rater as u64 + 1, temperature: options.temperature }
+                let clip = completions.clip(*place);
+                Ask { server, prompt, seed: rater as u64 + 1, temperature: options.temperature, clip }
             })
         })
         .collect();
@@ -89,16 +91,17 @@ type Rubrics = BTreeMap<usize, Result<Found, JudgeFailure>>;
 async fn rubrics(
     asker: &Asker,
     options: &RubricTask,
-    items: &[RewardItem],
+    completions: Completions<'_>,
     places: &[usize],
     deadline: Instant,
 ) -> (Rubrics, JudgeTally) {
+    let items = completions.items;
     let mut rubrics = Rubrics::new();
     let (mut unusable, mut without) = (Vec::new(), Vec::new());
     for &place in places {
         let item = &items[place];
         if rubrics.contains_key(&item.group)
-            || without.iter().any(|item: &&RewardItem| item.group == items[place].group)
+            || without.iter().any(|(_, other): &(usize, &RewardItem)| other.group == item.group)
         {
             continue;
         }
@@ -107,7 +110,7 @@ async fn rubrics(
                 let found = Found { rubric: Arc::new(rubric), was_made: false };
                 rubrics.insert(item.group, Ok(found));
             }
-            Ok(None) => without.push(item),
+            Ok(None) => without.push((place, item)),
             Err(failure) => {
                 unusable.push(failure.cause);
                 rubrics.insert(item.group, Err(failure));
@@ -116,11 +119,12 @@ async fn rubrics(
     }
     let asks: Vec<Ask> = without
         .iter()
-        .map(|item| Ask {
+        .map(|(place, item)| Ask {
             server: 0,
             prompt: asker.prompter(0).make_rubric(&item.question, options.criteria),
             seed: 0,
             temperature: 0.0,
+            clip: completions.clip(*place),
         })
         .collect();
     let made = asker.ask_all(&asks, deadline, |_, reply| Rubric::made(reply)).await;
@@ -129,7 +133,7 @@ async fn rubrics(
     for cause in unusable {
         *tally.failures.entry(cause).or_default() += 1;
     }
-    for (item, rubric) in without.into_iter().zip(made.replies) {
+    for ((_, item), rubric) in without.into_iter().zip(made.replies) {
         let found = rubric.map(|rubric| Found { rubric: Arc::new(rubric), was_made: true });
         let no_rubric = |failure: JudgeFailure| JudgeFailure {
             message: format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use judges::{GradeQuery, GradedItems, JudgeMsg};
+use judges::{GradeQuery, GradedItems, JudgeClip, JudgeMsg};
 use rewards::{JudgeTask, RewardItem};
 
 use crate::context::ArmContext;
@@ -18,6 +18,7 @@ pub(super) async fn grade(
     arm: &ArmContext,
     conditions: &Conditions,
     items: &[RewardItem],
+    clips: &[Option<Arc<JudgeClip>>],
 ) -> Result<Option<GradedItems>, StepError> {
     let mut tasks: Vec<Arc<JudgeTask>> = Vec::new();
     for task in conditions.judge_tasks().into_values() {
@@ -28,7 +29,7 @@ pub(super) async fn grade(
     if tasks.is_empty() || items.is_empty() {
         return Ok(None);
     }
-    let query = GradeQuery { tasks, items: items.to_vec() };
+    let query = GradeQuery { tasks, items: items.to_vec(), clips: clips.to_vec() };
     let graded = arm.slots.judge.call(query, JudgeMsg::Grade).await?;
     if let Some(failure) = &graded.first_failure {
         let told = format!(

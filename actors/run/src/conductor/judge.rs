@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use judges::{JudgeMsg, JudgeTally};
+use judges::{JudgeClip, JudgeMsg, JudgeQuery, JudgeTally};
 use model::Completion;
 use rewards::{FailureCause, RewardBatch, RewardItem};
 use scenarios::WhenSpent;
@@ -10,6 +10,7 @@ use workers::Generated;
 
 use super::grade::{Tasks, grade};
 use super::items::reward_item;
+use super::judge_clips::judge_clips;
 use super::load::Loaded;
 use crate::context::ArmContext;
 use crate::error::StepError;
@@ -20,6 +21,8 @@ pub(super) struct Judged {
     /// What the rewards score, in the order of the completions.
     pub(super) batch: Arc<RewardBatch>,
     pub(super) tally: JudgeTally,
+    /// How much the members of a panel differ about each completion.
+    pub(super) disagreements: Vec<Option<f64>>,
     /// What rewards asked for besides verdicts.
     pub(super) tasks: Tasks,
     pub(super) seconds: f64,
@@ -31,6 +34,7 @@ impl Judged {
         let batch = Arc::make_mut(&mut self.batch);
         let items = further.batch.items.iter().cloned();
         batch.items.extend(items.map(|item| RewardItem { group: item.group + groups, ..item }));
+        self.disagreements.extend(further.disagreements);
         self.tally.add(&further.tally);
         self.seconds += further.seconds;
     }
@@ -56,9 +60,14 @@ pub(super) async fn judge(
     let mut items: Vec<RewardItem> = generated.completions.iter().enumerate().map(item).collect();
     let tasks = conditions.judge_tasks();
     let graded_items = if tasks.is_empty() { Vec::new() } else { items.clone() };
-    let (graded, (mut tally, mut seconds)) = tokio::try_join!(
-        grade(arm, conditions, &graded_items),
-        ask_judge(arm, conditions.need_verdicts(), &mut items),
+    let starts = |place: usize| loaded.rows[place / group_size].audio_start;
+    let clips = match conditions.need_verdicts() || !tasks.is_empty() {
+        true => judge_clips(arm, tasks.values().cloned(), &items, starts).await,
+        false => Vec::new(),
+    };
+    let (graded, AskedJudge { disagreements, mut tally, mut seconds }) = tokio::try_join!(
+        grade(arm, conditions, &graded_items, &clips),
+        ask_judge(arm, conditions.need_verdicts(), &mut items, &clips),
     )?;
     if let Some(graded) = graded {
         items.iter_mut().zip(graded.graded).for_each(|(item, graded)| item.graded = graded);
@@ -74,7 +83,7 @@ pub(super) async fn judge(
         max_new_tokens: arm.config.sampling.max_new_tokens,
         items,
     };
-    Ok(Judged { batch: Arc::new(batch), tally, tasks, seconds })
+    Ok(Judged { batch: Arc::new(batch), disagreements, tally, tasks, seconds })
 }
 
 /// Ends the step, before it is trained on, if the judge's budget is spent and the arm is not to go on without verdicts.
@@ -87,31 +96,43 @@ fn check_budget(arm: &ArmContext, tally: &JudgeTally) -> Result<(), StepError> {
     }
 }
 
-/// Sets the verdicts of the completions that think, if they are `needed` or cost nothing. Returns the judge's tally and
-/// its time in seconds.
+/// What came of asking the judge.
+pub(crate) struct AskedJudge {
+    /// For each completion, how much the members of a panel differ.
+    pub(crate) disagreements: Vec<Option<f64>>,
+    pub(crate) tally: JudgeTally,
+    pub(crate) seconds: f64,
+}
+
+/// Sets the verdicts of the completions that think, if they are `needed` or cost nothing.
 pub(crate) async fn ask_judge(
     arm: &ArmContext,
     needed: bool,
     items: &mut [RewardItem],
-) -> Result<(JudgeTally, f64), StepError> {
-    let nothing = (JudgeTally::default(), 0.0);
+    clips: &[Option<Arc<JudgeClip>>],
+) -> Result<AskedJudge, StepError> {
+    let mut disagreements = vec![None; items.len()];
+    let nothing = |disagreements| AskedJudge { disagreements, tally: JudgeTally::default(), seconds: 0.0 };
     if !needed && !arm.always_judge {
-        return Ok(nothing);
+        return Ok(nothing(disagreements));
     }
     let mut places = Vec::new();
-    let mut requests = Vec::new();
+    let mut query = JudgeQuery::default();
     for (place, item) in items.iter().enumerate() {
         if let Some(request) = item.judge_request() {
             places.push(place);
-            requests.push(request);
+            query.requests.push(request);
+            query.clips.push(clips.get(place).cloned().flatten());
         }
     }
-    if requests.is_empty() {
-        return Ok(nothing);
+    if query.requests.is_empty() {
+        return Ok(nothing(disagreements));
     }
-    let judged = arm.slots.judge.call(requests, JudgeMsg::Judge).await?;
-    for (place, verdict) in places.into_iter().zip(judged.verdicts) {
+    let judged = arm.slots.judge.call(query, JudgeMsg::Judge).await?;
+    for ((place, verdict), disagreement) in places.into_iter().zip(judged.verdicts).zip(judged.disagreements)
+    {
         items[place].verdict = Some(verdict);
+        disagreements[place] = disagreement;
     }
     if let Some(failure) = judged.first_failure.filter(|failure| failure.cause != FailureCause::Undecided) {
         let cause = failure.cause.to_string();
@@ -122,5 +143,5 @@ pub(crate) async fn ask_judge(
         );
         arm.warn_repeated(arm.slots.judge.count_failure(&cause, &failure), &failure);
     }
-    Ok((judged.tally, judged.seconds))
+    Ok(AskedJudge { disagreements, tally: judged.tally, seconds: judged.seconds })
 }

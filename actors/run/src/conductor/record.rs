@@ -189,6 +189,7 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         judge_prompt_tokens: tally.usage.prompt_tokens,
         judge_reply_tokens: tally.usage.reply_tokens,
         judge_disagreement: tally.disagreement,
+        rating_disagreement: rating_disagreement(&judged.tasks, items),
         judge_spent_requests: tally.spent.map(|spent| spent.requests),
         judge_spent_tokens: tally.spent.map(|spent| spent.tokens),
         judge_spent_cost: tally.spent.map(|spent| spent.cost),
@@ -279,6 +280,15 @@ fn think_rate_by_difficulty(items: &[RewardItem]) -> BTreeMap<String, Option<f64
     by_difficulty.into_iter().map(|(difficulty, thinks)| (difficulty, mean(&thinks))).collect()
 }
 
+/// For each reward that several raters score: how much they differ, in the mean over the completions.
+fn rating_disagreement(tasks: &Tasks, items: &[RewardItem]) -> BTreeMap<String, f64> {
+    let of_task = |(name, task): (&String, &Arc<JudgeTask>)| {
+        let differences = items.iter().filter_map(|item| item.graded(task)?.disagreement());
+        Some((name.clone(), mean_of(differences)?))
+    };
+    tasks.iter().filter_map(of_task).collect()
+}
+
 /// What the judge gave a completion for each reward that had it asked.
 fn graded_by_reward(tasks: &Tasks, item: &RewardItem) -> BTreeMap<String, GradedCompletion> {
     let graded = |(name, task): (&String, &Arc<JudgeTask>)| {
@@ -296,6 +306,7 @@ fn rollouts(arm: &ArmContext, trained: &TrainedStep) -> Vec<String> {
         index: (place % group_size) as u64,
         components: scores.iter().map(|(name, scores)| (name.clone(), scores[place])).collect(),
         extras: extras(&trained.scores.notes, place),
+        judge_disagreement: trained.judged.disagreements.get(place).copied().flatten(),
         graded: graded_by_reward(&trained.judged.tasks, item),
         reward: trained.shaped.rewards[place],
         advantage: trained.shaped.advantages.values[place],

@@ -54,6 +54,12 @@ pub struct OpenaiJudgeConfig {
     /// Further fields of the request body, such as `chat_template_kwargs = { enable_thinking = false }`.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub extra: toml::Table,
+    /// Whether the model hears the clip: what the policy hears of it is sent as `input_audio`, in front of the text. The model has
+    /// to take audio.
+    pub hears_clip: bool,
+    /// Longest part of a clip that is sent, in seconds from where the policy begins to hear; above 0, at most 600. A second is
+    /// 43 kB.
+    pub clip_seconds: f64,
     /// Price of a million prompt tokens, 0 or more, in any currency; `sandbox judge` prints the cost. Default: none.
     pub prompt_price: Option<f64>,
     /// Price of a million reply tokens, likewise.
@@ -94,6 +100,8 @@ impl Default for OpenaiJudgeConfig {
             guided: Guided::Auto,
             scoring: Scoring::Text,
             extra: toml::Table::new(),
+            hears_clip: false,
+            clip_seconds: 30.0,
             prompt_price: None,
             reply_price: None,
             prompting: Prompting::Instruct,

@@ -5,7 +5,7 @@ use crate::scenario::secret::is_variable_name;
 use crate::scenario::tree::Node;
 use crate::scenario::{
     JudgeCacheConfig, JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, OpenaiJudgeConfig,
-    PanelJudgeConfig,
+    PanelJudgeConfig, Prompting,
 };
 
 pub(super) fn check_judge(judge: &JudgeConfig, ranges: &Ranges<'_>) -> Checked {
@@ -80,6 +80,12 @@ fn check_openai(openai: &OpenaiJudgeConfig, section: &str, ranges: &Ranges<'_>) 
         let instead = "a number above 0, up to 86400";
         ranges.need(seconds > 0.0 && seconds <= day, &key(name), number(seconds), instead)?;
     }
+    let seconds = openai.clip_seconds;
+    let good = seconds > 0.0 && seconds <= 600.0;
+    ranges.need(good, &key("clip_seconds"), number(seconds), "a number above 0, up to 600")?;
+    let hears = !openai.hears_clip || openai.prompting == Prompting::Instruct;
+    let instead = "hears_clip = false, or prompting = \"instruct\": a base model takes no audio";
+    ranges.need(hears, &key("hears_clip"), "true, and `prompting` is \"base\"", instead)?;
     ranges.at_least_one(openai.concurrency, &key("concurrency"))?;
     ranges.at_least_one(openai.max_tokens, &key("max_tokens"))?;
     ranges.at_least_one(openai.longest_reply(), &key("max_completion_tokens"))?;
