@@ -13,7 +13,7 @@ import inspect
 from types import SimpleNamespace
 
 from audio_thinker_batch import NAMED_HERE, SettingError, finite, listed, number, single
-from audio_thinker_shape import Shape, compute_of, is_rubric, name_of
+from audio_thinker_shape import Shape, behind, compute_of, is_rubric, name_of
 
 __all__ = ["CONVENTIONS", "caller"]
 
@@ -502,7 +502,7 @@ async def _result(value):
 
 def _instance(target, options):
     """The object of an ORM's class, made as ms-swift does."""
-    if not inspect.isclass(target):
+    if not inspect.isclass(behind(target)):
         return target
     shape = Shape(target)
     return target(args=_Arguments(options)) if shape.takes("args") else target()

@@ -9,7 +9,7 @@ import functools
 import inspect
 import textwrap
 
-__all__ = ["Shape", "compute_of", "convention_of", "is_called", "is_rubric", "name_of", "orm_class"]
+__all__ = ["Shape", "behind", "compute_of", "convention_of", "is_called", "is_rubric", "name_of", "orm_class"]
 
 # What this project calls its own columns; a function that names one was written for it.
 OWN = frozenset(
@@ -77,10 +77,16 @@ class Shape:
         return function(*by_place, **{name: value for name, value in values.items() if name not in self.by_place})
 
 
-def name_of(function):
-    """The name of a function or of an object's class."""
+def behind(function):
+    """What partial functions are made of."""
     while isinstance(function, functools.partial):
         function = function.func
+    return function
+
+
+def name_of(function):
+    """The name of a function or of an object's class."""
+    function = behind(function)
     if inspect.ismethod(function) and function.__name__ in ("__call__", "compute"):
         owner = function.__self__
         prefix = owner.__name__ if inspect.isclass(owner) else type(owner).__name__
@@ -98,6 +104,7 @@ def is_rubric(target):
 
 def orm_class(target):
     """The class of a reward of ms-swift, from the class or an object of it; else `None`."""
+    target = behind(target)
     known = target if inspect.isclass(target) else type(target)
     bases = [one.__name__ for one in known.__mro__[1:]]
     return known if "ORM" in bases or "AsyncORM" in bases else None
@@ -155,8 +162,7 @@ def convention_of(target, conversational=None):
 
 def _code(target):
     """The plain function behind partial functions, decorators and objects."""
-    while isinstance(target, functools.partial):
-        target = target.func
+    target = behind(target)
     if inspect.isclass(target):
         target = target.__call__
     elif not inspect.isroutine(target):
