@@ -143,9 +143,9 @@ async fn in_a_run_the_judge_hears_what_the_policy_hears() {
             assert_eq!(&clip[..4], b"RIFF");
             assert!(clip[44..].iter().any(|&byte| byte != 0), "it is not silent");
             lengths.lock().unwrap().push(clip.len());
-            match request.prompt() {
-                prompt if prompt.contains("You grade how another model") => say(VERDICT),
-                _ => Act::Say(super::rubric::reply(request)),
+            match request.prompt().contains("rubric") {
+                true => Act::Say(super::rubric::reply(request)),
+                false => say(VERDICT),
             }
         }
     })
