@@ -9,11 +9,8 @@ use crate::runs::{Ran, SCENARIO, registry, run};
 /// Reshapes the run with these overrides.
 fn reshaped(ran: &Ran, set: &[&str]) -> Result<Vec<Reshaped>, String> {
     let run_dir = RunDir::new(ran.folder.path().join("run"));
-    let load = |set: &[&str]| {
-        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
-        scenarios::load(&run_dir.scenario(), &set, &[], None).map_err(|error| error.to_string())
-    };
-    reshape(&run_dir, &load(&[])?, &load(set)?).map_err(|error| error.to_string())
+    let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+    reshape(&run_dir, &set, &[]).map_err(|error| error.to_string())
 }
 
 async fn done(scenario: &str) -> Ran {

@@ -10,11 +10,8 @@ use crate::table::Table;
 
 pub fn reshape_run(options: &ReshapeOptions) -> Result<(), Failure> {
     let run_dir = existing_run_dir(&options.dir)?;
-    let load = |set: &[String]| scenarios::load(&run_dir.scenario(), set, &options.arms, None);
-    let recorded = load(&[]).map_err(Failure::input)?;
-    let changed = load(&options.set).map_err(Failure::input)?;
-    let reshaped =
-        reshape(&run_dir, &recorded, &changed).map_err(|error: ReshapeError| Failure::input(error))?;
+    let reshaped = reshape(&run_dir, &options.set, &options.arms);
+    let reshaped = reshaped.map_err(|error: ReshapeError| Failure::input(error))?;
     if options.json {
         outln!("{}", serde_json::to_string_pretty(&reshaped).map_err(Failure::running)?);
         return Ok(());

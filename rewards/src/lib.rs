@@ -87,6 +87,7 @@ pub mod question;
 pub mod readings;
 pub mod registry;
 pub mod reward;
+mod shaped;
 pub mod shaping;
 pub mod statistics;
 mod text;
@@ -113,7 +114,8 @@ pub use question::{Difficulty, Question};
 pub use readings::{Reading, Readings};
 pub use registry::RewardRegistry;
 pub use reward::{Reward, RewardBatch, RewardItem};
-pub use shaping::{shape, shaped_advantages};
+pub use shaped::shaped_advantages;
+pub use shaping::shape;
 pub use statistics::Scope;
 pub use weights::Weights;
 

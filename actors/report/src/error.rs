@@ -55,6 +55,9 @@ pub enum ReshapeError {
     /// A file of the run cannot be read.
     #[error(transparent)]
     Read(#[from] RecordsError),
+    /// The scenario cannot be read, or an override does not fit it.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
     /// No arm has completions.
     #[error("{}: no GRPO arm with recorded completions; name a run that has trained, or another --arm", path.display())]
     NothingToReshape {

@@ -14,10 +14,13 @@ use records::{
     ArmId, GrpoMetrics, JournalEntry, Phase, Rollout, RunDir, StepMetrics, changes_in_order, for_each_line,
 };
 use rewards::{Advantages, Difficulty, Formula, Mode, Weights, shaped_advantages};
-use scenarios::{ArmConfig, Experiment, Method};
+use scenarios::{ArmConfig, Method};
 use serde::Serialize;
 
 use crate::error::ReshapeError;
+
+/// The override that sets the formula of all arms.
+const FORMULA: &str = "shaping.formula=";
 
 /// An arm under one seed, as it was recorded and under other conditions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -64,14 +67,21 @@ pub struct ReshapedStep {
     pub think_advantage: [Option<f64>; 2],
 }
 
-/// Reshapes all GRPO arms of `changed`, whose settings differ from those of `recorded` in what is to be changed.
+/// Reshapes the GRPO arms of a run that `arms` selects (all without any), with the overrides `set` of its scenario, such as
+/// `shaping.formula=accuracy`.
 ///
-/// Errors: [`ReshapeError`]: files can't be read, or an arm can't be reshaped; the message says why.
-pub fn reshape(
-    run_dir: &RunDir,
-    recorded: &Experiment,
-    changed: &Experiment,
-) -> Result<Vec<Reshaped>, ReshapeError> {
+/// Errors: [`ReshapeError`]: files can't be read, an override does not fit, or an arm can't be reshaped; the message says why.
+pub fn reshape(run_dir: &RunDir, set: &[String], arms: &[String]) -> Result<Vec<Reshaped>, ReshapeError> {
+    let load = |set: &[String]| scenarios::load(&run_dir.scenario(), set, arms, None);
+    let recorded = load(&[])?;
+    // A formula need not use all weights of the run, which a scenario's must.
+    let (formulas, others): (Vec<String>, Vec<String>) =
+        set.iter().cloned().partition(|set| set.starts_with(FORMULA));
+    let mut changed = load(&others)?;
+    if let Some(formula) = formulas.last() {
+        let formula = formula[FORMULA.len()..].trim().trim_matches('"');
+        changed.arms.iter_mut().for_each(|arm| arm.shaping.formula = formula.to_owned());
+    }
     let journal = run_dir.read_journal()?;
     let mut all = Vec::new();
     for arm in changed.arms.iter().filter(|arm| arm.method == Method::Grpo) {

@@ -130,7 +130,7 @@ mod tests {
                 stay.len() >= 2 && stay.iter().all(|reward| *reward == stay[0])
             };
             let without = |column: &[Option<f64>], equal_too: bool| -> Vec<Option<f64>> {
-                let stays = |place: usize| !left_out.contains(&place) && !(equal_too && equal(place / size));
+                let stays = |place: usize| !(left_out.contains(&place) || equal_too && equal(place / size));
                 column.iter().enumerate().map(|(place, score)| score.filter(|_| stays(place))).collect()
             };
             let all = AdvantageOptions { scale: Scale::Batch, ..AdvantageOptions::default() };

@@ -156,7 +156,7 @@ pub async fn pairwise(
     let items = completions.items;
     let groups = groups(items);
     // Which pair of which group, and whether its second contestant is shown first.
-    let mut compared: Vec<(usize, usize, usize, bool)> = Vec::new();
+    let mut compared: Vec<Compared> = Vec::new();
     for (number, group) in groups.iter().enumerate() {
         for (one, other) in group.contest.pairs(options.pairs) {
             compared.push((number, one, other, false));
@@ -186,11 +186,9 @@ pub async fn pairwise(
     for (number, group) in groups.iter().enumerate() {
         let of_group = compared.chunks(times).zip(asked.replies.chunks(times));
         let pairs: Vec<_> = of_group.filter(|(pair, _)| pair[0].0 == number).collect();
-        let outcomes_by = |outcome: &dyn Fn(&[Result<f64, JudgeFailure>]) -> Option<f64>| -> Vec<Outcome> {
+        let outcomes_by = |outcome: &dyn Fn(&[Reply]) -> Option<f64>| -> Vec<Outcome> {
             let outcome =
-                |(pair, replies): &(&[(usize, usize, usize, bool)], &[Result<f64, JudgeFailure>])| {
-                    Some((pair[0].1, pair[0].2, outcome(replies)?))
-                };
+                |(pair, replies): &(&[Compared], &[Reply])| Some((pair[0].1, pair[0].2, outcome(replies)?));
             pairs.iter().filter_map(outcome).collect()
         };
         let whole = outcomes_by(&|replies| {
@@ -214,6 +212,12 @@ pub async fn pairwise(
     }
     GradedTask { graded: results.graded, tally: asked.tally, first_failure }
 }
+
+/// A comparison: the group, the two completions in it, and whether they are asked in the other order.
+type Compared = (usize, usize, usize, bool);
+
+/// What a comparison came out as.
+type Reply = Result<f64, JudgeFailure>;
 
 /// The scores of a group, from the outcomes of its pairs. A completion in none of them has no score if there were pairs to
 /// be in.

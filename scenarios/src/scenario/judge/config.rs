@@ -61,6 +61,7 @@ impl Default for JudgeConfig {
 /// The kinds of judges, each with the keys that only it has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a scenario has a handful of judges")]
 pub enum JudgeKind {
     /// `kind = "rules"`: compares the thinking with the reasoning steps in the data; needs no model.
     #[default]

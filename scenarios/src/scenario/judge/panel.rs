@@ -53,6 +53,7 @@ pub struct PanelMember {
 /// The kinds of judges that a member can be: all but a panel.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a scenario has a handful of judges")]
 pub enum MemberKind {
     /// `kind = "rules"`, see [`JudgeKind::Rules`](super::JudgeKind::Rules).
     Rules,

@@ -1,6 +1,6 @@
 //! Reads a JSON Schema: follows references, merges what a schema is composed of, tells tables from plain values.
 //!
-//! It covers what schemars derives and the hand-written schemas of this crate use: `$ref`, `allOf`, `oneOf`, `anyOf`,
+//! It covers what schemars derives and the hand-written schemas of this crate use: `$ref`, `allOf`, `then`, `oneOf`, `anyOf`,
 //! `const`, `enum`, objects, maps and lists. In the terms of TOML, an object with `properties` is a table.
 
 use serde_json::Value;
@@ -29,7 +29,8 @@ impl<'a> Shape<'a> {
         Shape { schema, ..self }
     }
 
-    /// The schema and everything it includes by `$ref` and `allOf`, outermost first.
+    /// The schema and everything it includes by `$ref`, `allOf` and `then`, outermost first: keys that only some tables may have are
+    /// described too.
     pub(super) fn layers(self) -> Vec<&'a Value> {
         let mut layers = Vec::new();
         self.collect_layers(self.schema, &mut layers);
@@ -46,7 +47,7 @@ impl<'a> Shape<'a> {
         {
             self.collect_layers(target, layers);
         }
-        for part in schema["allOf"].as_array().into_iter().flatten() {
+        for part in schema["allOf"].as_array().into_iter().flatten().chain(schema.get("then")) {
             self.collect_layers(part, layers);
         }
     }
