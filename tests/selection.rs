@@ -105,7 +105,7 @@ async fn groups_without_variance_are_replaced() {
             assert_eq!(step["groups_excluded"]["equal_rewards"], discarded.len());
         }
         let rounds = step["extra_rounds"].as_u64().unwrap();
-        assert!((rounds > 0) == !discarded.is_empty() && rounds <= discarded.len() as u64, "{step}");
+        assert!((rounds > 0) != discarded.is_empty() && rounds <= discarded.len() as u64, "{step}");
         let zero = discarded.len() as f64 / of_step.len() as f64;
         assert!((step["frac_zero_std"].as_f64().unwrap() - zero).abs() < 1e-12);
         let mut asked: Vec<&Value> = of_step.iter().map(|group| &group[0]["id"]).collect();
