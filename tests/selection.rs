@@ -114,7 +114,7 @@ async fn groups_without_variance_are_replaced() {
         assert_eq!(asked.len(), of_step.len(), "no question is asked twice in a step");
     }
     resumes_as(&whole, &text).await;
-    // What the discarded groups are may not matter to the weights: neither with a divisor over the step, nor with KL.
+    // Also where advantages are computed over the step, and with a KL term.
     let text = text.replace("[rewards]", "[grpo]\nadvantages = \"gdpo\"\nkl_coef = 0.5\n\n[rewards]");
     resumes_as(&done(&text).await, &text).await;
 }

@@ -66,7 +66,7 @@ pub struct GradedItems {
     pub graded: Vec<Vec<Graded>>,
     /// Failures and cost of all tasks.
     pub tally: JudgeTally,
-    /// The first failure.
+    /// The first failure, for the warning; `None` if there was none.
     pub first_failure: Option<JudgeFailure>,
     /// Time from the query's arrival to its answer, in seconds.
     pub seconds: f64,
@@ -190,7 +190,7 @@ impl JudgeArgs {
         GradedItems { graded, tally, first_failure, seconds: arrived.elapsed().as_secs_f64() }
     }
 
-    /// Judges completions.
+    /// The verdicts on the completions of a query.
     pub async fn judge(&self, query: &JudgeQuery) -> Judged {
         let arrived = Instant::now();
         let judging = self.judge.judge_heard(&query.requests, &query.clips, arrived + self.timeout);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 /// A metric of a reward: the mean of what it gave in a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
-    /// The mean.
+    /// The mean over the completions that the metric is about.
     pub mean: f64,
     /// The number of completions that it is the mean of.
     pub weight: f64,

@@ -34,9 +34,9 @@ pub struct Reshaped {
     pub completions: u64,
     /// Completions with an advantage in both cases, of which the figures below are.
     pub compared: u64,
-    /// Completions with an advantage in one case only.
+    /// Completions with an advantage under the change and none recorded.
     pub gained: u64,
-    /// See `gained`: those with a recorded advantage and none under the change.
+    /// Completions with a recorded advantage and none under the change.
     pub lost: u64,
     /// Share of the compared completions whose advantage has the other sign; `None` if nothing is compared.
     pub changed_signs: Option<f64>,

@@ -59,7 +59,7 @@ pub struct Asker {
     servers: Vec<TaskServer>,
     store: Arc<VerdictStore>,
     account: Account,
-    /// Requests in progress.
+    /// Requests in progress; an equal one waits for the first.
     flights: DashMap<VerdictKey, Arc<tokio::sync::Mutex<()>>>,
 }
 
