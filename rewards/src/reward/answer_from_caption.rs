@@ -41,7 +41,7 @@ impl AnswerFromCaption {
         let description = Description::of(&item.parsed, &self.options.tag, self.options.no_think);
         match description.unjudged() {
             Some(score) => Some(score),
-            None => item.graded(&self.task)?.score.filter(|score| score.is_finite()),
+            None => item.graded_score(&self.task),
         }
     }
 }

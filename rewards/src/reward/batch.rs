@@ -63,6 +63,11 @@ impl RewardItem {
         self.graded.iter().find(|graded| *graded.task == *task)
     }
 
+    /// The score of a task; `None` if the judge was not asked, or gave none that is a finite number (REWARD-1).
+    pub fn graded_score(&self, task: &JudgeTask) -> Option<f64> {
+        self.graded(task)?.score.filter(|score| score.is_finite())
+    }
+
     /// The request to the judge about this completion. `None` if there is nothing to judge, because the completion has
     /// no thinking or is malformed.
     pub fn judge_request(&self) -> Option<JudgeRequest> {

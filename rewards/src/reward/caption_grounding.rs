@@ -50,7 +50,7 @@ impl CaptionGrounding {
         let description = Description::of(&item.parsed, &self.options.tag, self.options.no_think);
         match description.unjudged() {
             Some(score) => Some(score),
-            None => item.graded(&self.task)?.score.filter(|score| score.is_finite()),
+            None => item.graded_score(&self.task),
         }
     }
 }

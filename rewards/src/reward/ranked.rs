@@ -6,7 +6,7 @@ use crate::{JudgeTask, RewardBatch, RewardItem};
 pub(super) fn scores(task: &JudgeTask, batch: &RewardBatch) -> Vec<Option<f64>> {
     let score = |item: &RewardItem| match item.parsed.well_formed {
         false => Some(0.0),
-        true => item.graded(task)?.score.filter(|score| score.is_finite()),
+        true => item.graded_score(task),
     };
     batch.items.iter().map(score).collect()
 }

@@ -57,7 +57,7 @@ impl RubricReward {
     fn score_item(&self, item: &RewardItem) -> Option<f64> {
         match self.options.unrated(&item.readings, &item.parsed) {
             Some(score) => Some(score),
-            None => item.graded(&self.task)?.score.filter(|score| score.is_finite()),
+            None => item.graded_score(&self.task),
         }
     }
 }
