@@ -13,6 +13,8 @@ use std::{
 
 use serde_json::Value;
 
+mod python_client;
+
 /// A run of a random policy, long enough not to end by itself.
 struct Run {
     dir: tempfile::TempDir,

@@ -142,6 +142,62 @@ impl History {
     }
 }
 
+/// The rows of `metrics.jsonl` without what the clock says and the version of the conditions, which a fork counts anew.
+fn learned(history: &History, arm: &str) -> Vec<Value> {
+    let mut rows = history.lines(&format!("{arm}/seed-7/metrics.jsonl"));
+    for row in &mut rows {
+        let is_kept = |name: &str| {
+            !name.ends_with("_seconds") && !name.ends_with("_per_second") && name != "weights_version"
+        };
+        row.as_object_mut().unwrap().retain(|name, _| is_kept(name));
+    }
+    rows
+}
+
+/// FORK-3 and FORK-4: a fork that was acknowledged is there after kills at random moments, and takes the steps that its parent
+/// takes, which are those of a run that was neither forked nor killed.
+#[test]
+fn kills_around_a_fork_lose_and_change_nothing() {
+    let history = |draws| History {
+        dir: tempfile::tempdir().unwrap(),
+        draws: Draws(draws),
+        acknowledged: BTreeMap::new(),
+    };
+    let plain = history(0);
+    assert_eq!(plain.start().wait().unwrap().code(), Some(0));
+    let expected = learned(&plain, "grpo");
+    for number in 1..3 {
+        let mut history = history(number);
+        let mut forked = Vec::new();
+        for life in 0..3 {
+            let mut child = history.start();
+            while !history.ctl(&["state"]).output().unwrap().status.success() {
+                assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let name = format!("fork-{life}");
+            let asked = history.ctl(&["fork", "grpo", "--as", &name]).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(history.draws.below(250)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let answer = asked.wait_with_output().unwrap();
+            let answer: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
+            if let Some(step) = answer[0]["step"].as_u64() {
+                forked.push((name, step as usize));
+            }
+        }
+        assert_eq!(history.start().wait().unwrap().code(), Some(0), "history {number}");
+        assert_eq!(learned(&history, "grpo"), expected, "history {number}");
+        for (name, step) in &forked {
+            let rows = learned(&history, name);
+            assert_eq!(rows[..*step], expected[..*step], "history {number}, {name}");
+            assert_eq!(rows, expected, "history {number}, {name} of step {step}");
+        }
+        let replayed = sandbox(history.dir.path()).arg("replay").arg(history.run_dir().unwrap()).status();
+        assert_eq!(replayed.unwrap().code(), Some(0), "history {number}: the replay differs");
+    }
+}
+
 /// ORDER-1.
 #[test]
 fn kills_between_live_changes_lose_double_and_reorder_nothing() {

@@ -16,9 +16,11 @@ use tokio::task::JoinHandle;
 
 use crate::runs::{ByLength, lines, timeless};
 
+mod forks;
 mod order;
 mod refusals;
 mod replays;
+mod settings;
 
 /// A GRPO arm with a random policy: two questions per step, two completions each, two tokens long.
 const SCENARIO: &str = r#"
@@ -291,6 +293,7 @@ async fn one_change_can_replace_the_formula_and_the_rewards_it_uses() {
             ("bonus".into(), Some(toml::from_str("kind = \"constant\"\nvalue = 2.0").unwrap())),
         ]
         .into(),
+        ..Change::default()
     };
     live.arm.check(&change).unwrap();
     assert_eq!(live.arm.change(change, "test").await.unwrap().version, 1);

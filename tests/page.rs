@@ -204,6 +204,8 @@ fn a_researcher_steers_a_run_from_the_page() {
     add_a_reward(&mut page, &run);
     remove_a_reward(&mut page, &run);
     told_of_a_change_made_meanwhile(&mut page, folder.path());
+    set_the_learning_rate(&mut page, &run);
+    fork_the_arm(&mut page, &run);
     looks(&mut page);
     // After the run has ended nothing answers, which Chromium reports as an error.
     assert_no_complaints(&page, &run);
@@ -387,6 +389,46 @@ fn told_of_a_change_made_meanwhile(page: &mut Browser, folder: &Path) {
     page.click("#formula-note button");
     page.text_with("#formula-note", "version 7");
     page.text_with("#journal-list", "formula adaptive_think + 2 * w_format * format");
+}
+
+/// A setting is changed as a weight is; what can't be used is refused in one line.
+fn set_the_learning_rate(page: &mut Browser, run: &Run) {
+    page.until("document.querySelector('#setting').value === 'grpo.lr'");
+    page.fill("#setting-value", "fast");
+    page.click("#setting-set");
+    page.text_with("#settings-note", "\"fast\"");
+    page.complaints.retain(|complaint| !complaint.contains("400"));
+    page.fill("#setting-value", "3e-5");
+    page.click("#setting-set");
+    page.text_with("#settings-note", "version 8");
+    assert_eq!(run.get(&run.arm_path(""))["conditions"]["settings"]["grpo.lr"], 3e-5);
+    page.text_with("#journal-list", "grpo.lr 0.0001 → 0.00003");
+}
+
+/// The arm is copied under another weight, and the copy goes on beside it.
+fn fork_the_arm(page: &mut Browser, run: &Run) {
+    page.click("#fork");
+    page.fill("#fork-name", ARM);
+    page.click("#fork-go");
+    page.text_with("#fork-note", "there is an arm");
+    page.complaints.retain(|complaint| !complaint.contains("400"));
+    page.fill("#fork-name", "dry");
+    let settings = page.eval("document.querySelector('#fork-settings').value");
+    assert!(settings.as_str().unwrap().contains("shaping.weights.format = 0.375"), "{settings}");
+    page.fill("#fork-settings", "shaping.weights.format = 0");
+    page.click("#fork-go");
+    let said = page.text_with("#run-note", "dry is copied from");
+    assert!(said.contains("under seed 7"), "{said}");
+    page.text_with("#arms-body", "dry");
+    let dry = run.get("/api/arms/dry/7");
+    assert_eq!(dry["conditions"]["weights"]["format"], 0.0);
+    assert_eq!(dry["conditions"]["settings"]["grpo.lr"], 3e-5);
+    page.text_with("#journal-list", "forked: copied from");
+    let begins = dry["step"].as_u64().unwrap();
+    page.until(&format!(
+        "[...document.querySelectorAll('#arms-body tr')].some((row) => row.textContent.includes('dry') && \
+         Number(row.querySelector('progress').value) * 100000 > {begins})"
+    ));
 }
 
 /// Dark and light colours differ, and on a phone the page is not wider than the screen.

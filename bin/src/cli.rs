@@ -14,7 +14,9 @@ mod tools;
 mod verbosity;
 
 pub use annotate::AnnotateOptions;
-pub use ctl::{CtlCommand, CtlOptions, MetricsOptions, RolloutsOptions, SwapOptions, WithOptions};
+pub use ctl::{
+    CtlCommand, CtlOptions, ForkOptions, MetricsOptions, RolloutsOptions, SwapOptions, Sweep, WithOptions,
+};
 pub use data::{DataCommand, DataExportOptions, DataOptions};
 pub use eval::EvalOptions;
 use scenarios::{DType, PolicyPath, PromptStyle};
@@ -112,6 +114,9 @@ pub enum Command {
     /// Test a scenario's judges on completions with known verdicts; exit code 1 if too many verdicts are missing
     #[command(after_help = examples::JUDGE)]
     Judge(JudgeOptions),
+    /// Print a Python module that starts, watches and steers runs; one file for Python 3.8 or later
+    #[command(after_help = examples::CLIENT)]
+    Client,
     /// Print a script that completes the commands and options in a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsOptions),

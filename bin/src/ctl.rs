@@ -6,6 +6,7 @@ mod client;
 mod conditions;
 mod context;
 mod error;
+mod fork;
 mod lifecycle;
 mod records;
 mod watch;
@@ -32,6 +33,7 @@ fn run(options: &CtlOptions) -> Result<(), CtlError> {
         CtlCommand::Journal => records::journal(&ctl),
         CtlCommand::Weights { weights } => conditions::weights(&ctl, weights),
         CtlCommand::Formula { formula, weights } => conditions::formula(&ctl, formula.as_deref(), weights),
+        CtlCommand::Set { settings } => conditions::settings(&ctl, settings),
         CtlCommand::Rewards => conditions::rewards(&ctl),
         CtlCommand::Swap(options) => conditions::swap(&ctl, options),
         CtlCommand::Add(options) => conditions::add(&ctl, options),
@@ -41,6 +43,7 @@ fn run(options: &CtlOptions) -> Result<(), CtlError> {
         CtlCommand::Step { n } => lifecycle::step(&ctl, *n),
         CtlCommand::Checkpoint => lifecycle::checkpoint(&ctl),
         CtlCommand::Stop => lifecycle::stop(&ctl),
+        CtlCommand::Fork(options) => fork::fork(&ctl, options),
         CtlCommand::Watch => watch::watch(&ctl),
     }
 }

@@ -32,6 +32,7 @@ mod annotate;
 mod ask;
 mod check;
 mod cli;
+mod client;
 mod compare;
 mod completions;
 mod compose;
@@ -112,6 +113,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Compose(options) => compose::compose(&options),
         Command::Ctl(options) => ctl::ctl(&options),
         Command::Judge(options) => judge::judge(&options, &registry),
+        Command::Client => client::client(),
         Command::Completions(options) => completions::completions(&options),
         Command::Man(options) => man::man(&options),
     }

@@ -5,7 +5,7 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 use ::run::replay::Replay;
 use ::run::{ArmOutcome, RunArgs, RunError, RunOutcome};
 use control::Bound;
-use records::{ArmState, OwnedRunDir, RunDir};
+use records::{ArmState, OwnedRunDir, RunDir, arm_ids};
 use rewards::RewardRegistry;
 use runtime::RunEvent;
 use scenarios::Experiment;
@@ -74,8 +74,7 @@ pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
         tracing::warn!("{doubt}");
     }
     if options.repair {
-        let arms = ::run::arm_ids(&experiment);
-        for line in records::repair(&run_dir, &arms).map_err(Failure::running)? {
+        for line in records::repair(&run_dir, &arm_ids(&experiment)).map_err(Failure::running)? {
             tracing::warn!("repair: {line}");
         }
     }
@@ -161,7 +160,7 @@ pub(crate) fn train(
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
     let mut tracking = Tracking::of(run_dir.run_dir().clone(), &experiment)?;
-    let mut progress = Progress::new(screen.clone(), experiment.arms.len() * experiment.run.seeds.len());
+    let mut progress = Progress::new(screen.clone(), arm_ids(&experiment).len());
     let args = RunArgs {
         experiment,
         run_dir,

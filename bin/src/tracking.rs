@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use exports::{Curves, EventFile, ExportError, WandbFile, WandbRun};
 use records::{ArmId, RunDir};
 use runtime::RunEvent;
-use scenarios::Experiment;
+use scenarios::{ArmConfig, Experiment};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
@@ -130,7 +130,10 @@ impl Tracking {
 
     /// The settings of an arm, by which trackers filter and group.
     fn settings(&self, id: &ArmId) -> Map<String, Value> {
-        let arm = self.experiment.arms.iter().find(|arm| arm.name == id.arm);
+        let named = |arms: &[ArmConfig]| arms.iter().find(|arm| arm.name == id.arm).cloned();
+        // A fork that was made while the run goes on is in the stored scenario.
+        let stored = || named(&scenarios::load(&self.run_dir.scenario(), &[], &[], None).ok()?.arms);
+        let arm = named(&self.experiment.arms).or_else(stored);
         let mut settings = match serde_json::to_value(arm) {
             Ok(Value::Object(settings)) => settings,
             _ => Map::new(),

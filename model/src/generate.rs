@@ -16,6 +16,7 @@ use crate::decoder::rope::Angles;
 use crate::error::{InputError, ModelError};
 use crate::kv_cache::KvCache;
 use crate::network::{Network, PromptBatch};
+use crate::opening::Openings;
 use crate::processor::{Processor, Prompt};
 use crate::sampling::{Completion, Finish, Sampler, SamplingParams, uniforms};
 use crate::think_budget::ThinkBudget;
@@ -52,7 +53,10 @@ pub(crate) fn generate(
     let uniforms = uniforms(seeds, params.max_new_tokens, device);
     let limit = params.max_new_tokens as i64;
     let (mut cache, logits) = prefill(model, &batch, group as i64, limit, params.scale());
-    let mut budget = ThinkBudget::new(processor, params.max_think_tokens, seeds.len());
+    let mut forcing = Forcing {
+        openings: Openings::new(processor, params.forced_no_think, group),
+        budget: ThinkBudget::new(processor, params.max_think_tokens, seeds.len()),
+    };
     let mut rows = Rows::new(model, &batch, group, params, processor.eos_ids());
     let mut logits = logits.repeat_interleave_self_int(group as i64, 0, None);
     for step in 0..params.max_new_tokens {
@@ -60,10 +64,7 @@ pub(crate) fn generate(
         let uniform =
             rows.columns.as_ref().map(|columns| uniform.index_select(0, columns)).unwrap_or(uniform);
         let (ids, logprobs) = sampler.draw(&logits, &uniform);
-        let (ids, logprobs) = match &mut budget {
-            Some(budget) => rows.force(budget, &logits, ids, logprobs)?,
-            None => (ids, logprobs),
-        };
+        let (ids, logprobs) = rows.force(&mut forcing, &logits, ids, logprobs)?;
         let ids = rows.record(ids, logprobs, on_token)?;
         if rows.stopped || rows.unfinished() == 0 || step + 1 == params.max_new_tokens {
             break;
@@ -74,12 +75,34 @@ pub(crate) fn generate(
         logits = model.decoder.project(&x, params.scale());
     }
     let mut completions = rows.finish()?;
-    if let Some(budget) = budget {
+    forcing.note(&mut completions);
+    Ok(completions)
+}
+
+/// Tokens that are not drawn: how completions begin, and where their thinking ends.
+struct Forcing<'a> {
+    openings: Option<Openings>,
+    budget: Option<ThinkBudget<'a>>,
+}
+
+impl Forcing<'_> {
+    /// The id that follows `ids`, the tokens of this completion so far, if it is forced.
+    fn next(&mut self, completion: usize, ids: &[i64]) -> Option<i64> {
+        let opening = self.openings.as_ref().and_then(|openings| openings.forced(completion, ids.len()));
+        opening.or_else(|| self.budget.as_mut()?.forced(completion, ids))
+    }
+
+    /// Sets what the completions say of their forced tokens.
+    fn note(&self, completions: &mut [Completion]) {
         for (index, completion) in completions.iter_mut().enumerate() {
-            completion.forced = budget.places(index, completion.ids.len());
+            if let Some(budget) = &self.budget {
+                completion.forced = budget.places(index, completion.ids.len());
+            }
+            if let Some(openings) = &self.openings {
+                openings.correct(index, &mut completion.logprobs);
+            }
         }
     }
-    Ok(completions)
 }
 
 /// Runs the prompts. Returns a cache for `group` completions of each, of at most `limit` tokens, and the logits after
@@ -211,19 +234,22 @@ impl<'a> Rows<'a> {
         Ok(ids)
     }
 
-    /// Replaces the tokens of completions whose thinking has to end.
+    /// Replaces the tokens of completions that are forced to begin in a mode, or whose thinking has to end.
     ///
     /// Shapes: `logits: [rows, vocabulary]`, f32; `ids: [rows]`, i64; `logprobs: [rows]`, f32 → as `ids` and `logprobs`
     fn force(
         &self,
-        budget: &mut ThinkBudget<'_>,
+        forcing: &mut Forcing<'_>,
         logits: &Tensor,
         ids: Tensor,
         logprobs: Tensor,
     ) -> Result<(Tensor, Tensor), ModelError> {
+        if forcing.openings.is_none() && forcing.budget.is_none() {
+            return Ok((ids, logprobs));
+        }
         let mut forced = |&row: &usize| match self.finished[row] {
             true => None,
-            false => budget.forced(row, &self.completions[row].ids),
+            false => forcing.next(row, &self.completions[row].ids),
         };
         let forced: Vec<Option<i64>> = self.rows.iter().map(&mut forced).collect();
         if forced.iter().all(Option::is_none) {

@@ -52,6 +52,7 @@ pub mod lora;
 pub mod loss;
 mod network;
 mod nn;
+mod opening;
 pub mod optim;
 mod params;
 mod parts;

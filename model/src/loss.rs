@@ -17,6 +17,7 @@
 //! −σ(τ·(ρ − 1)) · 4/τ · Â                           (SAPO; τ depends on the sign of Â)
 //! ```
 //!
+//! DeGRPO (`mode_token_coef`) weights the first token of a completion by itself, and takes the mean over the others.
 //! Clip-Cov and KL-Cov change it for some tokens ([`CovarianceControl`]). It is then multiplied by the masks and the weights for stale completions, and
 //! `entropy_coef` times the mean entropy is subtracted from the loss.
 //!
@@ -74,7 +75,7 @@ pub struct LossInputs<'a> {
     /// `[N, T]`, float: log-probabilities under the reference policy. If given, the KL divergence is measured even with
     /// a `kl_coef` of 0.
     pub ref_logprobs: Option<&'a Tensor>,
-    /// `[N]`, float: the advantage of each completion.
+    /// `[N]`, float: the advantage of each completion; or `[N, T]`: of each token.
     pub advantages: &'a Tensor,
     /// `[N, T]`, bool: true for the tokens of a completion. A row may be empty.
     pub mask: &'a Tensor,
@@ -100,7 +101,8 @@ impl LossInputs<'_> {
                 assert_eq!(tensor.size(), shape, "{name} must have the shape of logprobs");
             }
         }
-        assert_eq!(self.advantages.size(), shape[..1], "advantages must be [N], one per row of logprobs");
+        let advantages = self.advantages.size();
+        assert!(advantages == shape[..1] || advantages == shape, "advantages must be [N] or [N, T]");
         assert!(config.kl_coef == 0.0 || self.ref_logprobs.is_some(), "kl_coef > 0 needs ref_logprobs");
         assert!(config.entropy_coef == 0.0 || self.entropy.is_some(), "entropy_coef > 0 needs entropies");
     }
@@ -127,7 +129,8 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
     // At least 1, so that an empty row contributes 0 and not 0/0.
     let lengths =
         inputs.mask.to_kind(logprobs.kind()).sum_dim_intlist([-1].as_slice(), false, None).clamp_min(1.0);
-    let advantages = inputs.advantages.to_kind(logprobs.kind()).unsqueeze(-1);
+    let advantages = inputs.advantages.to_kind(logprobs.kind());
+    let advantages = if advantages.dim() == 1 { advantages.unsqueeze(-1) } else { advantages };
 
     let on_policy = logprobs.detach();
     let old_logprobs = inputs.old_logprobs.unwrap_or(&on_policy).detach();
@@ -169,7 +172,9 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
     };
     let dropped = config.off_policy_threshold.map(|threshold| {
         let sampled = inputs.sampling_logprobs.unwrap_or(&old_logprobs);
-        off_policy(logprobs, sampled, &advantages, &padding, &lengths, threshold)
+        // A first token with an advantage of its own does not decide about its completion.
+        let of_completions = advantages.narrow(1, advantages.size()[1] - 1, 1);
+        off_policy(logprobs, sampled, &of_completions, &padding, &lengths, threshold)
     });
     let policy = match &dropped {
         Some(dropped) => policy.masked_fill(dropped, 0.0),
@@ -189,7 +194,7 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
     }
     .masked_fill(&padding, 0.0);
 
-    let loss = aggregate(&per_token, &lengths, &inputs.normalizer, config.loss);
+    let loss = aggregate(&per_token, &lengths, &inputs.normalizer, config);
     let loss = match &inputs.entropy {
         Some(entropy) if config.entropy_coef != 0.0 => {
             loss - entropy_sum(entropy, &padding) * (config.entropy_coef / entropy.kept_tokens.max(1) as f64)
@@ -210,7 +215,7 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
 
 /// The policy-gradient term of each token, and the ratios that are counted as clipped or not.
 ///
-/// Shapes: `ratio: [N, T]` or `[N, 1]`; `advantages: [N, 1]`; `padding: [N, T]`, bool → as `ratio`, except that CISPO's
+/// Shapes: `ratio: [N, T]` or `[N, 1]`; `advantages: [N, 1]` or `[N, T]`; `padding: [N, T]`, bool → as `ratio`, except that CISPO's
 /// term is always `[N, T]`
 fn policy_term(
     inputs: &LossInputs<'_>,
@@ -279,9 +284,15 @@ fn entropy_sum(entropy: &EntropyInputs<'_>, padding: &Tensor) -> Tensor {
 /// The contribution of this micro-batch to the loss of the batch.
 ///
 /// Shapes: `per_token: [N, T]`, float, 0 on padding; `lengths: [N]`, in the same dtype, at least 1 → scalar
-fn aggregate(per_token: &Tensor, lengths: &Tensor, normalizer: &Normalizer, loss: LossKind) -> Tensor {
+fn aggregate(per_token: &Tensor, lengths: &Tensor, normalizer: &Normalizer, config: &GrpoConfig) -> Tensor {
     let completions = normalizer.completions.max(1) as f64;
-    match loss {
+    match config.loss {
+        LossKind::Grpo if config.mode_token_coef.is_some() => {
+            let first = per_token.narrow(1, 0, 1).sum(None) * config.mode_token_coef.unwrap_or_default();
+            let rest = per_token.narrow(1, 1, per_token.size()[1] - 1);
+            let rest = rest.sum_dim_intlist([-1].as_slice(), false, None) / (lengths - 1.0).clamp_min(1.0);
+            (first + rest.sum(None)) / completions
+        }
         LossKind::Grpo | LossKind::Gspo | LossKind::GspoToken | LossKind::Sapo => {
             let row_means = per_token.sum_dim_intlist([-1].as_slice(), false, None) / lengths;
             row_means.sum(None) / completions

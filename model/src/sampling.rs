@@ -29,11 +29,21 @@ pub struct SamplingParams {
     /// Number of tokens after which a completion that has opened `<think>` and not closed it gets its closing tag; 0 for
     /// no limit.
     pub max_think_tokens: usize,
+    /// Share of the completions of each prompt that are made to begin without thinking, while the others are made to begin
+    /// with it; 0 leaves that to the policy.
+    pub forced_no_think: f64,
 }
 
 impl Default for SamplingParams {
     fn default() -> Self {
-        SamplingParams { temperature: 1.0, top_p: 1.0, top_k: 0, max_new_tokens: 256, max_think_tokens: 0 }
+        SamplingParams {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            max_new_tokens: 256,
+            max_think_tokens: 0,
+            forced_no_think: 0.0,
+        }
     }
 }
 

@@ -15,10 +15,12 @@
 use serde::{Deserialize, Serialize};
 
 mod gdpo;
+mod hgpo;
 mod moments;
 mod varied;
 
 pub use gdpo::{Part, weighted_parts};
+pub use hgpo::hybrid_advantages;
 use moments::Moments;
 use varied::most_varied;
 
@@ -37,6 +39,9 @@ pub enum Estimator {
     ReinforcePlusPlus,
     /// The mean of its group; the result is then normalised over the step (REINFORCE++ with baseline).
     ReinforcePlusPlusBaseline,
+    /// Whether it is the best of its mode in its group, and for the first token whether its mode is the better one (HGPO); see
+    /// [`hybrid_advantages`].
+    Hgpo,
 }
 
 /// The divisor of the centred rewards.
@@ -68,6 +73,10 @@ pub struct AdvantageOptions {
     /// Whether groups of equal rewards are left out of what is computed over the step, under every estimator. Their
     /// advantages are 0.
     pub discard_equal: bool,
+    /// HGPO: by how much the mean reward of thinking must exceed that of not thinking.
+    pub mode_margin: f64,
+    /// HGPO: weight of the advantage of a mode.
+    pub mode_coefficient: f64,
 }
 
 impl Default for AdvantageOptions {
@@ -78,6 +87,8 @@ impl Default for AdvantageOptions {
             epsilon: 1e-4,
             keep: 0,
             discard_equal: false,
+            mode_margin: 0.2,
+            mode_coefficient: 1.0,
         }
     }
 }
@@ -87,6 +98,9 @@ impl Default for AdvantageOptions {
 pub struct Advantages {
     /// One per completion; `None` if the completion has no reward or its group is excluded.
     pub values: Vec<Option<f64>>,
+    /// What is added for the first token of each completion, which decides its mode; empty if nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of_modes: Vec<f64>,
     /// Number of groups that are not excluded and whose rewards are all equal.
     pub zero_std_groups: usize,
     /// Indices of the groups with fewer than 2 rewards, or with rewards so large that their deviation is infinite.
@@ -98,7 +112,8 @@ pub struct Advantages {
 pub fn advantages(rewards: &[Option<f64>], group_size: usize, options: &AdvantageOptions) -> Advantages {
     let step = Step::new(rewards, group_size, options);
     match options.estimator {
-        Estimator::GroupRelative => step.group_relative(options),
+        // Without their modes, completions can only be compared with each other.
+        Estimator::GroupRelative | Estimator::Hgpo => step.group_relative(options),
         Estimator::Gdpo => {
             let whole = Part { coefficient: 1.0, values: step.scored.clone() };
             step.decoupled(&[whole], options.epsilon)
@@ -192,7 +207,11 @@ impl Step {
         let mut excluded: Vec<usize> = (0..self.scored.len().div_ceil(self.group_size)).collect();
         // Those that are excluded on their own come first.
         excluded.sort_by_key(|group| !self.excluded.contains(group));
-        Advantages { values: vec![None; self.scored.len()], zero_std_groups: 0, excluded_groups: excluded }
+        Advantages {
+            values: vec![None; self.scored.len()],
+            excluded_groups: excluded,
+            ..Advantages::default()
+        }
     }
 
     fn group_relative(self, options: &AdvantageOptions) -> Advantages {
@@ -221,6 +240,7 @@ impl Step {
     ) -> Advantages {
         let mut result = Advantages {
             values: vec![None; self.scored.len()],
+            of_modes: Vec::new(),
             excluded_groups: self.excluded.clone(),
             zero_std_groups: self.discarded.len(),
         };
@@ -291,6 +311,8 @@ mod tests {
         epsilon: 0.0,
         keep: 0,
         discard_equal: false,
+        mode_margin: 0.2,
+        mode_coefficient: 1.0,
     };
 
     fn scaled(scale: Scale, epsilon: f64) -> AdvantageOptions {
@@ -500,7 +522,9 @@ mod tests {
                         })
                         .sum(),
                     Estimator::ReinforcePlusPlus => reward,
-                    Estimator::GroupRelative | Estimator::ReinforcePlusPlusBaseline => reward - mean,
+                    Estimator::GroupRelative | Estimator::Hgpo | Estimator::ReinforcePlusPlusBaseline => {
+                        reward - mean
+                    }
                 })
             };
             for estimator in [

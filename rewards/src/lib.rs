@@ -94,7 +94,8 @@ mod text;
 pub mod weights;
 
 pub use advantages::{
-    AdvantageOptions, Advantages, Estimator, Part, Scale, advantages, decoupled_advantages, weighted_parts,
+    AdvantageOptions, Advantages, Estimator, Part, Scale, advantages, decoupled_advantages,
+    hybrid_advantages, weighted_parts,
 };
 pub use completion::{Mode, ParsedCompletion, ParserOptions, parse_completion};
 pub use error::{RewardError, did_you_mean, nearest};

@@ -15,6 +15,7 @@ mod data;
 mod de;
 mod experiment;
 mod feedback;
+mod fork;
 mod grpo;
 mod hub;
 mod hypothesis;
@@ -22,8 +23,10 @@ mod judge;
 mod keys;
 mod layers;
 mod limits;
+mod live_settings;
 mod load;
 mod merge;
+mod new_fork;
 mod overrides;
 mod paths;
 mod plugin;
@@ -56,6 +59,7 @@ pub use data::{
 };
 pub use experiment::Experiment;
 pub use feedback::{RewardSpec, ShapingConfig};
+pub use fork::ForkConfig;
 pub use grpo::{
     AdvantageKind, CovarianceControl, GrpoConfig, ImportanceCorrection, KlEstimator, LossKind, ScaleRewards,
 };
@@ -66,7 +70,9 @@ pub use judge::{
     Scoring, WhenSpent,
 };
 pub use limits::{LimitAction, LimitsConfig};
+pub use live_settings::LIVE_SETTINGS;
 pub use load::{load, parse};
+pub use new_fork::NewFork;
 pub use overrides::storable_arguments;
 pub use plugin::{ChildEnv, HttpPlugin, PLUGIN_KINDS, ProcessPlugin, RewardForm};
 pub use policy::{DType, GradientCheckpointing, LoraConfig, PolicyConfig, PolicyPath, TargetModules};

@@ -27,7 +27,7 @@ async fn an_invalid_change_is_refused_in_one_line_and_changes_nothing() {
             formula("format + nois"),
             "formula, column 10: unknown name `nois`; did you mean `noise`? (known: format, noise, w_noise)",
         ),
-        (Change::default(), "the change is empty; give weights, a formula or rewards"),
+        (Change::default(), "the change is empty; give weights, a formula, rewards or settings"),
         (
             reward("a/b", "kind = \"format\""),
             "`a/b` can't be the name of a reward; use letters, digits, - and _, at most 100",

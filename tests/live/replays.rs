@@ -37,7 +37,7 @@ async fn changed_twenty_times() -> FinishedRun {
 }
 
 /// Replays a run; returns the new run, and the comparison of both by arm.
-async fn replay(finished: &FinishedRun) -> (FinishedRun, Vec<Comparison>) {
+pub(super) async fn replay(finished: &FinishedRun) -> (FinishedRun, Vec<Comparison>) {
     let recorded = RunDir::new(finished.folder.path().join("run"));
     let mut experiment = scenarios::load(&recorded.scenario(), &[], &[], None).unwrap();
     let recording = Recording::open(&recorded, &mut experiment).unwrap();

@@ -11,6 +11,7 @@ use super::shared::Shared;
 mod arm_path;
 mod caller;
 mod conditions;
+mod fork;
 mod lifecycle;
 mod preview;
 mod records;
@@ -21,7 +22,7 @@ mod versions;
 
 /// The routes, and the OpenAPI document that describes them.
 pub(super) fn routes() -> (Router<Arc<Shared>>, Value) {
-    records::routes(lifecycle::routes(conditions::routes(state::routes(Api::new())))).finish()
+    records::routes(fork::routes(lifecycle::routes(conditions::routes(state::routes(Api::new()))))).finish()
 }
 
 /// Reads a body as a change of an arm and of several, and as a reward by itself, as the routes do; for fuzzing.

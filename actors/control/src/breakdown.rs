@@ -29,6 +29,8 @@ pub(super) struct Breakdowns {
     in_force: Arc<Conditions>,
     /// The entries of the arm.
     journal: Vec<Arc<JournalEntry>>,
+    /// Of a fork: the steps that are its parent's, and how those are broken down.
+    parent: Option<(u64, Box<Breakdowns>)>,
     /// Versions that rollouts were shaped under, by their number; `None` for those that are not known.
     versions: HashMap<u64, Option<Version>>,
 }
@@ -46,7 +48,11 @@ impl Breakdowns {
         let in_force = arm.conditions()?;
         let is_arms = |entry: &Arc<JournalEntry>| entry.id == *arm.id();
         let journal = run.journal().into_iter().filter(is_arms).collect();
-        Some(Breakdowns { in_force, journal, versions: HashMap::new() })
+        let parent = arm.parent().and_then(|(parent, step)| {
+            let breakdowns = Breakdowns::new(run, &run.arm(&parent)?)?;
+            Some((step, Box::new(breakdowns)))
+        });
+        Some(Breakdowns { in_force, journal, parent, versions: HashMap::new() })
     }
 
     /// The breakdown of a line of `rollouts.jsonl`; `None` for evaluations, and where the formula and weights of the
@@ -55,7 +61,10 @@ impl Breakdowns {
         let version = line.get("weights_version")?.as_u64()?;
         let step = line.get("step")?.as_u64()?;
         let components = line.get("components")?.as_object()?;
-        let Breakdowns { in_force, journal, versions } = self;
+        if let Some((_, parent)) = self.parent.as_mut().filter(|(last, _)| step <= *last) {
+            return parent.of(line);
+        }
+        let Breakdowns { in_force, journal, versions, .. } = self;
         let version = versions
             .entry(version)
             .or_insert_with(|| {
@@ -111,7 +120,14 @@ mod tests {
                 formula: Arc::new(formula),
                 weights: BTreeMap::from([("b".to_owned(), 0.5.into())]),
                 rewards: BTreeMap::new(),
+                settings: BTreeMap::new(),
+                config: Arc::new(
+                    serde_json::from_value(json!({"name": "a", "steps": 9, "shaping": {"formula": "a"}}))
+                        .unwrap(),
+                ),
+                live_settings: BTreeMap::new(),
             }),
+            parent: None,
             journal: vec![Arc::new(serde_json::from_value(entry).unwrap())],
             versions: HashMap::new(),
         }

@@ -78,6 +78,12 @@ mod tests {
             formula: Arc::new(Formula::parse("w_a * a + w_b * b", ["a", "b"], ["a", "b"]).unwrap()),
             weights: weights.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
             rewards: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            config: Arc::new(
+                serde_json::from_value(json!({"name": "a", "steps": 9, "shaping": {"formula": "a"}}))
+                    .unwrap(),
+            ),
+            live_settings: BTreeMap::new(),
         }
     }
 

@@ -36,6 +36,8 @@ mod openapi;
 mod page;
 mod places;
 mod protocol;
+#[cfg(test)]
+mod python_client;
 mod query_error;
 mod rollouts;
 mod serve;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use scenarios::Experiment;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,15 @@ impl ArmId {
     pub(crate) fn seed_of_folder(name: &str) -> Option<u64> {
         name.strip_prefix(SEED_PREFIX)?.parse().ok()
     }
+}
+
+/// The arms of an experiment, each under its seeds, in the order in which they start.
+pub fn arm_ids(experiment: &Experiment) -> Vec<ArmId> {
+    let of_seed = |&seed: &u64| {
+        let arms = experiment.arms.iter().filter(move |arm| arm.has_seed(seed));
+        arms.map(move |arm| ArmId::new(arm.name.clone(), seed))
+    };
+    experiment.run.seeds.iter().flat_map(of_seed).collect()
 }
 
 const SEED_PREFIX: &str = "seed-";

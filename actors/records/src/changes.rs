@@ -42,14 +42,14 @@ pub struct ChangeSummary {
     pub time: String,
     /// The first step under it; null while it waits for its step boundary.
     pub step: Option<u64>,
-    /// What it changes, in the order weights, formula, rewards.
+    /// What it changes, in the order weights, formula, rewards, settings.
     pub fields: Vec<FieldChange>,
 }
 
 /// One value that a change replaces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldChange {
-    /// `formula`, `weights.NAME` or `rewards.NAME`.
+    /// `formula`, `weights.NAME`, `rewards.NAME` or `settings.NAME`.
     pub field: String,
     /// The value before; null if there was none.
     pub old: Value,
@@ -86,7 +86,8 @@ impl FieldChange {
             new: json!(new),
         });
         let rewards = change.rewards.iter().map(|(name, new)| field("rewards", name, json!(new)));
-        weights.chain(formula).chain(rewards).collect()
+        let settings = change.settings.iter().map(|(name, new)| field("settings", name, new.clone()));
+        weights.chain(formula).chain(rewards).chain(settings).collect()
     }
 }
 

@@ -209,22 +209,30 @@ impl ArmDir {
     /// Errors: [`RecordsError::Write`]; [`RecordsError::NewerFormat`] or [`RecordsError::Line`] before any row is removed.
     pub fn cut_back_to(&self, checkpoint: Option<&CheckpointState>) -> Result<(), RecordsError> {
         self.check_formats()?;
-        let mut kept = Vec::new();
-        for file in ArmFile::ALL {
-            let path = self.file(file);
-            let bytes = match checkpoint {
-                None => 0,
-                Some(CheckpointState { records: Some(sums), .. }) => sums.of(file).bytes,
-                Some(CheckpointState { progress, .. }) => progress.bytes_covered(file, &path)?,
-            };
-            kept.push((path, bytes));
-        }
+        let kept = match checkpoint {
+            None => ArmFile::ALL.map(|file| (file, 0)).to_vec(),
+            Some(state) => self.lengths_at(state)?,
+        };
         // The status must not promise more than is there, if the process is killed between these writes.
         if let Some(mut status) = self.read_status()? {
             status.records = Some(checkpoint.and_then(|state| state.records.clone()).unwrap_or_default());
             replace_file(&self.status(), status.to_text().as_bytes())?;
         }
-        kept.iter().try_for_each(|(path, bytes)| cut(path, *bytes))
+        kept.iter().try_for_each(|(file, bytes)| cut(&self.file(*file), *bytes))
+    }
+
+    /// The length in bytes that each of the arm's files had when a checkpoint was written.
+    ///
+    /// Errors: [`RecordsError`]: the checkpoint knows no lengths, and a row can't be read.
+    pub(crate) fn lengths_at(&self, state: &CheckpointState) -> Result<Vec<(ArmFile, u64)>, RecordsError> {
+        let length = |file| {
+            let bytes = match &state.records {
+                Some(sums) => sums.of(file).bytes,
+                None => state.progress.bytes_covered(file, &self.file(file))?,
+            };
+            Ok((file, bytes))
+        };
+        ArmFile::ALL.into_iter().map(length).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::journal::Change;
 
 /// The formula, its weights and the rewards of one version of an arm's conditions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConditionsRecord {
     /// 0 as the scenario has them; one more with every change.
     pub version: u64,
@@ -19,6 +19,9 @@ pub struct ConditionsRecord {
     pub weights: BTreeMap<String, WeightConfig>,
     /// By the name that the formula uses.
     pub rewards: BTreeMap<String, RewardSpec>,
+    /// Settings with other values than the scenario's, by their dotted names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, Value>,
 }
 
 impl ConditionsRecord {
@@ -29,6 +32,7 @@ impl ConditionsRecord {
             formula: config.shaping.formula.clone(),
             weights: config.shaping.weights.clone(),
             rewards: config.rewards.clone(),
+            settings: BTreeMap::new(),
         }
     }
 
@@ -46,10 +50,11 @@ impl ConditionsRecord {
                 None => drop(self.rewards.remove(name)),
             }
         }
+        self.settings.extend(change.settings.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
 
-    /// The values that a change replaces, as the journal has them in `from`.
-    pub fn replaced_by(&self, change: &Change) -> Value {
+    /// The values that a change of the arm `config` replaces, as the journal has them in `from`.
+    pub fn replaced_by(&self, change: &Change, config: &ArmConfig) -> Value {
         let mut replaced = Map::new();
         if !change.weights.is_empty() {
             let old = |name: &String| (name.clone(), json!(self.weights.get(name)));
@@ -61,6 +66,12 @@ impl ConditionsRecord {
         if !change.rewards.is_empty() {
             let old = |name: &String| (name.clone(), json!(self.rewards.get(name)));
             replaced.insert("rewards".into(), Value::Object(change.rewards.keys().map(old).collect()));
+        }
+        if !change.settings.is_empty() {
+            let began = config.live_settings();
+            let old =
+                |name: &String| (name.clone(), json!(self.settings.get(name).or_else(|| began.get(name))));
+            replaced.insert("settings".into(), Value::Object(change.settings.keys().map(old).collect()));
         }
         Value::Object(replaced)
     }

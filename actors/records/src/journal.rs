@@ -25,6 +25,9 @@ pub struct Change {
     /// Rewards to add or to replace, by name; null removes one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rewards: BTreeMap<String, Option<RewardSpec>>,
+    /// New values of settings that may be changed while an arm is trained, such as `grpo.lr`, by their dotted names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, Value>,
 }
 
 impl Change {
@@ -62,6 +65,8 @@ pub enum Action {
     Checkpoint,
     /// The arm ended before its last step, on request.
     Stop,
+    /// The arm began as a copy of another one.
+    Fork,
 }
 
 /// A row of `control.jsonl`.
@@ -83,7 +88,8 @@ pub struct JournalEntry {
     pub change: Option<Change>,
     /// Of a change: the values that it replaced; null for a name that did not exist.
     pub from: Option<Value>,
-    /// The reason of a pause, the number of steps, or why a change is written a second time.
+    /// The reason of a pause, the number of steps, the arm that a fork was copied from, or why a change is written a second
+    /// time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Version of the conditions from then on.

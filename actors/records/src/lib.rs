@@ -35,6 +35,7 @@ mod environment;
 mod error;
 mod evaluation;
 mod files;
+mod fork;
 mod format;
 mod groups;
 mod health;
@@ -55,7 +56,7 @@ mod verify;
 mod visible;
 
 pub use arm_file::ArmFile;
-pub use arm_id::ArmId;
+pub use arm_id::{ArmId, arm_ids};
 pub use arm_state::{ArmState, InvalidTransition};
 pub use changes::{ChangeSummary, FieldChange, changes_in_order};
 pub use checkpoint::{CheckpointState, Progress, WrittenCheckpoint};

@@ -142,6 +142,11 @@ impl RunDir {
 }
 
 impl ArmDir {
+    /// The folder of an arm at `path`.
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
+        ArmDir(path.into())
+    }
+
     /// The path of the arm's folder, `ARM/seed-SEED`.
     pub fn path(&self) -> &Path {
         &self.0

@@ -10,7 +10,7 @@ use statistics::{Estimate, wilson_of_repeats};
 use crate::correlations::{Correlation, correlations};
 use crate::outcomes::{Measure, Outcomes};
 use crate::paper::{self, PaperRow};
-use crate::recorded::{RecordedArm, RecordedSeed};
+use crate::recorded::{Origin, RecordedArm, RecordedSeed};
 
 /// The order in which tables list difficulties. Other difficulties follow, sorted by name.
 const DIFFICULTIES: [&str; 3] = ["easy", "medium", "hard"];
@@ -31,6 +31,9 @@ pub struct ArmSummary {
     pub weights: BTreeMap<String, WeightConfig>,
     /// Whether the formula uses a reward of kind `adaptive-think`.
     pub adaptive: bool,
+    /// Where the arm began, if it is a fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fork: Option<Origin>,
     /// Status of each seed; empty if the arm has not started.
     pub seeds: Vec<SeedSummary>,
     /// The mark of the arm in tables if it failed or its policy died, such as `policy died in 1 of 3 seeds`.
@@ -209,6 +212,7 @@ impl ArmSummary {
             formula: arm.formula.clone(),
             weights: arm.weights.iter().cloned().collect(),
             adaptive: arm.adaptive,
+            fork: arm.fork.clone(),
             seeds: arm.seeds.iter().map(SeedSummary::of).collect(),
             mark: mark(arm),
             groups: groups(arm),

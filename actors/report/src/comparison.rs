@@ -106,6 +106,10 @@ pub(crate) fn table<'a>(
     let mut all_paired = Vec::new();
     for Pair { arm, over, adds } in pairs {
         let (Some(new), Some(old)) = (arm.evals.get(suite), over.evals.get(suite)) else { continue };
+        // Until a fork is evaluated, its answers are those of its parent.
+        if arm.fork.as_ref().is_some_and(|fork| new.steps.values().all(|step| *step <= fork.step)) {
+            continue;
+        }
         let mut differences = Vec::new();
         for measure in Measure::shown() {
             if measure.difficulty.is_some() && (new.at("hard").is_none() || old.at("hard").is_none()) {
@@ -138,12 +142,19 @@ pub(crate) fn table<'a>(
     comparisons
 }
 
-/// The arm that `arms[at]` is compared with, and what it adds to that arm. In this order: the predecessor in the paper;
+/// The arm that `arms[at]` is compared with, and what it adds to that arm. In this order: for a fork, the arm that was copied,
+/// which has the same weights and data up to there; the predecessor in the paper;
 /// the arm with the longest name that this name extends (`grpo` for `grpo+brevity`); the previous arm in the scenario
 /// that has the same training method.
 fn predecessor(arms: &[ArmSummary], at: usize) -> Option<(&ArmSummary, String)> {
     let arm = &arms[at];
     let named = |name: &str| arms.iter().find(|other| other.name.eq_ignore_ascii_case(name));
+    if let Some(fork) = &arm.fork
+        && let Some(over) = named(&fork.arm)
+    {
+        let changes = if fork.changes.is_empty() { "no change".into() } else { fork.changes.join(", ") };
+        return Some((over, format!("fork after step {}: {changes}", fork.step)));
+    }
     if let Some((before, adds)) = paper::predecessor(&arm.name)
         && let Some(over) = named(before)
     {

@@ -55,6 +55,7 @@ pub use hearing::{ControlScore, Hearing};
 pub use hypotheses::{Answer, Verdict};
 pub use overview::{Best, RunOverview, RunState, overview};
 pub use paper::{Benchmarks, PaperRow};
+pub use recorded::Origin;
 pub use reshape::{Reshaped, ReshapedStep, reshape};
 pub use statistics::Estimate;
 pub use summary::Summary;

@@ -6,7 +6,7 @@ use records::changes_in_order;
 use scenarios::RowCause;
 
 use crate::arm_summary::ArmSummary;
-use crate::recorded::RecordedRun;
+use crate::recorded::{Origin, RecordedRun};
 
 /// A note on an arm whose conditions were changed while it ran, because the tables show the scenario's formula.
 fn changed(run: &RecordedRun, arm: &str, seed: u64) -> Option<String> {
@@ -26,6 +26,13 @@ pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
     for arm in arms {
         if arm.seeds.is_empty() {
             notes.push(format!("{} has not started.", arm.name));
+        }
+        if let Some(Origin { arm: parent, step, changes }) = &arm.fork {
+            let changes = if changes.is_empty() { "nothing".into() } else { changes.join(", ") };
+            notes.push(format!(
+                "{} began as a copy of {parent} after step {step}; changed: {changes}.",
+                arm.name
+            ));
         }
         notes.extend(arm.seeds.iter().filter_map(|seed| changed(run, &arm.name, seed.seed)));
         for seed in &arm.seeds {

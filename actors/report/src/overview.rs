@@ -124,7 +124,7 @@ pub fn overview(run_dir: &RunDir) -> Result<RunOverview, ReportError> {
     let mut suites: Vec<String> = Vec::new();
     for arm in &experiment.arms {
         let mut latest: BTreeMap<String, Tally> = BTreeMap::new();
-        for &seed in &experiment.run.seeds {
+        for &seed in experiment.run.seeds.iter().filter(|seed| arm.has_seed(**seed)) {
             let dir = run_dir.arm(&ArmId::new(&arm.name, seed));
             let status = dir.read_status()?;
             if status.is_none() && dir.status().exists() {

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use records::{
-    ArmDir, Environment, Evaluation, JournalEntry, RecordsError, RunDir, Status, StepMetrics, for_each_line,
+    ArmDir, ArmId, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir, Status,
+    StepMetrics, changes_in_order, for_each_line,
 };
 use rewards::Formula;
 use scenarios::{ArmConfig, Hypothesis, Method, TrainParts, WeightConfig, hypotheses_hash};
+use serde::Serialize;
 
 use crate::completions::RolloutDigest;
 use crate::error::ReportError;
@@ -43,9 +45,22 @@ pub(crate) struct RecordedArm {
     pub weights: Vec<(String, WeightConfig)>,
     /// The reward components that the formula uses. The arm may log others.
     pub used: Vec<String>,
+    /// Where the arm began, if it is a fork.
+    pub fork: Option<Origin>,
     /// Whether one of those is of kind `adaptive-think`.
     pub adaptive: bool,
     pub seeds: Vec<RecordedSeed>,
+}
+
+/// Where a fork began, and what was other in it then.
+#[derive(Clone, Debug, Serialize)]
+pub struct Origin {
+    /// The name of the arm that was copied.
+    pub arm: String,
+    /// The steps that it had taken.
+    pub step: u64,
+    /// The settings in which the fork differed, such as `shaping.weights.think = 0 instead of 0.5`.
+    pub changes: Vec<String>,
 }
 
 /// The files of one arm and seed.
@@ -69,8 +84,20 @@ impl RecordedRun {
     pub(super) fn read(run_dir: &RunDir) -> Result<Self, ReportError> {
         // If this version cannot read the scenario, the report only lacks what the scenario defines, such as the formulas.
         let experiment = scenarios::load(&run_dir.scenario(), &[], &[], None).ok();
-        let (arms, hypotheses) = experiment.map(|found| (found.arms, found.hypotheses)).unwrap_or_default();
+        let (arms, hypotheses, seeds) =
+            experiment.map(|found| (found.arms, found.hypotheses, found.run.seeds)).unwrap_or_default();
+        let mut changes = match run_dir.read_journal() {
+            Err(newer @ RecordsError::NewerFormat { .. }) => return Err(newer.into()),
+            // Without a readable journal the report only lacks what was changed.
+            changes => changes.unwrap_or_default(),
+        };
+        changes.retain(|entry| entry.change.is_some());
+        let origins: Vec<Option<Origin>> =
+            arms.iter().map(|arm| Origin::of(arm, &arms, &seeds, &changes)).collect();
         let mut arms: Vec<RecordedArm> = arms.into_iter().map(RecordedArm::of).collect();
+        for (arm, origin) in arms.iter_mut().zip(origins) {
+            arm.fork = origin;
+        }
         let begun = Environment::read(run_dir).and_then(|environment| environment.hypotheses_sha256);
         let hypotheses_from_before = begun == hypotheses_hash(&hypotheses);
         let mut suites = Vec::new();
@@ -95,13 +122,27 @@ impl RecordedRun {
         }
         let name = path.canonicalize().map_or_else(|_| file_name(path), |whole| file_name(&whole));
         let environment = environment(&run_dir.environment());
-        let mut changes = match run_dir.read_journal() {
-            Err(newer @ RecordsError::NewerFormat { .. }) => return Err(newer.into()),
-            // Without a readable journal the report only lacks the notes on changes.
-            changes => changes.unwrap_or_default(),
-        };
-        changes.retain(|entry| entry.change.is_some());
         Ok(Self { name, arms, suites, environment, hypotheses, hypotheses_from_before, changes })
+    }
+}
+
+impl Origin {
+    /// `changes` are those of the journal.
+    fn of(arm: &ArmConfig, arms: &[ArmConfig], seeds: &[u64], changes: &[JournalEntry]) -> Option<Self> {
+        let fork = arm.fork.as_ref()?;
+        let mut parent = arms.iter().find(|other| other.name == fork.arm)?.clone();
+        // The fork was given the conditions that its parent had then.
+        let seed = seeds.iter().find(|seed| fork.has_seed(**seed))?;
+        let mut then = ConditionsRecord::of(&parent);
+        for entry in changes_in_order(changes, &ArmId::new(fork.arm.clone(), *seed)) {
+            if let Some(change) = entry.change.filter(|_| entry.step <= fork.step + 1) {
+                then.apply(&change, entry.version);
+            }
+        }
+        parent = parent.with_live_settings(&then.settings).unwrap_or(parent);
+        (parent.rewards, parent.shaping.formula) = (then.rewards, then.formula);
+        parent.shaping.weights = then.weights;
+        Some(Origin { arm: fork.arm.clone(), step: fork.step, changes: arm.settings_unlike(&parent) })
     }
 }
 
@@ -168,6 +209,7 @@ impl RecordedArm {
                 .collect(),
             formula: formula.as_ref().map(|found| found.text().to_owned()),
             used,
+            fork: None,
             seeds: Vec::new(),
         }
     }

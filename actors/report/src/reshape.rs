@@ -141,6 +141,8 @@ impl Arm<'_> {
         let weights: BTreeMap<u64, &GrpoMetrics> =
             metrics.iter().filter_map(StepMetrics::grpo).map(|row| (row.step, row)).collect();
         let formulas = self.formulas(journal);
+        // The earlier steps of a fork are its parent's.
+        let begins_after = self.before.fork.as_ref().map_or(0, |fork| fork.step);
         let mut totals = Totals::default();
         let mut failed = None;
         let mut pending: Option<(u64, Step)> = None;
@@ -154,7 +156,7 @@ impl Arm<'_> {
         };
         for_each_line(&dir.rollouts(), |line| {
             let rollout: Rollout = serde_json::from_slice(line)?;
-            if rollout.phase != Phase::Train || failed.is_some() {
+            if rollout.phase != Phase::Train || rollout.step <= begins_after || failed.is_some() {
                 return Ok(());
             }
             if pending.as_ref().is_some_and(|(step, _)| *step != rollout.step)
@@ -211,7 +213,7 @@ impl Arm<'_> {
         let weights = Weights { version: row.weights_version, values: weights };
         let options = self.after.advantage_options();
         let group_size = self.after.sampling.group_size;
-        Ok(shaped_advantages(&formula, &scores.scores, &weights, group_size, &options, None))
+        Ok(shaped_advantages(&formula, &scores.scores, &weights, group_size, &options, None, &scores.thinks))
     }
 }
 

@@ -148,7 +148,7 @@ impl Children {
     /// The actors this arm needs, in the order in which they start.
     fn roles(&self) -> Vec<Role> {
         let mut roles = vec![Role::Loader, Role::Sampler, Role::Judge];
-        if self.args.blueprints.shaper.is_some() {
+        if self.args.blueprints.has_shaper {
             roles.push(Role::Shaper);
         }
         if self.args.blueprints.optimizer.is_some() {
@@ -183,8 +183,7 @@ impl Children {
                 install(&slots.judge, actor)
             }
             Role::Shaper => {
-                let Some(args) = plans.shaper.clone() else { return Ok(()) };
-                let (actor, _) = Actor::spawn_linked(name, Shaper, args, parent).await?;
+                let (actor, _) = Actor::spawn_linked(name, Shaper, (), parent).await?;
                 install(&slots.shaper, actor)
             }
             Role::Optimizer => {

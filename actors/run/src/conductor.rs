@@ -62,19 +62,21 @@ async fn training_step(
 ) -> Result<StepTaken, StepError> {
     let sampled = sample(&arm, step, &conditions).await?;
     let Sampled { loaded, generated, judged, scores, extra_rounds } = sampled;
-    let sampled_kl = measure_kl(&arm, &loaded, &generated, &judged.batch.items).await?;
-    let (shaped, weights) = shape(&arm, step, &conditions, &scores, sampled_kl.as_ref()).await?;
+    let sampled_kl = measure_kl(&arm, &conditions, &loaded, &generated, &judged.batch.items).await?;
+    let items = &judged.batch.items;
+    let (shaped, weights) = shape(&arm, step, &conditions, items, &scores, sampled_kl.as_ref()).await?;
     arm.live.keep_batch(judged.batch.clone());
     // Up to `max_staleness` later steps come this far while the steps before them are trained on.
     let start = turn.wait().await?;
-    let items = &judged.batch.items;
-    let (report, groups) = train(&arm, &loaded, &generated, items, &shaped, sampled_kl.as_ref()).await?;
+    let (report, groups) =
+        train(&arm, &conditions, &loaded, &generated, items, &shaped, sampled_kl.as_ref()).await?;
     let step = step + 1;
     let most_tokens = arm.config.sampling.max_new_tokens;
     let signs = Signs::of_completions(&generated, &judged.batch.items, &shaped, report.as_ref(), most_tokens);
     let health = health::after(&start.health, &signs, &arm.config.limits);
     let trained = TrainedStep {
         step,
+        conditions,
         loaded,
         generated,
         judged,
@@ -248,6 +250,7 @@ impl StepLoop {
         if self.arm.config.method == Method::None {
             return Ok(());
         }
+        self.make_forks().await?;
         while self.position.progress.step < self.arm.live.last_step() {
             match self.next_step().await {
                 Err(Halt::NeedsHelp(reason)) if can_be_helped(&self.arm) => {
@@ -258,6 +261,7 @@ impl StepLoop {
                 }
                 taken => taken?,
             }
+            self.make_forks().await?;
         }
         if self.position.progress.step < self.arm.config.steps {
             // A replay ends where the recorded arm did.
@@ -409,6 +413,21 @@ impl StepLoop {
                 Ok(())
             }
         }
+    }
+
+    /// Makes the forks that begin where the arm is now.
+    async fn make_forks(&mut self) -> Result<(), Halt> {
+        let (live, step) = (self.arm.live.clone(), self.position.progress.step);
+        if !live.forks_are_due(step) {
+            return Ok(());
+        }
+        // Whoever plans a fork holds this until the stored scenario names it.
+        let experiment = live.lineage.hold().await;
+        self.write_checkpoint().await?;
+        for problem in live.make_forks(step, &experiment).await {
+            self.arm.warn(&problem);
+        }
+        Ok(())
     }
 
     async fn write_checkpoint(&mut self) -> Result<(), CheckpointError> {

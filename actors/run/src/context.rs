@@ -37,6 +37,19 @@ impl ClipWarnings {
     }
 }
 
+/// Sampling parameters of training completions.
+pub(crate) fn sampling_params(config: &ArmConfig) -> SamplingParams {
+    let sampling = &config.sampling;
+    SamplingParams {
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
+        top_k: sampling.top_k,
+        max_new_tokens: sampling.max_new_tokens,
+        max_think_tokens: sampling.max_think_tokens,
+        forced_no_think: sampling.forced_no_think,
+    }
+}
+
 /// What all actors of an arm share.
 pub(crate) struct ArmContext {
     pub(crate) id: ArmId,
@@ -82,25 +95,14 @@ impl ArmContext {
         style.map_or_else(|| prompt.render(question), |style| prompt.render_in(style, question))
     }
 
-    /// Sampling parameters of training completions.
-    pub(crate) fn sampling_params(&self) -> SamplingParams {
-        let sampling = &self.config.sampling;
-        SamplingParams {
-            temperature: sampling.temperature,
-            top_p: sampling.top_p,
-            top_k: sampling.top_k,
-            max_new_tokens: sampling.max_new_tokens,
-            max_think_tokens: sampling.max_think_tokens,
-        }
-    }
-
     /// Sampling parameters of evaluated completions: the whole distribution, at the evaluation's temperature.
     pub(crate) fn evaluation_params(&self) -> SamplingParams {
         SamplingParams {
             temperature: self.config.eval.temperature,
             top_p: 1.0,
             top_k: 0,
-            ..self.sampling_params()
+            forced_no_think: 0.0,
+            ..sampling_params(&self.config)
         }
     }
 

@@ -1,27 +1,38 @@
 //! Handles to a run and its arms, for the control channel, tests and programs that embed the engine.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use audio::Ears;
 use records::{Action, Applied, ArmId, Change, ConditionsRecord, JournalEntry, RunDir};
-use runtime::{RunEvent, Slot, Watchers};
+use runtime::{RunEvent, Slot};
 use tokio::sync::{broadcast, oneshot};
 use workers::RecorderMsg;
 
-use crate::live::{ActorView, ArmView, ChangeError, Conditions, Journal, LiveArm, Order, Requires};
+use crate::live::{ActorView, ArmView, ChangeError, Conditions, LiveArm, Order, Requires};
+use crate::opening::Opening;
 
 pub(crate) struct RunShared {
     pub(crate) run_dir: RunDir,
     pub(crate) name: String,
     pub(crate) started: String,
     pub(crate) parallel_arms: usize,
-    pub(crate) arms: Vec<Arc<LiveArm>>,
-    pub(crate) journal: Journal,
+    /// All arms so far; forks are added.
+    pub(crate) arms: RwLock<Vec<Arc<LiveArm>>>,
+    pub(crate) opening: Opening,
     pub(crate) recorder: Slot<RecorderMsg>,
-    pub(crate) watchers: Watchers,
     pub(crate) ended: AtomicBool,
+}
+
+impl RunShared {
+    pub(crate) fn arms(&self) -> Vec<Arc<LiveArm>> {
+        self.arms.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn add_arm(&self, arm: Arc<LiveArm>) {
+        self.arms.write().unwrap_or_else(PoisonError::into_inner).push(arm);
+    }
 }
 
 /// A run, to watch it and to reach its arms. Clones refer to the same run.
@@ -57,27 +68,28 @@ impl RunHandle {
     /// Marks the run as ended and closes the event stream of the caller that started it.
     pub(crate) fn close(&self) {
         self.0.ended.store(true, Ordering::Relaxed);
-        self.0.watchers.close();
+        self.0.opening.watchers.close();
     }
 
-    /// All arms under all seeds in the order in which they run, planned and ended ones included.
+    /// All arms under all seeds in the order in which they run, planned and ended ones included; a fork from when its parent
+    /// has come to the step where it begins.
     pub fn arms(&self) -> Vec<ArmHandle> {
-        self.0.arms.iter().cloned().map(ArmHandle).collect()
+        self.0.arms().into_iter().map(ArmHandle).collect()
     }
 
     /// One arm under one seed.
     pub fn arm(&self, id: &ArmId) -> Option<ArmHandle> {
-        self.0.arms.iter().find(|arm| arm.id == *id).cloned().map(ArmHandle)
+        self.0.arms().into_iter().find(|arm| arm.id == *id).map(ArmHandle)
     }
 
     /// A receiver of all events from now on. A slow receiver loses the oldest events and is told how many.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<RunEvent>> {
-        self.0.watchers.subscribe()
+        self.0.opening.watchers.subscribe()
     }
 
     /// All changes and commands so far, oldest first, including those from before a resume.
     pub fn journal(&self) -> Vec<Arc<JournalEntry>> {
-        self.0.journal.entries()
+        self.0.opening.journal.entries()
     }
 
     /// The actor that writes the records of all arms.
@@ -106,6 +118,12 @@ impl ArmHandle {
     /// The conditions in force; `None` in arms that are not trained by rewards.
     pub fn conditions(&self) -> Option<Arc<Conditions>> {
         self.0.in_force()
+    }
+
+    /// Of a fork: the arm that was copied, and the steps that it had taken.
+    pub fn parent(&self) -> Option<(ArmId, u64)> {
+        let fork = self.0.config.fork.as_ref()?;
+        Some((ArmId::new(fork.arm.clone(), self.0.id.seed), fork.step))
     }
 
     /// How its policy hears clips; `None` until the policy is open.

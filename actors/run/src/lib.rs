@@ -15,10 +15,14 @@ mod data;
 mod error;
 mod evaluator;
 mod feature_cache;
+mod fork;
+mod grpo_settings;
 mod handle;
+mod lineage;
 mod live;
 mod messages;
 mod needs_audio;
+mod opening;
 mod pass_rates;
 mod plan;
 mod policy;
@@ -36,6 +40,7 @@ mod status;
 mod tests;
 
 pub use error::{InputError, RunError};
+pub use fork::{ForkError, ForkRequest, Forked, LeftOut};
 pub use handle::{ArmHandle, RunHandle};
 pub use live::{
     ActorState, ActorView, ArmView, ChangeError, Conditions, ConditionsView, Requires, RewardInForce,
@@ -44,4 +49,4 @@ pub use live::{
 pub use messages::ArmOutcome;
 pub use plan::side_by_side;
 pub use policy::open_policy;
-pub use run::{RunArgs, RunOutcome, Running, arm_ids, run, settle_dtypes, start};
+pub use run::{RunArgs, RunOutcome, Running, run, settle_dtypes, start};

@@ -15,6 +15,7 @@
 mod arm;
 mod change;
 mod conditions;
+mod fork_points;
 mod journal;
 mod lock;
 mod order;

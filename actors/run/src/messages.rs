@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use records::{ArmId, ArmState, Progress};
 use runtime::Request;
+use scenarios::{ArmConfig, Experiment};
 use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 use crate::error::EvaluationError;
@@ -16,6 +17,46 @@ pub(crate) enum RunMsg {
     StartArms,
     /// An arm has ended.
     ArmEnded { outcome: ArmOutcome },
+    /// An arm was copied; begin its fork.
+    Forked(Box<MadeFork>),
+}
+
+/// After which step an arm is copied into which fork.
+#[derive(Clone, Debug)]
+pub(crate) struct ForkPoint {
+    /// Steps that the arm has taken then.
+    pub(crate) step: u64,
+    /// The name of the fork.
+    pub(crate) name: String,
+    /// Who asked for it, for the journal.
+    pub(crate) by: String,
+}
+
+impl ForkPoint {
+    /// The points that the scenario sets for the forks of an arm.
+    pub(crate) fn all(experiment: &Experiment, parent: &ArmId) -> Vec<Self> {
+        let point = |config: &ArmConfig| {
+            let step = config.fork.as_ref()?.step;
+            Some(ForkPoint { step, name: config.name.clone(), by: "scenario".into() })
+        };
+        experiment.forks_of(&parent.arm, parent.seed).filter_map(point).collect()
+    }
+}
+
+/// A fork whose folder is complete.
+pub(crate) struct MadeFork {
+    pub(crate) id: ArmId,
+    pub(crate) config: ArmConfig,
+    /// Where it is itself to be copied.
+    pub(crate) forks: Vec<ForkPoint>,
+    /// The name of the arm that was copied.
+    pub(crate) parent: String,
+    /// Steps that it had taken.
+    pub(crate) step: u64,
+    /// Who asked for it.
+    pub(crate) by: String,
+    /// Why it could not be copied.
+    pub(crate) failure: Option<String>,
 }
 
 /// How one arm ended, for the exit code and the last lines on the screen.

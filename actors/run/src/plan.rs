@@ -8,6 +8,8 @@ pub(crate) struct Plan {
     pub(crate) device: tch::Device,
     /// Arms that train at the same time.
     pub(crate) side_by_side: usize,
+    /// Whether `run.parallel_arms` sets that number.
+    pub(crate) is_limited: bool,
     /// libtorch threads per arm; 0 leaves the choice to libtorch.
     pub(crate) threads: usize,
 }
@@ -17,7 +19,9 @@ impl Plan {
     /// one after the other.
     pub(crate) fn of(experiment: &Experiment, device: tch::Device) -> Self {
         let run = &experiment.run;
-        let arms = experiment.arms.len() * run.seeds.len();
+        // Forks come later, and change nothing for the arms that begin with the run.
+        let first = experiment.arms.iter().filter(|arm| arm.fork.is_none()).count();
+        let arms = first.max(1) * run.seeds.len();
         let cores = cores();
         let on_cpu = device == tch::Device::Cpu;
         let side_by_side = match run.parallel_arms {
@@ -29,7 +33,7 @@ impl Plan {
             0 if on_cpu => (cores / side_by_side).max(1),
             chosen => chosen,
         };
-        Plan { device, side_by_side, threads }
+        Plan { device, side_by_side, is_limited: run.parallel_arms > 0, threads }
     }
 
     /// The content of `environment.json`.

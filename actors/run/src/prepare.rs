@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 
 use evaluation::{FetchLimits, Source, fetch_clips, open_suites};
 use judges::{JudgeArgs, Judges};
-use model::loss::{
-    Correction, CorrectionLevel, CovarianceControl, GrpoConfig, Importance, KlEstimator, LossKind,
-};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
 use model::{Policy, Processor, lr_factors};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
@@ -20,8 +17,8 @@ use scenarios::{ArmConfig, DataFilter, JudgeBudget, JudgeKind, LimitAction, Meth
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use workers::{
-    AudioSource, CovarianceSettings, EntropyControl, KlControl, Lines, LoaderArgs, OptimizerArgs, Published,
-    RecorderMsg, SamplerArgs, ShaperArgs, WeightStore, resume_checkpoint,
+    AudioSource, EntropyControl, KlControl, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg,
+    SamplerArgs, WeightStore, resume_checkpoint,
 };
 
 use crate::context::{ArmContext, ClipWarnings};
@@ -69,7 +66,7 @@ pub(crate) struct Blueprints {
     pub(crate) sampler: SamplerArgs,
     pub(crate) judge: JudgeArgs,
     /// In arms with rewards.
-    pub(crate) shaper: Option<ShaperArgs>,
+    pub(crate) has_shaper: bool,
     /// In arms that train.
     pub(crate) optimizer: Option<OptimizerArgs>,
 }
@@ -291,33 +288,9 @@ fn blueprints(
         },
         sampler: SamplerArgs { weights: weights.clone(), threads: args.threads },
         judge: judge(args)?,
-        shaper: (config.method == Method::Grpo)
-            .then(|| ShaperArgs { advantages: config.advantage_options() }),
+        has_shaper: config.method == Method::Grpo,
         optimizer: (config.method != Method::None).then(|| optimizer(args, weights)),
     })
-}
-
-fn covariance(grpo: &scenarios::GrpoConfig) -> Option<CovarianceSettings> {
-    let control = match grpo.covariance {
-        scenarios::CovarianceControl::None => return None,
-        scenarios::CovarianceControl::Clip => CovarianceControl::Clip,
-        scenarios::CovarianceControl::Kl => CovarianceControl::Kl { coefficient: grpo.covariance_kl_coef },
-    };
-    Some(CovarianceSettings { control, fraction: grpo.covariance_fraction, range: grpo.covariance_range })
-}
-
-fn correction(kind: scenarios::ImportanceCorrection, cap: f64) -> Option<Correction> {
-    use scenarios::ImportanceCorrection as Kind;
-    let (level, mask) = match kind {
-        Kind::None => return None,
-        Kind::TokenTruncate => (CorrectionLevel::Token, false),
-        Kind::TokenMask => (CorrectionLevel::Token, true),
-        Kind::SequenceTruncate => (CorrectionLevel::Sequence, false),
-        Kind::SequenceMask => (CorrectionLevel::Sequence, true),
-        Kind::GeometricTruncate => (CorrectionLevel::Geometric, false),
-        Kind::GeometricMask => (CorrectionLevel::Geometric, true),
-    };
-    Some(Correction { level, mask, cap })
 }
 
 fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
@@ -328,35 +301,8 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
     let aligned = config.align.steps;
     OptimizerArgs {
         weights,
-        grpo: GrpoConfig {
-            loss: match grpo.loss {
-                scenarios::LossKind::Grpo => LossKind::Grpo,
-                scenarios::LossKind::Bnpo => LossKind::Bnpo,
-                scenarios::LossKind::DrGrpo => LossKind::DrGrpo,
-                scenarios::LossKind::Dapo => LossKind::Dapo,
-                scenarios::LossKind::Gspo => LossKind::Gspo,
-                scenarios::LossKind::GspoToken => LossKind::GspoToken,
-                scenarios::LossKind::Cispo => LossKind::Cispo,
-                scenarios::LossKind::Sapo => LossKind::Sapo,
-            },
-            importance: Importance::Token,
-            clip_low: grpo.clip,
-            clip_high: grpo.clip_high(),
-            delta: grpo.delta,
-            kl_coef: grpo.kl_coef,
-            kl_importance_corrected: false,
-            kl_estimator: match grpo.kl_estimator {
-                scenarios::KlEstimator::K1 => KlEstimator::K1,
-                scenarios::KlEstimator::K2 => KlEstimator::K2,
-                scenarios::KlEstimator::K3 => KlEstimator::K3,
-            },
-            sapo_temperature_pos: grpo.sapo_temperature_pos,
-            sapo_temperature_neg: grpo.sapo_temperature_neg,
-            off_policy_threshold: grpo.off_policy_threshold,
-            entropy_coef: grpo.entropy_coef,
-            covariance: covariance(grpo).map(|settings| settings.control),
-        },
-        correction: correction(grpo.importance_correction, grpo.importance_cap),
+        kl_coef: grpo.kl_coef,
+        entropy_coef: grpo.entropy_coef,
         kl_in_reward: grpo.kl_in_reward,
         kl_control: grpo.kl_target.map(|target| KlControl { target, horizon: grpo.kl_horizon }),
         entropy_control: grpo.entropy_target.map(|target| EntropyControl {
@@ -364,13 +310,8 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
             delta: grpo.entropy_coef_delta,
             max: grpo.entropy_coef_max,
         }),
-        entropy_top_fraction: grpo.entropy_top_fraction,
-        covariance: covariance(grpo),
-        iterations: grpo.iterations,
         micro_batch_prompts: grpo.micro_batch_prompts,
         max_new_tokens: config.sampling.max_new_tokens,
-        mask_truncated: grpo.mask_truncated,
-        temperature: config.sampling.temperature,
         reference: config.method == Method::Grpo && grpo.kl_coef > 0.0,
         adamw: AdamWConfig {
             betas: (settings.betas[0], settings.betas[1]),

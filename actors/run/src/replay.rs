@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use records::{ArmId, Environment, JournalEntry, RecordsError, RunDir, changes_in_order, is_timing};
+use records::{ArmId, Environment, JournalEntry, RecordsError, RunDir, arm_ids, changes_in_order, is_timing};
 use scenarios::Experiment;
 use serde_json::{Map, Value};
 
@@ -44,7 +44,7 @@ impl Recording {
         let mut changes = run_dir.read_journal()?;
         changes.retain(|entry| entry.change.is_some());
         let mut reached = BTreeMap::new();
-        for id in arms(experiment) {
+        for id in arm_ids(experiment) {
             let steps = run_dir.arm(&id).read_metrics()?.len() as u64;
             if steps > 0 {
                 reached.insert(id, steps);
@@ -67,7 +67,8 @@ impl Recording {
         replayed: &RunDir,
         experiment: &Experiment,
     ) -> Result<Vec<Comparison>, RecordsError> {
-        arms(experiment)
+        arm_ids(experiment)
+            .into_iter()
             .filter(|id| self.replay.reached.contains_key(id))
             .map(|id| {
                 let then = self.run_dir.arm(&id).read_metrics_as_json()?;
@@ -119,11 +120,6 @@ impl std::fmt::Display for Comparison {
             Some(Difference { step, field: None, .. }) => write!(f, "step {step} was not taken again"),
         }
     }
-}
-
-fn arms(experiment: &Experiment) -> impl Iterator<Item = ArmId> {
-    let of_seed = |&seed: &u64| experiment.arms.iter().map(move |arm| ArmId::new(arm.name.clone(), seed));
-    experiment.run.seeds.iter().flat_map(of_seed)
 }
 
 /// A field that says how a row was written, not what was measured.

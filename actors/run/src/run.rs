@@ -4,16 +4,13 @@
 //! when none is left.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use judges::{Judges, Ledger};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use records::{
-    ArmDir, ArmId, ArmState, CheckpointState, Environment, JournalEntry, LockCheck, OwnedRunDir,
-    RecordsError, changes_in_order, now, replace_file,
-};
+use records::{Action, ArmState, Environment, LockCheck, OwnedRunDir, RecordsError, arm_ids, now};
 use rewards::RewardRegistry;
 use runtime::{RestartBudget, RunEvent, Slot, Watchers};
 use scenarios::{DType, Experiment};
@@ -24,8 +21,10 @@ use workers::{AudioSource, Recorder, RecorderArgs};
 use crate::arm::{Arm, ArmArgs};
 use crate::error::{InputError, RunError, StartError};
 use crate::handle::{RunHandle, RunShared};
-use crate::live::{Journal, LiveArm, LiveArmArgs};
-use crate::messages::{ArmOutcome, RunMsg};
+use crate::lineage::Lineage;
+use crate::live::{Journal, LiveArm};
+use crate::messages::{ArmOutcome, ForkPoint, MadeFork, RunMsg};
+use crate::opening::Opening;
 use crate::plan::Plan;
 use crate::prepare::{PrepareArgs, prepare};
 use crate::replay::Replay;
@@ -120,10 +119,10 @@ pub async fn start(
     if args.resume {
         records::refuse_damage(run_dir, &arm_ids(&args.experiment)).map_err(InputError::from)?;
     }
-    let scenario = args.experiment.to_toml();
-    replace_file(&run_dir.scenario(), scenario.as_bytes()).map_err(RunError::Records)?;
+    let lineage = Arc::new(Lineage::new(run_dir.clone(), args.experiment.clone()));
+    lineage.store(&args.experiment).map_err(RunError::Records)?;
     plan.environment(&args.experiment).write(run_dir).map_err(RunError::Records)?;
-    let handle = open(&args, &plan, events)?;
+    let handle = open(&args, &plan, lineage, events)?;
     let (ended, outcome) = oneshot::channel();
     let args = RunActorArgs { args, plan, handle: handle.clone(), stop, ended };
     let (run, joined) = Actor::spawn(None, Run, args)
@@ -145,69 +144,39 @@ pub fn settle_dtypes(experiment: &mut Experiment, device: tch::Device) {
     }
 }
 
-/// The arms of an experiment, each under every seed, in the order in which they start.
-pub fn arm_ids(experiment: &Experiment) -> Vec<ArmId> {
-    let of_seed = |&seed: &u64| experiment.arms.iter().map(move |arm| ArmId::new(arm.name.clone(), seed));
-    experiment.run.seeds.iter().flat_map(of_seed).collect()
-}
-
 /// The handle of the run, with all arms planned.
 pub(crate) fn open(
     args: &RunArgs,
     plan: &Plan,
+    lineage: Arc<Lineage>,
     events: mpsc::UnboundedSender<RunEvent>,
 ) -> Result<RunHandle, InputError> {
     let watchers = Watchers::new(events);
     let run_dir = args.run_dir.run_dir();
     let recorder = Slot::new("recorder", 64, RECORDER_TIMEOUT);
     let earlier = if args.resume { run_dir.read_journal()? } else { Vec::new() };
-    let journal = Journal::new(earlier.clone(), recorder.clone(), watchers.clone());
-    let folder = Environment::scenario_folder(&args.experiment.path);
-    let changes = args.replay.as_ref().map_or(&earlier, |replay| &replay.changes);
-    let mut arms = Vec::new();
-    for &seed in &args.experiment.run.seeds {
-        for config in &args.experiment.arms {
-            let id = ArmId::new(config.name.clone(), seed);
-            let checkpoint = checkpoint_state(args.resume, &run_dir.arm(&id))?;
-            let step = checkpoint.as_ref().map_or(0, |found| found.progress.step);
-            // Before its first change an arm follows the scenario, which may have been edited since.
-            let resumed = checkpoint.and_then(|found| found.conditions).filter(|found| found.version > 0);
-            let applied = resumed.as_ref().map_or(0, |found| found.version);
-            arms.push(Arc::new(LiveArm::new(LiveArmArgs {
-                config: config.clone(),
-                seed,
-                registry: args.registry.clone(),
-                folder: folder.clone(),
-                journal: journal.clone(),
-                watchers: watchers.clone(),
-                controlled: args.controlled,
-                resumed,
-                step,
-                repeats: changes_after(changes, &id, applied),
-                replayed_steps: args.replay.as_ref().map(|replay| replay.steps_of(&id)),
-            })?));
-        }
-    }
+    let opening = Opening {
+        run_dir: run_dir.clone(),
+        registry: args.registry.clone(),
+        folder: Environment::scenario_folder(&args.experiment.path),
+        journal: Journal::new(earlier.clone(), recorder.clone(), watchers.clone()),
+        watchers,
+        lineage,
+        controlled: args.controlled,
+        resume: args.resume,
+        changes: args.replay.as_ref().map_or(earlier, |replay| replay.changes.clone()),
+        replay: args.replay.clone(),
+    };
     Ok(RunHandle(Arc::new(RunShared {
         run_dir: run_dir.clone(),
         name: args.experiment.run.name.clone(),
         started: now(),
         parallel_arms: plan.side_by_side,
-        arms,
-        journal,
+        arms: RwLock::new(opening.all(&args.experiment)?),
+        opening,
         recorder,
-        watchers,
         ended: AtomicBool::new(false),
     })))
-}
-
-fn checkpoint_state(resume: bool, dir: &ArmDir) -> Result<Option<CheckpointState>, InputError> {
-    Ok(if resume { CheckpointState::newest(dir)? } else { None })
-}
-
-/// The changes of an arm that made a version after `applied`, in the order of their versions.
-fn changes_after(journal: &[JournalEntry], id: &ArmId, applied: u64) -> Vec<JournalEntry> {
-    changes_in_order(journal, id).into_iter().filter(|entry| entry.version > applied).collect()
 }
 
 struct RunActorArgs {
@@ -262,6 +231,7 @@ impl Actor for Run {
     ) -> Result<RunState, ActorProcessingErr> {
         let mut state = RunState::new(args)?;
         tokio::spawn(forward_stop(state.interrupted.clone(), state.stop.clone()));
+        state.handle.0.opening.lineage.connect(myself.clone());
         state.spawn_recorder(&myself).await?;
         myself.cast(RunMsg::StartArms)?;
         Ok(state)
@@ -275,6 +245,7 @@ impl Actor for Run {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             RunMsg::StartArms => state.start_arms(&myself).await,
+            RunMsg::Forked(fork) => state.begin_fork(&myself, *fork).await,
             RunMsg::ArmEnded { outcome } => {
                 state.running.retain(|_, arm| arm.id != outcome.id);
                 state.record_end(outcome);
@@ -317,7 +288,7 @@ impl RunState {
             recorder_budget: RestartBudget::new(5, Duration::from_secs(60)),
             recorder_id: None,
             judges: Arc::new(Judges::with_ledger(ledger)),
-            planned: handle.0.arms.iter().cloned().collect(),
+            planned: handle.0.arms().into(),
             handle,
             running: HashMap::new(),
             outcomes: Vec::new(),
@@ -335,9 +306,46 @@ impl RunState {
         Ok(())
     }
 
+    /// Whether the next planned arm may start. A fork may at once, since somebody wants to see it beside its parent, unless
+    /// `run.parallel_arms` sets how many arms train at the same time.
+    fn has_room(&self) -> bool {
+        let at_once =
+            !self.plan.is_limited && self.planned.front().is_some_and(|arm| arm.config.fork.is_some());
+        at_once || self.running.len() < self.plan.side_by_side
+    }
+
+    /// Begins a fork whose folder is complete, before the arms that are planned.
+    async fn begin_fork(&mut self, myself: &ActorRef<RunMsg>, fork: MadeFork) {
+        let MadeFork { config, forks, id, parent, step, by, failure } = fork;
+        let known = self.handle.0.arms().iter().any(|arm| arm.id == id);
+        if known || self.ended.is_none() {
+            return;
+        }
+        let opening = &self.handle.0.opening;
+        let failure = match failure {
+            Some(failure) => Err(failure),
+            None => opening.arm(&config, id.seed, forks).map_err(|error| error.to_string()),
+        };
+        match failure {
+            Ok(arm) => {
+                let note = Some(format!("copied from {parent} after step {step}"));
+                if let Err(error) = arm.journal(Action::Fork, by, note).await {
+                    tracing::warn!(arm = %id, "the fork is not in the journal: {error}");
+                }
+                self.handle.0.add_arm(arm.clone());
+                self.planned.push_front(arm);
+                self.start_arms(myself).await;
+            }
+            Err(reason) => {
+                let state = ArmState::Failed { reason };
+                self.record_end(ArmOutcome { id, state, step, checkpoint: None });
+            }
+        }
+    }
+
     /// Starts planned arms while there is room; ends the run when none is left.
     async fn start_arms(&mut self, myself: &ActorRef<RunMsg>) {
-        while self.running.len() < self.plan.side_by_side {
+        while self.has_room() {
             if *self.stop.borrow() || *self.interrupted.borrow() {
                 self.planned.clear();
             }
@@ -380,7 +388,7 @@ impl RunState {
             run_dir: self.run_dir.run_dir().clone(),
             recorder: self.handle.0.recorder.clone(),
             judges: self.judges.clone(),
-            resume: self.resume,
+            resume: self.resume || live.config.fork.is_some(),
             audio_source: self.audio_source.clone(),
             live: live.clone(),
             stop: self.stop.subscribe(),
@@ -407,10 +415,16 @@ impl RunState {
     }
 
     fn record_end(&mut self, outcome: ArmOutcome) {
-        if let Some(arm) = self.handle.0.arms.iter().find(|arm| arm.id == outcome.id) {
+        let watchers = &self.handle.0.opening.watchers;
+        if let Some(arm) = self.handle.0.arms().iter().find(|arm| arm.id == outcome.id) {
             arm.end(outcome.state.clone(), outcome.step);
+            for fork in arm.forks_left() {
+                let ForkPoint { name, step, .. } = fork;
+                let message = format!("it ended before step {step}, where the fork `{name}` was to begin");
+                watchers.tell(RunEvent::Warning { id: outcome.id.clone(), message });
+            }
         }
-        self.handle.0.watchers.tell(RunEvent::ArmEnded {
+        watchers.tell(RunEvent::ArmEnded {
             id: outcome.id.clone(),
             state: outcome.state.clone(),
             step: outcome.step,
@@ -453,7 +467,7 @@ impl RunState {
     }
 
     fn finish(&mut self) {
-        for arm in self.handle.0.arms.iter().filter(|arm| !arm.has_ended()) {
+        for arm in self.handle.0.arms().iter().filter(|arm| !arm.has_ended()) {
             arm.end(ArmState::Stopped, arm.step());
         }
         let failure = self.failure.take().or_else(|| self.removed_arm());

@@ -1,6 +1,5 @@
 //! The weights of the KL term and of the entropy bonus, which may follow a target from step to step.
 
-use model::loss::GrpoConfig;
 use tch::Tensor;
 
 use crate::weight_store::NamedTensors;
@@ -28,7 +27,7 @@ pub struct EntropyControl {
     pub max: f64,
 }
 
-/// The coefficients of a step.
+/// The coefficients of a step, in arms in which they follow a target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Coefficients {
     pub(crate) kl: f64,
@@ -38,16 +37,13 @@ pub(crate) struct Coefficients {
 }
 
 impl Coefficients {
-    pub(crate) fn new(config: &GrpoConfig) -> Self {
-        Coefficients { kl: config.kl_coef, entropy: config.entropy_coef, last_entropy: f64::INFINITY }
+    pub(crate) fn new(kl: f64, entropy: f64) -> Self {
+        Coefficients { kl, entropy, last_entropy: f64::INFINITY }
     }
 
     /// The weight of the entropy bonus in this step.
-    pub(crate) fn entropy(&self, control: Option<EntropyControl>) -> f64 {
-        match control {
-            Some(control) if self.last_entropy > control.target => 0.0,
-            _ => self.entropy,
-        }
+    pub(crate) fn entropy(&self, control: EntropyControl) -> f64 {
+        if self.last_entropy > control.target { 0.0 } else { self.entropy }
     }
 
     /// Moves the KL coefficient after a step with `completions` and this divergence per token.
@@ -99,8 +95,7 @@ mod tests {
     use super::*;
 
     fn coefficients() -> Coefficients {
-        let config = GrpoConfig { kl_coef: 0.1, entropy_coef: 0.01, ..GrpoConfig::default() };
-        Coefficients::new(&config)
+        Coefficients::new(0.1, 0.01)
     }
 
     #[test]
@@ -123,13 +118,13 @@ mod tests {
     fn the_entropy_bonus_is_in_force_below_its_target_only() {
         let control = EntropyControl { target: 1.0, delta: 0.005, max: 0.02 };
         let mut found = coefficients();
-        assert_eq!((found.entropy(None), found.entropy(Some(control))), (0.01, 0.0));
+        assert_eq!((found.entropy, found.entropy(control)), (0.01, 0.0));
         for (entropy, coefficient, applied) in
             [(0.5, 0.015, 0.015), (0.5, 0.02, 0.02), (0.5, 0.02, 0.02), (1.5, 0.015, 0.0)]
         {
             found.follow_entropy(control, entropy);
             assert!((found.entropy - coefficient).abs() < 1e-15, "{found:?}");
-            assert!((found.entropy(Some(control)) - applied).abs() < 1e-15, "{found:?}");
+            assert!((found.entropy(control) - applied).abs() < 1e-15, "{found:?}");
         }
     }
 

@@ -4,19 +4,9 @@ use model::loss::{CovarianceControl, covariances, covariances_within, greatest_c
 use rand::Rng;
 use runtime::seed::{Purpose, generator};
 
+use crate::grpo_settings::CovarianceSettings;
 use crate::micro_batch::trained_tokens;
 use crate::train_group::TrainGroup;
-
-/// Which tokens are controlled, and how.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CovarianceSettings {
-    /// What happens to them.
-    pub control: CovarianceControl,
-    /// Their largest fraction of all tokens.
-    pub fraction: f64,
-    /// With [`CovarianceControl::Clip`]: the covariances among which they are drawn.
-    pub range: [f64; 2],
-}
 
 /// The tokens that `settings` chooses: by completion of the step, their places in it. Log-probabilities are those at sampling.
 pub(crate) fn covariant_tokens(

@@ -9,7 +9,8 @@ use model::loss::{
 use model::{Entropies, Forward, ModelError, Policy};
 use tch::{Kind, Tensor};
 
-use crate::covariance::{CovarianceSettings, covariant_tokens};
+use crate::covariance::covariant_tokens;
+use crate::grpo_settings::CovarianceSettings;
 use crate::micro_batch::{MicroBatch, token_mask, trained_tokens};
 use crate::train_group::{SampledKl, TrainGroup, packed};
 

@@ -11,6 +11,7 @@ mod coefficients;
 mod covariance;
 mod error;
 mod grpo_pass;
+mod grpo_settings;
 mod loader;
 mod memory;
 mod micro_batch;
@@ -24,14 +25,14 @@ mod weight_store;
 
 pub use checkpoint::resume_checkpoint;
 pub use coefficients::{EntropyControl, KlControl};
-pub use covariance::CovarianceSettings;
 pub use error::{ClipError, WorkerError};
+pub use grpo_settings::{CovarianceSettings, GrpoSettings};
 pub use loader::{AudioSource, Clip, ClipRequest, HeardClip, Loaded, Loader, LoaderArgs, LoaderMsg, Sound};
 pub use optimizer::{
     AlignBatch, CheckpointQuery, Optimizer, OptimizerArgs, OptimizerMsg, SftGroup, StepReport,
 };
 pub use recorder::{Lines, Recorder, RecorderArgs, RecorderMsg};
 pub use sampler::{GenerateQuery, Generated, Sampler, SamplerArgs, SamplerMsg};
-pub use shaper::{Components, ShapeQuery, Shaped, Shaper, ShaperArgs, ShaperMsg};
-pub use train_group::{GrpoBatch, SampledKl, TrainGroup};
+pub use shaper::{Components, ShapeQuery, Shaped, Shaper, ShaperMsg};
+pub use train_group::{GrpoBatch, SampledKl, SampledKlQuery, TrainGroup};
 pub use weight_store::{NamedTensors, Published, WeightStore};

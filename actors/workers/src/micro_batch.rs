@@ -11,7 +11,7 @@ pub(crate) struct MicroBatch {
     pub(crate) sampled: Tensor,
     /// `[N, 1]` or `[N, T]`, bool: false for completions and tokens that are not trained on.
     pub(crate) trained: Tensor,
-    /// `[N]`, f32.
+    /// `[N]`, f32; or `[N, T]` if first tokens have advantages of their own.
     pub(crate) advantages: Tensor,
     /// `[N, T]`, bool: the tokens of the thinking.
     pub(crate) think: Tensor,
@@ -58,10 +58,23 @@ impl MicroBatch {
             trained = trained.logical_and(&matrix(Tensor::from_slice(&drawn)));
         }
         let advantages: Vec<f64> = groups.iter().flat_map(|group| &group.advantages).copied().collect();
+        let of_modes: Vec<f64> = groups.iter().flat_map(|group| &group.mode_advantages).copied().collect();
+        let advantages = match of_modes.len() == advantages.len() && longest > 0 {
+            true => {
+                let each = advantages.iter().zip(&of_modes);
+                let each: Vec<f64> = each
+                    .flat_map(|(of_all, of_first)| {
+                        std::iter::once(of_all + of_first).chain(std::iter::repeat_n(*of_all, longest - 1))
+                    })
+                    .collect();
+                Tensor::from_slice(&each).view([-1, longest as i64])
+            }
+            false => Tensor::from_slice(&advantages),
+        };
         MicroBatch {
             sampled: matrix(Tensor::from_slice(&sampled)),
             trained,
-            advantages: Tensor::from_slice(&advantages).to_kind(Kind::Float).to_device(device),
+            advantages: advantages.to_kind(Kind::Float).to_device(device),
             think: matrix(Tensor::from_slice(&think)),
         }
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::loss::{Correction, GrpoConfig, LossMetrics, sft_loss};
+use model::loss::{GrpoConfig, LossMetrics, sft_loss};
 use model::optim::{AdamW, AdamWConfig, LrSchedule};
 use model::{Group, ModelError, NonFiniteTensor, Policy, Prompt, SpokenClip};
 use ractor::thread_local::ThreadLocalActor;
@@ -21,12 +21,12 @@ use runtime::seed::{Purpose, derive};
 
 use crate::checkpoint::write_checkpoint;
 use crate::coefficients::{Coefficients, EntropyControl, KlControl};
-use crate::covariance::CovarianceSettings;
 use crate::error::WorkerError;
 use crate::grpo_pass::{GrpoPass, PassSettings, sampled_kl};
+use crate::grpo_settings::GrpoSettings;
 use crate::memory::return_freed_memory;
 use crate::threads::use_threads;
-use crate::train_group::{GrpoBatch, SampledKl, TrainGroup};
+use crate::train_group::{GrpoBatch, SampledKl, SampledKlQuery};
 use crate::weight_store::{NamedTensors, Published, WeightStore};
 
 /// The target completions of one prompt, for a supervised step.
@@ -97,36 +97,25 @@ pub struct StepReport {
 pub struct OptimizerArgs {
     /// The store that the policy comes from, and to which new versions are published.
     pub weights: WeightStore,
-    /// Settings of the GRPO loss.
-    pub grpo: GrpoConfig,
-    /// How stale completions are weighted; `None` leaves that to the importance ratio, which then compares with the
-    /// policy that sampled.
-    pub correction: Option<Correction>,
+    /// Weight of the KL divergence at the beginning, in arms in which it follows a target.
+    pub kl_coef: f64,
+    /// Weight of the entropy bonus at the beginning, likewise.
+    pub entropy_coef: f64,
     /// Whether the KL divergence is subtracted from the rewards instead of being a term of the loss.
     pub kl_in_reward: bool,
     /// The target that the weight of the KL divergence follows.
     pub kl_control: Option<KlControl>,
     /// The target that the weight of the entropy bonus follows.
     pub entropy_control: Option<EntropyControl>,
-    /// Fraction of tokens, those with the greatest entropy, that the policy loss acts on; 1 for all.
-    pub entropy_top_fraction: f64,
-    /// Which tokens are controlled by their covariance; `None` for none.
-    pub covariance: Option<CovarianceSettings>,
-    /// Number of optimizer steps on the same completions, at least 1.
-    pub iterations: usize,
     /// Prompts per micro-batch; 0 for all prompts at once.
     pub micro_batch_prompts: usize,
     /// Largest number of tokens of a completion, by which the Dr. GRPO loss is normalized.
     pub max_new_tokens: usize,
-    /// Whether completions cut off at `max_new_tokens` are left out of the loss.
-    pub mask_truncated: bool,
-    /// The sampling temperature, at which log-probabilities are computed here too.
-    pub temperature: f64,
     /// Whether a reference policy is needed (a KL term, GRPO only).
     pub reference: bool,
     /// Settings of AdamW, except the learning rate.
     pub adamw: AdamWConfig,
-    /// Learning rate by step, after those of `align`.
+    /// Learning rate by step, after those of `align`; the rate itself comes with each GRPO step.
     pub schedule: LrSchedule,
     /// Learning rate of the first steps, which fit the projector, relative to the spread of the word embeddings; their
     /// number is its `total_steps`. `None` if there are none.
@@ -144,7 +133,7 @@ pub enum OptimizerMsg {
     /// Train on the completions of a GRPO step.
     Grpo(Request<GrpoBatch, Result<StepReport, WorkerError>>),
     /// Measure the KL divergence of sampled completions to the reference policy.
-    SampledKl(Request<Vec<TrainGroup>, Result<SampledKl, WorkerError>>),
+    SampledKl(Request<SampledKlQuery, Result<SampledKl, WorkerError>>),
     /// Train on the targets of a supervised step.
     Sft(Request<Vec<SftGroup>, Result<StepReport, WorkerError>>),
     /// Fit the projector to the words of some clips.
@@ -195,8 +184,8 @@ impl ThreadLocalActor for Optimizer {
                 }
             }
             OptimizerMsg::SampledKl(request) => {
-                if let Some((groups, reply)) = request.begin() {
-                    reply.send(state.sampled_kl(&groups).map_err(WorkerError::from));
+                if let Some((query, reply)) = request.begin() {
+                    reply.send(state.sampled_kl(&query).map_err(WorkerError::from));
                 }
             }
             OptimizerMsg::Sft(request) => {
@@ -255,7 +244,7 @@ impl OptimizerState {
         let policy = args.weights.learner()?;
         let reference = if args.reference { Some(args.weights.reference()?) } else { None };
         let mut newest = args.weights.newest();
-        let mut coefficients = Coefficients::new(&args.grpo);
+        let mut coefficients = Coefficients::new(args.kl_coef, args.entropy_coef);
         coefficients.take_from(&mut newest.optimizer);
         // Must happen before `AdamW::new`, which copies weights of less than 32 bits to f32.
         policy.load_trainable(&newest.trainable)?;
@@ -275,22 +264,25 @@ impl OptimizerState {
 
     fn grpo_step(&mut self, batch: &GrpoBatch) -> Result<StepReport, ModelError> {
         let started = Instant::now();
-        let (groups, args) = (&batch.groups, &self.args);
-        let kl_coef = self.coefficients.kl;
-        let entropy_coef = self.coefficients.entropy(args.entropy_control);
+        let (groups, settings, args) = (&batch.groups, &*batch.settings, &self.args);
+        let kl_coef = self.kl_coef(settings);
+        let entropy_coef = match args.entropy_control {
+            Some(control) => self.coefficients.entropy(control),
+            None => settings.grpo.entropy_coef,
+        };
         let config = GrpoConfig {
             kl_coef: if args.kl_in_reward { 0.0 } else { kl_coef },
             entropy_coef,
-            ..args.grpo.clone()
+            ..settings.grpo.clone()
         };
         let reference = self.reference.as_ref().filter(|_| !args.kl_in_reward);
-        let mut pass = GrpoPass::new(&self.policy, reference, groups, self.pass_settings(config));
+        let mut pass = GrpoPass::new(&self.policy, reference, groups, self.pass_settings(settings, config));
         let tokens = pass.tokens();
         let (kl_controlled, entropy_controlled) = (args.kl_control, args.entropy_control);
-        let lr = self.lr();
+        let lr = self.lr(settings.lr);
         let mut metrics = LossMetrics::default();
         let mut updates = Updates::default();
-        for iteration in 0..args.iterations.max(1) {
+        for iteration in 0..settings.iterations.max(1) {
             self.adamw.zero_grad();
             metrics = pass.backward(|index| {
                 let place = [self.policy_version, iteration as u64, index as u64];
@@ -320,26 +312,33 @@ impl OptimizerState {
         }))
     }
 
-    fn pass_settings(&self, config: GrpoConfig) -> PassSettings {
+    /// The weight of the KL divergence in this step.
+    fn kl_coef(&self, settings: &GrpoSettings) -> f64 {
+        if self.args.kl_control.is_some() { self.coefficients.kl } else { settings.grpo.kl_coef }
+    }
+
+    fn pass_settings(&self, settings: &GrpoSettings, config: GrpoConfig) -> PassSettings {
         let args = &self.args;
         PassSettings {
             config,
-            correction: args.correction,
-            entropy_top_fraction: args.entropy_top_fraction,
-            covariance: args.covariance,
+            correction: settings.correction,
+            entropy_top_fraction: settings.entropy_top_fraction,
+            covariance: settings.covariance,
             place: (args.seed, self.policy_version),
             micro_batch_prompts: args.micro_batch_prompts,
             max_new_tokens: args.max_new_tokens,
-            mask_truncated: args.mask_truncated,
-            temperature: args.temperature,
+            mask_truncated: settings.mask_truncated,
+            temperature: settings.temperature,
         }
     }
 
-    fn sampled_kl(&self, groups: &[TrainGroup]) -> Result<SampledKl, ModelError> {
-        let coefficient = self.coefficients.kl;
+    fn sampled_kl(&self, query: &SampledKlQuery) -> Result<SampledKl, ModelError> {
+        let SampledKlQuery { groups, settings } = query;
+        let coefficient = self.kl_coef(settings);
         match &self.reference {
             Some(reference) => {
-                sampled_kl(reference, groups, self.pass_settings(self.args.grpo.clone()), coefficient)
+                let pass = self.pass_settings(settings, settings.grpo.clone());
+                sampled_kl(reference, groups, pass, coefficient)
             }
             None => Ok(SampledKl { sums: Vec::new(), mean: 0.0, coefficient }),
         }
@@ -350,7 +349,7 @@ impl OptimizerState {
         let tokens: usize = groups.iter().flat_map(|group| group.targets.iter().map(Vec::len)).sum();
         let size =
             if self.args.micro_batch_prompts == 0 { groups.len() } else { self.args.micro_batch_prompts };
-        let lr = self.lr();
+        let lr = self.lr(self.args.schedule.lr);
         let mut total = 0.0;
         if self.args.align.as_ref().is_some_and(|align| align.total_steps == self.policy_version) {
             // The moments of the fit belong to another loss.
@@ -400,10 +399,11 @@ impl OptimizerState {
         }))
     }
 
-    /// The learning rate of the next step with the language model.
-    fn lr(&self) -> f64 {
+    /// The learning rate of the next step with the language model, where the schedule is one of `lr`.
+    fn lr(&self, lr: f64) -> f64 {
         let aligned = self.args.align.as_ref().map_or(0, |align| align.total_steps);
-        self.args.schedule.lr_at(self.policy_version.saturating_sub(aligned))
+        let schedule = LrSchedule { lr, ..self.args.schedule.clone() };
+        schedule.lr_at(self.policy_version.saturating_sub(aligned))
     }
 
     /// The seed of one forward pass. A repeated step has the same seeds.

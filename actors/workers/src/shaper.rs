@@ -1,6 +1,6 @@
 //! The shaper: turns component scores into rewards and advantages, with the formula and the weights of the step.
 //!
-//! Formula and weights are not part of its state. They come with each request; the answer has their version (LIVE-1).
+//! It has no state: formula, weights and options come with each request; the answer has their version (LIVE-1).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,8 +23,12 @@ pub struct ShapeQuery {
     pub formula: Arc<Formula>,
     /// Values of the formula's weights at this step.
     pub weights: Weights,
+    /// How advantages are computed from the rewards.
+    pub advantages: AdvantageOptions,
     /// What is subtracted from the reward of each completion before rewards are compared; `None` for nothing.
     pub penalties: Option<Vec<f64>>,
+    /// Whether each completion thinks.
+    pub thinks: Vec<bool>,
 }
 
 /// The answer to [`ShaperMsg::Shape`].
@@ -38,19 +42,13 @@ pub struct Shaped {
 }
 
 impl ShapeQuery {
-    fn shape(&self, options: &AdvantageOptions) -> Shaped {
-        let ShapeQuery { components, group_size, formula, weights, penalties } = self;
+    fn shape(&self) -> Shaped {
+        let ShapeQuery { components, group_size, formula, weights, advantages, penalties, thinks } = self;
+        let penalties = penalties.as_deref();
         let (rewards, advantages) =
-            shaped_advantages(formula, components, weights, *group_size, options, penalties.as_deref());
+            shaped_advantages(formula, components, weights, *group_size, advantages, penalties, thinks);
         Shaped { rewards, advantages, weights_version: self.weights.version }
     }
-}
-
-/// The arguments of a [`Shaper`].
-#[derive(Clone)]
-pub struct ShaperArgs {
-    /// How advantages are computed from the rewards of a group.
-    pub advantages: AdvantageOptions,
 }
 
 /// Messages to the shaper.
@@ -64,27 +62,23 @@ pub struct Shaper;
 
 impl Actor for Shaper {
     type Msg = ShaperMsg;
-    type State = ShaperArgs;
-    type Arguments = ShaperArgs;
+    type State = ();
+    type Arguments = ();
 
-    async fn pre_start(
-        &self,
-        _: ActorRef<ShaperMsg>,
-        args: ShaperArgs,
-    ) -> Result<ShaperArgs, ActorProcessingErr> {
-        Ok(args)
+    async fn pre_start(&self, _: ActorRef<ShaperMsg>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
     }
 
     async fn handle(
         &self,
         _: ActorRef<ShaperMsg>,
         message: ShaperMsg,
-        state: &mut ShaperArgs,
+        (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
         match message {
             ShaperMsg::Shape(request) => {
                 if let Some((query, reply)) = request.begin() {
-                    reply.send(query.shape(&state.advantages));
+                    reply.send(query.shape());
                 }
             }
         }

@@ -1,6 +1,10 @@
 //! What the optimizer trains on in a GRPO step.
 
+use std::sync::Arc;
+
 use model::{Completion, Group, Prompt};
+
+use crate::grpo_settings::GrpoSettings;
 
 /// The completions of one prompt, with their advantages, for a GRPO step.
 #[derive(Clone)]
@@ -11,6 +15,8 @@ pub struct TrainGroup {
     pub completions: Vec<Completion>,
     /// One advantage per completion.
     pub advantages: Vec<f64>,
+    /// What is added for the first token of each completion; empty if nothing is.
+    pub mode_advantages: Vec<f64>,
     /// For each completion, the number of tokens at its beginning that belong to the thinking.
     pub think_tokens: Vec<usize>,
 }
@@ -20,8 +26,19 @@ pub struct TrainGroup {
 pub struct GrpoBatch {
     /// The groups to train on.
     pub groups: Vec<TrainGroup>,
+    /// How they are trained on.
+    pub settings: Arc<GrpoSettings>,
     /// The KL divergence that was subtracted from the rewards, if it was.
     pub sampled_kl: Option<SampledKl>,
+}
+
+/// The completions whose KL divergence to the reference policy is measured.
+#[derive(Clone)]
+pub struct SampledKlQuery {
+    /// The completions by prompt.
+    pub groups: Vec<TrainGroup>,
+    /// How the step is taken.
+    pub settings: Arc<GrpoSettings>,
 }
 
 /// The KL divergence to the reference policy of the completions of a step, from their log-probabilities at sampling.

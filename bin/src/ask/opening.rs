@@ -70,6 +70,6 @@ pub fn sampling(options: &AskOptions, processor: &Processor) -> SamplingParams {
         top_p: options.top_p.unwrap_or(defaults.top_p),
         top_k: options.top_k.unwrap_or(defaults.top_k),
         max_new_tokens: options.max_new_tokens,
-        max_think_tokens: 0,
+        ..SamplingParams::default()
     }
 }

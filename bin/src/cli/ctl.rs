@@ -1,6 +1,7 @@
 //! `sandbox ctl`: its commands and their options.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueHint};
 
@@ -57,6 +58,13 @@ pub enum CtlCommand {
         #[arg(long = "weight", value_name = "NAME=VALUE", requires = "formula")]
         weights: Vec<String>,
     },
+    /// Show the settings that may be changed while an arm is trained, or set some
+    #[command(after_help = examples::SET)]
+    Set {
+        /// New values, such as grpo.lr=3e-5 or sampling.temperature=0.8; without any, the values are shown
+        #[arg(value_name = "NAME=VALUE")]
+        settings: Vec<String>,
+    },
     /// Show the rewards with their kind and options
     #[command(after_help = examples::REWARDS)]
     Rewards,
@@ -98,6 +106,10 @@ pub enum CtlCommand {
     /// Stop after the current step, with a checkpoint
     #[command(after_help = examples::STOP)]
     Stop,
+    /// Copy an arm at the next step boundary into a new one, which goes on under other conditions
+    #[command(visible_aliases = ["clone", "rewind"])]
+    #[command(after_help = examples::FORK)]
+    Fork(ForkOptions),
     /// Show the metrics of the last steps
     #[command(after_help = examples::METRICS)]
     Metrics(MetricsOptions),
@@ -123,6 +135,52 @@ pub struct SwapOptions {
     #[command(flatten)]
     pub with: WithOptions,
 }
+
+/// The options of `sandbox ctl fork`.
+#[derive(Args, Clone, Debug)]
+pub struct ForkOptions {
+    /// The arm that is copied, with its weights, optimizer state, position in the data and records
+    #[arg(value_name = "FROM")]
+    pub arm: String,
+    /// The name of the new arm
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: String,
+    /// The step after which it is copied; an earlier one must have a checkpoint [default: the next step boundary]
+    #[arg(long, visible_alias = "to", value_name = "STEP")]
+    pub at: Option<u64>,
+    /// What is other in the new arm, such as shaping.weights.think=0.3, rewards.think=false or grpo.lr=1e-4; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Copy it once for each value of a weight; the names get the weight and its value
+    #[arg(long, value_name = "WEIGHT=VALUE,…")]
+    pub sweep: Option<Sweep>,
+}
+
+/// A weight and the values that the forks of a sweep give it.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// The name of the weight, without `w_`.
+    pub weight: String,
+    /// One fork for each.
+    pub values: Vec<f64>,
+}
+
+impl FromStr for Sweep {
+    type Err = SweepError;
+
+    fn from_str(text: &str) -> Result<Self, SweepError> {
+        let (weight, values) = text.split_once('=').ok_or(SweepError)?;
+        let read = |value: &str| value.trim().parse::<f64>().ok().filter(|value| value.is_finite());
+        let values: Vec<f64> = values.split(',').map(read).collect::<Option<_>>().ok_or(SweepError)?;
+        let weight = weight.trim().trim_start_matches("w_").to_owned();
+        if weight.is_empty() { Err(SweepError) } else { Ok(Sweep { weight, values }) }
+    }
+}
+
+/// A `--sweep` that is no weight with numbers.
+#[derive(Debug, thiserror::Error)]
+#[error("write a weight and its values, such as think=0.1,0.3,1")]
+pub struct SweepError;
 
 /// Changes at the same step as that of a reward.
 #[derive(Args, Clone, Debug)]

@@ -123,6 +123,10 @@ Examples:
   sandbox init                                      the paper's eight arms in miniature, in this folder
   sandbox init my-study --from own-data             a scenario for your own questions and audio";
 
+pub const CLIENT: &str = "\
+Example:
+  sandbox client > audio_thinker_run.py             then: from audio_thinker_run import Run";
+
 pub const COMPLETIONS: &str = "\
 Examples:
   sandbox completions bash > ~/.local/share/bash-completion/completions/sandbox

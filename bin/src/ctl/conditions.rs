@@ -26,6 +26,26 @@ pub fn weights(ctl: &Ctl<'_>, weights: &[String]) -> Result<(), CtlError> {
     })
 }
 
+/// Shows the settings that may be changed while an arm is trained, or sets some.
+pub fn settings(ctl: &Ctl<'_>, settings: &[String]) -> Result<(), CtlError> {
+    if !settings.is_empty() {
+        return change(ctl, json!({ "settings": read_settings(settings)? }));
+    }
+    let arms: Vec<Arm> = ctl.arms()?.into_iter().filter(|arm| arm.conditions().is_some()).collect();
+    if arms.is_empty() {
+        return Err(CtlError::NotRewarded);
+    }
+    for arm in &arms {
+        let values = arm.conditions().map(|conditions| conditions["settings"].clone()).unwrap_or_default();
+        ctl.print(&values, |values| {
+            let line =
+                |(name, value): (&String, &Value)| format!("{}  {name}={}\n", arm.label(), short(value));
+            values.as_object().into_iter().flatten().map(line).collect()
+        });
+    }
+    Ok(())
+}
+
 /// Shows the formula, or sets it.
 pub fn formula(ctl: &Ctl<'_>, formula: Option<&str>, weights: &[String]) -> Result<(), CtlError> {
     if let Some(formula) = formula {
@@ -242,6 +262,19 @@ fn read_weights(weights: &[String]) -> Result<Map<String, Value>, CtlError> {
     weights.iter().map(|weight| read(weight).ok_or_else(|| CtlError::Weight(weight.clone()))).collect()
 }
 
+/// Reads settings such as `grpo.lr=3e-5`. A value that is not TOML is a text.
+fn read_settings(settings: &[String]) -> Result<Map<String, Value>, CtlError> {
+    let read = |setting: &String| {
+        let (name, value) = setting.split_once('=')?;
+        let (name, value) = (name.trim(), value.trim());
+        let read = format!("value = {value}").parse::<toml::Table>().ok();
+        let read = read.and_then(|table| serde_json::to_value(table.get("value")?).ok());
+        let is_named = !name.is_empty() && !value.is_empty();
+        is_named.then(|| (name.to_owned(), read.unwrap_or_else(|| json!(value))))
+    };
+    settings.iter().map(|setting| read(setting).ok_or_else(|| CtlError::Setting(setting.clone()))).collect()
+}
+
 /// Reads a reward from a file: a Python file, or a TOML file that is its table or has it as `[rewards.NAME]`. Paths in
 /// it are relative to the file's folder.
 fn read_reward(path: &Path, name: &str) -> Result<RewardSpec, CtlError> {
@@ -268,6 +301,18 @@ mod tests {
             let error = read_weights(&[wrong.into()]).unwrap_err().to_string();
             assert_eq!(error, format!("`{wrong}` is not a weight; write for example think=0.3"));
         }
+    }
+
+    #[test]
+    fn settings_are_numbers_lists_or_texts() {
+        let read = |settings: &[&str]| {
+            let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+            read_settings(&settings).map(Value::Object).map_err(|error| error.to_string())
+        };
+        let expected = json!({"grpo.lr": 3e-5, "grpo.loss": "dapo", "grpo.covariance_range": [1, 5]});
+        assert_eq!(read(&["grpo.lr = 3e-5", "grpo.loss=dapo", "grpo.covariance_range=[1, 5]"]), Ok(expected));
+        let error = read(&["grpo.lr"]).unwrap_err();
+        assert_eq!(error, "`grpo.lr` is not a setting; write for example grpo.lr=3e-5");
     }
 
     #[test]

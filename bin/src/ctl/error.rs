@@ -47,6 +47,8 @@ pub enum CtlError {
     NoReward(String),
     #[error("`{0}` is not a weight; write for example think=0.3")]
     Weight(String),
+    #[error("`{0}` is not a setting; write for example grpo.lr=3e-5")]
+    Setting(String),
     #[error("{arm} has no weight `{name}`; `sandbox ctl weights` lists them")]
     NoWeight { arm: String, name: String },
     #[error("{}: cannot be read: {error}", path.display())]
@@ -67,6 +69,7 @@ impl CtlError {
             | Self::NotRewarded
             | Self::NoReward(_)
             | Self::Weight(_)
+            | Self::Setting(_)
             | Self::NoWeight { .. }
             | Self::File { .. }
             | Self::Scenario(_) => true,

@@ -180,7 +180,7 @@ fn of_checkpoints(dir: &Path, options: &EvalOptions) -> Result<Experiment, Failu
     let several_seeds = experiment.run.seeds.len() > 1;
     let mut arms = Vec::new();
     for &seed in &experiment.run.seeds {
-        for arm in &experiment.arms {
+        for arm in experiment.arms.iter().filter(|arm| arm.has_seed(seed)) {
             let id = ArmId::new(arm.name.clone(), seed);
             let suffix = if several_seeds { format!("-seed{seed}") } else { String::new() };
             if arm.method == Method::None {
@@ -193,7 +193,8 @@ fn of_checkpoints(dir: &Path, options: &EvalOptions) -> Result<Experiment, Failu
                     true => policy(&arm.policy, arm.policy.path.clone(), Some(folder)),
                     false => policy(&arm.policy, PolicyPath::Directory(folder), None),
                 };
-                arms.push(ArmConfig { name: format!("{}@{step}{suffix}", arm.name), policy, ..arm.clone() });
+                let name = format!("{}@{step}{suffix}", arm.name);
+                arms.push(ArmConfig { name, policy, fork: None, ..arm.clone() });
             }
         }
     }

@@ -17,6 +17,8 @@ use super::{
 pub struct Bars {
     screen: MultiProgress,
     whole: ProgressBar,
+    /// Arms that have started.
+    started: u64,
     running: HashMap<ArmId, Running>,
 }
 
@@ -34,7 +36,7 @@ impl Bars {
         whole.set_style(style("{prefix:<24} {bar:24.green/black.bright} {pos:>5}/{len:<5} {elapsed} so far"));
         whole.set_prefix("arms × seeds");
         whole.enable_steady_tick(Duration::from_secs(1));
-        Self { screen, whole, running: HashMap::new() }
+        Self { screen, whole, started: 0, running: HashMap::new() }
     }
 
     pub fn show(&mut self, event: &RunEvent) {
@@ -101,6 +103,9 @@ impl Bars {
     }
 
     fn start(&mut self, id: &ArmId, total_steps: u64) {
+        self.started += 1;
+        // Forks are added while the run goes on.
+        self.whole.set_length(self.whole.length().unwrap_or_default().max(self.started));
         let bar = self.screen.insert_before(&self.whole, ProgressBar::new(total_steps));
         bar.set_style(style("{prefix:<24.bold} {bar:24.cyan/black.bright} {pos:>5}/{len:<5} {msg}"));
         bar.set_prefix(visible(&format!("{} ({})", id.arm, id.seed)).into_owned());

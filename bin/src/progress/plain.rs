@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use records::{ArmId, ArmState, JournalEntry};
+use records::{Action, ArmId, ArmState, JournalEntry};
 use runtime::RunEvent;
 use scenarios::Method;
 
@@ -70,6 +70,10 @@ pub fn paused(id: &ArmId, step: u64, reason: &str) -> String {
 
 /// A change of the conditions as a line; `None` for other journal entries, which have events of their own.
 pub fn changed(entry: &JournalEntry) -> Option<String> {
+    if entry.action == Action::Fork {
+        let what = entry.note.as_deref().unwrap_or("a fork");
+        return Some(format!("{}: {what} by {}", label(&entry.id), entry.by));
+    }
     let change = entry.change.as_ref()?;
     let JournalEntry { id, by, version, step, .. } = entry;
     let what = [

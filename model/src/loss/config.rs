@@ -77,6 +77,9 @@ pub struct GrpoConfig {
     pub entropy_coef: f64,
     /// What happens to the tokens of `LossInputs::covariant`.
     pub covariance: Option<CovarianceControl>,
+    /// Weight of the first token of a completion, which decides whether it thinks, beside the mean over its other tokens
+    /// (DeGRPO); `None` for the mean over all. For [`LossKind::Grpo`].
+    pub mode_token_coef: Option<f64>,
 }
 
 impl Default for GrpoConfig {
@@ -95,6 +98,7 @@ impl Default for GrpoConfig {
             off_policy_threshold: None,
             entropy_coef: 0.0,
             covariance: None,
+            mode_token_coef: None,
         }
     }
 }

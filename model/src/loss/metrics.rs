@@ -140,7 +140,7 @@ impl LossMetrics {
 
     /// Measures a micro-batch, with one transfer from the device.
     ///
-    /// Shapes: `advantages: [N, 1]`, float; `padding: [N, T]`, bool
+    /// Shapes: `advantages: [N, 1]` or `[N, T]`, float; `padding: [N, T]`, bool
     pub(super) fn measure(
         measured: &Measured<'_>,
         advantages: &Tensor,

@@ -168,5 +168,40 @@ fn a_kl_weight_without_a_reference_is_refused() {
 fn advantages_that_would_broadcast_are_refused() {
     let logprobs = row(&[0.0, 0.0]);
     let mask = logprobs.ones_like().to_kind(Kind::Bool);
-    grpo_loss(&inputs(&logprobs, None, &logprobs, &mask), &no_kl(LossKind::Grpo));
+    let one = logprobs.narrow(1, 0, 1);
+    grpo_loss(&inputs(&logprobs, None, &one, &mask), &no_kl(LossKind::Grpo));
+}
+
+/// DeGRPO: the first token has a weight of its own, and the others their mean.
+#[test]
+fn the_first_token_can_be_weighted_by_itself() {
+    // Without a clip in force and Â = 1, the loss of a token is −ρ: −(0.1·0.9 + (1.1 + 1.0 + 0.95) / 3).
+    let config = GrpoConfig { mode_token_coef: Some(0.1), ..no_kl(LossKind::Grpo) };
+    let found = value(&loss_of_ratios(&[0.9, 1.1, 1.0, 0.95], 1.0, &config));
+    assert!((found + 0.09 + 3.05 / 3.0).abs() < 1e-12, "{found}");
+    // A completion of its first token alone.
+    let found = value(&loss_of_ratios(&[0.9], 1.0, &config));
+    assert!((found + 0.09).abs() < 1e-12, "{found}");
+}
+
+/// HGPO: the first token has the advantage of its mode too.
+#[test]
+fn a_token_can_have_an_advantage_of_its_own() {
+    let logprobs = row(&[0.9f64.ln(), 1.1f64.ln()]);
+    let old = logprobs.zeros_like();
+    let mask = logprobs.ones_like().to_kind(Kind::Bool);
+    let each = row(&[3.0, 1.0]);
+    // −(0.9·3 + 1.1·1) / 2
+    let found = value(&grpo_loss(&inputs(&logprobs, Some(&old), &each, &mask), &no_kl(LossKind::Grpo)));
+    assert!((found + 1.9).abs() < 1e-12, "{found}");
+    let same = row(&[2.0, 2.0]);
+    let by_completion = Tensor::from_slice(&[2.0]);
+    for loss in ALL {
+        let of = |advantages: &Tensor| {
+            let config = GrpoConfig { off_policy_threshold: Some(0.01), ..no_kl(loss) };
+            grpo_loss(&inputs(&logprobs, Some(&old), advantages, &mask), &config)
+        };
+        assert_eq!(value(&of(&same)), value(&of(&by_completion)), "{loss:?}");
+        assert_eq!(of(&same).metrics, of(&by_completion).metrics, "{loss:?}");
+    }
 }

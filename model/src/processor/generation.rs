@@ -78,7 +78,7 @@ impl GenerationConfig {
             top_p: self.top_p.unwrap_or(1.0),
             top_k: self.top_k.unwrap_or(50),
             max_new_tokens,
-            max_think_tokens: 0,
+            ..SamplingParams::default()
         }
     }
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::formats::RowFilter;
 
 use super::{
-    AdvantageKind, AlignConfig, AudioConfig, CheckpointConfig, DataConfig, EvalConfig, GrpoConfig,
-    JudgeConfig, LimitsConfig, LoaderConfig, OptimizerConfig, PolicyConfig, PromptConfig, RewardSpec,
-    SamplingConfig, ScaleRewards, SelectionConfig, SftConfig, ShapingConfig, SupervisionConfig,
+    AdvantageKind, AlignConfig, AudioConfig, CheckpointConfig, DataConfig, EvalConfig, ForkConfig,
+    GrpoConfig, JudgeConfig, LimitsConfig, LoaderConfig, OptimizerConfig, PolicyConfig, PromptConfig,
+    RewardSpec, SamplingConfig, ScaleRewards, SelectionConfig, SftConfig, ShapingConfig, SupervisionConfig,
 };
 
 /// An arm of an experiment, with a value for every setting.
@@ -26,6 +26,9 @@ pub struct ArmConfig {
     pub method: Method,
     /// Number of optimizer steps; at least 1. Default: `run.steps`.
     pub steps: u64,
+    /// `fork = { arm = "grpo", step = 40 }`: the arm begins as a copy of another one after some of its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<ForkConfig>,
     /// `[policy]`: the model that is trained.
     #[serde(default)]
     pub policy: PolicyConfig,
@@ -88,6 +91,11 @@ impl ArmConfig {
         RowFilter { limit: self.eval.limit, fetch: self.data.fetch, ..RowFilter::default() }
     }
 
+    /// Whether the arm is trained under this seed of the run.
+    pub fn has_seed(&self, seed: u64) -> bool {
+        self.fork.as_ref().is_none_or(|fork| fork.has_seed(seed))
+    }
+
     /// How the advantages of a step are computed.
     pub fn advantage_options(&self) -> AdvantageOptions {
         AdvantageOptions {
@@ -97,6 +105,7 @@ impl ArmConfig {
                 AdvantageKind::Rloo => Estimator::Rloo,
                 AdvantageKind::ReinforcePlusPlus => Estimator::ReinforcePlusPlus,
                 AdvantageKind::ReinforcePlusPlusBaseline => Estimator::ReinforcePlusPlusBaseline,
+                AdvantageKind::Hgpo => Estimator::Hgpo,
             },
             scale: match self.grpo.scale_rewards {
                 ScaleRewards::Group => Scale::Group,
@@ -105,6 +114,8 @@ impl ArmConfig {
             },
             keep: self.selection.keep_completions,
             discard_equal: self.selection.extra_rounds > 0,
+            mode_margin: self.grpo.mode_margin,
+            mode_coefficient: self.grpo.mode_advantage_coef,
             ..AdvantageOptions::default()
         }
     }

@@ -82,6 +82,15 @@ pub struct GrpoConfig {
     pub covariance_range: [f64; 2],
     /// Weight of KL-Cov's penalty, above 0.
     pub covariance_kl_coef: f64,
+    /// Weight of the first token of a completion, which decides whether it thinks, beside the mean over its other tokens (DeGRPO);
+    /// 0 or more, with `loss = "grpo"`. Default: the mean over all tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode_token_coef: Option<f64>,
+    /// With `advantages = "hgpo"`: weight of the advantage of the completion's mode, 0 or more.
+    pub mode_advantage_coef: f64,
+    /// With `advantages = "hgpo"`: by how much the mean reward of the completions that think must exceed that of the others for
+    /// thinking to count as the better mode.
+    pub mode_margin: f64,
 }
 
 impl GrpoConfig {
@@ -124,6 +133,9 @@ impl Default for GrpoConfig {
             covariance_fraction: 2e-4,
             covariance_range: [1.0, 5.0],
             covariance_kl_coef: 1.0,
+            mode_token_coef: None,
+            mode_advantage_coef: 1.0,
+            mode_margin: 0.2,
         }
     }
 }
@@ -180,6 +192,9 @@ pub enum AdvantageKind {
     ReinforcePlusPlus,
     /// The mean of its group; the result is normalised over the step.
     ReinforcePlusPlusBaseline,
+    /// Whether it is the best of its group in its mode, thinking or not; the first token is also compared by whether its mode is
+    /// the better one.
+    Hgpo,
 }
 
 /// The divisor of the centred rewards of a group.

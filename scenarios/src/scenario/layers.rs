@@ -7,7 +7,7 @@ use toml::Value;
 use super::overrides::{self, Override};
 use super::schema::{self, ARM_KEYS};
 use super::tree::{self, Content, Entry, Node, Table};
-use super::{JudgeConfig, de, merge, words};
+use super::{JudgeConfig, de, fork, merge, words};
 use crate::error::{Place, ScenarioError};
 
 /// The rewards and the formula of a scenario that defines none: Eq. 7 of arXiv 2508.08039v3.
@@ -68,7 +68,7 @@ impl Layers {
         merge::overlay(&mut base, &written)?;
         let mut arms = Vec::new();
         for over in overlays {
-            let mut arm = base.clone();
+            let mut arm = fork::inherited(&over, &arms)?.unwrap_or_else(|| base.clone());
             arm.place = over.place.clone();
             merge::overlay(&mut arm, &over)?;
             arms.push(arm);

@@ -9,8 +9,8 @@ use super::choose::choose_arms;
 use super::layers::{Layers, with_entry};
 use super::tree::{self, Node};
 use super::{
-    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, de, hypothesis, paths, ranges, recorded,
-    secret,
+    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, de, fork, hypothesis, paths, ranges,
+    recorded, secret,
 };
 use crate::error::{Place, ScenarioError};
 
@@ -95,6 +95,7 @@ fn resolve(
             places.push(layer);
         }
     }
+    fork::check(&kept, &places, &run.seeds)?;
     let hypotheses = hypothesis::read(layers.hypotheses.as_ref(), &names, &kept)?;
     Ok(Experiment {
         path: path.to_owned(),
@@ -153,7 +154,7 @@ fn drop_unused_weights(arms: &mut [ArmConfig], layers: &[Node]) -> Result<(), Sc
 
 /// Whether a formula uses this component or weight. A name ends in front of any character but a
 /// letter, digit or underscore.
-fn uses_name(formula: &str, name: &str) -> bool {
+pub(super) fn uses_name(formula: &str, name: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     formula.match_indices(name).any(|(start, _)| {
         let before = formula[..start].chars().next_back();

@@ -5,17 +5,17 @@ use toml::{Table as Values, Value};
 
 use super::load::steps;
 use super::schema::ARM_KEYS;
-use super::{Experiment, merge};
+use super::{ArmConfig, Experiment, fork, merge};
 
 impl Experiment {
     /// The resolved scenario: every setting of every arm, with those that all arms share in front of the arms.
     pub fn to_toml(&self) -> String {
-        let mut arms: Vec<Values> = self.arms.iter().map(values).collect();
+        let mut arms: Vec<Values> = self.arms.iter().map(|arm| self.values_of(arm)).collect();
         let mut heads: Vec<String> = Vec::new();
         for arm in &mut arms {
             let keys = ARM_KEYS.iter().filter_map(|key| Some((*key, arm.remove(*key)?)));
             let written = keys.filter(|(key, value)| *key != "steps" || *value != steps(self.run.steps));
-            heads.push(written.map(|(key, value)| part(key, value)).collect());
+            heads.push(written.map(|(key, value)| format!("{key} = {value}\n")).collect());
         }
         let run = part("run", Value::Table(values(&self.run)));
         let control = part("control", Value::Table(values(&self.control)));
@@ -37,6 +37,12 @@ impl Experiment {
             parts.push(part("hypothesis", Value::Array(hypotheses)));
         }
         parts.join("\n")
+    }
+
+    fn values_of(&self, arm: &ArmConfig) -> Values {
+        let mut values = values(arm);
+        fork::without_rewards(&mut values, arm, &self.arms);
+        values
     }
 }
 

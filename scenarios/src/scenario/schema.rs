@@ -12,7 +12,7 @@ use super::{
 mod variants;
 
 /// The keys of an arm that are not sections.
-pub(crate) const ARM_KEYS: [&str; 3] = ["name", "method", "steps"];
+pub(crate) const ARM_KEYS: [&str; 4] = ["name", "fork", "method", "steps"];
 
 /// Definitions of tables with variants, by the names that schemars gives their types.
 const JUDGE: &str = "JudgeConfig";

@@ -28,6 +28,14 @@ pub struct SamplingConfig {
     /// Number of tokens, from the beginning of a completion, after which thinking ends: `</think>` is put in where the
     /// completion is still thinking. Below `max_new_tokens`; 0 sets no limit. It applies to evaluation too.
     pub max_think_tokens: usize,
+    /// Share of the completions of each prompt that are made to begin with `<answer>`, while the others are made to begin with
+    /// `<think>`; 0 to 1. The importance ratio corrects for it (AdaptThink). 0 leaves the beginning to the policy.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub forced_no_think: f64,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl Default for SamplingConfig {
@@ -40,6 +48,7 @@ impl Default for SamplingConfig {
             top_k: 0,
             max_new_tokens: 48,
             max_think_tokens: 0,
+            forced_no_think: 0.0,
         }
     }
 }

@@ -9,6 +9,7 @@ use rewards::{Formula, did_you_mean};
 use scenarios::{Place, RewardSpec, ScenarioError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
 use crate::error::ApiError;
 use records::{Change, ConditionsRecord};
@@ -91,6 +92,8 @@ pub(super) struct ChangeRequest {
     join_formula: BTreeMap<String, Join>,
     /// Rewards whose terms are removed from the formula of each arm.
     leave_formula: BTreeSet<String>,
+    /// New values of settings that may be changed while an arm is trained, such as `grpo.lr`, by their dotted names.
+    settings: BTreeMap<String, Value>,
 }
 
 impl ChangeRequest {
@@ -114,7 +117,7 @@ impl ChangeRequest {
             }
         }
         Ok(RequestedChange {
-            change: Change { weights: self.weights, formula: self.formula, rewards },
+            change: Change { weights: self.weights, formula: self.formula, rewards, settings: self.settings },
             requires: Requires { version: None, added, swapped },
             join: self.join_formula,
             leave: self.leave_formula,

@@ -83,7 +83,7 @@ const marksOf = () => {
   const shown = new Set(shownArms().map(idOf));
   const by = new Map();
   for (const entry of store.journal) {
-    if (!shown.has(idOf(entry)) || !["change", "pause", "resume", "stop"].includes(entry.action)) continue;
+    if (!shown.has(idOf(entry)) || !["change", "pause", "resume", "stop", "fork"].includes(entry.action)) continue;
     const text = describe(entry);
     const key = `${entry.step} ${text}`;
     by.set(key, { step: entry.step, text, arms: [...(by.get(key)?.arms ?? []), label(entry)] });

@@ -4,7 +4,7 @@ import { exact } from "./dom.js";
 
 const kindOf = (reward) => reward?.kind ?? "none";
 
-/** What a change did, one text for each weight, reward and formula. */
+/** What a change did, one text for each weight, reward, formula and setting. */
 export const changesIn = ({ change, from }) => {
   const texts = [];
   for (const [name, value] of Object.entries(change?.weights ?? {})) texts.push(`weight ${name} ${exact(from?.weights?.[name])} → ${exact(value)}`);
@@ -15,10 +15,11 @@ export const changesIn = ({ change, from }) => {
     else texts.push(`reward ${name} swapped: ${kindOf(before)} → ${kindOf(reward)}`);
   }
   if (change?.formula) texts.push(`formula ${change.formula}`);
+  for (const [name, value] of Object.entries(change?.settings ?? {})) texts.push(`${name} ${JSON.stringify(from?.settings?.[name] ?? null)} → ${JSON.stringify(value)}`);
   return texts;
 };
 
-const COMMANDS = { pause: "paused", resume: "resumed", step: "single steps", checkpoint: "checkpoint written", stop: "stopped" };
+const COMMANDS = { pause: "paused", resume: "resumed", step: "single steps", checkpoint: "checkpoint written", stop: "stopped", fork: "forked" };
 
 /** A command, with its note. */
 export const commandIn = (entry) => `${COMMANDS[entry.action] ?? entry.action}${entry.note ? `: ${entry.note}` : ""}`;

@@ -2,6 +2,7 @@
 
 import { togglePause } from "./controls.js";
 import { byId } from "./dom.js";
+import { openFork } from "./fork.js";
 import { flipTheme } from "./theme.js";
 import { view } from "./view.js";
 
@@ -21,6 +22,7 @@ const ACTIONS = {
   w: () => document.querySelector("#weights input")?.focus(),
   f: () => byId("formula").focus(),
   p: togglePause,
+  c: openFork,
   t: flipTheme,
   0: () => view.all(),
   "/": () => byId("rollouts-q").focus(),

@@ -8,11 +8,13 @@ import { startControls } from "./controls.js";
 import { startCurves } from "./curves.js";
 import { showDoor, startDoor } from "./door.js";
 import { startEditor } from "./editor.js";
+import { startFork } from "./fork.js";
 import { startJournal } from "./journal.js";
 import { startKeys } from "./keys.js";
 import { startLatency } from "./latency.js";
 import { startRewards } from "./rewards.js";
 import { startScope } from "./scope.js";
+import { startSettings } from "./settings.js";
 import { startTheme } from "./theme.js";
 import { startWeights } from "./weights.js";
 
@@ -23,7 +25,9 @@ startCurves();
 startScope();
 startWeights();
 startEditor();
+startSettings();
 startControls();
+startFork();
 // Before the rewards, whose cards show latencies.
 startLatency();
 startRewards();

@@ -86,8 +86,11 @@ const takeStep = (id, line) => {
 const HANDLERS = {
   state: (id, data) => {
     lastEvent.set(id, ++events);
+    const isFork = !store.arms.has(id);
     takeArm(data);
     emit("arms");
+    // Its first steps are those of the arm that it was copied from.
+    if (isFork) Promise.all([loadMetrics(id), loadEvals(id)]).catch(() => {});
   },
   step: (id, data) => takeStep(id, data.metrics),
   eval: (id, data) => {

@@ -10,6 +10,7 @@ use records::{
 };
 use rewards::{JudgeTask, Mode, RewardItem, Weights};
 use runtime::{RunEvent, StepFigures};
+use scenarios::ArmConfig;
 use workers::{Generated, SampledKl, Shaped, StepReport};
 
 use super::grade::Tasks;
@@ -22,11 +23,13 @@ use super::score::Scores;
 use super::turn::StepStart;
 use crate::context::ArmContext;
 use crate::error::StepError;
+use crate::live::Conditions;
 
 /// All that is known of a GRPO step once it was trained on.
 pub(super) struct TrainedStep {
     /// Steps taken, this one included.
     pub(super) step: u64,
+    pub(super) conditions: Arc<Conditions>,
     pub(super) loaded: Loaded,
     pub(super) generated: Generated,
     pub(super) judged: Judged,
@@ -149,7 +152,7 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         mean_of(items.iter().map(|item| f64::from(u8::from(holds(item))))).unwrap_or(0.0)
     };
     let rewards: Vec<f64> = shaped.rewards.iter().flatten().copied().collect();
-    let selection = &arm.config.selection;
+    let selection = &trained.conditions.config.selection;
     let by_component = |(name, scores): (&String, &Vec<Option<f64>>)| {
         (name.clone(), mean_of(scores.iter().flatten().copied()))
     };
@@ -205,7 +208,7 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         groups_excluded: groups.excluded.clone(),
         extra_rounds: (selection.extra_rounds > 0).then_some(trained.extra_rounds),
         discarded_tokens: (selection.extra_rounds > 0 || selection.keep_completions > 0)
-            .then(|| discarded_tokens(items, shaped, arm)),
+            .then(|| discarded_tokens(items, shaped, &trained.conditions.config)),
         audio_truncated: loaded.audio_truncated,
         frac_zero_std: Some(match loaded.rows.len() {
             0 => 0.0,
@@ -222,7 +225,7 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         entropy_answer: loss.and_then(|metrics| metrics.entropy_answer()),
         entropy_coef: report.and_then(|report| report.entropy_coef),
         entropy_kept_frac: loss
-            .filter(|_| arm.config.grpo.entropy_top_fraction < 1.0)
+            .filter(|_| trained.conditions.config.grpo.entropy_top_fraction < 1.0)
             .and_then(|metrics| metrics.entropy_kept_frac()),
         importance_weight: loss.and_then(|metrics| metrics.weights.mean()),
         importance_cut_frac: loss.and_then(|metrics| metrics.weights_cut_frac()),
@@ -247,15 +250,16 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
 
 /// Tokens of completions that `[selection]` leaves out of the training: those of discarded groups, and those beyond
 /// `keep_completions`.
-fn discarded_tokens(items: &[RewardItem], shaped: &Shaped, arm: &ArmContext) -> u64 {
-    let (group_size, selection) = (arm.config.sampling.group_size, &arm.config.selection);
+fn discarded_tokens(items: &[RewardItem], shaped: &Shaped, config: &ArmConfig) -> u64 {
+    let (group_size, selection) = (config.sampling.group_size, &config.selection);
     let advantages = &shaped.advantages;
     let groups = items.chunks(group_size).zip(advantages.values.chunks(group_size)).enumerate();
     let tokens = groups.map(|(group, (items, advantages_of_group))| {
         let compared = !advantages.excluded_groups.contains(&group);
+        let of_modes = advantages.of_modes.iter().skip(group * group_size).take(items.len());
         let discarded = selection.extra_rounds > 0
             && compared
-            && advantages_of_group.iter().flatten().all(|advantage| *advantage == 0.0);
+            && advantages_of_group.iter().flatten().chain(of_modes).all(|advantage| *advantage == 0.0);
         let left_out = |place: usize| {
             let scored = shaped.rewards[group * group_size + place].is_some();
             discarded || compared && scored && advantages_of_group[place].is_none()

@@ -33,13 +33,14 @@ pub(super) async fn sample(
     step: u64,
     conditions: &Conditions,
 ) -> Result<Sampled, StepError> {
+    let config = &conditions.config;
     let rows = rows_of_step(arm, step);
     let mut taken: HashSet<usize> = rows.iter().map(|row| row.place).collect();
     let mut asked = rows.len();
     let mut sampled = round(arm, step, conditions, rows, 0).await?;
-    while sampled.extra_rounds < arm.config.selection.extra_rounds {
+    while sampled.extra_rounds < config.selection.extra_rounds {
         let varied = groups_with_variance(arm, step, conditions, &sampled).await?;
-        let wanted = arm.config.sampling.prompts_per_step.saturating_sub(varied);
+        let wanted = config.sampling.prompts_per_step.saturating_sub(varied);
         let rows = further_rows(arm, step, sampled.extra_rounds + 1, wanted, &mut taken);
         if rows.is_empty() {
             break;
@@ -61,7 +62,7 @@ async fn round(
     before: usize,
 ) -> Result<Sampled, StepError> {
     let loaded = load(arm, step, rows, before).await?;
-    let generated = generate(arm, step, &loaded).await?;
+    let generated = generate(arm, step, conditions, &loaded).await?;
     let judged = judge(arm, step, conditions, &loaded, &generated).await?;
     let scores = score(arm, conditions, &judged.batch).await?;
     Ok(Sampled { loaded, generated, judged, scores, extra_rounds: 0 })
@@ -74,7 +75,8 @@ async fn groups_with_variance(
     conditions: &Conditions,
     sampled: &Sampled,
 ) -> Result<usize, StepError> {
-    let (shaped, _) = shape(arm, step, conditions, &sampled.scores, None).await?;
+    let (shaped, _) =
+        shape(arm, step, conditions, &sampled.judged.batch.items, &sampled.scores, None).await?;
     let advantages = &shaped.advantages;
     Ok(sampled.loaded.rows.len() - advantages.excluded_groups.len() - advantages.zero_std_groups)
 }

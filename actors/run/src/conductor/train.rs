@@ -1,17 +1,22 @@
 //! Training: one optimizer step.
 
+use std::sync::Arc;
+
 use records::GroupCounts;
-use rewards::RewardItem;
+use rewards::{Advantages, RewardItem};
 use workers::{Generated, GrpoBatch, OptimizerMsg, SampledKl, Shaped, StepReport, TrainGroup};
 
 use super::load::{Lesson, Loaded, PromptedRow};
 use crate::context::ArmContext;
 use crate::error::StepError;
+use crate::grpo_settings::grpo_settings;
+use crate::live::Conditions;
 
 /// Trains on the groups that have advantages, and counts every group as trained or excluded. `None` if
 /// no group is left.
 pub(super) async fn train(
     arm: &ArmContext,
+    conditions: &Conditions,
     loaded: &Loaded,
     generated: &Generated,
     items: &[RewardItem],
@@ -19,13 +24,14 @@ pub(super) async fn train(
     sampled_kl: Option<&SampledKl>,
 ) -> Result<(Option<StepReport>, GroupCounts), StepError> {
     let group_size = arm.config.sampling.group_size;
-    let groups = train_groups(group_size, loaded, generated, items, &shaped.advantages.values);
-    let discard = arm.config.selection.extra_rounds > 0;
+    let groups = train_groups(group_size, loaded, generated, items, &shaped.advantages);
+    let discard = conditions.config.selection.extra_rounds > 0;
     let (groups, counts) = trainable(groups, loaded.groups.clone(), discard);
     if groups.is_empty() {
         return Ok((None, counts));
     }
-    let batch = GrpoBatch { groups, sampled_kl: sampled_kl.cloned() };
+    let settings = Arc::new(grpo_settings(&conditions.config));
+    let batch = GrpoBatch { groups, settings, sampled_kl: sampled_kl.cloned() };
     let report = arm.slots.optimizer.call(batch, OptimizerMsg::Grpo).await??;
     let counts = if report.applied == 0 { none_trained(counts) } else { counts };
     Ok((Some(report), counts))
@@ -62,18 +68,26 @@ pub(super) fn train_groups(
     loaded: &Loaded,
     generated: &Generated,
     items: &[RewardItem],
-    advantages: &[Option<f64>],
+    advantages: &Advantages,
 ) -> Vec<TrainGroup> {
     let group = |(place, row): (usize, &PromptedRow)| {
         let (mut completions, mut of_completions, mut think_tokens) = (Vec::new(), Vec::new(), Vec::new());
+        let mut of_modes = Vec::new();
         for member in place * group_size..(place + 1) * group_size {
-            if let Some(advantage) = advantages[member] {
+            if let Some(advantage) = advantages.values[member] {
                 completions.push(generated.completions[member].clone());
                 of_completions.push(advantage);
                 think_tokens.push(items[member].think_tokens);
+                of_modes.extend(advantages.of_modes.get(member));
             }
         }
-        TrainGroup { prompt: row.prompt.clone(), completions, advantages: of_completions, think_tokens }
+        TrainGroup {
+            prompt: row.prompt.clone(),
+            completions,
+            advantages: of_completions,
+            mode_advantages: of_modes,
+            think_tokens,
+        }
     };
     loaded.rows.iter().enumerate().map(group).collect()
 }
@@ -92,11 +106,13 @@ fn trainable(
             counts.exclude("too_few_scored");
             continue;
         }
-        match group.advantages.iter().all(|advantage| *advantage == 0.0) {
+        let all = group.advantages.iter().chain(&group.mode_advantages);
+        let without_signal = all.into_iter().all(|advantage| *advantage == 0.0);
+        match without_signal {
             true => counts.exclude("equal_rewards"),
             false => counts.trained += 1,
         }
-        if discard && group.advantages.iter().all(|advantage| *advantage == 0.0) {
+        if discard && without_signal {
             continue;
         }
         kept.push(group);

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use super::change::ChangeError;
 use super::conditions::Conditions;
+use super::fork_points::ForkPoints;
 use super::journal::Journal;
 use super::lock::lock;
 use super::order::Order;
@@ -25,9 +26,12 @@ use super::reward_actors::{RewardActors, RewardFailure};
 use super::sequence::Sequence;
 use super::view::{ActorState, ActorView, ArmView, ConditionsView};
 use crate::error::{InputError, RecordingError};
+use crate::lineage::Lineage;
+use crate::messages::ForkPoint;
 use crate::slots::Slots;
 
 mod changes;
+mod forks;
 
 /// The supervisor of an active arm and the slots of its actors.
 struct Actors {
@@ -40,6 +44,7 @@ struct State {
     /// The conditions in force, and the changes that wait for their step.
     sequence: Sequence,
     orders: VecDeque<Order>,
+    forks: ForkPoints,
     /// Set when the arm starts.
     actors: Option<Actors>,
 }
@@ -60,6 +65,7 @@ pub(crate) struct LiveArmArgs {
     pub(crate) folder: PathBuf,
     pub(crate) journal: Journal,
     pub(crate) watchers: Watchers,
+    pub(crate) lineage: Arc<Lineage>,
     /// Whether there is a control channel through which somebody can resume it.
     pub(crate) controlled: bool,
     /// The conditions of the checkpoint it resumes from; `None` for the scenario's.
@@ -70,6 +76,8 @@ pub(crate) struct LiveArmArgs {
     pub(crate) repeats: Vec<JournalEntry>,
     /// In a replay: the steps to take. A replay writes the changes it repeats into its own journal.
     pub(crate) replayed_steps: Option<u64>,
+    /// Where it is copied into forks.
+    pub(crate) forks: Vec<ForkPoint>,
 }
 
 /// One arm, as it is watched and changed.
@@ -78,6 +86,7 @@ pub(crate) struct LiveArm {
     pub(crate) config: ArmConfig,
     pub(crate) controlled: bool,
     pub(crate) watchers: Watchers,
+    pub(crate) lineage: Arc<Lineage>,
     /// How its policy hears clips, once the policy is open.
     pub(crate) ears: OnceLock<Ears>,
     folder: PathBuf,
@@ -117,6 +126,7 @@ impl LiveArm {
             arm: ArmState::Planned,
             sequence: Sequence::new(in_force, repeats),
             orders: VecDeque::new(),
+            forks: ForkPoints::new(args.forks, args.step),
             actors: None,
         };
         let id = ArmId::new(args.config.name.clone(), args.seed);
@@ -128,6 +138,7 @@ impl LiveArm {
             folder: args.folder,
             journal: args.journal,
             watchers: args.watchers,
+            lineage: args.lineage,
             ears: OnceLock::new(),
             replayed_steps: args.replayed_steps,
             step: AtomicU64::new(args.step),

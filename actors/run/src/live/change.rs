@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use records::{Change, ChangeSummary, ConditionsRecord};
 use rewards::{Formula, did_you_mean};
-use scenarios::WeightConfig;
+use scenarios::{ArmConfig, WeightConfig};
+use serde_json::Value;
 
 use super::conditions::{Conditions, Rewards};
 use crate::error::RecordingError;
@@ -152,18 +153,28 @@ pub(crate) enum InForceError {
 pub(super) struct Draft {
     formula: Arc<Formula>,
     weights: BTreeMap<String, WeightConfig>,
+    settings: BTreeMap<String, Value>,
+    config: Arc<ArmConfig>,
 }
 
 impl Draft {
-    /// Checks a change against the conditions `now`.
+    /// Checks a change of the arm `config` against the conditions `now`.
     ///
     /// Errors: [`ChangeError::Invalid`].
-    pub(super) fn new(change: &Change, now: &ConditionsRecord) -> Result<Self, ChangeError> {
+    pub(super) fn new(
+        change: &Change,
+        now: &ConditionsRecord,
+        config: &ArmConfig,
+    ) -> Result<Self, ChangeError> {
         if *change == Change::default() {
             return Err(ChangeError::invalid(
-                "the change is empty; give weights, a formula or rewards".into(),
+                "the change is empty; give weights, a formula, rewards or settings".into(),
             ));
         }
+        let mut settings = now.settings.clone();
+        settings.extend(change.settings.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let config = config.with_live_settings(&settings);
+        let config = Arc::new(config.map_err(|error| ChangeError::invalid(error.to_string()))?);
         let components = components(change, now)?;
         let mut weights = now.weights.clone();
         for (name, value) in &change.weights {
@@ -183,7 +194,7 @@ impl Draft {
             let hint = did_you_mean(name, now.weights.keys().map(String::as_str));
             return Err(ChangeError::invalid(format!("no formula uses the weight `{name}`{hint}")));
         }
-        Ok(Draft { formula, weights })
+        Ok(Draft { formula, weights, settings, config })
     }
 
     /// The next conditions, with the rewards that were built for the change.
@@ -197,7 +208,9 @@ impl Draft {
         let mut rewards = now.rewards.clone();
         rewards.retain(|name, _| change.rewards.get(name) != Some(&None));
         rewards.extend(built.iter().map(|(name, reward)| (name.clone(), reward.clone())));
-        Conditions { version, formula: self.formula, weights: self.weights, rewards }
+        let Draft { formula, weights, settings, config } = self;
+        let live_settings = config.live_settings();
+        Conditions { version, formula, weights, rewards, settings, config, live_settings }
     }
 }
 

@@ -10,6 +10,7 @@ use records::ConditionsRecord;
 use rewards::{Formula, JudgeTask, RewardError, RewardRegistry, Weights};
 use runtime::{RestartBudget, Slot};
 use scenarios::{ArmConfig, RewardSpec, ScenarioError, WeightConfig, task_servers};
+use serde_json::Value;
 
 use crate::error::InputError;
 
@@ -29,6 +30,12 @@ pub struct Conditions {
     pub weights: BTreeMap<String, WeightConfig>,
     /// By the name that the formula uses.
     pub rewards: Rewards,
+    /// Settings with other values than the scenario's, by their dotted names.
+    pub settings: BTreeMap<String, Value>,
+    /// The arm with these settings. A step takes all that may be changed while the arm is trained from here.
+    pub config: Arc<ArmConfig>,
+    /// The values of all settings that may be changed while the arm is trained.
+    pub live_settings: BTreeMap<String, Value>,
 }
 
 impl Conditions {
@@ -49,8 +56,16 @@ impl Conditions {
             })?;
             rewards.insert(name.clone(), Arc::new(reward));
         }
-        let weights = record.weights.clone();
-        Ok(Conditions { version: record.version, formula: Arc::new(formula), weights, rewards })
+        let changed = config.with_live_settings(&record.settings)?;
+        Ok(Conditions {
+            version: record.version,
+            formula: Arc::new(formula),
+            weights: record.weights.clone(),
+            rewards,
+            settings: record.settings.clone(),
+            live_settings: changed.live_settings(),
+            config: Arc::new(changed),
+        })
     }
 
     /// The weights of a step, counted from 1, with the conditions' version. A scheduled weight is determined by the
@@ -83,6 +98,7 @@ impl Conditions {
                 .iter()
                 .map(|(name, reward)| (name.clone(), reward.spec().clone()))
                 .collect(),
+            settings: self.settings.clone(),
         }
     }
 }

@@ -98,7 +98,8 @@ impl Sequence {
         let Some(in_force) = &self.in_force else { return Vec::new() };
         let mut before = in_force.record();
         let summary = |waiting: &Waiting| {
-            let fields = FieldChange::all(&waiting.change, &before.replaced_by(&waiting.change));
+            let fields =
+                FieldChange::all(&waiting.change, &before.replaced_by(&waiting.change, &in_force.config));
             before.apply(&waiting.change, waiting.version);
             let Waiting { version, by, time, step, .. } = waiting.clone();
             ChangeSummary { version, by, time, step, fields }

@@ -9,6 +9,7 @@ use runtime::{Slot, SlotStatus};
 use scenarios::{Method, RewardSpec, WeightConfig, WeightSchedule};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::conditions::{Conditions, RewardInForce};
 
@@ -49,6 +50,8 @@ pub struct ConditionsView {
     pub schedules: BTreeMap<String, WeightSchedule>,
     /// By the name that the formula uses.
     pub rewards: BTreeMap<String, RewardView>,
+    /// The settings that may be changed while the arm is trained, by their dotted names; null for one that is not set.
+    pub settings: BTreeMap<String, Value>,
     /// The names that a formula may use, spelt as in a formula: those of the rewards, then those of the weights.
     pub formula_names: Vec<String>,
 }
@@ -95,6 +98,7 @@ impl ConditionsView {
                 .iter()
                 .map(|(name, found)| (name.clone(), reward(name, found)))
                 .collect(),
+            settings: conditions.live_settings.clone(),
             formula_names: conditions
                 .rewards
                 .keys()

@@ -11,12 +11,12 @@ use evaluation::Source;
 use model::{Completion, Finish, Processor};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use records::{ArmState, CheckpointState, FormatVersion, OwnedRunDir, Progress, RecordsError};
-use rewards::{AdvantageOptions, ParserOptions};
+use rewards::ParserOptions;
 use scenarios::Dataset;
 use tokio::sync::watch;
 use workers::{
     Generated, HeardClip, Loaded, LoaderMsg, OptimizerMsg, Recorder, RecorderArgs, SamplerMsg, Shaper,
-    ShaperArgs, StepReport, WorkerError,
+    StepReport, WorkerError,
 };
 
 use crate::conductor::{Conductor, ConductorArgs};
@@ -150,8 +150,7 @@ impl Actor for Keeper {
         slots
             .optimizer
             .install(Actor::spawn_linked(None, ScriptedOptimizer, published, cell.clone()).await?.0);
-        let shaper = ShaperArgs { advantages: AdvantageOptions::default() };
-        slots.shaper.install(Actor::spawn_linked(None, Shaper, shaper, cell.clone()).await?.0);
+        slots.shaper.install(Actor::spawn_linked(None, Shaper, (), cell.clone()).await?.0);
         // Without a suite it has nothing to do after the last step.
         let evaluator = Actor::spawn_linked(None, Evaluator, context.clone(), cell.clone()).await?;
         slots.evaluator.install(evaluator.0);

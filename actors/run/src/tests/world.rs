@@ -15,6 +15,7 @@ use super::Fault;
 use super::history::Pick;
 use super::model::{Edit, Now};
 use crate::RunHandle;
+use crate::lineage::Lineage;
 use crate::live::Requires;
 use crate::plan::Plan;
 use crate::replay::Replay;
@@ -131,8 +132,9 @@ impl World {
             controlled: true,
             replay,
         };
-        let plan = Plan { device: tch::Device::Cpu, side_by_side: 1, threads: 1 };
-        Ok(open(&args, &plan, mpsc::unbounded_channel().0).map_err(|error| error.to_string())?)
+        let plan = Plan { device: tch::Device::Cpu, side_by_side: 1, is_limited: false, threads: 1 };
+        let lineage = Arc::new(Lineage::new(args.run_dir.run_dir().clone(), args.experiment.clone()));
+        Ok(open(&args, &plan, lineage, mpsc::unbounded_channel().0).map_err(|error| error.to_string())?)
     }
 
     /// The lines of a file of the arm, or of the run.
@@ -187,5 +189,10 @@ pub(super) fn change_of(edit: &Edit) -> Change {
         options: [("value".to_owned(), toml::Value::Float(value))].into_iter().collect(),
     };
     let rewards = edit.rewards.iter().map(|(name, value)| (name.clone(), value.map(spec)));
-    Change { weights: edit.weights.clone(), formula: edit.formula.clone(), rewards: rewards.collect() }
+    Change {
+        weights: edit.weights.clone(),
+        formula: edit.formula.clone(),
+        rewards: rewards.collect(),
+        ..Change::default()
+    }
 }

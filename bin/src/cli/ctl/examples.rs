@@ -20,6 +20,11 @@ Examples:
   sandbox ctl formula                               show it
   sandbox ctl formula \"accuracy + w_think * think\" --weight think=0.3";
 
+pub const SET: &str = "\
+Examples:
+  sandbox ctl set                                   show them
+  sandbox ctl set grpo.lr=3e-5 sampling.temperature=0.8 --arm 'grpo+atar*'";
+
 pub const REWARDS: &str = "\
 Example:
   sandbox ctl rewards --arm grpo";
@@ -56,6 +61,12 @@ Example:
 pub const STOP: &str = "\
 Example:
   sandbox ctl stop --arm '!grpo*'                   stops all arms but these; --resume continues them";
+
+pub const FORK: &str = "\
+Examples:
+  sandbox ctl fork grpo+atar --as atar-dry --set shaping.weights.think=0
+  sandbox ctl fork grpo+atar --as atar --sweep think=0.1,0.3,1   three arms that differ in w_think
+  sandbox ctl rewind grpo+atar --to 40 --as atar-again           from the checkpoint of step 40; nothing is overwritten";
 
 pub const METRICS: &str = "\
 Example:

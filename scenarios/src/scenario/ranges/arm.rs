@@ -181,6 +181,7 @@ fn check_sampling(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     let (thinking, most) = (sampling.max_think_tokens, sampling.max_new_tokens);
     let instead = format!("a number below max_new_tokens = {most}, or 0 for no limit");
     ranges.need(thinking < most, "sampling.max_think_tokens", thinking, &instead)?;
+    ranges.fraction(sampling.forced_no_think, "sampling.forced_no_think")?;
     check_selection(arm, ranges)
 }
 

@@ -1,7 +1,7 @@
 //! Checks `[grpo]`.
 
 use super::range::{Checked, Ranges, number, text};
-use crate::scenario::{AdvantageKind, ArmConfig, GrpoConfig, ScaleRewards};
+use crate::scenario::{AdvantageKind, ArmConfig, GrpoConfig, LossKind, ScaleRewards};
 
 pub(super) fn check_grpo(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     let grpo = &arm.grpo;
@@ -36,6 +36,14 @@ pub(super) fn check_grpo(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     if let Some(threshold) = grpo.off_policy_threshold {
         ranges.not_negative(threshold, "grpo.off_policy_threshold")?;
     }
+    if let Some(coefficient) = grpo.mode_token_coef {
+        ranges.not_negative(coefficient, "grpo.mode_token_coef")?;
+        let instead = "leave it out, or write loss = \"grpo\" beside it";
+        ranges.need(grpo.loss == LossKind::Grpo, "grpo.mode_token_coef", number(coefficient), instead)?;
+    }
+    ranges.not_negative(grpo.mode_advantage_coef, "grpo.mode_advantage_coef")?;
+    let margin = grpo.mode_margin;
+    ranges.need(margin.is_finite(), "grpo.mode_margin", number(margin), "a number")?;
     check_entropy(grpo, ranges)
 }
 

@@ -46,7 +46,7 @@ impl LiveArm {
         requires.check(&latest, |version| {
             state.sequence.since(version, &changes_in_order(&self.journal.entries_of(&self.id), &self.id))
         })?;
-        Draft::new(change, &latest).map(drop)
+        Draft::new(change, &latest, &self.config).map(drop)
     }
 
     /// Assigns a version to a change and queues it. `started` says whether its rewards have actors; `None` if they
@@ -158,7 +158,7 @@ impl LiveArm {
     ) -> Result<Applied, InForceError> {
         let Some(now) = self.in_force() else { return Err(self.no_rewards_error().into()) };
         let before = now.record();
-        let draft = Draft::new(change, &before)?;
+        let draft = Draft::new(change, &before, &self.config)?;
         let applied = self.journal_change(change, by, &before, version, next).await?;
         self.lock().sequence.take(Arc::new(draft.conditions(version, &now, change, built)));
         Ok(applied)
@@ -181,7 +181,7 @@ impl LiveArm {
             let built = self.build(&change).await.map_err(refused)?;
             let Some(now) = self.in_force() else { return Ok(()) };
             let record = now.record();
-            let draft = Draft::new(&change, &record).map_err(refused)?;
+            let draft = Draft::new(&change, &record, &self.config).map_err(refused)?;
             if self.is_replay() {
                 let by = "replay".to_owned();
                 let journaled = self.journal_change(&change, by, &record, version, next).await;
@@ -212,7 +212,7 @@ impl LiveArm {
     ) -> Result<Applied, RecordingError> {
         let entry = JournalEntry {
             change: Some(change.clone()),
-            from: Some(before.replaced_by(change)),
+            from: Some(before.replaced_by(change, &self.config)),
             version,
             step,
             ..self.entry(Action::Change, by)
