@@ -71,6 +71,7 @@ async fn every_kind_of_advantage_trains_and_resumes() {
         "advantages = \"rloo\"",
         "advantages = \"reinforce_plus_plus\"",
         "advantages = \"reinforce_plus_plus_baseline\"",
+        "advantages = \"hgpo\"",
     ])
     .await;
 }
@@ -81,6 +82,7 @@ async fn every_new_loss_trains_and_resumes() {
         "loss = \"cispo\"\nclip_high = 4.0",
         "loss = \"sapo\"\niterations = 2",
         "loss = \"gspo_token\"\niterations = 2",
+        "mode_token_coef = 0.1",
         "kl_estimator = \"k1\"",
         "kl_estimator = \"k2\"\niterations = 2",
     ])
@@ -185,4 +187,24 @@ async fn thinking_ends_at_its_budget() {
         "{means:?}"
     );
     resumes_as(&whole, &scenario).await;
+}
+
+/// AdaptThink and HGPO: each group has both modes, whatever the policy would have chosen; evaluations are left to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_are_made_to_begin_in_both_modes() {
+    for grpo in ["advantages = \"reinforce_plus_plus\"", "advantages = \"hgpo\"\niterations = 2"] {
+        let scenario = with(grpo)
+            .replace("from_scratch = true\n", "")
+            .replace("max_new_tokens = 6", "max_new_tokens = 16\nforced_no_think = 0.5");
+        let whole = trained(&scenario).await;
+        let rollouts = whole.lines("rollouts.jsonl");
+        let of_group = |row: &&Value| row["phase"] == "train" && row["group"] == 0 && row["step"] == 1;
+        let size = rollouts.iter().filter(of_group).count() as f64;
+        for row in rollouts.iter().filter(|row| row["phase"] == "train") {
+            let begins =
+                if row["index"].as_f64().unwrap() < (size / 2.0).round() { "<answer>" } else { "<think>" };
+            assert!(row["completion"].as_str().unwrap().starts_with(begins), "{row}");
+        }
+        resumes_as(&whole, &scenario).await;
+    }
 }
