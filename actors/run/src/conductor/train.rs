@@ -73,11 +73,11 @@ pub(super) fn train_groups(
     let group = |(place, row): (usize, &PromptedRow)| {
         let (mut completions, mut of_completions, mut think_tokens) = (Vec::new(), Vec::new(), Vec::new());
         let mut of_modes = Vec::new();
-        for member in place * group_size..(place + 1) * group_size {
+        for (member, item) in items.iter().enumerate().skip(place * group_size).take(group_size) {
             if let Some(advantage) = advantages.values[member] {
                 completions.push(generated.completions[member].clone());
                 of_completions.push(advantage);
-                think_tokens.push(items[member].think_tokens);
+                think_tokens.push(item.think_tokens);
                 of_modes.extend(advantages.of_modes.get(member));
             }
         }
