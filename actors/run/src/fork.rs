@@ -76,7 +76,7 @@ pub enum ForkError {
     },
     /// Under no seed can it be copied at that step.
     #[error("arm `{arm}` can't be copied: {}", reasons(left_out))]
-    NowhereThere {
+    NotAtThatStep {
         /// The arm that was to be copied.
         arm: String,
         /// Why, by seed.
@@ -169,7 +169,7 @@ impl RunHandle {
         let next = parents.iter().filter_map(|arm| arm.next_fork_step()).max();
         let Some(step) = request.step.or(next) else {
             let left_out = parents.iter().map(|arm| self.left_out(arm, None)).collect();
-            return Err(ForkError::NowhereThere { arm: request.arm.clone(), left_out });
+            return Err(ForkError::NotAtThatStep { arm: request.arm.clone(), left_out });
         };
         let record = self.conditions(parents, step)?;
         let with_fork = |seeds: Vec<u64>| {
@@ -192,7 +192,7 @@ impl RunHandle {
             }
         }
         if left_out.len() == parents.len() {
-            return Err(ForkError::NowhereThere { arm: request.arm.clone(), left_out });
+            return Err(ForkError::NotAtThatStep { arm: request.arm.clone(), left_out });
         }
         let seeds = match left_out.is_empty() {
             true => request.seeds.clone(),

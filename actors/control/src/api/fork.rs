@@ -80,7 +80,7 @@ fn refused(error: &ForkError) -> ApiError {
     let message = error.to_string();
     match error {
         ForkError::Scenario(_) | ForkError::Input(_) | ForkError::NoSuchSeed { .. } => ApiError::bad(message),
-        ForkError::NowhereThere { .. } | ForkError::RunEnded => ApiError::conflict(message),
+        ForkError::NotAtThatStep { .. } | ForkError::RunEnded => ApiError::conflict(message),
         ForkError::Records(_) | ForkError::Panicked(_) => ApiError::failed(message),
     }
 }
