@@ -100,6 +100,5 @@ async fn what_can_not_be_set_is_refused_in_one_line() {
     }
     assert_eq!(live.arm.view().conditions.unwrap().version, 0);
     live.arm.stop("test").await.unwrap();
-    live.arm.resume("test").unwrap_or_default();
     live.end().await;
 }

@@ -12,7 +12,7 @@ const END: &str = "# --- end of what is generated\n";
 /// Words of Python that are names of fields.
 const KEYWORDS: [&str; 6] = ["class", "from", "global", "in", "is", "pass"];
 
-/// The generated part.
+/// The types and the class `Api`, in the order of the document.
 fn generated(document: &Value) -> String {
     let mut text = String::new();
     let none = Map::new();

@@ -48,7 +48,7 @@ pub struct Forked {
 /// A seed under which an arm can't be copied.
 #[derive(Clone, Debug)]
 pub struct LeftOut {
-    /// The seed.
+    /// One of the seeds that the request selects.
     pub seed: u64,
     /// Why, in one line.
     pub reason: String,
@@ -99,7 +99,8 @@ impl RunHandle {
     /// Copies an arm into a new one at a step boundary, under every seed that it is trained under. Returns when the fork is in
     /// the stored scenario; an arm that is running is copied at the boundary, a little later.
     ///
-    /// Errors: [`ForkError`]; then nothing was done.
+    /// Errors: [`ForkError`]; then nothing was done. If a checkpoint can't be copied, the fork stays in the scenario and the run records
+    /// it as failed.
     pub async fn fork(&self, request: ForkRequest, by: &str) -> Result<Forked, ForkError> {
         let (run, by) = (self.clone(), by.to_owned());
         // A task of its own, so that a caller that is cancelled does not leave the fork half made.
