@@ -25,6 +25,7 @@
 mod arm_file;
 mod arm_id;
 mod arm_state;
+mod bookmark;
 mod changes;
 mod checkpoint;
 mod checksum;
@@ -58,6 +59,7 @@ mod visible;
 pub use arm_file::ArmFile;
 pub use arm_id::{ArmId, arm_ids};
 pub use arm_state::{ArmState, InvalidTransition};
+pub use bookmark::{Bookmark, BookmarkedCompletion, bookmarks_in_force};
 pub use changes::{ChangeSummary, FieldChange, changes_in_order};
 pub use checkpoint::{CheckpointState, Progress, WrittenCheckpoint};
 pub use checksum::{FileSum, RunningSum};

@@ -10,7 +10,7 @@ use runtime::{RunEvent, Slot};
 use tokio::sync::{broadcast, oneshot};
 use workers::RecorderMsg;
 
-use crate::live::{ActorView, ArmView, ChangeError, Conditions, LiveArm, Order, Requires};
+use crate::live::{ActorView, ArmView, Bookmarks, ChangeError, Conditions, LiveArm, Order, Requires};
 use crate::opening::Opening;
 
 pub(crate) struct RunShared {
@@ -22,6 +22,7 @@ pub(crate) struct RunShared {
     pub(crate) arms: RwLock<Vec<Arc<LiveArm>>>,
     pub(crate) opening: Opening,
     pub(crate) recorder: Slot<RecorderMsg>,
+    pub(crate) bookmarks: Bookmarks,
     pub(crate) ended: AtomicBool,
 }
 
@@ -90,6 +91,11 @@ impl RunHandle {
     /// All changes and commands so far, oldest first, including those from before a resume.
     pub fn journal(&self) -> Vec<Arc<JournalEntry>> {
         self.0.opening.journal.entries()
+    }
+
+    /// Places of the run that somebody marked.
+    pub fn bookmarks(&self) -> &Bookmarks {
+        &self.0.bookmarks
     }
 
     /// The actor that writes the records of all arms.

@@ -43,7 +43,7 @@ pub use error::{InputError, RunError};
 pub use fork::{ForkError, ForkRequest, Forked, LeftOut};
 pub use handle::{ArmHandle, RunHandle};
 pub use live::{
-    ActorState, ActorView, ArmView, ChangeError, Conditions, ConditionsView, Requires, RewardInForce,
+    ActorState, ActorView, ArmView, BookmarkError, Bookmarks, ChangeError, Conditions, ConditionsView, NewBookmark, Requires, RewardInForce,
     RewardView,
 };
 pub use messages::ArmOutcome;

@@ -96,6 +96,7 @@ fn run(truths: &[Truth], questions: usize, noise: &mut Noise) -> RecordedRun {
         }],
         hypotheses_from_before: true,
         changes: Vec::new(),
+        bookmarks: Vec::new(),
     }
 }
 
