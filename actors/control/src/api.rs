@@ -9,20 +9,26 @@ use super::openapi::Api;
 use super::shared::Shared;
 
 mod arm_path;
+mod bookmarks;
 mod caller;
 mod conditions;
+mod curves;
 mod fork;
 mod lifecycle;
 mod preview;
 mod records;
 mod request;
+mod reshape;
+mod rollouts;
 mod selection;
 mod state;
 mod versions;
 
 /// The routes, and the OpenAPI document that describes them.
 pub(super) fn routes() -> (Router<Arc<Shared>>, Value) {
-    records::routes(fork::routes(lifecycle::routes(conditions::routes(state::routes(Api::new()))))).finish()
+    let api = lifecycle::routes(conditions::routes(state::routes(Api::new())));
+    let api = rollouts::routes(records::routes(fork::routes(api)));
+    bookmarks::routes(reshape::routes(curves::routes(api))).finish()
 }
 
 /// Reads a body as a change of an arm and of several, and as a reward by itself, as the routes do; for fuzzing.
