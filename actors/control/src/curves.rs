@@ -169,7 +169,8 @@ impl CurvesQuery {
             return least;
         }
         let power = 10_f64.powi(rough.log10().floor() as i32);
-        let nice = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|width| *width >= rough);
+        let nice =
+            [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|width| *width >= rough);
         nice.filter(|width| width.is_finite()).unwrap_or(rough)
     }
 
@@ -182,7 +183,8 @@ impl CurvesQuery {
     /// The columns that are asked for, of those that an arm has.
     fn wants(&self, name: &str) -> bool {
         let fields = self.fields.as_deref().unwrap_or(DEFAULT_FIELDS);
-        name != "step" && fields.split(',').map(str::trim).any(|field| !field.is_empty() && selects(field, name))
+        name != "step"
+            && fields.split(',').map(str::trim).any(|field| !field.is_empty() && selects(field, name))
     }
 }
 
@@ -380,9 +382,8 @@ impl CurveLine {
             (name.clone(), values)
         });
         let place = |seed: &SeedCurve, number: u64| Some(seed.points[seed.point(number)?].x);
-        let x = |&number: &u64| {
-            rounded(seeds.iter().filter_map(|seed| place(seed, number)).fold(0.0, f64::max))
-        };
+        let x =
+            |&number: &u64| rounded(seeds.iter().filter_map(|seed| place(seed, number)).fold(0.0, f64::max));
         let steps = |seed: &SeedCurve| match query.x {
             Axis::Step => Vec::new(),
             Axis::Tokens | Axis::Seconds => {

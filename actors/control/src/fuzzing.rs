@@ -5,10 +5,10 @@ use axum::http::Uri;
 use serde::de::DeserializeOwned;
 
 use crate::api::read_change;
-use crate::lines::Lines;
 use crate::columns::Columns;
 use crate::curves::{CurveLine, CurvesQuery, News, SeedCurve};
 use crate::held_out::HeldOut;
+use crate::lines::Lines;
 use crate::metrics::MetricsQuery;
 use crate::rollouts::{Index, RolloutsQuery};
 use records::ArmId;

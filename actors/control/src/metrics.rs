@@ -71,7 +71,8 @@ impl Columns {
         if total > 0 && rows.last() != Some(&(behind - 1)) {
             rows.push(behind - 1);
         }
-        let row = |row: usize| columns.iter().map(|&column| Figure::of(self.all()[column].values[row])).collect();
+        let row =
+            |row: usize| columns.iter().map(|&column| Figure::of(self.all()[column].values[row])).collect();
         Ok(MetricsTable {
             rows: rows.into_iter().map(row).collect(),
             columns: columns.iter().map(|&column| self.all()[column].name.clone()).collect(),

@@ -31,6 +31,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/editor.js", JS, include_str!("page/editor.js")),
     ("/entries.js", JS, include_str!("page/entries.js")),
     ("/fork.js", JS, include_str!("page/fork.js")),
+    ("/frames.js", JS, include_str!("page/frames.js")),
     ("/gestures.js", JS, include_str!("page/gestures.js")),
     ("/icon.svg", SVG, include_str!("page/icon.svg")),
     ("/", HTML, include_str!("page/index.html")),

@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn a_weight_that_turns_the_order_of_a_group_changes_its_signs() {
         let arm = |more: serde_json::Value| -> ArmConfig {
-            let mut arm = json!({"name": "a", "steps": 9, "shaping": {"formula": "a"}, "sampling": {"group_size": 2}});
+            let mut arm =
+                json!({"name": "a", "steps": 9, "shaping": {"formula": "a"}, "sampling": {"group_size": 2}});
             arm["grpo"] = more;
             serde_json::from_value(arm).unwrap()
         };
@@ -85,12 +86,18 @@ mod tests {
         let weights = |b: f64| Weights { version: 1, values: BTreeMap::from([("b".to_owned(), b)]) };
         // Rewards 1 and 3: the second completion is favoured now.
         let turned = ReshapedBatch::of(&batch, &formula, &weights(3.0), &arm(json!({}))).unwrap();
-        assert_eq!((turned.compared, turned.changed_signs, turned.rank_correlation), (2, Some(1.0), Some(-1.0)));
+        assert_eq!(
+            (turned.compared, turned.changed_signs, turned.rank_correlation),
+            (2, Some(1.0), Some(-1.0))
+        );
         assert_eq!(turned.think_advantage[0], Some(-1.0));
         assert!(turned.think_advantage[1].unwrap() > 0.0);
         // Rewards 1 and 0.5: the same order as before.
         let same = ReshapedBatch::of(&batch, &formula, &weights(0.5), &arm(json!({}))).unwrap();
         assert_eq!((same.changed_signs, same.rank_correlation), (Some(0.0), Some(1.0)));
-        assert_eq!(ReshapedBatch::of(&batch, &formula, &weights(0.5), &arm(json!({"kl_in_reward": true}))), None);
+        assert_eq!(
+            ReshapedBatch::of(&batch, &formula, &weights(0.5), &arm(json!({"kl_in_reward": true}))),
+            None
+        );
     }
 }

@@ -6,12 +6,12 @@ use dashmap::DashMap;
 use tokio::sync::Semaphore;
 
 use super::clips::Clips;
+use super::columns::Columns;
 use super::error::ApiError;
 use super::event_hub::EventHub;
 use super::heard::HeardClips;
-use super::lines::{Follower, Lines};
-use super::columns::Columns;
 use super::held_out::HeldOut;
+use super::lines::{Follower, Lines};
 use super::rollouts::Index;
 use records::{ArmDir, ArmId};
 use run::{ArmHandle, RunHandle};
@@ -95,9 +95,7 @@ impl ArmFiles {
         &self,
         ask: impl FnOnce(&Columns, &HeldOut) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        self.metrics(|columns| {
-            advance_and_ask(&self.held_out, |follower| ask(columns, follower.lines()))
-        })
+        self.metrics(|columns| advance_and_ask(&self.held_out, |follower| ask(columns, follower.lines())))
     }
 
     /// Reads the new lines of `rollouts.jsonl`, then calls `ask` with its index.

@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_later_row_takes_the_place_of_an_earlier_one_or_takes_it_away() {
-        let rows = [row(1, "first", false), row(2, "second", false), row(1, "edited", false), row(2, "", true)];
+        let rows =
+            [row(1, "first", false), row(2, "second", false), row(1, "edited", false), row(2, "", true)];
         let notes: Vec<String> = bookmarks_in_force(rows).into_iter().map(|bookmark| bookmark.note).collect();
         assert_eq!(notes, ["edited"]);
     }
@@ -100,7 +101,10 @@ mod tests {
             "step": 41, "note": "the policy stops thinking here",
         });
         assert_eq!(json, expected);
-        assert_eq!(serde_json::from_value::<Bookmark>(json).unwrap(), row(3, "the policy stops thinking here", false));
+        assert_eq!(
+            serde_json::from_value::<Bookmark>(json).unwrap(),
+            row(3, "the policy stops thinking here", false)
+        );
     }
 
     #[test]

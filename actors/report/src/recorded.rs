@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use records::{
-    ArmDir, ArmId, Bookmark, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir, Status,
-    StepMetrics, changes_in_order, for_each_line,
+    ArmDir, ArmId, Bookmark, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir,
+    Status, StepMetrics, changes_in_order, for_each_line,
 };
 use rewards::Formula;
 use scenarios::{ArmConfig, Hypothesis, Method, TrainParts, WeightConfig, hypotheses_hash};

@@ -90,7 +90,8 @@ fn bookmarks_are_listed_without_those_that_were_taken_away() {
             "completion": {"phase": "train", "group": 0, "index": 1, "question": "clip-3"}});
         format!("{row}\n")
     };
-    let rows = [bookmark(1, "it <b>guesses</b>", false), bookmark(2, "a mistake", false), bookmark(2, "", true)];
+    let rows =
+        [bookmark(1, "it <b>guesses</b>", false), bookmark(2, "a mistake", false), bookmark(2, "", true)];
     fs::write(dir.path().join("bookmarks.jsonl"), rows.concat()).unwrap();
     let summary = write_report(&RunDir::new(dir.path())).unwrap();
     assert_eq!(summary.bookmarks, ["grpo (seed 1), step 4, on clip-3: it <b>guesses</b>"]);

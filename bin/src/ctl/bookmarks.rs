@@ -71,5 +71,10 @@ pub fn bookmark(ctl: &Ctl<'_>, options: &BookmarkOptions) -> Result<(), CtlError
 
 fn said(bookmark: &Value) -> String {
     let note = one_line(bookmark["note"].as_str().unwrap_or_default(), NOTE);
-    format!("{}: bookmark {} at step {}: {note}", Arm::label_of(bookmark), bookmark["number"], bookmark["step"])
+    format!(
+        "{}: bookmark {} at step {}: {note}",
+        Arm::label_of(bookmark),
+        bookmark["number"],
+        bookmark["step"]
+    )
 }

@@ -26,15 +26,27 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
     api.route("get", "/api/bookmarks", "The bookmarks, by their numbers", list, |operation, schemas| {
         operation.answers::<Listed>(schemas);
     })
-    .route("post", "/api/bookmarks", "Marks a step of an arm, or one of its completions", add, |operation, schemas| {
-        operation.body::<Mark>(schemas).answers::<Bookmark>(schemas);
-    })
+    .route(
+        "post",
+        "/api/bookmarks",
+        "Marks a step of an arm, or one of its completions",
+        add,
+        |operation, schemas| {
+            operation.body::<Mark>(schemas).answers::<Bookmark>(schemas);
+        },
+    )
     .route("put", "/api/bookmarks/{number}", "Replaces the note of a bookmark", note, |operation, schemas| {
         operation.body::<Note>(schemas).answers::<Bookmark>(schemas);
     })
-    .route("delete", "/api/bookmarks/{number}", "Takes a bookmark away", remove, |operation, schemas| {
-        operation.answers::<Bookmark>(schemas);
-    })
+    .route(
+        "delete",
+        "/api/bookmarks/{number}",
+        "Takes a bookmark away",
+        remove,
+        |operation, schemas| {
+            operation.answers::<Bookmark>(schemas);
+        },
+    )
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -86,7 +98,9 @@ async fn add(
     let taken = run.arm(&id).ok_or_else(|| no_arm(run, &arm, &seed.to_string()))?.view().step;
     let step = step.unwrap_or(taken);
     if step > taken {
-        return Err(ApiError::bad(format!("arm `{arm}` has taken {taken} steps; mark one of them, not {step}")));
+        return Err(ApiError::bad(format!(
+            "arm `{arm}` has taken {taken} steps; mark one of them, not {step}"
+        )));
     }
     within(&note, "note")?;
     within(&view, "view")?;

@@ -51,9 +51,9 @@ fn read(arms: &[(ArmHandle, Arc<ArmFiles>)], query: &CurvesQuery) -> Result<Curv
     for group in groups(arms.iter().map(|(arm, _)| arm.id()), query) {
         let mut news: Option<News> = None;
         for &place in &group {
-            let new = arms[place].1.curves(|columns, held_out| {
-                Ok(News::of(columns, held_out, query, width, known_of(place)))
-            })?;
+            let new = arms[place]
+                .1
+                .curves(|columns, held_out| Ok(News::of(columns, held_out, query, width, known_of(place))))?;
             news = match (news, new) {
                 (Some(news), Some(new)) => Some(news.and(new)),
                 (news, new) => news.or(new),

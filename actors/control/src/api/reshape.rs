@@ -63,7 +63,10 @@ async fn reshape(
         })
     });
     let batch = batch.await?.ok_or_else(|| {
-        let which = step.map_or_else(|| "it has taken no step".to_owned(), |step| format!("step {step} has no completions"));
+        let which = step.map_or_else(
+            || "it has taken no step".to_owned(),
+            |step| format!("step {step} has no completions"),
+        );
         ApiError::not_found(format!("there is nothing to reshape: {which}"))
     })?;
     reshaped(&shared, &arm, &batch, asked).map(Json)
@@ -75,8 +78,10 @@ fn reshaped(
     batch: &ScoredBatch,
     asked: Reshape,
 ) -> Result<ReshapedBatch, ApiError> {
-    let (past, config) = PastConditions::of_step(&shared.run, arm, batch.step, batch.version)
-        .ok_or_else(|| ApiError::conflict("the journal does not tell under which conditions this step was taken"))?;
+    let (past, config) =
+        PastConditions::of_step(&shared.run, arm, batch.step, batch.version).ok_or_else(|| {
+            ApiError::conflict("the journal does not tell under which conditions this step was taken")
+        })?;
     let mut weights = past.weights_at(batch.step);
     weights.values.extend(asked.weights.clone());
     let text = asked.formula.as_deref().unwrap_or(&past.formula);
@@ -84,7 +89,8 @@ fn reshaped(
         let place = error.column().map(|column| column - 1);
         ApiError::bad(error.to_string()).at(place)
     })?;
-    if let Some(unused) = asked.weights.keys().find(|name| !formula.weight_names().any(|used| used == **name)) {
+    if let Some(unused) = asked.weights.keys().find(|name| !formula.weight_names().any(|used| used == **name))
+    {
         let hint = did_you_mean(unused, formula.weight_names());
         return Err(ApiError::bad(format!("the formula uses no weight `{unused}`{hint}")));
     }

@@ -83,7 +83,11 @@ fn only_the_points_that_may_have_changed_are_sent_again() {
     let new = curve(7, &columns, &query, Some(5)).unwrap();
     assert_eq!(new.points.iter().map(|point| point.number).collect::<Vec<_>>(), [2, 3]);
     assert!(curve(7, &columns, &query, Some(7)).is_none(), "nothing is new");
-    assert_eq!(curve(7, &columns, &query, Some(9)).unwrap().points.len(), 4, "the client has rows that are gone");
+    assert_eq!(
+        curve(7, &columns, &query, Some(9)).unwrap().points.len(),
+        4,
+        "the client has rows that are gone"
+    );
     // Of two seeds, both are sent from the first point that changed in either.
     let (early, late) = (News { from: 2, evaluations: false }, News { from: 5, evaluations: true });
     assert_eq!(late.and(early), News { from: 2, evaluations: true });
@@ -139,6 +143,6 @@ fn evaluations_are_where_their_step_is() {
 
 #[test]
 fn six_digits_are_kept() {
-    assert_eq!([short(0.123_456_789), short(-1234.567_89), short(0.0)], [0.123_457, -1234.57, 0.0]);
+    assert_eq!([short(0.123_456_789), short(-1_234.567_89), short(0.0)], [0.123_457, -1_234.57, 0.0]);
     assert_eq!(short(1e-300), 1e-300);
 }

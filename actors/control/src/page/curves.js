@@ -17,7 +17,8 @@ const PAUSE = 1000;
 
 const plots = new Map();
 
-const layOut = () => {
+/** Lays out the plots; `follows` says that only newer points may have come. */
+const layOut = (follows = false) => {
   view.setExtent(0, curves.to);
   const current = plotsShown();
   for (const { key, title, hint, source, parts, arm } of current) {
@@ -40,7 +41,10 @@ const layOut = () => {
   byId("no-curves").hidden = figures.length > 0;
   const components = PLOTS.find((plot) => plot.many === "components");
   showTools(partsOf(components), shown.layout === "metric" && current.some(({ group }) => group === components.title));
-  redraw();
+  for (const plot of plots.values()) {
+    if (follows) plot.follow();
+    else plot.redraw();
+  }
 };
 
 const redraw = () => {
@@ -57,8 +61,8 @@ const refresh = () => {
     if (document.hidden || store.connection === "ended") return;
     const began = performance.now();
     try {
-      await loadCurves(wantedCurves());
-      layOut();
+      const whole = await loadCurves(wantedCurves());
+      layOut(!whole);
       emit("latest");
     } catch {
       // The connection's banner says so; the next event tries again.
@@ -99,7 +103,8 @@ export const startCurves = () => {
   startShown();
   startTools();
   startLoading();
-  on("arms journal bookmarks", debounce(50, layOut));
+  on("journal bookmarks", debounce(50, () => layOut()));
+  on("arms", debounce(50, () => layOut(true)));
   on("theme", redraw);
   on("cursor", () => {
     for (const plot of plots.values()) plot.drawCursor();

@@ -1,7 +1,7 @@
 // Compares two texts word by word. No DOM.
 
-/** The most words of a text that are compared; what differs beyond that counts as replaced as a whole. */
-const LONGEST = 800;
+/** The most parts of a text that are compared, spaces included; what differs in longer texts counts as replaced as a whole. */
+const LONGEST = 2000;
 
 /** Words, and the spaces and punctuation between them. */
 const split = (text) => text.match(/[\p{L}\p{N}_'’]+|\s+|[^\p{L}\p{N}_'’\s]/gu) ?? [];

@@ -81,14 +81,15 @@ const request = async (want) => {
     curves.lines.set(key, old ? merge(old, read(line)) : read(line));
   }
   wanted = text;
+  return answer.whole;
 };
 
-/** Loads the curves, or what is new of them; one request at a time. */
+/** Loads the curves, or what is new of them; one request at a time. Resolves to whether all of them are new. */
 export const loadCurves = async (want) => {
   while (running) await running.catch(() => {});
   running = request(want);
   try {
-    await running;
+    return await running;
   } finally {
     running = null;
   }

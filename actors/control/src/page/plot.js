@@ -3,6 +3,7 @@
 
 import { AXES } from "./axis.js";
 import { h, number } from "./dom.js";
+import { inAFrame } from "./frames.js";
 import { listen } from "./gestures.js";
 import { inks } from "./inks.js";
 import { extremes, lowerBound, nearest, smooth } from "./series.js";
@@ -12,6 +13,8 @@ import { view } from "./view.js";
 
 const PAD = { left: 46, right: 10, top: 14, bottom: 20 };
 const HEIGHT = 190;
+/** The time after which new values are drawn although they lie within a pixel, in ms. */
+const LATEST = 10_000;
 
 /** The smallest and the largest value in the range shown, with some room; `null` without lines. */
 export const spreadOf = (lines, from, to) => {
@@ -51,15 +54,21 @@ export class Plot {
     listen(this);
   }
 
-  /** Draws at the next frame, or when the plot becomes visible. */
+  /** Draws in one of the next frames, or when the plot becomes visible. */
   redraw() {
     this.stale = true;
-    if (!this.visible || this.asked) return;
-    this.asked = true;
-    requestAnimationFrame(() => {
-      this.asked = false;
-      this.draw();
-    });
+    if (this.visible) inAFrame(this.draw);
+  }
+
+  /** Draws if the axis has moved by a pixel since the last time, or if that was a while ago. */
+  follow() {
+    const [from, to] = view.range;
+    const { drawn } = this;
+    if (drawn) {
+      const moved = Math.max(Math.abs(from - drawn.from), Math.abs(to - drawn.to)) / (drawn.to - drawn.from);
+      if (moved * (drawn.right - drawn.left) < 1 && performance.now() - drawn.time < LATEST) return;
+    }
+    this.redraw();
   }
 
   size(canvas) {
@@ -76,7 +85,7 @@ export class Plot {
     return pen;
   }
 
-  draw() {
+  draw = () => {
     const width = this.frame.clientWidth;
     if (!width || !this.source) return;
     this.stale = false;
@@ -91,7 +100,7 @@ export class Plot {
     const right = width - PAD.right;
     const bottom = HEIGHT - PAD.bottom;
     this.drawn = {
-      lines, marks, from, to, left: PAD.left, right, bottom,
+      lines, marks, from, to, left: PAD.left, right, bottom, time: performance.now(),
       x: (place) => PAD.left + ((place - from) / (to - from)) * (right - PAD.left),
       y: (value) => bottom - ((value - low) / (high - low)) * (bottom - PAD.top),
       place: (x) => from + ((x - PAD.left) / (right - PAD.left)) * (to - from),
@@ -114,7 +123,7 @@ export class Plot {
     drawMarks(pen, this.drawn);
     this.drawCursor();
     this.describe();
-  }
+  };
 
   /** The values at the cursor, largest first. */
   readings() {

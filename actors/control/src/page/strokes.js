@@ -40,7 +40,7 @@ const take = (pen, line, alpha, width) => {
   pen.fillStyle = inks[line.colour];
   pen.globalAlpha = alpha;
   pen.lineWidth = width;
-  pen.lineJoin = "round";
+  pen.lineJoin = "bevel";
   pen.setLineDash(alpha === 1 ? DASHES[line.dash % DASHES.length] : []);
 };
 

@@ -82,7 +82,11 @@ mod tests {
         assert_eq!(passing(filter, &three_of_four), [0, 1, 3]);
         let two_of_three = [said(1, false), said(1, false), said(2, true)];
         assert_eq!(passing(filter, &two_of_three), [0; 0]);
-        assert_eq!(passing(filter, &[said(1, false)]), [0; 0], "one completion says nothing about confidence");
+        assert_eq!(
+            passing(filter, &[said(1, false)]),
+            [0; 0],
+            "one completion says nothing about confidence"
+        );
         assert_eq!(passing(filter, &[said(2, true); 4]), [0; 0]);
         assert_eq!(passing(filter, &[Facts::default(); 4]), [0; 0], "no answer is not an answer");
     }
@@ -98,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_judge_disagrees_with_the_answer_or_with_another_judge() {
-        let rated = |think_quality: f64, correct| Facts { think_quality: Some(think_quality), ..said(1, correct) };
+        let rated =
+            |think_quality: f64, correct| Facts { think_quality: Some(think_quality), ..said(1, correct) };
         let split = |disagreement| Facts { disagreement: Some(disagreement), ..said(1, true) };
         let group = [
             rated(0.75, false),

@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use records::{
-    ArmId, Bookmark, BookmarkedCompletion, FormatVersion, RecordsError, RunDir, json_lines, now,
-};
+use records::{ArmId, Bookmark, BookmarkedCompletion, FormatVersion, RecordsError, RunDir, json_lines, now};
 use runtime::{RunEvent, Slot, Watchers};
 use workers::{Lines, RecorderMsg};
 
