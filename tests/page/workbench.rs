@@ -210,7 +210,10 @@ fn what_if(page: &mut Browser, run: &Run) {
     page.eval("(() => { const list = document.querySelector('#scope'); list.selectedIndex = 1; list.dispatchEvent(new Event('change')); })()");
     let arm = page.eval("document.querySelector('#scope').value");
     let path = format!("/api/arms/{}", arm.as_str().unwrap().replace('+', "%2B"));
-    let name = run.get(&path)["conditions"]["weights"].as_object().unwrap().keys().next().unwrap().clone();
+    let conditions = run.get(&path)["conditions"].clone();
+    let formula = conditions["formula"].as_str().unwrap();
+    let weights = conditions["weights"].as_object().unwrap();
+    let name = weights.keys().find(|name| formula.contains(&format!("w_{name} "))).unwrap().clone();
     page.click("#what-if summary");
     page.fill("#if-step", "2");
     let field = format!("#if-weights [data-name='{name}']");
@@ -266,6 +269,7 @@ fn restore(page: &mut Browser, run: &Run) {
     page.click("#axes [data-value=step]");
     page.click("#bookmark-list .link");
     page.until("document.querySelector('#axes [data-value=tokens]').getAttribute('aria-pressed') === 'true'");
+    page.until("location.hash.includes('bookmark=2')");
     let recorded = fs::read_to_string(run.dir.join("bookmarks.jsonl")).unwrap();
     assert!(!recorded.contains(&run.token), "no token is written into the run");
 }

@@ -250,6 +250,9 @@ impl News {
     }
 }
 
+/// By the number of the point: where the last evaluation is, and the mean of each share.
+type Evaluations = BTreeMap<u64, (f64, BTreeMap<String, f64>)>;
+
 /// An arm under one seed, thinned.
 pub(super) struct SeedCurve {
     id: ArmId,
@@ -258,7 +261,7 @@ pub(super) struct SeedCurve {
     points: Vec<Point>,
     /// By the name of the column, one for each point.
     values: BTreeMap<String, Vec<Option<Spread>>>,
-    held_out: Option<BTreeMap<u64, (f64, BTreeMap<String, f64>)>>,
+    held_out: Option<Evaluations>,
 }
 
 struct Point {
@@ -333,12 +336,7 @@ fn points(columns: &Columns, query: &CurvesQuery, width: f64, from: u64) -> Vec<
 }
 
 /// The evaluations at each point.
-fn thinned(
-    columns: &Columns,
-    held_out: &HeldOut,
-    query: &CurvesQuery,
-    width: f64,
-) -> BTreeMap<u64, (f64, BTreeMap<String, f64>)> {
+fn thinned(columns: &Columns, held_out: &HeldOut, query: &CurvesQuery, width: f64) -> Evaluations {
     let mut points: BTreeMap<u64, (f64, BTreeMap<String, Vec<f64>>)> = BTreeMap::new();
     for (place, step) in held_out.steps.iter().enumerate() {
         let x = match columns.steps.partition_point(|taken| taken <= step) {
@@ -368,9 +366,10 @@ impl CurveLine {
         let values = names.into_iter().map(|name| {
             let mut values = CurveValues::default();
             for &number in &numbers {
-                let spreads = seeds.iter().filter_map(|seed| seed.values.get(name)?[seed.point(number)?]);
+                let mut spreads =
+                    seeds.iter().filter_map(|seed| seed.values.get(name)?[seed.point(number)?]);
                 let spread = match seeds.len() {
-                    1 => spreads.last(),
+                    1 => spreads.next(),
                     _ => Spread::of(spreads.map(|spread| spread.mean)),
                 };
                 values.mean.push(spread.map(|spread| short(spread.mean)));

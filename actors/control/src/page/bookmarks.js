@@ -2,7 +2,7 @@
 
 import { post, put, remove } from "./api.js";
 import { announce, byId, clock, count, fill, h, onceAFrame, setText } from "./dom.js";
-import { apply, current } from "./link.js";
+import { apply, current, linked, put as putIn, touched } from "./link.js";
 import { place } from "./place.js";
 import { on } from "./signals.js";
 import { label, store } from "./store.js";
@@ -10,6 +10,8 @@ import { label, store } from "./store.js";
 /** What the dialog is about: a place that is marked, or a bookmark whose note is changed. */
 let marked = null;
 let changed = null;
+/** The number of the bookmark whose view is shown, as text; empty without one. */
+let shown = "";
 
 const say = (kind, text) => {
   byId("bookmarks-note").className = `note ${kind}`;
@@ -23,7 +25,7 @@ const where = ({ arm, seed, step, completion }) => `${label({ arm, seed })}, ste
 const bodyOf = ({ id, step, line }) => {
   const { arm, seed } = store.arms.get(id);
   const completion = line && { phase: line.phase, suite: line.suite ?? null, group: line.group, index: line.index, question: line.id };
-  return { arm, seed, step, completion, view: current() };
+  return { arm, seed, step, completion, view: current().replace(/(^|&)bookmark=\d*/, "") };
 };
 
 /** Marks the place where the user looks, without a note. */
@@ -80,8 +82,16 @@ const takeAway = async ({ number }) => {
 /** What the page shows for a bookmark that was not made on it: its arm and its step. */
 const viewOf = ({ arm, seed, step, completion }) => new URLSearchParams({ arm: `${arm}/${seed}`, step, ...(completion ? { phase: completion.phase } : {}) }).toString();
 
+/** Shows what the page showed when a bookmark was made. */
+const show = (bookmark) => {
+  apply(bookmark.view || viewOf(bookmark));
+  shown = String(bookmark.number);
+  render();
+  touched();
+};
+
 const item = (bookmark) => h("li", { "data-number": bookmark.number },
-  h("button", { type: "button", class: "link", on: { click: () => apply(bookmark.view || viewOf(bookmark)) } }, `step ${count(bookmark.step)}`),
+  h("button", { type: "button", class: "link", "aria-current": String(bookmark.number) === shown ? "true" : null, on: { click: () => show(bookmark) } }, `step ${count(bookmark.step)}`),
   h("span", { class: "who" }, `${where(bookmark)} · ${bookmark.by} · ${clock(bookmark.time)}`),
   h("span", { class: "what" }, bookmark.note || h("span", { class: "none" }, "no note")),
   h("span", { class: "row" },
@@ -94,6 +104,10 @@ const render = onceAFrame(() => {
 });
 
 export const startBookmarks = () => {
+  linked((params) => putIn(params, "bookmark", shown), (params) => {
+    shown = params.get("bookmark") ?? "";
+    render();
+  });
   byId("note-form").addEventListener("submit", save);
   byId("note-text").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("note-form").requestSubmit();
