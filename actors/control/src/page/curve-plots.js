@@ -111,6 +111,13 @@ export const wantedCurves = () => {
   const inGroup = PLOTS.filter(({ title }) => GROUPS[shown.group]?.includes(title) ?? true);
   const fields = shown.layout === "arm" ? [shown.metric] : inGroup.map((plot) => plot.many ?? plot.field);
   const names = new Set([...store.arms.values()].filter(({ arm }) => !shown.arms.has(arm)).map((arm) => (shown.seeds === "apart" ? idOf(arm) : arm.arm)));
-  const [from, to] = view.range;
-  return { fields, axis: view.axis, seeds: shown.seeds, band: shown.layout === "arm" || names.size <= BANDED, ...(view.zoomed ? { from, to } : {}) };
+  return { fields, axis: view.axis, seeds: shown.seeds, band: shown.layout === "arm" || names.size <= BANDED, ...rangeWanted() };
+};
+
+/** The range that is loaded in more points than the whole has. That of the newest steps moves in strides, not at every step. */
+const rangeWanted = () => {
+  if (view.zoomed) return { from: view.range[0], to: view.range[1] };
+  if (!view.choice) return {};
+  const stride = view.choice.last / 4;
+  return { from: Math.max(0, (Math.floor((curves.to - view.choice.last) / stride) - 1) * stride) };
 };

@@ -90,11 +90,11 @@ const startLoading = () => {
     layOut();
     now();
   });
-  let zoomed = false;
+  let ranged = false;
   on("view", () => {
     layOut();
-    if (view.zoomed || zoomed) loadRange();
-    zoomed = view.zoomed;
+    if (view.choice || ranged) loadRange();
+    ranged = Boolean(view.choice);
   });
   document.addEventListener("visibilitychange", () => !document.hidden && store.connection === "live" && refresh());
 };

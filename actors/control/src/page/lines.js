@@ -15,10 +15,8 @@ const asNumbers = (values) => values.map((value) => value ?? NaN);
 /** The query of the curves that are wanted: `{ fields, axis, seeds, band, from, to }`. */
 const paramsOf = ({ fields, axis, seeds, band, from, to }) => {
   const params = new URLSearchParams({ fields: fields.join(), x: axis, seeds, band });
-  if (from !== undefined) {
-    params.set("from", from);
-    params.set("to", to);
-  }
+  if (from !== undefined) params.set("from", from);
+  if (to !== undefined) params.set("to", to);
   return params;
 };
 
