@@ -32,6 +32,7 @@ pub mod replay;
 mod replay_texts;
 mod rows;
 mod run;
+mod shared_clips;
 mod slots;
 mod sound;
 mod spoken;
