@@ -35,6 +35,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod places;
+mod prometheus;
 mod protocol;
 #[cfg(test)]
 mod python_client;

@@ -109,6 +109,12 @@ impl Columns {
         &mut self.values[place]
     }
 
+    /// The numbers of the last row, by column.
+    pub fn newest(&self) -> Vec<(String, f64)> {
+        let last = |(name, values): (&String, &Vec<f64>)| Some((name.clone(), *values.last()?));
+        self.names.iter().zip(&self.values).filter_map(last).filter(|(_, value)| value.is_finite()).collect()
+    }
+
     /// The table for a query.
     ///
     /// Errors: A field of the query does not exist.
