@@ -30,7 +30,7 @@ fn heard(level: f32) -> Option<Arc<JudgeClip>> {
     Some(Arc::new(JudgeClip(vec![level; 32_000])))
 }
 
-fn query(level: f32, think: &str) -> JudgeQuery {
+fn query(level: f32, think: &str) -> JudgeQuery { anew: false,
     let request = thought(&question("q", no_columns()), 0, think, "dog").judge_request().unwrap();
     JudgeQuery { requests: vec![request], clips: vec![heard(level)] }
 }
