@@ -70,7 +70,8 @@ name = "a"
 /// The alarms that went off, with their steps.
 fn alarms(ran: &Ran) -> Vec<(String, u64)> {
     let journal = RunDir::new(ran.folder.path().join("run")).read_journal().unwrap().into_iter();
-    let firings = journal.filter(|entry: &JournalEntry| entry.action == Action::Alarm).filter_map(|entry| entry.alarm);
+    let firings =
+        journal.filter(|entry: &JournalEntry| entry.action == Action::Alarm).filter_map(|entry| entry.alarm);
     firings.map(|firing| (firing.name, firing.step)).collect()
 }
 
@@ -127,7 +128,8 @@ name = "a"
 "#;
     let stop = "then = \"stop\"\n";
     let ran = run(&(scenario(3, 60, stop) + planted), registry, None).await;
-    let rates: Vec<f64> = ran.lines("metrics.jsonl").iter().filter_map(|row| row["think_rate"].as_f64()).collect();
+    let rates: Vec<f64> =
+        ran.lines("metrics.jsonl").iter().filter_map(|row| row["think_rate"].as_f64()).collect();
     let found = alarms(&ran);
     let (name, step) = found.first().unwrap_or_else(|| panic!("none went off; {rates:?}"));
     assert_eq!(name, "no-thinking", "{found:?} {rates:?}");
@@ -187,16 +189,32 @@ name = "a"
         server.url,
         folder.path().join("verdicts.sqlite").display()
     );
-    let ran = run(&(scenario(3, 30, "recheck_every = 3\nthen = \"stop\"\n") + &planted), RewardRegistry::standard(), None).await;
+    let ran = run(
+        &(scenario(3, 30, "recheck_every = 3\nthen = \"stop\"\n") + &planted),
+        RewardRegistry::standard(),
+        None,
+    )
+    .await;
     let rows = ran.lines("metrics.jsonl");
     let agreement: Vec<(u64, f64)> = rows
         .iter()
         .filter_map(|row: &Value| Some((row["step"].as_u64()?, row.get("judge_agreement")?.as_f64()?)))
         .collect();
-    assert!(turned.load(Ordering::SeqCst) && agreement.iter().all(|(step, _)| step % 3 == 0), "{agreement:?}");
-    let drifted: Vec<u64> = agreement.iter().filter(|(_, agreement)| *agreement < 0.8).map(|(step, _)| *step).collect();
-    assert!(alarms(&ran).contains(&("judge-drift".to_owned(), drifted[1])), "{:?} {agreement:?}", alarms(&ran));
+    assert!(
+        turned.load(Ordering::SeqCst) && agreement.iter().all(|(step, _)| step % 3 == 0),
+        "{agreement:?}"
+    );
+    let drifted: Vec<u64> =
+        agreement.iter().filter(|(_, agreement)| *agreement < 0.8).map(|(step, _)| *step).collect();
+    assert!(
+        alarms(&ran).contains(&("judge-drift".to_owned(), drifted[1])),
+        "{:?} {agreement:?}",
+        alarms(&ran)
+    );
     assert_eq!(agreement[0].1, 1.0, "before it turns it gives the same verdicts");
     let rechecked = rows.iter().filter(|row| row.get("judge_agreement").is_some());
-    assert!(rechecked.into_iter().all(|row| row["judge_requests"].as_u64().unwrap() >= 32), "the requests are counted");
+    assert!(
+        rechecked.into_iter().all(|row| row["judge_requests"].as_u64().unwrap() >= 32),
+        "the requests are counted"
+    );
 }

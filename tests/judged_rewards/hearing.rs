@@ -30,9 +30,9 @@ fn heard(level: f32) -> Option<Arc<JudgeClip>> {
     Some(Arc::new(JudgeClip(vec![level; 32_000])))
 }
 
-fn query(level: f32, think: &str) -> JudgeQuery { anew: false,
+fn query(level: f32, think: &str) -> JudgeQuery {
     let request = thought(&question("q", no_columns()), 0, think, "dog").judge_request().unwrap();
-    JudgeQuery { requests: vec![request], clips: vec![heard(level)] }
+    JudgeQuery { requests: vec![request], clips: vec![heard(level)], anew: false }
 }
 
 #[tokio::test]

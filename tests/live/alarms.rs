@@ -41,7 +41,8 @@ fn rows(finished: &FinishedRun, arm: &str, file: &str) -> Vec<Value> {
 }
 
 fn alarms(finished: &FinishedRun) -> Vec<(String, String, u64, String)> {
-    let journal = finished.journal().into_iter().filter(|entry| entry.alarm.is_some() || entry.action == Action::Fork);
+    let journal =
+        finished.journal().into_iter().filter(|entry| entry.alarm.is_some() || entry.action == Action::Fork);
     let told = |entry: JournalEntry| {
         let action = serde_json::json!(entry.action).as_str().unwrap().to_owned();
         (entry.id.arm, entry.by, entry.step, action)
@@ -56,7 +57,9 @@ fn alarms(finished: &FinishedRun) -> Vec<(String, String, u64, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fork_and_a_change_of_an_alarm_are_repeated_by_a_replay_and_a_resume() {
     let (finished, plain) = (whole(ALARMS).await, whole("").await);
-    let entry = |arm: &str, by: &str, step: u64, action: &str| (arm.to_owned(), by.to_owned(), step, action.to_owned());
+    let entry = |arm: &str, by: &str, step: u64, action: &str| {
+        (arm.to_owned(), by.to_owned(), step, action.to_owned())
+    };
     assert_eq!(
         alarms(&finished),
         [
@@ -70,11 +73,16 @@ async fn a_fork_and_a_change_of_an_alarm_are_repeated_by_a_replay_and_a_resume()
             entry("kept", "alarm turn", 4, "fork"),
         ]
     );
-    let weights = |rows: &[Value]| rows.iter().map(|row| row["weights"]["noise"].as_f64().unwrap()).collect::<Vec<_>>();
+    let weights =
+        |rows: &[Value]| rows.iter().map(|row| row["weights"]["noise"].as_f64().unwrap()).collect::<Vec<_>>();
     let (a, kept) = (rows(&finished, "a", "metrics.jsonl"), rows(&finished, "kept", "metrics.jsonl"));
     assert_eq!(weights(&a), [[1.0; 4].as_slice(), [-1.0; 8].as_slice()].concat());
     assert_eq!(a[..4], rows(&plain, "a", "metrics.jsonl")[..4]);
-    assert_eq!(kept[..8].to_vec(), rows(&plain, "a", "metrics.jsonl")[..8].to_vec(), "it is the arm as it was");
+    assert_eq!(
+        kept[..8].to_vec(),
+        rows(&plain, "a", "metrics.jsonl")[..8].to_vec(),
+        "it is the arm as it was"
+    );
     assert_eq!((a[7]["lr"].as_f64().unwrap() * 2.0, kept.len()), (a[6]["lr"].as_f64().unwrap(), 12));
 
     let (again, compared) = replays::replay(&finished).await;
@@ -109,7 +117,11 @@ async fn a_fork_and_a_change_of_an_alarm_are_repeated_by_a_replay_and_a_resume()
         let resumed = resumed.await.end().await;
         assert_eq!(alarms(&resumed), alarms(&finished), "stopped at step {stop_at}");
         for (arm, file) in [("a", "metrics.jsonl"), ("a", "rollouts.jsonl"), ("kept", "metrics.jsonl")] {
-            assert_eq!(rows(&resumed, arm, file), rows(&finished, arm, file), "{arm}, stopped at step {stop_at}");
+            assert_eq!(
+                rows(&resumed, arm, file),
+                rows(&finished, arm, file),
+                "{arm}, stopped at step {stop_at}"
+            );
         }
     }
 }
@@ -135,7 +147,8 @@ async fn an_alarm_that_does_not_go_off_changes_no_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_pauses_the_arm_and_shows_its_evidence() {
-    let alarm = "[[alarm]]\nname = \"hold\"\nwhen = \"step > 2 for 2 steps\"\nthen = \"pause\"\nmessage = \"look\"\n";
+    let alarm =
+        "[[alarm]]\nname = \"hold\"\nwhen = \"step > 2 for 2 steps\"\nthen = \"pause\"\nmessage = \"look\"\n";
     let mut live = Live::start(&scenario(alarm), registry()).await;
     assert_eq!(live.paused().await, 4);
     let view = live.arm.view();
@@ -163,7 +176,9 @@ async fn a_webhook_gets_the_evidence_and_one_that_never_answers_holds_up_no_step
         text
     });
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let alarm = |name: &str, url: &str| format!("[[alarm]]\nname = \"{name}\"\nwhen = \"step >= 3\"\nthen = \"webhook\"\nurl = \"{url}\"\n");
+    let alarm = |name: &str, url: &str| {
+        format!("[[alarm]]\nname = \"{name}\"\nwhen = \"step >= 3\"\nthen = \"webhook\"\nurl = \"{url}\"\n")
+    };
     let never = format!("http://{}/hook", silent.local_addr().unwrap());
     let alarms = alarm("told", &url) + &alarm("never", &never);
     let mut live = Live::start(&scenario(&alarms), registry()).await;
@@ -174,11 +189,17 @@ async fn a_webhook_gets_the_evidence_and_one_that_never_answers_holds_up_no_step
         RunEvent::Warning { message, .. } if message.contains("webhook") => Some(message.clone()),
         _ => None,
     });
-    assert_eq!(warned.await, "the webhook of the alarm \"never\" was not delivered: it did not answer within 10 s");
+    assert_eq!(
+        warned.await,
+        "the webhook of the alarm \"never\" was not delivered: it did not answer within 10 s"
+    );
     assert!(last_step < began.elapsed(), "the steps did not wait for it");
     let text = received.await.unwrap();
     assert!(text.starts_with("POST /hook "), "{text}");
     let body: Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-    assert_eq!((&body["arm"], &body["alarm"]["name"], &body["alarm"]["values"]["step"]), (&"a".into(), &"told".into(), &3.0.into()));
+    assert_eq!(
+        (&body["arm"], &body["alarm"]["name"], &body["alarm"]["values"]["step"]),
+        (&"a".into(), &"told".into(), &3.0.into())
+    );
     assert_eq!(live.end().await.status, ArmState::Done);
 }

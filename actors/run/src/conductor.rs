@@ -290,6 +290,7 @@ impl StepLoop {
             self.make_forks().await?;
         }
         self.raise_alarms().await?;
+        self.position.progress.alarms.due.clear();
         if self.position.progress.step < self.arm.config.steps {
             // A replay ends where the recorded arm did.
             return Err(Halt::Stopped);

@@ -74,13 +74,6 @@ pub fn changed(entry: &JournalEntry) -> Option<String> {
         let what = entry.note.as_deref().unwrap_or("a fork");
         return Some(format!("{}: {what} by {}", label(&entry.id), entry.by));
     }
-    if let (Action::Alarm, Some(alarm)) = (entry.action, &entry.alarm) {
-        let (label, evidence) = (label(&entry.id), alarm.evidence());
-        return Some(format!(
-            "{label}: alarm \"{}\" went off at step {}: {evidence}",
-            alarm.name, alarm.step
-        ));
-    }
     let change = entry.change.as_ref()?;
     let JournalEntry { id, by, version, step, .. } = entry;
     let what = [

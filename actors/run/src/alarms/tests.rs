@@ -88,6 +88,9 @@ fn raised(
     raised
 }
 
+/// What a failure does to the row of a step, and to the accuracy on held-out questions.
+type Plant<'a> = &'a dyn Fn(&mut Map<String, Value>, &mut f64);
+
 const VETTED: &str = "[[alarm]]\nvetted = \"all\"";
 
 /// The alarm that goes off first, and how many steps after the failure was planted.
@@ -108,7 +111,7 @@ fn set(row: &mut Map<String, Value>, name: &str, value: f64) {
 
 #[test]
 fn twelve_planted_failures_are_caught_within_their_number_of_steps() {
-    let vetted: [(&str, u64, &dyn Fn(&mut Map<String, Value>, &mut f64)); 10] = [
+    let vetted: [(&str, u64, Plant<'_>); 10] = [
         // A window of 10 is below its limit when all of its values are.
         ("entropy-collapse", 10, &|row, _| set(row, "entropy", 0.001)),
         ("no-thinking", 10, &|row, _| set(row, "think_rate", 0.0)),

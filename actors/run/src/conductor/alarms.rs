@@ -57,11 +57,19 @@ impl StepLoop {
         // After an evaluation that was interrupted, the conditions of the newest step are still to be evaluated.
         self.settle_alarms().await?;
         for firing in self.position.progress.alarms.due.clone() {
-            if self.arm.live.is_replay() {
-                self.arm.live.journal_alarm(Action::Alarm, "replay".into(), None, &firing).await?;
-            } else {
-                self.raise(&firing).await?;
+            match self.arm.live.is_replay() {
+                true => self.repeat(&firing).await?,
+                false => self.raise(&firing).await?,
             }
+        }
+        Ok(())
+    }
+
+    /// Writes an alarm of the recorded run into the journal of its replay.
+    async fn repeat(&self, firing: &AlarmFiring) -> Result<(), Halt> {
+        let live = &self.arm.live;
+        if !live.journaled_of_alarm(firing).contains(&Action::Alarm) {
+            live.journal_alarm(Action::Alarm, "replay".into(), Some(firing.evidence()), firing).await?;
         }
         Ok(())
     }
