@@ -55,7 +55,7 @@ fn an_alarm_watches_the_arms_that_have_its_numbers_and_match() {
     assert_eq!(of("when = \"think_rate < 0.1\""), pairs(&[("grpo", &["a"]), ("grpo+cot", &["a"])]));
     assert_eq!(of("when = \"loss > 9\"\narms = [\"!grpo+*\"]"), pairs(&[("sft", &["a"]), ("grpo", &["a"])]));
     assert_eq!(
-        of("when = \"{eval.soundscapes.accuracy} < 1\"\narms = [\"*cot\"]"),
+        of("when = \"{eval.builtin:soundscapes.accuracy} < 1\"\narms = [\"*cot\"]"),
         pairs(&[("grpo+cot", &["a"])])
     );
     assert_eq!(of("when = \"{reward_metrics.think.x} < 1\"\narms = [\"grpo\"]"), pairs(&[("grpo", &["a"])]));
@@ -160,9 +160,9 @@ fn a_mistake_is_refused_at_its_line_and_column() {
             "x.toml:4:8",
             "there is no arm `gpro`; did you mean `grpo`?",
         ),
-        ("vetted = \"al\"", "x.toml:2:10", "there is no vetted alarm `al`; did you mean `all`?"),
+        ("vetted = \"alll\"", "x.toml:2:10", "there is no vetted alarm `alll`; did you mean `all`?"),
         ("vetted = \"all\"\nname = \"a\"", "x.toml:3:8", "has both `vetted` and `name`"),
-        ("name = \"a\"\nwhen = \"kl > 1\"\nrearm = 3", "x.toml:4:1", "did you mean `rearm_steps`?"),
+        ("name = \"a\"\nwhen = \"kl > 1\"\nrearm_step = 3", "x.toml:4:1", "did you mean `rearm_steps`?"),
         (
             "name = \"a\"\nwhen = \"kl > 1\"\n[[alarm]]\nname = \"a\"\nwhen = \"kl > 2\"",
             "x.toml:5:8",
