@@ -57,7 +57,7 @@ const mount = () => {
     h("ol", { id: "alarms-list" }),
     h("details", { id: "alarms-standing", on: { toggle: load } },
       h("summary", {}, "How all alarms stand"),
-      h("div", { class: "scroll" }, h("table", { id: "alarms-table" }))));
+      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "How all alarms stand" }, h("table", { id: "alarms-table" }))));
   byId("journal").before(panel);
 };
 

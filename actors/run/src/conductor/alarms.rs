@@ -108,10 +108,12 @@ impl StepLoop {
         if is_new(Action::Change) {
             self.order_change(watched, firing);
         }
-        if does(&AlarmAction::Stop) && is_new(Action::Stop) {
+        // Without a control channel nobody could resume it.
+        let stops = does(&AlarmAction::Stop) || does(&AlarmAction::Pause) && !live.controlled;
+        if stops && is_new(Action::Stop) {
             live.journal_alarm(Action::Stop, by.clone(), None, firing).await?;
             live.stop();
-        } else if does(&AlarmAction::Pause) && is_new(Action::Pause) {
+        } else if !stops && does(&AlarmAction::Pause) && is_new(Action::Pause) {
             let reason = format!("the alarm \"{}\" went off: {}", firing.name, firing.evidence());
             // It fails only for an arm that has ended.
             let _ = live.order(Order::Pause { by, reason, alarm: Some(Box::new(firing.clone())) });
