@@ -74,6 +74,7 @@
 
 pub mod advantages;
 pub mod completion;
+pub mod degeneracy;
 pub mod error;
 pub mod formula;
 pub mod judge;

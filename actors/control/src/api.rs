@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::openapi::Api;
 use super::shared::Shared;
 
+mod alarms;
 mod arm_path;
 mod caller;
 mod conditions;
@@ -22,7 +23,8 @@ mod versions;
 
 /// The routes, and the OpenAPI document that describes them.
 pub(super) fn routes() -> (Router<Arc<Shared>>, Value) {
-    records::routes(fork::routes(lifecycle::routes(conditions::routes(state::routes(Api::new()))))).finish()
+    let api = conditions::routes(state::routes(Api::new()));
+    records::routes(alarms::routes(fork::routes(lifecycle::routes(api)))).finish()
 }
 
 /// Reads a body as a change of an arm and of several, and as a reward by itself, as the routes do; for fuzzing.

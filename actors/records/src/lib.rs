@@ -22,6 +22,7 @@
 
 #![warn(missing_docs)]
 
+mod alarms;
 mod arm_file;
 mod arm_id;
 mod arm_state;
@@ -57,6 +58,7 @@ mod sweep;
 mod verify;
 mod visible;
 
+pub use alarms::{AlarmFiring, AlarmMemory, AlarmState, KeptVerdict, SeriesMemory};
 pub use arm_file::ArmFile;
 pub use arm_id::{ArmId, arm_ids};
 pub use arm_state::{ArmState, InvalidTransition};

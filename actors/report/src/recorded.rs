@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use records::{
-    ArmDir, ArmId, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir, Status,
-    StepMetrics, changes_in_order, for_each_line,
+    Action, ArmDir, ArmId, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir,
+    Status, StepMetrics, changes_in_order, for_each_line,
 };
 use rewards::Formula;
 use scenarios::{ArmConfig, Hypothesis, Method, TrainParts, WeightConfig, hypotheses_hash};
@@ -32,6 +32,8 @@ pub(crate) struct RecordedRun {
     pub hypotheses_from_before: bool,
     /// Changes made while the run was in progress, in the order of the journal.
     pub changes: Vec<JournalEntry>,
+    /// Alarms that went off, in the order of the journal.
+    pub alarms: Vec<JournalEntry>,
 }
 
 /// One arm: its settings in the scenario, and the files of its seeds.
@@ -91,6 +93,7 @@ impl RecordedRun {
             // Without a readable journal the report only lacks what was changed.
             changes => changes.unwrap_or_default(),
         };
+        let alarms = changes.iter().filter(|entry| entry.action == Action::Alarm).cloned().collect();
         changes.retain(|entry| entry.change.is_some());
         let origins: Vec<Option<Origin>> =
             arms.iter().map(|arm| Origin::of(arm, &arms, &seeds, &changes)).collect();
@@ -122,7 +125,7 @@ impl RecordedRun {
         }
         let name = path.canonicalize().map_or_else(|_| file_name(path), |whole| file_name(&whole));
         let environment = environment(&run_dir.environment());
-        Ok(Self { name, arms, suites, environment, hypotheses, hypotheses_from_before, changes })
+        Ok(Self { name, arms, suites, environment, hypotheses, hypotheses_from_before, changes, alarms })
     }
 }
 

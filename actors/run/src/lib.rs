@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod actor_tree;
+mod alarms;
 mod arm;
 mod conductor;
 mod context;
@@ -40,6 +41,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use alarms::AlarmView;
 pub use error::{InputError, RunError};
 pub use fork::{ForkError, ForkRequest, Forked, LeftOut};
 pub use handle::{ArmHandle, RunHandle};

@@ -21,9 +21,11 @@ use workers::{
     SamplerArgs, WeightStore, resume_checkpoint,
 };
 
+use crate::alarms::Alarms;
 use crate::context::{ArmContext, ClipWarnings};
 use crate::data::{DataProblems, check_source, exclude_too_long, open_training};
 use crate::error::InputError;
+use crate::handle::RunHandle;
 use crate::live::LiveArm;
 use crate::needs_audio::TextOnly;
 use crate::pass_rates::PassRates;
@@ -59,6 +61,7 @@ pub(crate) struct PrepareArgs {
     /// How audio files are read; `None` for the policy's own features of the decoded file.
     pub(crate) audio_source: Option<AudioSource>,
     pub(crate) live: Arc<LiveArm>,
+    pub(crate) run: RunHandle,
     /// Turns true when the run is to stop.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -184,6 +187,8 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         always_judge: matches!(config.judge.kind, JudgeKind::Rules),
         slots: Slots::new(config, args.recorder.clone()),
         live: args.live.clone(),
+        alarms: Alarms::of(config)?,
+        run: args.run.clone(),
         started: Instant::now(),
         config: config.clone(),
         dir,

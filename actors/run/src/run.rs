@@ -397,6 +397,7 @@ impl RunState {
             resume: self.resume || live.config.fork.is_some(),
             audio_source: self.audio_source.clone(),
             live: live.clone(),
+            run: self.handle.clone(),
             stop: self.stop.subscribe(),
         };
         let prepared = tokio::task::spawn_blocking(move || prepare(args)).await;

@@ -2,6 +2,7 @@
 
 import { hasToken } from "./api.js";
 import { startActors } from "./actors.js";
+import { startAlarms } from "./alarms.js";
 import { startCompletions } from "./completions.js";
 import { connect, startConnection } from "./connection.js";
 import { startControls } from "./controls.js";
@@ -32,6 +33,7 @@ startFork();
 startLatency();
 startRewards();
 startActors();
+startAlarms();
 startCompletions();
 startJournal();
 startDoor(connect);

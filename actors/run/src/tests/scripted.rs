@@ -19,6 +19,7 @@ use workers::{
     StepReport, WorkerError,
 };
 
+use crate::alarms::Alarms;
 use crate::conductor::{Conductor, ConductorArgs};
 use crate::context::{ArmContext, ClipWarnings};
 use crate::data::{DataProblems, open_training};
@@ -92,6 +93,8 @@ impl Scripted {
             problems: DataProblems::resumed(Vec::new()),
             prompter: Prompter::new(materials.processor.clone(), ContextLength(4096), 1).unwrap(),
             suites: Vec::new(),
+            alarms: Alarms::of(&live.config).unwrap(),
+            run: run.clone(),
             processor: materials.processor.clone(),
             parser: ParserOptions::default(),
             always_judge: false,
