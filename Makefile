@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative
+.PHONY: run test check docs base alarms faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative
 
 run:
 	@.cargo/prerequisites run
@@ -46,6 +46,10 @@ faults:
 	python3 -B -m unittest discover tests/faults
 	python3 -B tests/faults
 	$(if $(QUICK),,HISTORIES=$(HISTORIES) cargo test --package run histories)
+
+# Twenty healthy runs of the built-in policy, in which no vetted alarm may go off (docs/alarms.md).
+alarms:
+	OMP_NUM_THREADS=1 cargo test --package integration-tests --test tests -- --ignored --nocapture twenty_healthy
 
 # Mutated inputs for every parser of untrusted bytes (fuzz/README.md): INPUTS of each target, 14 targets.
 INPUTS ?= 800000

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod formula_edits;
+mod prometheus;
 mod stale;
 mod workbench;
 

@@ -40,11 +40,19 @@ struct History {
     draws: Draws,
     /// The value and the first step of each version that was acknowledged.
     acknowledged: BTreeMap<u64, (f64, u64)>,
+    /// Alarms in front of the scenario.
+    alarms: Option<&'static str>,
 }
 
 impl History {
     fn start(&self) -> Child {
-        let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("scenarios/smoke.toml");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut scenario = root.join("scenarios/smoke.toml");
+        if let Some(alarms) = self.alarms {
+            let smoke = fs::read_to_string(&scenario).unwrap();
+            scenario = self.dir.path().join("alarms.toml");
+            fs::write(&scenario, format!("{alarms}\n{smoke}")).unwrap();
+        }
         let mut command = sandbox(self.dir.path());
         match self.run_dir() {
             Some(run_dir) => command.arg("--resume").arg(run_dir),
@@ -162,6 +170,7 @@ fn kills_around_a_fork_lose_and_change_nothing() {
         dir: tempfile::tempdir().unwrap(),
         draws: Draws(draws),
         acknowledged: BTreeMap::new(),
+        alarms: None,
     };
     let plain = history(0);
     assert_eq!(plain.start().wait().unwrap().code(), Some(0));
@@ -203,7 +212,7 @@ fn kills_around_a_fork_lose_and_change_nothing() {
 fn kills_between_live_changes_lose_double_and_reorder_nothing() {
     for number in 0..3 {
         let dir = tempfile::tempdir().unwrap();
-        let mut history = History { dir, draws: Draws(number), acknowledged: BTreeMap::new() };
+        let mut history = History { dir, draws: Draws(number), acknowledged: BTreeMap::new(), alarms: None };
         for _ in 0..3 {
             history.killed_life();
         }
@@ -217,6 +226,81 @@ fn kills_between_live_changes_lose_double_and_reorder_nothing() {
         };
         let found: Vec<(u64, f64)> = rows.iter().map(of).collect();
         assert_eq!(found, history.expected(), "history {number}");
+        let replayed = sandbox(history.dir.path()).arg("replay").arg(history.run_dir().unwrap()).status();
+        assert_eq!(replayed.unwrap().code(), Some(0), "history {number}: the replay differs");
+    }
+}
+
+/// An alarm that changes a weight, and one that forks the arm and halves the learning rate of what goes on.
+const ALARMS: &str = r#"
+[[alarm]]
+name = "form"
+when = "mean(reward, 5) > -1e9 and step >= 9"
+then = ["weights.format*=2", "checkpoint"]
+
+[[alarm]]
+name = "copy"
+when = "{weights.format} > 0.9 for 6 steps"
+then = ["fork", "grpo.lr*=0.5"]
+as = "copied"
+"#;
+
+/// What the journal has of alarms: arm, action, step, version and evidence; sorted, because arms write side by side.
+fn alarms(history: &History) -> Vec<String> {
+    let entries = history.lines("control.jsonl").into_iter();
+    // A fork that the scenario has when the process dies is made in the name of the scenario.
+    let of_alarms = entries.filter(|entry| {
+        entry["action"] != "fork" && entry["by"].as_str().is_some_and(|by| by.starts_with("alarm "))
+    });
+    let told = |entry: Value| {
+        let values = &entry["alarm"]["values"];
+        format!(
+            "{} {} {} {} {} {values}",
+            entry["arm"], entry["by"], entry["action"], entry["step"], entry["version"]
+        )
+    };
+    let mut told: Vec<String> = of_alarms.map(told).collect();
+    told.sort();
+    told
+}
+
+/// ALARM-4, ALARM-5: kills at random steps change neither what the alarms do, nor when, nor what is learned.
+#[test]
+fn kills_around_alarms_change_nothing_and_double_nothing() {
+    let history = |draws| History {
+        dir: tempfile::tempdir().unwrap(),
+        draws: Draws(draws),
+        acknowledged: BTreeMap::new(),
+        alarms: Some(ALARMS),
+    };
+    let whole = history(0);
+    assert_eq!(whole.start().wait().unwrap().code(), Some(0));
+    let expected = (alarms(&whole), learned(&whole, "grpo"), learned(&whole, "copied"));
+    assert!(expected.0.len() >= 6, "{:?}", expected.0);
+    for number in 1..4 {
+        let mut history = history(number);
+        for _ in 0..3 {
+            let mut child = history.start();
+            let steps = history.draws.below(16) as usize;
+            let taken = || {
+                let dir = history.run_dir()?.join("grpo/seed-7/metrics.jsonl");
+                Some(fs::read_to_string(dir).ok()?.lines().count())
+            };
+            let before = taken().unwrap_or_default();
+            while taken().unwrap_or_default() < (before + steps).min(STEPS as usize)
+                && child.try_wait().unwrap().is_none()
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::thread::sleep(Duration::from_millis(history.draws.below(60)));
+            // It fails for a run that has ended by itself.
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
+        assert_eq!(history.start().wait().unwrap().code(), Some(0), "history {number}");
+        let found = (alarms(&history), learned(&history, "grpo"), learned(&history, "copied"));
+        assert_eq!(found.0, expected.0, "history {number}");
+        assert!(found == expected, "history {number}: the metrics differ");
         let replayed = sandbox(history.dir.path()).arg("replay").arg(history.run_dir().unwrap()).status();
         assert_eq!(replayed.unwrap().code(), Some(0), "history {number}: the replay differs");
     }

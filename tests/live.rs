@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::runs::{ByLength, lines, timeless};
 
+mod alarms;
 mod forks;
 mod order;
 mod refusals;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test should panic")]
 
+mod alarm_runs;
 mod algorithm_runs;
 mod algorithms;
 mod control;

@@ -2,6 +2,7 @@
 //!
 //! Every command sends a request or two and prints the answer, as text for people or, with `--json`, as it came.
 
+mod alarms;
 mod bookmarks;
 mod client;
 mod conditions;
@@ -31,6 +32,7 @@ fn run(options: &CtlOptions) -> Result<(), CtlError> {
         CtlCommand::Actors => records::actors(&ctl),
         CtlCommand::Metrics(options) => records::metrics(&ctl, options),
         CtlCommand::Rollouts(options) => records::rollouts(&ctl, options),
+        CtlCommand::Alarms => alarms::alarms(&ctl),
         CtlCommand::Journal => records::journal(&ctl),
         CtlCommand::Weights { weights } => conditions::weights(&ctl, weights),
         CtlCommand::Formula { formula, weights } => conditions::formula(&ctl, formula.as_deref(), weights),

@@ -75,6 +75,7 @@
 pub mod advantages;
 mod agreement;
 pub mod completion;
+pub mod degeneracy;
 pub mod error;
 pub mod formula;
 pub mod judge;

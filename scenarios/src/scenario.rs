@@ -8,6 +8,8 @@
 //! - SCENARIO-2 [`Experiment::to_toml`] loads again to the same experiment, from any folder.
 //! - SCENARIO-3 paths in a file are relative to the file's folder, paths on the command line to the current folder.
 
+mod alarm;
+mod alarm_forks;
 mod arm;
 mod check;
 mod choose;
@@ -51,6 +53,10 @@ mod tree;
 mod weights;
 mod words;
 
+pub use alarm::{
+    AlarmAction, AlarmCondition, AlarmConfig, AlarmEdit, GRPO_NUMBERS, SFT_NUMBERS, Series, Truth, VETTED,
+    VettedAlarm, Window,
+};
 pub use arm::{ArmConfig, Method};
 pub use check::{check, check_names};
 pub use choose::choose_arms;

@@ -32,7 +32,7 @@ fn heard(level: f32) -> Option<Arc<JudgeClip>> {
 
 fn query(level: f32, think: &str) -> JudgeQuery {
     let request = thought(&question("q", no_columns()), 0, think, "dog").judge_request().unwrap();
-    JudgeQuery { requests: vec![request], clips: vec![heard(level)] }
+    JudgeQuery { requests: vec![request], clips: vec![heard(level)], anew: false }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::openapi::Api;
 use super::shared::Shared;
 
+mod alarms;
 mod arm_path;
 mod bookmarks;
 mod caller;
@@ -27,7 +28,7 @@ mod versions;
 /// The routes, and the OpenAPI document that describes them.
 pub(super) fn routes() -> (Router<Arc<Shared>>, Value) {
     let api = lifecycle::routes(conditions::routes(state::routes(Api::new())));
-    let api = rollouts::routes(records::routes(fork::routes(api)));
+    let api = rollouts::routes(records::routes(alarms::routes(fork::routes(api))));
     bookmarks::routes(reshape::routes(curves::routes(api))).finish()
 }
 

@@ -38,6 +38,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod places;
+mod prometheus;
 mod protocol;
 #[cfg(test)]
 mod python_client;

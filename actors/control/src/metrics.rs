@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::Columns;
+use super::columns::{Column, Columns};
 use super::query_error::QueryError;
 
 /// Rows in an answer without `max_points`.
@@ -56,6 +56,12 @@ impl Figure {
 }
 
 impl Columns {
+    /// The numbers of the last row, by column.
+    pub fn newest(&self) -> Vec<(String, f64)> {
+        let last = |column: &Column| Some((column.name.clone(), *column.values.last()?));
+        self.all().iter().filter_map(last).filter(|(_, value)| value.is_finite()).collect()
+    }
+
     /// The table for a query.
     ///
     /// Errors: A field of the query does not exist.

@@ -12,6 +12,7 @@ const SVG: &str = "image/svg+xml";
 /// Path, media type and content of each file.
 const FILES: &[(&str, &str, &str)] = &[
     ("/actors.js", JS, include_str!("page/actors.js")),
+    ("/alarms.js", JS, include_str!("page/alarms.js")),
     ("/api.js", JS, include_str!("page/api.js")),
     ("/axis.js", JS, include_str!("page/axis.js")),
     ("/bars.js", JS, include_str!("page/bars.js")),

@@ -115,6 +115,16 @@ impl<J: AsyncJudge + Identified> AsyncJudge for Cached<J> {
         self.judge_all(requests, clips, deadline).boxed()
     }
 
+    /// The verdicts are not kept either, so that those of before stay what the judge is compared with.
+    fn judge_anew<'a>(
+        &'a self,
+        requests: &'a [JudgeRequest],
+        clips: &'a JudgeClips,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Judgement>> {
+        self.judge.judge_anew(requests, clips, deadline)
+    }
+
     fn probe(&self) -> BoxFuture<'_, Result<(), JudgeError>> {
         self.judge.probe()
     }
@@ -182,6 +192,13 @@ mod tests {
         assert_eq!(qualities(&second), expected);
         assert_eq!(*cached.judge.0.lock().unwrap(), ["abc", "", "a", ""], "only the failure is asked again");
         assert_eq!(second.iter().filter(|judgement| judgement.failure.is_some()).count(), 2);
+        let anew = cached.judge_anew(&requests[..1], &[], deadline).await;
+        assert_eq!((qualities(&anew), hits(&anew)), (vec![Some(0.3)], 0));
+        assert_eq!(
+            cached.judge.0.lock().unwrap().len(),
+            5,
+            "the judge is asked although the verdict is cached"
+        );
     }
 
     /// A judge that gives its own grade to every request, and counts the requests.

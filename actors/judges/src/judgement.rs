@@ -90,6 +90,16 @@ pub trait AsyncJudge: Send + Sync {
         self.judge_all(requests, deadline)
     }
 
+    /// As [`judge_heard`](Self::judge_heard), and never answered from a cache.
+    fn judge_anew<'a>(
+        &'a self,
+        requests: &'a [JudgeRequest],
+        clips: &'a JudgeClips,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Judgement>> {
+        self.judge_heard(requests, clips, deadline)
+    }
+
     /// Checks before a run that the judge can be used, for example that its server answers.
     ///
     /// Errors: [`JudgeError`] tells what is wrong and what to do.

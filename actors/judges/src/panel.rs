@@ -37,12 +37,20 @@ impl AsyncJudge for Panel {
     ) -> BoxFuture<'a, Vec<Judgement>> {
         async move {
             let asked = self.members.iter().map(|member| member.judge_heard(requests, clips, deadline));
-            let answers = join_all(asked).await;
-            (0..requests.len())
-                .map(|place| {
-                    self.combine(&answers.iter().map(|judgements| &judgements[place]).collect::<Vec<_>>())
-                })
-                .collect()
+            self.combine_all(requests.len(), &join_all(asked).await)
+        }
+        .boxed()
+    }
+
+    fn judge_anew<'a>(
+        &'a self,
+        requests: &'a [JudgeRequest],
+        clips: &'a JudgeClips,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Judgement>> {
+        async move {
+            let asked = self.members.iter().map(|member| member.judge_anew(requests, clips, deadline));
+            self.combine_all(requests.len(), &join_all(asked).await)
         }
         .boxed()
     }
@@ -54,6 +62,13 @@ impl AsyncJudge for Panel {
 }
 
 impl Panel {
+    /// The judgement of each of `count` requests; `answers` has those of every member.
+    fn combine_all(&self, count: usize, answers: &[Vec<Judgement>]) -> Vec<Judgement> {
+        let of_members =
+            |place: usize| answers.iter().map(|judgements| &judgements[place]).collect::<Vec<_>>();
+        (0..count).map(|place| self.combine(&of_members(place))).collect()
+    }
+
     fn combine(&self, judgements: &[&Judgement]) -> Judgement {
         let mut usage = Usage::default();
         judgements.iter().for_each(|judgement| usage.add(judgement.usage));

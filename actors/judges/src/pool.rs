@@ -58,6 +58,8 @@ pub struct JudgeQuery {
     pub requests: Vec<JudgeRequest>,
     /// Their clips; empty if no judge hears them.
     pub clips: Vec<Option<Arc<JudgeClip>>>,
+    /// Whether the judge is to be asked even where its verdict is cached.
+    pub anew: bool,
 }
 
 /// The answer to [`JudgeMsg::Grade`].
@@ -193,7 +195,11 @@ impl JudgeArgs {
     /// The verdicts on the completions of a query.
     pub async fn judge(&self, query: &JudgeQuery) -> Judged {
         let arrived = Instant::now();
-        let judging = self.judge.judge_heard(&query.requests, &query.clips, arrived + self.timeout);
+        let deadline = arrived + self.timeout;
+        let judging = match query.anew {
+            false => self.judge.judge_heard(&query.requests, &query.clips, deadline),
+            true => self.judge.judge_anew(&query.requests, &query.clips, deadline),
+        };
         let judging = AssertUnwindSafe(judging);
         let judgements = judging.catch_unwind().await.unwrap_or_else(|_| {
             let panicked = JudgeFailure::new(FailureCause::Panicked, "the judge panicked; see run.log");

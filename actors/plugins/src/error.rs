@@ -23,6 +23,9 @@ pub enum PluginError {
         /// What is wrong, and what to write instead.
         problem: String,
     },
+    /// A webhook was not delivered.
+    #[error("{0}")]
+    Webhook(String),
     /// The program of a process reward was not found.
     #[error("{problem}")]
     Program {

@@ -36,6 +36,7 @@ mod scored;
 mod scorer;
 mod source;
 mod trial;
+mod webhook;
 
 pub use actor::{RewardActor, RewardMsg};
 pub use environment::INHERITED;
@@ -48,3 +49,4 @@ pub use scored::{Failure, Scored};
 pub use scorer::Scorer;
 pub use source::RewardSource;
 pub use trial::{TriedReward, try_plugins};
+pub use webhook::post_webhook;

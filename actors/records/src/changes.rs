@@ -128,6 +128,7 @@ mod tests {
             note: None,
             version,
             step,
+            alarm: None,
         }
     }
 

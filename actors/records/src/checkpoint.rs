@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarms::AlarmMemory;
 use crate::arm_file::ArmFile;
 use crate::conditions::ConditionsRecord;
 use crate::error::RecordsError;
@@ -33,6 +34,9 @@ pub struct Progress {
     /// The health of the policy.
     #[serde(default)]
     pub health: Health,
+    /// What the arm remembers of its alarms.
+    #[serde(default, skip_serializing_if = "AlarmMemory::is_empty")]
+    pub alarms: AlarmMemory,
 }
 
 /// What a checkpoint holds besides tensors: the content of its `state.json`.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::alarms::AlarmFiring;
 use crate::arm_id::ArmId;
 use crate::format::FormatVersion;
 
@@ -67,6 +68,8 @@ pub enum Action {
     Stop,
     /// The arm began as a copy of another one.
     Fork,
+    /// An alarm of the scenario went off.
+    Alarm,
 }
 
 /// A row of `control.jsonl`.
@@ -77,7 +80,8 @@ pub struct JournalEntry {
     pub format_version: FormatVersion,
     /// When it took effect, RFC 3339.
     pub time: String,
-    /// Who asked for it: `page`, `ctl`, `api`, `replay`, or `engine` for an arm that pauses itself.
+    /// Who asked for it: `page`, `ctl`, `api`, `replay`, `engine` for an arm that pauses itself, or `alarm` and
+    /// the name of an alarm.
     pub by: String,
     /// The arm and its seed.
     #[serde(flatten)]
@@ -96,6 +100,9 @@ pub struct JournalEntry {
     pub version: u64,
     /// Of a change: the first step under the new conditions. Of anything else: the steps taken by then.
     pub step: u64,
+    /// The alarm that went off, or that did this, with its evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<AlarmFiring>,
 }
 
 /// The present time as the journal writes it: RFC 3339 in UTC, to the millisecond.

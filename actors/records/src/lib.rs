@@ -22,6 +22,7 @@
 
 #![warn(missing_docs)]
 
+mod alarms;
 mod arm_file;
 mod arm_id;
 mod arm_state;
@@ -44,6 +45,7 @@ mod journal;
 mod jsonl;
 mod lock;
 mod manifest;
+mod merge;
 mod metrics;
 mod owner;
 mod record_sums;
@@ -53,9 +55,11 @@ mod run_dir;
 mod sealed;
 pub mod statistics;
 mod status;
+mod sweep;
 mod verify;
 mod visible;
 
+pub use alarms::{AlarmFiring, AlarmMemory, AlarmState, KeptVerdict, SeriesMemory};
 pub use arm_file::ArmFile;
 pub use arm_id::{ArmId, arm_ids};
 pub use arm_state::{ArmState, InvalidTransition};
@@ -77,6 +81,7 @@ pub use journal::{Action, Applied, Change, JournalEntry, now};
 pub use jsonl::{append_line, for_each_line, json_lines, json_value};
 pub use lock::{LockCheck, OwnedRunDir, is_owned};
 pub use manifest::Manifest;
+pub use merge::MergeError;
 pub use metrics::{GrpoMetrics, MissingCause, SftMetrics, StepMetrics, is_timing};
 pub use owner::Owner;
 pub use record_sums::RecordSums;
@@ -84,5 +89,6 @@ pub use repair::{refuse_damage, repair};
 pub use rollout::{GradedCompletion, Phase, Rollout};
 pub use run_dir::{ArmDir, RunDir, SeedDirs};
 pub use status::Status;
+pub use sweep::{SweepDir, Task};
 pub use verify::{Verified, verify};
 pub use visible::visible;

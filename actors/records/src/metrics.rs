@@ -91,6 +91,12 @@ pub struct GrpoMetrics {
     pub completion_tokens_mean: Option<f64>,
     pub think_tokens_mean: Option<f64>,
     pub truncated_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetition_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreign_script_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_agreement: Option<f64>,
     pub groups_dispatched: u64,
     pub groups_trained: u64,
     pub groups_excluded: BTreeMap<String, u64>,
@@ -265,6 +271,43 @@ mod tests {
             assert_eq!((row.step(), row.grpo().and_then(|row| row.reward)), (step, reward));
             assert_eq!(serde_json::to_string(&row).unwrap(), line);
         }
+    }
+
+    /// The names that conditions of alarms may use are those of columns, and all single numbers have one.
+    #[test]
+    fn every_number_that_an_alarm_may_name_is_a_column() {
+        let names = |row: &serde_json::Value| -> Vec<String> {
+            let other = ["format_version", "total_steps", "policy_version", "weights_version"];
+            let row = row.as_object().unwrap().iter();
+            let numbers = row.filter(|(name, value)| !value.is_object() && !other.contains(&name.as_str()));
+            numbers.map(|(name, _)| name.clone()).collect()
+        };
+        let filled = |known: &[&str]| -> serde_json::Value {
+            let numbers = known.iter().map(|name| ((*name).to_owned(), serde_json::json!(1)));
+            numbers.collect::<serde_json::Map<_, _>>().into()
+        };
+        let sorted = |known: &[&str]| -> Vec<String> {
+            let mut names: Vec<String> = known.iter().map(ToString::to_string).collect();
+            names.sort();
+            names
+        };
+        let grpo: GrpoMetrics = serde_json::from_value(filled(&scenarios::GRPO_NUMBERS)).unwrap();
+        let mut found = names(&serde_json::to_value(grpo).unwrap());
+        found.sort();
+        assert_eq!(found, sorted(&scenarios::GRPO_NUMBERS));
+        let sft: SftMetrics = serde_json::from_value(filled(&scenarios::SFT_NUMBERS)).unwrap();
+        let mut found = names(&serde_json::to_value(sft).unwrap());
+        found.sort();
+        let missing = [
+            "collapsed_streak",
+            "distinct_completions",
+            "equal_reward_streak",
+            "nan_completions",
+            "one_token_rate",
+            "unusable_rows",
+        ];
+        found.retain(|name| !missing.contains(&name.as_str()));
+        assert_eq!(found, sorted(&scenarios::SFT_NUMBERS));
     }
 
     #[test]

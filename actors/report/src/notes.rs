@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use records::changes_in_order;
+use records::{AlarmFiring, changes_in_order};
 use scenarios::RowCause;
 
 use crate::arm_summary::ArmSummary;
@@ -20,6 +20,21 @@ fn changed(run: &RecordedRun, arm: &str, seed: u64) -> Option<String> {
     ))
 }
 
+/// Notes on the alarms of an arm, one for each time that one went off.
+fn alarms(run: &RecordedRun, arm: &str, seed: u64) -> Vec<String> {
+    let of_arm = run.alarms.iter().filter(|entry| entry.id.arm == arm && entry.id.seed == seed);
+    let note = |alarm: &AlarmFiring| {
+        let message = if alarm.message.is_empty() { String::new() } else { format!("; {}", alarm.message) };
+        let done =
+            if alarm.then.is_empty() { String::new() } else { format!(" ({})", alarm.then.join(", ")) };
+        let (name, step, evidence) = (&alarm.name, alarm.step, alarm.evidence());
+        format!(
+            "{arm} (seed {seed}): the alarm \"{name}\" went off at step {step}{done}: {evidence}{message}."
+        )
+    };
+    of_arm.filter_map(|entry| entry.alarm.as_ref()).map(note).collect()
+}
+
 /// All notes, in the order of the arms.
 pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
     let mut notes = Vec::new();
@@ -35,6 +50,7 @@ pub(crate) fn notes(run: &RecordedRun, arms: &[ArmSummary]) -> Vec<String> {
             ));
         }
         notes.extend(arm.seeds.iter().filter_map(|seed| changed(run, &arm.name, seed.seed)));
+        notes.extend(arm.seeds.iter().flat_map(|seed| alarms(run, &arm.name, seed.seed)));
         for seed in &arm.seeds {
             let of = seed.total_steps.map_or_else(String::new, |total| format!(" of {total}"));
             let why = seed.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));

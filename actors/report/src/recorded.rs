@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use records::{
-    ArmDir, ArmId, Bookmark, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir,
+    Action, ArmDir, ArmId, Bookmark, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir,
     Status, StepMetrics, changes_in_order, for_each_line,
 };
 use rewards::Formula;
@@ -34,6 +34,8 @@ pub(crate) struct RecordedRun {
     pub changes: Vec<JournalEntry>,
     /// What somebody marked while the run was in progress, as the report says it.
     pub bookmarks: Vec<String>,
+    /// Alarms that went off, in the order of the journal.
+    pub alarms: Vec<JournalEntry>,
 }
 
 /// One arm: its settings in the scenario, and the files of its seeds.
@@ -93,6 +95,7 @@ impl RecordedRun {
             // Without a readable journal the report only lacks what was changed.
             changes => changes.unwrap_or_default(),
         };
+        let alarms = changes.iter().filter(|entry| entry.action == Action::Alarm).cloned().collect();
         changes.retain(|entry| entry.change.is_some());
         let origins: Vec<Option<Origin>> =
             arms.iter().map(|arm| Origin::of(arm, &arms, &seeds, &changes)).collect();
@@ -126,7 +129,7 @@ impl RecordedRun {
         let bookmarks = run_dir.read_bookmarks()?.0.iter().map(told).collect();
         let name = path.canonicalize().map_or_else(|_| file_name(path), |whole| file_name(&whole));
         let environment = environment(&run_dir.environment());
-        Ok(Self { name, arms, suites, environment, hypotheses, hypotheses_from_before, changes, bookmarks })
+        Ok(Self { name, arms, suites, environment, hypotheses, hypotheses_from_before, changes, bookmarks, alarms })
     }
 }
 

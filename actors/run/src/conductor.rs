@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use records::{ArmState, ConditionsRecord, GroupCounts, Health, Progress};
+use records::{ArmState, ConditionsRecord, GroupCounts, Health, KeptVerdict, Progress};
 use scenarios::{LimitAction, Method};
+use serde_json::Value;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use workers::WorkerError;
 
 use self::boundary::{Boundary, can_be_helped};
@@ -23,6 +25,7 @@ use self::halt::{Halt, Stops};
 use self::health::{Signs, nan_verdict, verdict, verdict_at_end};
 use self::load::load_lesson;
 use self::position::Position;
+use self::recheck::{Rechecked, recheck};
 use self::record::{TrainedStep, TrainedTargets, record, record_targets};
 use self::sample::{Sampled, sample};
 use self::shape::{measure_kl, shape};
@@ -33,7 +36,9 @@ use crate::error::{EvaluationError, StepError};
 use crate::live::Conditions;
 use crate::messages::{ArmMsg, ConductorMsg, EvaluateQuery, EvaluatorMsg, Recording, StepsEnded};
 
+mod alarms;
 mod boundary;
+mod degeneracy;
 mod failures;
 mod generate;
 mod grade;
@@ -45,6 +50,7 @@ pub(crate) mod judge_clips;
 pub(crate) mod load;
 mod notes;
 mod position;
+mod recheck;
 mod record;
 mod sample;
 mod score;
@@ -71,6 +77,8 @@ async fn training_step(
     let (report, groups) =
         train(&arm, &conditions, &loaded, &generated, items, &shaped, sampled_kl.as_ref()).await?;
     let step = step + 1;
+    let Rechecked { kept, agreement, tally: recheck_tally } =
+        recheck(&arm, step, start.verdicts.clone(), &judged, &loaded).await;
     let most_tokens = arm.config.sampling.max_new_tokens;
     let signs = Signs::of_completions(&generated, &judged.batch.items, &shaped, report.as_ref(), most_tokens);
     let health = health::after(&start.health, &signs, &arm.config.limits);
@@ -90,14 +98,18 @@ async fn training_step(
         signs,
         health,
         start,
+        judge_agreement: agreement,
+        recheck_tally,
     };
-    record(&arm, &trained).await?;
+    let row = record(&arm, &trained).await?;
     remember_pass_rates(&arm, &trained);
     Ok(StepTaken {
         failures: Some(failures_of(&trained)),
         died: verdict(&trained.health, &trained.signs, &arm.config.limits),
         groups: trained.groups,
         health: trained.health,
+        row,
+        kept,
     })
 }
 
@@ -121,12 +133,14 @@ async fn supervised_step(arm: Arc<ArmContext>, step: u64, turn: Turn) -> Result<
     let signs = Signs::of_report(report.as_ref());
     let health = health::after(&start.health, &signs, &arm.config.limits);
     let trained = TrainedTargets { step: step + 1, loaded, report, groups, signs, health, start };
-    record_targets(&arm, &trained).await?;
+    let row = record_targets(&arm, &trained).await?;
     Ok(StepTaken {
         failures: None,
         died: verdict(&trained.health, &trained.signs, &arm.config.limits),
         groups: trained.groups,
         health: trained.health,
+        row,
+        kept: Vec::new(),
     })
 }
 
@@ -139,6 +153,10 @@ struct StepTaken {
     died: Option<String>,
     /// What failed in this step; none in a supervised step.
     failures: Option<StepFailures>,
+    /// Its row of metrics, if the arm has alarms.
+    row: Option<Value>,
+    /// Completions whose verdicts are kept from now on.
+    kept: Vec<KeptVerdict>,
 }
 
 fn failures_of(trained: &TrainedStep) -> StepFailures {
@@ -203,6 +221,8 @@ struct StepLoop {
     boundary: Boundary,
     failures: FailureWindows,
     pending: PendingSteps<StepTaken>,
+    /// Webhooks of alarms that are under way.
+    webhooks: JoinSet<()>,
 }
 
 impl StepLoop {
@@ -210,6 +230,10 @@ impl StepLoop {
         let mut progress = args.progress.clone();
         // A resumed arm has another chance, but keeps its streaks (HEALTH-2).
         progress.health.died = None;
+        if args.arm.config.fork.as_ref().is_some_and(|fork| fork.step == progress.step) {
+            // What an alarm had yet to do when the arm was copied is done in the arm that was copied.
+            progress.alarms.due.clear();
+        }
         StepLoop {
             position: Position::new(args.arm.clone(), progress),
             stops: Stops { run: args.stop.clone(), arm: args.arm.live.stop_switch() },
@@ -218,6 +242,7 @@ impl StepLoop {
             boundary: Boundary::default(),
             failures: FailureWindows::default(),
             pending: PendingSteps::default(),
+            webhooks: JoinSet::new(),
         }
     }
 
@@ -235,6 +260,7 @@ impl StepLoop {
                 }
             }
         };
+        self.end_alarms().await;
         let state = match (state, self.position.finish_pruning().await) {
             (ArmState::Done, Err(error)) => ArmState::Failed { reason: error.to_string() },
             (state, _) => state,
@@ -263,6 +289,8 @@ impl StepLoop {
             }
             self.make_forks().await?;
         }
+        self.raise_alarms().await?;
+        self.position.progress.alarms.due.clear();
         if self.position.progress.step < self.arm.config.steps {
             // A replay ends where the recorded arm did.
             return Err(Halt::Stopped);
@@ -280,9 +308,11 @@ impl StepLoop {
         let furthest = (self.position.progress.step + ahead).min(arm.live.last_step() - 1);
         let mut next = self.position.progress.step + self.pending.0.len() as u64;
         let mut started;
+        self.raise_alarms().await?;
         loop {
             // What was ordered takes effect before the next step is dispatched.
             self.cross_boundary(next + 1).await?;
+            self.position.progress.alarms.due.clear();
             started = Instant::now();
             if next > furthest {
                 break;
@@ -296,7 +326,9 @@ impl StepLoop {
         let Some(step) = self.pending.0.front_mut() else { return Ok(()) };
         self.stops.unless_stopped(step.collected()).await?;
         let health = self.position.progress.health.clone();
-        let start = StepStart { started, boundary: self.boundary.take_spent(), health };
+        let kept = || self.position.progress.alarms.verdicts.clone();
+        let verdicts = arm.alarms.recheck_every().map(|_| kept());
+        let start = StepStart { started, boundary: self.boundary.take_spent(), health, verdicts };
         let taken = step.finish(start).await;
         let taken = taken.inspect_err(|error| {
             if let StepError::Unrecorded { .. } = error {
@@ -307,6 +339,8 @@ impl StepLoop {
         self.position.progress.step += 1;
         self.position.progress.groups.add(&taken.groups);
         self.position.progress.health = taken.health;
+        self.position.progress.alarms.verdicts.extend(taken.kept);
+        self.take_row(taken.row.as_ref());
         match self.judge_health(taken.died) {
             // A dead policy needs no evaluation, and its checkpoint is written when the arm ends.
             Err(Halt::NeedsHelp(reason)) => {
@@ -346,6 +380,7 @@ impl StepLoop {
         if self.evaluation_is_due() {
             self.evaluate().await?;
         }
+        self.settle_alarms().await?;
         if checkpoint_is_due {
             self.write_checkpoint().await?;
         }

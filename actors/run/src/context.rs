@@ -13,8 +13,10 @@ use runtime::RunEvent;
 use scenarios::{ArmConfig, PromptStyle};
 use workers::{Lines, RecorderMsg, SftGroup};
 
+use crate::alarms::Alarms;
 use crate::data::DataProblems;
 use crate::error::RecordingError;
+use crate::handle::RunHandle;
 use crate::live::LiveArm;
 use crate::pass_rates::PassRates;
 use crate::prompt::Prompter;
@@ -85,6 +87,10 @@ pub(crate) struct ArmContext {
     pub(crate) clip_warnings: ClipWarnings,
     pub(crate) slots: Slots,
     pub(crate) live: Arc<LiveArm>,
+    /// The conditions that are evaluated after every step.
+    pub(crate) alarms: Alarms,
+    /// The run, in which an alarm may fork the arm.
+    pub(crate) run: RunHandle,
     pub(crate) started: Instant,
 }
 

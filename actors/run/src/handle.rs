@@ -10,6 +10,7 @@ use runtime::{RunEvent, Slot};
 use tokio::sync::{broadcast, oneshot};
 use workers::RecorderMsg;
 
+use crate::alarms::AlarmView;
 use crate::live::{ActorView, ArmView, Bookmarks, ChangeError, Conditions, LiveArm, Order, Requires};
 use crate::opening::Opening;
 
@@ -132,6 +133,11 @@ impl ArmHandle {
         Some((ArmId::new(fork.arm.clone(), self.0.id.seed), fork.step))
     }
 
+    /// Its alarms, with when they went off and why; none before its first step.
+    pub fn alarms(&self) -> Vec<AlarmView> {
+        self.0.alarms()
+    }
+
     /// How its policy hears clips; `None` until the policy is open.
     pub fn ears(&self) -> Option<&Ears> {
         self.0.ears.get()
@@ -192,7 +198,7 @@ impl ArmHandle {
     /// Errors: [`ChangeError::Ended`].
     pub fn pause(&self, by: &str, reason: Option<&str>) -> Result<(), ChangeError> {
         let reason = reason.map_or_else(|| format!("paused by {by}"), str::to_owned);
-        self.0.order(Order::Pause { by: by.to_owned(), reason })
+        self.0.order(Order::Pause { by: by.to_owned(), reason, alarm: None })
     }
 
     /// Trains again. Actors whose restart budget was spent are started again.

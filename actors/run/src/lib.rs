@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod actor_tree;
+mod alarms;
 mod arm;
 mod conductor;
 mod context;
@@ -32,6 +33,7 @@ pub mod replay;
 mod replay_texts;
 mod rows;
 mod run;
+mod shared_clips;
 mod slots;
 mod sound;
 mod spoken;
@@ -39,6 +41,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use alarms::AlarmView;
 pub use error::{InputError, RunError};
 pub use fork::{ForkError, ForkRequest, Forked, LeftOut};
 pub use handle::{ArmHandle, RunHandle};

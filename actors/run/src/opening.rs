@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use records::{
-    ArmDir, ArmId, CheckpointState, ConditionsRecord, JournalEntry, RunDir, arm_ids, changes_in_order,
+    Action, AlarmFiring, ArmDir, ArmId, CheckpointState, ConditionsRecord, JournalEntry, RunDir, arm_ids,
+    changes_in_order,
 };
 use rewards::RewardRegistry;
 use runtime::Watchers;
@@ -92,7 +93,15 @@ impl Opening {
             repeats: changes.into_iter().filter(|entry| entry.version > applied).collect(),
             replayed_steps: self.replay.as_ref().map(|replay| replay.steps_of(&id)),
             forks,
+            recorded_alarms: self.alarms_of(&id),
         })?))
+    }
+
+    /// The alarms of an arm that an earlier run journaled, each once.
+    fn alarms_of(&self, id: &ArmId) -> Vec<AlarmFiring> {
+        let entries = self.replay.as_ref().map_or(&self.changes, |replay| &replay.alarms);
+        let went_off = |entry: &&JournalEntry| entry.id == *id && entry.action == Action::Alarm;
+        entries.iter().filter(went_off).filter_map(|entry| entry.alarm.clone()).collect()
     }
 
     fn checkpoint_state(

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use records::{ArmId, Environment, JournalEntry, RecordsError, RunDir, arm_ids, changes_in_order, is_timing};
+use records::{
+    Action, ArmId, Environment, JournalEntry, RecordsError, RunDir, arm_ids, changes_in_order, is_timing,
+};
 use scenarios::Experiment;
 use serde_json::{Map, Value};
 
@@ -16,6 +18,8 @@ use crate::error::InputError;
 pub struct Replay {
     /// The changes, in the order in which they were made.
     pub changes: Vec<JournalEntry>,
+    /// The alarms that went off. A replay evaluates no condition: it writes these into its journal, at the same steps.
+    pub alarms: Vec<JournalEntry>,
     /// The steps that each arm took; arms that are not in it do not run.
     pub reached: BTreeMap<ArmId, u64>,
 }
@@ -42,6 +46,7 @@ impl Recording {
     /// Errors: [`InputError`]: a file can't be read, or no step was taken.
     pub fn open(run_dir: &RunDir, experiment: &mut Experiment) -> Result<Self, InputError> {
         let mut changes = run_dir.read_journal()?;
+        let alarms = changes.iter().filter(|entry| entry.action == Action::Alarm).cloned().collect();
         changes.retain(|entry| entry.change.is_some());
         let mut reached = BTreeMap::new();
         for id in arm_ids(experiment) {
@@ -56,7 +61,7 @@ impl Recording {
         if let Some(threads) = Environment::read(run_dir).and_then(|recorded| recorded.threads_per_arm) {
             experiment.run.threads = threads;
         }
-        Ok(Recording { run_dir: run_dir.clone(), replay: Replay { changes, reached } })
+        Ok(Recording { run_dir: run_dir.clone(), replay: Replay { changes, alarms, reached } })
     }
 
     /// Compares the recorded metrics with those of the replay in `replayed`, arm by arm.

@@ -9,6 +9,7 @@ macro_rules! fault {
     ($($text:tt)*) => { Fault(format!($($text)*)) };
 }
 
+mod alarms;
 mod history;
 mod model;
 mod scripted;

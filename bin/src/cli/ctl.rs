@@ -116,6 +116,9 @@ pub enum CtlCommand {
     /// Show completions with their rewards and components
     #[command(after_help = examples::ROLLOUTS)]
     Rollouts(RolloutsOptions),
+    /// Show the alarms: how they stand, and when and why they went off
+    #[command(after_help = examples::ALARMS)]
+    Alarms,
     /// Show all changes and commands so far
     #[command(after_help = examples::JOURNAL)]
     Journal,

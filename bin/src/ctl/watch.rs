@@ -70,6 +70,8 @@ fn line(event: &str, data: &Value, statuses: &mut HashMap<String, String>) -> Op
                 100.0 * share
             ))
         }
+        // A warning says it too, with all of the evidence.
+        "change" if data["action"] == "alarm" => None,
         "change" => Some(format!("{label}: {} by {}, step {}", what(data), short(&data["by"]), data["step"])),
         "bookmark" if data["removed"] == true => None,
         "bookmark" => {

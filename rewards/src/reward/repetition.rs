@@ -4,10 +4,9 @@
 //! Deviation: the n-grams are of words, lower case, as in ms-swift; TRL takes those of tokens. Option: `ngram`. Tags count as
 //! spaces.
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 
+use crate::degeneracy::repeated_share;
 use crate::{Reward, RewardBatch, RewardError, read_options};
 
 /// The `kind` under which [`RewardRegistry::standard`](crate::RewardRegistry::standard) registers it.
@@ -51,14 +50,10 @@ impl Repetition {
     }
 
     fn penalty(&self, completion: &str) -> f64 {
-        let text = ["<think>", "</think>", "<answer>", "</answer>"]
-            .iter()
-            .fold(completion.to_lowercase(), |text, tag| text.replace(tag, " "));
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let ngrams = words.windows(self.options.ngram);
-        let all = ngrams.len();
-        let different = ngrams.collect::<HashSet<_>>().len();
-        if all == different { 0.0 } else { -(1.0 - different as f64 / all as f64) }
+        match repeated_share(completion, self.options.ngram) {
+            0.0 => 0.0,
+            share => -share,
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::formats::RowFilter;
 
 use super::{
-    AdvantageKind, AlignConfig, AudioConfig, CheckpointConfig, DataConfig, EvalConfig, ForkConfig,
-    GrpoConfig, JudgeConfig, LimitsConfig, LoaderConfig, OptimizerConfig, PolicyConfig, PromptConfig,
-    RewardSpec, SamplingConfig, ScaleRewards, SelectionConfig, SftConfig, ShapingConfig, SupervisionConfig,
+    AdvantageKind, AlarmConfig, AlignConfig, AudioConfig, CheckpointConfig, DataConfig, EvalConfig,
+    ForkConfig, GrpoConfig, JudgeConfig, LimitsConfig, LoaderConfig, OptimizerConfig, PolicyConfig,
+    PromptConfig, RewardSpec, SamplingConfig, ScaleRewards, SelectionConfig, SftConfig, ShapingConfig,
+    SupervisionConfig,
 };
 
 /// An arm of an experiment, with a value for every setting.
@@ -83,6 +84,9 @@ pub struct ArmConfig {
     /// `[limits]`: when the policy counts as dead, and what happens then.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// `[[alarm]]`: conditions on the numbers of the arm, and what is done when one of them holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarm: Vec<AlarmConfig>,
 }
 
 impl ArmConfig {

@@ -9,7 +9,7 @@ use super::hub::{self, HubId};
 use super::tree::Node;
 use super::{
     ArmConfig, Experiment, JudgeConfig, JudgeKind, LocalJudgeConfig, MemberKind, Method, PolicyPath,
-    RewardForm, RewardSpec, task_servers,
+    RewardForm, RewardSpec, alarm_forks, task_servers,
 };
 use crate::dataset::DataSource;
 use crate::error::ScenarioError;
@@ -48,7 +48,7 @@ pub fn check_names(experiment: &Experiment, registry: &RewardRegistry) -> Result
             check_formula(arm, places)?;
         }
     }
-    Ok(())
+    alarm_forks::check(experiment)
 }
 
 /// Checks every reward of an arm with `look` and turns its error into one with a place.

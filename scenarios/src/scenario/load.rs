@@ -9,8 +9,8 @@ use super::choose::choose_arms;
 use super::layers::{Layers, with_entry};
 use super::tree::{self, Node};
 use super::{
-    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, de, fork, hypothesis, paths, ranges,
-    recorded, secret,
+    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, alarm, de, fork, hypothesis, paths,
+    ranges, recorded, secret,
 };
 use crate::error::{Place, ScenarioError};
 
@@ -86,6 +86,7 @@ fn resolve(
         configs.push(arm);
     }
     drop_unused_weights(&mut configs, &layers.arms)?;
+    alarm::settle(&mut configs, &layers.arms)?;
     let names: Vec<String> = configs.iter().map(|arm| arm.name.clone()).collect();
     let chosen = choose_arms(arms, &names)?;
     let (mut kept, mut places) = (Vec::new(), Vec::new());

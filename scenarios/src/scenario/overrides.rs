@@ -100,7 +100,7 @@ pub(crate) fn unknown_arm(place: &Place, name: &str, arms: &[String]) -> Scenari
     ScenarioError::at(place, format!("there is no arm `{name}`"), instead)
 }
 
-fn parse_value(text: &str) -> Value {
+pub(in crate::scenario) fn parse_value(text: &str) -> Value {
     let as_text = || Value::String(text.to_owned());
     match format!("value = {text}").parse::<toml::Table>() {
         // No setting is a date, so a value that looks like one is a text.

@@ -5,7 +5,7 @@ use toml::{Table as Values, Value};
 
 use super::load::steps;
 use super::schema::ARM_KEYS;
-use super::{ArmConfig, Experiment, fork, merge};
+use super::{ArmConfig, Experiment, alarm, fork, merge};
 
 impl Experiment {
     /// The resolved scenario: every setting of every arm, with those that all arms share in front of the arms.
@@ -42,6 +42,7 @@ impl Experiment {
     fn values_of(&self, arm: &ArmConfig) -> Values {
         let mut values = values(arm);
         fork::without_rewards(&mut values, arm, &self.arms);
+        alarm::with_empty_list(&mut values, arm, &self.arms);
         values
     }
 }

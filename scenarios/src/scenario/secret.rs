@@ -68,6 +68,9 @@ pub(crate) fn instead(path: &[&str]) -> String {
     }
     match leaf {
         "proxy" => "write proxy = \"${NAME}\", for an environment variable NAME that holds the address".to_owned(),
+        "url" if path.contains(&"alarm") => {
+            "write url_env = \"NAME\", for an environment variable NAME that holds the address".to_owned()
+        }
         "url" => "write it as a header: headers = { authorization = \"Bearer ${NAME}\" }, for an environment variable NAME"
             .to_owned(),
         "base_url" => {

@@ -19,7 +19,7 @@ export const changesIn = ({ change, from }) => {
   return texts;
 };
 
-const COMMANDS = { pause: "paused", resume: "resumed", step: "single steps", checkpoint: "checkpoint written", stop: "stopped", fork: "forked" };
+const COMMANDS = { pause: "paused", resume: "resumed", step: "single steps", checkpoint: "checkpoint written", stop: "stopped", fork: "forked", alarm: "alarm" };
 
 /** A command, with its note. */
 export const commandIn = (entry) => `${COMMANDS[entry.action] ?? entry.action}${entry.note ? `: ${entry.note}` : ""}`;

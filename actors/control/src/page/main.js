@@ -2,6 +2,7 @@
 
 import { hasToken } from "./api.js";
 import { startActors } from "./actors.js";
+import { startAlarms } from "./alarms.js";
 import { startBookmarks } from "./bookmarks.js";
 import { startCompare } from "./compare.js";
 import { startCompletions } from "./completions.js";
@@ -36,6 +37,7 @@ startWhatIf();
 startLatency();
 startRewards();
 startActors();
+startAlarms();
 startCompletions();
 startCompare();
 startBookmarks();

@@ -5,7 +5,7 @@ import { placeOf } from "./lines.js";
 import { idOf, label, store } from "./store.js";
 import { view } from "./view.js";
 
-const ACTIONS = ["change", "pause", "resume", "stop", "fork"];
+const ACTIONS = ["change", "pause", "resume", "stop", "fork", "alarm"];
 
 /** The marks of some arms, by their ids: `{ x, text, bookmark }`. What several arms have at the same step is one mark. */
 export const marksOf = (ids) => {

@@ -85,6 +85,7 @@ fn run(truths: &[Truth], questions: usize, noise: &mut Noise) -> RecordedRun {
         arms.push(arm);
     }
     RecordedRun {
+        alarms: Vec::new(),
         name: "synthetic".to_owned(),
         arms,
         suites: vec!["suite".to_owned()],

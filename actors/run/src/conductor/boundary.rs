@@ -87,8 +87,13 @@ impl Boundary {
             // All steps are dispatched: the caller learns that the arm ended first.
             Order::Change(planned) if next > live.last_step() => live.refuse_late(*planned),
             Order::Change(planned) => live.put_in_force(*planned, next).await?,
-            Order::Pause { by, reason } => {
-                live.journal(Action::Pause, by, Some(reason.clone())).await?;
+            Order::Pause { by, reason, alarm } => {
+                match alarm {
+                    None => live.journal(Action::Pause, by, Some(reason.clone())).await?,
+                    Some(alarm) => {
+                        live.journal_alarm(Action::Pause, by, Some(reason.clone()), &alarm).await?
+                    }
+                }
                 (self.paused, self.allowance) = (Some(Pause { reason, needs_help: false }), None);
             }
             Order::Resume { by } => {

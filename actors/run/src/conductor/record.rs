@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use judges::JudgeTally;
 use records::statistics::{mean, mean_of, std_of};
 use records::{
     ArmFile, FormatVersion, GradedCompletion, GroupCounts, GrpoMetrics, Health, Phase, Rollout, SftMetrics,
@@ -11,8 +12,10 @@ use records::{
 use rewards::{JudgeTask, Mode, RewardItem, Weights};
 use runtime::{RunEvent, StepFigures};
 use scenarios::ArmConfig;
+use serde_json::Value;
 use workers::{Generated, SampledKl, Shaped, StepReport};
 
+use super::degeneracy::{foreign_script_rate, repetition_rate};
 use super::grade::Tasks;
 use super::health::Signs;
 use super::items::{consistency, recorded_start, think_quality};
@@ -46,10 +49,15 @@ pub(super) struct TrainedStep {
     /// The health of the policy after the step.
     pub(super) health: Health,
     pub(super) start: StepStart,
+    /// The share of the first verdicts that the judge gave again, if it was asked in this step.
+    pub(super) judge_agreement: Option<f64>,
+    /// What that took.
+    pub(super) recheck_tally: JudgeTally,
 }
 
 /// Writes the rows of a GRPO step and reports the step to the watchers.
-pub(super) async fn record(arm: &ArmContext, trained: &TrainedStep) -> Result<(), StepError> {
+/// Returns the row of metrics if the arm has alarms.
+pub(super) async fn record(arm: &ArmContext, trained: &TrainedStep) -> Result<Option<Value>, StepError> {
     let problems = arm.list_problems(trained.loaded.problems.clone());
     let mut metrics = grpo_metrics(arm, trained);
     let rollouts = rollouts(arm, trained);
@@ -93,7 +101,11 @@ pub(super) struct TrainedTargets {
 }
 
 /// Writes the row of a supervised step and reports the step to the watchers.
-pub(super) async fn record_targets(arm: &ArmContext, trained: &TrainedTargets) -> Result<(), StepError> {
+/// Returns the row if the arm has alarms.
+pub(super) async fn record_targets(
+    arm: &ArmContext,
+    trained: &TrainedTargets,
+) -> Result<Option<Value>, StepError> {
     let TrainedTargets { step, loaded, groups, signs, health, start, .. } = trained;
     let report = trained.report.as_ref();
     let problems = arm.list_problems(loaded.problems.clone());
@@ -134,18 +146,24 @@ async fn write(
     step: u64,
     rows: &[(ArmFile, Vec<String>)],
     figures: StepFigures,
-    line: serde_json::Value,
-) -> Result<(), StepError> {
+    line: Value,
+) -> Result<Option<Value>, StepError> {
     arm.append(rows).await.map_err(|source| StepError::Unrecorded { source })?;
     arm.live.step_taken(step);
+    let row = (!arm.alarms.is_empty()).then(|| line.clone());
     arm.emit(RunEvent::StepDone { id: arm.id.clone(), step, figures, line });
-    Ok(())
+    Ok(row)
 }
 
 fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
     let TrainedStep { loaded, generated, judged, scores, shaped, sampled_kl, groups, .. } = trained;
     let items = &judged.batch.items;
-    let tally = &judged.tally;
+    let mut tally = judged.tally.clone();
+    if trained.recheck_tally.requests > 0 {
+        tally.add(&trained.recheck_tally);
+        // The members of a panel are compared on the completions of the step.
+        tally.disagreement = judged.tally.disagreement;
+    }
     let report = trained.report.as_ref();
     let loss = report.and_then(|report| report.metrics.as_ref());
     let fraction = |holds: &dyn Fn(&RewardItem) -> bool| {
@@ -203,6 +221,9 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
             items.iter().filter(|item| thinks(item)).map(|item| item.think_tokens as f64),
         ),
         truncated_rate: Some(fraction(&|item| item.truncated)),
+        repetition_rate: repetition_rate(arm, items),
+        foreign_script_rate: foreign_script_rate(arm, items),
+        judge_agreement: trained.judge_agreement,
         groups_dispatched: groups.dispatched,
         groups_trained: groups.trained,
         groups_excluded: groups.excluded.clone(),

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use records::Health;
+use records::{Health, KeptVerdict};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -23,6 +23,8 @@ pub(super) struct StepStart {
     pub(super) boundary: Duration,
     /// The health of the policy after the step before it.
     pub(super) health: Health,
+    /// The first verdicts that are kept, if an alarm compares the judge with them.
+    pub(super) verdicts: Option<Vec<KeptVerdict>>,
 }
 
 /// A step's claim to be trained on after the steps before it.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use audio::Ears;
 use ractor::{ActorCell, ActorId};
-use records::{Action, ArmId, ArmState, ConditionsRecord, FormatVersion, JournalEntry, now};
+use records::{Action, AlarmFiring, ArmId, ArmState, ConditionsRecord, FormatVersion, JournalEntry, now};
 use rewards::{RewardBatch, RewardRegistry};
 use runtime::Watchers;
 use scenarios::{ArmConfig, Method};
@@ -25,11 +25,13 @@ use super::order::Order;
 use super::reward_actors::{RewardActors, RewardFailure};
 use super::sequence::Sequence;
 use super::view::{ActorState, ActorView, ArmView, ConditionsView};
+use crate::alarms::AlarmView;
 use crate::error::{InputError, RecordingError};
 use crate::lineage::Lineage;
 use crate::messages::ForkPoint;
 use crate::slots::Slots;
 
+mod alarms;
 mod changes;
 mod forks;
 
@@ -78,6 +80,8 @@ pub(crate) struct LiveArmArgs {
     pub(crate) replayed_steps: Option<u64>,
     /// Where it is copied into forks.
     pub(crate) forks: Vec<ForkPoint>,
+    /// The alarms that an earlier run journaled: the run that is resumed, or the recorded one in a replay.
+    pub(crate) recorded_alarms: Vec<AlarmFiring>,
 }
 
 /// One arm, as it is watched and changed.
@@ -101,6 +105,9 @@ pub(crate) struct LiveArm {
     stop: watch::Sender<bool>,
     reward_actors: RewardActors,
     last_batch: Mutex<Option<Arc<RewardBatch>>>,
+    recorded_alarms: Vec<AlarmFiring>,
+    /// How its alarms stand after the newest step.
+    alarms: Mutex<Vec<AlarmView>>,
 }
 
 impl LiveArm {
@@ -148,6 +155,8 @@ impl LiveArm {
             // An arm that took no step in the recorded run takes none in the replay.
             stop: watch::Sender::new(args.replayed_steps == Some(0)),
             last_batch: Mutex::default(),
+            recorded_alarms: args.recorded_alarms,
+            alarms: Mutex::default(),
         })
     }
 
@@ -350,6 +359,7 @@ impl LiveArm {
             note: None,
             version: self.in_force().map_or(0, |conditions| conditions.version),
             step: self.step(),
+            alarm: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use records::{Applied, Change};
+use records::{AlarmFiring, Applied, Change};
 use tokio::sync::oneshot;
 
 use super::change::ChangeError;
@@ -16,6 +16,8 @@ pub(crate) enum Order {
     Pause {
         by: String,
         reason: String,
+        /// The alarm that pauses it.
+        alarm: Option<Box<AlarmFiring>>,
     },
     Resume {
         by: String,
@@ -39,4 +41,6 @@ pub(crate) struct PlannedChange {
     pub(super) built: Rewards,
     pub(super) version: u64,
     pub(super) done: oneshot::Sender<Result<Applied, ChangeError>>,
+    /// The alarm that makes it.
+    pub(super) alarm: Option<Box<AlarmFiring>>,
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use audio::LogMel;
 use evaluation::Source;
-use model::{Completion, Finish, Processor};
+use model::{Bases, Completion, Finish, Processor};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use records::{ArmState, CheckpointState, FormatVersion, OwnedRunDir, Progress, RecordsError};
 use rewards::ParserOptions;
@@ -19,6 +19,7 @@ use workers::{
     StepReport, WorkerError,
 };
 
+use crate::alarms::Alarms;
 use crate::conductor::{Conductor, ConductorArgs};
 use crate::context::{ArmContext, ClipWarnings};
 use crate::data::{DataProblems, open_training};
@@ -41,7 +42,10 @@ struct Materials {
 fn materials(live: &LiveArm) -> &'static Materials {
     static MATERIALS: OnceLock<Materials> = OnceLock::new();
     MATERIALS.get_or_init(|| Materials {
-        processor: open_policy(&live.config.policy, tch::Device::Cpu, 3).unwrap().processor().clone(),
+        processor: open_policy(&Bases::default(), &live.config.policy, tch::Device::Cpu, 3)
+            .unwrap()
+            .processor()
+            .clone(),
         training: open_training(&live.config).unwrap().rows,
     })
 }
@@ -89,6 +93,8 @@ impl Scripted {
             problems: DataProblems::resumed(Vec::new()),
             prompter: Prompter::new(materials.processor.clone(), ContextLength(4096), 1).unwrap(),
             suites: Vec::new(),
+            alarms: Alarms::of(&live.config).unwrap(),
+            run: run.clone(),
             processor: materials.processor.clone(),
             parser: ParserOptions::default(),
             always_judge: false,

@@ -67,11 +67,17 @@ pub(super) struct World {
 impl World {
     /// `arm` keeps the actors of histories that run at the same time apart.
     pub(super) fn new(arm: &str, rng: &mut StdRng) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let staleness = if rng.random_bool(0.3) { 2 } else { 0 };
         let every = [0, 2, 3, 5][rng.random_range(0..4)];
+        World::with(arm, staleness, every, "")
+    }
+
+    /// With a checkpoint after each `every` steps, and with the sections `more`.
+    pub(super) fn with(arm: &str, staleness: u64, every: u64, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let scenario = format!(
             r#"
+            {more}
             [run]
             name = "history"
             seeds = [3]

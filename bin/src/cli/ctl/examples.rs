@@ -78,6 +78,11 @@ Examples:
   sandbox ctl rollouts --filter wrong-and-confident
   sandbox ctl rollouts --search \"I do not know\" --limit 20";
 
+pub const ALARMS: &str = "\
+Examples:
+  sandbox ctl alarms
+  sandbox ctl alarms --arm 'grpo+atar*' --json";
+
 pub const JOURNAL: &str = "\
 Example:
   sandbox ctl journal";

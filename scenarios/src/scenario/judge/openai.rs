@@ -163,7 +163,7 @@ impl<'de> Deserialize<'de> for OneOrMore {
             type Value = OneOrMore;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an address in quotes, or a list of them")
+                f.write_str("a text in quotes, or a list of them")
             }
 
             fn visit_str<E>(self, text: &str) -> Result<OneOrMore, E> {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use records::{Action, Applied, ArmState, Change, ConditionsRecord, JournalEntry, changes_in_order, now};
+use records::{
+    Action, AlarmFiring, Applied, ArmState, Change, ConditionsRecord, JournalEntry, changes_in_order, now,
+};
 use tokio::sync::oneshot;
 
 use super::super::change::{ChangeError, Draft, InForceError, RepeatError, Requires};
@@ -41,7 +43,12 @@ impl LiveArm {
     }
 
     /// Checks a change and what it requires against the conditions after all changes that wait.
-    fn fits(&self, change: &Change, requires: &Requires, state: &State) -> Result<(), ChangeError> {
+    pub(super) fn fits(
+        &self,
+        change: &Change,
+        requires: &Requires,
+        state: &State,
+    ) -> Result<(), ChangeError> {
         let latest = self.latest_of(state)?;
         requires.check(&latest, |version| {
             state.sequence.since(version, &changes_in_order(&self.journal.entries_of(&self.id), &self.id))
@@ -67,7 +74,7 @@ impl LiveArm {
         let version = state.sequence.number(change, by);
         let (done, applied) = oneshot::channel();
         let (change, by) = (change.clone(), by.to_owned());
-        let planned = PlannedChange { change, by, built, version, done };
+        let planned = PlannedChange { change, by, built, version, done, alarm: None };
         state.orders.push_back(Order::Change(Box::new(planned)));
         drop(state);
         self.orders_arrived.notify_one();
@@ -122,9 +129,9 @@ impl LiveArm {
     /// Errors: It could not be written to the journal, or an earlier change can't be made again; then the arm can't go
     /// on.
     pub(crate) async fn put_in_force(&self, planned: PlannedChange, next: u64) -> Result<(), InForceError> {
-        let PlannedChange { change, by, built, version, done } = planned;
+        let PlannedChange { change, by, built, version, done, alarm } = planned;
         let made = match self.repeat_changes_before(next, Some(version)).await {
-            Ok(()) => self.make(&change, by, &built, version, next).await,
+            Ok(()) => self.make(&change, by, &built, version, next, alarm).await,
             Err(error) => Err(error.into()),
         };
         let (answer, result) = match made {
@@ -155,11 +162,12 @@ impl LiveArm {
         built: &Rewards,
         version: u64,
         next: u64,
+        alarm: Option<Box<AlarmFiring>>,
     ) -> Result<Applied, InForceError> {
         let Some(now) = self.in_force() else { return Err(self.no_rewards_error().into()) };
         let before = now.record();
         let draft = Draft::new(change, &before, &self.config)?;
-        let applied = self.journal_change(change, by, &before, version, next).await?;
+        let applied = self.journal_change(change, by, &before, version, next, alarm).await?;
         self.lock().sequence.take(Arc::new(draft.conditions(version, &now, change, built)));
         Ok(applied)
     }
@@ -184,7 +192,7 @@ impl LiveArm {
             let draft = Draft::new(&change, &record, &self.config).map_err(refused)?;
             if self.is_replay() {
                 let by = "replay".to_owned();
-                let journaled = self.journal_change(&change, by, &record, version, next).await;
+                let journaled = self.journal_change(&change, by, &record, version, next, None).await;
                 journaled.map_err(|error| refused(error.into()))?;
             }
             self.lock().sequence.take(Arc::new(draft.conditions(version, &now, &change, &built)));
@@ -209,12 +217,14 @@ impl LiveArm {
         before: &ConditionsRecord,
         version: u64,
         step: u64,
+        alarm: Option<Box<AlarmFiring>>,
     ) -> Result<Applied, RecordingError> {
         let entry = JournalEntry {
             change: Some(change.clone()),
             from: Some(before.replaced_by(change, &self.config)),
             version,
             step,
+            alarm: alarm.map(|alarm| *alarm),
             ..self.entry(Action::Change, by)
         };
         self.journal.append(entry).await?;
