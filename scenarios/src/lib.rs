@@ -62,6 +62,7 @@ pub use rows::{Dataset, RowCause, RowProblem, causes_in_words};
 pub use scenario::{
     AdvantageKind, Aggregate, AlignConfig, ArmConfig, AudioConfig, AudioWindow, CheckpointConfig, ChildEnv,
     Claim, Control, ControlConfig, CovarianceControl, CurriculumConfig, DType, DataConfig, DataFilter,
+    Design, DesignFactor, DesignKind, Fraction,
     Device, Downmix, EvalConfig, Experiment, ForkConfig, GradientCheckpointing, GrpoConfig, Guided,
     HttpPlugin, Hypothesis, ImportanceCorrection, Interpolate, JudgeBudget, JudgeCacheConfig, JudgeConfig,
     JudgeKind, JudgeSet, KlEstimator, LIVE_SETTINGS, LetterStyle, LimitAction, LimitsConfig, LoaderConfig,

@@ -8,11 +8,13 @@
 //! - SCENARIO-2 [`Experiment::to_toml`] loads again to the same experiment, from any folder.
 //! - SCENARIO-3 paths in a file are relative to the file's folder, paths on the command line to the current folder.
 
+mod ablation;
 mod arm;
 mod check;
 mod choose;
 mod data;
 mod de;
+mod design;
 mod experiment;
 mod feedback;
 mod fork;
@@ -51,12 +53,14 @@ mod tree;
 mod weights;
 mod words;
 
+pub use ablation::DesignKind;
 pub use arm::{ArmConfig, Method};
 pub use check::{check, check_names};
 pub use choose::choose_arms;
 pub use data::{
     AudioConfig, AudioWindow, Control, DataConfig, DataFilter, Downmix, EvalConfig, LoaderConfig,
 };
+pub use design::{Design, DesignFactor, Fraction};
 pub use experiment::Experiment;
 pub use feedback::{RewardSpec, ShapingConfig};
 pub use fork::ForkConfig;

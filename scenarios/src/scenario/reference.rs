@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::ablation::AblationConfig;
 use super::{ArmConfig, ControlConfig, RunConfig, TrackingConfig, json_schema};
 use cell::{code, meaning, one_line, row, toml_text, type_text};
 use shape::{Holds, Shape};
@@ -58,6 +59,7 @@ fn defaults() -> Value {
     defaults["arm"] = json!({ "method": defaults["method"] });
     defaults["run"] = serde_json::to_value(RunConfig::default()).unwrap_or_default();
     defaults["control"] = serde_json::to_value(ControlConfig::default()).unwrap_or_default();
+    defaults["ablation"] = serde_json::to_value(AblationConfig::default()).unwrap_or_default();
     defaults["tracking"] = serde_json::to_value(TrackingConfig::default()).unwrap_or_default();
     defaults
 }

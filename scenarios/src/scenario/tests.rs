@@ -1,5 +1,6 @@
 //! Tests of whole scenarios: what they are read into, and the message for each mistake.
 
+mod ablation;
 mod algorithms;
 mod files;
 mod judge;
