@@ -153,10 +153,13 @@ mod tests {
         // observations, is that of means: x = 1 in 10 of 20 questions in one pair, in the other half of them in the other.
         let length = |of: fn(u64) -> f64| {
             let mut panel = Panel::default();
-            (0..20).for_each(|question: u64| panel.add(&question.to_string(), &question.to_string(), 1, of(question), 1.0));
+            (0..20).for_each(|question: u64| {
+                panel.add(&question.to_string(), &question.to_string(), 1, of(question), 1.0)
+            });
             panel
         };
-        let arms = [length(|_| 0.0), length(|q| (q % 2) as f64), length(|_| 0.0), length(|q| (q / 2 % 2) as f64)];
+        let arms =
+            [length(|_| 0.0), length(|q| (q % 2) as f64), length(|_| 0.0), length(|q| (q / 2 % 2) as f64)];
         let contrasts = Panel::mean_contrasts(&arms.each_ref()).unwrap();
         let half = |weights: [f64; 4]| {
             let found = contrasts.of(&weights, None).unwrap().estimate;

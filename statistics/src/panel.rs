@@ -122,7 +122,11 @@ impl Panel {
     }
 
     fn difference(&self, other: &Panel, seeds: Option<SeedVariance>, shares: bool) -> Option<Comparison> {
-        let contrasts = if shares { Panel::share_contrasts(&[self, other]) } else { Panel::mean_contrasts(&[self, other]) };
+        let contrasts = if shares {
+            Panel::share_contrasts(&[self, other])
+        } else {
+            Panel::mean_contrasts(&[self, other])
+        };
         contrasts?.of(&[1.0, -1.0], seeds)
     }
 

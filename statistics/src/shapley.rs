@@ -30,7 +30,8 @@ pub fn shapley_weights(factors: usize, arms: &[u32]) -> Vec<Option<ShapleyWeight
         let model = Model::new(arms, &sets);
         let mut any = false;
         for (factor, slot) in found.iter_mut().enumerate() {
-            let share = |set: &u32| if set >> factor & 1 == 1 { 1.0 / f64::from(set.count_ones()) } else { 0.0 };
+            let share =
+                |set: &u32| if set >> factor & 1 == 1 { 1.0 / f64::from(set.count_ones()) } else { 0.0 };
             if let Some(weights) = model.weights(&sets.iter().map(share).collect::<Vec<_>>()) {
                 *slot = Some(ShapleyWeights { weights, order });
                 any = true;
@@ -65,9 +66,14 @@ impl Model {
     fn weights(&self, target: &[f64]) -> Option<Vec<f64>> {
         let solution = solve(&self.gram, target);
         let dot = |row: &Vec<f64>| row.iter().zip(&solution).map(|(a, b)| a * b).sum::<f64>();
-        let weights: Vec<f64> =
-            self.rows.iter().map(dot).map(|weight| if weight.abs() < ROUNDING { 0.0 } else { weight }).collect();
-        let sum = |set: usize| self.rows.iter().zip(&weights).map(|(row, weight)| row[set] * weight).sum::<f64>();
+        let weights: Vec<f64> = self
+            .rows
+            .iter()
+            .map(dot)
+            .map(|weight| if weight.abs() < ROUNDING { 0.0 } else { weight })
+            .collect();
+        let sum =
+            |set: usize| self.rows.iter().zip(&weights).map(|(row, weight)| row[set] * weight).sum::<f64>();
         (0..target.len()).all(|set| (sum(set) - target[set]).abs() < 1e-6).then_some(weights)
     }
 }
@@ -84,7 +90,9 @@ fn solve(matrix: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
         let best = candidates
             .filter(|(_, column)| !pivots.contains(column))
             .max_by(|a, b| rows[a.0][a.1].abs().total_cmp(&rows[b.0][b.1].abs()));
-        let Some((row, column)) = best.filter(|(row, column)| rows[*row][*column].abs() > ROUNDING) else { break };
+        let Some((row, column)) = best.filter(|(row, column)| rows[*row][*column].abs() > ROUNDING) else {
+            break;
+        };
         rows.swap(step, row);
         pivots.push(column);
         let pivot = rows[step].clone();
@@ -142,7 +150,8 @@ mod tests {
         let all = shapley_weights(4, &arms);
         for arm in 0..16 {
             let sum: f64 = all.iter().flatten().map(|found| found.weights[arm]).sum();
-            let expected = [(0, -1.0), (15, 1.0)].into_iter().find(|(at, _)| *at == arm).map_or(0.0, |(_, sum)| sum);
+            let expected =
+                [(0, -1.0), (15, 1.0)].into_iter().find(|(at, _)| *at == arm).map_or(0.0, |(_, sum)| sum);
             assert!((sum - expected).abs() < 1e-9, "{arm:b}: {sum}");
         }
         assert!(all.iter().flatten().all(|found| found.order == 4), "exact");

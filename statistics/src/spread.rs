@@ -69,8 +69,10 @@ impl Spread {
         let (q, c) = (residuals.len() as f64, number_of_clusters as f64);
         let more = if pseudo > 0.0 { q + 2.0 } else { q };
         let questions = c / (c - 1.0).max(1.0) * (squares(&sums) + pseudo) / (more * more);
-        let seeds: f64 =
-            arms.iter().map(|(seeds, number, square)| square * seeds.variance.max(0.0) / *number as f64).sum();
+        let seeds: f64 = arms
+            .iter()
+            .map(|(seeds, number, square)| square * seeds.variance.max(0.0) / *number as f64)
+            .sum();
         // What is uncertain in the part of the seeds is the variance between them before that of chance is subtracted.
         let uncertain: f64 =
             arms.iter().map(|(seeds, number, square)| square * seeds.with_chance / *number as f64).sum();

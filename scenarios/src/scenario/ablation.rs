@@ -136,7 +136,9 @@ impl<'de> Deserialize<'de> for DesignKinds {
             type Value = DesignKinds;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"full\", \"fractional\", \"leave-one-out\", \"add-one-in\", or a list of the last two")
+                f.write_str(
+                    "\"full\", \"fractional\", \"leave-one-out\", \"add-one-in\", or a list of the last two",
+                )
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<DesignKinds, E> {

@@ -51,7 +51,8 @@ impl Design {
     /// The levels of an arm as numbers, 0 for off; `None` if it is no arm of the design.
     pub fn levels_of(&self, arm: &str) -> Option<Vec<usize>> {
         let names = self.arms.get(arm)?;
-        let level = |(factor, name): (&DesignFactor, &String)| factor.levels.iter().position(|level| level == name);
+        let level =
+            |(factor, name): (&DesignFactor, &String)| factor.levels.iter().position(|level| level == name);
         self.factors.iter().zip(names).map(level).collect()
     }
 
@@ -65,7 +66,9 @@ impl Design {
         if self.two_level().len() != self.factors.len() {
             return None;
         }
-        let on = |levels: Vec<usize>| levels.iter().enumerate().map(|(factor, level)| (*level as u32) << factor).sum();
+        let on = |levels: Vec<usize>| {
+            levels.iter().enumerate().map(|(factor, level)| (*level as u32) << factor).sum()
+        };
         let arms: Vec<u32> = self.arms.keys().filter_map(|arm| self.levels_of(arm)).map(on).collect();
         Fraction::of(self.factors.len(), &arms)
     }
@@ -76,16 +79,33 @@ impl Design {
         names.map(|(_, factor)| factor.name.as_str()).collect::<Vec<_>>().join(" × ")
     }
 
+    /// The design in a few words: `full design of 3 factors (atar, cr, tr), 8 arms`.
+    pub fn summary(&self) -> String {
+        let kinds: Vec<&str> = self.kind.iter().map(|kind| kind.name()).collect();
+        let kind =
+            if kinds.is_empty() { "design".to_owned() } else { format!("{} design", kinds.join(" and ")) };
+        let names: Vec<&str> = self.factors.iter().map(|factor| factor.name.as_str()).collect();
+        let factors =
+            if names.len() == 1 { "1 factor".to_owned() } else { format!("{} factors", names.len()) };
+        let of = match self.left_out.len() {
+            0 => String::new(),
+            left_out => format!(", {left_out} of them left out"),
+        };
+        format!("{kind} of {factors} ({}), {} arms{of}", names.join(", "), self.arms.len())
+    }
+
     /// What the arms allow to tell apart, in a sentence: the resolution, and which effects mix.
     pub fn aliasing(&self) -> Option<String> {
         let fraction = self.fraction()?;
         let resolution = fraction.resolution()?;
         let all = 1_u64 << self.factors.len();
-        let begin = format!("{} of {all} combinations, resolution {}", fraction.arms().len(), roman(resolution));
+        let begin =
+            format!("{} of {all} combinations, resolution {}", fraction.arms().len(), roman(resolution));
         let mut seen = BTreeSet::new();
         let mut mixed = Vec::new();
         for effect in effects(self.factors.len()) {
-            let aliases: Vec<u32> = fraction.aliases(effect).into_iter().filter(|alias| alias.count_ones() <= 2).collect();
+            let aliases: Vec<u32> =
+                fraction.aliases(effect).into_iter().filter(|alias| alias.count_ones() <= 2).collect();
             if aliases.is_empty() || !seen.insert(effect) {
                 continue;
             }
@@ -129,11 +149,16 @@ pub(super) fn read(node: &Node, arms: &[String], chosen: &[String]) -> Result<De
     for (at, factor) in design.factors.iter().enumerate() {
         let path = ["factors", &at.to_string()];
         if factor.name.is_empty() || design.factors[..at].iter().any(|other| other.name == factor.name) {
-            return wrong(&path, "[[design.factors]] has no name of its own".into(), "add a line `name = …`".into());
+            return wrong(
+                &path,
+                "[[design.factors]] has no name of its own".into(),
+                "add a line `name = …`".into(),
+            );
         }
         let names: BTreeSet<&String> = factor.levels.iter().collect();
         if names.len() < 2 || names.len() != factor.levels.len() {
-            let problem = format!("`levels` of the factor `{}` are not two or more different names", factor.name);
+            let problem =
+                format!("`levels` of the factor `{}` are not two or more different names", factor.name);
             return wrong(&path, problem, "write levels = [\"off\", \"on\"]".into());
         }
     }
@@ -166,10 +191,15 @@ mod tests {
 
     fn design(arms: &[u32], factors: usize) -> Design {
         let name = |at: usize| char::from(b'a' + at as u8).to_string();
-        let levels = |arm: u32| (0..factors).map(move |at| if arm >> at & 1 == 1 { "on" } else { "off" }.to_owned());
+        let levels =
+            |arm: u32| (0..factors).map(move |at| if arm >> at & 1 == 1 { "on" } else { "off" }.to_owned());
         Design {
             factors: (0..factors)
-                .map(|at| DesignFactor { name: name(at), levels: vec!["off".into(), "on".into()], changes: String::new() })
+                .map(|at| DesignFactor {
+                    name: name(at),
+                    levels: vec!["off".into(), "on".into()],
+                    changes: String::new(),
+                })
                 .collect(),
             arms: arms.iter().map(|arm| (arm.to_string(), levels(*arm).collect())).collect(),
             ..Design::default()
@@ -191,7 +221,10 @@ mod tests {
             of(3, 4).unwrap(),
             "4 of 8 combinations, resolution III: these can't be told apart: a = b × c; b = a × c; c = a × b"
         );
-        assert_eq!(of(5, 16).unwrap(), "16 of 32 combinations, resolution V: no effects of one or two factors mix");
+        assert_eq!(
+            of(5, 16).unwrap(),
+            "16 of 32 combinations, resolution V: no effects of one or two factors mix"
+        );
         assert_eq!(design(&[0, 1, 2, 3], 2).aliasing(), None, "nothing mixes where all combinations are");
         assert_eq!(design(&[0, 1, 2], 2).aliasing(), None);
     }

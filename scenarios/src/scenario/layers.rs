@@ -79,7 +79,8 @@ impl Layers {
         }
         merge::overlay(&mut base, &written)?;
         let mut expanded = ablation.as_ref().map(|section| expand(section, &base)).transpose()?;
-        let mut designed = expanded.as_mut().map(|expanded| std::mem::take(&mut expanded.arms)).unwrap_or_default();
+        let mut designed =
+            expanded.as_mut().map(|expanded| std::mem::take(&mut expanded.arms)).unwrap_or_default();
         let below = |over: &Node| {
             ablation.as_ref().is_some_and(|section| section.place.position() < over.place.position())
         };

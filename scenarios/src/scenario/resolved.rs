@@ -22,7 +22,10 @@ impl Experiment {
         let tracking = values(&self.tracking);
         let tracking =
             if tracking.is_empty() { String::new() } else { part("tracking", Value::Table(tracking)) };
-        let design = self.design.as_ref().map_or_else(String::new, |design| part("design", Value::Table(values(design))));
+        let design = self
+            .design
+            .as_ref()
+            .map_or_else(String::new, |design| part("design", Value::Table(values(design))));
         let shared = merge::factor(&mut arms).to_string();
         let mut parts: Vec<String> =
             [run, control, tracking, design, shared].into_iter().filter(|part| !part.is_empty()).collect();

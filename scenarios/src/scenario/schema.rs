@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use self::variants::Variant;
 use super::ablation::AblationConfig;
 use super::{
-    ArmConfig, ControlConfig, Design, Hypothesis, LocalJudgeConfig, OpenaiJudgeConfig, PanelJudgeConfig, RunConfig,
-    TrackingConfig,
+    ArmConfig, ControlConfig, Design, Hypothesis, LocalJudgeConfig, OpenaiJudgeConfig, PanelJudgeConfig,
+    RunConfig, TrackingConfig,
 };
 
 mod variants;

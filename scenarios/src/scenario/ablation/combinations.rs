@@ -46,7 +46,8 @@ fn full(levels: &[usize]) -> Result<Vec<Levels>, ScenarioError> {
             ),
             None => "leave out values or factors".to_owned(),
         };
-        let problem = format!("a full design of these {factors} factors has {count} arms, more than {MOST_ARMS}");
+        let problem =
+            format!("a full design of these {factors} factors has {count} arms, more than {MOST_ARMS}");
         return Err(ScenarioError::value(problem, fewer));
     }
     let mut all = vec![Levels::new()];

@@ -46,7 +46,8 @@ pub(super) fn take_off(arm: &mut Node, off: &[Off<'_>]) -> Result<(), ScenarioEr
     let whole = formula_of(arm)?;
     let mut text = whole.text().to_owned();
     // Those that are replaced come last, so that what replaces them stays.
-    let (removed, replaced): (Vec<&Off<'_>>, Vec<&Off<'_>>) = off.iter().partition(|off| off.instead.is_none());
+    let (removed, replaced): (Vec<&Off<'_>>, Vec<&Off<'_>>) =
+        off.iter().partition(|off| off.instead.is_none());
     for Off { component, instead } in removed.into_iter().chain(replaced) {
         let Ok(formula) = parse(arm, &text) else { continue };
         text = match instead {

@@ -52,12 +52,17 @@ impl Expanded {
 pub(crate) fn expand(section: &Node, base: &Node) -> Result<Expanded, ScenarioError> {
     let config: AblationConfig = de::read(section, &["ablation"])?;
     if config.factors.is_empty() {
-        let instead = "add [ablation.factors.NAME] with a `component`, `on` and `off`, or `setting` and `values`";
+        let instead =
+            "add [ablation.factors.NAME] with a `component`, `on` and `off`, or `setting` and `values`";
         return Err(ScenarioError::at(&section.place, "[ablation] has no factors", instead));
     }
     if config.factors.len() > MOST_FACTORS {
         let problem = format!("[ablation] has {} factors", config.factors.len());
-        return Err(ScenarioError::at(section.place_of(&["factors"]), problem, format!("write at most {MOST_FACTORS}")));
+        return Err(ScenarioError::at(
+            section.place_of(&["factors"]),
+            problem,
+            format!("write at most {MOST_FACTORS}"),
+        ));
     }
     let factors = factors(&config, section, base)?;
     let kinds = &config.design.0;
@@ -84,11 +89,17 @@ pub(crate) fn expand(section: &Node, base: &Node) -> Result<Expanded, ScenarioEr
         let of = |(factor, level): (&Factor, &usize)| factor.levels[*level].clone();
         if design.arms.insert(name.clone(), factors.iter().zip(levels).map(of).collect()).is_some() {
             let problem = format!("[ablation] makes two arms named \"{name}\"");
-            return Err(ScenarioError::at(&section.place, problem, "give the factors or their values other names"));
+            return Err(ScenarioError::at(
+                &section.place,
+                problem,
+                "give the factors or their values other names",
+            ));
         }
         arms.push(arm);
     }
-    let key = |factor: &Factor| factor.keys.iter().map(|key| (factor.name.clone(), key.clone())).collect::<Vec<_>>();
+    let key = |factor: &Factor| {
+        factor.keys.iter().map(|key| (factor.name.clone(), key.clone())).collect::<Vec<_>>()
+    };
     Ok(Expanded { arms, design, sets: factors.iter().flat_map(key).collect() })
 }
 
@@ -108,7 +119,13 @@ fn arm_name(none: &str, factors: &[Factor], levels: &Levels) -> String {
     name
 }
 
-fn arm(name: &str, base: &Node, section: &Node, factors: &[Factor], levels: &Levels) -> Result<Node, ScenarioError> {
+fn arm(
+    name: &str,
+    base: &Node,
+    section: &Node,
+    factors: &[Factor],
+    levels: &Levels,
+) -> Result<Node, ScenarioError> {
     let mut arm = base.clone();
     arm.place = section.place.clone();
     let mut off = Vec::new();
@@ -116,7 +133,8 @@ fn arm(name: &str, base: &Node, section: &Node, factors: &[Factor], levels: &Lev
         match &factor.effect {
             Effect::Settings(settings) => merge::overlay(&mut arm, &settings[level])?,
             Effect::Component { component, instead } if level == 0 => {
-                off.push(Off { component, instead: instead.as_deref() });
+                let instead = instead.as_ref().map(|instead| instead.formula.as_str());
+                off.push(Off { component, instead });
             }
             Effect::Component { .. } => {}
         }

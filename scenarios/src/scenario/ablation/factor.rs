@@ -28,13 +28,24 @@ pub(super) struct Factor {
 /// What the levels of a factor do to an arm.
 pub(super) enum Effect {
     /// The formula has this component, or `instead` in its place.
-    Component { component: String, instead: Option<String> },
+    Component { component: String, instead: Option<Instead> },
     /// The settings of each level.
     Settings(Vec<Node>),
 }
 
+/// What stands in the place of a component that is off.
+pub(super) struct Instead {
+    pub(super) formula: String,
+    /// The components that it uses.
+    components: Vec<String>,
+}
+
 /// The factors in the order of the file, checked one by one. `base` has the settings that all arms share.
-pub(super) fn factors(config: &AblationConfig, section: &Node, base: &Node) -> Result<Vec<Factor>, ScenarioError> {
+pub(super) fn factors(
+    config: &AblationConfig,
+    section: &Node,
+    base: &Node,
+) -> Result<Vec<Factor>, ScenarioError> {
     let mut found: Vec<Factor> = Vec::new();
     for (name, config) in &config.factors {
         let Some(entry) = section.entry(&["factors", name]) else { continue };
@@ -52,16 +63,31 @@ pub(super) fn factors(config: &AblationConfig, section: &Node, base: &Node) -> R
     Ok(found)
 }
 
-fn factor(name: &str, place: &Place, config: &FactorConfig, node: &Node, base: &Node) -> Result<Factor, ScenarioError> {
-    let forms = [config.component.is_some(), config.on.is_some() || config.off.is_some(), config.setting.is_some()];
+fn factor(
+    name: &str,
+    place: &Place,
+    config: &FactorConfig,
+    node: &Node,
+    base: &Node,
+) -> Result<Factor, ScenarioError> {
+    let forms =
+        [config.component.is_some(), config.on.is_some() || config.off.is_some(), config.setting.is_some()];
     if forms.iter().filter(|form| **form).count() != 1 {
-        let problem = format!("the factor `{name}` has {}", if forms.contains(&true) { "several forms" } else { "no form" });
-        let instead = "write one: component = \"…\"; on = { … } and off = { … }; or setting = \"…\" and values = [ … ]";
+        let problem = format!(
+            "the factor `{name}` has {}",
+            if forms.contains(&true) { "several forms" } else { "no form" }
+        );
+        let instead =
+            "write one: component = \"…\"; on = { … } and off = { … }; or setting = \"…\" and values = [ … ]";
         return Err(ScenarioError::at(place, problem, instead));
     }
     let alone = |key: &str, with: &str| {
         let problem = format!("`{key}` of the factor `{name}` goes with `{with}`");
-        Err(ScenarioError::at(node.place_of(&[key]), problem, format!("write `{with}` beside it, or leave it out")))
+        Err(ScenarioError::at(
+            node.place_of(&[key]),
+            problem,
+            format!("write `{with}` beside it, or leave it out"),
+        ))
     };
     if config.instead.is_some() && config.component.is_none() {
         return alone("instead", "component");
@@ -71,10 +97,9 @@ fn factor(name: &str, place: &Place, config: &FactorConfig, node: &Node, base: &
     }
     let two = || vec!["off".to_owned(), "on".to_owned()];
     let (effect, levels, changes) = if let Some(component) = &config.component {
-        check_component(name, component, config.instead.as_deref(), node, base)?;
-        let instead = config.instead.clone();
+        let instead = check_component(name, component, config.instead.as_deref(), node, base)?;
         let changes = match &instead {
-            Some(instead) => format!("{component} in the formula, else {instead}"),
+            Some(instead) => format!("{component} in the formula, else {}", instead.formula),
             None => format!("{component} in the formula"),
         };
         (Effect::Component { component: component.clone(), instead }, two(), changes)
@@ -86,7 +111,8 @@ fn factor(name: &str, place: &Place, config: &FactorConfig, node: &Node, base: &
         let level = |key: &str| node.at(&[key]).cloned().unwrap_or_else(|| Node::empty(node.place.clone()));
         let settings = vec![level("off"), level("on")];
         let told = |level: usize, what: &str| {
-            let set: Vec<String> = leaves(&settings[level]).iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            let set: Vec<String> =
+                leaves(&settings[level]).iter().map(|(key, value)| format!("{key} = {value}")).collect();
             (!set.is_empty()).then(|| format!("{what}: {}", set.join(", ")))
         };
         let changes = [told(1, "on"), told(0, "off")].into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -102,7 +128,11 @@ fn factor(name: &str, place: &Place, config: &FactorConfig, node: &Node, base: &
         }
     };
     if keys.is_empty() {
-        return Err(ScenarioError::at(place, format!("the factor `{name}` changes nothing"), "write settings, such as on = { grpo.lr = 1e-4 }"));
+        return Err(ScenarioError::at(
+            place,
+            format!("the factor `{name}` changes nothing"),
+            "write settings, such as on = { grpo.lr = 1e-4 }",
+        ));
     }
     Ok(Factor { name: name.to_owned(), place: place.clone(), effect, levels, changes, keys })
 }
@@ -113,14 +143,15 @@ fn check_component(
     instead: Option<&str>,
     node: &Node,
     base: &Node,
-) -> Result<(), ScenarioError> {
+) -> Result<Option<Instead>, ScenarioError> {
     let formula = formula_of(base)?;
     if !formula.uses(component) {
-        let problem = format!("`component` of the factor `{name}` is \"{component}\", which the formula does not use");
+        let problem =
+            format!("`component` of the factor `{name}` is \"{component}\", which the formula does not use");
         let advice = words::name_advice(component, formula.component_names(), "it uses");
         return Err(ScenarioError::at(node.place_of(&["component"]), problem, advice));
     }
-    let Some(instead) = instead else { return Ok(()) };
+    let Some(instead) = instead else { return Ok(None) };
     let at = node.place_of(&["instead"]);
     match parse(base, instead) {
         Err(error) => {
@@ -136,19 +167,37 @@ fn check_component(
             let problem = format!("`instead` of the factor `{name}` uses {component} itself");
             Err(ScenarioError::at(at, problem, "write what stands in its place"))
         }
-        Ok(_) => Ok(()),
+        Ok(found) => Ok(Some(Instead {
+            formula: instead.to_owned(),
+            components: found.component_names().map(str::to_owned).collect(),
+        })),
     }
 }
 
 /// The settings and the names of the levels of a factor with values.
-fn values(name: &str, setting: &str, config: &FactorConfig, node: &Node) -> Result<(Vec<Node>, Vec<String>), ScenarioError> {
-    let wrong = |key: &str, problem: String, instead: &str| Err(ScenarioError::at(node.place_of(&[key]), problem, instead));
+fn values(
+    name: &str,
+    setting: &str,
+    config: &FactorConfig,
+    node: &Node,
+) -> Result<(Vec<Node>, Vec<String>), ScenarioError> {
+    let wrong = |key: &str, problem: String, instead: &str| {
+        Err(ScenarioError::at(node.place_of(&[key]), problem, instead))
+    };
     let keys: Vec<&str> = setting.split('.').map(str::trim).collect();
     if keys.iter().any(|key| key.is_empty()) {
-        return wrong("setting", format!("`setting` of the factor `{name}` is no key"), "write one such as \"grpo.lr\"");
+        return wrong(
+            "setting",
+            format!("`setting` of the factor `{name}` is no key"),
+            "write one such as \"grpo.lr\"",
+        );
     }
     if config.values.len() < 2 {
-        return wrong("values", format!("`values` of the factor `{name}` has fewer than two"), "write two values or more");
+        return wrong(
+            "values",
+            format!("`values` of the factor `{name}` has fewer than two"),
+            "write two values or more",
+        );
     }
     let Some(Content::Array(written)) = node.at(&["values"]).map(|node| &node.content) else {
         return wrong("values", format!("`values` of the factor `{name}` is no list"), "write a list");
@@ -160,7 +209,8 @@ fn values(name: &str, setting: &str, config: &FactorConfig, node: &Node) -> Resu
             return Err(ScenarioError::at(&written[at].place, problem, "leave one out"));
         }
     }
-    let settings = written.iter().map(|value| overrides::nested(&keys, value.to_value(), &value.place)).collect();
+    let settings =
+        written.iter().map(|value| overrides::nested(&keys, value.to_value(), &value.place)).collect();
     Ok((settings, levels))
 }
 
@@ -194,7 +244,9 @@ fn leaves(settings: &Node) -> Vec<(String, String)> {
 
 /// Whether two keys are the same, or one is inside the other.
 pub(super) fn overlap(a: &str, b: &str) -> bool {
-    let inside = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let inside = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
     inside(a, b) || inside(b, a)
 }
 
@@ -202,13 +254,18 @@ pub(super) fn overlap(a: &str, b: &str) -> bool {
 fn clash(factor: &Factor, above: &[Factor]) -> Result<(), ScenarioError> {
     for other in above {
         let (mine, theirs) = (&factor.effect, &other.effect);
-        if let (Effect::Component { component: a, instead: x }, Effect::Component { component: b, instead: y }) = (mine, theirs) {
+        if let (
+            Effect::Component { component: a, instead: x },
+            Effect::Component { component: b, instead: y },
+        ) = (mine, theirs)
+        {
             if a == b {
-                let problem = format!("the factors `{}` and `{}` have the same component", other.name, factor.name);
+                let problem =
+                    format!("the factors `{}` and `{}` have the same component", other.name, factor.name);
                 return Err(ScenarioError::at(&factor.place, problem, "leave one of them out"));
             }
-            let stands_in = |instead: &Option<String>, component: &str| {
-                instead.as_ref().is_some_and(|text| crate::scenario::load::uses_name(text, component))
+            let stands_in = |instead: &Option<Instead>, component: &String| {
+                instead.as_ref().is_some_and(|instead| instead.components.contains(component))
             };
             if stands_in(x, b) || stands_in(y, a) {
                 let problem = format!(

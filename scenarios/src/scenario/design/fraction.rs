@@ -24,7 +24,8 @@ impl Fraction {
             return None;
         }
         // The other factors are products of basic ones; larger products first.
-        let mut products: Vec<u32> = (1..1_u32 << basic).filter(|product| product.count_ones() >= 2).collect();
+        let mut products: Vec<u32> =
+            (1..1_u32 << basic).filter(|product| product.count_ones() >= 2).collect();
         products.sort_by_key(|product| (std::cmp::Reverse(product.count_ones()), *product));
         let mut search = Search { basic, products: &products, wanted: factors - basic, best: None };
         search.extend(0, &mut Vec::new());
@@ -44,7 +45,8 @@ impl Fraction {
     /// The numbers of arms of fractions of so many factors, from the smallest in which the effects of single factors can be told
     /// apart.
     pub fn possible_runs(factors: usize) -> Vec<usize> {
-        let able = |basic: &usize| (1_usize << basic) - 1 >= factors && *basic < factors && 1 << basic <= MOST_ARMS;
+        let able =
+            |basic: &usize| (1_usize << basic) - 1 >= factors && *basic < factors && 1 << basic <= MOST_ARMS;
         (2..factors).filter(able).map(|basic| 1 << basic).collect()
     }
 
@@ -52,7 +54,9 @@ impl Fraction {
     pub fn default_runs(factors: usize) -> Option<usize> {
         let possible = Self::possible_runs(factors);
         let four = |runs: &&usize| {
-            Self::best(factors, **runs).and_then(|fraction| fraction.resolution()).is_some_and(|resolution| resolution >= 4)
+            Self::best(factors, **runs)
+                .and_then(|fraction| fraction.resolution())
+                .is_some_and(|resolution| resolution >= 4)
         };
         possible.iter().find(four).or(possible.first()).copied()
     }
@@ -185,7 +189,10 @@ mod tests {
     #[test]
     fn the_default_is_the_smallest_with_resolution_four() {
         let default = |factors| Fraction::default_runs(factors);
-        assert_eq!([2, 3, 4, 5, 6, 7, 8, 9].map(default), [None, Some(4), Some(8), Some(16), Some(16), Some(16), Some(16), Some(32)]);
+        assert_eq!(
+            [2, 3, 4, 5, 6, 7, 8, 9].map(default),
+            [None, Some(4), Some(8), Some(16), Some(16), Some(16), Some(16), Some(32)]
+        );
         assert_eq!(Fraction::possible_runs(5), [8, 16]);
         assert_eq!((Fraction::best(5, 12), Fraction::best(5, 4), Fraction::best(5, 32)), (None, None, None));
     }

@@ -56,19 +56,21 @@ fn components_compose_into_the_formulas_that_one_would_write() {
         ("grpo+atar", "adaptive_think * 1 + w_format * format"),
         ("grpo+cr", "accuracy * (1 + w_cr * consistency) + w_format * format"),
         ("grpo+tr", "accuracy * 1 + w_format * format + w_tr * think"),
-        (
-            "grpo+atar+cr+tr",
-            "adaptive_think * (1 + w_cr * consistency) + w_format * format + w_tr * think",
-        ),
+        ("grpo+atar+cr+tr", "adaptive_think * (1 + w_cr * consistency) + w_format * format + w_tr * think"),
     ] {
         assert_eq!(formula(&full, arm), expected, "{arm}");
     }
     let weights = |arm: usize| full.arms[arm].shaping.weights.keys().cloned().collect::<Vec<_>>();
-    assert_eq!((weights(0), weights(2)), (vec!["format".to_owned()], vec!["cr".to_owned(), "format".to_owned()]));
+    assert_eq!(
+        (weights(0), weights(2)),
+        (vec!["format".to_owned()], vec!["cr".to_owned(), "format".to_owned()])
+    );
     // Every arm scores every reward.
     assert!(full.arms.iter().all(|arm| arm.rewards.len() == 5));
     // The arms of other designs are among these, with the same names and settings.
-    for design in ["\"leave-one-out\"", "\"add-one-in\"", "\"fractional\"", "[\"leave-one-out\", \"add-one-in\"]"] {
+    for design in
+        ["\"leave-one-out\"", "\"add-one-in\"", "\"fractional\"", "[\"leave-one-out\", \"add-one-in\"]"]
+    {
         let some = paper(&format!("design = {design}"));
         assert!(some.arms.iter().all(|arm| full.arms.contains(arm)), "{design}");
     }
@@ -80,7 +82,10 @@ fn the_design_keeps_the_levels_of_each_arm() {
     let design = paper("").design.unwrap();
     assert_eq!(design.kind, [DesignKind::Full]);
     let factor = &design.factors[0];
-    assert_eq!((factor.name.as_str(), factor.changes.as_str()), ("atar", "adaptive_think in the formula, else accuracy"));
+    assert_eq!(
+        (factor.name.as_str(), factor.changes.as_str()),
+        ("atar", "adaptive_think in the formula, else accuracy")
+    );
     assert_eq!(design.arms["grpo+atar+tr"], ["on", "off", "on"]);
     assert_eq!(design.levels_of("grpo+atar+tr"), Some(vec![1, 0, 1]));
     assert_eq!(design.levels_of("other"), None);
@@ -89,7 +94,9 @@ fn the_design_keeps_the_levels_of_each_arm() {
 // SCENARIO-2
 #[test]
 fn a_resolved_scenario_has_the_arms_and_their_levels() {
-    for design in ["design = \"full\"", "design = \"fractional\"", "design = [\"add-one-in\", \"leave-one-out\"]"] {
+    for design in
+        ["design = \"full\"", "design = \"fractional\"", "design = [\"add-one-in\", \"leave-one-out\"]"]
+    {
         let experiment = paper(design);
         let written = experiment.to_toml();
         assert!(!written.contains("[ablation"), "{written}");
@@ -128,7 +135,14 @@ lr = { setting = "grpo.lr", values = [1e-4, 3e-4, 1e-5] }
     let experiment = read(text).unwrap();
     assert_eq!(
         names(&experiment),
-        ["plain", "plain+think", "plain+lr_0.0003", "plain+lr_1e-5", "plain+think+lr_0.0003", "plain+think+lr_1e-5"]
+        [
+            "plain",
+            "plain+think",
+            "plain+lr_0.0003",
+            "plain+lr_1e-5",
+            "plain+think+lr_0.0003",
+            "plain+think+lr_1e-5"
+        ]
     );
     let arm = |name: &str| experiment.arms.iter().find(|arm| arm.name == name).unwrap();
     assert_eq!((arm("plain").grpo.lr, arm("plain+think+lr_1e-5").grpo.lr), (1e-4, 1e-5));
@@ -143,7 +157,10 @@ lr = { setting = "grpo.lr", values = [1e-4, 3e-4, 1e-5] }
 
 #[test]
 fn arms_stand_beside_those_of_the_design_in_the_order_of_the_file() {
-    let above = format!("[[arm]]\nname = \"base\"\nmethod = \"none\"\n{}", PAPER.replace("DESIGN", "design = \"add-one-in\""));
+    let above = format!(
+        "[[arm]]\nname = \"base\"\nmethod = \"none\"\n{}",
+        PAPER.replace("DESIGN", "design = \"add-one-in\"")
+    );
     // A table header ends [[arm]], so that the shared sections stay shared.
     assert_eq!(names(&read(&above).unwrap())[..2], ["base", "grpo"]);
     let below = PAPER.replace("DESIGN", "design = \"add-one-in\"")
@@ -152,7 +169,10 @@ fn arms_stand_beside_those_of_the_design_in_the_order_of_the_file() {
     assert_eq!(names(&experiment)[3..], ["grpo+tr", "dry"]);
     assert!(!experiment.design.unwrap().arms.contains_key("dry"));
     let taken = PAPER.replace("DESIGN", "") + "[[arm]]\nname = \"grpo+cr\"\n";
-    assert_eq!(message(&taken), "x.toml:24:8: there are two arms named \"grpo+cr\"; give each arm a name of its own");
+    assert_eq!(
+        message(&taken),
+        "x.toml:24:8: there are two arms named \"grpo+cr\"; give each arm a name of its own"
+    );
 }
 
 // ABLATION-2
@@ -194,13 +214,34 @@ fn a_mistake_in_a_factor_is_reported_at_its_place() {
             "x = { component = \"format\", on = { grpo.lr = 1e-4 } }",
             "x.toml:19:1: the factor `x` has several forms; write one: component = \"…\"",
         ),
-        ("x = { on = {} }", "x.toml:19:1: the factor `x` changes nothing; write settings, such as on = { grpo.lr = 1e-4 }"),
-        ("x = { on = { grpo.lr = 1e-4 }, instead = \"accuracy\" }", "x.toml:19:42: `instead` of the factor `x` goes with `component`"),
-        ("x = { setting = \"grpo.lr\", values = [1e-4] }", "x.toml:19:37: `values` of the factor `x` has fewer than two"),
-        ("x = { setting = \"grpo.lr\", values = [1, 2, 1] }", "x.toml:19:44: `values` of the factor `x` has 1 twice"),
-        ("\"x-y\" = { component = \"format\" }", "x.toml:19:1: \"x-y\" is no name of a factor; write letters, digits and `_`"),
-        ("x = { compnent = \"format\" }", "x.toml:19:7: unknown key `compnent` in [ablation.factors.x]; did you mean `component`?"),
-        ("x = { on = { grop.lr = 1e-4 } }", "x.toml:19:14: unknown key `grop` in [[arm]]; did you mean `grpo`?"),
+        (
+            "x = { on = {} }",
+            "x.toml:19:1: the factor `x` changes nothing; write settings, such as on = { grpo.lr = 1e-4 }",
+        ),
+        (
+            "x = { on = { grpo.lr = 1e-4 }, instead = \"accuracy\" }",
+            "x.toml:19:42: `instead` of the factor `x` goes with `component`",
+        ),
+        (
+            "x = { setting = \"grpo.lr\", values = [1e-4] }",
+            "x.toml:19:37: `values` of the factor `x` has fewer than two",
+        ),
+        (
+            "x = { setting = \"grpo.lr\", values = [1, 2, 1] }",
+            "x.toml:19:44: `values` of the factor `x` has 1 twice",
+        ),
+        (
+            "\"x-y\" = { component = \"format\" }",
+            "x.toml:19:1: \"x-y\" is no name of a factor; write letters, digits and `_`",
+        ),
+        (
+            "x = { compnent = \"format\" }",
+            "x.toml:19:7: unknown key `compnent` in [ablation.factors.x]; did you mean `component`?",
+        ),
+        (
+            "x = { on = { grop.lr = 1e-4 } }",
+            "x.toml:19:14: unknown key `grop` in [[arm]]; did you mean `grpo`?",
+        ),
         ("x = { on = { grpo.lrr = 1e-4 } }", "x.toml:19:19: unknown key `lrr` in [grpo]; did you mean `lr`?"),
         ("x = { on = { name = \"y\" } }", "x.toml:19:14: the factor `x` sets `name`; leave it out"),
         ("x = { on = { run.steps = 3 } }", "x.toml:19:14: [run] applies to all arms"),
@@ -218,16 +259,25 @@ fn a_mistake_in_a_design_is_reported_at_its_place() {
         ("design = []", "x.toml:13:10: `design` in [ablation] is no such list; write one of \"full\""),
         ("design = [\"full\", \"add-one-in\"]", "x.toml:13:10: `design` in [ablation] is no such list"),
         ("runs = 4", "x.toml:13:8: `runs` is for a fractional design; leave it out"),
-        ("design = \"fractional\"\nruns = 6", "x.toml:14:8: `runs` is 6, and there is no such fraction of 3 factors; write one of 4"),
+        (
+            "design = \"fractional\"\nruns = 6",
+            "x.toml:14:8: `runs` is 6, and there is no such fraction of 3 factors; write one of 4",
+        ),
         ("name = \"b\"", "x.toml:13:1: this is not TOML: duplicate key"),
     ] {
         let found = with(design);
         assert!(found.starts_with(expected), "{design}: {found}");
     }
     let without = PAPER.split("[ablation.factors]").next().unwrap().replace("DESIGN", "");
-    assert!(message(&without).starts_with("x.toml:11:1: [ablation] has no factors; add [ablation.factors.NAME]"));
-    let values = PAPER.replace("DESIGN", "design = \"add-one-in\"") + "lr = { setting = \"grpo.lr\", values = [1, 2, 3] }";
-    assert_eq!(message(&values), "x.toml:19:1: the factor `lr` has 3 values; write two values, or design = \"full\"");
+    assert!(
+        message(&without).starts_with("x.toml:11:1: [ablation] has no factors; add [ablation.factors.NAME]")
+    );
+    let values = PAPER.replace("DESIGN", "design = \"add-one-in\"")
+        + "lr = { setting = \"grpo.lr\", values = [1, 2, 3] }";
+    assert_eq!(
+        message(&values),
+        "x.toml:19:1: the factor `lr` has 3 values; write two values, or design = \"full\""
+    );
 }
 
 #[test]
@@ -240,16 +290,27 @@ fn a_factor_that_changes_nothing_where_another_is_off_is_refused() {
          multiplied by an `instead`, or leave a factor out"
     );
     let nothing = "[rewards]\nformat = { kind = \"format\" }\n[shaping]\nformula = \"format\"\n[ablation]\nfactors = { f = { component = \"format\" } }\n";
-    assert!(message(nothing).starts_with("x.toml:5:1: nothing is left of the formula with every factor off; "));
+    assert!(
+        message(nothing).starts_with("x.toml:5:1: nothing is left of the formula with every factor off; ")
+    );
 }
 
 #[test]
 fn what_a_factor_sets_is_not_set_on_the_command_line() {
     let text = PAPER.replace("DESIGN", "");
     for (argument, expected) in [
-        ("shaping.formula=accuracy", "--set shaping.formula=accuracy: the factor `atar` of [ablation] sets shaping.formula; change it in the scenario"),
-        ("arm.grpo+cr.shaping.formula=accuracy", "--set arm.grpo+cr.shaping.formula=accuracy: the factor `atar`"),
-        ("ablation.runs=4", "--set ablation.runs=4: [ablation] can't be set on the command line; write it into the scenario"),
+        (
+            "shaping.formula=accuracy",
+            "--set shaping.formula=accuracy: the factor `atar` of [ablation] sets shaping.formula; change it in the scenario",
+        ),
+        (
+            "arm.grpo+cr.shaping.formula=accuracy",
+            "--set arm.grpo+cr.shaping.formula=accuracy: the factor `atar`",
+        ),
+        (
+            "ablation.runs=4",
+            "--set ablation.runs=4: [ablation] can't be set on the command line; write it into the scenario",
+        ),
     ] {
         let found = message_with(&text, &[argument], &[]);
         assert!(found.starts_with(expected), "{argument}: {found}");
@@ -277,11 +338,27 @@ prompt.style = "think"
 "#;
     assert_eq!(read(text).unwrap().design.unwrap().levels_of("b"), Some(vec![1]));
     for (from, to, expected) in [
-        ("b = [\"on\"]", "c = [\"on\"]", "x.toml:8:27: [design] names the arm `c`, which there is not; the arms are a, b"),
-        ("b = [\"on\"]", "b = [\"onn\"]", "x.toml:8:27: [design] gives the arm `b` other levels than the factors have; write one of each (think: off or on)"),
+        (
+            "b = [\"on\"]",
+            "c = [\"on\"]",
+            "x.toml:8:27: [design] names the arm `c`, which there is not; the arms are a, b",
+        ),
+        (
+            "b = [\"on\"]",
+            "b = [\"onn\"]",
+            "x.toml:8:27: [design] gives the arm `b` other levels than the factors have; write one of each (think: off or on)",
+        ),
         ("b = [\"on\"]", "b = [\"off\"]", "x.toml:8:27: [design] gives the arms `a` and `b` the same levels"),
-        ("\"off\", \"on\"", "\"off\"", "x.toml:7:12: `levels` of the factor `think` are not two or more different names"),
-        ("[{ name = \"think\", levels = [\"off\", \"on\"] }]", "[]", "x.toml:7:11: [design] has 0 factors; write 1 to 10"),
+        (
+            "\"off\", \"on\"",
+            "\"off\"",
+            "x.toml:7:12: `levels` of the factor `think` are not two or more different names",
+        ),
+        (
+            "[{ name = \"think\", levels = [\"off\", \"on\"] }]",
+            "[]",
+            "x.toml:7:11: [design] has 0 factors; write 1 to 10",
+        ),
     ] {
         let found = message(&text.replace(from, to));
         assert!(found.starts_with(expected), "{to}: {found}");
