@@ -29,9 +29,9 @@ Every key of a scenario file, in the order of `scenarios/scenario.schema.json`. 
 *required* or *not set*.
 
 - A section that stands above the arms is shared by all of them. An `[[arm]]` may contain every section but `[run]`,
-  `[control]` and `[tracking]`, and overrides the shared keys one by one: `grpo.lr = 3e-4` inside an arm changes that key only. Replaced as a
+  `[control]`, `[tracking]`, `[ablation]` and `[design]`, and overrides the shared keys one by one: `grpo.lr = 3e-4` inside an arm changes that key only. Replaced as a
   whole are lists, `[prompt]`, a data source, and a reward whose `kind` changes.
-- A file without `[[arm]]` has one arm, named after the run. A file that sets neither `[rewards]` nor `[shaping]` gets the
+- `[ablation]` makes arms of factors ([ablation.md](ablation.md)). A file without it and without `[[arm]]` has one arm, named after the run. A file that sets neither `[rewards]` nor `[shaping]` gets the
   paper's rewards and formula (Eq. 7).
 - Paths in a file start from the file's folder; paths in `--set` start from the current directory. `run.out` always starts from
   the current directory.
