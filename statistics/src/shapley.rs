@@ -185,7 +185,7 @@ mod tests {
             3.0 * has(1) + 2.0 * has(2) + has(4) + 4.0 * has(3) - 2.0 * has(12)
         };
         let rates: Vec<(u32, f64)> =
-            (0..16).filter(|arm: &u32| arm.count_ones() % 2 == 0).map(|arm| (arm, v(arm))).collect();
+            (0..16).filter(|arm: &u32| arm.count_ones().is_multiple_of(2)).map(|arm| (arm, v(arm))).collect();
         assert_eq!(values(4, &rates), [Some((5.0, 2)), Some((4.0, 2)), Some((0.0, 2)), Some((-1.0, 2))]);
         // The quarter of resolution III: right only if nothing interacts, and says so.
         let third = shapley_weights(3, &[0b001, 0b010, 0b100, 0b111]);

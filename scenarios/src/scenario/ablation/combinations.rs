@@ -29,8 +29,10 @@ pub(super) fn combinations(
             DesignKind::AddOneIn => one_different(levels, false),
         });
     }
-    let on = |levels: &Levels| levels.iter().filter(|level| **level > 0).count();
-    all.sort_by(|a, b| on(a).cmp(&on(b)).then_with(|| b.cmp(a)));
+    all.sort_by_key(|levels: &Levels| {
+        let off: Vec<bool> = levels.iter().map(|level| *level == 0).collect();
+        (levels.len() - off.iter().filter(|off| **off).count(), off, levels.clone())
+    });
     all.dedup();
     Ok(all)
 }
@@ -111,7 +113,7 @@ mod tests {
         assert_eq!(of(&[out, add]), "000 100 010 001 110 101 011 111");
         // The half with c = a·b (Box, Hunter and Hunter's 2 to the 3 − 1): c is on where a and b are alike.
         assert_eq!(of(&[part]), "100 010 001 111");
-        assert_eq!(written(&[full], None, &[3, 2]).unwrap().join(" "), "00 20 10 01 21 11");
+        assert_eq!(written(&[full], None, &[3, 2]).unwrap().join(" "), "00 10 20 01 11 21");
         // With two factors, those of leave-one-out are those of add-one-in.
         assert_eq!(written(&[out, add], None, &[2, 2]).unwrap().join(" "), "00 10 01 11");
     }

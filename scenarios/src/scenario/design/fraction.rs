@@ -45,8 +45,7 @@ impl Fraction {
     /// The numbers of arms of fractions of so many factors, from the smallest in which the effects of single factors can be told
     /// apart.
     pub fn possible_runs(factors: usize) -> Vec<usize> {
-        let able =
-            |basic: &usize| (1_usize << basic) - 1 >= factors && *basic < factors && 1 << basic <= MOST_ARMS;
+        let able = |basic: &usize| 1_usize << basic > factors && *basic < factors && 1 << basic <= MOST_ARMS;
         (2..factors).filter(able).map(|basic| 1 << basic).collect()
     }
 
