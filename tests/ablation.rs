@@ -88,7 +88,7 @@ fn copy(from: &Path, to: &Path) {
         if entry.path().is_dir() {
             copy(&entry.path(), &target)
         } else {
-            drop(fs::copy(entry.path(), target).unwrap())
+            assert!(fs::copy(entry.path(), target).is_ok())
         }
     }
 }

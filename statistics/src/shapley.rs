@@ -18,8 +18,11 @@ pub struct ShapleyWeights {
     pub order: usize,
 }
 
-/// Weights that are 0 but for rounding.
+/// A weight below it is 0 but for rounding.
 const ROUNDING: f64 = 1e-9;
+
+/// A pivot below it is 0 but for rounding: the matrices have whole numbers up to the number of arms.
+const SINGULAR: f64 = 1e-7;
 
 /// The weights of the Shapley value of each factor; `None` if the arms do not determine it even if no factors interact. An arm is the set of the
 /// factors that are on, as bits; `factors` is at most 16.
@@ -78,36 +81,30 @@ impl Model {
     }
 }
 
-/// A solution of linear equations with a symmetric matrix that may be singular, by elimination with the largest pivots. If there is
-/// none, the result solves some of the equations.
+/// A solution of linear equations with a positive semi-definite matrix, by elimination with the largest of the diagonal as pivot. If
+/// there is none, the result solves some of the equations.
 fn solve(matrix: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
-    let size = right.len();
     let mut rows: Vec<Vec<f64>> =
         matrix.iter().zip(right).map(|(row, right)| row.iter().copied().chain([*right]).collect()).collect();
-    let mut pivots: Vec<usize> = Vec::new();
-    for step in 0..size {
-        let candidates = (step..size).flat_map(|row| (0..size).map(move |column| (row, column)));
-        let best = candidates
-            .filter(|(_, column)| !pivots.contains(column))
-            .max_by(|a, b| rows[a.0][a.1].abs().total_cmp(&rows[b.0][b.1].abs()));
-        let Some((row, column)) = best.filter(|(row, column)| rows[*row][*column].abs() > ROUNDING) else {
+    let mut left: Vec<usize> = (0..right.len()).collect();
+    while let Some(place) =
+        (0..left.len()).max_by(|a, b| rows[left[*a]][left[*a]].total_cmp(&rows[left[*b]][left[*b]]))
+    {
+        let at = left[place];
+        if rows[at][at] < SINGULAR {
             break;
-        };
-        rows.swap(step, row);
-        pivots.push(column);
-        let pivot = rows[step].clone();
-        for (at, other) in rows.iter_mut().enumerate() {
-            let factor = other[column] / pivot[column];
-            if at != step && factor != 0.0 {
-                other.iter_mut().zip(&pivot).for_each(|(value, of_pivot)| *value -= factor * of_pivot);
+        }
+        left.swap_remove(place);
+        let pivot = rows[at].clone();
+        for (other, row) in rows.iter_mut().enumerate() {
+            let factor = row[at] / pivot[at];
+            if other != at && factor != 0.0 {
+                row.iter_mut().zip(&pivot).for_each(|(value, of_pivot)| *value -= factor * of_pivot);
             }
         }
     }
-    let mut solution = vec![0.0; size];
-    for (row, &column) in pivots.iter().enumerate() {
-        solution[column] = rows[row][size] / rows[row][column];
-    }
-    solution
+    let value = |at: usize| if left.contains(&at) { 0.0 } else { rows[at][right.len()] / rows[at][at] };
+    (0..right.len()).map(value).collect()
 }
 
 #[cfg(test)]

@@ -162,6 +162,10 @@ pub(super) fn read(node: &Node, arms: &[String], chosen: &[String]) -> Result<De
             return wrong(&path, problem, "write levels = [\"off\", \"on\"]".into());
         }
     }
+    if design.arms.len() > super::ablation::MOST_ARMS {
+        let problem = format!("[design] has {} arms", design.arms.len());
+        return wrong(&["arms"], problem, format!("write at most {}", super::ablation::MOST_ARMS));
+    }
     let mut seen: BTreeMap<Vec<usize>, &String> = BTreeMap::new();
     for (arm, levels) in &design.arms {
         let path = ["arms", arm.as_str()];

@@ -3,7 +3,7 @@
 use toml::Value;
 
 use super::component::{formula_of, names, parse};
-use super::{AblationConfig, FactorConfig};
+use super::{AblationConfig, FactorConfig, MOST_ARMS};
 use crate::error::{Place, ScenarioError};
 use crate::scenario::tree::{Content, Node};
 use crate::scenario::{merge, overrides, words};
@@ -192,12 +192,9 @@ fn values(
             "write one such as \"grpo.lr\"",
         );
     }
-    if config.values.len() < 2 {
-        return wrong(
-            "values",
-            format!("`values` of the factor `{name}` has fewer than two"),
-            "write two values or more",
-        );
+    if !(2..=MOST_ARMS).contains(&config.values.len()) {
+        let problem = format!("`values` of the factor `{name}` has {}", config.values.len());
+        return wrong("values", problem, "write two or more, at most 64");
     }
     let Some(Content::Array(written)) = node.at(&["values"]).map(|node| &node.content) else {
         return wrong("values", format!("`values` of the factor `{name}` is no list"), "write a list");

@@ -224,7 +224,7 @@ fn a_mistake_in_a_factor_is_reported_at_its_place() {
         ),
         (
             "x = { setting = \"grpo.lr\", values = [1e-4] }",
-            "x.toml:18:37: `values` of the factor `x` has fewer than two",
+            "x.toml:18:37: `values` of the factor `x` has 1; write two or more",
         ),
         (
             "x = { setting = \"grpo.lr\", values = [1, 2, 1] }",
