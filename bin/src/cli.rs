@@ -16,7 +16,8 @@ mod verbosity;
 
 pub use annotate::AnnotateOptions;
 pub use ctl::{
-    CtlCommand, CtlOptions, ForkOptions, MetricsOptions, RolloutsOptions, SwapOptions, Sweep, WithOptions,
+    BookmarkOptions, CtlCommand, CtlOptions, ForkOptions, MetricsOptions, RolloutsOptions, SwapOptions,
+    Sweep, WithOptions,
 };
 pub use data::{DataCommand, DataExportOptions, DataOptions};
 pub use eval::EvalOptions;

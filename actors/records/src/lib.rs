@@ -26,6 +26,7 @@ mod alarms;
 mod arm_file;
 mod arm_id;
 mod arm_state;
+mod bookmark;
 mod changes;
 mod checkpoint;
 mod checksum;
@@ -62,6 +63,7 @@ pub use alarms::{AlarmFiring, AlarmMemory, AlarmState, KeptVerdict, SeriesMemory
 pub use arm_file::ArmFile;
 pub use arm_id::{ArmId, arm_ids};
 pub use arm_state::{ArmState, InvalidTransition};
+pub use bookmark::{Bookmark, BookmarkedCompletion, bookmarks_in_force};
 pub use changes::{ChangeSummary, FieldChange, changes_in_order};
 pub use checkpoint::{CheckpointState, Progress, WrittenCheckpoint};
 pub use checksum::{FileSum, RunningSum};

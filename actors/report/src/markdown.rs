@@ -97,6 +97,12 @@ impl Summary {
                 let _ = writeln!(out, "- {}", cell_text(note));
             }
         }
+        if !self.bookmarks.is_empty() {
+            out.push_str("\n## Bookmarks\n\n");
+            for bookmark in &self.bookmarks {
+                let _ = writeln!(out, "- {}", cell_text(bookmark));
+            }
+        }
         out
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use records::{
-    Action, ArmDir, ArmId, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir,
+    Action, ArmDir, ArmId, Bookmark, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir,
     Status, StepMetrics, changes_in_order, for_each_line,
 };
 use rewards::Formula;
@@ -38,6 +38,8 @@ pub(crate) struct RecordedRun {
     pub changes: Vec<JournalEntry>,
     /// Alarms that went off, in the order of the journal.
     pub alarms: Vec<JournalEntry>,
+    /// What somebody marked while the run was in progress, as the report says it.
+    pub bookmarks: Vec<String>,
 }
 
 /// One arm: its settings in the scenario, and the files of its seeds.
@@ -128,6 +130,8 @@ impl RecordedRun {
         if arms.is_empty() {
             return Err(ReportError::NotARun { path: path.into() });
         }
+        // Damaged bookmarks are left out; `sandbox verify` finds them.
+        let bookmarks = run_dir.read_bookmarks()?.0.iter().map(told).collect();
         let name = path.canonicalize().map_or_else(|_| file_name(path), |whole| file_name(&whole));
         let environment = environment(&run_dir.environment());
         Ok(Self {
@@ -141,6 +145,7 @@ impl RecordedRun {
             hypotheses_from_before,
             changes,
             alarms,
+            bookmarks,
         })
     }
 }
@@ -232,6 +237,15 @@ impl RecordedArm {
             seeds: Vec::new(),
         }
     }
+}
+
+/// A bookmark in a sentence.
+fn told(bookmark: &Bookmark) -> String {
+    let ArmId { arm, seed } = &bookmark.id;
+    let question = bookmark.completion.as_ref();
+    let question = question.map_or_else(String::new, |completion| format!(", on {}", completion.question));
+    let note = if bookmark.note.is_empty() { String::new() } else { format!(": {}", bookmark.note) };
+    format!("{arm} (seed {seed}), step {}{question}{note}", bookmark.step)
 }
 
 fn environment(path: &Path) -> Vec<(String, String)> {

@@ -38,6 +38,9 @@ pub struct Summary {
     pub hearing: Vec<Hearing>,
     /// What is missing, has failed or was changed during the run, one sentence each.
     pub notes: Vec<String>,
+    /// What somebody marked while the run was in progress, one sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bookmarks: Vec<String>,
 }
 
 impl Summary {
@@ -63,6 +66,7 @@ impl Summary {
             hearing: hearing(&arms, &run.suites),
             arms,
             notes,
+            bookmarks: run.bookmarks.clone(),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::arm::{Arm, ArmArgs};
 use crate::error::{InputError, RunError, StartError};
 use crate::handle::{RunHandle, RunShared};
 use crate::lineage::Lineage;
-use crate::live::{Journal, LiveArm};
+use crate::live::{Bookmarks, Journal, LiveArm};
 use crate::messages::{ArmOutcome, ForkPoint, MadeFork, RunMsg};
 use crate::opening::Opening;
 use crate::plan::Plan;
@@ -156,6 +156,7 @@ pub(crate) fn open(
     let run_dir = args.run_dir.run_dir();
     let recorder = Slot::new("recorder", 64, RECORDER_TIMEOUT);
     let earlier = if args.resume { run_dir.read_journal()? } else { Vec::new() };
+    let bookmarks = Bookmarks::open(run_dir, recorder.clone(), watchers.clone())?;
     let opening = Opening {
         run_dir: run_dir.clone(),
         registry: args.registry.clone(),
@@ -176,6 +177,7 @@ pub(crate) fn open(
         arms: RwLock::new(opening.all(&args.experiment)?),
         opening,
         recorder,
+        bookmarks,
         ended: AtomicBool::new(false),
     })))
 }

@@ -99,6 +99,7 @@ fn run(truths: &[Truth], questions: usize, noise: &mut Noise) -> RecordedRun {
         design: None,
         seeds: vec![1, 2, 3],
         changes: Vec::new(),
+        bookmarks: Vec::new(),
     }
 }
 
