@@ -10,11 +10,13 @@
 
 mod alarm;
 mod alarm_forks;
+mod ablation;
 mod arm;
 mod check;
 mod choose;
 mod data;
 mod de;
+mod design;
 mod experiment;
 mod feedback;
 mod fork;
@@ -57,12 +59,14 @@ pub use alarm::{
     AlarmAction, AlarmCondition, AlarmConfig, AlarmEdit, GRPO_NUMBERS, SFT_NUMBERS, Series, Truth, VETTED,
     VettedAlarm, Window,
 };
+pub use ablation::DesignKind;
 pub use arm::{ArmConfig, Method};
 pub use check::{check, check_names};
 pub use choose::choose_arms;
 pub use data::{
     AudioConfig, AudioWindow, Control, DataConfig, DataFilter, Downmix, EvalConfig, LoaderConfig,
 };
+pub use design::{Design, DesignFactor, Fraction};
 pub use experiment::Experiment;
 pub use feedback::{RewardSpec, ShapingConfig};
 pub use fork::ForkConfig;

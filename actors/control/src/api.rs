@@ -28,8 +28,9 @@ mod versions;
 /// The routes, and the OpenAPI document that describes them.
 pub(super) fn routes() -> (Router<Arc<Shared>>, Value) {
     let api = lifecycle::routes(conditions::routes(state::routes(Api::new())));
-    let api = rollouts::routes(records::routes(alarms::routes(fork::routes(api))));
-    bookmarks::routes(reshape::routes(curves::routes(api))).finish()
+    let api = rollouts::routes(records::routes(fork::routes(api)));
+    let api = bookmarks::routes(reshape::routes(curves::routes(api)));
+    alarms::routes(api).finish()
 }
 
 /// Reads a body as a change of an arm and of several, and as a reward by itself, as the routes do; for fuzzing.

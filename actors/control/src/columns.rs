@@ -74,6 +74,12 @@ impl Columns {
         self.by_name.get(name).map(|&place| &self.columns[place])
     }
 
+    /// The numbers of the last row, by column.
+    pub fn newest(&self) -> Vec<(String, f64)> {
+        let last = |column: &Column| Some((column.name.clone(), *column.values.last()?));
+        self.columns.iter().filter_map(last).filter(|(_, value)| value.is_finite()).collect()
+    }
+
     /// A number of a row.
     fn value(&self, name: &str, row: usize) -> Option<f64> {
         self.get(name)?.values.get(row).copied().filter(|value| value.is_finite())

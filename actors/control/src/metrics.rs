@@ -56,12 +56,6 @@ impl Figure {
 }
 
 impl Columns {
-    /// The numbers of the last row, by column.
-    pub fn newest(&self) -> Vec<(String, f64)> {
-        let last = |column: &Column| Some((column.name.clone(), *column.values.last()?));
-        self.all().iter().filter_map(last).filter(|(_, value)| value.is_finite()).collect()
-    }
-
     /// The table for a query.
     ///
     /// Errors: A field of the query does not exist.

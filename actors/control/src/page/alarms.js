@@ -54,7 +54,7 @@ const load = debounce(400, async () => {
 const mount = () => {
   const panel = h("section", { id: "alarms", "aria-labelledby": "alarms-title", hidden: true },
     h("h2", { id: "alarms-title", tabindex: "-1" }, "Alarms"),
-    h("ol", { id: "alarms-list" }),
+    h("ol", { id: "alarms-list", class: "entries" }),
     h("details", { id: "alarms-standing", on: { toggle: load } },
       h("summary", {}, "How all alarms stand"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "How all alarms stand" }, h("table", { id: "alarms-table" }))));
