@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Column, Columns};
+use super::columns::Columns;
 use super::query_error::QueryError;
 
 /// Rows in an answer without `max_points`.
