@@ -423,6 +423,7 @@ class Curves(TypedDict, total=False):
     width: float
     to: float
     whole: bool
+    pending: int
     fields: List[CurveField]
     lines: List[CurveLine]
 

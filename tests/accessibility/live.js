@@ -27,7 +27,7 @@ const fail = (text) => {
 };
 
 const folder = mkdtempSync(join(tmpdir(), "live-page-"));
-const run = spawn(resolve(sandbox), [scenario, "--arm", "grpo+atar", "--arm", "grpo+atar+cr+tr", "--seeds", "7,8", "--set", "run.steps=100000", "--set", "eval.every=20", "--set", "run.parallel_arms=4", "--out", folder, "-q"], { stdio: "inherit" });
+const run = spawn(resolve(sandbox), [scenario, "--arm", "grpo+atar", "--arm", "grpo+atar+cr+tr", "--seeds", "7,8", "--set", "run.steps=100000", "--set", "eval.every=20", "--set", "run.parallel_arms=4", "--out", folder, "-q"], { stdio: ["ignore", "ignore", "inherit"] });
 
 /** The address and the token of the run, once it serves its page. */
 const control = async () => {

@@ -82,6 +82,8 @@ pub(super) struct Curves {
     /// Whether these are the whole curves; otherwise points from the first that is sent on replace those that the client
     /// has, and lines that are not sent stay as they are.
     pub whole: bool,
+    /// The number of arms whose records are still to be read, since they are long and nobody has asked for them yet; ask again.
+    pub pending: usize,
     /// All metrics that have a value in some arm.
     pub fields: Vec<CurveField>,
     /// The lines.

@@ -1,6 +1,8 @@
 //! The curves of all arms in one answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -34,10 +36,20 @@ async fn curves(
     shared.read(move || read(&arms, &query)).await.map(Json)
 }
 
+/// The time for reading files before an answer has to be made of those that are read. Tens of megabytes take longer at first,
+/// and somebody waits to see the first curves.
+const PATIENCE: Duration = Duration::from_millis(300);
+
 /// Reads what is new in the files of all arms, and makes the lines.
 fn read(arms: &[(ArmHandle, Arc<ArmFiles>)], query: &CurvesQuery) -> Result<Curves, ApiError> {
     let (mut end, mut fields) = (0.0, Fields::default());
-    for (_, files) in arms {
+    let began = Instant::now();
+    let mut left_out = BTreeSet::new();
+    for (place, (_, files)) in arms.iter().enumerate() {
+        if began.elapsed() > PATIENCE {
+            left_out.insert(place);
+            continue;
+        }
         files.curves(|columns, _| {
             fields.add(columns);
             end = f64::max(end, query.end(columns));
@@ -49,6 +61,10 @@ fn read(arms: &[(ArmHandle, Arc<ArmFiles>)], query: &CurvesQuery) -> Result<Curv
     let known_of = |place: usize| known.as_ref().and_then(|known| known.get(place).copied().flatten());
     let mut lines = Vec::new();
     for group in groups(arms.iter().map(|(arm, _)| arm.id()), query) {
+        // An arm is not shown by some of its seeds.
+        if group.iter().any(|place| left_out.contains(place)) {
+            continue;
+        }
         let mut news: Option<News> = None;
         for &place in &group {
             let new = arms[place]
@@ -69,5 +85,6 @@ fn read(arms: &[(ArmHandle, Arc<ArmFiles>)], query: &CurvesQuery) -> Result<Curv
         }
         lines.push(CurveLine::of(&seeds, query));
     }
-    Ok(Curves { width, to: end, whole: known.is_none(), fields: fields.finish(), lines })
+    let (whole, pending) = (known.is_none(), left_out.len());
+    Ok(Curves { width, to: end, whole, pending, fields: fields.finish(), lines })
 }

@@ -70,6 +70,7 @@ const refresh = () => {
     const took = performance.now() - began;
     performance.measure("curves", { start: began, end: began + took });
     due = performance.now() + Math.max(PAUSE, 3 * took);
+    if (curves.pending) now();
   }, Math.max(0, due - performance.now()));
 };
 

@@ -4,8 +4,8 @@ import { get } from "./api.js";
 import { lowerBound } from "./series.js";
 import { idOf, store } from "./store.js";
 
-/** What is shown of the curves now; `lines` by their key. */
-export const curves = { width: 1, to: 0, fields: [], lines: new Map() };
+/** What is shown of the curves now; `lines` by their key. Of `pending` arms the server has yet to read the records. */
+export const curves = { width: 1, to: 0, pending: 0, fields: [], lines: new Map() };
 
 let wanted = "";
 let running = null;
@@ -70,7 +70,7 @@ const request = async (want) => {
     params.set("width", curves.width);
   }
   const answer = await get(`/api/curves?${params}`);
-  Object.assign(curves, { width: answer.width, to: answer.to, fields: answer.fields });
+  Object.assign(curves, { width: answer.width, to: answer.to, pending: answer.pending, fields: answer.fields });
   if (answer.whole) curves.lines = new Map();
   for (const line of answer.lines) {
     takeLatest(line);
