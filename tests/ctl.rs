@@ -239,7 +239,7 @@ fn bookmarks_are_made_from_a_shell_and_survive_a_kill() {
     assert!(made.contains("bookmark 1 at step") && made.contains("it guesses"), "{made}");
     run.said(&["bookmark", "--at", "0", "the beginning"]);
     assert!(run.said(&["bookmark", "--number", "1", "it still guesses"]).contains("it still guesses"));
-    assert!(run.refused(1, &["bookmark", "--remove", "7"]).contains("there is no bookmark 7"));
+    assert!(run.refused(2, &["bookmark", "--remove", "7"]).contains("there is no bookmark 7"));
     run.kill_and_resume();
     let listed = run.said(&["bookmarks"]);
     assert!(listed.contains("it still guesses") && listed.contains("the beginning"), "{listed}");
