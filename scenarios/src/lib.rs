@@ -60,7 +60,20 @@ pub use judge_sets::{JudgedExample, open_judge_set};
 pub use questions::Questions;
 pub use rows::{Dataset, RowCause, RowProblem, causes_in_words};
 pub use scenario::{
-    AdvantageKind, Aggregate, AlarmAction, AlarmCondition, AlarmConfig, AlarmEdit, AlignConfig, ArmConfig, AudioConfig, AudioWindow, CheckpointConfig, ChildEnv, Claim, Control, ControlConfig, CovarianceControl, CurriculumConfig, DType, DataConfig, DataFilter, Design, DesignFactor, DesignKind, Device, Downmix, EvalConfig, Experiment, ForkConfig, Fraction, GRPO_NUMBERS, GradientCheckpointing, GrpoConfig, Guided, HttpPlugin, Hypothesis, ImportanceCorrection, Interpolate, JudgeBudget, JudgeCacheConfig, JudgeConfig, JudgeKind, JudgeSet, KlEstimator, LIVE_SETTINGS, LetterStyle, LimitAction, LimitsConfig, LoaderConfig, LocalJudgeConfig, LoraConfig, LossKind, MemberKind, Method, Metric, MlflowConfig, NewFork, OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig, PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, Prompting, Relation, ReplayConfig, RewardForm, RewardSpec, RunConfig, SFT_NUMBERS, SamplingConfig, ScaleRewards, Schedule, Scoring, SelectionConfig, Series, ServerConfig, SftConfig, ShapingConfig, SupervisionConfig, TargetModules, TrackingConfig, TrainPart, TrainParts, Truth, VETTED, VettedAlarm, WandbConfig, WeightConfig, WeightSchedule, WhenSpent, Window, check, check_names, choose_arms, hypotheses_hash, json_schema, judge_servers, load, scenario_reference, storable_arguments, task_servers,
+    AdvantageKind, Aggregate, AlarmAction, AlarmCondition, AlarmConfig, AlarmEdit, AlignConfig, ArmConfig,
+    AudioConfig, AudioWindow, CheckpointConfig, ChildEnv, Claim, Control, ControlConfig, CovarianceControl,
+    CurriculumConfig, DType, DataConfig, DataFilter, Design, DesignFactor, DesignKind, Device, Downmix,
+    EvalConfig, Experiment, ForkConfig, Fraction, GRPO_NUMBERS, GradientCheckpointing, GrpoConfig, Guided,
+    HttpPlugin, Hypothesis, ImportanceCorrection, Interpolate, JudgeBudget, JudgeCacheConfig, JudgeConfig,
+    JudgeKind, JudgeSet, KlEstimator, LIVE_SETTINGS, LetterStyle, LimitAction, LimitsConfig, LoaderConfig,
+    LocalJudgeConfig, LoraConfig, LossKind, MemberKind, Method, Metric, MlflowConfig, NewFork,
+    OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig,
+    PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, Prompting, Relation,
+    ReplayConfig, RewardForm, RewardSpec, RunConfig, SFT_NUMBERS, SamplingConfig, ScaleRewards, Schedule,
+    Scoring, SelectionConfig, Series, ServerConfig, SftConfig, ShapingConfig, SupervisionConfig,
+    TargetModules, TrackingConfig, TrainPart, TrainParts, Truth, VETTED, VettedAlarm, WandbConfig,
+    WeightConfig, WeightSchedule, WhenSpent, Window, check, check_names, choose_arms, hypotheses_hash,
+    json_schema, judge_servers, load, scenario_reference, storable_arguments, task_servers,
 };
 pub use source::{AnswerIs, AnswerType, ChoiceColumns, Columns, DataFormat, FileSource, Part, SplitBy};
 pub use templates::{SCHEMA, SCHEMA_NAME, Template};

@@ -8,9 +8,9 @@
 //! - SCENARIO-2 [`Experiment::to_toml`] loads again to the same experiment, from any folder.
 //! - SCENARIO-3 paths in a file are relative to the file's folder, paths on the command line to the current folder.
 
+mod ablation;
 mod alarm;
 mod alarm_forks;
-mod ablation;
 mod arm;
 mod check;
 mod choose;
@@ -55,11 +55,11 @@ mod tree;
 mod weights;
 mod words;
 
+pub use ablation::DesignKind;
 pub use alarm::{
     AlarmAction, AlarmCondition, AlarmConfig, AlarmEdit, GRPO_NUMBERS, SFT_NUMBERS, Series, Truth, VETTED,
     VettedAlarm, Window,
 };
-pub use ablation::DesignKind;
 pub use arm::{ArmConfig, Method};
 pub use check::{check, check_names};
 pub use choose::choose_arms;

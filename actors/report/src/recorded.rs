@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use records::{
-    Action, ArmDir, ArmId, Bookmark, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir,
-    Status, StepMetrics, changes_in_order, for_each_line,
+    Action, ArmDir, ArmId, Bookmark, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError,
+    RunDir, Status, StepMetrics, changes_in_order, for_each_line,
 };
 use rewards::Formula;
 use scenarios::{ArmConfig, Design, Hypothesis, Method, TrainParts, WeightConfig, hypotheses_hash};

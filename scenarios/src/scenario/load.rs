@@ -9,8 +9,8 @@ use super::choose::choose_arms;
 use super::layers::{Layers, with_entry};
 use super::tree::{self, Node};
 use super::{
-    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, alarm, de, design, fork, hypothesis, paths,
-    ranges, recorded, secret,
+    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, alarm, de, design, fork, hypothesis,
+    paths, ranges, recorded, secret,
 };
 use crate::error::{Place, ScenarioError};
 

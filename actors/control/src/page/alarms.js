@@ -23,7 +23,7 @@ const item = (entry) => {
   const { alarm } = entry;
   const done = deeds(entry);
   return h("li", {},
-    h("button", { type: "button", class: "link", title: "Show this step on the curves", on: { click: () => showStep(alarm.step) } }, `step ${count(alarm.step)}`),
+    h("button", { type: "button", class: "link", title: "Show this step on the curves", on: { click: () => showStep(entry, alarm.step) } }, `step ${count(alarm.step)}`),
     h("button", { type: "button", class: "link", title: "Show the completions of this step", on: { click: () => showCompletions(idOf(entry), alarm.step) } }, "completions"),
     h("span", { class: "who" }, `${alarm.name} · ${label(entry)}`),
     h("span", { class: "what" },
