@@ -67,6 +67,8 @@ fn run(
         design: Some(design),
         seeds: seeds.to_vec(),
         changes: Vec::new(),
+        alarms: Vec::new(),
+        bookmarks: Vec::new(),
     }
 }
 

@@ -35,14 +35,14 @@ pub const VETTED: [VettedAlarm; 10] = [
     },
     VettedAlarm {
         name: "no-thinking",
-        when: "mean(think_rate, 10) < 0.02 and first(think_rate, 10) > 0.1",
+        when: "mean(think_rate, 10) < 0.02 and first(think_rate, 3) > 0.1",
         message: "the policy has stopped thinking, whatever the question; see think_rate_by_difficulty, and what the rewards \
                   pay for thinking",
         applies: |arm| arm.prompt.style == PromptStyle::Adaptive,
     },
     VettedAlarm {
         name: "always-thinking",
-        when: "mean(think_rate, 10) > 0.98 and first(think_rate, 10) < 0.9",
+        when: "mean(think_rate, 10) > 0.98 and first(think_rate, 3) < 0.9",
         message: "the policy thinks about every question; see think_rate_by_difficulty, and what the rewards pay for thinking",
         applies: |arm| arm.prompt.style == PromptStyle::Adaptive,
     },
