@@ -307,6 +307,46 @@ class LeftOut(TypedDict, total=False):
     reason: str
 
 
+class Alarms(TypedDict, total=False):
+    """`Alarms` of the API."""
+
+    arms: List[ArmAlarms]
+
+
+class ArmAlarms(TypedDict, total=False):
+    """`ArmAlarms` of the API."""
+
+    arm: str
+    seed: int
+    alarms: List[AlarmView]
+
+
+class AlarmView(TypedDict, total=False):
+    """An alarm of an arm."""
+
+    name: str
+    when: str
+    then: List[str]
+    message: str
+    streak: int
+    steps: int
+    values: Dict[str, Optional[float]]
+    spent: bool
+    firings: List[AlarmFiring]
+
+
+class AlarmFiring(TypedDict, total=False):
+    """An alarm that went off: its evidence, in `control.jsonl`."""
+
+    name: str
+    when: str
+    step: int
+    streak: int
+    values: Dict[str, float]
+    message: str
+    then: List[str]
+
+
 class MetricsTable(TypedDict, total=False):
     """Metrics as a table. A missing value is `null`."""
 
@@ -364,6 +404,7 @@ class JournalEntry(TypedDict, total=False):
     note: Optional[str]
     version: int
     step: int
+    alarm: Optional[AlarmFiring]
 
 
 class Change(TypedDict, total=False):
@@ -389,6 +430,10 @@ class Api:
 
     def __init__(self, connection: Connection):
         self.connection = connection
+
+    def get_alarms(self) -> Alarms:
+        """The alarms of all arms: how they stand after the newest step, and when and why they went off."""
+        return self.connection.request("GET", "/api/alarms")
 
     def get_arms(self, arm: str, seed: int) -> ArmView:
         """The state of an arm, and its formula, weights and rewards."""

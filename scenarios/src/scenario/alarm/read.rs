@@ -12,7 +12,7 @@ use super::condition::AlarmCondition;
 use super::mistake::Mistake;
 use super::names::Names;
 use super::vetted::VETTED;
-use super::{AlarmConfig, OneOrMore};
+use super::{AlarmConfig, AlarmTexts};
 use crate::error::{Place, ScenarioError};
 
 impl AlarmConfig {
@@ -138,7 +138,7 @@ fn written<'a>(arm: &ArmConfig, tree: &'a Node) -> Result<Vec<Written<'a>>, Scen
             let message =
                 if alarm.message.is_empty() { vetted.message.to_owned() } else { alarm.message.clone() };
             let (name, when) = (vetted.name.to_owned(), vetted.when.to_owned());
-            let alarm = AlarmConfig { name, when, message, vetted: OneOrMore(Vec::new()), ..alarm.clone() };
+            let alarm = AlarmConfig { name, when, message, vetted: AlarmTexts::default(), ..alarm.clone() };
             all.push(Written { alarm, table });
         }
     }
