@@ -36,7 +36,7 @@ from audio_thinker_batch import FIELDS, AllFailed, Batch, Record, SettingError, 
 from audio_thinker_conventions import CONVENTIONS, caller
 from audio_thinker_find import find, names
 from audio_thinker_shape import convention_of
-from audio_thinker_stand_ins import installed
+from audio_thinker_stand_ins import installed, other_version
 
 __all__ = ["serve"]
 
@@ -86,7 +86,7 @@ def serve(function, conversational=None, convention="native", entry=None):
 def _text(error):
     if isinstance(error, (AllFailed, SettingError)):
         return str(error)
-    return "%s: %s" % (type(error).__name__, error)
+    return other_version(error) or "%s: %s" % (type(error).__name__, error)
 
 
 def _take_pipes():
@@ -159,7 +159,13 @@ def _load(target, convention):
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     with installed():
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except AttributeError as error:
+            advice = other_version(error)
+            if advice is None:
+                raise
+            raise SystemExit(advice) from None
     found = find(module, name, convention)
     if found is None:
         has = names(module)

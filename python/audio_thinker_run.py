@@ -201,6 +201,7 @@ class Preview(TypedDict, total=False):
     rewards: List[str]
     weights: Dict[str, float]
     last_batch: Optional[BatchValues]
+    advantages: Optional[ReshapedBatch]
 
 
 class BatchValues(TypedDict, total=False):
@@ -218,6 +219,19 @@ class Contribution(TypedDict, total=False):
     term: str
     subtracted: bool
     value: Optional[float]
+
+
+class ReshapedBatch(TypedDict, total=False):
+    """How the advantages of a batch would differ from those that were trained on."""
+
+    step: int
+    compared: int
+    gained: int
+    lost: int
+    changed_signs: Optional[float]
+    rank_correlation: Optional[float]
+    largest_difference: float
+    think_advantage: List[Optional[float]]
 
 
 class ChangeAll(TypedDict, total=False):
@@ -307,46 +321,6 @@ class LeftOut(TypedDict, total=False):
     reason: str
 
 
-class Alarms(TypedDict, total=False):
-    """`Alarms` of the API."""
-
-    arms: List[ArmAlarms]
-
-
-class ArmAlarms(TypedDict, total=False):
-    """`ArmAlarms` of the API."""
-
-    arm: str
-    seed: int
-    alarms: List[AlarmView]
-
-
-class AlarmView(TypedDict, total=False):
-    """An alarm of an arm."""
-
-    name: str
-    when: str
-    then: List[str]
-    message: str
-    streak: int
-    steps: int
-    values: Dict[str, Optional[float]]
-    spent: bool
-    firings: List[AlarmFiring]
-
-
-class AlarmFiring(TypedDict, total=False):
-    """An alarm that went off: its evidence, in `control.jsonl`."""
-
-    name: str
-    when: str
-    step: int
-    streak: int
-    values: Dict[str, float]
-    message: str
-    then: List[str]
-
-
 class MetricsTable(TypedDict, total=False):
     """Metrics as a table. A missing value is `null`."""
 
@@ -360,28 +334,6 @@ class Evals(TypedDict, total=False):
     """`Evals` of the API."""
 
     evals: List[Any]
-
-
-class RolloutsPage(TypedDict, total=False):
-    """A page of rollouts."""
-
-    total: int
-    rollouts: List[RolloutLine]
-
-
-class RolloutLine(TypedDict, total=False):
-    """A line of `rollouts.jsonl`, and what the server adds to it."""
-
-    audio: Optional[str]
-    breakdown: Optional[Breakdown]
-
-
-class Breakdown(TypedDict, total=False):
-    """A rollout's reward, term by term."""
-
-    formula: str
-    rewards: List[str]
-    terms: List[Contribution]
 
 
 class Journal(TypedDict, total=False):
@@ -416,6 +368,191 @@ class Change(TypedDict, total=False):
     settings: Dict[str, Any]
 
 
+class AlarmFiring(TypedDict, total=False):
+    """An alarm that went off: its evidence, in `control.jsonl`."""
+
+    name: str
+    when: str
+    step: int
+    streak: int
+    values: Dict[str, float]
+    message: str
+    then: List[str]
+
+
+class RolloutsPage(TypedDict, total=False):
+    """A page of rollouts."""
+
+    total: int
+    rollouts: List[RolloutLine]
+
+
+class RolloutLine(TypedDict, total=False):
+    """A line of `rollouts.jsonl`, and what the server adds to it."""
+
+    audio: Optional[str]
+    breakdown: Optional[Breakdown]
+
+
+class Breakdown(TypedDict, total=False):
+    """A rollout's reward, term by term."""
+
+    formula: str
+    rewards: List[str]
+    terms: List[Contribution]
+
+
+class Answers(TypedDict, total=False):
+    """What the arms said to one question."""
+
+    id: str
+    arms: List[ArmAnswers]
+
+
+class ArmAnswers(TypedDict, total=False):
+    """An arm under one seed: the unit that is trained, checkpointed, resumed and controlled on its own. Rows and API answers flatten it into the two fields `arm` and `seed`."""
+
+    arm: str
+    seed: int
+    completions: List[RolloutLine]
+
+
+class Curves(TypedDict, total=False):
+    """The curves of the arms."""
+
+    width: float
+    to: float
+    whole: bool
+    fields: List[CurveField]
+    lines: List[CurveLine]
+
+
+class CurveField(TypedDict, total=False):
+    """A metric that has a value in some arm."""
+
+    name: str
+    positive: bool
+
+
+class CurveLine(TypedDict, total=False):
+    """An arm under one seed or several."""
+
+    arm: str
+    seeds: List[CurveSeed]
+    x: List[float]
+    values: Dict[str, CurveValues]
+    held_out: Optional[HeldOutCurve]
+
+
+class CurveSeed(TypedDict, total=False):
+    """A seed of a line."""
+
+    seed: int
+    step: int
+    latest: Dict[str, float]
+    steps: List[Optional[int]]
+
+
+class CurveValues(TypedDict, total=False):
+    """The values of one column, one for each point; `null` where there is none."""
+
+    mean: List[Optional[float]]
+    low: List[Optional[float]]
+    high: List[Optional[float]]
+
+
+class HeldOutCurve(TypedDict, total=False):
+    """Evaluations, thinned like the curves."""
+
+    x: List[float]
+    values: Dict[str, List[Optional[float]]]
+
+
+class Reshape(TypedDict, total=False):
+    """What is other than it was in the step."""
+
+    step: Optional[int]
+    weights: Dict[str, float]
+    formula: Optional[str]
+
+
+class Listed(TypedDict, total=False):
+    """`Listed` of the API."""
+
+    bookmarks: List[Bookmark]
+
+
+class Bookmark(TypedDict, total=False):
+    """A bookmark: a step of an arm, or one of its completions."""
+
+    format_version: int
+    number: int
+    time: str
+    by: str
+    arm: str
+    seed: int
+    step: int
+    completion: Optional[BookmarkedCompletion]
+    note: str
+    view: str
+    removed: bool
+
+
+class BookmarkedCompletion(TypedDict, total=False):
+    """The row of `rollouts.jsonl` that a bookmark is about."""
+
+    phase: str
+    suite: Optional[str]
+    group: int
+    index: int
+    question: str
+
+
+class Mark(TypedDict, total=False):
+    """What is marked."""
+
+    arm: str
+    seed: int
+    step: Optional[int]
+    completion: Optional[BookmarkedCompletion]
+    note: str
+    view: str
+
+
+class Note(TypedDict, total=False):
+    """`Note` of the API."""
+
+    note: str
+
+
+class Alarms(TypedDict, total=False):
+    """`Alarms` of the API."""
+
+    arms: List[ArmAlarms]
+
+
+class ArmAlarms(TypedDict, total=False):
+    """An arm under one seed: the unit that is trained, checkpointed, resumed and controlled on its own. Rows and API answers flatten it into the two fields `arm` and `seed`."""
+
+    arm: str
+    seed: int
+    alarms: List[AlarmView]
+
+
+class AlarmView(TypedDict, total=False):
+    """An alarm of an arm."""
+
+    name: str
+    when: str
+    then: List[str]
+    message: str
+    streak: int
+    steps: int
+    values: Dict[str, Optional[float]]
+    spent: bool
+    firings: List[AlarmFiring]
+
+
 class Refusal(TypedDict, total=False):
     """The body of every answer with an error status."""
 
@@ -434,6 +571,10 @@ class Api:
     def get_alarms(self) -> Alarms:
         """The alarms of all arms: how they stand after the newest step, and when and why they went off."""
         return self.connection.request("GET", "/api/alarms")
+
+    def get_answers(self, **query: Any) -> Answers:
+        """What every arm said to one question the last time that it was asked. Query: `id`, `phase`, `step`, `limit`."""
+        return self.connection.request("GET", "/api/answers", query=query)
 
     def get_arms(self, arm: str, seed: int) -> ArmView:
         """The state of an arm, and its formula, weights and rewards."""
@@ -475,6 +616,10 @@ class Api:
         """Pauses the arm after the current step."""
         return self.connection.request("POST", "/api/arms/{arm}/{seed}/pause".format(arm=quoted(arm), seed=quoted(seed)), body=body)
 
+    def post_arms_reshape(self, arm: str, seed: int, body: Reshape) -> ReshapedBatch:
+        """What the advantages of a step would have been under other weights or another formula; changes nothing."""
+        return self.connection.request("POST", "/api/arms/{arm}/{seed}/reshape".format(arm=quoted(arm), seed=quoted(seed)), body=body)
+
     def post_arms_resume(self, arm: str, seed: int) -> ArmView:
         """Resumes the arm."""
         return self.connection.request("POST", "/api/arms/{arm}/{seed}/resume".format(arm=quoted(arm), seed=quoted(seed)))
@@ -496,7 +641,7 @@ class Api:
         return self.connection.request("DELETE", "/api/arms/{arm}/{seed}/rewards/{name}".format(arm=quoted(arm), seed=quoted(seed), name=quoted(name)), if_match=if_match)
 
     def get_arms_rollouts(self, arm: str, seed: int, **query: Any) -> RolloutsPage:
-        """Completions, filtered and sorted, each with the terms of its reward. Query: `phase`, `step`, `id`, `q`, `sort`, `order`, `offset`, `limit`."""
+        """Completions, filtered and sorted, each with the terms of its reward. Query: `phase`, `step`, `id`, `filter`, `q`, `sort`, `order`, `offset`, `limit`."""
         return self.connection.request("GET", "/api/arms/{arm}/{seed}/rollouts".format(arm=quoted(arm), seed=quoted(seed)), query=query)
 
     def post_arms_step(self, arm: str, seed: int, body: Steps) -> ArmView:
@@ -515,6 +660,22 @@ class Api:
         """Changes some weights."""
         return self.connection.request("PUT", "/api/arms/{arm}/{seed}/weights".format(arm=quoted(arm), seed=quoted(seed)), body=body, if_match=if_match)
 
+    def get_bookmarks(self) -> Listed:
+        """The bookmarks, by their numbers."""
+        return self.connection.request("GET", "/api/bookmarks")
+
+    def post_bookmarks(self, body: Mark) -> Bookmark:
+        """Marks a step of an arm, or one of its completions."""
+        return self.connection.request("POST", "/api/bookmarks", body=body)
+
+    def put_bookmarks(self, number: int, body: Note) -> Bookmark:
+        """Replaces the note of a bookmark."""
+        return self.connection.request("PUT", "/api/bookmarks/{number}".format(number=quoted(number)), body=body)
+
+    def delete_bookmarks(self, number: int) -> Bookmark:
+        """Takes a bookmark away."""
+        return self.connection.request("DELETE", "/api/bookmarks/{number}".format(number=quoted(number)))
+
     def post_change(self, body: ChangeAll, if_match: Optional[str] = None) -> Results:
         """Makes the same change in several arms."""
         return self.connection.request("POST", "/api/change", body=body, if_match=if_match)
@@ -522,6 +683,10 @@ class Api:
     def post_checkpoint(self, body: Arms) -> Results:
         """Writes checkpoints of several arms."""
         return self.connection.request("POST", "/api/checkpoint", body=body)
+
+    def get_curves(self, **query: Any) -> Curves:
+        """The metrics of all arms as curves, aligned by step, tokens or time, and thinned to what a plot can show. Query: `fields`, `x`, `seeds`, `band`, `from`, `to`, `points`, `since`, `width`."""
+        return self.connection.request("GET", "/api/curves", query=query)
 
     def post_fork(self, body: Fork) -> Forked:
         """Copies an arm at a step boundary into a new one, which goes on under other conditions."""

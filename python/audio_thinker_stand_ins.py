@@ -10,7 +10,7 @@ import logging
 import sys
 import types
 
-__all__ = ["installed"]
+__all__ = ["installed", "other_version"]
 
 
 class ORM:
@@ -137,6 +137,16 @@ def _missing(module):
         raise ImportError(_needed(module + "." + name), name=module)
 
     return __getattr__
+
+
+def other_version(error):
+    """Which version of an installed package has what a file did not find in it; `None` if that is not the reason."""
+    if isinstance(error, AttributeError) and str(error).startswith("module 'verifiers' has no attribute"):
+        return (
+            "%s: verifiers has had no rubrics since 0.3; install `verifiers<0.3` in the virtual environment that "
+            "`python = \"…/bin/python\"` names, or one without verifiers if the file needs only `Rubric`" % error
+        )
+    return None
 
 
 class installed:

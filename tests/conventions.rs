@@ -204,6 +204,23 @@ fn written(folder: &Path, code: &str, options: &str) -> Scorer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_of_verifiers_without_rubrics_is_named_with_the_one_to_install() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("verifiers")).unwrap();
+    std::fs::write(folder.path().join("verifiers/__init__.py"), "").unwrap();
+    let at_import = "import verifiers as vf\nrubric = vf.Rubric(funcs=[])\n";
+    let when_called = "import verifiers as vf\ndef load_environment():\n    return vf.SingleTurnEnv()\n";
+    for (code, attribute) in [(at_import, "Rubric"), (when_called, "SingleTurnEnv")] {
+        let (scored, _) = score(written(folder.path(), code, ""), batch(&json!({}))).await;
+        let said = scored.failure.unwrap();
+        let missing = format!(
+            "module 'verifiers' has no attribute '{attribute}': verifiers has had no rubrics since 0.3"
+        );
+        assert!(said.contains(&missing) && said.contains("install `verifiers<0.3`"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn auto_finds_the_convention_and_what_works_natively_stays_native() {
     let one = "return [1.0 for _ in range(4)]";
     let cases = [

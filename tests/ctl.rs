@@ -55,12 +55,18 @@ impl Run {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let page =
-            lines.find_map(|line| line.unwrap().strip_prefix("live page: ").map(str::to_owned)).unwrap();
-        // The rest must be read, or the run blocks on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        let page = page_of(&mut child);
         Run { dir, child, page }
+    }
+
+    /// Kills the process and resumes the run in another.
+    fn kill_and_resume(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let mut command = sandbox(self.dir.path());
+        command.arg("--resume").arg(self.run_dir()).stdout(Stdio::null()).stderr(Stdio::piped());
+        self.child = command.spawn().unwrap();
+        self.page = page_of(&mut self.child);
     }
 
     fn ctl(&self, arguments: &[&str]) -> Output {
@@ -91,6 +97,15 @@ impl Run {
     fn run_dir(&self) -> PathBuf {
         fs::read_dir(self.dir.path().join("runs")).unwrap().next().unwrap().unwrap().path()
     }
+}
+
+/// The address of the page that a run prints when it starts.
+fn page_of(child: &mut Child) -> String {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let page = lines.find_map(|line| line.unwrap().strip_prefix("live page: ").map(str::to_owned)).unwrap();
+    // The rest must be read, or the run blocks on a full pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    page
 }
 
 impl Drop for Run {
@@ -214,6 +229,30 @@ fn a_run_is_steered_from_a_shell() {
     assert!(run.child.wait().unwrap().success());
     assert!(!run.run_dir().join("control.json").exists());
     assert!(run.refused(2, &["state"]).contains("no run is running"));
+}
+
+#[test]
+fn bookmarks_are_made_from_a_shell_and_survive_a_kill() {
+    let mut run = Run::start(&[]);
+    run.said(&["step", "1"]);
+    let made = run.said(&["bookmark", "it guesses"]);
+    assert!(made.contains("bookmark 1 at step") && made.contains("it guesses"), "{made}");
+    run.said(&["bookmark", "--at", "0", "the beginning"]);
+    assert!(run.said(&["bookmark", "--number", "1", "it still guesses"]).contains("it still guesses"));
+    assert!(run.refused(1, &["bookmark", "--remove", "7"]).contains("there is no bookmark 7"));
+    run.kill_and_resume();
+    let listed = run.said(&["bookmarks"]);
+    assert!(listed.contains("it still guesses") && listed.contains("the beginning"), "{listed}");
+    assert!(run.said(&["bookmark", "--remove", "2"]).contains("bookmark 2 is removed"));
+    let next = run.json(&["bookmark", "--at", "0", "a third"]);
+    assert_eq!((&next["number"], &next["by"]), (&Value::from(3), &Value::from("ctl")));
+    let notes: Vec<String> = run.json(&["bookmarks"])["bookmarks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|bookmark| bookmark["note"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(notes, ["it still guesses", "a third"]);
 }
 
 #[test]

@@ -20,8 +20,12 @@ use serde_json::{Value, json};
 
 #[path = "page/browser.rs"]
 mod browser;
+#[path = "page/fluid.rs"]
+mod fluid;
 #[path = "page/planted.rs"]
 mod planted;
+#[path = "page/workbench.rs"]
+mod workbench;
 use browser::Browser;
 
 const ARM: &str = "grpo+atar+cr+tr";
@@ -30,7 +34,7 @@ const ARM: &str = "grpo+atar+cr+tr";
 /// count as ignored, unless `REQUIRE_BROWSER` is set: then they fail. `#[test]` has no effect in this file:
 /// list new tests here.
 fn main() -> ExitCode {
-    let tests: [(&str, fn()); 3] = [
+    let tests: [(&str, fn()); 4] = [
         ("a_researcher_steers_a_run_from_the_page", a_researcher_steers_a_run_from_the_page),
         (
             "without_its_token_the_page_asks_for_it_until_it_is_right",
@@ -40,21 +44,29 @@ fn main() -> ExitCode {
             "markup_in_any_field_is_shown_as_text_and_never_runs",
             planted::markup_in_any_field_is_shown_as_text_and_never_runs,
         ),
+        (
+            "arms_are_compared_and_a_link_restores_what_was_chosen",
+            workbench::arms_are_compared_and_a_link_restores_what_was_chosen,
+        ),
     ];
+    // Measurements are run by their names with --ignored.
+    let measured: [(&str, fn()); 1] =
+        [("twenty_arms_of_ten_thousand_steps", fluid::twenty_arms_of_ten_thousand_steps)];
     let skipped = browser::program().is_none() && std::env::var_os("REQUIRE_BROWSER").is_none();
     let arguments = Arguments::from_args();
     if skipped && !arguments.list {
         eprintln!("skipped: {} page tests ({})", tests.len(), browser::MISSING);
     }
-    let trials = tests.map(|(name, test)| {
+    let trial = |(name, test): (&str, fn()), ignored: bool| {
         let run = move || {
             browser::program().ok_or(browser::MISSING)?;
             test();
             Ok(())
         };
-        Trial::test(name, run).with_ignored_flag(skipped)
-    });
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+        Trial::test(name, run).with_ignored_flag(ignored)
+    };
+    let trials = tests.map(|test| trial(test, skipped)).into_iter();
+    libtest_mimic::run(&arguments, trials.chain(measured.map(|test| trial(test, true))).collect()).exit_code()
 }
 
 /// A run of one arm that would take hours.

@@ -28,6 +28,9 @@ struct Checked {
     /// The scenario's path as the user gave it.
     scenario: String,
     valid: bool,
+    /// The design of its arms, and what it can't tell apart, in a sentence each; empty without factors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    design: Vec<String>,
     /// Why it is not.
     errors: Vec<String>,
     arms: Vec<String>,
@@ -113,6 +116,7 @@ fn look(
     let mut found = Checked {
         scenario,
         valid: false,
+        design: Vec::new(),
         errors: Vec::new(),
         arms: Vec::new(),
         plugins: Vec::new(),
@@ -129,6 +133,9 @@ fn look(
         }
     };
     found.judges = judge_doubts::doubts(&experiment, path, registry);
+    if let Some(design) = &experiment.design {
+        found.design = std::iter::once(design.summary()).chain(design.aliasing()).collect();
+    }
     found.arms = experiment.arms.iter().map(|arm| arm.name.clone()).collect();
     if !options.no_files {
         for tried in try_plugins(&experiment)? {
@@ -163,6 +170,9 @@ fn look(
 fn print(found: &Checked) {
     if found.valid {
         outln!("{}: valid; arms: {}", found.scenario, found.arms.join(", "));
+        for sentence in &found.design {
+            outln!("{}: {sentence}", found.scenario);
+        }
     }
     for plugin in &found.plugins {
         outln!("{plugin}");

@@ -10,12 +10,14 @@ mod data;
 mod eval;
 mod examples;
 mod seeds;
+mod sweep;
 mod tools;
 mod verbosity;
 
 pub use annotate::AnnotateOptions;
 pub use ctl::{
-    CtlCommand, CtlOptions, ForkOptions, MetricsOptions, RolloutsOptions, SwapOptions, Sweep, WithOptions,
+    BookmarkOptions, CtlCommand, CtlOptions, ForkOptions, MetricsOptions, RolloutsOptions, SwapOptions,
+    Sweep, WithOptions,
 };
 pub use data::{DataCommand, DataExportOptions, DataOptions};
 pub use eval::EvalOptions;
@@ -25,6 +27,7 @@ use serde::de::{
     DeserializeOwned,
     value::{Error as ValueError, StrDeserializer},
 };
+pub use sweep::{Array, MergeRunsOptions, PlanOptions};
 pub use tools::{CompletionsOptions, InitOptions, LsOptions, ManOptions, Start};
 pub use verbosity::Verbosity;
 
@@ -72,6 +75,12 @@ pub enum Command {
     /// Rewrite a run's report, also while it is running
     #[command(after_help = examples::REPORT)]
     Report(ReportOptions),
+    /// Measure what a scenario takes, list its tasks, and write a script that trains them on many machines
+    #[command(after_help = examples::PLAN)]
+    Plan(PlanOptions),
+    /// Make one run of the tasks of a sweep, with one report
+    #[command(after_help = examples::MERGE_RUNS)]
+    MergeRuns(MergeRunsOptions),
     /// Compare the arms of several runs question by question
     #[command(after_help = examples::COMPARE)]
     Compare(CompareOptions),
@@ -151,6 +160,15 @@ pub struct RunOptions {
     /// Print the scenario with every setting resolved, and exit
     #[arg(long)]
     pub dry_run: bool,
+    /// Train one task of a sweep in this folder, which many processes share: an arm and its forks, under one seed
+    #[arg(long, value_name = "DIR", requires = "task", conflicts_with_all = ["out", "resume"])]
+    pub sweep: Option<PathBuf>,
+    /// The number of the task, from 1; `sandbox plan` lists them. A task that was interrupted goes on, one that is done is left out
+    #[arg(long, value_name = "N", requires = "sweep")]
+    pub task: Option<usize>,
+    /// The run directory to make, where it is not named by the time.
+    #[arg(skip)]
+    pub run_dir: Option<PathBuf>,
     /// Disable the live page and the control channel
     #[arg(long)]
     pub no_control: bool,

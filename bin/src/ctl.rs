@@ -3,6 +3,7 @@
 //! Every command sends a request or two and prints the answer, as text for people or, with `--json`, as it came.
 
 mod alarms;
+mod bookmarks;
 mod client;
 mod conditions;
 mod context;
@@ -46,6 +47,8 @@ fn run(options: &CtlOptions) -> Result<(), CtlError> {
         CtlCommand::Checkpoint => lifecycle::checkpoint(&ctl),
         CtlCommand::Stop => lifecycle::stop(&ctl),
         CtlCommand::Fork(options) => fork::fork(&ctl, options),
+        CtlCommand::Bookmarks => bookmarks::list(&ctl),
+        CtlCommand::Bookmark(options) => bookmarks::bookmark(&ctl, options),
         CtlCommand::Watch => watch::watch(&ctl),
     }
 }

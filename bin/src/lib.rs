@@ -49,6 +49,7 @@ mod log;
 mod ls;
 mod man;
 mod merge;
+mod plan;
 mod progress;
 mod replay;
 mod report;
@@ -57,6 +58,7 @@ mod run;
 mod signals;
 mod source;
 mod streams;
+mod sweep;
 mod table;
 mod tracking;
 mod verify;
@@ -99,6 +101,8 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Check(options) => check::check(&options, verbosity, &registry),
         Command::Ls(options) => ls::ls(&options),
         Command::Report(options) => report::report(&options),
+        Command::Plan(options) => plan::plan(&options, &registry),
+        Command::MergeRuns(options) => sweep::merge_runs(&options),
         Command::Compare(options) => compare::compare(&options),
         Command::Export(options) => export::export(&options),
         Command::Verify(options) => verify::verify(&options),

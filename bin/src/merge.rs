@@ -17,8 +17,8 @@ pub fn merge(options: &MergeOptions) -> Result<(), Failure> {
         dtype: options.dtype,
         ..PolicyConfig::default()
     };
-    let policy = run::open_policy(&config, model::device::resolve("cpu").map_err(running)?.device, 0)
-        .map_err(Failure::input)?;
+    let device = model::device::resolve("cpu").map_err(running)?.device;
+    let policy = run::open_policy(&model::Bases::default(), &config, device, 0).map_err(Failure::input)?;
     policy.merge(&options.out).map_err(running)?;
     outln!("merged: {}", options.out.display());
     Ok(())

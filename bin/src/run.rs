@@ -21,6 +21,7 @@ use crate::{
     report,
     signals::stop_on_signal,
     streams::{errln, outln},
+    sweep::task_options,
 };
 
 /// Longest wait for the last events after a run has ended.
@@ -28,6 +29,7 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 
 /// Runs the scenario, or prints it with `--dry-run`.
 pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry) -> Result<(), Failure> {
+    let Some(options) = &task_options(options, &registry)? else { return Ok(()) };
     let path = match (&options.scenario, &options.resume) {
         (Some(scenario), _) => scenario.clone(),
         (None, Some(dir)) => RunDir::new(dir).scenario(),
@@ -59,7 +61,12 @@ pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
         if options.no_control { None } else { Bound::bind(&experiment.control).map_err(Failure::input)? };
     let run_dir = match &options.resume {
         Some(dir) => existing_run_dir(dir)?,
-        None => create_run_dir(options.out.as_ref().unwrap_or(&experiment.run.out), &experiment.run.name)?,
+        None => match &options.run_dir {
+            Some(dir) => named_run_dir(dir)?,
+            None => {
+                create_run_dir(options.out.as_ref().unwrap_or(&experiment.run.out), &experiment.run.name)?
+            }
+        },
     };
     let owned = OwnedRunDir::claim(run_dir.clone()).map_err(Failure::input)?;
     let screen = Screen::new(verbosity.quiet);
@@ -115,6 +122,14 @@ pub(crate) fn create_run_dir(out: &Path, name: &str) -> Result<RunDir, Failure> 
         "{}: no unused name for a run directory; choose another folder with --out",
         out.display()
     )))
+}
+
+/// Creates a run directory whose name is given.
+fn named_run_dir(dir: &Path) -> Result<RunDir, Failure> {
+    fs::create_dir_all(dir).map_err(|error| {
+        Failure::Input(format!("{}: cannot create the run directory: {error}", dir.display()))
+    })?;
+    Ok(RunDir::new(dir))
 }
 
 /// Removes the directory of a run that could not begin, so that a mistake in the input leaves nothing behind.

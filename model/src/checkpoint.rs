@@ -13,6 +13,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use memmap2::Mmap;
 use safetensors::tensor::TensorInfo;
@@ -131,6 +132,15 @@ impl Checkpoint {
             return Err(ModelError::checkpoint(path, place.wrong_dtype(name, "F32, BF16 or F16")));
         };
         self.read(place, stored, device, kind.unwrap_or(stored))
+    }
+
+    /// Its files with their sizes in bytes and the times of their last change; `None` if one is gone.
+    pub(crate) fn files(&self) -> Option<Vec<(PathBuf, u64, Option<SystemTime>)>> {
+        let describe = |file: &Mapped| {
+            let found = std::fs::metadata(&file.path).ok()?;
+            Some((file.path.canonicalize().ok()?, found.len(), found.modified().ok()))
+        };
+        self.files.iter().map(describe).collect()
     }
 
     /// The names of all tensors, sorted.

@@ -34,6 +34,7 @@
 //! ```
 
 mod align;
+mod base;
 pub mod checkpoint;
 mod choose;
 mod clip_cache;
@@ -65,6 +66,7 @@ mod think_budget;
 mod tower;
 
 pub use align::{Aligned, SpokenClip, SpokenWord};
+pub use base::Bases;
 pub use choose::{Chosen, ChosenToken};
 pub use compose::{Composed, Parts, compose};
 pub use error::{

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
+use crate::base::Base;
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::clip_cache::ClipCache;
 use crate::config::{Architecture, ModelConfig};
@@ -26,7 +27,7 @@ pub(crate) struct Network {
     pub(crate) params: Params,
     pub(crate) decoder: Decoder,
     tower: Option<Tower>,
-    clips: Arc<ClipCache>,
+    pub(crate) clips: Arc<ClipCache>,
 }
 
 /// A batch of prompts, padded on the left to the longest.
@@ -48,8 +49,20 @@ pub(crate) struct PromptBatch {
 }
 
 impl Network {
+    /// Builds a model whose tower, unless it trains or an adapter's file replaces it, is that of `base`.
+    pub(crate) fn open(
+        config: Arc<ModelConfig>,
+        params: Params,
+        source: &Source<'_>,
+        base: &Base,
+    ) -> Result<Network, ModelError> {
+        let model = Network::build(config, params, source, Arc::default())?;
+        let differs = model.params.tower_trains() || model.params.replaces_tower();
+        Ok(if differs { model } else { Network { clips: base.clips.clone(), ..model } })
+    }
+
     /// Builds a model from its tensors. `params` is an empty set that is filled from `source`.
-    pub(crate) fn build(
+    fn build(
         config: Arc<ModelConfig>,
         mut params: Params,
         source: &Source<'_>,

@@ -7,12 +7,16 @@
 //! - `PARAM-2` Several projections of the same input that do not take gradients are stored in one tensor, and their hub
 //!   names are views into it: one multiplication instead of three, without a second copy of the weights.
 //! - `PARAM-3` With an adapter, a replica shares the whole base but for the parts that train beside it.
+//!
+//! Policies that are opened from the same checkpoint share its frozen tensors as well (`base.rs`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
+use crate::base::Base;
 use crate::checkpoint::Checkpoint;
 use crate::error::{InputError, ModelError};
 use crate::init::{Init, random};
@@ -36,6 +40,8 @@ pub(crate) struct Params {
     /// Whether trainable tensors take gradients: true for a learner, false for a sampler or reference.
     pub(crate) learns: bool,
     trained: Trained,
+    /// The checkpoint's tensors that other policies keep frozen too.
+    base: Arc<Base>,
     tensors: BTreeMap<String, Tensor>,
     /// The tensors that hold several projections (PARAM-2), by the name of the first projection.
     joined: BTreeMap<String, Tensor>,
@@ -46,9 +52,9 @@ pub(crate) struct Params {
 
 impl Params {
     /// An empty set, filled while the model is built.
-    pub(crate) fn new(device: Device, kind: Kind, learns: bool, trained: Trained) -> Params {
+    pub(crate) fn new(base: Arc<Base>, device: Device, kind: Kind, learns: bool, trained: Trained) -> Params {
         let (tensors, joined, replaced) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Params { device, kind, learns, trained, tensors, joined, adapter: None, replaced }
+        Params { device, kind, learns, trained, base, tensors, joined, adapter: None, replaced }
     }
 
     /// This empty set for a model with an adapter, whose decoder is frozen.
@@ -59,7 +65,7 @@ impl Params {
 
     /// An empty set for a replica of this model.
     pub(crate) fn for_replica(&self, learns: bool) -> Params {
-        let params = Params::new(self.device, self.kind, learns, self.trained);
+        let params = Params::new(self.base.clone(), self.device, self.kind, learns, self.trained);
         match &self.adapter {
             Some(adapter) => params.with_adapter(adapter.for_replica()),
             None => params,
@@ -68,7 +74,7 @@ impl Params {
 
     /// An empty set for a replica without gradients and without this model's adapter.
     pub(crate) fn for_reference(&self) -> Params {
-        Params::new(self.device, self.kind, false, self.trained)
+        Params::new(self.base.clone(), self.device, self.kind, false, self.trained)
     }
 
     /// The model's adapter, if it has one.
@@ -173,15 +179,16 @@ impl Params {
         let trainable = self.is_trainable(name);
         let tensor = match source {
             Source::Checkpoint(checkpoint) => {
-                let stored = checkpoint.load(name, shape, self.device, Some(self.kind))?;
+                let load = || checkpoint.load(name, shape, self.device, Some(self.kind));
                 let whole =
                     self.adapter.as_mut().map(|adapter| adapter.whole(name, shape)).transpose()?.flatten();
                 match whole {
                     Some(whole) => {
-                        self.replaced.insert(name.to_owned(), stored);
+                        self.replaced.insert(name.to_owned(), self.base.tensor(name, load)?);
                         self.place(&whole)?
                     }
-                    None => stored,
+                    None if trainable => load()?,
+                    None => self.base.tensor(name, load)?,
                 }
             }
             Source::Random(seed) => self.place(&random(rng::named(*seed, name), shape, init)?)?,
@@ -202,6 +209,11 @@ impl Params {
         Ok(tensor)
     }
 
+    /// Whether the adapter's file has a tensor in the place of the base's of this name (LORA-4).
+    fn is_replaced(&self, name: &str) -> bool {
+        self.adapter.as_ref().is_some_and(|adapter| adapter.replaces.has(Part::of(name)))
+    }
+
     /// Whether a tensor of `base` is an adapter's, and this model has no adapter.
     fn is_replaced_in(&self, base: &Params, name: &str) -> bool {
         self.adapter.is_none() && base.replaced.contains_key(name)
@@ -216,33 +228,51 @@ impl Params {
         init: Init,
     ) -> Result<(Option<Tensor>, Vec<Tensor>), ModelError> {
         let first = parts[0].0.as_str();
-        let learns = self.learns && self.is_trainable(first);
-        let shared = match source {
-            Source::Replica(base) if !self.is_trainable(first) && !self.is_replaced_in(base, first) => {
-                base.joined.get(first).map(Tensor::shallow_clone)
+        let trainable = self.is_trainable(first);
+        let whole = match source {
+            Source::Checkpoint(checkpoint) if !trainable && !self.is_replaced(first) => {
+                self.base.joined(first, || self.load_joined(checkpoint, parts))?
             }
-            _ => None,
+            _ => {
+                let mut tensors = Vec::with_capacity(parts.len());
+                for (name, shape) in parts {
+                    tensors.push(self.tensor(source, name, shape, init)?);
+                }
+                if trainable && self.learns {
+                    return Ok((None, tensors));
+                }
+                let of_original = match source {
+                    Source::Replica(base) if !trainable && !self.is_replaced_in(base, first) => {
+                        base.joined.get(first).map(Tensor::shallow_clone)
+                    }
+                    _ => None,
+                };
+                of_original.map_or_else(|| tch::no_grad(|| Tensor::f_cat(&tensors, 0)), Ok)?
+            }
         };
-        let mut tensors = Vec::with_capacity(parts.len());
-        for (name, shape) in parts {
-            tensors.push(self.tensor(source, name, shape, init)?);
-        }
-        if learns {
-            return Ok((None, tensors));
-        }
         let _guard = tch::no_grad_guard();
-        let whole = match shared {
-            Some(whole) => whole,
-            None => Tensor::f_cat(&tensors, 0)?,
-        };
-        let mut row = 0;
-        for ((name, shape), tensor) in parts.iter().zip(&mut tensors) {
-            *tensor = whole.f_narrow(0, row, shape[0])?;
-            self.tensors.insert(name.clone(), tensor.shallow_clone());
+        let (mut views, mut row) = (Vec::with_capacity(parts.len()), 0);
+        for (name, shape) in parts {
+            let view = whole.f_narrow(0, row, shape[0])?;
+            self.tensors.insert(name.clone(), view.shallow_clone());
+            views.push(view);
             row += shape[0];
         }
         self.joined.insert(first.to_owned(), whole.shallow_clone());
-        Ok((Some(whole), tensors))
+        Ok((Some(whole), views))
+    }
+
+    /// Loads several tensors into one.
+    fn load_joined(
+        &self,
+        checkpoint: &Checkpoint,
+        parts: &[(String, Vec<i64>)],
+    ) -> Result<Tensor, ModelError> {
+        let _guard = tch::no_grad_guard();
+        let load =
+            |(name, shape): &(String, Vec<i64>)| checkpoint.load(name, shape, self.device, Some(self.kind));
+        let tensors = parts.iter().map(load).collect::<Result<Vec<_>, ModelError>>()?;
+        Ok(Tensor::f_cat(&tensors, 0)?)
     }
 
     /// Adds the two adapter tensors of a linear layer to the model and returns them, if that layer has an adapter.
@@ -315,7 +345,7 @@ mod tests {
     }
 
     fn learner() -> (Params, Tensor, Vec<Tensor>) {
-        let mut params = Params::new(Device::Cpu, Kind::Float, true, Trained::DECODER);
+        let mut params = Params::new(Arc::default(), Device::Cpu, Kind::Float, true, Trained::DECODER);
         let source = Source::Random(5);
         let frozen = params.tensor(&source, "audio_tower.conv1.weight", &[2, 3, 3], Init::Conv).unwrap();
         let (whole, tensors) = params.joined(&source, &parts(), Init::Linear).unwrap();

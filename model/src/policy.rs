@@ -1,6 +1,7 @@
 //! A policy: the model that generates completions and is trained on them.
 //!
-//! The program opens one [`Policy`] for each arm, which the learner trains. The sampler and the reference are
+//! The program opens one [`Policy`] for each arm, which the learner trains; those of the same checkpoint share what none of
+//! them trains ([`Bases`]). The sampler and the reference are
 //! replicas of it that share the frozen weights. After each step, the tensors of the learner's [`Policy::publish`]
 //! are passed to the sampler's [`Policy::load_trainable`].
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 use crate::align::{Aligned, SpokenClip, align};
+use crate::base::Bases;
 use crate::checkpoint::{Checkpoint, Entry, write_sharded};
 use crate::choose::{Chosen, choose};
 use crate::config::ModelConfig;
@@ -56,6 +58,14 @@ impl Policy {
     ///
     /// Errors: A file is missing, is damaged, or contradicts another; the message names it.
     pub fn open(dir: &Path, options: &PolicyOptions) -> Result<Policy, ModelError> {
+        Policy::open_with(&Bases::default(), dir, options)
+    }
+
+    /// Opens a directory as [`Policy::open`] does. The policy shares frozen tensors with those that were opened with the
+    /// same `bases` and are still in use.
+    ///
+    /// Errors: The same errors as those of [`Policy::open`].
+    pub fn open_with(bases: &Bases, dir: &Path, options: &PolicyOptions) -> Result<Policy, ModelError> {
         let config = Arc::new(ModelConfig::open(dir)?);
         let processor = Processor::with_config(dir, &config)?;
         let checkpoint = match options.from_scratch {
@@ -72,7 +82,11 @@ impl Policy {
             (None, seed) => Source::Random(seed.unwrap_or_default()),
         };
         let learns = options.trained != Trained::NOTHING || options.adapter.is_some();
-        let params = Params::new(options.device, kind, learns, options.trained);
+        let base = match &checkpoint {
+            Some(checkpoint) => bases.of(checkpoint, options.device, kind),
+            None => Arc::default(),
+        };
+        let params = Params::new(base.clone(), options.device, kind, learns, options.trained);
         let params = match &options.adapter {
             Some(adapter) => {
                 let reach = Reach { tower: options.adapt_tower, whole: options.trained };
@@ -82,7 +96,7 @@ impl Policy {
         };
         let large = options.device != Device::Cpu || config.text.hidden_size >= LARGE_WIDTH;
         let recompute = options.gradient_checkpointing.unwrap_or(large);
-        let model = Network::build(config, params, &source, Arc::default())?;
+        let model = Network::open(config, params, &source, &base)?;
         let side_files = Arc::new(side_files(dir)?);
         let unread = checkpoint.filter(|checkpoint| model.unread(checkpoint).next().is_some());
         Ok(Policy { model, processor, side_files, unread: unread.map(Arc::new), recompute })

@@ -73,6 +73,7 @@
 //! ```
 
 pub mod advantages;
+mod agreement;
 pub mod completion;
 pub mod degeneracy;
 pub mod error;
@@ -98,6 +99,7 @@ pub use advantages::{
     AdvantageOptions, Advantages, Estimator, Part, Scale, advantages, decoupled_advantages,
     hybrid_advantages, weighted_parts,
 };
+pub use agreement::Agreement;
 pub use completion::{Mode, ParsedCompletion, ParserOptions, parse_completion};
 pub use error::{RewardError, did_you_mean, nearest};
 pub use formula::{Formula, FormulaError, terms::Term};

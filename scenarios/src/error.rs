@@ -122,6 +122,16 @@ pub enum Place {
     Default(PathBuf),
 }
 
+impl Place {
+    /// Line and column in the file, by which places are ordered; what is not in a file comes first.
+    pub(crate) fn position(&self) -> (usize, usize) {
+        match self {
+            Self::File { line, column, .. } => (*line, *column),
+            Self::Argument(_) | Self::Default(_) => (0, 0),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,6 +8,7 @@
 //! - SCENARIO-2 [`Experiment::to_toml`] loads again to the same experiment, from any folder.
 //! - SCENARIO-3 paths in a file are relative to the file's folder, paths on the command line to the current folder.
 
+mod ablation;
 mod alarm;
 mod alarm_forks;
 mod arm;
@@ -15,6 +16,7 @@ mod check;
 mod choose;
 mod data;
 mod de;
+mod design;
 mod experiment;
 mod feedback;
 mod fork;
@@ -53,6 +55,7 @@ mod tree;
 mod weights;
 mod words;
 
+pub use ablation::DesignKind;
 pub use alarm::{
     AlarmAction, AlarmCondition, AlarmConfig, AlarmEdit, GRPO_NUMBERS, SFT_NUMBERS, Series, Truth, VETTED,
     VettedAlarm, Window,
@@ -63,6 +66,7 @@ pub use choose::choose_arms;
 pub use data::{
     AudioConfig, AudioWindow, Control, DataConfig, DataFilter, Downmix, EvalConfig, LoaderConfig,
 };
+pub use design::{Design, DesignFactor, Fraction};
 pub use experiment::Experiment;
 pub use feedback::{RewardSpec, ShapingConfig};
 pub use fork::ForkConfig;

@@ -88,6 +88,7 @@ fn the_scenarios_in_the_documents_are_read() {
     let mut read = 0;
     for name in [
         "README.md",
+        "docs/ablation.md",
         "docs/commands.md",
         "docs/control.md",
         "docs/data.md",

@@ -2,7 +2,8 @@
 //!
 //! A question that is asked again under another training seed is not another question. So answers are kept by question and
 //! seed ([`Panel`]), questions about one clip count as one draw, and both levels enter the variance ([`share`](Panel::share),
-//! [`mean`](Panel::mean), [`share_difference`](Panel::share_difference)). [`holm`] corrects the p-values of a whole table, and
+//! [`mean`](Panel::mean), [`share_difference`](Panel::share_difference)). [`Contrasts`] are sums of several arms' rates with
+//! weights, such as the Shapley values of [`shapley_weights`]. [`holm`] corrects the p-values of a whole table, and
 //! [`Comparison`] says what an interval allows to conclude. `docs/statistics.md` has the formulas, their references and how
 //! often the intervals contain the truth (`make coverage`).
 //!
@@ -10,15 +11,20 @@
 
 #![warn(missing_docs)]
 
+mod contrast;
 mod counts;
 mod decide;
+mod grid;
 mod panel;
+mod shapley;
 mod spread;
 mod wilson;
 
+pub use contrast::Contrasts;
 pub use counts::{Moments, mean_difference, newcombe};
 pub use decide::{Comparison, Finding, Needed, holm};
 pub use panel::Panel;
+pub use shapley::{ShapleyWeights, shapley_weights};
 pub use spread::SeedVariance;
 pub use wilson::{wilson, wilson_of_repeats};
 

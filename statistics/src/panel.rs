@@ -20,18 +20,13 @@
 //!
 //! - STAT-1 asking the same questions again, with the same answers, changes no interval.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use crate::contrast::Contrasts;
 use crate::decide::Comparison;
-use crate::spread::{SeedVariance, Spread, squares};
+use crate::grid::{Cell, Grid, Levels};
+use crate::spread::{SeedVariance, Spread};
 use crate::{Estimate, wilson};
-
-/// The values of one question under one seed.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Cell {
-    sum: f64,
-    count: f64,
-}
 
 /// The values of one metric of one arm, by question and training seed.
 #[derive(Clone, Debug, Default)]
@@ -103,16 +98,16 @@ impl Panel {
     }
 
     fn fit(&self) -> Option<Fitted> {
-        let grid = self.grid(self)?;
+        let grid = self.grid(&[])?;
         let levels = grid.levels();
-        let seeds = levels.seed_variance().map(|seeds| (seeds, levels.seeds));
+        let seeds = levels.seed_variance().map(|seeds| (seeds, levels.seeds, 1.0));
         let spread = Spread::new(&levels.of_question, &grid.clusters, 0.0, seeds.as_slice());
         Some(Fitted { grid, levels, spread })
     }
 
     /// What its seeds say of the variance between seeds; `None` if it has a single one, or the same answers under all.
     pub fn seed_variance(&self) -> Option<SeedVariance> {
-        self.grid(self)?.levels().seed_variance()
+        self.grid(&[])?.levels().seed_variance()
     }
 
     /// The difference of two shares, `self − other`, over the questions that both arms were asked. `seeds` is the variance
@@ -127,39 +122,36 @@ impl Panel {
     }
 
     fn difference(&self, other: &Panel, seeds: Option<SeedVariance>, shares: bool) -> Option<Comparison> {
-        let (new, old) = (self.grid(other)?, other.grid(self)?);
-        if new.number_of_clusters() < 2 {
-            return None;
-        }
-        let (left, right) = (new.levels(), old.levels());
-        let apart: Vec<f64> =
-            left.of_question.iter().zip(&right.of_question).map(|(new, old)| new - old).collect();
-        // An arm that answers alike under all seeds has no variance between seeds.
-        let varies = |levels: &Levels| levels.seeds == 1 || levels.seed_variance().is_some();
-        let arms: Vec<(SeedVariance, usize)> = [&left, &right]
-            .into_iter()
-            .filter(|levels| varies(levels))
-            .filter_map(|levels| Some((seeds?, levels.seeds)))
-            .collect();
-        let pseudo = if shares { 1.0 / left.independent_seeds().min(right.independent_seeds()) } else { 0.0 };
-        let spread = Spread::new(&apart, &new.clusters, pseudo, &arms);
-        let (of_new, of_old) = (self.by_seed(), other.by_seed());
-        let by_seed = of_new.iter().filter_map(|(seed, rate)| Some(rate - of_old.get(seed)?)).collect();
-        let n = new.count().min(old.count()).round() as u64;
-        let mut comparison = Comparison::new(new.rate - old.rate, spread, n, by_seed);
-        if shares {
-            let estimate = &mut comparison.estimate;
-            (estimate.low, estimate.high) = (estimate.low.max(-1.0), estimate.high.min(1.0));
-        }
-        Some(comparison)
+        let contrasts = if shares {
+            Panel::share_contrasts(&[self, other])
+        } else {
+            Panel::mean_contrasts(&[self, other])
+        };
+        contrasts?.of(&[1.0, -1.0], seeds)
     }
 
-    /// The values of the questions that `other` has too; `None` if there are none.
-    fn grid(&self, other: &Panel) -> Option<Grid> {
+    /// The contrasts of the shares of these arms, over the questions that all of them were asked. `None` if there is nothing to
+    /// compare.
+    pub fn share_contrasts(arms: &[&Panel]) -> Option<Contrasts> {
+        Self::contrasts(arms, true)
+    }
+
+    /// The contrasts of their means, as [`share_contrasts`](Self::share_contrasts) takes them.
+    pub fn mean_contrasts(arms: &[&Panel]) -> Option<Contrasts> {
+        Self::contrasts(arms, false)
+    }
+
+    fn contrasts(arms: &[&Panel], shares: bool) -> Option<Contrasts> {
+        let grids = arms.iter().map(|arm| Some((arm.grid(arms)?, arm.by_seed())));
+        Contrasts::new(grids.collect::<Option<Vec<_>>>()?, shares)
+    }
+
+    /// The values of the questions that all of `others` have too; `None` if there are none.
+    fn grid(&self, others: &[&Panel]) -> Option<Grid> {
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut grid = Grid { rate: 0.0, clusters: Vec::new(), cells: Vec::new() };
+        let mut grid = Grid::default();
         for (question, (cluster, cells)) in &self.questions {
-            if !other.questions.contains_key(question) {
+            if !others.iter().all(|other| other.questions.contains_key(question)) {
                 continue;
             }
             let next = numbers.len();
@@ -176,88 +168,6 @@ struct Fitted {
     grid: Grid,
     levels: Levels,
     spread: Spread,
-}
-
-/// The questions that enter an estimate.
-struct Grid {
-    rate: f64,
-    /// The number of each question's cluster, from 0.
-    clusters: Vec<usize>,
-    /// The values of each question by seed.
-    cells: Vec<BTreeMap<u64, Cell>>,
-}
-
-/// The residuals of a grid, and what they say of its two levels.
-struct Levels {
-    seeds: usize,
-    /// The mean residual of each question over the seeds.
-    of_question: Vec<f64>,
-    /// The variance of the rate, as the seeds show it.
-    of_seeds: f64,
-    /// The part of it that is the interaction's.
-    interaction: f64,
-    /// The mean square of all residuals.
-    mean_square: f64,
-}
-
-impl Levels {
-    /// What the seeds say of the variance between them; `None` if there is one, or the same answers under all.
-    fn seed_variance(&self) -> Option<SeedVariance> {
-        // Nothing but rounding.
-        let alike = self.interaction + self.of_seeds < 1e-20;
-        (self.seeds > 1 && !alike).then(|| SeedVariance::new(self.of_seeds, self.interaction, self.seeds))
-    }
-
-    /// As how many independent seeds the seeds count: 1 if the answers are the same under all.
-    fn independent_seeds(&self) -> f64 {
-        let of_means = squares(&self.of_question) / self.of_question.len() as f64;
-        if of_means > 0.0 { (self.mean_square / of_means).clamp(1.0, self.seeds as f64) } else { 1.0 }
-    }
-}
-
-impl Grid {
-    fn number_of_clusters(&self) -> usize {
-        self.clusters.iter().max().map_or(0, |last| last + 1)
-    }
-
-    fn count(&self) -> f64 {
-        self.cells.iter().flat_map(|cells| cells.values()).map(|cell| cell.count).sum()
-    }
-
-    fn set_rate(&mut self) -> Option<()> {
-        let sum: f64 = self.cells.iter().flat_map(|cells| cells.values()).map(|cell| cell.sum).sum();
-        let count = self.count();
-        self.rate = sum / count;
-        (count > 0.0).then_some(())
-    }
-
-    fn levels(&self) -> Levels {
-        let seeds: BTreeSet<u64> = self.cells.iter().flat_map(|cells| cells.keys().copied()).collect();
-        let (q, s) = (self.cells.len() as f64, seeds.len() as f64);
-        let mean_count = self.count() / (q * s);
-        let residual = |cells: &BTreeMap<u64, Cell>, seed| {
-            cells.get(seed).map_or(0.0, |cell| (cell.sum - self.rate * cell.count) / mean_count)
-        };
-        let rows: Vec<Vec<f64>> =
-            self.cells.iter().map(|cells| seeds.iter().map(|seed| residual(cells, seed)).collect()).collect();
-        let of_question: Vec<f64> = rows.iter().map(|row| row.iter().sum::<f64>() / s).collect();
-        let of_seed: Vec<f64> =
-            (0..seeds.len()).map(|seed| rows.iter().map(|row| row[seed]).sum::<f64>() / q).collect();
-        let mean_square = rows.iter().map(|row| squares(row)).sum::<f64>() / (q * s);
-        let (mut of_seeds, mut interaction) = (0.0, 0.0);
-        if seeds.len() > 1 {
-            let mut left = vec![0.0; self.number_of_clusters() * seeds.len()];
-            for ((row, mean), &cluster) in rows.iter().zip(&of_question).zip(&self.clusters) {
-                for (seed, value) in row.iter().enumerate() {
-                    left[cluster * seeds.len() + seed] += value - mean - of_seed[seed];
-                }
-            }
-            let c = self.number_of_clusters() as f64;
-            of_seeds = squares(&of_seed) / (s * (s - 1.0));
-            interaction = c / (c - 1.0).max(1.0) * squares(&left) / (q * q * s * (s - 1.0));
-        }
-        Levels { seeds: seeds.len(), of_question, of_seeds, interaction, mean_square }
-    }
 }
 
 #[cfg(test)]

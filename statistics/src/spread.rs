@@ -53,13 +53,13 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// The variance of the mean of residuals by question, and of the seeds: for each arm the variance between seeds and
-    /// their number. `pseudo` is added to the squares of the questions, with two questions more.
+    /// The variance of the mean of residuals by question, and of the seeds: for each arm the variance between seeds, their number,
+    /// and the square of the arm's weight. `pseudo` is added to the squares of the questions, with two questions more.
     pub(crate) fn new(
         residuals: &[f64],
         clusters: &[usize],
         pseudo: f64,
-        arms: &[(SeedVariance, usize)],
+        arms: &[(SeedVariance, usize, f64)],
     ) -> Self {
         let number_of_clusters = clusters.iter().max().map_or(1, |last| last + 1);
         let mut sums = vec![0.0; number_of_clusters];
@@ -69,17 +69,21 @@ impl Spread {
         let (q, c) = (residuals.len() as f64, number_of_clusters as f64);
         let more = if pseudo > 0.0 { q + 2.0 } else { q };
         let questions = c / (c - 1.0).max(1.0) * (squares(&sums) + pseudo) / (more * more);
-        let seeds: f64 = arms.iter().map(|(seeds, number)| seeds.variance.max(0.0) / *number as f64).sum();
+        let seeds: f64 = arms
+            .iter()
+            .map(|(seeds, number, square)| square * seeds.variance.max(0.0) / *number as f64)
+            .sum();
         // What is uncertain in the part of the seeds is the variance between them before that of chance is subtracted.
-        let uncertain: f64 = arms.iter().map(|(seeds, number)| seeds.with_chance / *number as f64).sum();
-        let of_seeds = arms.first().map_or(1.0, |(seeds, _)| seeds.freedom);
+        let uncertain: f64 =
+            arms.iter().map(|(seeds, number, square)| square * seeds.with_chance / *number as f64).sum();
+        let of_seeds = arms.first().map_or(1.0, |(seeds, ..)| seeds.freedom);
         let freedom = satterthwaite(questions + seeds, &[(questions, c - 1.0), (uncertain, of_seeds)]);
         Spread {
             questions,
             seeds,
             freedom,
             number_of_questions: residuals.len(),
-            number_of_seeds: arms.iter().map(|(_, number)| *number).min().unwrap_or(1),
+            number_of_seeds: arms.iter().map(|(_, number, _)| *number).min().unwrap_or(1),
         }
     }
 

@@ -208,6 +208,36 @@ impl Browser {
         }
     }
 
+    /// Presses a key: a character, or one of `Enter` and `Escape`.
+    pub fn press(&mut self, key: &str) {
+        let (text, code) = match key {
+            "Enter" => (Some("\r"), 13),
+            "Escape" => (None, 27),
+            _ => (Some(key), 0),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let mut event = json!({"type": kind, "key": key, "windowsVirtualKeyCode": code});
+            if let Some(text) = text.filter(|_| kind == "keyDown") {
+                event["text"] = json!(text);
+            }
+            self.call("Input.dispatchKeyEvent", event);
+        }
+    }
+
+    /// Writes what the page shows to a PNG file.
+    pub fn screenshot(&mut self, path: &Path) {
+        let encoded = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        let encoded = encoded["data"].as_str().unwrap();
+        let decoded = Command::new("base64")
+            .arg("-d")
+            .stdin(Stdio::piped())
+            .stdout(File::create(path).unwrap())
+            .spawn();
+        let mut decoding = decoded.unwrap();
+        decoding.stdin.take().unwrap().write_all(encoded.as_bytes()).unwrap();
+        assert!(decoding.wait().unwrap().success());
+    }
+
     pub fn click(&mut self, selector: &str) {
         self.click_at(selector, 0.5);
     }

@@ -162,6 +162,12 @@ pub fn markup_in_any_field_is_shown_as_text_and_never_runs() {
         page.text_with(selector, &name(field));
     }
     page.until(&format!("document.querySelector('#formula').value.includes({})", json!(name("weight"))));
+    run.post("/api/bookmarks", &json!({"arm": "a", "seed": 7, "note": markup("note")}));
+    page.text_with("#bookmark-list", &markup("note"));
+    page.click(".actions button");
+    page.text_with("#compare-two", &markup("completion"));
+    page.text_with("#compare-question", &markup("question"));
+    page.press("Escape");
     // Dialogs show names too.
     page.click("#reward-cards footer button");
     page.until("document.querySelector('#swap-dialog').open");
@@ -212,6 +218,7 @@ fn in_the_report(folder: &Path, dir: &Path) {
         page.text_with(selector, &name(field));
     }
     page.text_with("main", &markup("reason"));
+    page.text_with("#bookmarks", &markup("note"));
     page.text_with("main", &name("weight"));
     assert_inert(&mut page, 1);
     assert_guarded(&mut page);

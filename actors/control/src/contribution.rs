@@ -36,8 +36,14 @@ pub(super) fn contributions(
 #[derive(Debug, PartialEq)]
 pub(super) struct ScoredBatch {
     pub step: u64,
+    /// The version of the conditions that scored them.
+    pub version: Option<u64>,
     /// One score per completion and component; `None` where it is missing.
     pub components: BTreeMap<String, Vec<Option<f64>>>,
+    /// The advantages as they were trained on.
+    pub advantages: Vec<Option<f64>>,
+    /// Whether each completion thinks.
+    pub thinks: Vec<bool>,
 }
 
 /// What a formula makes of a batch.
@@ -93,6 +99,9 @@ mod tests {
             [("a", vec![Some(1.0), Some(0.0), None]), ("b", vec![Some(2.0), Some(4.0), Some(8.0)])];
         ScoredBatch {
             step: 9,
+            version: None,
+            advantages: vec![None; 3],
+            thinks: vec![false; 3],
             components: components.into_iter().map(|(name, scores)| (name.to_owned(), scores)).collect(),
         }
     }

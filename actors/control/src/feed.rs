@@ -62,6 +62,10 @@ fn publish(shared: &Shared, event: &RunEvent) -> Option<ArmId> {
             hub.publish("change", entry);
             Some(entry.id.clone())
         }
+        RunEvent::Bookmarked { bookmark } => {
+            hub.publish("bookmark", bookmark);
+            None
+        }
         RunEvent::ArmStarted { id, .. }
         | RunEvent::Paused { id, .. }
         | RunEvent::Resumed { id, .. }

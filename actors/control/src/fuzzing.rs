@@ -5,9 +5,13 @@ use axum::http::Uri;
 use serde::de::DeserializeOwned;
 
 use crate::api::read_change;
+use crate::columns::Columns;
+use crate::curves::{CurveLine, CurvesQuery, News, SeedCurve};
+use crate::held_out::HeldOut;
 use crate::lines::Lines;
-use crate::metrics::{Columns, MetricsQuery};
+use crate::metrics::MetricsQuery;
 use crate::rollouts::{Index, RolloutsQuery};
+use records::ArmId;
 
 /// Reads the first line of `input` as a request's target, the second as its JSON body, and the others as lines of
 /// metrics and rollouts that a query is made on.
@@ -30,6 +34,15 @@ pub fn parse_request(input: &[u8]) {
         assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
     }
     query::<RolloutsQuery>(uri.as_ref());
+    if let Some(query) = query::<CurvesQuery>(uri.as_ref()) {
+        let width = query.width(query.end(&columns));
+        assert!(width > 0.0 && width.is_finite());
+        let (id, held_out) = (ArmId::new("a", 7), HeldOut::default());
+        let known = query.known(width).and_then(|known| *known.first()?);
+        if let Some(news) = News::of(&columns, &held_out, &query, width, known) {
+            CurveLine::of(&[SeedCurve::of(&id, &columns, &held_out, &query, width, news)], &query);
+        }
+    }
     if let Some(batch) = index.last_batch() {
         let mut lengths = batch.components.values().map(Vec::len);
         let first = lengths.next();

@@ -3,8 +3,8 @@
 //! - `GUARD-1` a request is refused unless its `Host` names this server. That defeats DNS rebinding, where a web page
 //!   makes its own host name resolve to 127.0.0.1. An `Origin` header must equal the host, and `Sec-Fetch-Site` must not
 //!   say that a page of another site made the request.
-//! - `GUARD-2` without the token, which is checked before the body is read, a client gets the page's own files and
-//!   nothing else.
+//! - `GUARD-2` without the token, which is checked before the body is read, a client gets the page's own files, the
+//!   answer that the server is there, and nothing else.
 //! - `GUARD-3` a head of more than 64 KiB or 100 headers is refused before any header is interpreted.
 //! - `GUARD-4` wrong tokens are limited, see [`Guesses`]; the right one always works.
 
@@ -23,6 +23,7 @@ use super::host::Hosts;
 use super::listen::Token;
 use super::page;
 use super::places::Visitor;
+use super::prometheus::HEALTH;
 
 /// The largest head of a request, in bytes.
 pub(super) const HEAD_BYTES: usize = 64 * 1024;
@@ -117,7 +118,7 @@ impl Gate {
             .and_then(|()| if is_of_page { Ok(()) } else { own_site(headers) });
         match checked {
             Err(refused) => Some(refused.into_response()),
-            Ok(()) if is_of_page => None,
+            Ok(()) if is_of_page || uri.path() == HEALTH => None,
             Ok(()) => self.refusal_of_token(headers, visitor),
         }
     }

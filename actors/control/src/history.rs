@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rewards::Weights;
-use scenarios::WeightConfig;
+use scenarios::{ArmConfig, WeightConfig};
 use serde_json::Value;
 
 use records::JournalEntry;
-use run::Conditions;
+use run::{ArmHandle, Conditions, RunHandle};
 
 /// The formula and the weights of one version of an arm's conditions.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub(super) struct PastConditions {
     pub version: u64,
     pub formula: String,
     pub weights: BTreeMap<String, WeightConfig>,
+    /// The settings that were changed later, with the values that they had.
+    pub settings: BTreeMap<String, Value>,
 }
 
 impl PastConditions {
@@ -29,6 +31,7 @@ impl PastConditions {
             version,
             formula: in_force.formula.text().to_owned(),
             weights: in_force.weights.clone(),
+            settings: BTreeMap::new(),
         };
         let mut later: Vec<&Arc<JournalEntry>> = journal
             .iter()
@@ -42,6 +45,27 @@ impl PastConditions {
         Some(past)
     }
 
+    /// The conditions under which a step of an arm was taken, and the arm as it was under them. The earlier steps of a fork are
+    /// its parent's. `None` if the arm is not trained by rewards, or they are not known.
+    pub fn of_step(
+        run: &RunHandle,
+        arm: &ArmHandle,
+        step: u64,
+        version: Option<u64>,
+    ) -> Option<(Self, ArmConfig)> {
+        let mut arm = arm.clone();
+        while let Some((parent, _)) = arm.parent().filter(|(_, last)| step <= *last) {
+            arm = run.arm(&parent)?;
+        }
+        // Before the journal: a change is written to the journal first, so that all changes up to these are in it.
+        let in_force = arm.conditions()?;
+        let is_arms = |entry: &Arc<JournalEntry>| entry.id == *arm.id();
+        let journal: Vec<_> = run.journal().into_iter().filter(is_arms).collect();
+        let past = Self::of_version(version?, &in_force, &journal)?;
+        let config = in_force.config.with_live_settings(&past.settings).ok()?;
+        Some((past, config))
+    }
+
     /// Puts back what a change replaced.
     fn undo(&mut self, from: &Value) -> Option<()> {
         if let Some(formula) = from.get("formula") {
@@ -53,6 +77,9 @@ impl PastConditions {
             } else {
                 self.weights.insert(name.clone(), serde_json::from_value(before.clone()).ok()?);
             }
+        }
+        for (name, before) in from.get("settings").and_then(Value::as_object).into_iter().flatten() {
+            self.settings.insert(name.clone(), before.clone());
         }
         Some(())
     }

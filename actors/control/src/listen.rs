@@ -30,6 +30,17 @@ pub enum ControlError {
     /// The operating system gave no random numbers for the token.
     #[error("cannot make the token of the control channel: {0}; --no-control runs without the channel")]
     Token(OsError),
+    /// The variable that `control.token_env` names holds no token.
+    #[error(
+        "control.token_env: the environment variable {variable} {problem}; \
+         set it to at least 32 characters without spaces, such as the output of `openssl rand -hex 32`"
+    )]
+    TokenVariable {
+        /// The variable.
+        variable: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// `control.json` can't be written.
     #[error(transparent)]
     File(#[from] RecordsError),
@@ -43,7 +54,10 @@ pub enum ControlError {
     Start(SpawnErr),
 }
 
-/// The secret that every request under `/api` must carry: 256 random bits in hexadecimal.
+/// The fewest characters of a token that the user chose.
+const SHORTEST_TOKEN: usize = 32;
+
+/// The secret that every request under `/api` must carry: 256 random bits in hexadecimal, or what the user chose.
 #[derive(Clone, Debug)]
 pub struct Token(SecretString);
 
@@ -53,6 +67,23 @@ impl Token {
         OsRng.try_fill_bytes(&mut bytes).map_err(ControlError::Token)?;
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Token(text.into()))
+    }
+
+    /// The token that an environment variable holds.
+    fn of_variable(variable: &str) -> Result<Self, ControlError> {
+        let wrong = |problem| ControlError::TokenVariable { variable: variable.to_owned(), problem };
+        let value = std::env::var(variable).map_err(|_| wrong("is not set"))?;
+        Token::chosen(value.trim()).map_err(wrong)
+    }
+
+    fn chosen(value: &str) -> Result<Self, &'static str> {
+        if value.len() < SHORTEST_TOKEN {
+            return Err("holds fewer than 32 characters");
+        }
+        if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("holds characters that no token has");
+        }
+        Ok(Token(value.into()))
     }
 
     /// Whether `given` is this token; takes the same time wherever the two differ.
@@ -88,7 +119,8 @@ impl Bound {
         let listener = TcpListener::bind(wanted).map_err(|error| refused(&error))?;
         listener.set_nonblocking(true).map_err(|error| refused(&error))?;
         let address = listener.local_addr().map_err(|error| refused(&error))?;
-        Ok(Some(Bound { listener, address, token: Token::random()?, hosts: config.hosts.clone() }))
+        let token = config.token_env.as_deref().map_or_else(Token::random, Token::of_variable)?;
+        Ok(Some(Bound { listener, address, token, hosts: config.hosts.clone() }))
     }
 
     /// The address for clients on this machine, such as `http://127.0.0.1:40123`.
@@ -195,6 +227,21 @@ mod tests {
             one.is(one.reveal()) && !one.is(other.reveal()) && !one.is("") && !one.is(&one.reveal()[..63])
         );
         assert!(!format!("{one:?}").contains(one.reveal()));
+    }
+
+    #[test]
+    fn a_chosen_token_is_long_and_is_sent_in_one_header() {
+        let token = Token::chosen(&"a".repeat(32)).unwrap();
+        assert!(token.is(&"a".repeat(32)) && !token.is(&"a".repeat(31)));
+        assert_eq!(Token::chosen(&"a".repeat(31)).unwrap_err(), "holds fewer than 32 characters");
+        let spaced = format!("{} {}", "a".repeat(20), "b".repeat(20));
+        assert_eq!(Token::chosen(&spaced).unwrap_err(), "holds characters that no token has");
+        let config = ControlConfig { token_env: Some("NO_SUCH_TOKEN".into()), ..ControlConfig::default() };
+        let error = Bound::bind(&config).err().unwrap().to_string();
+        assert!(
+            error.starts_with("control.token_env: the environment variable NO_SUCH_TOKEN is not set; "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,13 +1,9 @@
-//! The columns of `metrics.jsonl`. They are kept in memory, so that any range of any fields is answered without
-//! reading the file again.
-
-use std::collections::HashMap;
+//! Metrics as a table, of any range of any fields.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::lines::Lines;
+use super::columns::Columns;
 use super::query_error::QueryError;
 
 /// Rows in an answer without `max_points`.
@@ -59,56 +55,7 @@ impl Figure {
     }
 }
 
-/// The columns read so far; NaN where a row has no value.
-#[derive(Default)]
-pub(super) struct Columns {
-    names: Vec<String>,
-    by_name: HashMap<String, usize>,
-    values: Vec<Vec<f64>>,
-    steps: Vec<u64>,
-}
-
-impl Lines for Columns {
-    fn take(&mut self, _: u64, line: &[u8]) {
-        let Ok(row) = serde_json::from_slice::<Map<String, Value>>(line) else { return };
-        let Some(step) = row.get("step").and_then(Value::as_u64) else { return };
-        self.steps.push(step);
-        self.fill("", &row);
-        let rows = self.steps.len();
-        for column in &mut self.values {
-            column.resize(rows, f64::NAN);
-        }
-    }
-}
-
 impl Columns {
-    fn fill(&mut self, prefix: &str, row: &Map<String, Value>) {
-        for (name, value) in row.iter().filter(|(name, _)| *name != "format_version") {
-            let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-            match value {
-                Value::Object(group) => self.fill(&name, group),
-                Value::Null => drop(self.column(&name)),
-                Value::Number(number) => {
-                    let last = self.steps.len() - 1;
-                    let column = self.column(&name);
-                    column.resize(last, f64::NAN);
-                    column.push(number.as_f64().unwrap_or(f64::NAN));
-                }
-                // No metric has these types.
-                Value::Bool(_) | Value::String(_) | Value::Array(_) => {}
-            }
-        }
-    }
-
-    fn column(&mut self, name: &str) -> &mut Vec<f64> {
-        let place = *self.by_name.entry(name.to_owned()).or_insert_with(|| {
-            self.names.push(name.to_owned());
-            self.values.push(Vec::new());
-            self.values.len() - 1
-        });
-        &mut self.values[place]
-    }
-
     /// The table for a query.
     ///
     /// Errors: A field of the query does not exist.
@@ -124,10 +71,11 @@ impl Columns {
         if total > 0 && rows.last() != Some(&(behind - 1)) {
             rows.push(behind - 1);
         }
-        let row = |row: usize| columns.iter().map(|&column| Figure::of(self.values[column][row])).collect();
+        let row =
+            |row: usize| columns.iter().map(|&column| Figure::of(self.all()[column].values[row])).collect();
         Ok(MetricsTable {
             rows: rows.into_iter().map(row).collect(),
-            columns: columns.iter().map(|&column| self.names[column].clone()).collect(),
+            columns: columns.iter().map(|&column| self.all()[column].name.clone()).collect(),
             total,
             stride,
         })
@@ -135,23 +83,21 @@ impl Columns {
 
     /// The indices of the selected columns, `step` first.
     fn chosen(&self, fields: Option<&str>) -> Result<Vec<usize>, QueryError> {
-        let Some(step) = self.by_name.get("step").copied() else { return Ok(Vec::new()) };
+        let names = || self.all().iter().map(|column| column.name.as_str());
+        let Some(step) = names().position(|name| name == "step") else { return Ok(Vec::new()) };
         let mut chosen = vec![step];
         let Some(fields) = fields else {
-            chosen.extend((0..self.names.len()).filter(|&column| column != step));
+            chosen.extend((0..self.all().len()).filter(|&column| column != step));
             return Ok(chosen);
         };
         for field in fields.split(',').map(str::trim).filter(|field| !field.is_empty()) {
             let before = chosen.len();
-            for (column, name) in self.names.iter().enumerate() {
-                let inside =
-                    name.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-                if inside && !chosen.contains(&column) {
-                    chosen.push(column);
-                }
-            }
-            if chosen.len() == before && !self.names.iter().any(|name| name == field) {
-                let known = self.names.join(", ");
+            let inside = names().enumerate().filter(|(_, name)| selects(field, name));
+            let inside: Vec<usize> =
+                inside.map(|(column, _)| column).filter(|column| !chosen.contains(column)).collect();
+            chosen.extend(inside);
+            if chosen.len() == before && !names().any(|name| name == field) {
+                let known = names().collect::<Vec<_>>().join(", ");
                 return Err(QueryError::UnknownField { field: field.to_owned(), known });
             }
         }
@@ -159,11 +105,17 @@ impl Columns {
     }
 }
 
+/// Whether a field of a query is this column, or the group that it is in.
+pub(super) fn selects(field: &str, column: &str) -> bool {
+    column.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::lines::Lines as _;
 
     fn columns(lines: &[Value]) -> Columns {
         let mut columns = Columns::default();

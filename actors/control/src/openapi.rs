@@ -137,7 +137,7 @@ impl Operation {
     fn into_json(self, path: &str) -> Value {
         let in_path =
             path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).map(|name| {
-                let kind = if name == "seed" { "integer" } else { "string" };
+                let kind = if name == "seed" || name == "number" { "integer" } else { "string" };
                 json!({ "name": name, "in": "path", "required": true, "schema": { "type": kind } })
             });
         let parameters: Vec<Value> = in_path.chain(self.query).chain(self.headers).collect();

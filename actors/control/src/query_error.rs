@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::error::ApiError;
+
 /// A query for metrics or rollouts that can't be answered. One line each.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum QueryError {
@@ -16,4 +18,16 @@ pub(super) enum QueryError {
     Search(#[from] regex::Error),
     #[error("{}: cannot be read: {error}", path.display())]
     Read { path: PathBuf, error: io::Error },
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Read { .. } => ApiError::failed(error.to_string()),
+            QueryError::UnknownField { .. }
+            | QueryError::UnknownSort { .. }
+            | QueryError::SearchTooLong { .. }
+            | QueryError::Search(_) => ApiError::bad(error.to_string()),
+        }
+    }
 }

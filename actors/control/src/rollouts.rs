@@ -1,22 +1,28 @@
 //! An index of `rollouts.jsonl`: the offset of each line, and the fields to filter and sort by. The lines themselves
-//! stay on disk, so that the index of 100,000 rollouts takes a few megabytes.
+//! stay on disk, so that the index of 100,000 rollouts takes some ten megabytes.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use regex::bytes::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::filter::{Facts, Filter};
 use super::breakdown::Breakdown;
 use super::contribution::ScoredBatch;
 use super::lines::{Follower, Lines};
 use super::query_error::QueryError;
-use records::Phase;
+use records::{GradedCompletion, Phase};
+use rewards::Mode;
+
+mod filter;
 
 /// Rollouts in an answer without `limit`.
 const DEFAULT_LIMIT: usize = 50;
@@ -32,12 +38,13 @@ const LONGEST_SEARCH: usize = 200;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RolloutsQuery {
     /// Rollouts of training or of evaluations. Default: both.
-    #[schemars(with = "Option<String>", extend("enum" = ["train", "eval"]))]
     pub phase: Option<Phase>,
     /// Rollouts of this step.
     pub step: Option<u64>,
     /// Rollouts of the question with this id.
     pub id: Option<String>,
+    /// `wrong-and-confident`, `thinks-needlessly` or `judge-disagrees`; see `Filter`.
+    pub filter: Option<Filter>,
     /// Rollouts with this text, in upper or lower case, in the id, the question, a choice, the gold
     /// answer or the completion.
     pub q: Option<String>,
@@ -96,6 +103,50 @@ struct Indexed<'a> {
     advantage: Option<f64>,
     #[serde(default)]
     tokens: u64,
+    #[serde(borrow, default)]
+    suite: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    control: Option<Cow<'a, str>>,
+    #[serde(default)]
+    group: u64,
+    #[serde(default)]
+    mode: Option<Mode>,
+    #[serde(borrow, default)]
+    answer: Option<Cow<'a, str>>,
+    #[serde(default)]
+    correct: bool,
+    #[serde(default)]
+    think_quality: Option<f64>,
+    #[serde(default)]
+    judge_disagreement: Option<f64>,
+    #[serde(default)]
+    graded: BTreeMap<String, GradedCompletion>,
+    #[serde(default)]
+    weights_version: Option<u64>,
+}
+
+impl Indexed<'_> {
+    /// The completions of one question at one step have the same; other questions have another.
+    fn group_key(&self) -> u64 {
+        hash(&(self.phase as u8, self.step, &self.suite, &self.control, self.group, &self.id))
+    }
+
+    fn facts(&self) -> Facts {
+        let ratings = self.graded.values().filter_map(|graded| graded.disagreement);
+        Facts {
+            correct: self.correct,
+            thinks: self.mode == Some(Mode::Think),
+            answer: self.answer.as_ref().map(|answer| hash(&answer.trim().to_lowercase())),
+            think_quality: self.think_quality,
+            disagreement: ratings.chain(self.judge_disagreement).reduce(f64::max),
+        }
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The searched fields of a line.
@@ -122,6 +173,11 @@ struct Entry {
     tokens: f64,
     reward: f64,
     advantage: f64,
+    /// The place of the first completion of its group; the group lies together.
+    group: usize,
+    group_key: u64,
+    /// The version of the conditions that scored it.
+    version: Option<u64>,
 }
 
 impl Entry {
@@ -140,17 +196,25 @@ pub(super) struct Index {
     ids: HashMap<String, u32>,
     /// The scores of each component by entry; entries behind the last one with a score are left out.
     components: BTreeMap<String, Vec<f64>>,
+    /// One for each entry.
+    facts: Vec<Facts>,
 }
 
 impl Lines for Index {
     fn take(&mut self, offset: u64, line: &[u8]) {
         let Ok(line_read) = serde_json::from_slice::<Indexed<'_>>(line) else { return };
         let next = self.ids.len() as u32;
+        let (group_key, facts) = (line_read.group_key(), line_read.facts());
+        let place = self.entries.len();
+        let group = match self.entries.last() {
+            Some(last) if last.group_key == group_key => last.group,
+            _ => place,
+        };
+        self.facts.push(facts);
         let id = match self.ids.get(&*line_read.id) {
             Some(&id) => id,
             None => *self.ids.entry(line_read.id.into_owned()).or_insert(next),
         };
-        let place = self.entries.len();
         for (name, score) in line_read.components {
             if !self.components.contains_key(&*name) {
                 self.components.insert(name.to_string(), Vec::new());
@@ -169,6 +233,9 @@ impl Lines for Index {
             tokens: line_read.tokens as f64,
             reward: line_read.reward.unwrap_or(f64::NAN),
             advantage: line_read.advantage.unwrap_or(f64::NAN),
+            group,
+            group_key,
+            version: line_read.weights_version,
         });
     }
 }
@@ -205,19 +272,58 @@ impl Index {
 
     /// The scores of the newest training step; `None` before the first.
     pub fn last_batch(&self) -> Option<ScoredBatch> {
-        let is_train = |place: &usize| self.entries[*place].phase == Phase::Train;
-        let step = self.entries.iter().rfind(|entry| entry.phase == Phase::Train)?.step;
-        let mut places: Vec<usize> = (0..self.entries.len())
-            .rev()
-            .filter(is_train)
-            .take_while(|&place| self.entries[place].step == step)
-            .collect();
-        places.reverse();
-        let score = |column: &[f64], place: usize| column.get(place).copied().filter(|score| !score.is_nan());
+        self.batch(self.entries.iter().rfind(|entry| entry.phase == Phase::Train)?.step)
+    }
+
+    /// The scores of a training step; `None` if it has no completions.
+    pub fn batch(&self, step: u64) -> Option<ScoredBatch> {
+        let is_of_step = |entry: &Entry| entry.phase == Phase::Train && entry.step == step;
+        let places: Vec<usize> =
+            (0..self.entries.len()).filter(|&place| is_of_step(&self.entries[place])).collect();
+        let version = self.entries[*places.first()?].version;
+        let number = |value: f64| Some(value).filter(|value| !value.is_nan());
+        let score = |column: &[f64], place: usize| number(column.get(place).copied()?);
         let scores = |(name, column): (&String, &Vec<f64>)| {
             (name.clone(), places.iter().map(|&place| score(column, place)).collect())
         };
-        Some(ScoredBatch { step, components: self.components.iter().map(scores).collect() })
+        Some(ScoredBatch {
+            step,
+            version,
+            components: self.components.iter().map(scores).collect(),
+            advantages: places.iter().map(|&place| number(self.entries[place].advantage)).collect(),
+            thinks: places.iter().map(|&place| self.facts[place].thinks).collect(),
+        })
+    }
+
+    /// The completions to a question the last time that it was asked, as far as `query` allows: by its `phase`, and not after
+    /// its `step`. `None` if it was not asked.
+    ///
+    /// Errors: [`QueryError`]: the file can't be read.
+    pub fn newest(
+        &self,
+        source: &Follower<Index>,
+        query: &RolloutsQuery,
+        complete: impl FnMut(Map<String, Value>) -> RolloutLine,
+    ) -> Result<Option<Vec<RolloutLine>>, QueryError> {
+        let unreadable = |error| QueryError::Read { path: source.path().to_owned(), error };
+        let up_to = RolloutsQuery { step: None, ..query.clone() };
+        let in_time = |place: &usize| query.step.is_none_or(|step| self.entries[*place].step <= step);
+        let (Some(place), Some(mut file)) =
+            (self.selected(&up_to).into_iter().rfind(in_time), source.open().map_err(unreadable)?)
+        else {
+            return Ok(None);
+        };
+        let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+        let lines: io::Result<Vec<_>> =
+            self.group(place).take(limit).map(|place| self.entries[place].read(&mut file)).collect();
+        Ok(Some(lines.map_err(unreadable)?.into_iter().map(complete).collect()))
+    }
+
+    /// The places of the group that a completion is in.
+    fn group(&self, place: usize) -> Range<usize> {
+        let first = self.entries[place].group;
+        let behind = self.entries[place..].iter().position(|entry| entry.group != first);
+        first..behind.map_or(self.entries.len(), |behind| place + behind)
     }
 
     /// The places of the entries that pass the filter, except for its text.
@@ -234,7 +340,14 @@ impl Index {
                 && query.step.is_none_or(|step| entry.step == step)
                 && id.is_none_or(|id| entry.id == id)
         };
-        (0..self.entries.len()).filter(|&place| fits(&self.entries[place])).collect()
+        let passes = |place: usize, filter: Filter| {
+            let group = self.group(place);
+            filter.passes(&self.facts[group.clone()], place - group.start)
+        };
+        (0..self.entries.len())
+            .filter(|&place| fits(&self.entries[place]))
+            .filter(|&place| query.filter.is_none_or(|filter| passes(place, filter)))
+            .collect()
     }
 
     /// Those of `places`, which must increase, whose line matches.

@@ -38,7 +38,7 @@ use super::host::Hosts;
 use super::listen::Bound;
 use super::places::{Eviction, PLACES, Places, Visitor};
 use super::shared::Shared;
-use super::{api, feed, page};
+use super::{api, feed, page, prometheus};
 use run::RunHandle;
 
 /// Connections that are open at once: those that have a place, and some that are being closed.
@@ -68,6 +68,7 @@ impl ControlArgs {
         let (routes, openapi) = api::routes();
         let shared = Arc::new(Shared::new(run, openapi));
         let router = routes
+            .merge(prometheus::routes())
             .with_state(shared.clone())
             .merge(page::routes())
             .fallback(async |uri: Uri| ApiError::not_found(format!("there is nothing at {}", uri.path())))

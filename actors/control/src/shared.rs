@@ -6,11 +6,12 @@ use dashmap::DashMap;
 use tokio::sync::Semaphore;
 
 use super::clips::Clips;
+use super::columns::Columns;
 use super::error::ApiError;
 use super::event_hub::EventHub;
 use super::heard::HeardClips;
+use super::held_out::HeldOut;
 use super::lines::{Follower, Lines};
-use super::metrics::Columns;
 use super::rollouts::Index;
 use records::{ArmDir, ArmId};
 use run::{ArmHandle, RunHandle};
@@ -38,6 +39,7 @@ pub(super) struct Shared {
 pub(super) struct ArmFiles {
     metrics: RwLock<Follower<Columns>>,
     rollouts: RwLock<Follower<Index>>,
+    held_out: RwLock<Follower<HeldOut>>,
 }
 
 impl Shared {
@@ -76,6 +78,7 @@ impl Shared {
         let files = || ArmFiles {
             metrics: RwLock::new(Follower::new(folder.metrics())),
             rollouts: RwLock::new(Follower::new(folder.rollouts())),
+            held_out: RwLock::new(Follower::new(folder.evaluations())),
         };
         self.files.entry(key).or_insert_with(|| Arc::new(files())).clone()
     }
@@ -85,6 +88,14 @@ impl ArmFiles {
     /// Reads the new lines of `metrics.jsonl`, then calls `ask` with its columns.
     pub fn metrics<T>(&self, ask: impl FnOnce(&Columns) -> Result<T, ApiError>) -> Result<T, ApiError> {
         advance_and_ask(&self.metrics, |follower| ask(follower.lines()))
+    }
+
+    /// Reads the new lines of `metrics.jsonl` and `eval.jsonl`, then calls `ask` with their columns.
+    pub fn curves<T>(
+        &self,
+        ask: impl FnOnce(&Columns, &HeldOut) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        self.metrics(|columns| advance_and_ask(&self.held_out, |follower| ask(columns, follower.lines())))
     }
 
     /// Reads the new lines of `rollouts.jsonl`, then calls `ask` with its index.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use model::Bases;
 use rewards::{JudgeTask, RulesJudge};
 use scenarios::{JudgeBudget, JudgeCacheConfig, JudgeConfig, JudgeKind, OpenaiJudgeConfig, task_servers};
 
@@ -34,14 +35,15 @@ struct Opened {
     stores: HashMap<Option<PathBuf>, Arc<VerdictStore>>,
     /// What all of them have spent.
     ledger: Arc<Ledger>,
+    bases: Bases,
 }
 
 type GraderSettings = (Vec<OpenaiJudgeConfig>, JudgeCacheConfig, JudgeBudget);
 
 impl Judges {
-    /// The judges of a run with this ledger.
-    pub fn with_ledger(ledger: Ledger) -> Self {
-        Self { opened: Mutex::new(Opened { ledger: Arc::new(ledger), ..Opened::default() }) }
+    /// The judges of a run with this ledger. Local judges share their weights with the policies that are opened with `bases`.
+    pub fn new(ledger: Ledger, bases: Bases) -> Self {
+        Self { opened: Mutex::new(Opened { ledger: Arc::new(ledger), bases, ..Opened::default() }) }
     }
 
     /// What was spent on their servers.
@@ -77,7 +79,7 @@ impl Opened {
                 Arc::new(Cached { judge, store: self.store(&config.cache) })
             }
             JudgeKind::Local(local) => {
-                let judge = LocalJudge::new(local)?;
+                let judge = LocalJudge::new(local, self.bases.clone())?;
                 Arc::new(Cached { judge, store: self.store(&config.cache) })
             }
             JudgeKind::Panel(panel) => {

@@ -15,7 +15,7 @@ use std::path::Path;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use model::config::{Architecture, ModelConfig};
-use model::{Chosen, PolicyOptions, Processor, Prompt, Trained};
+use model::{Bases, Chosen, PolicyOptions, Processor, Prompt, Trained};
 use rewards::judge::logits::{ReplyToken, weigh};
 use rewards::judge::prompt::{Asked, JudgePrompt, Prompter};
 use rewards::judge::reply::parse_reply;
@@ -54,7 +54,7 @@ struct Question {
 impl LocalJudge {
     /// Opens the judge's configuration and tokenizer; the weights are read later. Fails if the directory has no model,
     /// or the device does not exist.
-    pub fn new(settings: &LocalJudgeConfig) -> Result<Self, JudgeError> {
+    pub fn new(settings: &LocalJudgeConfig, bases: Bases) -> Result<Self, JudgeError> {
         let folder = settings.path.clone();
         let device = model::device::resolve(&settings.device.to_string())?.device;
         let dtype = match settings.dtype {
@@ -80,7 +80,7 @@ impl LocalJudge {
             settings.dtype,
         );
         Ok(Self {
-            worker: Worker::new(folder, options)?,
+            worker: Worker::new(folder, options, bases)?,
             processor,
             prompter,
             settings: settings.clone(),

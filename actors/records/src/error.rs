@@ -87,6 +87,21 @@ pub enum RecordsError {
         /// Number of other findings.
         more: usize,
     },
+    /// A task is not part of the experiment of its sweep.
+    #[error(
+        "{}:{line}: this sweep has `{found}`, and the scenario now `{wanted}`; go back to that scenario, or name another folder with --sweep",
+        path.display()
+    )]
+    OtherSweep {
+        /// The sweep's scenario.
+        path: PathBuf,
+        /// The first line that differs, from 1.
+        line: u64,
+        /// That line.
+        found: String,
+        /// The line of the task's scenario in its place.
+        wanted: String,
+    },
     /// It was written by a newer version of this program.
     #[error(
         "{}: written in format {found} by a newer sandbox; this one reads up to format {FORMAT_VERSION}, so use that version",

@@ -1,7 +1,7 @@
 //! Replacing a file whole, and cutting a JSON-lines file at a line.
 
-use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
 use crate::error::RecordsError;
@@ -19,6 +19,15 @@ pub fn replace_file(path: &Path, content: &[u8]) -> Result<(), RecordsError> {
         Ok(())
     };
     replace().map_err(RecordsError::writing(path))
+}
+
+/// Makes `to` a hard link of a file to which nobody writes again, or a copy where the file system has no links.
+pub(crate) fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to)?;
+    fs::File::open(to)?.sync_all()
 }
 
 /// Cuts a file after `kept` bytes, and waits until that is on the disk.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::checkpoint::CheckpointState;
 use crate::error::RecordsError;
+use crate::files::link_or_copy;
 use crate::manifest::sync;
 use crate::run_dir::ArmDir;
 
@@ -48,14 +49,6 @@ impl ArmDir {
         let around = fork.path().parent().unwrap_or(fork.path());
         write(around, sync(around))
     }
-}
-
-fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    if fs::hard_link(from, to).is_ok() {
-        return Ok(());
-    }
-    fs::copy(from, to)?;
-    sync(to)
 }
 
 /// Copies the first `bytes` of a file that may be missing.

@@ -26,6 +26,7 @@ use crate::verify::{self, verify_newest};
 pub fn refuse_damage(run_dir: &RunDir, arms: &[ArmId]) -> Result<(), RecordsError> {
     // Another version must read what this one can't.
     check_format(&run_dir.journal())?;
+    check_format(&run_dir.bookmarks())?;
     for dir in arms.iter().map(|id| run_dir.arm(id)) {
         dir.check_formats()?;
         if let Err(newer @ RecordsError::NewerFormat { .. }) = CheckpointState::newest(&dir) {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use rewards::{Difficulty, Graded, Mode, RewardItem, Rubric};
 use scenarios::Control;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::format::FormatVersion;
 
 /// What a completion was sampled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "named after training and evaluation")]
 pub enum Phase {

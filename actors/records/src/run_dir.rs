@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scenario.toml  environment.json  run.log  control.jsonl  control.sum.json  control.json  lock  judge-spent.jsonl
-//! summary.json   summary.md  report.html
+//! bookmarks.jsonl  summary.json  summary.md  report.html
 //! ARM/seed-N/    status.json  metrics.jsonl  rollouts.jsonl  eval.jsonl  data-problems.jsonl  checkpoints/step-000300/
 //! ```
 
@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 use crate::arm_file::ArmFile;
 use crate::arm_id::ArmId;
+use crate::bookmark::{Bookmark, bookmarks_in_force};
 use crate::checksum::FileSum;
 use crate::data_problem::DataProblem;
 use crate::error::RecordsError;
 use crate::evaluation::Evaluation;
 use crate::files::replace_file;
 use crate::journal::JournalEntry;
-use crate::jsonl::{check_format, read_rows, refuse_newer};
+use crate::jsonl::{check_format, for_each_line, read_rows, refuse_newer};
 use crate::metrics::StepMetrics;
 use crate::sealed::seal;
 use crate::status::Status;
@@ -35,6 +36,8 @@ pub type SeedDirs = Vec<(u64, ArmDir)>;
 impl RunDir {
     /// The file names below are relative to this one.
     pub const JOURNAL: &str = "control.jsonl";
+    /// The name of [`RunDir::bookmarks`].
+    pub const BOOKMARKS: &str = "bookmarks.jsonl";
 
     /// The run directory at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -64,6 +67,11 @@ impl RunDir {
     /// Every change and command of the run, see [`JournalEntry`].
     pub fn journal(&self) -> PathBuf {
         self.0.join(Self::JOURNAL)
+    }
+
+    /// Places of the run that somebody marked, see [`Bookmark`].
+    pub fn bookmarks(&self) -> PathBuf {
+        self.0.join(Self::BOOKMARKS)
     }
 
     /// Length and SHA-256 of the journal after its last entry.
@@ -138,6 +146,19 @@ impl RunDir {
     /// Errors: [`RecordsError`]: the file can't be read, or a line of it is no entry.
     pub fn read_journal(&self) -> Result<Vec<JournalEntry>, RecordsError> {
         read_rows(&self.journal(), "an entry of a journal")
+    }
+
+    /// The bookmarks that there are, by their numbers, and the number of lines that can't be read. Nothing is computed from
+    /// bookmarks, so a damaged line stops nobody; [`verify()`](crate::verify()) finds it.
+    ///
+    /// Errors: [`RecordsError`]: the file can't be read, or is of a newer format.
+    pub fn read_bookmarks(&self) -> Result<(Vec<Bookmark>, u64), RecordsError> {
+        let mut rows = Vec::new();
+        let unreadable = for_each_line(&self.bookmarks(), |line| {
+            rows.push(serde_json::from_slice(line)?);
+            Ok(())
+        })?;
+        Ok((bookmarks_in_force(rows), unreadable))
     }
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::arm_file::ArmFile;
 use crate::arm_id::ArmId;
+use crate::bookmark::Bookmark;
 use crate::checkpoint::CheckpointState;
 use crate::checksum::FileSum;
 use crate::damage::{Damage, Finding};
@@ -52,6 +53,7 @@ pub fn verify(run_dir: &RunDir) -> Result<Verified, RecordsError> {
         }
     }
     verified.findings.extend(journal(run_dir));
+    verified.findings.extend(bookmarks(run_dir));
     Ok(verified)
 }
 
@@ -96,6 +98,13 @@ fn journal(run_dir: &RunDir) -> Vec<Finding> {
     let of_lines = |path: &Path| lines_of::<JournalEntry>(path, "an entry of a journal", Order::Any);
     findings.extend(grown_file(&run_dir.journal(), sums, of_lines));
     findings
+}
+
+/// Bookmarks have no checksum: they are held against their format. Nothing is computed from them, so a resume does not mind.
+fn bookmarks(run_dir: &RunDir) -> Option<Finding> {
+    let path = run_dir.bookmarks();
+    let lines = lines_of::<Bookmark>(&path, "a bookmark", Order::Any);
+    lines.unwrap_or_else(|error| Some(Finding::in_file(&path, Damage::Unreadable(error.to_string()))))
 }
 
 /// The state of a checkpoint that is whole.

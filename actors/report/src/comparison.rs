@@ -206,8 +206,23 @@ impl Difference {
         }
     }
 
+    /// A contrast of several arms, before its p-value is corrected.
+    pub(crate) fn of_contrast(measure: Measure, paired: Option<&Paired>) -> Self {
+        Difference {
+            metric: measure.name(),
+            unit: measure.unit().to_owned(),
+            estimate: paired.map(|paired| paired.estimate.scaled(measure.factor())),
+            p_value: None,
+            detectable: None,
+            finding: None,
+            seeds_agreeing: None,
+            verdict: "not determined".to_owned(),
+            measure,
+        }
+    }
+
     /// Takes in what the paired answers allow to conclude, with the p-value corrected for the table.
-    fn conclude(&mut self, paired: &Paired, p_value: f64) {
+    pub(crate) fn conclude(&mut self, paired: &Paired, p_value: f64) {
         let factor = self.measure.factor();
         let finding = paired.finding(p_value, self.measure.smallest_effect() / factor);
         let seeds = paired.by_seed.len();

@@ -8,6 +8,7 @@ use scenarios::Metric;
 use serde::Serialize;
 use statistics::{Estimate, Finding, Moments, mean_difference, newcombe, wilson_of_repeats};
 
+use crate::ablation::Ablation;
 use crate::arm_summary::ArmSummary;
 use crate::comparison::{Comparison, Difference};
 use crate::hypotheses::{Answer, Verdict};
@@ -30,6 +31,8 @@ pub enum Topic {
     Hypotheses,
     /// A difference between two arms.
     Effect,
+    /// What factors contributed.
+    Factors,
     /// Differences that are too small to matter.
     NoEffect,
     /// What can't be told.
@@ -71,11 +74,13 @@ pub(crate) fn conclusions(
     run: &RecordedRun,
     arms: &[ArmSummary],
     comparisons: &[Comparison],
+    ablation: Option<&Ablation>,
     answers: &[Answer],
 ) -> Vec<Conclusion> {
     let mut all: Vec<Conclusion> = Vec::new();
     all.extend(data(run, arms));
     all.extend(hypotheses(answers));
+    all.extend(ablation.and_then(factors));
     let effects = effects(comparisons, arms);
     let found = !effects.is_empty();
     all.extend(effects);
@@ -137,6 +142,31 @@ fn hypotheses(answers: &[Answer]) -> Option<Conclusion> {
         if answers.len() == 1 { "1 hypothesis".to_owned() } else { format!("{} hypotheses", answers.len()) };
     let text = format!("Of {hypotheses}: {}.", parts.join(", "));
     Some(sentence(Topic::Hypotheses, text, "hypotheses", Vec::new()))
+}
+
+/// The factors that raise or lower the accuracy on the first suite, by their Shapley values.
+fn factors(ablation: &Ablation) -> Option<Conclusion> {
+    let suite = ablation.suites.first()?;
+    let accuracy = suite.metrics.iter().find(|metric| metric.metric == Metric::Accuracy.name())?;
+    let found: Vec<String> = accuracy
+        .contributions
+        .iter()
+        .filter(|contribution| is_found(&contribution.value))
+        .filter_map(|contribution| {
+            let Estimate { value, low, high, .. } = contribution.value.estimate?;
+            let more = if value < 0.0 { "takes" } else { "adds" };
+            Some(format!("{} {more} {:.1} points [{low:+.1}, {high:+.1}]", contribution.factor, value.abs()))
+        })
+        .collect();
+    if found.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "Of the factors, {} of accuracy on {}, in the mean over the other factors.",
+        listed(&found),
+        suite.suite
+    );
+    Some(sentence(Topic::Factors, text, "factors", Vec::new()))
 }
 
 fn claim(comparison: &Comparison, difference: &Difference, finding: Finding) -> ArmClaim {

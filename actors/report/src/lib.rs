@@ -14,6 +14,7 @@
 
 #![warn(missing_docs)]
 
+mod ablation;
 mod across;
 mod arm_summary;
 mod comparison;
@@ -34,6 +35,7 @@ mod plots;
 mod recorded;
 mod reshape;
 mod summary;
+mod tables;
 mod worked;
 
 #[cfg(test)]
@@ -45,6 +47,7 @@ use records::{RunDir, replace_file};
 
 use self::recorded::RecordedRun;
 
+pub use ablation::{Ablation, AblationMetric, AblationSuite, Contribution, Effect};
 pub use across::{RunComparison, compare_runs};
 pub use arm_summary::{ArmSummary, Evaluation, Score, SeedSummary, Timing};
 pub use comparison::{Comparison, Difference};

@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use records::visible;
-
 use crate::across::RunComparison;
 use crate::arm_summary::{ArmSummary, Evaluation, Score};
 use crate::comparison::Comparison;
-use crate::fit::{GiveUp, cut, fit, pad, widths};
+use crate::fit::{GiveUp, cut};
 use crate::paper::Benchmarks;
 use crate::plots::axes::signed;
 use crate::summary::Summary;
+use crate::tables::{cell_text, dash, markdown_table, plain_table, signed_range};
 use statistics::Estimate;
 
 /// Width to which the names of arms are shortened in a narrow terminal.
@@ -74,6 +73,9 @@ impl Summary {
                  below 2 points or 1 token counts as none.\n\n",
             );
         }
+        if let Some(ablation) = &self.ablation {
+            out.push_str(&ablation.markdown());
+        }
         if !self.hearing.is_empty() {
             out.push_str("## What survives without hearing\n\n");
             out.push_str(&markdown_table(&self.hearing_rows()));
@@ -95,6 +97,12 @@ impl Summary {
                 let _ = writeln!(out, "- {}", cell_text(note));
             }
         }
+        if !self.bookmarks.is_empty() {
+            out.push_str("\n## Bookmarks\n\n");
+            for bookmark in &self.bookmarks {
+                let _ = writeln!(out, "- {}", cell_text(bookmark));
+            }
+        }
         out
     }
 
@@ -110,6 +118,9 @@ impl Summary {
             }
             let levels = self.difficulties(suite).len();
             out.push_str(&plain_table(&self.results(suite, true), width, &given_up(levels)));
+        }
+        if let Some(ablation) = &self.ablation {
+            out.push_str(&ablation.terminal_tables(width));
         }
         if !self.hearing.is_empty() {
             out.push_str("\nwhat survives without hearing:\n");
@@ -294,10 +305,6 @@ fn marked(arm: &ArmSummary) -> String {
     arm.mark.as_ref().map_or_else(|| arm.name.clone(), |mark| format!("{} ({mark})", arm.name))
 }
 
-fn dash() -> String {
-    "–".to_owned()
-}
-
 fn percent(estimate: Option<Estimate>) -> String {
     estimate.map_or_else(dash, |found| format!("{:.1}", found.value * 100.0))
 }
@@ -308,18 +315,8 @@ fn interval(estimate: Option<Estimate>) -> String {
     })
 }
 
-fn signed_range(estimate: &Estimate) -> String {
-    format!("[{}, {}]", signed(estimate.low, 1), signed(estimate.high, 1))
-}
-
 fn benchmarks(paper: &Benchmarks) -> String {
     format!("{:.1} / {:.1} / {:.1}", paper.mmau, paper.mmar, paper.air)
-}
-
-/// Escapes text so that it cannot leave its table cell, list item or heading, and makes no element, link or image.
-fn cell_text(text: &str) -> String {
-    let line = visible(&text.replace(['\n', '\r'], " ")).replace('|', "\\|").replace('<', "&lt;");
-    line.replace("](", "]\\(").replace("][", "]\\[")
 }
 
 /// The columns of the table of results that are given up, in this order, if a suite has so many difficulties.
@@ -333,48 +330,10 @@ fn given_up(levels: usize) -> Vec<GiveUp> {
     order
 }
 
-fn markdown_table(rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| cell_text(cell)).collect()).collect();
-    let widths = widths(&rows);
-    let mut out = String::new();
-    for (at, row) in rows.iter().enumerate() {
-        for (cell, &width) in row.iter().zip(&widths) {
-            let _ = write!(out, "| {} ", pad(cell, width));
-        }
-        out.push_str("|\n");
-        if at == 0 {
-            for &width in &widths {
-                let _ = write!(out, "|{}", "-".repeat(width + 2));
-            }
-            out.push_str("|\n");
-        }
-    }
-    out
-}
-
-fn plain_table(rows: &[Vec<String>], width: usize, order: &[GiveUp]) -> String {
-    let fitted = fit(rows, width, order);
-    let widths = widths(&fitted.rows);
-    let mut out = String::new();
-    let mut line = |text: String| {
-        out.push_str(&cut(text.trim_end(), width));
-        out.push('\n');
-    };
-    for (at, row) in fitted.rows.iter().enumerate() {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| pad(cell, width)).collect();
-        line(cells.join("  "));
-        if at == 0 {
-            let rules: Vec<String> = widths.iter().map(|&width| "─".repeat(width)).collect();
-            line(rules.join("  "));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fit::fit;
 
     #[test]
     fn columns_are_aligned_and_cell_text_is_escaped() {

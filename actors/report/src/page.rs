@@ -1,6 +1,7 @@
 //! `report.html`, rendered from the template `page/report.html`. The template escapes every value except the style
 //! sheet, the script and the SVGs of `plots`, which escape the text that they contain.
 
+mod ablation;
 mod cards;
 mod correlations;
 mod curves;
@@ -13,6 +14,7 @@ use records::GroupCounts;
 use serde::Serialize;
 
 use self::{
+    ablation::AblationView,
     cards::{ArmCompletions, WorkedCard},
     correlations::CorrelationTable,
     curves::{Chart, Panel},
@@ -43,6 +45,7 @@ struct View<'a> {
     components: Vec<Panel>,
     emergence: Vec<Panel>,
     contributions: Vec<ContributionView<'a>>,
+    factors: Option<AblationView<'a>>,
     correlations: Option<CorrelationTable>,
     worked: Vec<WorkedCard>,
     completions: Vec<ArmCompletions>,
@@ -84,6 +87,7 @@ pub(super) fn render(run: &RecordedRun, summary: &Summary, worked: &[Worked]) ->
             .iter()
             .map(|item| ContributionView::of(item, &summary.contributions))
             .collect(),
+        factors: summary.ablation.as_ref().map(AblationView::of),
         correlations: CorrelationTable::of(summary),
         worked: worked.iter().map(|worked| WorkedCard::of(worked, run)).collect(),
         completions: run.arms.iter().enumerate().map(|(at, arm)| ArmCompletions::of(at, arm)).collect(),

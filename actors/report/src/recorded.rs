@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use records::{
-    Action, ArmDir, ArmId, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError, RunDir,
-    Status, StepMetrics, changes_in_order, for_each_line,
+    Action, ArmDir, ArmId, Bookmark, ConditionsRecord, Environment, Evaluation, JournalEntry, RecordsError,
+    RunDir, Status, StepMetrics, changes_in_order, for_each_line,
 };
 use rewards::Formula;
-use scenarios::{ArmConfig, Hypothesis, Method, TrainParts, WeightConfig, hypotheses_hash};
+use scenarios::{ArmConfig, Design, Hypothesis, Method, TrainParts, WeightConfig, hypotheses_hash};
 use serde::Serialize;
 
 use crate::completions::RolloutDigest;
@@ -30,10 +30,16 @@ pub(crate) struct RecordedRun {
     pub hypotheses: Vec<Hypothesis>,
     /// Whether they are those that were written when the run began.
     pub hypotheses_from_before: bool,
+    /// The factors of the arms, if the scenario says them.
+    pub design: Option<Design>,
+    /// The seeds under which the arms are trained.
+    pub seeds: Vec<u64>,
     /// Changes made while the run was in progress, in the order of the journal.
     pub changes: Vec<JournalEntry>,
     /// Alarms that went off, in the order of the journal.
     pub alarms: Vec<JournalEntry>,
+    /// What somebody marked while the run was in progress, as the report says it.
+    pub bookmarks: Vec<String>,
 }
 
 /// One arm: its settings in the scenario, and the files of its seeds.
@@ -86,8 +92,9 @@ impl RecordedRun {
     pub(super) fn read(run_dir: &RunDir) -> Result<Self, ReportError> {
         // If this version cannot read the scenario, the report only lacks what the scenario defines, such as the formulas.
         let experiment = scenarios::load(&run_dir.scenario(), &[], &[], None).ok();
-        let (arms, hypotheses, seeds) =
-            experiment.map(|found| (found.arms, found.hypotheses, found.run.seeds)).unwrap_or_default();
+        let (arms, hypotheses, seeds, design) = experiment
+            .map(|found| (found.arms, found.hypotheses, found.run.seeds, found.design))
+            .unwrap_or_default();
         let mut changes = match run_dir.read_journal() {
             Err(newer @ RecordsError::NewerFormat { .. }) => return Err(newer.into()),
             // Without a readable journal the report only lacks what was changed.
@@ -105,11 +112,11 @@ impl RecordedRun {
         let hypotheses_from_before = begun == hypotheses_hash(&hypotheses);
         let mut suites = Vec::new();
         for (folder, seed_dirs) in run_dir.arms()? {
-            let seeds = seed_dirs
+            let recorded = seed_dirs
                 .iter()
                 .map(|(seed, dir)| RecordedSeed::read(dir, *seed, &mut suites))
                 .collect::<Result<Vec<_>, _>>()?;
-            let statuses = || seeds.iter().filter_map(|seed| seed.status.as_ref());
+            let statuses = || recorded.iter().filter_map(|seed| seed.status.as_ref());
             let name = statuses().next().map_or(folder, |status| status.id.arm.clone());
             let method = statuses().next().map(|status| status.method);
             let at = arms.iter().position(|arm| arm.name == name).unwrap_or_else(|| {
@@ -117,15 +124,29 @@ impl RecordedRun {
                 arms.len() - 1
             });
             arms[at].method = arms[at].method.or(method);
-            arms[at].seeds.extend(seeds);
+            arms[at].seeds.extend(recorded);
         }
         let path = run_dir.path();
         if arms.is_empty() {
             return Err(ReportError::NotARun { path: path.into() });
         }
+        // Damaged bookmarks are left out; `sandbox verify` finds them.
+        let bookmarks = run_dir.read_bookmarks()?.0.iter().map(told).collect();
         let name = path.canonicalize().map_or_else(|_| file_name(path), |whole| file_name(&whole));
         let environment = environment(&run_dir.environment());
-        Ok(Self { name, arms, suites, environment, hypotheses, hypotheses_from_before, changes, alarms })
+        Ok(Self {
+            name,
+            arms,
+            suites,
+            environment,
+            hypotheses,
+            design,
+            seeds,
+            hypotheses_from_before,
+            changes,
+            alarms,
+            bookmarks,
+        })
     }
 }
 
@@ -216,6 +237,15 @@ impl RecordedArm {
             seeds: Vec::new(),
         }
     }
+}
+
+/// A bookmark in a sentence.
+fn told(bookmark: &Bookmark) -> String {
+    let ArmId { arm, seed } = &bookmark.id;
+    let question = bookmark.completion.as_ref();
+    let question = question.map_or_else(String::new, |completion| format!(", on {}", completion.question));
+    let note = if bookmark.note.is_empty() { String::new() } else { format!(": {}", bookmark.note) };
+    format!("{arm} (seed {seed}), step {}{question}{note}", bookmark.step)
 }
 
 fn environment(path: &Path) -> Vec<(String, String)> {

@@ -8,12 +8,11 @@
 //! - `RESHAPE-1` without a change, rewards and advantages equal the recorded ones.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use records::{
     ArmId, GrpoMetrics, JournalEntry, Phase, Rollout, RunDir, StepMetrics, changes_in_order, for_each_line,
 };
-use rewards::{Advantages, Difficulty, Formula, Mode, Weights, shaped_advantages};
+use rewards::{Advantages, Agreement, Difficulty, Formula, Mode, Weights, shaped_advantages};
 use scenarios::{ArmConfig, Method};
 use serde::Serialize;
 
@@ -241,13 +240,8 @@ fn means(pair: [Mean; 2]) -> [Option<f64>; 2] {
 
 #[derive(Default)]
 struct Totals {
-    completions: u64,
-    gained: u64,
-    lost: u64,
-    changed: u64,
-    largest: f64,
-    /// The advantages that are compared, recorded and changed.
-    pairs: [Vec<f64>; 2],
+    /// The advantages of all completions, recorded and changed.
+    advantages: [Vec<Option<f64>>; 2],
     varied: [Mean; 2],
     by_mode: BTreeMap<String, [Mean; 2]>,
     by_difficulty: BTreeMap<String, [Mean; 2]>,
@@ -263,7 +257,6 @@ impl Totals {
         rewards: &[Option<f64>],
         advantages: &Advantages,
     ) {
-        let (mut changed, mut compared) = (0, 0);
         let (mut reward, mut think) = ([Mean::default(); 2], [Mean::default(); 2]);
         for (side, rewards) in [step.rewards.as_slice(), rewards].into_iter().enumerate() {
             rewards.iter().flatten().for_each(|value| reward[side].add(*value));
@@ -275,22 +268,9 @@ impl Totals {
             }
         }
         for place in 0..step.rewards.len() {
-            self.completions += 1;
-            let (before, after) = match (step.advantages[place], advantages.values[place]) {
-                (Some(before), Some(after)) => (before, after),
-                (None, None) => continue,
-                (None, Some(_)) => {
-                    self.gained += 1;
-                    continue;
-                }
-                (Some(_), None) => {
-                    self.lost += 1;
-                    continue;
-                }
+            let (Some(before), Some(after)) = (step.advantages[place], advantages.values[place]) else {
+                continue;
             };
-            compared += 1;
-            changed += u64::from(sign(before) != sign(after));
-            self.largest = self.largest.max((before - after).abs());
             let mode = if step.thinks[place] { "think" } else { "no-think" };
             let by_mode = self.by_mode.entry(mode.to_owned()).or_default();
             let by_difficulty = step.difficulties[place]
@@ -304,91 +284,34 @@ impl Totals {
                 pair[0].add(before);
                 pair[1].add(after);
             }
-            self.pairs[0].push(before);
-            self.pairs[1].push(after);
         }
-        self.changed += changed;
+        self.advantages[0].extend(&step.advantages);
+        self.advantages[1].extend(&advantages.values);
         self.by_step.push(ReshapedStep {
             step: number,
             reward: means(reward),
-            changed_signs: (compared > 0).then(|| changed as f64 / compared as f64),
+            changed_signs: Agreement::of(&step.advantages, &advantages.values).changed_signs,
             think_advantage: means(think),
         });
     }
 
     fn reshaped(self, id: ArmId) -> Reshaped {
-        let compared = self.pairs[0].len() as u64;
+        let [before, after] = &self.advantages;
+        let agreement = Agreement::of(before, after);
         Reshaped {
             id,
             steps: self.by_step.len() as u64,
-            completions: self.completions,
-            compared,
-            gained: self.gained,
-            lost: self.lost,
-            changed_signs: (compared > 0).then(|| self.changed as f64 / compared as f64),
-            rank_correlation: rank_correlation(&self.pairs),
-            largest_difference: self.largest,
+            completions: before.len() as u64,
+            compared: agreement.compared,
+            gained: agreement.gained,
+            lost: agreement.lost,
+            changed_signs: agreement.changed_signs,
+            rank_correlation: agreement.rank_correlation,
+            largest_difference: agreement.largest_difference,
             groups_with_variance: means(self.varied),
             by_mode: self.by_mode.into_iter().map(|(mode, pair)| (mode, means(pair))).collect(),
             by_difficulty: self.by_difficulty.into_iter().map(|(key, pair)| (key, means(pair))).collect(),
             by_step: self.by_step,
         }
-    }
-}
-
-/// −1, 0 or 1.
-fn sign(advantage: f64) -> i8 {
-    i8::from(advantage > 0.0) - i8::from(advantage < 0.0)
-}
-
-/// Spearman's rank correlation; equal values have the mean of their ranks.
-fn rank_correlation(pairs: &[Vec<f64>; 2]) -> Option<f64> {
-    let [first, second] = [ranks(&pairs[0]), ranks(&pairs[1])];
-    let mean = (first.len() as f64 + 1.0) / 2.0;
-    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
-    let spread = (product(&first, &first) * product(&second, &second)).sqrt();
-    (spread > 0.0).then(|| product(&first, &second) / spread)
-}
-
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut equal: BTreeMap<u64, (f64, u64)> = BTreeMap::new();
-    for (rank, &place) in order.iter().enumerate() {
-        // −0 and 0 are equal.
-        match equal.entry((values[place] + 0.0).to_bits()) {
-            Entry::Vacant(entry) => drop(entry.insert((rank as f64 + 1.0, 1))),
-            Entry::Occupied(mut entry) => {
-                entry.get_mut().0 += rank as f64 + 1.0;
-                entry.get_mut().1 += 1;
-            }
-        }
-    }
-    for (rank, value) in ranks.iter_mut().zip(values) {
-        if let Some((sum, count)) = equal.get(&(value + 0.0).to_bits()) {
-            *rank = sum / *count as f64;
-        }
-    }
-    ranks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_values_share_their_rank() {
-        assert_eq!(ranks(&[0.5, -1.0, 0.5, 2.0, 0.0, -0.0]), [4.5, 1.0, 4.5, 6.0, 2.5, 2.5]);
-    }
-
-    #[test]
-    fn the_rank_correlation_is_of_ranks_and_not_of_values() {
-        let close = |found: Option<f64>, expected: f64| assert!((found.unwrap() - expected).abs() < 1e-12);
-        close(rank_correlation(&[vec![1.0, 2.0, 3.0], vec![1.0, 10.0, 1000.0]]), 1.0);
-        close(rank_correlation(&[vec![1.0, 2.0, 3.0], vec![3.0, 2.0, -5.0]]), -1.0);
-        // Ranks 1 2 3 4 and 2 1 4 3: 1 − 6·4/(4·15).
-        close(rank_correlation(&[vec![1.0, 2.0, 3.0, 4.0], vec![2.0, 1.0, 9.0, 3.0]]), 0.6);
-        assert_eq!(rank_correlation(&[vec![1.0, 1.0], vec![1.0, 2.0]]), None);
     }
 }

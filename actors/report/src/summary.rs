@@ -3,6 +3,7 @@
 use records::FormatVersion;
 use serde::Serialize;
 
+use crate::ablation::Ablation;
 use crate::arm_summary::ArmSummary;
 use crate::comparison::{self, Comparison};
 use crate::conclusions::{Conclusion, conclusions};
@@ -30,10 +31,16 @@ pub struct Summary {
     pub arms: Vec<ArmSummary>,
     /// The comparison of each arm with the arm that it extends, on the first suite.
     pub contributions: Vec<Comparison>,
+    /// What the factors of the design contributed; missing if the scenario has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ablation: Option<Ablation>,
     /// What survives without hearing, for suites that were evaluated with controls.
     pub hearing: Vec<Hearing>,
     /// What is missing, has failed or was changed during the run, one sentence each.
     pub notes: Vec<String>,
+    /// What somebody marked while the run was in progress, one sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bookmarks: Vec<String>,
 }
 
 impl Summary {
@@ -45,18 +52,21 @@ impl Summary {
             .iter()
             .all(|arm| !arm.seeds.is_empty() && arm.seeds.iter().all(|seed| seed.status == "done"));
         let notes = notes(run, &arms);
+        let ablation = Ablation::of(run);
         let hypotheses = answers(&run.hypotheses, &arms, &run.suites);
         Self {
             format_version: FormatVersion::CURRENT,
             run: run.name.clone(),
             complete,
-            conclusions: conclusions(run, &arms, &contributions, &hypotheses),
+            conclusions: conclusions(run, &arms, &contributions, ablation.as_ref(), &hypotheses),
             hypotheses,
             suites: run.suites.clone(),
             contributions,
+            ablation,
             hearing: hearing(&arms, &run.suites),
             arms,
             notes,
+            bookmarks: run.bookmarks.clone(),
         }
     }
 }

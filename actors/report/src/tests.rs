@@ -1,6 +1,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use super::{fabricate, *};
 
 /// Asserts that every coordinate in the page's SVGs is a finite number.
@@ -76,6 +78,26 @@ fn a_killed_run_is_reported_up_to_its_last_recorded_step() {
     // Both seeds lack scores at step 7: 2 × (60 null + 4 timed out).
     let missing = format!("{}: 128 scores of `think` are missing (120 null, 8 timed_out).", killed.name);
     assert!(summary.notes.contains(&missing), "{:?}", summary.notes);
+}
+
+#[test]
+fn bookmarks_are_listed_without_those_that_were_taken_away() {
+    let dir = tempfile::tempdir().unwrap();
+    fabricate::run(dir.path(), &[1], 5);
+    let bookmark = |number: u64, note: &str, removed: bool| {
+        let row = json!({"format_version": 1, "number": number, "time": "2026-01-31T12:00:00.000Z", "by": "page", "arm": "grpo",
+            "seed": 1, "step": 4, "note": note, "removed": removed,
+            "completion": {"phase": "train", "group": 0, "index": 1, "question": "clip-3"}});
+        format!("{row}\n")
+    };
+    let rows =
+        [bookmark(1, "it <b>guesses</b>", false), bookmark(2, "a mistake", false), bookmark(2, "", true)];
+    fs::write(dir.path().join("bookmarks.jsonl"), rows.concat()).unwrap();
+    let summary = write_report(&RunDir::new(dir.path())).unwrap();
+    assert_eq!(summary.bookmarks, ["grpo (seed 1), step 4, on clip-3: it <b>guesses</b>"]);
+    let page = fs::read_to_string(dir.path().join("report.html")).unwrap();
+    assert!(page.contains("it &lt;b&gt;guesses&lt;&#x2f;b&gt;"), "a note is text");
+    assert!(fs::read_to_string(dir.path().join("summary.md")).unwrap().contains("## Bookmarks"));
 }
 
 // REPORT-1

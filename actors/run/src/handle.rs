@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, oneshot};
 use workers::RecorderMsg;
 
 use crate::alarms::AlarmView;
-use crate::live::{ActorView, ArmView, ChangeError, Conditions, LiveArm, Order, Requires};
+use crate::live::{ActorView, ArmView, Bookmarks, ChangeError, Conditions, LiveArm, Order, Requires};
 use crate::opening::Opening;
 
 pub(crate) struct RunShared {
@@ -23,6 +23,7 @@ pub(crate) struct RunShared {
     pub(crate) arms: RwLock<Vec<Arc<LiveArm>>>,
     pub(crate) opening: Opening,
     pub(crate) recorder: Slot<RecorderMsg>,
+    pub(crate) bookmarks: Bookmarks,
     pub(crate) ended: AtomicBool,
 }
 
@@ -91,6 +92,11 @@ impl RunHandle {
     /// All changes and commands so far, oldest first, including those from before a resume.
     pub fn journal(&self) -> Vec<Arc<JournalEntry>> {
         self.0.opening.journal.entries()
+    }
+
+    /// Places of the run that somebody marked.
+    pub fn bookmarks(&self) -> &Bookmarks {
+        &self.0.bookmarks
     }
 
     /// The actor that writes the records of all arms.

@@ -33,6 +33,7 @@ pub mod replay;
 mod replay_texts;
 mod rows;
 mod run;
+mod shared_clips;
 mod slots;
 mod sound;
 mod spoken;
@@ -45,8 +46,8 @@ pub use error::{InputError, RunError};
 pub use fork::{ForkError, ForkRequest, Forked, LeftOut};
 pub use handle::{ArmHandle, RunHandle};
 pub use live::{
-    ActorState, ActorView, ArmView, ChangeError, Conditions, ConditionsView, Requires, RewardInForce,
-    RewardView,
+    ActorState, ActorView, ArmView, BookmarkError, Bookmarks, ChangeError, Conditions, ConditionsView,
+    NewBookmark, Requires, RewardInForce, RewardView,
 };
 pub use messages::ArmOutcome;
 pub use plan::side_by_side;

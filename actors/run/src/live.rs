@@ -13,6 +13,7 @@
 //!   it, and `control.jsonl` records who changed what, when, and from which step on.
 
 mod arm;
+mod bookmarks;
 mod change;
 mod conditions;
 mod fork_points;
@@ -24,6 +25,7 @@ mod sequence;
 mod view;
 
 pub(crate) use arm::{LiveArm, LiveArmArgs};
+pub use bookmarks::{BookmarkError, Bookmarks, NewBookmark};
 pub use change::{ChangeError, Requires};
 pub(crate) use change::{InForceError, RepeatError};
 pub use conditions::{Conditions, RewardInForce};

@@ -1,15 +1,21 @@
 //! Opening the policy that a scenario names.
 
-use model::{Adapter, LoraConfig, Policy, PolicyOptions, TargetModules, Trained};
+use model::{Adapter, Bases, LoraConfig, Policy, PolicyOptions, TargetModules, Trained};
 use runtime::seed::{Purpose, derive};
 use scenarios::{DType, GradientCheckpointing, PolicyConfig, TrainPart};
 
 use crate::error::InputError;
 
-/// Opens the policy that `config` names, as it is before training. Blocks.
+/// Opens the policy that `config` names, as it is before training. It shares what it does not train with the policies of
+/// the same checkpoint that were opened with `bases`. Blocks.
 ///
 /// Errors: [`InputError`]: the directory or the adapter can't be used.
-pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Result<Policy, InputError> {
+pub fn open_policy(
+    bases: &Bases,
+    config: &PolicyConfig,
+    device: tch::Device,
+    seed: u64,
+) -> Result<Policy, InputError> {
     let folder = config.path.folder()?;
     let options = PolicyOptions {
         device,
@@ -28,7 +34,7 @@ pub fn open_policy(config: &PolicyConfig, device: tch::Device, seed: u64) -> Res
         },
         from_scratch: config.from_scratch.then(|| derive(seed, Purpose::Weights, &[])),
     };
-    Ok(Policy::open(&folder, &options)?)
+    Ok(Policy::open_with(bases, &folder, &options)?)
 }
 
 /// The parts that train as a whole. `train_audio_tower` beside an adapter extends the adapter instead.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use evaluation::{FetchLimits, Source, fetch_clips, open_suites};
 use judges::{JudgeArgs, Judges};
 use model::optim::{AdamWConfig, LrSchedule, LrShape};
-use model::{Policy, Processor, lr_factors};
+use model::{Bases, Policy, Processor, lr_factors};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{ParserOptions, Question};
 use runtime::{RunEvent, Slot};
@@ -33,9 +33,20 @@ use crate::policy::open_policy;
 use crate::prompt::{ContextLength, Prompter};
 use crate::replay_texts::replay_targets;
 use crate::rows::Rows;
+use crate::shared_clips::SharedClips;
 use crate::slots::Slots;
 use crate::sound::{audio_source, ears, first_window, most_windows};
 use crate::spoken::WordVocabulary;
+
+/// What the arms of a run have in common. Clones refer to the same.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) judges: Arc<Judges>,
+    /// The checkpoints that are open.
+    pub(crate) bases: Bases,
+    /// The clips that are in memory.
+    pub(crate) clips: Arc<SharedClips>,
+}
 
 /// What preparing an arm takes.
 pub(crate) struct PrepareArgs {
@@ -44,7 +55,7 @@ pub(crate) struct PrepareArgs {
     pub(crate) threads: usize,
     pub(crate) run_dir: RunDir,
     pub(crate) recorder: Slot<RecorderMsg>,
-    pub(crate) judges: Arc<Judges>,
+    pub(crate) shared: Shared,
     /// Go on from the newest checkpoint.
     pub(crate) resume: bool,
     /// How audio files are read; `None` for the policy's own features of the decoded file.
@@ -89,7 +100,7 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         Handle::current().block_on(fetching);
     }
 
-    let policy = open_policy(&config.policy, args.device, id.seed)?;
+    let policy = open_policy(&args.shared.bases, &config.policy, args.device, id.seed)?;
     require_audio(&policy)?;
     let processor = policy.processor().clone();
     if let Some(features) = processor.feature_config() {
@@ -97,7 +108,7 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
     }
     let source = match &args.audio_source {
         Some(source) => source.clone(),
-        None => audio_source(config, &processor)?,
+        None => audio_source(config, &processor, args.shared.clips.clone())?,
     };
     let context = ContextLength(policy.config().text.max_position_embeddings as usize);
     let prompter = Prompter::new(processor.clone(), context, most_windows(config))?;
@@ -270,12 +281,13 @@ fn judge(args: &PrepareArgs) -> Result<JudgeArgs, InputError> {
         judge_config.budget = JudgeBudget::default();
     }
     let judge = args
+        .shared
         .judges
         .open(&judge_config)
         .map_err(|source| InputError::Judge { arm: config.name.clone(), source: Box::new(source) })?;
     // A batch must be answered before the call to the slot times out.
     let timeout = Duration::from_secs_f64(config.supervision.call_timeout_seconds * 0.9);
-    Ok(JudgeArgs { judge, judges: args.judges.clone(), config: judge_config, timeout })
+    Ok(JudgeArgs { judge, judges: args.shared.judges.clone(), config: judge_config, timeout })
 }
 
 fn blueprints(

@@ -9,6 +9,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use judges::{Judges, Ledger};
+use model::Bases;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use records::{Action, ArmState, Environment, LockCheck, OwnedRunDir, RecordsError, arm_ids, now};
 use rewards::RewardRegistry;
@@ -22,11 +23,11 @@ use crate::arm::{Arm, ArmArgs};
 use crate::error::{InputError, RunError, StartError};
 use crate::handle::{RunHandle, RunShared};
 use crate::lineage::Lineage;
-use crate::live::{Journal, LiveArm};
+use crate::live::{Bookmarks, Journal, LiveArm};
 use crate::messages::{ArmOutcome, ForkPoint, MadeFork, RunMsg};
 use crate::opening::Opening;
 use crate::plan::Plan;
-use crate::prepare::{PrepareArgs, prepare};
+use crate::prepare::{PrepareArgs, Shared, prepare};
 use crate::replay::Replay;
 use crate::status::write_status_of_unstarted;
 
@@ -155,6 +156,7 @@ pub(crate) fn open(
     let run_dir = args.run_dir.run_dir();
     let recorder = Slot::new("recorder", 64, RECORDER_TIMEOUT);
     let earlier = if args.resume { run_dir.read_journal()? } else { Vec::new() };
+    let bookmarks = Bookmarks::open(run_dir, recorder.clone(), watchers.clone())?;
     let opening = Opening {
         run_dir: run_dir.clone(),
         registry: args.registry.clone(),
@@ -175,6 +177,7 @@ pub(crate) fn open(
         arms: RwLock::new(opening.all(&args.experiment)?),
         opening,
         recorder,
+        bookmarks,
         ended: AtomicBool::new(false),
     })))
 }
@@ -206,7 +209,7 @@ struct RunState {
     ended: Option<oneshot::Sender<Result<RunOutcome, RunError>>>,
     recorder_budget: RestartBudget,
     recorder_id: Option<ActorId>,
-    judges: Arc<Judges>,
+    shared: Shared,
     /// Planned arms, in the order in which they start.
     planned: VecDeque<Arc<LiveArm>>,
     running: HashMap<ActorId, Arc<LiveArm>>,
@@ -275,6 +278,7 @@ impl RunState {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let spent = args.run_dir.run_dir().judge_spent();
         let ledger = Ledger::open(&spent).map_err(|source| RecordsError::Read { path: spent, source })?;
+        let bases = Bases::default();
         Ok(RunState {
             number: RUNS.fetch_add(1, Ordering::Relaxed) + 1,
             lock: args.run_dir.check()?,
@@ -287,7 +291,11 @@ impl RunState {
             ended: Some(ended),
             recorder_budget: RestartBudget::new(5, Duration::from_secs(60)),
             recorder_id: None,
-            judges: Arc::new(Judges::with_ledger(ledger)),
+            shared: Shared {
+                judges: Arc::new(Judges::new(ledger, bases.clone())),
+                bases,
+                clips: Arc::default(),
+            },
             planned: handle.0.arms().into(),
             handle,
             running: HashMap::new(),
@@ -387,7 +395,7 @@ impl RunState {
             threads: self.plan.threads,
             run_dir: self.run_dir.run_dir().clone(),
             recorder: self.handle.0.recorder.clone(),
-            judges: self.judges.clone(),
+            shared: self.shared.clone(),
             resume: self.resume || live.config.fork.is_some(),
             audio_source: self.audio_source.clone(),
             live: live.clone(),

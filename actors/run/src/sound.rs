@@ -11,24 +11,33 @@ use workers::{AudioSource, ClipError, ClipRequest, HeardClip, Sound};
 
 use crate::error::InputError;
 use crate::feature_cache::{FeatureCache, Key, Recipe};
+use crate::shared_clips::SharedClips;
 
-/// Decodes clips as `[loader]` and `[audio]` say, and computes the features that the arm's model takes. Looks into the
-/// folder of `loader.cache_dir` first.
+/// Decodes clips as `[loader]` and `[audio]` say, and computes the features that the arm's model takes. Looks first into
+/// what other arms hold in memory, then into the folder of `loader.cache_dir`.
 ///
 /// Errors: that folder can't be used.
-pub(crate) fn audio_source(config: &ArmConfig, processor: &Processor) -> Result<AudioSource, InputError> {
+pub(crate) fn audio_source(
+    config: &ArmConfig,
+    processor: &Processor,
+    shared: Arc<SharedClips>,
+) -> Result<AudioSource, InputError> {
     let listener = Listener {
         processor: processor.clone(),
         config: config.clone(),
         window: processor.window_seconds().map(|seconds| seconds * SAMPLE_RATE as usize),
     };
     let Some(folder) = &config.loader.cache_dir else {
-        return Ok(Arc::new(move |request: &ClipRequest| listener.hear(request)));
+        return Ok(Arc::new(move |request: &ClipRequest| {
+            shared.get(request, &listener.recipe(request), || listener.hear(request))
+        }));
     };
     let most_bytes = (config.loader.cache_dir_mb as u64).saturating_mul(1_000_000);
     let cache = FeatureCache::open(folder, most_bytes)
         .map_err(|source| InputError::FeatureCache { path: folder.clone(), source })?;
-    Ok(Arc::new(move |request: &ClipRequest| listener.hear_cached(request, &cache)))
+    Ok(Arc::new(move |request: &ClipRequest| {
+        shared.get(request, &listener.recipe(request), || listener.hear_cached(request, &cache))
+    }))
 }
 
 /// Hears clips for one model.

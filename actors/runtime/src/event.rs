@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use records::{ArmId, ArmState, JournalEntry};
+use records::{ArmId, ArmState, Bookmark, JournalEntry};
 use scenarios::Method;
 use serde_json::Value;
 
@@ -53,6 +53,11 @@ pub enum RunEvent {
     Journaled {
         /// The row of `control.jsonl`.
         entry: Arc<JournalEntry>,
+    },
+    /// A place of the run was marked, its note was changed, or the mark was taken away.
+    Bookmarked {
+        /// The row of `bookmarks.jsonl`.
+        bookmark: Arc<Bookmark>,
     },
     /// An arm takes no further step until it is resumed.
     Paused {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use audio::{Downmix, Hearing, LogMel, SAMPLE_RATE};
 use model::device::ResolvedDevice;
-use model::{ModelError, Policy, Processor, SamplingParams};
+use model::{Bases, ModelError, Policy, Processor, SamplingParams};
 use rewards::Question;
 use scenarios::{PolicyConfig, PromptConfig, PromptStyle, TrainPart};
 
@@ -30,7 +30,7 @@ pub fn open_policy(
         adapter: adapter.map(Path::to_owned),
         ..PolicyConfig::default()
     };
-    run::open_policy(&config, device.device, options.seed).map_err(Failure::input)
+    run::open_policy(&Bases::default(), &config, device.device, options.seed).map_err(Failure::input)
 }
 
 /// The features of a clip. What is odd about the file is noted.

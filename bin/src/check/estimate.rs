@@ -68,13 +68,23 @@ pub fn estimate(experiment: &Experiment, data: &Survey) -> Option<Needs> {
     if arms.is_empty() {
         return None;
     }
-    let together = |of: &dyn Fn(&ArmNeeds) -> u64| -> u64 {
-        let mut each: Vec<u64> = arms.iter().map(of).collect();
-        each.sort_unstable_by(|a, b| b.cmp(a));
-        each.into_iter().take(side_by_side).sum()
-    };
-    let on_device = together(&|arm| arm.device_bytes);
-    let features = together(&|arm| arm.features_bytes);
+    let config = |arm: &ArmNeeds| experiment.arms.iter().find(|config| config.name == arm.arm);
+    let policy = |arm: &ArmNeeds| config(arm).map(|config| &config.policy.path);
+    let on_device = side_by_side_bytes(
+        arms.iter()
+            .map(|arm| {
+                let own = arm.device_bytes - arm.frozen_bytes;
+                ((policy(arm), arm.dtype), (own, arm.frozen_bytes))
+            })
+            .collect(),
+        side_by_side,
+    );
+    let features = side_by_side_bytes(
+        arms.iter()
+            .map(|arm| ((policy(arm), config(arm).map(|config| &config.data)), (0, arm.features_bytes)))
+            .collect(),
+        side_by_side,
+    );
     let in_main = process + features + if gpu { 0 } else { on_device };
     Some(Needs {
         device: named,
@@ -85,6 +95,22 @@ pub fn estimate(experiment: &Experiment, data: &Survey) -> Option<Needs> {
         copied_bytes: speed.map(|speed| speed.bytes),
         arms,
     })
+}
+
+/// Bytes of the arms that take most if `count` of them train at the same time. Each has bytes of its own, and bytes of which
+/// arms with an equal base hold those of the one that has most.
+fn side_by_side_bytes<B: PartialEq>(arms: Vec<(B, (u64, u64))>, count: usize) -> u64 {
+    let mut arms = arms;
+    arms.sort_by_key(|(_, (own, shared))| std::cmp::Reverse(own + shared));
+    arms.truncate(count);
+    let shared_before = |place: usize| {
+        let same = arms[..place].iter().filter(|(base, _)| *base == arms[place].0);
+        same.map(|(_, (_, shared))| *shared).max().unwrap_or(0)
+    };
+    let bytes = |(place, (_, (own, shared))): (usize, &(B, (u64, u64)))| {
+        own + shared.saturating_sub(shared_before(place))
+    };
+    arms.iter().enumerate().map(bytes).sum()
 }
 
 /// The length of an arm's usual prompt in tokens, the number of clips it hears, and their usual length in seconds.
@@ -184,5 +210,19 @@ fn time(seconds: f64) -> String {
         ..1.0 => format!("{seconds:.2} s"),
         1.0..100.0 => format!("{seconds:.1} s"),
         _ => format!("{:.0} min", seconds / 60.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arms_of_one_checkpoint_hold_its_frozen_weights_once() {
+        // Two adapters of one base, and an arm that trains the decoder of it: 10 + 100, 20 + 0, 90 + 0.
+        let arms = vec![("a", (10, 100)), ("a", (20, 100)), ("a", (90, 30))];
+        assert_eq!(side_by_side_bytes(arms.clone(), 3), 220);
+        assert_eq!(side_by_side_bytes(arms, 1), 120, "one arm at a time: the one that takes most");
+        assert_eq!(side_by_side_bytes(vec![("a", (10, 100)), ("b", (20, 100))], 2), 230);
     }
 }

@@ -81,11 +81,8 @@ fn tower(audio: &AudioConfig) -> i64 {
     3 * width * (audio.num_mel_bins + width) + audio.max_source_positions * width + layers
 }
 
-/// Number of weights that an arm trains.
-fn trained(arm: &ArmConfig, text: &TextConfig, weights: Weights) -> u64 {
-    if arm.method == Method::None {
-        return 0;
-    }
+/// Number of the checkpoint's weights that an arm trains.
+fn trained_of_base(arm: &ArmConfig, weights: Weights) -> u64 {
     let policy = &arm.policy;
     let audio = policy.train_audio_tower && !policy.train.lora();
     let mut trained = 0;
@@ -98,6 +95,16 @@ fn trained(arm: &ArmConfig, text: &TextConfig, weights: Weights) -> u64 {
     if policy.train.has(TrainPart::Tower) || audio {
         trained += weights.tower;
     }
+    trained
+}
+
+/// Number of weights that an arm trains, of the checkpoint and of an adapter.
+fn trained(arm: &ArmConfig, text: &TextConfig, weights: Weights) -> u64 {
+    if arm.method == Method::None {
+        return 0;
+    }
+    let policy = &arm.policy;
+    let mut trained = trained_of_base(arm, weights);
     if policy.train.lora() {
         let rank = policy.lora.as_ref().map_or(8, |lora| lora.rank) as i64;
         let (hidden, inner) = (text.hidden_size, text.intermediate_size);
@@ -134,6 +141,8 @@ pub struct ArmNeeds {
     /// The number format of the weights.
     pub dtype: &'static str,
     pub weights_bytes: u64,
+    /// Of these, the weights that do not train, which arms of the same checkpoint hold once.
+    pub frozen_bytes: u64,
     /// Copies and gradients of the trained weights.
     pub copies_bytes: u64,
     pub optimizer_bytes: u64,
@@ -174,6 +183,7 @@ pub fn needs(arm: &ArmConfig, text: &TextConfig, audio: Option<&AudioConfig>, fa
     let keys_and_values = (2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim) as f64;
     let kv_cache_bytes = (step.cached * keys_and_values * element as f64) as u64;
     let weights_bytes = weights.all() * element;
+    let frozen_bytes = weights_bytes - trained_of_base(arm, weights) * element;
     let copies_bytes = trained * element * (COPIES + 1);
     let master = if short { 4 } else { 0 };
     let optimizer_bytes = trained * (ADAMW + master);
@@ -193,6 +203,7 @@ pub fn needs(arm: &ArmConfig, text: &TextConfig, audio: Option<&AudioConfig>, fa
         trained,
         dtype: if short { "bf16" } else { "f32" },
         weights_bytes,
+        frozen_bytes,
         copies_bytes,
         optimizer_bytes,
         activations_bytes,

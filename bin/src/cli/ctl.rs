@@ -122,6 +122,12 @@ pub enum CtlCommand {
     /// Show all changes and commands so far
     #[command(after_help = examples::JOURNAL)]
     Journal,
+    /// Show the bookmarks: places of the run that somebody marked, with their notes
+    #[command(after_help = examples::BOOKMARKS)]
+    Bookmarks,
+    /// Mark a step of an arm, change the note of a bookmark, or take one away
+    #[command(after_help = examples::BOOKMARK)]
+    Bookmark(BookmarkOptions),
     /// Follow the run until it ends
     #[command(after_help = examples::WATCH)]
     Watch,
@@ -225,6 +231,9 @@ pub struct RolloutsOptions {
     /// Only those of the question with this id
     #[arg(long)]
     pub id: Option<String>,
+    /// Only those that pass a filter: wrong-and-confident, thinks-needlessly or judge-disagrees
+    #[arg(long)]
+    pub filter: Option<String>,
     /// Only those with this text in the question, a choice, the answer or the completion
     #[arg(long, short = 's', value_name = "TEXT")]
     pub search: Option<String>,
@@ -240,4 +249,21 @@ pub struct RolloutsOptions {
     /// How many to show
     #[arg(long, default_value_t = 5)]
     pub limit: usize,
+}
+
+/// The options of `sandbox ctl bookmark`.
+#[derive(Args, Clone, Debug)]
+pub struct BookmarkOptions {
+    /// What there is to say about the place
+    #[arg(required_unless_present = "remove")]
+    pub note: Option<String>,
+    /// The step that is marked [default: the last one]
+    #[arg(long, value_name = "STEP", conflicts_with_all = ["number", "remove"])]
+    pub at: Option<u64>,
+    /// Change the note of the bookmark with this number
+    #[arg(long, value_name = "N", conflicts_with = "remove")]
+    pub number: Option<u64>,
+    /// Take the bookmark with this number away
+    #[arg(long, value_name = "N", conflicts_with = "note")]
+    pub remove: Option<u64>,
 }

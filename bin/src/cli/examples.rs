@@ -43,6 +43,19 @@ Examples:
   sandbox report runs/ablation-20260131-120000
   sandbox report --json runs/ablation-20260131-120000 | jq '.arms[].evals'";
 
+pub const PLAN: &str = "\
+Examples:
+  sandbox plan scenarios/ablation.toml                          time, memory and tokens of each arm and seed
+  sandbox plan scenarios/ablation.toml --sweep /shared/ablation --array slurm > ablation.sbatch
+  sbatch ablation.sbatch
+  sandbox ls /shared/ablation/tasks                             how far the tasks are
+  sandbox merge-runs /shared/ablation                           one run of them, with its report";
+
+pub const MERGE_RUNS: &str = "\
+Examples:
+  sandbox merge-runs /shared/ablation                           writes /shared/ablation/merged
+  sandbox merge-runs /shared/ablation --partial --out /tmp/so-far    of the tasks that have begun";
+
 pub const COMPARE: &str = "\
 Examples:
   sandbox compare runs/eval-20260131-120000 runs/eval-20260201-090000

@@ -80,6 +80,14 @@ impl Client {
         self.read(self.request(Method::POST, path, &[])?.json(body))
     }
 
+    pub fn put(&self, path: &[&str], body: &Value) -> Result<Value, CtlError> {
+        self.read(self.request(Method::PUT, path, &[])?.json(body))
+    }
+
+    pub fn delete(&self, path: &[&str]) -> Result<Value, CtlError> {
+        self.read(self.request(Method::DELETE, path, &[])?)
+    }
+
     /// Posts a change of conditions, made from the versions in `tag`.
     pub fn post_if(&self, path: &[&str], body: &Value, tag: Option<&str>) -> Result<Value, CtlError> {
         let request = self.request(Method::POST, path, &[])?.json(body);

@@ -152,8 +152,13 @@ pub fn rollouts(ctl: &Ctl<'_>, options: &RolloutsOptions) -> Result<(), CtlError
     let arm = ctl.arm()?;
     let mut query = vec![("limit", options.limit.to_string()), ("offset", options.offset.to_string())];
     query.extend(options.step.map(|step| ("step", step.to_string())));
-    let texts =
-        [("phase", &options.phase), ("id", &options.id), ("q", &options.search), ("sort", &options.sort)];
+    let texts = [
+        ("phase", &options.phase),
+        ("id", &options.id),
+        ("filter", &options.filter),
+        ("q", &options.search),
+        ("sort", &options.sort),
+    ];
     query.extend(texts.into_iter().filter_map(|(key, text)| Some((key, text.clone()?))));
     if options.ascending {
         query.push(("order", "asc".to_owned()));

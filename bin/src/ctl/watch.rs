@@ -73,6 +73,11 @@ fn line(event: &str, data: &Value, statuses: &mut HashMap<String, String>) -> Op
         // A warning says it too, with all of the evidence.
         "change" if data["action"] == "alarm" => None,
         "change" => Some(format!("{label}: {} by {}, step {}", what(data), short(&data["by"]), data["step"])),
+        "bookmark" if data["removed"] == true => None,
+        "bookmark" => {
+            let note = one_line(&short(&data["note"]), 300);
+            Some(format!("{label}: bookmark {} at step {}: {note}", data["number"], data["step"]))
+        }
         "warning" => Some(format!("{label}: warning: {}", one_line(&short(&data["message"]), 300))),
         "state" => {
             let status = data["status"].as_str()?;

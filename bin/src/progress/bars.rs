@@ -81,7 +81,7 @@ impl Bars {
                 }
             }
             // Warnings and restarts are logged, and logging shows them above the bars.
-            RunEvent::Warning { .. } | RunEvent::ActorRestarted { .. } => {}
+            RunEvent::Warning { .. } | RunEvent::ActorRestarted { .. } | RunEvent::Bookmarked { .. } => {}
             RunEvent::ArmEnded { id, state, step, .. } => {
                 let mut line = ended(id, state, *step);
                 if let Some(running) = self.running.remove(id) {

@@ -42,7 +42,7 @@ impl Plain {
             RunEvent::Resumed { id, step } => Some(format!("{}: resumed at step {step}", label(id))),
             RunEvent::Journaled { entry } => changed(entry),
             // Warnings and restarts are logged, and logging shows them.
-            RunEvent::Warning { .. } | RunEvent::ActorRestarted { .. } => None,
+            RunEvent::Warning { .. } | RunEvent::ActorRestarted { .. } | RunEvent::Bookmarked { .. } => None,
             RunEvent::ArmEnded { id, state, step, .. } => {
                 self.running.remove(id);
                 Some(ended(id, state, *step))

@@ -330,3 +330,101 @@ fn words_are_fitted_to_their_embeddings_until_each_token_is_nearest_to_its_own()
     let outside = policy.align(&clips, &[5, 1_000_000, 12]).err().unwrap().to_string();
     assert!(outside.contains("the vocabulary of the fit"), "{outside}");
 }
+
+/// Opens a checkpoint with an adapter of this seed.
+fn with_adapter(bases: &Bases, dir: &Path, seed: u64) -> Policy {
+    let adapter = Some(Adapter::Fresh { config: LoraConfig::default(), seed });
+    Policy::open_with(bases, dir, &PolicyOptions { adapter, ..Default::default() }).unwrap()
+}
+
+/// The names of the base's tensors that are not at the same place in memory in both.
+fn not_shared(one: &Policy, other: &Policy) -> Vec<String> {
+    let (one, other) = (&one.model.params, &other.model.params);
+    let differs = |((name, ours), (_, theirs)): ((&String, &Tensor), (&String, &Tensor))| {
+        (ours.data_ptr() != theirs.data_ptr()).then(|| name.clone())
+    };
+    one.all().zip(other.all()).filter_map(differs).collect()
+}
+
+#[test]
+fn policies_of_one_checkpoint_share_all_that_none_of_them_trains() {
+    for model in ["qwen2_audio", "qwen2_5_omni", "qwen3_tied"] {
+        let dir = model_dir(model);
+        let bases = Bases::default();
+        let first = with_adapter(&bases, &dir, 1);
+        let second = with_adapter(&bases, &dir, 2);
+        assert_eq!(not_shared(&first, &second), [] as [&str; 0], "{model}");
+        assert!(Arc::ptr_eq(&first.model.clips, &second.model.clips));
+        let alone = with_adapter(&Bases::default(), &dir, 2);
+        assert_eq!(not_shared(&first, &alone).len(), first.model.params.all().count());
+        assert_eq!(logits_of(&second), logits_of(&alone), "{model}");
+
+        // One that trains the decoder has a decoder of its own, and shares the rest.
+        let full = Policy::open_with(&bases, &dir, &PolicyOptions::default()).unwrap();
+        let own = not_shared(&first, &full);
+        assert!(
+            !own.is_empty() && own.iter().all(|name| Part::of(name) == Part::Decoder),
+            "{model}: {own:?}"
+        );
+        disturb(&full);
+        assert_eq!(logits_of(&second), logits_of(&alone), "{model}");
+
+        let other =
+            PolicyOptions { dtype: Some(Kind::BFloat16), trained: Trained::NOTHING, ..Default::default() };
+        let half = Policy::open_with(&bases, &dir, &other).unwrap();
+        assert_eq!(not_shared(&first, &half).len(), first.model.params.all().count());
+    }
+}
+
+#[test]
+fn a_base_ends_with_its_last_policy_and_a_replaced_checkpoint_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(model_dir("qwen2_audio")).unwrap().flatten() {
+        std::fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+    }
+    let bases = Bases::default();
+    let first = with_adapter(&bases, dir.path(), 1);
+    assert_eq!(bases.in_use(), 1);
+    // As a download does it: under another name, then renamed.
+    let (weights, draft) = (dir.path().join("model.safetensors"), dir.path().join("draft"));
+    std::fs::copy(&weights, &draft).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    std::fs::File::open(&draft).unwrap().set_modified(later).unwrap();
+    std::fs::rename(&draft, &weights).unwrap();
+    let second = with_adapter(&bases, dir.path(), 1);
+    assert_eq!(not_shared(&first, &second).len(), first.model.params.all().count());
+    assert_eq!(bases.in_use(), 2);
+    let replica = first.replica().unwrap();
+    drop((first, second));
+    assert_eq!(bases.in_use(), 1, "a replica keeps its base");
+    drop(replica);
+    assert_eq!(bases.in_use(), 0);
+}
+
+/// A policy whose adapter's file has a projector of its own (LORA-4) shares the base with those that use the base's.
+#[test]
+fn a_projector_from_an_adapter_s_file_is_not_shared() {
+    let (dir, saved) = (model_dir("qwen2_audio"), tempfile::tempdir().unwrap());
+    let config = LoraConfig::default();
+    let trained = Trained { projector: true, ..Trained::NOTHING };
+    let adapter = Some(Adapter::Fresh { config, seed: 1 });
+    let learner = Policy::open(&dir, &PolicyOptions { adapter, trained, ..Default::default() }).unwrap();
+    disturb(&learner);
+    let folder = saved.path().join("adapter");
+    learner.save(&folder).unwrap();
+
+    let bases = Bases::default();
+    let plain = with_adapter(&bases, &dir, 2);
+    let expected = logits_of(&plain);
+    let options = PolicyOptions {
+        adapter: Some(Adapter::Directory(folder)),
+        trained: Trained::NOTHING,
+        ..Default::default()
+    };
+    let replaced = Policy::open_with(&bases, &dir, &options).unwrap();
+    let own = not_shared(&plain, &replaced);
+    assert!(!own.is_empty() && own.iter().all(|name| Part::of(name) == Part::Projector), "{own:?}");
+    assert_eq!(logits_of(&replaced), logits_of(&learner));
+    assert_eq!(logits_of(&replaced.reference().unwrap()), logits_of(&plain.reference().unwrap()));
+    assert_eq!(logits_of(&plain), expected);
+}

@@ -89,6 +89,26 @@ impl Formula {
         let removal = Removal { text: Text(self.text().chars().collect()), slot };
         removal.sum(&self.tokens).map_or_else(|| "0".to_owned(), |kept| kept.text)
     }
+
+    /// The text of this formula with another one in the place of a component, in parentheses if it is more than a name or a
+    /// number; unchanged if it does not use the component.
+    pub fn with_instead_of(&self, component: &str, other: &str) -> String {
+        let used = Slot::Component(component.to_owned());
+        let Some(slot) = self.slots.iter().position(|slot| *slot == used) else {
+            return self.text().to_owned();
+        };
+        let is_operand = other.chars().all(|c| c.is_alphanumeric() || "_.{}".contains(c));
+        let other = if is_operand { other.to_owned() } else { format!("({other})") };
+        let text: Vec<char> = self.text().chars().collect();
+        let (mut replaced, mut place) = (String::new(), 0);
+        for token in self.tokens.iter().filter(|token| token.kind == TokenKind::Operand(slot)) {
+            replaced.extend(&text[place..token.range.start]);
+            replaced += &other;
+            place = token.range.end;
+        }
+        replaced.extend(&text[place..]);
+        replaced
+    }
 }
 
 /// A term of a sum, as its tokens.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::tree::Node;
-use super::{ArmConfig, ControlConfig, Hypothesis, RunConfig, TrackingConfig};
+use super::{ArmConfig, ControlConfig, Design, Hypothesis, RunConfig, TrackingConfig};
 
 /// A scenario in which every setting of every arm has a value.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Experiment {
     pub arms: Vec<ArmConfig>,
     /// What the run is to find out, as far as the arms to run are concerned.
     pub hypotheses: Vec<Hypothesis>,
+    /// The factors of the arms and their levels, if `[ablation]` or `[design]` says them.
+    pub design: Option<Design>,
     /// For each arm the tree it was read from, which has the places of its settings.
     pub(super) places: Arc<Vec<Node>>,
 }

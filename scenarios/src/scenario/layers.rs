@@ -7,7 +7,7 @@ use toml::Value;
 use super::overrides::{self, Override};
 use super::schema::{self, ARM_KEYS};
 use super::tree::{self, Content, Entry, Node, Table};
-use super::{JudgeConfig, de, fork, merge, words};
+use super::{JudgeConfig, ablation, de, fork, merge, words};
 use crate::error::{Place, ScenarioError};
 
 /// The rewards and the formula of a scenario that defines none: Eq. 7 of arXiv 2508.08039v3.
@@ -23,7 +23,7 @@ weights = { consistency = 0.5, format = 0.5, think = 1.0 }
 "#;
 
 /// What applies to all arms, and the arms themselves.
-const TOP_LEVEL: [&str; 5] = ["run", "control", "tracking", "arm", "hypothesis"];
+const TOP_LEVEL: [&str; 7] = ["run", "control", "tracking", "ablation", "design", "arm", "hypothesis"];
 
 /// The trees of a scenario, before they are read into structs.
 pub(crate) struct Layers {
@@ -34,6 +34,10 @@ pub(crate) struct Layers {
     pub(crate) hypotheses: Option<Node>,
     /// The arms, each merged over the shared settings.
     pub(crate) arms: Vec<Node>,
+    /// What `[ablation]` was made into; its arms are among the others.
+    pub(crate) expanded: Option<ablation::Expanded>,
+    /// `[design]`, as it is written.
+    pub(crate) design: Option<Node>,
 }
 
 impl Layers {
@@ -44,11 +48,19 @@ impl Layers {
         let mut take = |key: &str| sections.remove(key).map(|entry| entry.node);
         let (run, control, arms) = (take("run"), take("control"), take("arm"));
         let (tracking, hypotheses) = (take("tracking"), take("hypothesis"));
+        let (ablation, design) = (take("ablation"), take("design"));
+        if let (Some(_), Some(design)) = (&ablation, &design) {
+            let instead = "leave [design] out, which [ablation] makes";
+            return Err(ScenarioError::at(&design.place, "there are both [ablation] and [design]", instead));
+        }
         let run = one_seed(run.unwrap_or_else(|| Node::empty(place.clone())))?;
         let control = control.unwrap_or_else(|| Node::empty(place.clone()));
         let tracking = tracking.unwrap_or_else(|| Node::empty(place.clone()));
 
-        let overlays = arm_overlays(arms, &run, &place)?;
+        let overlays = match (&arms, &ablation) {
+            (None, Some(_)) => Vec::new(),
+            _ => arm_overlays(arms, &run, &place)?,
+        };
         let mut base = Node::empty(place.clone());
         let names_rewards =
             |node: &Node| ["rewards", "shaping"].iter().any(|key| node.entry(&[key]).is_some());
@@ -66,14 +78,25 @@ impl Layers {
             de::read::<JudgeConfig>(&judge.node, &["judge"])?;
         }
         merge::overlay(&mut base, &written)?;
+        let mut expanded = ablation.as_ref().map(|section| expand(section, &base)).transpose()?;
+        let mut designed =
+            expanded.as_mut().map(|expanded| std::mem::take(&mut expanded.arms)).unwrap_or_default();
+        let below = |over: &Node| {
+            ablation.as_ref().is_some_and(|section| section.place.position() < over.place.position())
+        };
         let mut arms = Vec::new();
         for over in overlays {
+            // The arms of [ablation] are where it is in the file, so that an arm below can be a fork of one of them.
+            if below(&over) {
+                arms.append(&mut designed);
+            }
             let mut arm = fork::inherited(&over, &arms)?.unwrap_or_else(|| base.clone());
             arm.place = over.place.clone();
             merge::overlay(&mut arm, &over)?;
             arms.push(arm);
         }
-        Ok(Self { run, control, tracking, hypotheses, arms })
+        arms.append(&mut designed);
+        Ok(Self { run, control, tracking, hypotheses, arms, expanded, design })
     }
 
     fn nothing(place: Place) -> Self {
@@ -83,6 +106,8 @@ impl Layers {
             tracking: Node::empty(place),
             hypotheses: None,
             arms: Vec::new(),
+            expanded: None,
+            design: None,
         }
     }
 
@@ -93,6 +118,9 @@ impl Layers {
             arguments.iter().map(|argument| overrides::parse(argument, &names)).collect::<Result<_, _>>()?;
         // A change of kind drops keys of the old kind, so it has to come before keys of the new one.
         read.sort_by_key(|over| !over.is_tag);
+        if let Some(expanded) = &self.expanded {
+            read.iter().try_for_each(|over| expanded.check_override(over.arm.as_deref(), &over.tree))?;
+        }
         for over in read.iter().filter(|over| over.arm.is_none()) {
             self.apply_to_all(&over.tree)?;
         }
@@ -122,6 +150,10 @@ impl Layers {
                     let instead = "write it into the scenario, above the first run";
                     return Err(ScenarioError::at(&entry.key_place, "`hypothesis` is a list", instead));
                 }
+                "ablation" | "design" => {
+                    let problem = format!("[{key}] can't be set on the command line");
+                    return Err(ScenarioError::at(&entry.key_place, problem, "write it into the scenario"));
+                }
                 _ => {
                     let laid: Vec<_> = self.arms.iter_mut().map(|arm| merge::overlay(arm, over)).collect();
                     // A reward that is removed need not be in every arm.
@@ -133,6 +165,23 @@ impl Layers {
         }
         Ok(())
     }
+}
+
+/// Makes the arms of `[ablation]`, whose factors may set what an arm may.
+fn expand(section: &Node, base: &Node) -> Result<ablation::Expanded, ScenarioError> {
+    for (name, factor) in section.at(&["factors"]).and_then(Node::as_table).into_iter().flatten() {
+        for level in ["on", "off"] {
+            let Some(settings) = factor.node.at(&[level]) else { continue };
+            check_arm_keys(settings)?;
+            for key in ["name", "fork"] {
+                if let Some(entry) = settings.entry(&[key]) {
+                    let problem = format!("the factor `{name}` sets `{key}`");
+                    return Err(ScenarioError::at(&entry.key_place, problem, "leave it out"));
+                }
+            }
+        }
+    }
+    ablation::expand(section, base)
 }
 
 fn arm_name(arm: &Node) -> Option<String> {

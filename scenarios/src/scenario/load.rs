@@ -9,8 +9,8 @@ use super::choose::choose_arms;
 use super::layers::{Layers, with_entry};
 use super::tree::{self, Node};
 use super::{
-    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, alarm, de, fork, hypothesis, paths,
-    ranges, recorded, secret,
+    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, alarm, de, design, fork, hypothesis,
+    paths, ranges, recorded, secret,
 };
 use crate::error::{Place, ScenarioError};
 
@@ -97,6 +97,16 @@ fn resolve(
         }
     }
     fork::check(&kept, &places, &run.seeds)?;
+    let kept_names: Vec<String> = kept.iter().map(|arm| arm.name.clone()).collect();
+    let design = match (layers.expanded, &layers.design) {
+        (Some(expanded), _) => {
+            let mut design = expanded.design;
+            design.left_out = design.arms.keys().filter(|arm| !kept_names.contains(arm)).cloned().collect();
+            Some(design)
+        }
+        (None, Some(node)) => Some(design::read(node, &names, &kept_names)?),
+        (None, None) => None,
+    };
     let hypotheses = hypothesis::read(layers.hypotheses.as_ref(), &names, &kept)?;
     Ok(Experiment {
         path: path.to_owned(),
@@ -105,6 +115,7 @@ fn resolve(
         tracking,
         arms: kept,
         hypotheses,
+        design,
         places: Arc::new(places),
     })
 }

@@ -72,6 +72,11 @@ fn is_whole(path: &[String]) -> bool {
     path == ["prompt"] || path == ["data", "train"]
 }
 
+/// Whether the table at this path belongs together: all of it, or a reward of one kind.
+pub(super) fn is_one_value(path: &[String]) -> bool {
+    is_whole(path) || is_reward(path)
+}
+
 fn is_reward(path: &[String]) -> bool {
     path.len() == 2 && path[0] == "rewards"
 }

@@ -42,7 +42,7 @@ pub(crate) fn parse(argument: &str, arms: &[String]) -> Result<Override, Scenari
 }
 
 /// A value below a path of keys.
-fn nested(keys: &[&str], value: Value, place: &Place) -> Node {
+pub(super) fn nested(keys: &[&str], value: Value, place: &Place) -> Node {
     keys.iter().rev().fold(Node::from_value(value, place), |node, key| {
         let entry = Entry { key_place: place.clone(), node };
         Node { place: place.clone(), content: Content::Table(Table::from([((*key).to_owned(), entry)])) }

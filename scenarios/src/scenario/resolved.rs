@@ -22,9 +22,13 @@ impl Experiment {
         let tracking = values(&self.tracking);
         let tracking =
             if tracking.is_empty() { String::new() } else { part("tracking", Value::Table(tracking)) };
+        let design = self
+            .design
+            .as_ref()
+            .map_or_else(String::new, |design| part("design", Value::Table(values(design))));
         let shared = merge::factor(&mut arms).to_string();
         let mut parts: Vec<String> =
-            [run, control, tracking, shared].into_iter().filter(|part| !part.is_empty()).collect();
+            [run, control, tracking, design, shared].into_iter().filter(|part| !part.is_empty()).collect();
         for (head, rest) in heads.into_iter().zip(arms) {
             parts.push(format!("[[arm]]\n{head}"));
             // An arm has only sections left, so this writes [arm.SECTION] and no [arm].

@@ -113,11 +113,14 @@ pub struct ControlConfig {
     /// Further host names in the page's address, such as `"gpu1.lan"` or, through a tunnel, `"localhost:9000"`;
     /// requests with other names are refused.
     pub hosts: Vec<String>,
+    /// The environment variable that holds the token, of at least 32 characters, for programs such as Prometheus that are
+    /// set up once for many runs. Without it each run has a random token.
+    pub token_env: Option<String>,
 }
 
 impl Default for ControlConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:0".to_owned(), allow_remote: false, hosts: Vec::new() }
+        Self { listen: "127.0.0.1:0".to_owned(), allow_remote: false, hosts: Vec::new(), token_env: None }
     }
 }
 

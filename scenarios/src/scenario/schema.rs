@@ -4,9 +4,10 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use self::variants::Variant;
+use super::ablation::AblationConfig;
 use super::{
-    ArmConfig, ControlConfig, Hypothesis, LocalJudgeConfig, OpenaiJudgeConfig, PanelJudgeConfig, RunConfig,
-    TrackingConfig,
+    ArmConfig, ControlConfig, Design, Hypothesis, LocalJudgeConfig, OpenaiJudgeConfig, PanelJudgeConfig,
+    RunConfig, TrackingConfig,
 };
 
 mod variants;
@@ -32,6 +33,8 @@ pub fn json_schema() -> Value {
     let control = generator.subschema_for::<ControlConfig>();
     let tracking = generator.subschema_for::<TrackingConfig>();
     let hypothesis = generator.subschema_for::<Hypothesis>();
+    let ablation = generator.subschema_for::<AblationConfig>();
+    let design = generator.subschema_for::<Design>();
     generator.subschema_for::<ArmConfig>();
     let judges = [
         Variant::without_keys(
@@ -70,6 +73,8 @@ pub fn json_schema() -> Value {
     properties.insert("control".to_owned(), control.to_value());
     properties.insert("tracking".to_owned(), tracking.to_value());
     properties.extend(sections);
+    properties.insert("ablation".to_owned(), ablation.to_value());
+    properties.insert("design".to_owned(), design.to_value());
     properties.insert("arm".to_owned(), json!({ "type": "array", "items": { "$ref": "#/$defs/ArmConfig" } }));
     properties.insert("hypothesis".to_owned(), json!({ "type": "array", "items": hypothesis.to_value() }));
     definitions.insert("ArmConfig".to_owned(), arm);

@@ -1,5 +1,6 @@
 //! Tests of whole scenarios: what they are read into, and the message for each mistake.
 
+mod ablation;
 mod algorithms;
 mod files;
 mod judge;
@@ -40,8 +41,14 @@ fn scenario_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-const SCENARIO_FILES: [&str; 5] =
-    ["ablation.toml", "ablation-seeds.toml", "smoke.toml", "collapse.toml", "pretrain.toml"];
+const SCENARIO_FILES: [&str; 6] = [
+    "ablation.toml",
+    "ablation-seeds.toml",
+    "factorial.toml",
+    "smoke.toml",
+    "collapse.toml",
+    "pretrain.toml",
+];
 
 const TWO_ARMS: &str = r#"
 [grpo]

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::request::RequestedChange;
 use crate::contribution::{BatchValues, ScoredBatch};
 use crate::error::{ApiError, Refusal};
+use crate::reshaped::ReshapedBatch;
 use crate::shared::Shared;
 use records::{Change, ConditionsRecord};
 use run::{ArmHandle, ChangeError};
@@ -37,6 +38,8 @@ pub(super) struct Preview {
     /// What the formula makes of the completions of the last training step, by the scores they got then; a reward that
     /// the change brings has none. `null` if the change can't be made, or before the first step.
     pub last_batch: Option<BatchValues>,
+    /// What the advantages of that batch would have been; `null` as well if the divergence is subtracted from the rewards.
+    pub advantages: Option<ReshapedBatch>,
 }
 
 impl Preview {
@@ -50,6 +53,7 @@ impl Preview {
             rewards: Vec::new(),
             weights: BTreeMap::new(),
             last_batch: None,
+            advantages: None,
         }
     }
 }
@@ -92,6 +96,8 @@ pub(super) async fn preview(
     if let Some(batch) = &mut batch {
         batch.components.retain(|name, _| !change.rewards.contains_key(name));
     }
+    let config = arm.conditions().map(|conditions| conditions.config.clone());
+    let advantages = batch.as_ref().zip(config);
     Ok(Preview {
         ok: true,
         error: None,
@@ -102,6 +108,8 @@ pub(super) async fn preview(
             .weight_names()
             .filter_map(|name| Some((name.to_owned(), *weights.values.get(name)?)))
             .collect(),
+        advantages: advantages
+            .and_then(|(batch, config)| ReshapedBatch::of(batch, &formula, &weights, &config)),
         last_batch: batch.map(|batch| BatchValues::of(&batch, &formula, &weights)),
         formula: Some(text),
     })

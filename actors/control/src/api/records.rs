@@ -1,4 +1,4 @@
-//! The records of a run: metrics, evaluations, rollouts with their clips, and the journal.
+//! The records of a run: metrics, evaluations, clips of rollouts, and the journal.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path as FilePath;
@@ -10,20 +10,17 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
 use super::arm_path::ArmPath;
-use crate::breakdown::Breakdowns;
 use crate::clips::Clip;
 use crate::error::ApiError;
 use crate::extract::QueryParams;
 use crate::heard::HeardClip;
 use crate::metrics::{MetricsQuery, MetricsTable};
 use crate::openapi::Api;
-use crate::query_error::QueryError;
-use crate::rollouts::{RolloutLine, RolloutsPage, RolloutsQuery};
 use crate::shared::Shared;
 use ::records::JournalEntry;
 
@@ -43,15 +40,6 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
     .route("get", "/api/arms/{arm}/{seed}/evals", "The evaluations", evals, |operation, schemas| {
         operation.answers::<Evals>(schemas);
     })
-    .route(
-        "get",
-        "/api/arms/{arm}/{seed}/rollouts",
-        "Completions, filtered and sorted, each with the terms of its reward",
-        rollouts,
-        |operation, schemas| {
-            operation.query::<RolloutsQuery>(schemas).answers::<RolloutsPage>(schemas);
-        },
-    )
     .route(
         "get",
         "/api/audio/{id}",
@@ -108,7 +96,7 @@ async fn metrics(
     QueryParams(query): QueryParams<MetricsQuery>,
 ) -> Result<Json<MetricsTable>, ApiError> {
     let files = shared.files(&arm);
-    let table = move || files.metrics(|columns| columns.table(&query).map_err(refused));
+    let table = move || files.metrics(|columns| columns.table(&query).map_err(ApiError::from));
     shared.read(table).await.map(Json)
 }
 
@@ -131,37 +119,6 @@ fn lines_of(path: &FilePath) -> Result<Vec<Value>, ApiError> {
         lines.extend(serde_json::from_str(&line.map_err(unreadable)?));
     }
     Ok(lines)
-}
-
-async fn rollouts(
-    State(shared): State<Arc<Shared>>,
-    ArmPath(arm): ArmPath,
-    QueryParams(query): QueryParams<RolloutsQuery>,
-) -> Result<Json<RolloutsPage>, ApiError> {
-    let files = shared.files(&arm);
-    let reader = shared.clone();
-    let page = move || {
-        files.rollouts(|follower| {
-            let mut breakdowns = Breakdowns::new(&reader.run, &arm);
-            let complete = |line: Map<String, Value>| RolloutLine {
-                audio: Clip::of(&line, arm.ears()).map(|clip| reader.clips.id(clip)),
-                breakdown: breakdowns.as_mut().and_then(|breakdowns| breakdowns.of(&line)),
-                line,
-            };
-            follower.lines().page(follower, &query, complete).map_err(refused)
-        })
-    };
-    shared.read(page).await.map(Json)
-}
-
-fn refused(error: QueryError) -> ApiError {
-    match error {
-        QueryError::Read { .. } => ApiError::failed(error.to_string()),
-        QueryError::UnknownField { .. }
-        | QueryError::UnknownSort { .. }
-        | QueryError::SearchTooLong { .. }
-        | QueryError::Search(_) => ApiError::bad(error.to_string()),
-    }
 }
 
 async fn audio(

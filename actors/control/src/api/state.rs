@@ -34,7 +34,7 @@ pub(super) fn routes(api: Api<Arc<Shared>>) -> Api<Arc<Shared>> {
     .route(
         "get",
         "/api/events",
-        "The events from now on, as server-sent events: state, step, eval, change, actors, warning, end; lagged where some were lost",
+        "The events from now on, as server-sent events: state, step, eval, change, bookmark, actors, warning, end; lagged where some were lost",
         events,
         |operation, _| {
             operation.answers_with("text/event-stream");

@@ -23,7 +23,7 @@ const item = (entry) => {
   const { alarm } = entry;
   const done = deeds(entry);
   return h("li", {},
-    h("button", { type: "button", class: "link", title: "Show this step on the curves", on: { click: () => showStep(alarm.step) } }, `step ${count(alarm.step)}`),
+    h("button", { type: "button", class: "link", title: "Show this step on the curves", on: { click: () => showStep(entry, alarm.step) } }, `step ${count(alarm.step)}`),
     h("button", { type: "button", class: "link", title: "Show the completions of this step", on: { click: () => showCompletions(idOf(entry), alarm.step) } }, "completions"),
     h("span", { class: "who" }, `${alarm.name} · ${label(entry)}`),
     h("span", { class: "what" },
@@ -54,7 +54,7 @@ const load = debounce(400, async () => {
 const mount = () => {
   const panel = h("section", { id: "alarms", "aria-labelledby": "alarms-title", hidden: true },
     h("h2", { id: "alarms-title", tabindex: "-1" }, "Alarms"),
-    h("ol", { id: "alarms-list" }),
+    h("ol", { id: "alarms-list", class: "entries" }),
     h("details", { id: "alarms-standing", on: { toggle: load } },
       h("summary", {}, "How all alarms stand"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "How all alarms stand" }, h("table", { id: "alarms-table" }))));

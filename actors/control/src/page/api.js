@@ -2,8 +2,15 @@
 
 const KEY = "sandbox-token";
 
-/** The token in a text such as the page's address or the content of control.json; null if there is none. */
-export const tokenIn = (text) => text.match(/[0-9a-f]{64}(?![0-9a-f])/)?.[0] ?? null;
+/**
+ * The token in a text such as the page's address or the content of control.json; null if there is none. In an address it is
+ * the part behind `#` without a name: the others say what the page shows, and may look like a token.
+ */
+export const tokenIn = (text) => {
+  const behind = text.match(/#(.*)/s)?.[1];
+  const part = behind === undefined ? text : (behind.split("&").find((part) => !part.includes("=")) ?? "");
+  return part.match(/[0-9a-f]{64}(?![0-9a-f])/)?.[0] ?? null;
+};
 
 /** The token in the address, or the one this tab used before; null if there is none. */
 const findToken = () => {
@@ -19,8 +26,9 @@ export const hasToken = () => Boolean(token);
 export const useToken = (given) => {
   token = given;
   sessionStorage.setItem(KEY, given);
-  // So that reloading the page uses this token and not an earlier one.
-  history.replaceState(null, "", `#${given}`);
+  // So that reloading the page uses this token and not an earlier one. What the address says of the view stays.
+  const view = location.hash.slice(1).split("&").filter((part) => part.includes("=")).join("&");
+  history.replaceState(null, "", `#${[given, view].filter(Boolean).join("&")}`);
 };
 
 /**
@@ -67,6 +75,8 @@ const json = async (response) => {
 
 export const get = async (path, signal) => json(await request("GET", path, undefined, signal));
 export const post = async (path, body = {}, headers = {}) => json(await request("POST", path, body, undefined, headers));
+export const put = async (path, body) => json(await request("PUT", path, body));
+export const remove = async (path) => json(await request("DELETE", path));
 
 /** The path of a resource of an arm. */
 export const armPath = (arm, rest = "") => `/api/arms/${encodeURIComponent(arm.arm)}/${arm.seed}${rest}`;

@@ -3,9 +3,10 @@
 import { follow, Refused } from "./api.js";
 import { byId, setText } from "./dom.js";
 import { hideDoor, showDoor } from "./door.js";
+import { restore } from "./link.js";
 import { on } from "./signals.js";
 import { hasEnded, store } from "./store.js";
-import { loadConditions, loadCurves, loadState, setConnection, takeEvent } from "./sync.js";
+import { loadConditions, loadState, setConnection, takeEvent } from "./sync.js";
 
 let stream = null;
 
@@ -18,7 +19,7 @@ export const connect = () => {
       setText(byId("run-name"), store.run.name);
       setText(byId("run-dir"), store.run.dir ?? "");
       setConnection("live");
-      await loadCurves();
+      restore();
     },
     onEvent: (name, data) => {
       takeEvent(name, data);

@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { colourOf } from "./colours.js";
-import { announce, byId, clock, count, fill, h, number, percent, plural, setText } from "./dom.js";
+import { announce, atMostEvery, byId, clock, count, fill, h, number, percent, plural, setText } from "./dom.js";
 import { emit, on } from "./signals.js";
 import { hasEnded, idOf, label, store } from "./store.js";
 import { loadState } from "./sync.js";
@@ -57,7 +57,7 @@ const makeRow = (id) => {
 };
 
 const showArm = (row, id, arm) => {
-  const track = store.tracks.get(id);
+  const latest = store.latest.get(id);
   row.swatch.className = `swatch ${colourOf(arm)}`;
   setText(row.name, arm.arm);
   setText(row.seed, label(arm) === arm.arm ? "" : `seed ${arm.seed}`);
@@ -70,14 +70,14 @@ const showArm = (row, id, arm) => {
   row.progress.value = arm.total_steps ? arm.step / arm.total_steps : hasEnded(arm) ? 1 : 0;
   row.progress.setAttribute("aria-label", `${label(arm)}: steps`);
   setText(row.step, `${count(arm.step)} of ${count(arm.total_steps)}`);
-  const values = [number(track?.latest("reward")), percent(track?.latest("accuracy")), percent(track?.latest("think_rate")), number(track?.latest("tokens_per_second"))];
+  const values = [number(latest?.reward), percent(latest?.accuracy), percent(latest?.think_rate), number(latest?.tokens_per_second)];
   row.cells.forEach((cell, at) => setText(cell, values[at]));
   setText(row.hold, arm.status === "paused" ? "resume" : "pause");
   row.hold.setAttribute("aria-label", `${arm.status === "paused" ? "Resume" : "Pause"} ${label(arm)}`);
   row.hold.hidden = hasEnded(arm) || store.connection !== "live";
 };
 
-const render = () => {
+const render = atMostEvery(200, () => {
   const body = byId("arms-body");
   for (const [id, arm] of store.arms) {
     if (!rows.has(id)) {
@@ -94,7 +94,7 @@ const render = () => {
   byId("resume").disabled = !live || paused.length === 0;
   for (const id of ["step", "step-count", "checkpoint", "stop"]) byId(id).disabled = !live;
   showRun();
-};
+});
 
 const showRun = () => {
   const arms = [...store.arms.values()];
@@ -132,7 +132,7 @@ export const startControls = () => {
     if (byId("stop-dialog").returnValue === "stop") send("stop", addressed());
     byId("stop-dialog").returnValue = "";
   });
-  on("arms metrics connection scope", render);
+  on("arms metrics latest connection scope", render);
   on("scope", () => emit("arms"));
   on("warnings", showWarnings);
 };

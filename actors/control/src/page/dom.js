@@ -70,6 +70,23 @@ export const debounce = (delay, action) => {
   };
 };
 
+/** Calls `action` at once, but not again within `pause` ms; then once, however often it is requested. */
+export const atMostEvery = (pause, action) => {
+  let due = -Infinity;
+  let timer = 0;
+  const act = () => {
+    timer = 0;
+    due = performance.now() + pause;
+    action();
+  };
+  return () => {
+    if (timer) return;
+    const left = due - performance.now();
+    if (left <= 0) act();
+    else timer = setTimeout(act, left);
+  };
+};
+
 /** Calls `action` at the next frame, once however often it is requested. */
 export const onceAFrame = (action) => {
   let requested = false;

@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { announce, byId, count, fill, h, setText } from "./dom.js";
 import { on } from "./signals.js";
-import { hasEnded, store } from "./store.js";
+import { hasEnded, idOf, store } from "./store.js";
 import { loadState } from "./sync.js";
 
 const trained = () => [...store.arms.values()].filter((arm) => arm.method !== "none");
@@ -36,15 +36,22 @@ const choose = (arm) => {
   byId("fork-settings").defaultValue = byId("fork-settings").value;
 };
 
-export const openFork = () => {
-  const selected = store.scope && store.arms.get(store.scope);
+/** Opens the dialog for an arm as it was at a step, or for the selected arm as it is; `lines` are settings that differ. */
+export const openFork = (at = null, lines = []) => {
+  const selected = store.arms.get(at?.id ?? store.scope);
   const arms = trained();
   if (byId("fork").disabled || !arms.length) return;
   fill(byId("fork-arm"), names(arms).map((name) => h("option", { value: name }, name)));
   const first = selected && selected.method !== "none" ? selected : arms.find((arm) => !hasEnded(arm)) ?? arms[0];
   byId("fork-arm").value = first.arm;
-  byId("fork-step").value = "";
+  const isPast = at && at.id === idOf(first) && at.step < first.step;
+  byId("fork-step").value = isPast ? at.step : "";
   choose(first.arm);
+  if (lines.length) {
+    const names = lines.map((line) => line.split("=")[0].trim());
+    const kept = byId("fork-settings").value.split("\n").filter((line) => !names.includes(line.split("=")[0].trim()));
+    byId("fork-settings").value = [...kept, ...lines].join("\n");
+  }
   note("", "");
   byId("fork-dialog").showModal();
   byId("fork-name").select();
@@ -80,7 +87,7 @@ const send = async (event) => {
 };
 
 export const startFork = () => {
-  byId("fork").addEventListener("click", openFork);
+  byId("fork").addEventListener("click", () => openFork());
   byId("fork-arm").addEventListener("change", () => choose(byId("fork-arm").value));
   byId("fork-form").addEventListener("submit", send);
   on("arms connection", () => { byId("fork").disabled = store.connection !== "live" || !trained().length; });

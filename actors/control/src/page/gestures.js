@@ -1,4 +1,4 @@
-// Pointer, wheel and keyboard on a plot: moving the cursor, and zooming and moving the steps that all plots show.
+// Pointer, wheel and keyboard on a plot: moving the cursor, and zooming and moving the part that all plots show.
 
 import { hideTip } from "./tip.js";
 import { view } from "./view.js";
@@ -31,9 +31,10 @@ const listenToPointer = (plot) => {
       return view.show(moving.range[0] + by, moving.range[1] + by);
     }
     if (plot.drag) plot.drag.now = Math.min(Math.max(now, left), right);
-    const step = Math.round(plot.drawn.step(now));
-    if (step < from - 1 || step > to + 1) return leave();
-    view.setCursor(step);
+    const place = plot.drawn.place(now);
+    const beyond = (to - from) / 100;
+    if (place < from - beyond || place > to + beyond) return leave();
+    view.setCursor(place);
     plot.drawCursor();
     plot.showTip(event.clientX, event.clientY);
   });
@@ -41,8 +42,8 @@ const listenToPointer = (plot) => {
     const { drag } = plot;
     moving = plot.drag = null;
     if (drag && Math.abs(drag.now - drag.start) > SHORTEST_DRAG) {
-      const ends = [plot.drawn.step(drag.start), plot.drawn.step(drag.now)].sort((a, b) => a - b);
-      view.show(Math.floor(ends[0]), Math.ceil(ends[1]));
+      const ends = [plot.drawn.place(drag.start), plot.drawn.place(drag.now)].sort((a, b) => a - b);
+      view.show(...(view.axis === "step" ? [Math.floor(ends[0]), Math.ceil(ends[1])] : ends));
     }
     plot.drawCursor();
   };
@@ -56,16 +57,16 @@ const listenToPointer = (plot) => {
     const zooms = event.ctrlKey || event.metaKey || document.activeElement === over;
     if (!zooms && Math.abs(event.deltaX) <= Math.abs(event.deltaY)) return;
     event.preventDefault();
-    if (zooms && Math.abs(event.deltaY) >= Math.abs(event.deltaX)) view.zoom(Math.exp(event.deltaY / 400), plot.drawn.step(place(event)));
+    if (zooms && Math.abs(event.deltaY) >= Math.abs(event.deltaX)) view.zoom(Math.exp(event.deltaY / 400), plot.drawn.place(place(event)));
     else view.pan(event.deltaX / 800);
   }, { passive: false });
 };
 
 const moveCursor = (plot, direction) => {
   const [from, to] = view.range;
-  const steps = Math.max(1, Math.round((to - from) / 100));
-  const step = (view.cursor ?? (direction > 0 ? from : to)) + direction * steps;
-  view.setCursor(Math.round(Math.min(Math.max(step, from), to)));
+  const stride = view.axis === "step" ? Math.max(1, Math.round((to - from) / 100)) : (to - from) / 100;
+  const next = (view.cursor ?? (direction > 0 ? from : to)) + direction * stride;
+  view.setCursor(Math.min(Math.max(next, from), to));
   plot.drawCursor();
   const box = plot.over.getBoundingClientRect();
   plot.showTip(box.left + plot.drawn.x(view.cursor), box.top + 20);

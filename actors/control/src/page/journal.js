@@ -10,7 +10,7 @@ import { idOf, label, store } from "./store.js";
 const SHOWN = 200;
 
 const item = (entry) => h("li", {},
-  h("button", { type: "button", class: "link", title: "Show this step on the curves", on: { click: () => showStep(entry.step) } }, `step ${count(entry.step)}`),
+  h("button", { type: "button", class: "link", title: "Show this step on the curves", on: { click: () => showStep(entry, entry.step) } }, `step ${count(entry.step)}`),
   h("button", { type: "button", class: "link", title: "Show the completions of this step", on: { click: () => showCompletions(idOf(entry), entry.step) } }, "completions"),
   h("span", { class: "who" }, `${label(entry)} · ${entry.by} · ${clock(entry.time)} · version ${entry.version}`),
   h("span", { class: "what" }, entry.action === "change" ? changesIn(entry).map((text) => h("span", {}, text)) : commandIn(entry)));

@@ -3,6 +3,8 @@
 import { hasToken } from "./api.js";
 import { startActors } from "./actors.js";
 import { startAlarms } from "./alarms.js";
+import { startBookmarks } from "./bookmarks.js";
+import { startCompare } from "./compare.js";
 import { startCompletions } from "./completions.js";
 import { connect, startConnection } from "./connection.js";
 import { startControls } from "./controls.js";
@@ -18,6 +20,7 @@ import { startScope } from "./scope.js";
 import { startSettings } from "./settings.js";
 import { startTheme } from "./theme.js";
 import { startWeights } from "./weights.js";
+import { startWhatIf } from "./what-if.js";
 
 startConnection();
 startTheme();
@@ -29,12 +32,15 @@ startEditor();
 startSettings();
 startControls();
 startFork();
+startWhatIf();
 // Before the rewards, whose cards show latencies.
 startLatency();
 startRewards();
 startActors();
 startAlarms();
 startCompletions();
+startCompare();
+startBookmarks();
 startJournal();
 startDoor(connect);
 if (hasToken()) connect();

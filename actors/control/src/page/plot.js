@@ -1,38 +1,40 @@
-// Draws one plot: lines by step on a canvas, with the changes of the journal as marks. The cursor is drawn on a second
+// Draws one plot: lines along the axis on a canvas, with changes and bookmarks as marks. The cursor is drawn on a second
 // canvas above it, so that moving the cursor redraws no line.
 
-import { count, h, number } from "./dom.js";
+import { AXES } from "./axis.js";
+import { h, number } from "./dom.js";
+import { inAFrame } from "./frames.js";
 import { listen } from "./gestures.js";
-import { extremes, lowerBound, nearest, smooth, ticks } from "./series.js";
-import { on } from "./signals.js";
+import { inks } from "./inks.js";
+import { extremes, lowerBound, nearest, smooth } from "./series.js";
+import { drawAxes, drawBand, drawDots, drawLine, drawMarks } from "./strokes.js";
 import { showTip } from "./tip.js";
 import { view } from "./view.js";
 
 const PAD = { left: 46, right: 10, top: 14, bottom: 20 };
 const HEIGHT = 190;
+/** The time after which new values are drawn although they lie within a pixel, in ms. */
+const LATEST = 10_000;
 
-let inks = {};
-const readInks = () => {
-  const style = getComputedStyle(document.body);
-  const probe = h("i", { hidden: true });
-  document.body.append(probe);
-  const ink = (name) => {
-    probe.style.color = `var(--${name})`;
-    return getComputedStyle(probe).color;
-  };
-  inks = Object.fromEntries(["grid", "faint", "soft", "card", "accent", "ink", "mark", ...[0, 1, 2, 3, 4, 5, 6, 7].map((n) => `c${n}`)].map((name) => [name, ink(name)]));
-  inks.font = `11px ${style.fontFamily || "sans-serif"}`;
-  probe.remove();
+/** The smallest and the largest value in the range shown, with some room; `null` without lines. */
+export const spreadOf = (lines, from, to) => {
+  const spread = lines.flatMap(({ xs, values, low, high }) => {
+    const [first, end] = [lowerBound(xs, from), lowerBound(xs, to)];
+    return [values, low, high].filter(Boolean).map((column) => extremes(column, first, Math.min(end + 1, column.length))).filter(Boolean);
+  });
+  if (!spread.length) return null;
+  const low = Math.min(...spread.map(([least]) => least));
+  const high = Math.max(...spread.map(([, most]) => most));
+  const room = (high - low) * 0.06 || Math.abs(high) * 0.1 || 0.5;
+  return [low >= 0 && low - room < 0 ? 0 : low - room, high + room];
 };
-on("theme", readInks);
-
-const DASHES = [[], [6, 4], [2, 3], [8, 3, 2, 3]];
 
 export class Plot {
   /**
-   * `source` is called at every drawing and returns `{ lines, marks, span }`: lines are `{ label, colour, dash, steps,
-   * values, points }`, where `points` means dots, for evaluations; marks are `{ step, text }`; `span` is the number of
-   * steps to smooth over.
+   * `source` is called at every drawing and returns `{ lines, marks, span, width, spread }`. A line is `{ label, colour, dash,
+   * xs, values, low, high, dots, behind }`: `low` and `high` are its band, `dots` means evaluations, and a line `behind` is drawn
+   * faintly and has no reading. A mark is `{ x, text, bookmark }`, `span` what is smoothed over, `width` what a point covers, and
+   * `spread` the values from bottom to top, if plots share them.
    */
   constructor(title, hint, source) {
     this.source = source;
@@ -52,15 +54,21 @@ export class Plot {
     listen(this);
   }
 
-  /** Draws at the next frame, or when the plot becomes visible. */
+  /** Draws in one of the next frames, or when the plot becomes visible. */
   redraw() {
     this.stale = true;
-    if (!this.visible || this.asked) return;
-    this.asked = true;
-    requestAnimationFrame(() => {
-      this.asked = false;
-      this.draw();
-    });
+    if (this.visible) inAFrame(this.draw);
+  }
+
+  /** Draws if the axis has moved by a pixel since the last time, or if that was a while ago. */
+  follow() {
+    const [from, to] = view.range;
+    const { drawn } = this;
+    if (drawn) {
+      const moved = Math.max(Math.abs(from - drawn.from), Math.abs(to - drawn.to)) / (drawn.to - drawn.from);
+      if (moved * (drawn.right - drawn.left) < 1 && performance.now() - drawn.time < LATEST) return;
+    }
+    this.redraw();
   }
 
   size(canvas) {
@@ -77,163 +85,55 @@ export class Plot {
     return pen;
   }
 
-  draw() {
-    if (!inks.font) readInks();
-    this.stale = false;
+  draw = () => {
     const width = this.frame.clientWidth;
-    if (!width) return;
-    const { lines, marks, span } = this.source();
+    if (!width || !this.source) return;
+    this.stale = false;
+    const { lines, marks, span, width: covers, spread } = this.source();
     const [from, to] = view.range;
     for (const line of lines) {
-      line.first = Math.max(0, lowerBound(line.steps, from) - 1);
-      line.end = Math.min(line.steps.length, lowerBound(line.steps, to + 1e-9) + 1);
-      line.main = line.points ? line.values : smooth(line.steps, line.values, span);
+      line.main = line.dots ? line.values : smooth(line.xs, line.values, span, covers);
+      line.first = Math.max(0, lowerBound(line.xs, from) - 1);
+      line.end = Math.min(line.xs.length, lowerBound(line.xs, to) + 2);
     }
-    const spread = lines.map((line) => extremes(line.main, line.first, line.end)).filter(Boolean);
-    let low = Math.min(...spread.map(([least]) => least));
-    let high = Math.max(...spread.map(([, most]) => most));
-    if (!spread.length) [low, high] = [0, 1];
-    const room = (high - low) * 0.06 || Math.abs(high) * 0.1 || 0.5;
-    [low, high] = [low >= 0 && low - room < 0 ? 0 : low - room, high + room];
+    const [low, high] = spread ?? spreadOf(lines, from, to) ?? [0, 1];
     const right = width - PAD.right;
     const bottom = HEIGHT - PAD.bottom;
     this.drawn = {
-      lines, marks, from, to, left: PAD.left, right, bottom,
-      x: (step) => PAD.left + ((step - from) / (to - from)) * (right - PAD.left),
+      lines, marks, from, to, left: PAD.left, right, bottom, time: performance.now(),
+      x: (place) => PAD.left + ((place - from) / (to - from)) * (right - PAD.left),
       y: (value) => bottom - ((value - low) / (high - low)) * (bottom - PAD.top),
-      step: (x) => from + ((x - PAD.left) / (right - PAD.left)) * (to - from),
+      place: (x) => from + ((x - PAD.left) / (right - PAD.left)) * (to - from),
     };
     const pen = this.size(this.canvas);
-    this.drawAxes(pen, low, high);
+    drawAxes(pen, this.drawn, low, high);
     pen.save();
     pen.beginPath();
     pen.rect(PAD.left, 0, right - PAD.left, bottom + 2);
     pen.clip();
+    const front = lines.filter((line) => !line.dots && !line.behind);
+    for (const line of lines) if (line.behind) drawLine(pen, this.drawn, line, line.main, 0.55, 1.4);
+    for (const line of front) if (line.low) drawBand(pen, this.drawn, line);
     // The unsmoothed values behind the smoothed ones, if there are few lines.
-    const raw = span > 1 && lines.filter((line) => !line.points).length <= 4;
-    for (const line of lines) if (raw && !line.points) this.drawLine(pen, line, line.values, 0.22, 1);
-    for (const line of lines) if (!line.points) this.drawLine(pen, line, line.main, 1, 1.8);
-    for (const line of lines) if (line.points) this.drawPoints(pen, line);
+    const raw = span > covers && front.length <= 4;
+    for (const line of front) if (raw) drawLine(pen, this.drawn, line, line.values, 0.22, 1);
+    for (const line of front) drawLine(pen, this.drawn, line, line.main, 1, 1.8);
+    for (const line of lines) if (line.dots) drawDots(pen, this.drawn, line);
     pen.restore();
-    this.drawMarks(pen);
+    drawMarks(pen, this.drawn);
     this.drawCursor();
     this.describe();
-  }
-
-  drawAxes(pen, low, high) {
-    const { x, y, from, to, right, bottom } = this.drawn;
-    pen.lineWidth = 1;
-    pen.textBaseline = "middle";
-    pen.textAlign = "right";
-    for (const mark of ticks(low, high, 4)) {
-      pen.strokeStyle = inks.grid;
-      pen.beginPath();
-      pen.moveTo(PAD.left, y(mark));
-      pen.lineTo(right, y(mark));
-      pen.stroke();
-      pen.fillStyle = inks.soft;
-      pen.fillText(short(mark), PAD.left - 6, y(mark));
-    }
-    pen.textBaseline = "top";
-    pen.textAlign = "center";
-    for (const mark of ticks(from, to, Math.max(2, (right - PAD.left) / 90))) {
-      const at = Math.min(Math.max(x(mark), PAD.left + 8), right - 12);
-      pen.fillText(count(mark), at, bottom + 6);
-    }
-  }
-
-  pen(pen, line, alpha, width) {
-    pen.strokeStyle = inks[line.colour];
-    pen.fillStyle = inks[line.colour];
-    pen.globalAlpha = alpha;
-    pen.lineWidth = width;
-    pen.lineJoin = "round";
-    pen.setLineDash(alpha === 1 ? DASHES[line.dash % DASHES.length] : []);
-  }
-
-  /** Draws a line. Where several points share a pixel, it covers their whole range. */
-  drawLine(pen, line, values, alpha, width) {
-    const { x, y } = this.drawn;
-    this.pen(pen, line, alpha, width);
-    pen.beginPath();
-    let open = false;
-    for (let at = line.first; at < line.end; ) {
-      const pixel = Math.round(x(line.steps[at]));
-      let [least, most, first, last] = [Infinity, -Infinity, NaN, NaN];
-      for (; at < line.end && Math.round(x(line.steps[at])) === pixel; at++) {
-        const value = values[at];
-        if (Number.isNaN(value)) continue;
-        if (Number.isNaN(first)) first = value;
-        last = value;
-        if (value < least) least = value;
-        if (value > most) most = value;
-      }
-      if (Number.isNaN(first)) {
-        open = false;
-        continue;
-      }
-      if (open) pen.lineTo(pixel, y(first));
-      else pen.moveTo(pixel, y(first));
-      if (least < most) {
-        pen.lineTo(pixel, y(least));
-        pen.lineTo(pixel, y(most));
-        pen.lineTo(pixel, y(last));
-      } else if (!open) pen.lineTo(pixel + 0.5, y(first));
-      open = true;
-    }
-    pen.stroke();
-    pen.globalAlpha = 1;
-    pen.setLineDash([]);
-  }
-
-  drawPoints(pen, line) {
-    const { x, y } = this.drawn;
-    this.pen(pen, line, 0.45, 1);
-    pen.beginPath();
-    for (let at = line.first; at < line.end; at++) pen.lineTo(x(line.steps[at]), y(line.values[at]));
-    pen.stroke();
-    pen.globalAlpha = 1;
-    for (let at = line.first; at < line.end; at++) {
-      pen.beginPath();
-      pen.arc(x(line.steps[at]), y(line.values[at]), 3.6, 0, 7);
-      pen.fill();
-      pen.strokeStyle = inks.card;
-      pen.lineWidth = 1.4;
-      pen.stroke();
-    }
-  }
-
-  drawMarks(pen) {
-    const { marks, x, from, to, bottom } = this.drawn;
-    pen.strokeStyle = inks.mark;
-    pen.fillStyle = inks.mark;
-    pen.lineWidth = 1;
-    for (const mark of marks) {
-      if (mark.step < from || mark.step > to) continue;
-      const at = Math.round(x(mark.step)) + 0.5;
-      pen.globalAlpha = 0.5;
-      pen.beginPath();
-      pen.moveTo(at, 8);
-      pen.lineTo(at, bottom);
-      pen.stroke();
-      pen.globalAlpha = 1;
-      pen.beginPath();
-      pen.moveTo(at - 4, 2);
-      pen.lineTo(at + 4, 2);
-      pen.lineTo(at, 9);
-      pen.fill();
-    }
-  }
+  };
 
   /** The values at the cursor, largest first. */
   readings() {
     const { lines, from, to } = this.drawn;
     return lines
       .map((line) => {
-        const at = nearest(line.steps, view.cursor);
-        const step = line.steps[at];
-        const reach = Math.max(line.points ? (to - from) / 40 : 0, 2 * ((line.steps[at] ?? 0) - (line.steps[at - 1] ?? 0)), 1);
-        return { line, step, value: line.main[at], raw: line.values[at], near: Math.abs(step - view.cursor) <= reach };
+        const at = nearest(line.xs, view.cursor);
+        const place = line.xs[at];
+        const reach = Math.max(line.dots ? (to - from) / 40 : 0, 2 * ((line.xs[at] ?? 0) - (line.xs[at - 1] ?? 0)), (to - from) / 200);
+        return { line, place, value: line.main[at], near: Math.abs(place - view.cursor) <= reach };
       })
       .filter(({ value, near }) => near && value !== undefined && !Number.isNaN(value))
       .sort((a, b) => b.value - a.value);
@@ -259,9 +159,9 @@ export class Plot {
     pen.lineTo(at, bottom);
     pen.stroke();
     pen.setLineDash([]);
-    for (const { line, step, value } of this.readings()) {
+    for (const { line, place, value } of this.readings()) {
       pen.beginPath();
-      pen.arc(x(step), y(value), 3.4, 0, 7);
+      pen.arc(x(place), y(value), 3.4, 0, 7);
       pen.fillStyle = inks[line.colour];
       pen.fill();
       pen.strokeStyle = inks.card;
@@ -274,20 +174,17 @@ export class Plot {
   showTip(clientX, clientY) {
     const { marks, x } = this.drawn;
     const at = x(view.cursor);
-    const values = this.readings().map(({ line, value }) => ({ label: line.label, colour: line.colour, dot: line.points, value }));
-    showTip({ step: view.cursor, values, notes: marks.filter((mark) => Math.abs(x(mark.step) - at) < 6).map(({ text }) => text) }, clientX, clientY);
+    const values = this.readings().map(({ line, value }) => ({ label: line.label, colour: line.colour, dot: line.dots, value }));
+    const notes = marks.filter((mark) => Math.abs(x(mark.x) - at) < 6).map(({ text, bookmark }) => `${bookmark ? "■" : "▾"} ${text}`);
+    const { noun, text } = AXES[view.axis];
+    showTip({ title: view.axis === "tokens" ? `${text(view.cursor)} tokens` : `${noun} ${text(view.cursor)}`, values, notes }, clientX, clientY);
   }
 
   describe() {
     const ends = this.drawn.lines
-      .filter((line) => line.end > line.first)
+      .filter((line) => line.end > line.first && !line.behind)
       .map((line) => `${line.label} ${number(line.main[Math.min(line.end, line.main.length) - 1])}`);
-    this.over.setAttribute("aria-label", `${this.title}, steps ${count(this.drawn.from)} to ${count(this.drawn.to)}: ${ends.slice(0, 12).join(", ") || "no values"}`);
+    const { noun, text } = AXES[view.axis];
+    this.over.setAttribute("aria-label", `${this.title}, ${noun} ${text(this.drawn.from)} to ${text(this.drawn.to)}: ${ends.slice(0, 12).join(", ") || "no values"}`);
   }
 }
-
-const short = (value) => {
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e5)) return value.toExponential(0).replace("-", "−").replace("e+", "e");
-  return String(Number(value.toPrecision(3))).replace("-", "−");
-};

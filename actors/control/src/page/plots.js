@@ -1,7 +1,5 @@
 // The plots of the page and the groups in which they are shown.
 
-const share = (numerator, denominator) => (tally) => (tally[denominator] ? tally[numerator] / tally[denominator] : NaN);
-
 /** The titles of the plots in each group; null means all. The first group is shown at first. */
 export const GROUPS = {
   overview: ["Reward", "Accuracy", "Think rate", "Reward components", "Think rate by difficulty", "KL to the reference"],
@@ -14,18 +12,18 @@ export const GROUPS = {
 
 /**
  * The plots, in the order in which they are shown. `field` is a metric and `many` a group of metrics, with `each` as the
- * title of one of them. `of` computes the same quantity from an evaluation's tally.
+ * title of one of them. Where evaluations have the same quantity, the server sends it under the same name.
  */
 export const PLOTS = [
   { field: "reward", title: "Reward", hint: "mean shaped reward of a step" },
-  { field: "accuracy", title: "Accuracy", hint: "line: training · dots: held out", of: share("correct", "n") },
-  { field: "think_rate", title: "Think rate", hint: "share of completions that think · dots: held out", of: share("think", "n") },
-  { many: "think_rate_by_difficulty", title: "Think rate by difficulty", each: (name) => `Think rate, ${name}`, of: share("think", "n"), split: "by_difficulty" },
+  { field: "accuracy", title: "Accuracy", hint: "line: training · dots: held out" },
+  { field: "think_rate", title: "Think rate", hint: "share of completions that think · dots: held out" },
+  { many: "think_rate_by_difficulty", title: "Think rate by difficulty", each: (name) => `Think rate, ${name}` },
   { many: "components", title: "Reward components", each: (name) => name, hint: "mean score of a step" },
-  { field: "consistency", title: "Consistency", hint: "judge's verdict on completions that think", of: share("consistency_sum", "consistency_n") },
-  { field: "think_quality", title: "Think quality", hint: "judge's verdict on completions that think", of: share("think_quality_sum", "think_quality_n") },
-  { field: "format_rate", title: "Well-formed", hint: "share of completions", of: share("well_formed", "n") },
-  { field: "completion_tokens_mean", title: "Length", hint: "tokens per completion", of: share("completion_tokens", "n") },
+  { field: "consistency", title: "Consistency", hint: "judge's verdict on completions that think" },
+  { field: "think_quality", title: "Think quality", hint: "judge's verdict on completions that think" },
+  { field: "format_rate", title: "Well-formed", hint: "share of completions" },
+  { field: "completion_tokens_mean", title: "Length", hint: "tokens per completion" },
   { field: "loss", title: "Loss", hint: "the minimised value" },
   { field: "kl", title: "KL to the reference", hint: "per token" },
   { field: "grad_norm", title: "Gradient norm", hint: "before clipping" },

@@ -1,6 +1,6 @@
 // A card for each reward: its settings and its recent figures, with buttons to swap, add and remove rewards.
 
-import { byId, count, fill, h, number, onceAFrame, setText } from "./dom.js";
+import { atMostEvery, byId, count, fill, h, number, setText } from "./dom.js";
 import { latenciesOf, sparkline } from "./latency.js";
 import { openAdd, openRemove, openSwap, startRewardDialog } from "./reward-dialog.js";
 import { on } from "./signals.js";
@@ -33,7 +33,7 @@ const makeCard = (name) => {
 const showCard = (card, name, arm) => {
   const reward = arm.conditions.rewards[name];
   const id = idOf(arm);
-  const track = store.tracks.get(id);
+  const latest = store.latest.get(id);
   const actor = rewardActor(id, name);
   const latencies = actor ? latenciesOf(id, actor.name) : [];
   setText(card.form, FORMS[reward.form] ?? reward.form ?? "");
@@ -41,9 +41,9 @@ const showCard = (card, name, arm) => {
   setText(card.use, reward.in_formula ? "in the formula" : "logged only");
   card.use.className = `chip ${reward.in_formula ? "good" : ""}`;
   setText(card.toml, reward.toml.trimEnd());
-  const last = track?.latest(`missing.${name}`);
+  const last = latest?.[`missing.${name}`];
   const facts = {
-    "mean score": number(track?.latest(`components.${name}`)),
+    "mean score": number(latest?.[`components.${name}`]),
     generation: count(actor?.generation ?? reward.generation ?? 0),
     calls: actor ? count(actor.calls) : "–",
     failures: actor ? count(actor.failures) : "–",
@@ -59,7 +59,7 @@ const showCard = (card, name, arm) => {
   card.swap.disabled = card.remove.disabled = hasEnded(arm) || store.connection !== "live";
 };
 
-const render = onceAFrame(() => {
+const render = atMostEvery(250, () => {
   const arms = selectedArms().filter((arm) => arm.conditions?.rewards);
   const [arm] = arms;
   byId("no-rewards").hidden = Boolean(arm);
@@ -80,5 +80,5 @@ const render = onceAFrame(() => {
 export const startRewards = () => {
   startRewardDialog();
   byId("add-reward").addEventListener("click", openAdd);
-  on("arms metrics actors scope connection", render);
+  on("arms metrics latest actors scope connection", render);
 };

@@ -1,4 +1,4 @@
-// Metrics by step, in columns, and the arithmetic of plots. No DOM.
+// The arithmetic of curves. No DOM.
 
 /** The fields of a line; those of a group are named with a dot, as in the server's tables. */
 export const flatten = (line, prefix = "", into = {}) => {
@@ -9,88 +9,37 @@ export const flatten = (line, prefix = "", into = {}) => {
   return into;
 };
 
-const asNumber = (value) => (typeof value === "number" ? value : NaN);
-
-/** The metrics of an arm: one array per field, each as long as `steps`; NaN where a value is missing. */
-export class Track {
-  constructor() {
-    this.steps = [];
-    this.columns = new Map();
-    this.stride = 1;
-  }
-
-  /** From the answer to `…/metrics`. */
-  static from({ columns, rows, stride }) {
-    const track = new Track();
-    track.stride = stride;
-    const at = columns.indexOf("step");
-    track.steps = rows.map((row) => row[at]);
-    columns.forEach((name, column) => {
-      if (column !== at) track.columns.set(name, rows.map((row) => asNumber(row[column])));
-    });
-    return track;
-  }
-
-  get length() {
-    return this.steps.length;
-  }
-
-  get last() {
-    return this.steps[this.steps.length - 1];
-  }
-
-  /** Adds a line, unless its step is there already. */
-  append(line) {
-    if (this.length && line.step <= this.last) return;
-    for (const name of Object.keys(line)) {
-      if (name !== "step" && !this.columns.has(name)) this.columns.set(name, new Array(this.length).fill(NaN));
-    }
-    this.steps.push(line.step);
-    for (const [name, values] of this.columns) values.push(asNumber(line[name]));
-  }
-
-  has(name) {
-    return this.columns.get(name)?.some((value) => !Number.isNaN(value)) ?? false;
-  }
-
-  /** The newest value of a field. */
-  latest(name) {
-    const values = this.columns.get(name);
-    return values?.length ? values[values.length - 1] : NaN;
-  }
-}
-
-/** The index of the first of the increasing `steps` that is at least `step`. */
-export const lowerBound = (steps, step) => {
+/** The index of the first of the increasing numbers that is at least `wanted`. */
+export const lowerBound = (numbers, wanted) => {
   let low = 0;
-  let high = steps.length;
+  let high = numbers.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (steps[middle] < step) low = middle + 1;
+    if (numbers[middle] < wanted) low = middle + 1;
     else high = middle;
   }
   return low;
 };
 
-/** The index of the step nearest to `step`; -1 if there is none. */
-export const nearest = (steps, step) => {
-  const at = lowerBound(steps, step);
-  if (at === steps.length) return at - 1;
-  return at > 0 && step - steps[at - 1] < steps[at] - step ? at - 1 : at;
+/** The index of the number nearest to `wanted`; -1 if there is none. */
+export const nearest = (numbers, wanted) => {
+  const at = lowerBound(numbers, wanted);
+  if (at === numbers.length) return at - 1;
+  return at > 0 && wanted - numbers[at - 1] < numbers[at] - wanted ? at - 1 : at;
 };
 
 /**
- * An exponential mean over about `span` steps, corrected for its start. A gap between thinned steps counts as the steps
- * that were left out. NaN stays NaN and does not count.
+ * An exponential mean over about `span` of the axis, corrected for its start; `width` is what a point covers. NaN stays NaN
+ * and does not count.
  */
-export const smooth = (steps, values, span) => {
-  if (span <= 1) return values;
-  const keep = 1 - 1 / span;
+export const smooth = (xs, values, span, width) => {
+  if (span <= width) return values;
+  const keep = 1 - width / span;
   const smoothed = new Array(values.length);
   let sum = 0;
   let weight = 0;
   for (let at = 0; at < values.length; at++) {
-    const faded = keep ** (at ? steps[at] - steps[at - 1] : 1);
+    const faded = keep ** (at ? Math.max(0, xs[at] - xs[at - 1]) / width : 1);
     sum *= faded;
     weight *= faded;
     if (Number.isNaN(values[at])) {

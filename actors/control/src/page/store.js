@@ -4,11 +4,11 @@ export const store = {
   run: null,
   /** The state of each arm, by id. */
   arms: new Map(),
-  /** The metrics of each arm, by id. */
-  tracks: new Map(),
-  /** The lines of eval.jsonl of each arm, by id. */
-  evals: new Map(),
+  /** The metrics of the newest step of each arm, by id; those of a group are named with a dot. */
+  latest: new Map(),
   journal: [],
+  /** The bookmarks, by their numbers. */
+  bookmarks: [],
   /** The actors of each arm, by id. */
   actors: new Map(),
   /** Warnings since the page was opened: `{ arm, seed, message, time }`. */

@@ -1,13 +1,10 @@
 // Keeps the store up to date: loads the state of the run, takes in events, and sends changes.
 
 import { armPath, get, post } from "./api.js";
-import { Track, flatten } from "./series.js";
+import { flatten } from "./series.js";
 import { emit } from "./signals.js";
 import { idOf, selectedArms, store } from "./store.js";
 import { inTurn, noteOwn, tagOf } from "./versions.js";
-
-/** The most points per arm that are loaded for all of its steps. */
-export const OVERVIEW = 1500;
 
 export const setConnection = (connection, detail = null) => {
   store.connection = connection;
@@ -32,20 +29,14 @@ export const loadState = async () => {
   emit("arms");
 };
 
-const loadMetrics = async (id) => {
-  const table = await get(armPath(store.arms.get(id), `/metrics?max_points=${OVERVIEW}`));
-  store.tracks.set(id, Track.from(table));
-  emit("metrics", id);
-};
-
-const loadEvals = async (id) => {
-  store.evals.set(id, (await get(armPath(store.arms.get(id), "/evals"))).evals);
-  emit("evals", id);
-};
-
 const loadJournal = async () => {
   store.journal = (await get("/api/journal")).entries;
   emit("journal");
+};
+
+const loadBookmarks = async () => {
+  store.bookmarks = (await get("/api/bookmarks")).bookmarks;
+  emit("bookmarks");
 };
 
 export const loadActors = async (id) => {
@@ -53,14 +44,8 @@ export const loadActors = async (id) => {
   emit("actors", id);
 };
 
-/** Loads what the controls need: the state of the run and its journal. */
-export const loadConditions = () => Promise.all([loadState(), loadJournal()]);
-
-/** Loads the curves of all arms that have started. */
-export const loadCurves = () => {
-  const started = [...store.arms].filter(([, arm]) => arm.status !== "planned");
-  return Promise.all(started.flatMap(([id]) => [loadMetrics(id), loadEvals(id)]));
-};
+/** Loads what the controls need: the state of the run, its journal and its bookmarks. */
+export const loadConditions = () => Promise.all([loadState(), loadJournal(), loadBookmarks()]);
 
 /** Weights may follow a schedule, of which there are no events, so the state is loaded again as steps are taken. */
 let stateDue = 0;
@@ -75,10 +60,7 @@ const takeStep = (id, line) => {
   if (!arm) return;
   arm.step = line.step;
   arm.total_steps = line.total_steps ?? arm.total_steps;
-  const track = store.tracks.get(id) ?? new Track();
-  store.tracks.set(id, track);
-  track.append(flatten(line));
-  if (track.length > 4 * OVERVIEW) loadMetrics(id).catch(() => {});
+  store.latest.set(id, flatten(line));
   emit("metrics", id);
   refreshState();
 };
@@ -90,16 +72,18 @@ const HANDLERS = {
     takeArm(data);
     emit("arms");
     // Its first steps are those of the arm that it was copied from.
-    if (isFork) Promise.all([loadMetrics(id), loadEvals(id)]).catch(() => {});
+    if (isFork) emit("metrics", id);
   },
   step: (id, data) => takeStep(id, data.metrics),
-  eval: (id, data) => {
-    store.evals.set(id, [...(store.evals.get(id) ?? []), data.evaluation]);
-    emit("evals", id);
-  },
+  eval: (id) => emit("evals", id),
   change: (id, data) => {
     store.journal.push(data);
     emit("journal");
+  },
+  bookmark: (id, data) => {
+    const others = store.bookmarks.filter(({ number }) => number !== data.number);
+    store.bookmarks = (data.removed ? others : [...others, data]).sort((a, b) => a.number - b.number);
+    emit("bookmarks");
   },
   actors: (id, data) => {
     store.actors.set(id, data.actors);
@@ -109,7 +93,7 @@ const HANDLERS = {
     store.warnings.push({ ...data, time: new Date() });
     emit("warnings");
   },
-  lagged: () => loadConditions().then(loadCurves).catch(() => {}),
+  lagged: () => loadConditions().then(() => emit("lagged")).catch(() => {}),
 };
 
 /** Takes in an event of the stream. */
@@ -133,6 +117,9 @@ export const change = (request, since) => inTurn(async () => {
   await loadState().catch(() => {});
   return results;
 });
+
+/** What the advantages of a step of an arm would have been under other weights or another formula. */
+export const reshape = (arm, request) => post(armPath(arm, "/reshape"), request);
 
 /** What a change would make of an arm, without making it. */
 export const preview = (arm, request) => post(armPath(arm, "/formula/check"), request);

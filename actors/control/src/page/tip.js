@@ -1,6 +1,6 @@
-// The box beside the pointer with the values at a step.
+// The box beside the pointer with the values at a place.
 
-import { count, h, number } from "./dom.js";
+import { h, number } from "./dom.js";
 
 const VALUES = 14;
 const NOTES = 4;
@@ -8,13 +8,13 @@ const NOTES = 4;
 const box = h("div", { id: "tip", hidden: true });
 document.body.append(box);
 
-/** Shows `{ step, values, notes }` beside a point of the window; a value is `{ label, colour, dot, value }`. */
-export const showTip = ({ step, values, notes }, clientX, clientY) => {
+/** Shows `{ title, values, notes }` beside a point of the window; a value is `{ label, colour, dot, value }`. */
+export const showTip = ({ title, values, notes }, clientX, clientY) => {
   const rows = values.map(({ label, colour, dot, value }) =>
     h("div", {}, h("span", {}, h("i", { class: `swatch ${colour}${dot ? " round" : ""}` }), label), h("b", {}, number(value))));
-  const texts = notes.slice(-NOTES).map((text) => h("p", {}, `▾ ${text}`));
-  if (notes.length > NOTES) texts.unshift(h("p", {}, `${notes.length - NOTES} earlier changes here`));
-  box.replaceChildren(h("div", { class: "at" }, `step ${count(Math.max(0, step))}`), ...rows.slice(0, VALUES), ...texts);
+  const texts = notes.slice(-NOTES).map((text) => h("p", {}, text));
+  if (notes.length > NOTES) texts.unshift(h("p", {}, `${notes.length - NOTES} more marks here`));
+  box.replaceChildren(h("div", { class: "at" }, title), ...rows.slice(0, VALUES), ...texts);
   box.hidden = false;
   const { width, height } = box.getBoundingClientRect();
   const left = clientX + 16 + width < innerWidth ? clientX + 16 : clientX - 16 - width;

@@ -1,16 +1,20 @@
-// The steps that all plots show, and the step under the cursor, which all plots share.
+// The part of the axis that all plots show, and the place under the cursor, which all plots share.
 
+import { AXES } from "./axis.js";
 import { emit } from "./signals.js";
 
-/** `null` shows all steps, `{ last }` the newest ones, and `{ from, to }` a fixed range. */
+/** `null` shows everything, `{ last }` the newest steps, and `{ from, to }` a fixed range. */
 let choice = null;
-let extent = [1, 2];
+let extent = [0, 2];
 
 export const view = {
-  /** The step under the pointer or under the keyboard cursor; null if there is none. */
+  /** What the curves are aligned by; see `AXES`. */
+  axis: "step",
+
+  /** The place under the pointer or under the keyboard cursor, in the unit of the axis; null if there is none. */
   cursor: null,
 
-  /** The first and last step shown. */
+  /** The first and last place shown. */
   get range() {
     if (!choice) return extent;
     if (choice.last) return [Math.max(extent[0], extent[1] - choice.last), extent[1]];
@@ -26,9 +30,23 @@ export const view = {
     return Boolean(choice && !choice.last);
   },
 
-  /** Sets the first and last step that have metrics. */
+  /** Sets the first and last place that have metrics. */
   setExtent(first, last) {
-    extent = [first, Math.max(last, first + 1)];
+    extent = [first, Math.max(last, first + (AXES[view.axis].whole ? 1 : 0.01))];
+  },
+
+  /** Aligns the curves by something else, and shows all of them. */
+  setAxis(axis) {
+    view.axis = axis;
+    view.cursor = null;
+    choice = null;
+    emit("axis");
+  },
+
+  /** Shows a choice as a link has it. */
+  restore(given) {
+    choice = given;
+    emit("view");
   },
 
   all() {
@@ -42,14 +60,15 @@ export const view = {
   },
 
   show(from, to) {
-    const width = Math.max(4, Math.min(to - from, extent[1] - extent[0]));
+    const whole = extent[1] - extent[0];
+    const width = Math.max(view.axis === "step" ? 4 : whole / 2000, Math.min(to - from, whole));
     const start = Math.min(Math.max(from, extent[0]), extent[1] - width);
     choice = { from: start, to: start + width };
-    if (width >= extent[1] - extent[0]) choice = null;
+    if (width >= whole) choice = null;
     emit("view");
   },
 
-  /** Shows `factor` times as many steps; the step `about` keeps its place. */
+  /** Shows `factor` times as much; the place `about` keeps its place. */
   zoom(factor, about) {
     const [from, to] = view.range;
     const middle = about ?? (from + to) / 2;
@@ -62,9 +81,10 @@ export const view = {
     view.show(from + share * (to - from), to + share * (to - from));
   },
 
-  setCursor(step) {
-    if (view.cursor === step) return;
-    view.cursor = step;
+  setCursor(place) {
+    const snapped = place !== null && AXES[view.axis].whole ? Math.round(place) : place;
+    if (view.cursor === snapped) return;
+    view.cursor = snapped;
     emit("cursor");
   },
 };

@@ -3,10 +3,11 @@
 
 import { announce, byId, debounce, exact, fill, h, setText } from "./dom.js";
 import { outcome } from "./outcome.js";
+import { reshapedText } from "./preview.js";
 import { on } from "./signals.js";
 import { isStale, showStale } from "./stale.js";
 import { hasEnded, selectedArms, store } from "./store.js";
-import { change, loadState } from "./sync.js";
+import { change, loadState, reshape } from "./sync.js";
 import { versionsNow } from "./versions.js";
 
 /**
@@ -55,6 +56,15 @@ const send = async (row, value, since = row.since ?? versionsNow()) => {
   update();
 };
 
+/** Says while a slider is held what its value would have made of the last batch of the first selected arm. */
+const foresee = debounce(120, async (row) => {
+  const [arm] = selectedArms();
+  const value = Number(row.slider.value);
+  if (!arm || !row.held) return;
+  const found = await reshape(arm, { weights: { [row.name]: value } }).catch(() => null);
+  if (found && row.held && Number(row.slider.value) === value) say(row, "", reshapedText(found));
+});
+
 const setRange = (row, [low, high]) => {
   row.range = [low, high];
   row.slider.min = low;
@@ -92,6 +102,7 @@ const makeRow = (name, value) => {
         show(row, Number(row.slider.value));
         row.since ??= versionsNow();
         row.held = true;
+        foresee(row);
       },
       change: () => {
         row.held = false;

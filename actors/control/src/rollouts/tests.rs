@@ -143,7 +143,63 @@ fn the_last_batch_has_the_scores_of_the_newest_training_step() {
     ]);
     let batch = follower.lines().last_batch().unwrap();
     let scores = BTreeMap::from([("think".to_owned(), vec![Some(0.25), None])]);
-    assert_eq!(batch, ScoredBatch { step: 2, components: scores });
+    let (advantages, thinks) = (vec![None; 2], vec![false; 2]);
+    assert_eq!(batch, ScoredBatch { step: 2, version: None, components: scores, advantages, thinks });
     assert_eq!(rollouts(&[]).1.lines().last_batch(), None);
     assert_eq!(rollouts(&[line("eval", 1, "q", "a", None, None)]).1.lines().last_batch(), None);
+}
+
+/// A completion of a group, with what the filters look at.
+fn said(step: u64, group: u64, answer: &str, correct: bool, more: &Value) -> Value {
+    let mut line = line("train", step, &format!("q{group}"), answer, Some(1.0), None);
+    line["group"] = json!(group);
+    line["answer"] = json!(answer);
+    line["correct"] = json!(correct);
+    line["mode"] = json!("no_think");
+    for (name, value) in more.as_object().unwrap() {
+        line[name] = value.clone();
+    }
+    line
+}
+
+#[test]
+fn a_filter_looks_at_the_group_of_each_completion() {
+    let none = json!({});
+    let (_folder, follower) = rollouts(&[
+        said(1, 0, "wrong", false, &none),
+        said(1, 0, " Wrong ", false, &none),
+        said(1, 1, "easy", true, &json!({"mode": "think"})),
+        said(1, 1, "also easy", true, &none),
+        // The same question at another step is another group.
+        said(2, 1, "alone", false, &json!({"mode": "think", "think_quality": 1.0})),
+        said(2, 2, "split", true, &json!({"graded": {"rubric": {"score": 0.5, "disagreement": 0.75}}})),
+    ]);
+    let by = |filter: &str| {
+        let query = json!({"filter": filter, "sort": "step", "order": "asc"});
+        page(&follower, serde_json::from_value(query).unwrap()).1
+    };
+    assert_eq!(by("wrong-and-confident"), ["wrong", " Wrong "]);
+    assert_eq!(by("thinks-needlessly"), ["easy"]);
+    assert_eq!(by("judge-disagrees"), ["alone", "split"]);
+    let unknown = serde_json::from_value::<RolloutsQuery>(json!({"filter": "sure"})).unwrap_err().to_string();
+    assert!(unknown.contains("wrong-and-confident"), "{unknown}");
+}
+
+#[test]
+fn the_newest_completions_to_a_question_are_one_group() {
+    let none = json!({});
+    let (_folder, follower) = rollouts(&[
+        said(1, 1, "old", true, &none),
+        said(2, 1, "new", true, &none),
+        said(2, 1, "newer", true, &none),
+        said(3, 2, "other", true, &none),
+    ]);
+    let newest = |step: Option<u64>, id: &str| {
+        let query = RolloutsQuery { id: Some(id.into()), step, ..Default::default() };
+        let found = follower.lines().newest(&follower, &query, bare).unwrap();
+        found.map(|lines| lines.iter().map(|line| line.line["answer"].clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(newest(None, "q1"), Some(vec![json!("new"), json!("newer")]));
+    assert_eq!(newest(Some(1), "q1"), Some(vec![json!("old")]));
+    assert_eq!((newest(Some(0), "q1"), newest(None, "q9")), (None, None));
 }

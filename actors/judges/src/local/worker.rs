@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
-use model::{Chosen, Policy, PolicyOptions, Prompt};
+use model::{Bases, Chosen, Policy, PolicyOptions, Prompt};
 use tokio::sync::oneshot;
 
 use crate::error::JudgeError;
@@ -27,11 +27,11 @@ pub struct Worker {
 
 impl Worker {
     /// Starts the thread, which opens the model for its first batch. Fails if the system can start no more threads.
-    pub fn new(folder: PathBuf, options: PolicyOptions) -> Result<Self, JudgeError> {
+    pub fn new(folder: PathBuf, options: PolicyOptions, bases: Bases) -> Result<Self, JudgeError> {
         let (jobs, received) = unbounded();
         std::thread::Builder::new()
             .name("local judge".to_owned())
-            .spawn(move || run(&folder, &options, &received))
+            .spawn(move || run(&bases, &folder, &options, &received))
             .map_err(|error| JudgeError::Thread(format!("the judge's thread could not start: {error}")))?;
         Ok(Self { jobs })
     }
@@ -45,7 +45,7 @@ impl Worker {
     }
 }
 
-fn run(folder: &Path, options: &PolicyOptions, jobs: &Receiver<Job>) {
+fn run(bases: &Bases, folder: &Path, options: &PolicyOptions, jobs: &Receiver<Job>) {
     let mut policy = None;
     for job in jobs {
         // The caller's time limit may have passed meanwhile.
@@ -54,9 +54,9 @@ fn run(folder: &Path, options: &PolicyOptions, jobs: &Receiver<Job>) {
         }
         let answer = match &policy {
             Some(policy) => Ok(policy),
-            None => {
-                Policy::open(folder, options).map(|opened| &*policy.insert(opened)).map_err(JudgeError::from)
-            }
+            None => Policy::open_with(bases, folder, options)
+                .map(|opened| &*policy.insert(opened))
+                .map_err(JudgeError::from),
         };
         // Fails if the caller no longer waits, which is not an error.
         let _ = job.reply.send(answer.map(|policy| choose(policy, &job.prompts, &job.texts)));

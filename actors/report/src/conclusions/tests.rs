@@ -96,7 +96,10 @@ fn run(truths: &[Truth], questions: usize, noise: &mut Noise) -> RecordedRun {
             ..Hypothesis::default()
         }],
         hypotheses_from_before: true,
+        design: None,
+        seeds: vec![1, 2, 3],
         changes: Vec::new(),
+        bookmarks: Vec::new(),
     }
 }
 

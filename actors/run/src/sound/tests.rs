@@ -34,7 +34,7 @@ fn hear(source: &AudioSource, path: &Path, sound: Sound) -> HeardClip {
 fn a_long_clip_is_heard_in_windows_that_are_its_parts() {
     let (folder, processor) = (tempfile::tempdir().unwrap(), processor());
     let window = processor.window_seconds().unwrap() * 16_000;
-    let source = audio_source(&config("[loader]\nwindow = \"all\""), &processor).unwrap();
+    let source = audio_source(&config("[loader]\nwindow = \"all\""), &processor, Arc::default()).unwrap();
     let path = clip(folder.path(), "a.wav", 2 * window + 8_000);
     let heard = hear(&source, &path, Sound::Own);
     let samples = audio::load(&path, &Hearing::default()).unwrap().samples;
@@ -60,7 +60,7 @@ fn a_long_clip_is_heard_in_windows_that_are_its_parts() {
 fn a_clip_of_more_than_the_most_windows_goes_on() {
     let (folder, processor) = (tempfile::tempdir().unwrap(), processor());
     let window = processor.window_seconds().unwrap() * 16_000;
-    let source = audio_source(&config("[loader]\nwindow = \"all\""), &processor).unwrap();
+    let source = audio_source(&config("[loader]\nwindow = \"all\""), &processor, Arc::default()).unwrap();
     let whole = hear(&source, &clip(folder.path(), "a.wav", MOST_WINDOWS * window), Sound::Own);
     assert_eq!((whole.windows.len(), whole.goes_on), (MOST_WINDOWS, false));
     let longer = hear(&source, &clip(folder.path(), "b.wav", MOST_WINDOWS * window + 1), Sound::Own);
@@ -73,7 +73,7 @@ fn features_of_the_cache_are_those_that_were_computed() {
     let (folder, processor) = (tempfile::tempdir().unwrap(), processor());
     let cached = |rest: &str| {
         let text = format!("[loader]\ncache_dir = \"{}\"\n{rest}", folder.path().join("cache").display());
-        audio_source(&config(&text), &processor).unwrap()
+        audio_source(&config(&text), &processor, Arc::default()).unwrap()
     };
     let window = processor.window_seconds().unwrap() * 16_000;
     let path = clip(folder.path(), "a.wav", 2 * window + 8_000);
@@ -81,7 +81,7 @@ fn features_of_the_cache_are_those_that_were_computed() {
         clip.windows.iter().flat_map(|one| one.values.iter().map(|value| value.to_bits())).collect()
     };
     for rest in ["", "window = \"center\"", "window = \"all\""] {
-        let plain = audio_source(&config(&format!("[loader]\n{rest}")), &processor).unwrap();
+        let plain = audio_source(&config(&format!("[loader]\n{rest}")), &processor, Arc::default()).unwrap();
         let request = ClipRequest { path: path.clone(), position: 0.5, ..ClipRequest::default() };
         let expected = plain(&request).unwrap();
         let source = cached(rest);
@@ -108,7 +108,7 @@ fn a_cache_folder_that_cannot_be_made_is_named() {
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     let text = format!("[loader]\ncache_dir = \"{}\"", file.join("cache").display());
-    let message = audio_source(&config(&text), &processor()).err().unwrap().to_string();
+    let message = audio_source(&config(&text), &processor(), Arc::default()).err().unwrap().to_string();
     assert!(message.starts_with(&file.join("cache").display().to_string()), "{message}");
     assert!(message.contains("set loader.cache_dir to a folder that can be written"), "{message}");
 }
@@ -133,10 +133,13 @@ fn time_of_the_feature_cache() {
             })
             .collect();
         let cache = folder.path().join(format!("cache-{seconds}"));
-        let cached =
-            audio_source(&config(&format!("[loader]\ncache_dir = \"{}\"", cache.display())), &processor)
-                .unwrap();
-        let plain = audio_source(&config(""), &processor).unwrap();
+        let cached = audio_source(
+            &config(&format!("[loader]\ncache_dir = \"{}\"", cache.display())),
+            &processor,
+            Arc::default(),
+        )
+        .unwrap();
+        let plain = audio_source(&config(""), &processor, Arc::default()).unwrap();
         for (name, source) in [("without", &plain), ("filled", &cached), ("read", &cached)] {
             let started = Instant::now();
             paths.iter().for_each(|path| drop(hear(source, path, Sound::Own)));

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use audio::LogMel;
 use evaluation::Source;
-use model::{Completion, Finish, Processor};
+use model::{Bases, Completion, Finish, Processor};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use records::{ArmState, CheckpointState, FormatVersion, OwnedRunDir, Progress, RecordsError};
 use rewards::ParserOptions;
@@ -42,7 +42,10 @@ struct Materials {
 fn materials(live: &LiveArm) -> &'static Materials {
     static MATERIALS: OnceLock<Materials> = OnceLock::new();
     MATERIALS.get_or_init(|| Materials {
-        processor: open_policy(&live.config.policy, tch::Device::Cpu, 3).unwrap().processor().clone(),
+        processor: open_policy(&Bases::default(), &live.config.policy, tch::Device::Cpu, 3)
+            .unwrap()
+            .processor()
+            .clone(),
         training: open_training(&live.config).unwrap().rows,
     })
 }

@@ -75,6 +75,7 @@ Example:
 pub const ROLLOUTS: &str = "\
 Examples:
   sandbox ctl rollouts --step 40 --sort components.think --ascending
+  sandbox ctl rollouts --filter wrong-and-confident
   sandbox ctl rollouts --search \"I do not know\" --limit 20";
 
 pub const ALARMS: &str = "\
@@ -85,6 +86,16 @@ Examples:
 pub const JOURNAL: &str = "\
 Example:
   sandbox ctl journal";
+
+pub const BOOKMARKS: &str = "\
+Example:
+  sandbox ctl bookmarks";
+
+pub const BOOKMARK: &str = "\
+Examples:
+  sandbox ctl bookmark --arm grpo --at 120 \"the policy stops thinking here\"
+  sandbox ctl bookmark --number 3 \"it thinks again from step 160\"
+  sandbox ctl bookmark --remove 3";
 
 pub const WATCH: &str = "\
 Examples:

@@ -124,6 +124,23 @@ fn a_parenthesised_factor_loses_only_the_terms_that_use_the_component() {
 }
 
 #[test]
+fn another_formula_stands_in_a_components_place() {
+    for (text, component, other, expected) in [
+        ("x * (1 + w_think * think) + e", "x", "accuracy", "accuracy * (1 + w_think * think) + e"),
+        ("x * 2 - x", "x", "accuracy - e", "(accuracy - e) * 2 - (accuracy - e)"),
+        ("accuracy + {my-reward}*2", "my-reward", "{my-reward}", "accuracy + {my-reward}*2"),
+        ("exp(x)", "x", "0.5", "exp(0.5)"),
+        ("accuracy", "x", "e", "accuracy"),
+        // A name that another begins with.
+        ("think + w_think * x", "think", "e", "e + w_think * x"),
+    ] {
+        let found = parse(text).unwrap().with_instead_of(component, other);
+        assert_eq!(found, expected, "{text} with {other} instead of {component}");
+        assert!(parse(&found).is_ok(), "{found}");
+    }
+}
+
+#[test]
 fn random_formulas_without_a_component_are_formulas_over_the_other_names() {
     let mut noise = Noise(23);
     for _ in 0..3_000 {

@@ -53,6 +53,10 @@ pub(crate) fn check_control(control: &ControlConfig, section: &Node) -> Checked 
         let instead = "a name such as \"gpu1.lan\" or \"localhost:9000\", without http://";
         ranges.need_below("control", good, &format!("hosts.{index}"), text(host), instead)?;
     }
+    if let Some(variable) = &control.token_env {
+        let instead = "the name of an environment variable, such as \"SANDBOX_TOKEN\"";
+        need(is_variable_name(variable), "token_env", &"no name of a variable", instead)?;
+    }
     Ok(())
 }
 

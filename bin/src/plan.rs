@@ -1,0 +1,203 @@
+//! `sandbox plan`: the tasks of a sweep, what they will take, and a script that starts them.
+//!
+//! Nothing is guessed: every arm takes a few steps and answers some questions on this machine, and the rest is multiplication.
+//! A policy whose completions grow during the training takes longer than planned.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use records::{ArmId, SweepDir, Task, replace_file};
+use rewards::RewardRegistry;
+use scenarios::Experiment;
+use serde::{Deserialize, Serialize};
+
+use crate::check::load_and_check;
+use crate::cli::PlanOptions;
+use crate::failure::Failure;
+use crate::streams::{columns, errln, outln};
+use crate::table::Table;
+
+mod measure;
+mod scripts;
+
+use measure::{Measured, measure};
+
+/// The tasks of a sweep, and what each will take; the content of `plan.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// Whether each task takes a GPU.
+    gpu: bool,
+    tasks: Vec<PlannedTask>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct PlannedTask {
+    number: usize,
+    arms: Vec<String>,
+    seed: u64,
+    /// Absent where nothing was measured.
+    needs: Option<TaskNeeds>,
+}
+
+/// What a task takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct TaskNeeds {
+    seconds: f64,
+    /// The most memory of the process, in bytes, without that of a GPU.
+    memory_bytes: u64,
+    /// Tokens sampled in training.
+    tokens: f64,
+}
+
+pub fn plan(options: &PlanOptions, registry: &RewardRegistry) -> Result<(), Failure> {
+    let seeds = options.seeds();
+    let experiment =
+        load_and_check(&options.scenario, &options.set, &options.arms, seeds.as_deref(), registry)?;
+    let sweep = options.sweep.as_ref().map(SweepDir::new);
+    if let Some(sweep) = &sweep {
+        sweep.join(&experiment).map_err(Failure::input)?;
+    }
+    let known = sweep.as_ref().and_then(read).filter(|plan| plan.is_of(&experiment));
+    let plan = match known {
+        // The same sweep was measured before.
+        Some(known) if known.is_measured() || options.no_measure => known,
+        _ => Plan::of(&experiment, options)?,
+    };
+    if let Some(sweep) = &sweep {
+        let json = serde_json::to_string_pretty(&plan).map_err(Failure::running)?;
+        replace_file(&sweep.plan(), format!("{json}\n").as_bytes()).map_err(Failure::running)?;
+    }
+    match (options.array, &options.sweep) {
+        (Some(array), Some(dir)) => {
+            outln!("{}", scripts::script(array, &plan, &experiment, options, dir)?.trim_end())
+        }
+        _ if options.json => outln!("{}", serde_json::to_string_pretty(&plan).map_err(Failure::running)?),
+        _ => {
+            outln!("{}", plan.table().text(columns()).trim_end());
+            outln!("{}", plan.total());
+        }
+    }
+    Ok(())
+}
+
+fn read(sweep: &SweepDir) -> Option<Plan> {
+    serde_json::from_slice(&fs::read(sweep.plan()).ok()?).ok()
+}
+
+impl Plan {
+    fn of(experiment: &Experiment, options: &PlanOptions) -> Result<Self, Failure> {
+        let device =
+            model::device::resolve(&experiment.run.device.to_string()).map_err(Failure::input)?.device;
+        let mut measured = BTreeMap::new();
+        if !options.no_measure {
+            for arm in &experiment.arms {
+                // A fork can't begin without the arm that it is copied from, and takes as much.
+                let of_parent = arm.fork.as_ref().and_then(|fork| measured.get(&fork.arm)).cloned();
+                let of_arm = match of_parent {
+                    Some(known) => known,
+                    None => {
+                        errln!("measuring {}", arm.name);
+                        measure(&options.scenario, &options.set, arm, &experiment.run.seeds)?
+                    }
+                };
+                measured.insert(arm.name.clone(), of_arm);
+            }
+        }
+        let planned = |task: Task| {
+            let needs = (!options.no_measure).then(|| needs(experiment, &task, &measured));
+            PlannedTask { number: task.number, arms: task.arms, seed: task.seed, needs }
+        };
+        let tasks = Task::all(experiment).into_iter().map(planned).collect();
+        Ok(Plan { gpu: device.is_cuda(), tasks })
+    }
+
+    /// Whether its tasks are those of an experiment.
+    fn is_of(&self, experiment: &Experiment) -> bool {
+        let of = |task: &PlannedTask| (task.number, task.arms.clone(), task.seed);
+        let tasks = Task::all(experiment);
+        self.tasks.iter().map(of).eq(tasks.into_iter().map(|task| (task.number, task.arms, task.seed)))
+    }
+
+    fn is_measured(&self) -> bool {
+        self.tasks.iter().all(|task| task.needs.is_some())
+    }
+
+    /// What the largest task takes, and all of them together.
+    fn largest(&self) -> Option<TaskNeeds> {
+        let needs = self.tasks.iter().map(|task| task.needs).collect::<Option<Vec<_>>>()?;
+        needs.into_iter().reduce(|one, other| TaskNeeds {
+            seconds: one.seconds.max(other.seconds),
+            memory_bytes: one.memory_bytes.max(other.memory_bytes),
+            tokens: one.tokens.max(other.tokens),
+        })
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(&["task", "arm", "seed", "time", "memory", "tokens"]);
+        for task in &self.tasks {
+            let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+            table.row(vec![
+                task.number.to_string(),
+                task.arms.join(", "),
+                task.seed.to_string(),
+                or_dash(task.needs.map(|needs| time(needs.seconds))),
+                or_dash(task.needs.map(|needs| format!("{:.2} GB", needs.memory_bytes as f64 / 1e9))),
+                or_dash(task.needs.map(|needs| format!("{:.2} M", needs.tokens / 1e6))),
+            ]);
+        }
+        table
+    }
+
+    fn total(&self) -> String {
+        let count = self.tasks.len();
+        let needs: Option<Vec<TaskNeeds>> = self.tasks.iter().map(|task| task.needs).collect();
+        let Some(needs) = needs else { return format!("{count} tasks; nothing was measured") };
+        let seconds: f64 = needs.iter().map(|needs| needs.seconds).sum();
+        let tokens: f64 = needs.iter().map(|needs| needs.tokens).sum();
+        let hours = if self.gpu { format!(", {:.1} GPU-hours", seconds / 3600.0) } else { String::new() };
+        format!(
+            "{count} tasks, one after another: {}{hours}, {:.2} M sampled tokens; measured on this machine",
+            time(seconds),
+            tokens / 1e6
+        )
+    }
+}
+
+/// What a task takes: its arms one after another.
+fn needs(experiment: &Experiment, task: &Task, measured: &BTreeMap<String, Measured>) -> TaskNeeds {
+    let mut needs = TaskNeeds::default();
+    for name in &task.arms {
+        let config = experiment.arms.iter().find(|arm| arm.name == *name);
+        let (Some(config), Some(measured)) = (config, measured.get(name)) else { continue };
+        let steps = config.steps.saturating_sub(config.fork.as_ref().map_or(0, |fork| fork.step));
+        needs.seconds += measured.seconds(config, steps);
+        needs.tokens += measured.tokens_per_step * steps as f64;
+        needs.memory_bytes = needs.memory_bytes.max(measured.memory_bytes);
+    }
+    needs
+}
+
+/// How the time that the tasks of a sweep took compares with its plan; `None` without both.
+pub fn planned_and_taken(sweep: &SweepDir) -> Option<String> {
+    let plan = read(sweep)?;
+    let (mut planned, mut taken) = (0.0, 0.0);
+    for task in &plan.tasks {
+        let dir = sweep.task(&Task { number: task.number, arms: task.arms.clone(), seed: task.seed });
+        let mut seconds = 0.0;
+        for arm in &task.arms {
+            seconds += dir.arm(&ArmId::new(arm.clone(), task.seed)).read_status().ok()??.wall_seconds;
+        }
+        planned += task.needs?.seconds;
+        taken += seconds;
+    }
+    let off = 100.0 * (taken / planned - 1.0);
+    Some(format!("planned: {}; taken: {} ({off:+.0} %)", time(planned), time(taken)))
+}
+
+fn time(seconds: f64) -> String {
+    match seconds {
+        ..100.0 => format!("{seconds:.0} s"),
+        100.0..6000.0 => format!("{:.1} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
+}
