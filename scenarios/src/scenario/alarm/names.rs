@@ -74,7 +74,7 @@ pub const GRPO_NUMBERS: [&str; 65] = [
 ];
 
 /// The columns that are single numbers, in supervised arms.
-pub const SFT_NUMBERS: [&str; 18] = [
+pub const SFT_NUMBERS: [&str; 19] = [
     "align_accuracy",
     "audio_truncated",
     "actor_seconds",
@@ -93,6 +93,7 @@ pub const SFT_NUMBERS: [&str; 18] = [
     "step",
     "step_seconds",
     "target_tokens",
+    "tokens_per_second",
 ];
 
 /// The numbers of an evaluation of a suite.
