@@ -187,6 +187,13 @@ fn a_sweep_whose_tasks_were_killed_is_the_run_that_was_not() {
         let mut arms = summary["arms"].clone();
         for arm in arms.as_array_mut().unwrap() {
             let fields = arm.as_object_mut().unwrap();
+            for seed in fields["seeds"].as_array_mut().unwrap() {
+                let checkpoint = PathBuf::from(seed["checkpoint"].as_str().unwrap());
+                assert!(study.folder.path().join(&checkpoint).is_dir(), "{}", checkpoint.display());
+                seed.as_object_mut()
+                    .unwrap()
+                    .retain(|name, _| !["checkpoint", "wall_seconds"].contains(&name.as_str()));
+            }
             fields.retain(|name, _| {
                 ["name", "evals", "seeds", "evaluations", "questions"].contains(&name.as_str())
             });

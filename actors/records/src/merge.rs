@@ -116,8 +116,8 @@ impl SweepDir {
         for task in &recorded {
             for (arm, seeds) in task.dir.arms()? {
                 for (seed, from) in seeds {
-                    let to = draft.arm(&ArmId::new(arm.clone(), seed));
-                    copy_arm(&from, &to)?;
+                    let id = ArmId::new(arm.clone(), seed);
+                    copy_arm(&from, &draft.arm(&id), &into.arm(&id))?;
                 }
             }
         }
@@ -209,9 +209,14 @@ fn both_forks(known: Option<ForkConfig>, other: Option<ForkConfig>) -> Option<Fo
     Some(ForkConfig { seeds, ..known.clone() })
 }
 
-/// Copies the folder of an arm. The files of checkpoints, to which nobody writes again, are hard links where there are any.
-fn copy_arm(from: &ArmDir, to: &ArmDir) -> Result<(), RecordsError> {
-    copy_folder(from.path(), to.path(), &to.checkpoints())
+/// Copies the folder of an arm to `to`, which becomes `at`. The files of checkpoints, to which nobody writes again, are hard
+/// links where the file system has them.
+fn copy_arm(from: &ArmDir, to: &ArmDir, at: &ArmDir) -> Result<(), RecordsError> {
+    copy_folder(from.path(), to.path(), &to.checkpoints())?;
+    let Some(mut status) = to.read_status()? else { return Ok(()) };
+    let folder = status.checkpoint.as_deref().and_then(Path::file_name);
+    status.checkpoint = folder.map(|folder| at.checkpoints().join(folder));
+    replace_file(&to.status(), status.to_text().as_bytes())
 }
 
 fn copy_folder(from: &Path, to: &Path, links_below: &Path) -> Result<(), RecordsError> {

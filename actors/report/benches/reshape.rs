@@ -10,7 +10,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use divan::Bencher;
-use records::RunDir;
+use records::{GrpoMetrics, RunDir};
 use serde_json::json;
 
 fn main() {
@@ -50,8 +50,10 @@ fn write_run(dir: &Path) {
     let mut metrics = BufWriter::new(File::create(arm.join("metrics.jsonl")).unwrap());
     let mut rollouts = BufWriter::new(File::create(arm.join("rollouts.jsonl")).unwrap());
     for step in 1..=STEPS {
-        let row = json!({"step": step, "total_steps": STEPS, "weights_version": 0,
-            "weights": {"consistency": 0.5, "format": 0.5, "think": 1.0}});
+        let weights = [("consistency", 0.5), ("format", 0.5), ("think", 1.0)];
+        let weights = weights.map(|(name, weight)| (name.to_owned(), weight)).into();
+        let row = GrpoMetrics { step, total_steps: STEPS, weights, ..GrpoMetrics::default() };
+        let row = serde_json::to_string(&row).unwrap();
         writeln!(metrics, "{row}").unwrap();
         for number in 0..GROUPS * GROUP_SIZE {
             let draw = (step * 64 + number).wrapping_mul(6_364_136_223_846_793_005) >> 33;

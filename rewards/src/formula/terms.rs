@@ -97,7 +97,9 @@ impl Formula {
         let Some(slot) = self.slots.iter().position(|slot| *slot == used) else {
             return self.text().to_owned();
         };
-        let is_operand = other.chars().all(|c| c.is_alphanumeric() || "_.{}".contains(c));
+        let in_braces = other.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let is_operand = in_braces.is_some_and(|name| !name.contains(['{', '}']))
+            || other.chars().all(|c| c.is_alphanumeric() || "_.".contains(c));
         let other = if is_operand { other.to_owned() } else { format!("({other})") };
         let text: Vec<char> = self.text().chars().collect();
         let (mut replaced, mut place) = (String::new(), 0);
