@@ -9,14 +9,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::OneOrMore;
-
 mod action;
 mod condition;
 mod mistake;
 mod names;
 mod read;
 mod series;
+mod texts;
 mod vetted;
 
 pub use action::{AlarmAction, AlarmEdit};
@@ -24,6 +23,7 @@ pub use condition::{AlarmCondition, Truth};
 pub use names::{GRPO_NUMBERS, SFT_NUMBERS};
 pub(super) use read::{settle, with_empty_list};
 pub use series::{Series, Window};
+pub use texts::AlarmTexts;
 pub use vetted::{VETTED, VettedAlarm};
 
 /// `[[alarm]]`: a condition on the numbers of an arm, and what is done when it holds. [alarms.md](alarms.md) describes the
@@ -36,22 +36,22 @@ pub struct AlarmConfig {
     pub name: String,
     /// In place of `name` and `when`: `"all"`, or the names of some vetted alarms, such as `["entropy-collapse", "kl"]`;
     /// `"!kl"` leaves one out. Those that do not apply to an arm are left out there.
-    #[serde(skip_serializing_if = "is_empty")]
-    pub vetted: OneOrMore,
+    #[serde(skip_serializing_if = "AlarmTexts::is_empty")]
+    pub vetted: AlarmTexts,
     /// The condition, such as `"mean(think_rate, 10) < 0.02 and reward > 0.5 for 5 steps"`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub when: String,
     /// What is done at the step boundary after the condition held: `"pause"`, `"checkpoint"`, `"stop"`, `"fork"`,
     /// `"webhook"`, or a change such as `"weights.format=1.0"`, `"weights.think*=0.5"`, `"grpo.lr=1e-5"` or
     /// `"formula=accuracy"`; one or a list. Without any, the alarm is journaled and shown only.
-    #[serde(skip_serializing_if = "is_empty")]
-    pub then: OneOrMore,
+    #[serde(skip_serializing_if = "AlarmTexts::is_empty")]
+    pub then: AlarmTexts,
     /// The arms that it watches: names, or patterns such as `"grpo*"` and `"!grpo+cot"`. Default: all that have the numbers
     /// it asks for, forks included.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub arms: Vec<String>,
-    /// Number of steps in a row in which the condition must not hold before the alarm can go off again. 0: it goes off once
-    /// in an arm.
+    /// Number of steps in a row in which the condition must not hold before the alarm can go off again. Default: 0, it goes
+    /// off once in an arm.
     #[serde(skip_serializing_if = "is_zero")]
     pub rearm_steps: u64,
     /// What the journal and the page say beside the numbers: why it matters, or what to look at.
@@ -72,6 +72,7 @@ pub struct AlarmConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_env: Option<String>,
     /// If the condition uses `judge_agreement`: number of steps between two times that the judge is asked again; at least 1.
+    /// Default: 20.
     #[serde(skip_serializing_if = "is_default_recheck")]
     pub recheck_every: u64,
 }
@@ -87,9 +88,9 @@ impl Default for AlarmConfig {
     fn default() -> Self {
         Self {
             name: String::new(),
-            vetted: OneOrMore(Vec::new()),
+            vetted: AlarmTexts::default(),
             when: String::new(),
-            then: OneOrMore(Vec::new()),
+            then: AlarmTexts::default(),
             arms: Vec::new(),
             rearm_steps: 0,
             message: String::new(),
@@ -100,10 +101,6 @@ impl Default for AlarmConfig {
             recheck_every: Self::RECHECK_EVERY,
         }
     }
-}
-
-fn is_empty(list: &OneOrMore) -> bool {
-    list.0.is_empty()
 }
 
 fn is_zero(steps: &u64) -> bool {

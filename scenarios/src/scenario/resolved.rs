@@ -15,7 +15,13 @@ impl Experiment {
         for arm in &mut arms {
             let keys = ARM_KEYS.iter().filter_map(|key| Some((*key, arm.remove(*key)?)));
             let written = keys.filter(|(key, value)| *key != "steps" || *value != steps(self.run.steps));
-            heads.push(written.map(|(key, value)| format!("{key} = {value}\n")).collect());
+            let mut head: String = written.map(|(key, value)| format!("{key} = {value}\n")).collect();
+            // An empty list is no section.
+            if arm.get("alarm") == Some(&Value::Array(Vec::new())) {
+                arm.remove("alarm");
+                head.push_str("alarm = []\n");
+            }
+            heads.push(head);
         }
         let run = part("run", Value::Table(values(&self.run)));
         let control = part("control", Value::Table(values(&self.control)));

@@ -204,7 +204,7 @@ mod tests {
         for (text, problem, instead) in [
             ("pasue", "`pasue` is nothing that an alarm can do", "did you mean \"pause\"?"),
             ("explode", "`explode` is nothing that an alarm can do", "write one of pause, "),
-            ("weights.think=much", "the weight `think` is \"much\"", "write a number"),
+            ("weights.think=much", "the weight `think` is much", "write a number"),
             ("weights.think*=much", "`much` is not a number", "write for example"),
         ] {
             let mistake = AlarmAction::parse(text).unwrap_err();

@@ -12,7 +12,7 @@ use super::condition::AlarmCondition;
 use super::mistake::Mistake;
 use super::names::Names;
 use super::vetted::VETTED;
-use super::{AlarmConfig, OneOrMore};
+use super::{AlarmConfig, AlarmTexts};
 use crate::error::{Place, ScenarioError};
 
 impl AlarmConfig {
@@ -73,6 +73,14 @@ impl Written<'_> {
     }
 }
 
+/// An alarm of an arm that names a number which the arm does not have.
+struct Unknown {
+    alarm: String,
+    /// How many the arm has.
+    numbers: usize,
+    error: ScenarioError,
+}
+
 /// Puts the alarms of each arm in the form in which they are evaluated.
 ///
 /// Errors: The first mistake, at its place.
@@ -80,7 +88,7 @@ pub(in super::super) fn settle(arms: &mut [ArmConfig], places: &[Node]) -> Resul
     let names: Vec<String> = arms.iter().map(|arm| arm.name.clone()).collect();
     let mut settled: Vec<Vec<AlarmConfig>> = Vec::new();
     // An alarm whose numbers one arm lacks is left out there, if another arm has them.
-    let mut unknown: Vec<(String, ScenarioError)> = Vec::new();
+    let mut unknown: Vec<Unknown> = Vec::new();
     for (arm, tree) in arms.iter().zip(places) {
         let mut alarms: Vec<AlarmConfig> = Vec::new();
         for written in written(arm, tree)? {
@@ -99,14 +107,18 @@ pub(in super::super) fn settle(arms: &mut [ArmConfig], places: &[Node]) -> Resul
             match check(&written, arm)? {
                 // From here on it is an alarm of this arm, whatever other arms are called.
                 None => alarms.push(AlarmConfig { arms: Vec::new(), ..written.alarm }),
-                Some(error) => unknown.push((written.alarm.name, error)),
+                Some(error) => {
+                    let numbers = Names::of(arm).all().len();
+                    unknown.push(Unknown { alarm: written.alarm.name, numbers, error });
+                }
             }
         }
         settled.push(alarms);
     }
-    let known = |name: &String| settled.iter().flatten().any(|alarm| alarm.name == *name);
-    if let Some(place) = unknown.iter().position(|(name, _)| !known(name)) {
-        return Err(unknown.swap_remove(place).1);
+    unknown.retain(|unknown| settled.iter().flatten().all(|alarm| alarm.name != unknown.alarm));
+    // The arm with the most numbers has the best advice.
+    if let Some(Unknown { error, .. }) = unknown.into_iter().max_by_key(|unknown| unknown.numbers) {
+        return Err(error);
     }
     for (arm, alarms) in arms.iter_mut().zip(settled) {
         arm.alarm = alarms;
@@ -138,7 +150,7 @@ fn written<'a>(arm: &ArmConfig, tree: &'a Node) -> Result<Vec<Written<'a>>, Scen
             let message =
                 if alarm.message.is_empty() { vetted.message.to_owned() } else { alarm.message.clone() };
             let (name, when) = (vetted.name.to_owned(), vetted.when.to_owned());
-            let alarm = AlarmConfig { name, when, message, vetted: OneOrMore(Vec::new()), ..alarm.clone() };
+            let alarm = AlarmConfig { name, when, message, vetted: AlarmTexts::default(), ..alarm.clone() };
             all.push(Written { alarm, table });
         }
     }

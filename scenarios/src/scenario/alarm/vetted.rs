@@ -28,7 +28,7 @@ impl VettedAlarm {
 pub const VETTED: [VettedAlarm; 10] = [
     VettedAlarm {
         name: "entropy-collapse",
-        when: "mean(entropy, 10) < 0.02 and mean(entropy, 10) < 0.1 * first(entropy, 10)",
+        when: "mean(entropy, 10) < 0.02 and mean(entropy, 10) < 0.1 * first(entropy, 3)",
         message: "the policy gives nearly the same completion every time and no longer explores; raise sampling.temperature or \
                   grpo.entropy_coef, or go back to an earlier checkpoint",
         applies: |_| true,
@@ -48,7 +48,7 @@ pub const VETTED: [VettedAlarm; 10] = [
     },
     VettedAlarm {
         name: "length-explosion",
-        when: "mean(truncated_rate, 5) > 0.5 and mean(truncated_rate, 5) > first(truncated_rate, 10) + 0.25",
+        when: "mean(truncated_rate, 5) > 0.5 and mean(truncated_rate, 5) > first(truncated_rate, 3) + 0.25",
         message: "most completions are cut off at sampling.max_new_tokens; add a reward for length, or look at whether the \
                   text ever ends",
         applies: |_| true,
@@ -75,7 +75,7 @@ pub const VETTED: [VettedAlarm; 10] = [
     },
     VettedAlarm {
         name: "repetition",
-        when: "mean(repetition_rate, 5) > 0.3 and mean(repetition_rate, 5) > first(repetition_rate, 10) + 0.15",
+        when: "mean(repetition_rate, 5) > 0.3 and mean(repetition_rate, 5) > first(repetition_rate, 3) + 0.15",
         message: "completions repeat themselves; read the longest ones, and see which component rises with the repetition",
         applies: |_| true,
     },

@@ -31,7 +31,7 @@ fn a_condition_holds_if_all_of_its_comparisons_do() {
         ("0.02 >= think_rate and reward <= 2", Truth::Holds),
         ("reward > 2", Truth::DoesNotHold),
         ("reward >= 2", Truth::Holds),
-        ("mean(kl, 5) / 2 + {eval.accuracy} > max(1, reward) - 1e-9", Truth::DoesNotHold),
+        ("mean(kl, 5) / 2 + {eval.accuracy} > max(1, reward) + 1e-9", Truth::DoesNotHold),
         ("mean(kl, 5) / 2 + {eval.accuracy} >= max(1, reward)", Truth::Holds),
         ("abs(think_rate - 1) > 0.9", Truth::Holds),
         // A number that is missing decides nothing, unless another comparison does.
