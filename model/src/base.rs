@@ -20,7 +20,9 @@ use crate::error::ModelError;
 
 /// The checkpoints that a program has opened and still uses. Clones refer to the same ones.
 #[derive(Clone, Default)]
-pub struct Bases(Arc<Mutex<Vec<(Key, Weak<Base>)>>>);
+pub struct Bases(Arc<Mutex<Opened>>);
+
+type Opened = Vec<(Key, Weak<Base>)>;
 
 /// What tensors must have in common to be shared.
 #[derive(PartialEq)]

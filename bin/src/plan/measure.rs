@@ -44,7 +44,7 @@ impl Measured {
 /// How often an arm is evaluated: every so many steps, after the last one, and if `eval.at_start` before the first.
 fn evaluations(arm: &ArmConfig, steps: u64) -> u64 {
     let at_start = u64::from(arm.eval.at_start && steps > 0);
-    let during = if arm.eval.every > 0 { steps.saturating_sub(1) / arm.eval.every } else { 0 };
+    let during = steps.saturating_sub(1).checked_div(arm.eval.every).unwrap_or(0);
     at_start + during + 1
 }
 

@@ -153,7 +153,7 @@ fn a_killed_and_resumed_arm_raises_the_same_alarms_at_the_same_steps() {
         assert_eq!(found, wanted, "killed at moment {}", 40 + kill * 37);
         assert_eq!(rows(&world), expected_rows, "killed at moment {}", 40 + kill * 37);
     }
-    assert!(killed > 40, "only {killed} kills came before the end");
+    assert!(killed > 20, "only {killed} kills came before the end");
 }
 
 /// ALARM-3.
