@@ -1,7 +1,7 @@
 //! `[ablation]`: the factors of an experiment, from which its arms are made.
 //!
 //! A factor is something that an arm has or has not (a reward component in the formula, some settings), or a setting with
-//! several values. A design says which combinations of their levels are trained. [`expand`] makes an arm of each combination,
+//! several values. A design says which combinations of their levels are trained. [`expand()`] makes an arm of each combination,
 //! and a [`Design`](super::Design), which keeps the levels of each arm for the report.
 //!
 //! - ABLATION-1 the name of an arm depends on its own levels only: the same arm has the same name in every design.
