@@ -54,7 +54,7 @@ Examples:
 pub const MERGE_RUNS: &str = "\
 Examples:
   sandbox merge-runs /shared/ablation                           writes /shared/ablation/merged
-  sandbox merge-runs /shared/ablation --partial --out /tmp/so-far    of the tasks that have begun";
+  sandbox merge-runs /shared/ablation --partial --out so-far    what there is, also if tasks are not done";
 
 pub const COMPARE: &str = "\
 Examples:
