@@ -510,7 +510,7 @@ class BookmarkedCompletion(TypedDict, total=False):
 
 
 class Mark(TypedDict, total=False):
-    """What is marked."""
+    """The body of a new bookmark: a step of an arm, or a completion of that step."""
 
     arm: str
     seed: int

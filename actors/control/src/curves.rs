@@ -86,7 +86,7 @@ pub(super) struct Curves {
     pub pending: usize,
     /// All metrics that have a value in some arm.
     pub fields: Vec<CurveField>,
-    /// The lines.
+    /// The curves of the arms that were asked for, without those that have nothing new.
     pub lines: Vec<CurveLine>,
 }
 
@@ -102,9 +102,9 @@ pub(super) struct CurveField {
 /// An arm under one seed or several.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct CurveLine {
-    /// The arm.
+    /// The arm's name in the scenario.
     pub arm: String,
-    /// Its seeds.
+    /// The seeds that the line is the mean of; several have a band.
     pub seeds: Vec<CurveSeed>,
     /// Where each point is: at the last row that it covers.
     pub x: Vec<f64>,

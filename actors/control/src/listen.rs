@@ -36,7 +36,7 @@ pub enum ControlError {
          set it to at least 32 characters without spaces, such as the output of `openssl rand -hex 32`"
     )]
     TokenVariable {
-        /// The variable.
+        /// The name in `control.token_env`.
         variable: String,
         /// What is wrong with it.
         problem: &'static str,

@@ -35,11 +35,8 @@ impl AsyncJudge for Panel {
         clips: &'a JudgeClips,
         deadline: Instant,
     ) -> BoxFuture<'a, Vec<Judgement>> {
-        async move {
-            let asked = self.members.iter().map(|member| member.judge_heard(requests, clips, deadline));
-            self.combine_all(requests.len(), &join_all(asked).await)
-        }
-        .boxed()
+        let asked = self.members.iter().map(|member| member.judge_heard(requests, clips, deadline));
+        self.combine_all(requests.len(), asked.collect())
     }
 
     fn judge_anew<'a>(
@@ -48,11 +45,8 @@ impl AsyncJudge for Panel {
         clips: &'a JudgeClips,
         deadline: Instant,
     ) -> BoxFuture<'a, Vec<Judgement>> {
-        async move {
-            let asked = self.members.iter().map(|member| member.judge_anew(requests, clips, deadline));
-            self.combine_all(requests.len(), &join_all(asked).await)
-        }
-        .boxed()
+        let asked = self.members.iter().map(|member| member.judge_anew(requests, clips, deadline));
+        self.combine_all(requests.len(), asked.collect())
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), JudgeError>> {
@@ -62,11 +56,19 @@ impl AsyncJudge for Panel {
 }
 
 impl Panel {
-    /// The judgement of each of `count` requests; `answers` has those of every member.
-    fn combine_all(&self, count: usize, answers: &[Vec<Judgement>]) -> Vec<Judgement> {
-        let of_members =
-            |place: usize| answers.iter().map(|judgements| &judgements[place]).collect::<Vec<_>>();
-        (0..count).map(|place| self.combine(&of_members(place))).collect()
+    /// The judgement of each of `count` requests, from the answers of all members.
+    fn combine_all<'a>(
+        &'a self,
+        count: usize,
+        asked: Vec<BoxFuture<'a, Vec<Judgement>>>,
+    ) -> BoxFuture<'a, Vec<Judgement>> {
+        async move {
+            let answers = join_all(asked).await;
+            let of_members =
+                |place: usize| answers.iter().map(|judgements| &judgements[place]).collect::<Vec<_>>();
+            (0..count).map(|place| self.combine(&of_members(place))).collect()
+        }
+        .boxed()
     }
 
     fn combine(&self, judgements: &[&Judgement]) -> Judgement {

@@ -47,7 +47,7 @@ pub struct Bookmark {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BookmarkedCompletion {
-    /// Training or evaluation.
+    /// Whether it was sampled in training or in an evaluation.
     pub phase: Phase,
     /// Of an evaluation: its suite.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -93,11 +93,11 @@ pub enum RecordsError {
         path.display()
     )]
     OtherSweep {
-        /// The sweep's scenario.
+        /// The sweep's `sweep.toml`.
         path: PathBuf,
         /// The first line that differs, from 1.
         line: u64,
-        /// That line.
+        /// What the file says there.
         found: String,
         /// The line of the task's scenario in its place.
         wanted: String,

@@ -61,6 +61,7 @@ impl SharedClips {
             return Ok(clip);
         }
         let clip = hear()?;
+        // Each time the number of entries has doubled, so that an insertion costs little on average.
         if self.held.len() >= PURGED_FROM && self.held.len().is_power_of_two() {
             self.held.retain(|_, held| held.clip().is_some());
         }

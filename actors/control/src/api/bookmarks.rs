@@ -54,13 +54,13 @@ struct Listed {
     bookmarks: Vec<Arc<Bookmark>>,
 }
 
-/// What is marked.
+/// The body of a new bookmark: a step of an arm, or a completion of that step.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Mark {
-    /// The arm.
+    /// The arm's name in the scenario.
     arm: String,
-    /// Its seed.
+    /// The seed that it trains under, one of `run.seeds`.
     seed: u64,
     /// The number of steps that it had taken. Default: those that it has taken by now.
     #[serde(default)]

@@ -41,7 +41,7 @@ struct Reshape {
     /// Other values of weights.
     #[serde(default)]
     weights: BTreeMap<String, f64>,
-    /// Another formula.
+    /// The formula in place of the one that the step was shaped by. Default: that one.
     #[serde(default)]
     formula: Option<String>,
 }
