@@ -29,6 +29,9 @@ export const setText = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
 };
 
+// Made once: `toLocaleString` makes a formatter at every call, which costs more than the formatting.
+const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
 /** A number with about four digits; `–` for a missing one. */
 export const number = (value) => {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
@@ -36,7 +39,7 @@ export const number = (value) => {
   if (size === 0) return "0";
   const text =
     size >= 1e6 || size < 1e-3 ? value.toExponential(2)
-    : size >= 1000 ? Math.round(value).toLocaleString("en-US")
+    : size >= 1000 ? WHOLE.format(Math.round(value))
     : size >= 100 ? value.toFixed(1)
     : size >= 10 ? value.toFixed(2)
     : value.toFixed(3);
@@ -44,7 +47,7 @@ export const number = (value) => {
 };
 
 /** A whole number with thousands separators. */
-export const count = (value) => (value === null || value === undefined ? "–" : Math.round(value).toLocaleString("en-US"));
+export const count = (value) => (value === null || value === undefined ? "–" : WHOLE.format(Math.round(value)));
 
 /** A share in per cent. */
 export const percent = (value) => (value === null || value === undefined || Number.isNaN(value) ? "–" : `${(100 * value).toFixed(1)} %`);
