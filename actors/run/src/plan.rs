@@ -36,6 +36,13 @@ impl Plan {
         Plan { device, side_by_side, is_limited: run.parallel_arms > 0, threads }
     }
 
+    /// How many samplers and optimizers may compute at the same time: on the CPU as many as there are cores for their
+    /// threads, elsewhere all of them (`None`).
+    pub(crate) fn compute_slots(&self) -> Option<usize> {
+        let threads = self.threads.max(1);
+        (self.device == tch::Device::Cpu).then(|| (cores() / threads).max(1))
+    }
+
     /// The content of `environment.json`.
     pub(crate) fn environment(&self, experiment: &Experiment) -> Environment {
         Environment {

@@ -17,8 +17,8 @@ use scenarios::{ArmConfig, DataFilter, JudgeBudget, JudgeKind, LimitAction, Meth
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use workers::{
-    AudioSource, EntropyControl, KlControl, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg,
-    SamplerArgs, WeightStore, resume_checkpoint,
+    AudioSource, ComputeSlots, EntropyControl, KlControl, Lines, LoaderArgs, OptimizerArgs, Published,
+    RecorderMsg, SamplerArgs, WeightStore, resume_checkpoint,
 };
 
 use crate::alarms::Alarms;
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) bases: Bases,
     /// The clips that are in memory.
     pub(crate) clips: Arc<SharedClips>,
+    /// The slots in which their samplers and optimizers compute.
+    pub(crate) compute_slots: ComputeSlots,
 }
 
 /// What preparing an arm takes.
@@ -303,7 +305,11 @@ fn blueprints(
             cache_clips: config.loader.cache_clips,
             cache_bytes: config.loader.cache_mb.saturating_mul(1_000_000),
         },
-        sampler: SamplerArgs { weights: weights.clone(), threads: args.threads },
+        sampler: SamplerArgs {
+            weights: weights.clone(),
+            threads: args.threads,
+            compute_slots: args.shared.compute_slots.clone(),
+        },
         judge: judge(args)?,
         has_shaper: config.method == Method::Grpo,
         optimizer: (config.method != Method::None).then(|| optimizer(args, weights)),
@@ -359,5 +365,6 @@ fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
         finite_checkpoints: config.limits.action != LimitAction::Ignore,
         seed: args.live.id.seed,
         threads: args.threads,
+        compute_slots: args.shared.compute_slots.clone(),
     }
 }

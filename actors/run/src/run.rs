@@ -17,7 +17,7 @@ use runtime::{RestartBudget, RunEvent, Slot, Watchers};
 use scenarios::{DType, Experiment};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use workers::{AudioSource, Recorder, RecorderArgs};
+use workers::{AudioSource, ComputeSlots, Recorder, RecorderArgs};
 
 use crate::arm::{Arm, ArmArgs};
 use crate::error::{InputError, RunError, StartError};
@@ -279,6 +279,7 @@ impl RunState {
         let spent = args.run_dir.run_dir().judge_spent();
         let ledger = Ledger::open(&spent).map_err(|source| RecordsError::Read { path: spent, source })?;
         let bases = Bases::default();
+        let compute_slots = ComputeSlots::new(plan.compute_slots());
         Ok(RunState {
             number: RUNS.fetch_add(1, Ordering::Relaxed) + 1,
             lock: args.run_dir.check()?,
@@ -295,6 +296,7 @@ impl RunState {
                 judges: Arc::new(Judges::new(ledger, bases.clone())),
                 bases,
                 clips: Arc::default(),
+                compute_slots,
             },
             planned: handle.0.arms().into(),
             handle,

@@ -8,6 +8,7 @@
 
 mod checkpoint;
 mod coefficients;
+mod compute_slots;
 mod covariance;
 mod error;
 mod grpo_pass;
@@ -25,6 +26,7 @@ mod weight_store;
 
 pub use checkpoint::resume_checkpoint;
 pub use coefficients::{EntropyControl, KlControl};
+pub use compute_slots::ComputeSlots;
 pub use error::{ClipError, WorkerError};
 pub use grpo_settings::{CovarianceSettings, GrpoSettings};
 pub use loader::{AudioSource, Clip, ClipRequest, HeardClip, Loaded, Loader, LoaderArgs, LoaderMsg, Sound};

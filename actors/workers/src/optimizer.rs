@@ -21,6 +21,7 @@ use runtime::seed::{Purpose, derive};
 
 use crate::checkpoint::write_checkpoint;
 use crate::coefficients::{Coefficients, EntropyControl, KlControl};
+use crate::compute_slots::ComputeSlots;
 use crate::error::WorkerError;
 use crate::grpo_pass::{GrpoPass, PassSettings, sampled_kl};
 use crate::grpo_settings::GrpoSettings;
@@ -126,6 +127,8 @@ pub struct OptimizerArgs {
     pub seed: u64,
     /// Number of libtorch threads; 0 leaves the choice to libtorch.
     pub threads: usize,
+    /// The slots in which the run's samplers and optimizers compute.
+    pub compute_slots: ComputeSlots,
 }
 
 /// Messages to the optimizer.
@@ -176,6 +179,10 @@ impl ThreadLocalActor for Optimizer {
         message: OptimizerMsg,
         state: &mut OptimizerState,
     ) -> Result<(), ActorProcessingErr> {
+        let slots = state.args.compute_slots.clone();
+        // A checkpoint is written without computing.
+        let computes = !matches!(message, OptimizerMsg::Checkpoint(_));
+        let _slot = if computes { slots.take().await } else { None };
         match message {
             OptimizerMsg::Grpo(request) => {
                 if let Some((batch, reply)) = request.begin() {

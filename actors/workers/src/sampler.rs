@@ -9,6 +9,7 @@ use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use runtime::Request;
 
+use crate::compute_slots::ComputeSlots;
 use crate::error::WorkerError;
 use crate::memory::return_freed_memory;
 use crate::threads::use_threads;
@@ -44,6 +45,8 @@ pub struct SamplerArgs {
     pub weights: WeightStore,
     /// Number of libtorch threads; 0 leaves the choice to libtorch.
     pub threads: usize,
+    /// The slots in which the run's samplers and optimizers compute.
+    pub compute_slots: ComputeSlots,
 }
 
 /// Messages to the sampler.
@@ -61,6 +64,7 @@ pub struct SamplerState {
     weights: WeightStore,
     policy: Policy,
     policy_version: Option<u64>,
+    compute_slots: ComputeSlots,
 }
 
 impl ThreadLocalActor for Sampler {
@@ -74,7 +78,12 @@ impl ThreadLocalActor for Sampler {
         args: SamplerArgs,
     ) -> Result<SamplerState, ActorProcessingErr> {
         use_threads(args.threads);
-        Ok(SamplerState { policy: args.weights.replica()?, weights: args.weights, policy_version: None })
+        Ok(SamplerState {
+            policy: args.weights.replica()?,
+            weights: args.weights,
+            policy_version: None,
+            compute_slots: args.compute_slots,
+        })
     }
 
     async fn handle(
@@ -85,6 +94,8 @@ impl ThreadLocalActor for Sampler {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SamplerMsg::Generate(request) => {
+                let slots = state.compute_slots.clone();
+                let _slot = slots.take().await;
                 if let Some((query, reply)) = request.begin() {
                     reply.send(state.generate(&query).map_err(WorkerError::from));
                     return_freed_memory();
