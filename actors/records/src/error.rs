@@ -93,7 +93,7 @@ pub enum RecordsError {
         path.display()
     )]
     OtherSweep {
-        /// The sweep's `sweep.toml`.
+        /// The scenario that the first task of the sweep stored.
         path: PathBuf,
         /// The first line that differs, from 1.
         line: u64,
