@@ -32,6 +32,12 @@ fn process_of(study: &Study, task: usize) -> Option<(u32, u64)> {
         .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))?;
     let lock: Value = serde_json::from_slice(&fs::read(folder.join("lock")).ok()?).ok()?;
     let process = lock["process_id"].as_u64()? as u32;
+    // After a process has ended, its number may be another's.
+    let command = fs::read(format!("/proc/{process}/cmdline")).ok()?;
+    let sweeps = command.windows(b"--sweep".len()).any(|part| part == b"--sweep");
+    if !sweeps {
+        return None;
+    }
     let arm = fs::read_dir(&folder)
         .ok()?
         .flatten()
