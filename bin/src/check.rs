@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub use data::glance;
+pub use needs::Weights;
 
 /// What was found out about a scenario.
 #[derive(Serialize)]
