@@ -505,7 +505,8 @@ fn a_run_that_cannot_begin_leaves_no_directory() {
 fn bench_measures_generation_and_steps_of_what_is_trained() {
     let dir = tempfile::tempdir().unwrap();
     let few = ["bench", "--device", "cpu", "--prompts", "1", "--group", "2", "--tokens", "4", "--steps", "1"];
-    let json = printed(dir.path(), &[&few[..], &["--batch", "1,8", "--train", "lora,full", "--json"]].concat());
+    let json =
+        printed(dir.path(), &[&few[..], &["--batch", "1,8", "--train", "lora,full", "--json"]].concat());
     let measured: Value = serde_json::from_str(&json).unwrap();
     let batches: Vec<u64> =
         measured["decoding"].as_array().unwrap().iter().map(|row| row["batch"].as_u64().unwrap()).collect();

@@ -148,12 +148,12 @@ impl Bench<'_> {
             dtype: if self.is_bf16() { DType::Bf16 } else { DType::F32 },
             ..PolicyConfig::default()
         };
-        let policy = run::open_policy(&Bases::default(), &config, self.resolved.device, 1).map_err(Failure::input)?;
+        let policy =
+            run::open_policy(&Bases::default(), &config, self.resolved.device, 1).map_err(Failure::input)?;
         let clips = self.clips(policy.processor())?;
         let prompts = clips.len();
-        let workload =
-            Workload { clips, group_size: options.group.into(), tokens: options.tokens.into() };
-        let mut policy = PolicySpeed::new(policy, workload).map_err(running)?;
+        let workload = Workload { clips, group_size: options.group.into(), tokens: options.tokens.into() };
+        let mut policy = PolicySpeed::new(policy, workload).map_err(Failure::running)?;
         let sample = policy.sample().map_err(running)?;
         measured.prompt_tokens = sample.prompts.iter().map(Vec::len).max().unwrap_or_default();
         let sizes = self.sizes(prompts, measured.prompt_tokens);
@@ -184,7 +184,8 @@ impl Bench<'_> {
         let options = self.options;
         let frames = options.seconds * FRAMES_PER_SECOND;
         // Omni's tower attends within chunks.
-        let chunk = self.config.audio.as_ref().filter(|_| self.config.architecture == Architecture::Qwen25Omni);
+        let chunk =
+            self.config.audio.as_ref().filter(|_| self.config.architecture == Architecture::Qwen25Omni);
         Sizes {
             config: &self.config,
             element: if self.is_bf16() { 2.0 } else { 4.0 },
@@ -264,7 +265,8 @@ fn print(measured: &Measured, options: &BenchOptions) {
     );
     outln!("");
     outln!("generation, prompts of {} tokens", measured.prompt_tokens);
-    let mut table = Table::new(&["batch", "first token ms", "tokens/s", "% of bandwidth", "% of FLOP/s", "limited by"]);
+    let mut table =
+        Table::new(&["batch", "first token ms", "tokens/s", "% of bandwidth", "% of FLOP/s", "limited by"]);
     for row in &measured.decoding {
         table.row(vec![
             row.measured.batch.to_string(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor, no_grad};
 
-pub use policy::{Decoding, Phase, PolicySpeed, Sample, Workload};
+pub use policy::{Decoding, Phase, PolicySpeed, Sample, SpeedError, Workload};
 
 /// Time for each of the measurements.
 const TIME: Duration = Duration::from_millis(150);

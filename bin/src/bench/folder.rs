@@ -35,7 +35,8 @@ pub fn folder(options: &BenchOptions) -> Result<TempDir, Failure> {
             None => Ok(()),
         }
     };
-    prepare().map_err(|error: io::Error| Failure::Running(format!("{}: {error}", folder.path().display())))?;
+    prepare()
+        .map_err(|error: io::Error| Failure::Running(format!("{}: {error}", folder.path().display())))?;
     Ok(folder)
 }
 
@@ -51,7 +52,7 @@ fn link(source: &Path, folder: &Path) -> io::Result<()> {
 fn write(folder: &Path, name: &str, content: &Value) -> io::Result<()> {
     let path = folder.join(name);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => fs::write(path, content.to_string()),
     }
 }

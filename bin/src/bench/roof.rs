@@ -121,7 +121,16 @@ mod tests {
     }
 
     fn sizes(config: &ModelConfig) -> Sizes<'_> {
-        Sizes { config, element: 4.0, prompts: 2.0, prompt: 10.0, group: 8.0, tokens: 4.0, frames: 0.0, window: 0.0 }
+        Sizes {
+            config,
+            element: 4.0,
+            prompts: 2.0,
+            prompt: 10.0,
+            group: 8.0,
+            tokens: 4.0,
+            frames: 0.0,
+            window: 0.0,
+        }
     }
 
     #[test]
@@ -151,7 +160,8 @@ mod tests {
         assert_eq!(pass_flops(&sizes(&config), Trains::Lora), 3.0 * forward);
         assert_eq!(pass_flops(&sizes(&config), Trains::Full), 4.0 * forward);
         let phase = |name, seconds| Phase { name, seconds };
-        let phases = [phase("generation", 9.0), phase("policy", 1.0), phase("reference", 1.0), phase("backward", 2.0)];
+        let phases =
+            [phase("generation", 9.0), phase("policy", 1.0), phase("reference", 1.0), phase("backward", 2.0)];
         let speed = Speed { flops: 3.0 * forward, bytes: 1.0, operation: 1.0 };
         assert_eq!(passes(&sizes(&config), Trains::Lora, &phases, &speed), 0.25);
     }

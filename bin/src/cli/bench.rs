@@ -88,6 +88,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 fn batch(text: &str) -> Result<u16, String> {
-    let batch = text.parse().ok().filter(|batch: &u16| (1..=8).contains(batch) || *batch > 0 && batch % 8 == 0);
+    let batch = text
+        .parse()
+        .ok()
+        .filter(|batch: &u16| (1..=8).contains(batch) || *batch > 0 && batch.is_multiple_of(8));
     batch.ok_or_else(|| "write a number up to 8, or a multiple of 8".to_owned())
 }

@@ -12,7 +12,7 @@ use tch::{Device, Tensor};
 use crate::error::ModelError;
 use crate::logprobs::Group;
 use crate::loss::{GrpoConfig, LossInputs, Normalizer, grpo_loss};
-use crate::optim::{AdamW, AdamWConfig};
+use crate::optim::{AdamW, AdamWConfig, OptimError};
 use crate::policy::Policy;
 use crate::processor::Prompt;
 use crate::sampling::{Completion, SamplingParams};
@@ -67,6 +67,17 @@ pub struct Sample {
     pub policy: Vec<Vec<f32>>,
 }
 
+/// A policy that can't be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum SpeedError {
+    /// It has no replica.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// It has nothing to train.
+    #[error(transparent)]
+    Optimizer(#[from] OptimError),
+}
+
 /// A policy with the replica that samples, its reference and its optimizer, as an arm has them.
 pub struct PolicySpeed {
     workload: Workload,
@@ -80,8 +91,8 @@ pub struct PolicySpeed {
 impl PolicySpeed {
     /// Prepares a policy that is open for training.
     ///
-    /// Errors: Its replica can't be made.
-    pub fn new(policy: Policy, workload: Workload) -> Result<PolicySpeed, ModelError> {
+    /// Errors: Its replica or its optimizer can't be made.
+    pub fn new(policy: Policy, workload: Workload) -> Result<PolicySpeed, SpeedError> {
         Ok(PolicySpeed {
             params: SamplingParams { max_new_tokens: workload.tokens, ..Default::default() },
             sampler: policy.replica()?,
