@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base alarms faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative
+.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative
 
 run:
 	@.cargo/prerequisites run
@@ -67,6 +67,34 @@ exports:
 	$(if $(SANDBOX),,cargo build --release --bin sandbox)
 	python3 -m venv $(EXPORTS)/python && $(EXPORTS)/python/bin/pip install --quiet --requirement tests/exports/requirements.txt
 	SANDBOX=$(or $(SANDBOX),target/release/sandbox) tests/exports/run $(EXPORTS)
+
+# What is in deploy/ (docs/deploy.md): Dockerfile, compose file, Slurm and JobSet examples, checked by linters from PyPI.
+deploy-check:
+	deploy/check/run
+
+# Checks a JobSet that `sandbox plan --array k8s` printed, without a cluster.
+JOBSET ?= deploy/examples/ablation-jobset.yaml
+jobset:
+	deploy/check/run jobset $(JOBSET)
+
+# The steps of deploy/Dockerfile in a chroot, with the binary that is built already. Needs root and debootstrap.
+image-check:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	SANDBOX=$(or $(SANDBOX),target/release/sandbox) deploy/image-check
+
+# A job array on a Slurm of one node, from Debian's packages (docs/sweeps.md); one task gets SIGTERM and is queued again. Needs root.
+slurm:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	SANDBOX=$(or $(SANDBOX),target/release/sandbox) python3 -B tests/slurm
+
+# Sixteen tasks by the shell array, of which five are killed at random; SEED repeats one.
+sweep:
+	OMP_NUM_THREADS=1 cargo test --package sandbox --test sweeps -- --ignored --nocapture sixteen_tasks
+
+# Real runs beside what `sandbox simulate` predicts of them (docs/scale.md). On a quiet machine.
+simulation:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	SANDBOX=$(or $(SANDBOX),target/release/sandbox) OMP_NUM_THREADS=1 python3 -B tests/simulation
 
 # A report and the live page in Chromium: axe-core, light and dark, narrow, the report printed. REPORT names one; without it a small run is made.
 accessibility:

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::cli::{BenchOptions, Trains};
 use crate::failure::Failure;
-use crate::memory::peak_bytes;
+use crate::memory::most_memory;
 use crate::streams::{columns, errln, outln};
 use crate::table::Table;
 
@@ -47,7 +47,7 @@ struct Measured {
     #[serde(skip_serializing_if = "Option::is_none")]
     load_seconds: Option<f64>,
     /// The most main memory that the process took.
-    peak_bytes: u64,
+    peak_bytes: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -114,13 +114,13 @@ impl Bench<'_> {
             decoding: Vec::new(),
             training: Vec::new(),
             load_seconds: None,
-            peak_bytes: 0,
+            peak_bytes: None,
         };
         for &trains in &options.train {
             self.train(trains, &speed, &mut measured)?;
         }
         measured.load_seconds = options.load.as_deref().map(|path| self.load(path)).transpose()?;
-        measured.peak_bytes = peak_bytes(std::process::id());
+        measured.peak_bytes = most_memory("self");
         Ok(measured)
     }
 
@@ -295,7 +295,9 @@ fn print(measured: &Measured, options: &BenchOptions) {
     if let Some(seconds) = measured.load_seconds {
         outln!("from file to features: {:.2} ms", 1e3 * seconds);
     }
-    outln!("most main memory: {:.2} GB", measured.peak_bytes as f64 / 1e9);
+    if let Some(bytes) = measured.peak_bytes {
+        outln!("most main memory: {:.2} GB", bytes as f64 / 1e9);
+    }
 }
 
 fn input(error: ModelError) -> Failure {

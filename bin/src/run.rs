@@ -21,7 +21,7 @@ use crate::{
     report,
     signals::stop_on_signal,
     streams::{errln, outln},
-    sweep::task_options,
+    sweep::{keep_memory, task_options},
 };
 
 /// Longest wait for the last events after a run has ended.
@@ -29,7 +29,13 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 
 /// Runs the scenario, or prints it with `--dry-run`.
 pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry) -> Result<(), Failure> {
-    let Some(options) = &task_options(options, &registry)? else { return Ok(()) };
+    let Some(own) = task_options(options, &registry)? else { return Ok(()) };
+    let ran = run_one(&own, verbosity, registry);
+    keep_memory(options);
+    ran
+}
+
+fn run_one(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry) -> Result<(), Failure> {
     let path = match (&options.scenario, &options.resume) {
         (Some(scenario), _) => scenario.clone(),
         (None, Some(dir)) => RunDir::new(dir).scenario(),

@@ -12,7 +12,7 @@ use survey::{Role, Survey};
 use super::needs::{ArmNeeds, Facts, needs};
 
 /// What a CUDA context takes of a GPU's memory, in bytes.
-const CUDA_CONTEXT: u64 = 600_000_000;
+pub const CUDA_CONTEXT: u64 = 600_000_000;
 
 /// What the arms of an experiment will take. All of it is an estimate.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -9,7 +9,7 @@ use records::{ArmId, RunDir, StepMetrics};
 use scenarios::{ArmConfig, Method};
 
 use crate::failure::Failure;
-use crate::memory::peak_bytes;
+use crate::memory::most_memory;
 
 /// Steps of the short run. The first is not counted: it opens files and fills caches.
 const STEPS: u64 = 6;
@@ -95,7 +95,8 @@ fn run(mut command: Command, arm: &str) -> Result<u64, Failure> {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(Failure::running)?;
     let mut most = 0;
     let status = loop {
-        most = most.max(peak_bytes(child.id()));
+        // None once it has ended.
+        most = most.max(most_memory(&child.id().to_string()).unwrap_or_default());
         if let Some(status) = child.try_wait().map_err(Failure::running)? {
             break status;
         }
