@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub use data::glance;
+pub use needs::Weights;
 
 /// What was found out about a scenario.
 #[derive(Serialize)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 
 mod annotate;
+mod bench;
 mod ctl;
 mod data;
 mod eval;
@@ -15,6 +16,7 @@ mod tools;
 mod verbosity;
 
 pub use annotate::AnnotateOptions;
+pub use bench::{BenchOptions, Shape, Trains};
 pub use ctl::{
     BookmarkOptions, CtlCommand, CtlOptions, ForkOptions, MetricsOptions, RolloutsOptions, SwapOptions,
     Sweep, WithOptions,
@@ -78,6 +80,9 @@ pub enum Command {
     /// Measure what a scenario takes, list its tasks, and write a script that trains them on many machines
     #[command(after_help = examples::PLAN)]
     Plan(PlanOptions),
+    /// Measure how fast a model generates and trains on this device, and how near that is to what the device can do
+    #[command(after_help = examples::BENCH)]
+    Bench(BenchOptions),
     /// Make one run of the tasks of a sweep, with one report
     #[command(after_help = examples::MERGE_RUNS)]
     MergeRuns(MergeRunsOptions),

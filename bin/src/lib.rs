@@ -30,6 +30,7 @@
 
 mod annotate;
 mod ask;
+mod bench;
 mod check;
 mod cli;
 mod client;
@@ -48,6 +49,7 @@ mod listen;
 mod log;
 mod ls;
 mod man;
+mod memory;
 mod merge;
 mod plan;
 mod progress;
@@ -118,6 +120,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Merge(options) => merge::merge(&options),
         Command::Compose(options) => compose::compose(&options),
         Command::Ctl(options) => ctl::ctl(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Judge(options) => judge::judge(&options, &registry),
         Command::Client => client::client(),
         Command::Completions(options) => completions::completions(&options),

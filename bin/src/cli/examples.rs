@@ -130,6 +130,12 @@ Examples:
   sandbox judge mine.toml --simulate --agreement 0.8 --correlation 0.4
   sandbox judge scenarios/judge-attacks.toml        how much a completion gains by addressing the judge";
 
+pub const BENCH: &str = "\
+Examples:
+  sandbox bench --policy scenarios/small/model --batch 1,8,32
+  sandbox bench --random qwen2-audio-7b --device cuda --train lora,full
+  sandbox bench --random qwen2-audio-7b --layers 2 --tokens 8 --batch 1      on a laptop";
+
 pub const LS: &str = "\
 Examples:
   sandbox ls                                        the runs in runs/, newest first

@@ -8,8 +8,8 @@ use ::evaluation::open_suites;
 use records::{ArmId, RunDir, StepMetrics};
 use scenarios::{ArmConfig, Method};
 
-use super::taken::most_memory;
 use crate::failure::Failure;
+use crate::memory::most_memory;
 
 /// Steps of the short run. The first is not counted: it opens files and fills caches.
 const STEPS: u64 = 6;

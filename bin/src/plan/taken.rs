@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use records::{RecordsError, SweepDir, replace_file};
 use serde::{Deserialize, Serialize};
 
+use crate::memory::most_memory;
+
 /// What a task took.
 #[derive(Serialize, Deserialize)]
 struct Taken {
@@ -33,14 +35,6 @@ pub fn keep_memory_taken(sweep: &SweepDir, task: usize) -> Result<(), RecordsErr
     fs::create_dir_all(&folder).map_err(|source| RecordsError::Write { path: folder.clone(), source })?;
     let taken = serde_json::json!(Taken { memory_bytes });
     replace_file(&file(sweep, task), format!("{taken}\n").as_bytes())
-}
-
-/// The most memory that a process has taken so far, in bytes; `None` if the system does not say it. `process` is a number or
-/// `self`.
-pub fn most_memory(process: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 #[cfg(test)]
