@@ -2,7 +2,9 @@
 //!
 //! A step's sampling time is fitted as a constant, a time for each token of its longest completion and one for each token of all;
 //! its training time as a constant and a time for each token; its judging time as a time for each wave of requests that the judge
-//! takes at once. Coefficients are never negative. The first step is left out: it opens files and fills caches.
+//! takes at once. Coefficients are never negative. The first step is left out: it opens files and fills caches. A judge without a
+//! server counts as a part of the rewards, which every arm has for itself. Checkpoints are in the time of the start, since no
+//! record says how long they took.
 
 use std::collections::BTreeMap;
 
@@ -182,6 +184,7 @@ fn run(
         0 => recorded.mean(|row| row.actor_seconds),
         _ => 0.0,
     };
+    let is_server = matches!(config.judge.kind, JudgeKind::Openai(_));
     let rest = recorded.wall_seconds - recorded.step_seconds - recorded.evaluation_seconds;
     RunInputs {
         arms,
@@ -194,7 +197,10 @@ fn run(
         compute_slots,
         startup_seconds: (rest / recorded.arms.max(1) as f64).max(0.0),
         load_seconds: recorded.mean(|row| row.load_seconds),
-        reward_seconds: recorded.mean(|row| Some((row.reward_seconds? - row.judge_seconds?).max(0.0))),
+        reward_seconds: recorded.mean(|row| {
+            let of_server = if is_server { row.judge_seconds? } else { 0.0 };
+            Some((row.reward_seconds? - of_server).max(0.0))
+        }),
         overhead_seconds,
         ..RunInputs::default()
     }
@@ -235,17 +241,8 @@ fn learner(recorded: &Recorded) -> LearnerInputs {
 
 fn judge(config: &ArmConfig, recorded: &Recorded) -> JudgeInputs {
     let requests: u64 = recorded.steps.iter().map(|step| step.metrics.judge_requests).sum();
-    let JudgeKind::Openai(openai) = &config.judge.kind else {
-        // Verdicts by rules or by a model in the process: what they take is in the time of the rewards.
-        let seconds = recorded.mean(|row| row.judge_seconds);
-        let servers = usize::from(seconds > 0.0);
-        return JudgeInputs {
-            servers,
-            concurrency: usize::MAX >> 32,
-            latency_seconds: Distribution::Fixed { value: seconds },
-            ..JudgeInputs::default()
-        };
-    };
+    // What verdicts by rules or by a model in the process take is in the time of the rewards.
+    let JudgeKind::Openai(openai) = &config.judge.kind else { return JudgeInputs::default() };
     let completions: usize = recorded.steps.iter().map(|step| step.lengths.len()).sum();
     let hits = recorded.mean(|row| row.judge_cache_hit_rate);
     let each = if openai.separate { 2 } else { 1 };

@@ -5,6 +5,9 @@ use super::{Distribution, Inputs};
 /// Most arms of a simulation.
 const MOST_ARMS: usize = 100_000;
 
+/// Most completions of all arms and steps: several minutes of simulation.
+const MOST_COMPLETIONS: f64 = 3e8;
+
 /// The number that does not fit.
 pub(super) struct Unfit {
     /// Its key, with its section.
@@ -76,6 +79,13 @@ fn whole_numbers(inputs: &Inputs) -> Result<(), Unfit> {
         if number == 0 {
             return Err(unfit(key, 0, "write 1 or more"));
         }
+    }
+    let completions =
+        run.steps as f64 * run.arms as f64 * run.prompts_per_step as f64 * run.group_size as f64;
+    if completions > MOST_COMPLETIONS {
+        let found = format!("{}, which makes {completions:.0} completions of all arms", run.steps);
+        let instead = "write fewer: the rates hardly depend on it, and times grow with it".to_owned();
+        return Err(unfit("run.steps", found, instead));
     }
     if run.arms > MOST_ARMS {
         return Err(unfit("run.arms", run.arms, format!("write at most {MOST_ARMS}")));

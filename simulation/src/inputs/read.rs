@@ -193,6 +193,11 @@ decode = [{ sequences = 1, tokens_per_second = 75 }]
                 "a.toml:3:12: unknown value `contineous`; did you mean `continuous`?",
             ),
             (FILE, &["run.steps=0"], "--set run.steps=0: `steps` in [run] is 0; write 1 or more"),
+            (
+                FILE,
+                &["run.steps=1000000000"],
+                "--set run.steps=1000000000: `steps` in [run] is 1000000000, which makes ",
+            ),
             (FILE, &["run.stesp=3"], "--set run.stesp=3: unknown key `stesp`; did you mean `steps`?"),
             (FILE, &["run.steps"], "--set run.steps: there is no `=`; write --set section.key=value"),
             (
