@@ -29,7 +29,7 @@ use serde::de::{
     DeserializeOwned,
     value::{Error as ValueError, StrDeserializer},
 };
-pub use sweep::{Array, MergeRunsOptions, PlanOptions};
+pub use sweep::{Array, MergeRunsOptions, PlanOptions, SimulateOptions};
 pub use tools::{CompletionsOptions, InitOptions, LsOptions, ManOptions, Start};
 pub use verbosity::Verbosity;
 
@@ -86,6 +86,9 @@ pub enum Command {
     /// Make one run of the tasks of a sweep, with one report
     #[command(after_help = examples::MERGE_RUNS)]
     MergeRuns(MergeRunsOptions),
+    /// Simulate a run on other machines: speed, staleness, what is idle, and what to add next
+    #[command(after_help = examples::SIMULATE)]
+    Simulate(SimulateOptions),
     /// Compare the arms of several runs question by question
     #[command(after_help = examples::COMPARE)]
     Compare(CompareOptions),

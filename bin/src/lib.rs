@@ -58,6 +58,7 @@ mod report;
 mod reshape;
 mod run;
 mod signals;
+mod simulate;
 mod source;
 mod streams;
 mod sweep;
@@ -105,6 +106,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Report(options) => report::report(&options),
         Command::Plan(options) => plan::plan(&options, &registry),
         Command::MergeRuns(options) => sweep::merge_runs(&options),
+        Command::Simulate(options) => simulate::simulate_run(&options),
         Command::Compare(options) => compare::compare(&options),
         Command::Export(options) => export::export(&options),
         Command::Verify(options) => verify::verify(&options),

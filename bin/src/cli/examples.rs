@@ -56,6 +56,13 @@ Examples:
   sandbox merge-runs /shared/ablation                           writes /shared/ablation/merged
   sandbox merge-runs /shared/ablation --partial --out so-far    what there is, also if tasks are not done";
 
+pub const SIMULATE: &str = "\
+Examples:
+  sandbox simulate docs/scale/paper-8-gpus.toml                 the paper's setting on eight GPUs
+  sandbox simulate docs/scale/paper-8-gpus.toml --set run.max_staleness=2
+  sandbox simulate --from-run runs/ablation-20260131-120000 --set run.max_staleness=1
+  sandbox simulate --from-run runs/ablation-20260131-120000 --dry-run > mine.toml";
+
 pub const COMPARE: &str = "\
 Examples:
   sandbox compare runs/eval-20260131-120000 runs/eval-20260201-090000
