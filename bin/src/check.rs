@@ -215,6 +215,17 @@ pub fn gpu_bytes(experiment: &Experiment) -> Result<BTreeMap<String, u64>, Failu
     Ok(arms.into_iter().map(|arm| (arm.arm.clone(), arm.device_bytes + estimate::CUDA_CONTEXT)).collect())
 }
 
+/// The memory that each arm takes for features of clips beyond what it took after `steps` steps and `questions` questions of each
+/// suite, in bytes.
+pub fn features_to_come(
+    experiment: &Experiment,
+    steps: u64,
+    questions: usize,
+) -> Result<BTreeMap<String, u64>, Failure> {
+    let survey = data::look(experiment, false, false).map_err(Failure::input)?;
+    Ok(estimate::features_to_come(experiment, &survey, steps, questions))
+}
+
 /// Starts every plug-in of a scenario and lets it score a trial batch.
 pub fn try_plugins(experiment: &Experiment) -> Result<Vec<TriedReward>, Failure> {
     let runtime = tokio::runtime::Runtime::new()

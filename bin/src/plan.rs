@@ -11,7 +11,7 @@ use rewards::RewardRegistry;
 use scenarios::Experiment;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{gpu_bytes, load_and_check};
+use crate::check::{features_to_come, gpu_bytes, load_and_check};
 use crate::cli::PlanOptions;
 use crate::failure::Failure;
 use crate::streams::{columns, errln, outln};
@@ -21,7 +21,7 @@ mod measure;
 mod scripts;
 mod taken;
 
-use measure::{Measured, measure};
+use measure::{Measured, QUESTIONS, STEPS, measure};
 pub use taken::keep_memory_taken;
 use taken::memory_taken;
 
@@ -96,6 +96,7 @@ impl Plan {
         let gpu = is_for_gpu(experiment, options)?;
         let mut measured = BTreeMap::new();
         if !options.no_measure {
+            let to_come = features_to_come(experiment, STEPS, QUESTIONS)?;
             for arm in &experiment.arms {
                 // A fork can't begin without the arm that it is copied from, and takes as much.
                 let of_parent = arm.fork.as_ref().and_then(|fork| measured.get(&fork.arm)).cloned();
@@ -103,7 +104,11 @@ impl Plan {
                     Some(known) => known,
                     None => {
                         errln!("measuring {}", arm.name);
-                        measure(&options.scenario, &options.set, arm, &experiment.run.seeds)?
+                        let mut of_arm =
+                            measure(&options.scenario, &options.set, arm, &experiment.run.seeds)?;
+                        // The short run has heard a few of the clips, and the memory keeps all.
+                        of_arm.memory_bytes += to_come.get(&arm.name).copied().unwrap_or_default();
+                        of_arm
                     }
                 };
                 measured.insert(arm.name.clone(), of_arm);

@@ -12,10 +12,10 @@ use crate::failure::Failure;
 use crate::memory::most_memory;
 
 /// Steps of the short run. The first is not counted: it opens files and fills caches.
-const STEPS: u64 = 6;
+pub const STEPS: u64 = 6;
 
 /// Most questions of each suite that it answers.
-const QUESTIONS: usize = 64;
+pub const QUESTIONS: usize = 64;
 
 /// Pause between two looks at the memory of the short run.
 const LOOK: Duration = Duration::from_millis(20);
