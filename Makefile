@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base alarms faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative
+.PHONY: run test check docs base alarms faults fuzz audio-kinds coverage exports storage prometheus accessibility small small-model small-base talkative
 
 run:
 	@.cargo/prerequisites run
@@ -67,6 +67,19 @@ exports:
 	$(if $(SANDBOX),,cargo build --release --bin sandbox)
 	python3 -m venv $(EXPORTS)/python && $(EXPORTS)/python/bin/pip install --quiet --requirement tests/exports/requirements.txt
 	SANDBOX=$(or $(SANDBOX),target/release/sandbox) tests/exports/run $(EXPORTS)
+
+# A run that is uploaded to a real S3 server (moto, from PyPI) behind a proxy that cuts its connections, killed, and resumed from there
+# (tests/storage/README.md): about a minute. S3_COMMAND names another server.
+STORAGE = target/storage
+storage:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	python3 -m venv $(STORAGE)/python && $(STORAGE)/python/bin/pip install --quiet --requirement tests/storage/requirements.txt
+	OMP_NUM_THREADS=1 $(STORAGE)/python/bin/python -B tests/storage --sandbox $(or $(SANDBOX),target/release/sandbox) --seed $(or $(SEED),7)
+
+# Prometheus (Debian's package) scrapes a run, and every query of the dashboard must have data (tests/prometheus/README.md).
+prometheus:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	OMP_NUM_THREADS=1 python3 -B tests/prometheus/check.py --sandbox $(or $(SANDBOX),target/release/sandbox)
 
 # A report and the live page in Chromium: axe-core, light and dark, narrow, the report printed. REPORT names one; without it a small run is made.
 accessibility:
