@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative
+.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative storage prometheus
 
 run:
 	@.cargo/prerequisites run
@@ -95,6 +95,19 @@ sweep:
 simulation:
 	$(if $(SANDBOX),,cargo build --release --bin sandbox)
 	SANDBOX=$(or $(SANDBOX),target/release/sandbox) OMP_NUM_THREADS=1 python3 -B tests/simulation
+
+# A run that is uploaded to a real S3 server (moto, from PyPI) behind a proxy that cuts its connections, killed, and resumed from there
+# (tests/storage/README.md): about a minute. S3_COMMAND names another server.
+STORAGE = target/storage
+storage:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	python3 -m venv $(STORAGE)/python && $(STORAGE)/python/bin/pip install --quiet --requirement tests/storage/requirements.txt
+	OMP_NUM_THREADS=1 $(STORAGE)/python/bin/python -B tests/storage --sandbox $(or $(SANDBOX),target/release/sandbox) --seed $(or $(SEED),7)
+
+# Prometheus (Debian's package) scrapes a run, and every query of the dashboard must have data (tests/prometheus/README.md).
+prometheus:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	OMP_NUM_THREADS=1 python3 -B tests/prometheus/check.py --sandbox $(or $(SANDBOX),target/release/sandbox)
 
 # A report and the live page in Chromium: axe-core, light and dark, narrow, the report printed. REPORT names one; without it a small run is made.
 accessibility:

@@ -31,7 +31,7 @@ pub fn eval(options: &EvalOptions, verbosity: Verbosity, registry: RewardRegistr
     };
     let owned = OwnedRunDir::claim(run_dir.clone()).map_err(Failure::input)?;
     let screen = Screen::new(verbosity.quiet || options.json);
-    log::start(&run_dir, screen.clone(), verbosity)?;
+    log::start(&run_dir, screen.clone(), verbosity, None)?;
     screen.line(&format!("evaluation → {}", run_dir.path().display()));
     let arms = experiment.arms.clone();
     if arms.iter().any(|arm| arm.eval.server.is_some()) {

@@ -10,6 +10,7 @@ use rewards::RewardRegistry;
 use runtime::RunEvent;
 use scenarios::Experiment;
 use tokio::sync::{mpsc, watch};
+use traces::Traces;
 
 use crate::tracking::Tracking;
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     progress::{Progress, Screen},
     report,
     signals::stop_on_signal,
+    storage,
     streams::{errln, outln},
     sweep::{keep_memory, task_options},
 };
@@ -36,6 +38,11 @@ pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
 }
 
 fn run_one(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry) -> Result<(), Failure> {
+    let mut options = storage::fetched_to_resume(options)?;
+    if let Some(endpoint) = &options.traces {
+        options.set.push(format!("traces.endpoint={endpoint}"));
+    }
+    let options = &options;
     let path = match (&options.scenario, &options.resume) {
         (Some(scenario), _) => scenario.clone(),
         (None, Some(dir)) => RunDir::new(dir).scenario(),
@@ -76,7 +83,12 @@ fn run_one(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
     };
     let owned = OwnedRunDir::claim(run_dir.clone()).map_err(Failure::input)?;
     let screen = Screen::new(verbosity.quiet);
-    log::start(&run_dir, screen.clone(), verbosity)?;
+    let traces = experiment.traces.endpoint.as_deref();
+    let traces = traces.map(|endpoint| Traces::start(endpoint, &run_dir.stored_name()));
+    let traces = traces.transpose().map_err(Failure::input).inspect_err(|failure| {
+        discard_unused(failure, &run_dir, options.resume.is_none());
+    })?;
+    log::start(&run_dir, screen.clone(), verbosity, traces.as_ref())?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
     if !verbosity.quiet {
         for line in glance(&experiment) {
@@ -93,16 +105,37 @@ fn run_one(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
     }
     let start_from = if options.resume.is_some() { StartFrom::Checkpoints } else { StartFrom::Scenario };
     let new = options.resume.is_none();
-    let outcome = train(experiment, owned, registry, start_from, bound, screen)
+    let settings = experiment.storage.clone();
+    let uploader = storage::start(&run_dir, &settings, &screen)
         .inspect_err(|failure| discard_unused(failure, &run_dir, new))?;
+    let outcome = match train(experiment, owned, registry, start_from, bound, screen.clone()) {
+        Ok(outcome) => outcome,
+        Err(failure @ Failure::Input(_)) => {
+            if let Some(uploader) = uploader {
+                uploader.abandon();
+            }
+            discard_unused(&failure, &run_dir, new);
+            return Err(failure);
+        }
+        Err(failure) => return storage::finish(uploader, &run_dir, &settings, &screen, Err(failure)),
+    };
+    if let Some(traces) = traces {
+        traces.end();
+    }
+    let ended = end(&outcome, &run_dir, options.json);
+    storage::finish(uploader, &run_dir, &settings, &screen, ended)
+}
+
+/// Writes and prints the report of a run that has ended, and says how it ended.
+fn end(outcome: &RunOutcome, run_dir: &RunDir, json: bool) -> Result<(), Failure> {
     // There is nothing to report on in a directory that disappeared; the outcome says so.
     if outcome.failure.is_none() || run_dir.scenario().is_file() {
-        let reported = report::write_and_print(&run_dir, options.json);
+        let reported = report::write_and_print(run_dir, json);
         if outcome.failure.is_none() {
             reported?;
         }
     }
-    check_outcome(&outcome, &run_dir, "sandbox --resume")
+    check_outcome(outcome, run_dir, "sandbox --resume")
 }
 
 /// Creates the time-stamped directory of a new run.
