@@ -51,6 +51,7 @@ mod man;
 mod merge;
 mod plan;
 mod progress;
+mod ranks;
 mod replay;
 mod report;
 mod reshape;

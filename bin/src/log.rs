@@ -24,10 +24,11 @@ use records::RunDir;
 use crate::{cli::Verbosity, failure::Failure, progress::Screen, streams::errln};
 
 /// The crates whose events are shown in the terminal.
-const OWN_CRATES: [&str; 15] = [
+const OWN_CRATES: [&str; 16] = [
     "annotation",
     "chat",
     "control",
+    "distributed",
     "evaluation",
     "judges",
     "model",

@@ -10,6 +10,7 @@ use rewards::RewardRegistry;
 use runtime::RunEvent;
 use scenarios::Experiment;
 use tokio::sync::{mpsc, watch};
+use workers::Ranks;
 
 use crate::tracking::Tracking;
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     failure::Failure,
     judge_doubts, log,
     progress::{Progress, Screen},
+    ranks::{self, Led, Role, restarted},
     report,
     signals::stop_on_signal,
     streams::{errln, outln},
@@ -29,6 +31,28 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 
 /// Runs the scenario, or prints it with `--dry-run`.
 pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry) -> Result<(), Failure> {
+    let launch = match Role::of(options)? {
+        Role::Alone => return run_as_told(options, verbosity, registry, None),
+        Role::Follower(launch) => return ranks::follow(&launch, options, verbosity),
+        Role::Leader(launch) => launch,
+    };
+    // Before anything that may fail, so that the other ranks learn of it.
+    let led = Led::meet(&launch, options)?;
+    let options = restarted(options.clone(), &launch);
+    let done = run_as_told(&options, verbosity, registry, Some(led.ranks()));
+    if matches!(done, Ok(()) | Err(Failure::Interrupted)) {
+        led.finish();
+    }
+    done
+}
+
+/// Runs the scenario in this process, with the other ranks if there are any.
+fn run_as_told(
+    options: &RunOptions,
+    verbosity: Verbosity,
+    registry: RewardRegistry,
+    ranks: Option<Ranks>,
+) -> Result<(), Failure> {
     let Some(options) = &task_options(options, &registry)? else { return Ok(()) };
     let path = match (&options.scenario, &options.resume) {
         (Some(scenario), _) => scenario.clone(),
@@ -87,7 +111,7 @@ pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
     }
     let start_from = if options.resume.is_some() { StartFrom::Checkpoints } else { StartFrom::Scenario };
     let new = options.resume.is_none();
-    let outcome = train(experiment, owned, registry, start_from, bound, screen)
+    let outcome = train(experiment, owned, registry, start_from, Supplies { bound, ranks }, screen)
         .inspect_err(|failure| discard_unused(failure, &run_dir, new))?;
     // There is nothing to report on in a directory that disappeared; the outcome says so.
     if outcome.failure.is_none() || run_dir.scenario().is_file() {
@@ -163,15 +187,25 @@ pub(crate) enum StartFrom {
     Replay(Replay),
 }
 
+/// What a run may have beside its scenario.
+#[derive(Default)]
+pub(crate) struct Supplies {
+    /// The port of its control channel.
+    pub bound: Option<Bound>,
+    /// The other processes that train.
+    pub ranks: Option<Ranks>,
+}
+
 /// Trains all arms, shows their progress, and stops them at a signal.
 pub(crate) fn train(
     experiment: Experiment,
     run_dir: OwnedRunDir,
     registry: RewardRegistry,
     start_from: StartFrom,
-    bound: Option<Bound>,
+    supplies: Supplies,
     screen: Screen,
 ) -> Result<RunOutcome, Failure> {
+    let Supplies { bound, ranks } = supplies;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
     let mut tracking = Tracking::of(run_dir.run_dir().clone(), &experiment)?;
@@ -187,6 +221,7 @@ pub(crate) fn train(
             StartFrom::Replay(replay) => Some(replay),
             StartFrom::Scenario | StartFrom::Checkpoints => None,
         },
+        ranks,
     };
     let (events, mut received) = mpsc::unbounded_channel::<RunEvent>();
     let (stop, stopped) = watch::channel(false);
