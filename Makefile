@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative storage prometheus
+.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative storage prometheus ranks
 
 run:
 	@.cargo/prerequisites run
@@ -46,6 +46,16 @@ faults:
 	python3 -B -m unittest discover tests/faults
 	python3 -B tests/faults
 	$(if $(QUICK),,HISTORIES=$(HISTORIES) cargo test --package run histories)
+
+# Runs on several processes (tests/ranks/README.md): more ranks and kills than in `make test`, and real torchrun from PyPI.
+KILLS ?= 20
+SIZES ?= 2,4
+TORCHRUN = $(or $(AUDIO_THINKER_CACHE),$(HOME)/.cache/audio-thinker)/torchrun-2.11.0
+ranks:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	RANKS=$(SIZES) KILLS=$(KILLS) OMP_NUM_THREADS=1 cargo test --package sandbox --test ranks -- --nocapture
+	[ -x $(TORCHRUN)/bin/torchrun ] || { python3 -m venv $(TORCHRUN) && $(TORCHRUN)/bin/pip install --quiet torch==2.11.0; }
+	python3 -B tests/ranks/torchrun.py $(or $(SANDBOX),target/release/sandbox) $(TORCHRUN)/bin/torchrun $(KILLS)
 
 # Twenty healthy runs of the built-in policy, in which no vetted alarm may go off (docs/alarms.md).
 alarms:

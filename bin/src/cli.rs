@@ -183,6 +183,12 @@ pub struct RunOptions {
     /// The number of the task, from 1; `sandbox plan` lists them. A task that was interrupted goes on, one that is done is left out
     #[arg(long, value_name = "N", requires = "sweep")]
     pub task: Option<usize>,
+    /// Train on this many processes of this machine, which the sandbox starts; 1 ignores what torchrun or Slurm say
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub ranks: Option<u16>,
+    /// End with an error when another rank was silent for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub rank_timeout: u16,
     /// The run directory to make, where it is not named by the time.
     #[arg(skip)]
     pub run_dir: Option<PathBuf>,

@@ -54,6 +54,7 @@ mod memory;
 mod merge;
 mod plan;
 mod progress;
+mod ranks;
 mod replay;
 mod report;
 mod reshape;
