@@ -23,6 +23,7 @@ mod lineage;
 mod live;
 mod messages;
 mod needs_audio;
+mod notices;
 mod opening;
 mod pass_rates;
 mod plan;
@@ -40,6 +41,7 @@ mod spoken;
 mod status;
 #[cfg(test)]
 mod tests;
+mod utilisation;
 
 pub use alarms::AlarmView;
 pub use error::{InputError, RunError};

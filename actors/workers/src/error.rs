@@ -12,6 +12,9 @@ pub enum WorkerError {
     /// A file of the run directory could not be read or written.
     #[error(transparent)]
     Records(#[from] RecordsError),
+    /// The servers that sample could not be used.
+    #[error("{0}")]
+    Servers(String),
     /// A checkpoint of such weights would be of no use, and replace one that is.
     #[error("the weights are not finite, so that no checkpoint of them is written: {tensors}")]
     NotFinite {

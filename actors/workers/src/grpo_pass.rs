@@ -12,6 +12,7 @@ use tch::{Kind, Tensor};
 use crate::covariance::covariant_tokens;
 use crate::grpo_settings::CovarianceSettings;
 use crate::micro_batch::{MicroBatch, token_mask, trained_tokens};
+use crate::ratios::SamplingRatios;
 use crate::train_group::{SampledKl, TrainGroup, packed};
 
 /// How the passes are made.
@@ -32,6 +33,8 @@ pub(crate) struct PassSettings {
     pub(crate) max_new_tokens: usize,
     /// Whether completions that were cut off are left out.
     pub(crate) mask_truncated: bool,
+    /// Whether the ratios to the policy that sampled are measured.
+    pub(crate) measure_ratios: bool,
     /// The sampling temperature.
     pub(crate) temperature: f64,
 }
@@ -80,6 +83,8 @@ pub(crate) struct GrpoPass<'a> {
     /// By micro-batch, the log-probabilities at the beginning of the step, which the ratio compares with if stale
     /// completions are weighted.
     beginning: Vec<Tensor>,
+    /// The ratios at the beginning of the step, if they are measured.
+    ratios: SamplingRatios,
 }
 
 impl<'a> GrpoPass<'a> {
@@ -96,12 +101,26 @@ impl<'a> GrpoPass<'a> {
             Some(covariance) => covariant_tokens(groups, covariance, settings.mask_truncated, settings.place),
             None => Vec::new(),
         };
-        GrpoPass { policy, reference, groups, settings, normalizer, covariant, beginning: Vec::new() }
+        GrpoPass {
+            policy,
+            reference,
+            groups,
+            settings,
+            normalizer,
+            covariant,
+            beginning: Vec::new(),
+            ratios: SamplingRatios::default(),
+        }
     }
 
     /// Number of tokens that are trained on.
     pub(crate) fn tokens(&self) -> usize {
         self.normalizer.tokens
+    }
+
+    /// The ratios to the policy that sampled, at the beginning of the step; `None` if they are not measured.
+    pub(crate) fn ratios(&self) -> Option<SamplingRatios> {
+        self.settings.measure_ratios.then_some(self.ratios)
     }
 
     /// Adds the gradients of the step to those of the policy. `dropout_seed` is called with the index of a micro-batch.
@@ -144,7 +163,11 @@ impl<'a> GrpoPass<'a> {
         let mask = current.mask.logical_and(&batch.trained);
 
         if settings.correction.is_some() && self.beginning.len() == index {
-            self.beginning.push(current.logprobs.detach());
+            let beginning = current.logprobs.detach();
+            if settings.measure_ratios {
+                self.ratios.add(&SamplingRatios::of(&beginning, &batch.sampled, &mask)?);
+            }
+            self.beginning.push(beginning);
         }
         let beginning = self.beginning.get(index);
         let correction = settings

@@ -17,6 +17,7 @@ mod loader;
 mod memory;
 mod micro_batch;
 mod optimizer;
+mod ratios;
 mod recorder;
 mod sampler;
 mod shaper;
@@ -33,8 +34,9 @@ pub use loader::{AudioSource, Clip, ClipRequest, HeardClip, Loaded, Loader, Load
 pub use optimizer::{
     AlignBatch, CheckpointQuery, Optimizer, OptimizerArgs, OptimizerMsg, SftGroup, StepReport,
 };
+pub use ratios::SamplingRatios;
 pub use recorder::{Lines, Recorder, RecorderArgs, RecorderMsg};
-pub use sampler::{GenerateQuery, Generated, Sampler, SamplerArgs, SamplerMsg};
+pub use sampler::{GenerateQuery, Generated, Sampler, SamplerArgs, SamplerMsg, ServerFigures};
 pub use shaper::{Components, ShapeQuery, Shaped, Shaper, ShaperMsg};
 pub use train_group::{GrpoBatch, SampledKl, SampledKlQuery, TrainGroup};
 pub use weight_store::{NamedTensors, Published, WeightStore};

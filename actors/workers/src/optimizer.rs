@@ -26,6 +26,7 @@ use crate::error::WorkerError;
 use crate::grpo_pass::{GrpoPass, PassSettings, sampled_kl};
 use crate::grpo_settings::GrpoSettings;
 use crate::memory::return_freed_memory;
+use crate::ratios::SamplingRatios;
 use crate::threads::use_threads;
 use crate::train_group::{GrpoBatch, SampledKl, SampledKlQuery};
 use crate::weight_store::{NamedTensors, Published, WeightStore};
@@ -70,6 +71,8 @@ pub struct StepReport {
     pub loss: f64,
     /// Metrics of the GRPO loss; `None` for a supervised step.
     pub metrics: Option<LossMetrics>,
+    /// How far the policy that sampled was from this one; `None` if that is not measured.
+    pub ratios: Option<SamplingRatios>,
     /// Fraction of the audio tokens within words that are nearest to their word, before the step; `None` for a step that
     /// does not fit the projector.
     pub align_accuracy: Option<f64>,
@@ -297,6 +300,7 @@ impl OptimizerState {
             })?;
             apply(&mut self.adamw, &self.policy, self.policy_version, lr, &mut updates);
         }
+        let ratios = pass.ratios();
         let kl = batch.sampled_kl.as_ref().map(|kl| kl.mean).or(metrics.kl());
         if let (Some(control), Some(kl)) = (kl_controlled, kl) {
             let completions = groups.iter().map(|group| group.completions.len()).sum();
@@ -309,6 +313,7 @@ impl OptimizerState {
             policy_version: 0,
             loss: metrics.loss,
             metrics: Some(metrics),
+            ratios,
             kl_coef: kl_controlled.map(|_| kl_coef),
             entropy_coef: entropy_controlled.map(|_| entropy_coef),
             align_accuracy: None,
@@ -335,6 +340,7 @@ impl OptimizerState {
             micro_batch_prompts: args.micro_batch_prompts,
             max_new_tokens: args.max_new_tokens,
             mask_truncated: settings.mask_truncated,
+            measure_ratios: settings.measure_ratios,
             temperature: settings.temperature,
         }
     }
