@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base alarms faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative
+.PHONY: run test check docs base alarms faults fuzz audio-kinds coverage exports vllm accessibility small small-model small-base talkative
 
 run:
 	@.cargo/prerequisites run
@@ -46,6 +46,11 @@ faults:
 	python3 -B -m unittest discover tests/faults
 	python3 -B tests/faults
 	$(if $(QUICK),,HISTORIES=$(HISTORIES) cargo test --package run histories)
+
+# A real vLLM for CPUs as the sampler (tests/vllm/README.md): installs 6.2 GB once, then 10 to 20 minutes. PARTS of audio, omni, canary.
+vllm:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	python3 -B tests/vllm/run.py $(or $(SANDBOX),target/release/sandbox) "$$(tests/vllm/install)" $(PARTS)
 
 # Twenty healthy runs of the built-in policy, in which no vetted alarm may go off (docs/alarms.md).
 alarms:
