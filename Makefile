@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative storage prometheus ranks
+.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative storage prometheus ranks vllm
 
 run:
 	@.cargo/prerequisites run
@@ -56,6 +56,11 @@ ranks:
 	RANKS=$(SIZES) KILLS=$(KILLS) OMP_NUM_THREADS=1 cargo test --package sandbox --test ranks -- --nocapture
 	[ -x $(TORCHRUN)/bin/torchrun ] || { python3 -m venv $(TORCHRUN) && $(TORCHRUN)/bin/pip install --quiet torch==2.11.0; }
 	python3 -B tests/ranks/torchrun.py $(or $(SANDBOX),target/release/sandbox) $(TORCHRUN)/bin/torchrun $(KILLS)
+
+# A real vLLM for CPUs as the sampler (tests/vllm/README.md): installs 6.2 GB once, then 10 to 20 minutes. PARTS of audio, omni, canary.
+vllm:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	python3 -B tests/vllm/run.py $(or $(SANDBOX),target/release/sandbox) "$$(tests/vllm/install)" $(PARTS)
 
 # Twenty healthy runs of the built-in policy, in which no vetted alarm may go off (docs/alarms.md).
 alarms:

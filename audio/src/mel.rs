@@ -42,6 +42,9 @@ pub struct LogMel {
     pub valid_frames: usize,
     /// Whether the clip was longer than the chunk and lost its end.
     pub truncated: bool,
+    /// The samples @ 16 kHz, mono, that the features were computed of. Kept only for a server that computes its own
+    /// features; the extractor sets `None`.
+    pub samples: Option<Arc<[f32]>>,
 }
 
 impl LogMel {
@@ -188,7 +191,7 @@ impl Shared {
             }
             padding.fill(silence);
         }
-        LogMel { values, n_mels, frames, valid_frames, truncated: samples.len() > chunk }
+        LogMel { values, n_mels, frames, valid_frames, truncated: samples.len() > chunk, samples: None }
     }
 
     /// Computes the power spectrum of one frame into one lane of `scratch.power`.

@@ -23,6 +23,7 @@ mod lineage;
 mod live;
 mod messages;
 mod needs_audio;
+mod notices;
 mod opening;
 mod optimizer_args;
 mod pass_rates;
@@ -42,6 +43,7 @@ mod spoken;
 mod status;
 #[cfg(test)]
 mod tests;
+mod utilisation;
 
 pub use alarms::AlarmView;
 pub use error::{InputError, RunError};

@@ -11,6 +11,7 @@ use judges::{JudgeArgs, Judges};
 use model::{Bases, Policy, Processor};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{ParserOptions, Question};
+use rollouts::{ServerSamplerArgs, Settings};
 use runtime::{RunEvent, Slot};
 use scenarios::{ArmConfig, DataFilter, JudgeBudget, JudgeKind, Method, Questions, cache_dir};
 use tokio::runtime::Handle;
@@ -27,6 +28,7 @@ use crate::error::InputError;
 use crate::handle::RunHandle;
 use crate::live::LiveArm;
 use crate::needs_audio::TextOnly;
+use crate::notices::Notices;
 use crate::optimizer_args::optimizer_args;
 use crate::pass_rates::PassRates;
 use crate::policy::open_policy;
@@ -38,6 +40,7 @@ use crate::shared_clips::SharedClips;
 use crate::slots::Slots;
 use crate::sound::{audio_source, ears, first_window, most_windows};
 use crate::spoken::WordVocabulary;
+use crate::utilisation::Utilisation;
 
 /// What the arms of a run have in common. Clones refer to the same.
 #[derive(Clone)]
@@ -82,12 +85,20 @@ pub(crate) struct Prepared {
 /// The arguments of an arm's actors, for their first start and every restart.
 pub(crate) struct Blueprints {
     pub(crate) loader: LoaderArgs,
-    pub(crate) sampler: SamplerArgs,
+    pub(crate) sampler: SamplerPlan,
     pub(crate) judge: JudgeArgs,
     /// In arms with rewards.
     pub(crate) has_shaper: bool,
     /// In arms that train.
     pub(crate) optimizer: Option<OptimizerArgs>,
+}
+
+/// What an arm samples with.
+pub(crate) enum SamplerPlan {
+    /// Its own copy of the policy.
+    Own(SamplerArgs),
+    /// Servers.
+    Servers(Box<ServerSamplerArgs>),
 }
 
 /// Reads the data, opens the policy, restores a checkpoint. Blocks.
@@ -159,7 +170,8 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         false => PassRates::default(),
     };
     let weights = WeightStore::new(policy, published);
-    let blueprints = blueprints(&args, weights, source)?;
+    let notices = Notices::default();
+    let blueprints = blueprints(&args, weights, source, &notices)?;
     let judge_needed = args.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
     if judge_needed && config.method != Method::None {
         let judge = &blueprints.judge.judge;
@@ -191,6 +203,8 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         clip_warnings: ClipWarnings::default(),
         always_judge: matches!(config.judge.kind, JudgeKind::Rules),
         slots: Slots::new(config, args.recorder.clone()),
+        notices,
+        utilisation: Utilisation::default(),
         live: args.live.clone(),
         alarms: Alarms::of(config)?,
         run: args.run.clone(),
@@ -299,6 +313,7 @@ fn blueprints(
     args: &PrepareArgs,
     weights: WeightStore,
     source: AudioSource,
+    notices: &Notices,
 ) -> Result<Blueprints, InputError> {
     let config = &args.live.config;
     Ok(Blueprints {
@@ -308,15 +323,49 @@ fn blueprints(
             cache_clips: config.loader.cache_clips,
             cache_bytes: config.loader.cache_mb.saturating_mul(1_000_000),
         },
-        sampler: SamplerArgs {
-            weights: weights.clone(),
-            threads: args.threads,
-            compute_slots: args.shared.compute_slots.clone(),
-        },
+        sampler: sampler(args, weights.clone(), notices),
         judge: judge(args)?,
         has_shaper: config.method == Method::Grpo,
         optimizer: (config.method != Method::None).then(|| optimizer(args, weights)),
     })
+}
+
+fn sampler(args: &PrepareArgs, weights: WeightStore, notices: &Notices) -> SamplerPlan {
+    let (config, id) = (&args.live.config, &args.live.id);
+    let (threads, compute_slots) = (args.threads, args.shared.compute_slots.clone());
+    let sampler = &config.sampler;
+    if !sampler.has_servers() {
+        return SamplerPlan::Own(SamplerArgs { weights, threads, compute_slots });
+    }
+    let (watchers, id_of_arm, notices) = (args.live.watchers.clone(), id.clone(), notices.clone());
+    let notify = move |message: String| {
+        tracing::warn!(arm = %id_of_arm.arm, seed = id_of_arm.seed, "{message}");
+        notices.add(message.clone());
+        watchers.tell(RunEvent::Warning { id: id_of_arm.clone(), message });
+    };
+    let settings = Settings {
+        urls: sampler.urls.clone(),
+        model: sampler.model.clone(),
+        api_key_env: sampler.api_key_env.clone(),
+        concurrency: sampler.concurrency,
+        timeout: Duration::from_secs_f64(sampler.timeout_seconds),
+        give_up: Duration::from_secs_f64(sampler.give_up_seconds),
+        retries: sampler.retries,
+        max_dropped_fraction: sampler.max_dropped_fraction,
+        restart: sampler.restart.clone(),
+        canary_tolerance: sampler.canary_tolerance,
+        kept_versions: config.grpo.max_staleness as usize + 2,
+        adapters: args.run_dir.arm(id).adapters(),
+        notify: Arc::new(notify),
+    };
+    let has_adapter = config.policy.train.lora();
+    SamplerPlan::Servers(Box::new(ServerSamplerArgs {
+        weights,
+        threads,
+        compute_slots,
+        has_adapter,
+        settings,
+    }))
 }
 
 fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {

@@ -20,6 +20,9 @@ pub enum WorkerError {
     /// AdamW's state could not be made or restored.
     #[error(transparent)]
     Optim(#[from] OptimError),
+    /// The servers that sample could not be used.
+    #[error("{0}")]
+    Servers(String),
     /// A checkpoint of such weights would be of no use, and replace one that is.
     #[error("the weights are not finite, so that no checkpoint of them is written: {tensors}")]
     NotFinite {

@@ -10,6 +10,7 @@ use crate::error::WorkerError;
 use crate::grpo_share::{GrpoShare, PassSettings};
 use crate::micro_batch::{MicroBatch, token_mask};
 use crate::ranks::Peers;
+use crate::ratios::SamplingRatios;
 use crate::train_group::{SampledKl, TrainGroup, packed};
 
 /// The tokens that the policy loss acts on: those with at least this entropy.
@@ -37,6 +38,8 @@ pub(crate) struct GrpoPass<'a> {
     /// By micro-batch, the log-probabilities at the beginning of the step, which the ratio compares with if stale
     /// completions are weighted.
     beginning: Vec<Tensor>,
+    /// The ratios at the beginning of the step, if they are measured.
+    ratios: SamplingRatios,
 }
 
 impl<'a> GrpoPass<'a> {
@@ -46,7 +49,13 @@ impl<'a> GrpoPass<'a> {
         groups: &'a [TrainGroup],
         share: &'a GrpoShare,
     ) -> Self {
-        GrpoPass { policy, reference, groups, share, beginning: Vec::new() }
+        let ratios = SamplingRatios::default();
+        GrpoPass { policy, reference, groups, share, beginning: Vec::new(), ratios }
+    }
+
+    /// The ratios to the policy that sampled, at the beginning of the step; without tokens if they are not measured.
+    pub(crate) fn ratios(&self) -> SamplingRatios {
+        self.ratios
     }
 
     /// Adds the gradients of the share to those of the policy. `dropout_seed` is called with the index of a micro-batch
@@ -94,7 +103,11 @@ impl<'a> GrpoPass<'a> {
         let mask = current.mask.logical_and(&batch.trained);
 
         if settings.correction.is_some() && self.beginning.len() == index {
-            self.beginning.push(current.logprobs.detach());
+            let beginning = current.logprobs.detach();
+            if settings.measure_ratios {
+                self.ratios.add(&SamplingRatios::of(&beginning, &batch.sampled, &mask)?);
+            }
+            self.beginning.push(beginning);
         }
         let beginning = self.beginning.get(index);
         let correction = settings

@@ -20,6 +20,8 @@ pub(crate) struct PassSettings {
     pub(crate) micro_batch_prompts: usize,
     /// Whether completions that were cut off are left out.
     pub(crate) mask_truncated: bool,
+    /// Whether the ratios to the policy that sampled are measured.
+    pub(crate) measure_ratios: bool,
     /// The sampling temperature.
     pub(crate) temperature: f64,
 }

@@ -28,6 +28,7 @@ use crate::grpo_share::{GrpoShare, PassSettings};
 use crate::memory::return_freed_memory;
 use crate::micro_batch::trained_tokens;
 use crate::ranks::{ArmRanks, LeavingOrder, Moments, Part, Peers, Seat, grpo_orders, sft_orders};
+use crate::ratios::SamplingRatios;
 use crate::sft_pass::{SftShare, sft_backward};
 use crate::threads::use_threads;
 use crate::train_group::{GrpoBatch, SampledKl, SampledKlQuery, SftGroup, TrainGroup};
@@ -191,7 +192,7 @@ impl OptimizerState {
         };
         let (kl_controlled, entropy_controlled) = (args.kl_control, args.entropy_control);
         let whole = self.whole_step(groups, settings, config);
-        let (metrics, updates) = match self.args.ranks.clone() {
+        let (metrics, ratios, updates) = match self.args.ranks.clone() {
             None => self.grpo_work(groups, &whole, None)?,
             Some(ranks) => self.on_ranks(&ranks, |state, peers| {
                 let (size, arm) = (state.args.micro_batch_prompts, ranks.arm());
@@ -212,6 +213,7 @@ impl OptimizerState {
             policy_version: 0,
             loss: metrics.loss,
             metrics: Some(metrics),
+            ratios: settings.measure_ratios.then_some(ratios),
             kl_coef: kl_controlled.map(|_| kl_coef),
             entropy_coef: entropy_controlled.map(|_| entropy_coef),
             align_accuracy: None,
@@ -247,10 +249,11 @@ impl OptimizerState {
         groups: &[TrainGroup],
         share: &GrpoShare,
         mut peers: Option<&mut Peers<'_>>,
-    ) -> Result<(LossMetrics, Updates), WorkerError> {
+    ) -> Result<(LossMetrics, SamplingRatios, Updates), WorkerError> {
         let reference = self.reference.as_ref().filter(|_| !self.args.kl_in_reward);
         let mut pass = GrpoPass::new(&self.policy, reference, groups, share);
         let (mut metrics, mut updates) = (LossMetrics::default(), Updates::default());
+        let mut ratios = SamplingRatios::default();
         for iteration in 0..share.iterations {
             self.adamw.zero_grad();
             let seed = |index: usize| {
@@ -258,13 +261,14 @@ impl OptimizerState {
                 derive(self.args.seed, Purpose::Dropout, &place)
             };
             metrics = pass.backward(seed, peers.as_deref_mut())?;
+            ratios = pass.ratios();
             if let Some(peers) = &mut peers {
-                let part = Part { metrics, ..Part::default() };
-                metrics = peers.add_up(&self.policy, self.policy_version, part)?.metrics;
+                let part = Part { metrics, ratios, ..Part::default() };
+                Part { metrics, ratios, .. } = peers.add_up(&self.policy, self.policy_version, part)?;
             }
             apply(&mut self.adamw, &self.policy, self.policy_version, share.lr, &mut updates);
         }
-        Ok((metrics, updates))
+        Ok((metrics, ratios, updates))
     }
 
     /// Takes a step together with the other ranks. If that fails, this rank's weights are those before the step (RANKS-4), and
@@ -308,6 +312,7 @@ impl OptimizerState {
             entropy_top_fraction: settings.entropy_top_fraction,
             micro_batch_prompts: self.args.micro_batch_prompts,
             mask_truncated: settings.mask_truncated,
+            measure_ratios: settings.measure_ratios,
             temperature: settings.temperature,
         }
     }

@@ -54,7 +54,11 @@ impl From<RepeatError> for Halt {
 
 impl From<EvaluationError> for Halt {
     fn from(error: EvaluationError) -> Self {
-        Halt::Failed(error.to_string())
+        match error {
+            // It is evaluated again once the arm is resumed.
+            EvaluationError::Step(error) => error.into(),
+            other => Halt::Failed(other.to_string()),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::coefficients::{EntropyControl, KlControl};
 use crate::compute_slots::ComputeSlots;
 use crate::error::WorkerError;
 use crate::ranks::ArmRanks;
+use crate::ratios::SamplingRatios;
 use crate::train_group::{GrpoBatch, SampledKl, SampledKlQuery, SftGroup};
 use crate::weight_store::WeightStore;
 
@@ -47,6 +48,8 @@ pub struct StepReport {
     pub loss: f64,
     /// Metrics of the GRPO loss; `None` for a supervised step.
     pub metrics: Option<LossMetrics>,
+    /// How far the policy that sampled was from this one; `None` if that is not measured.
+    pub ratios: Option<SamplingRatios>,
     /// Fraction of the audio tokens within words that are nearest to their word, before the step; `None` for a step that
     /// does not fit the projector.
     pub align_accuracy: Option<f64>,

@@ -6,6 +6,8 @@ use model::loss::LossMetrics;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::ratios::SamplingRatios;
+
 use super::message::{LeavingOrder, decode, encode};
 
 /// Every so many versions of the weights, the ranks compare theirs.
@@ -21,6 +23,8 @@ pub(crate) struct Peers<'a> {
 pub(crate) struct Part {
     /// Metrics of a GRPO step.
     pub(crate) metrics: LossMetrics,
+    /// How far the policy that sampled was from this one, where that is measured.
+    pub(crate) ratios: SamplingRatios,
     /// The loss of a supervised step.
     pub(crate) loss: f64,
     /// The fingerprint of the weights before the step, where ranks compare theirs.
@@ -65,8 +69,9 @@ impl<'a> Peers<'a> {
             .map(|(rank, part)| decode::<Part>(part).ok_or(RankError::Garbled { rank }));
         let mut whole = parts.next().transpose()?.unwrap_or(part);
         for part in parts {
-            let Part { metrics, loss, .. } = part?;
+            let Part { metrics, ratios, loss, .. } = part?;
             whole.metrics.merge(&metrics);
+            whole.ratios.add(&ratios);
             whole.loss += loss;
         }
         let gradient = flat_gradient(policy);

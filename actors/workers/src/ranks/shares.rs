@@ -126,6 +126,7 @@ mod tests {
             entropy_top_fraction: 1.0,
             micro_batch_prompts: 2,
             mask_truncated: false,
+            measure_ratios: false,
             temperature: 1.0,
         };
         let whole = GrpoShare {
