@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative
+.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative storage prometheus ranks vllm
 
 run:
 	@.cargo/prerequisites run
@@ -46,6 +46,21 @@ faults:
 	python3 -B -m unittest discover tests/faults
 	python3 -B tests/faults
 	$(if $(QUICK),,HISTORIES=$(HISTORIES) cargo test --package run histories)
+
+# Runs on several processes (tests/ranks/README.md): more ranks and kills than in `make test`, and real torchrun from PyPI.
+KILLS ?= 20
+SIZES ?= 2,4
+TORCHRUN = $(or $(AUDIO_THINKER_CACHE),$(HOME)/.cache/audio-thinker)/torchrun-2.11.0
+ranks:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	RANKS=$(SIZES) KILLS=$(KILLS) OMP_NUM_THREADS=1 cargo test --package sandbox --test ranks -- --nocapture
+	[ -x $(TORCHRUN)/bin/torchrun ] || { python3 -m venv $(TORCHRUN) && $(TORCHRUN)/bin/pip install --quiet torch==2.11.0; }
+	python3 -B tests/ranks/torchrun.py $(or $(SANDBOX),target/release/sandbox) $(TORCHRUN)/bin/torchrun $(KILLS)
+
+# A real vLLM for CPUs as the sampler (tests/vllm/README.md): installs 6.2 GB once, then 10 to 20 minutes. PARTS of audio, omni, canary.
+vllm:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	python3 -B tests/vllm/run.py $(or $(SANDBOX),target/release/sandbox) "$$(tests/vllm/install)" $(PARTS)
 
 # Twenty healthy runs of the built-in policy, in which no vetted alarm may go off (docs/alarms.md).
 alarms:
@@ -95,6 +110,19 @@ sweep:
 simulation:
 	$(if $(SANDBOX),,cargo build --release --bin sandbox)
 	SANDBOX=$(or $(SANDBOX),target/release/sandbox) OMP_NUM_THREADS=1 python3 -B tests/simulation
+
+# A run that is uploaded to a real S3 server (moto, from PyPI) behind a proxy that cuts its connections, killed, and resumed from there
+# (tests/storage/README.md): about a minute. S3_COMMAND names another server.
+STORAGE = target/storage
+storage:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	python3 -m venv $(STORAGE)/python && $(STORAGE)/python/bin/pip install --quiet --requirement tests/storage/requirements.txt
+	OMP_NUM_THREADS=1 $(STORAGE)/python/bin/python -B tests/storage --sandbox $(or $(SANDBOX),target/release/sandbox) --seed $(or $(SEED),7)
+
+# Prometheus (Debian's package) scrapes a run, and every query of the dashboard must have data (tests/prometheus/README.md).
+prometheus:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	OMP_NUM_THREADS=1 python3 -B tests/prometheus/check.py --sandbox $(or $(SANDBOX),target/release/sandbox)
 
 # A report and the live page in Chromium: axe-core, light and dark, narrow, the report printed. REPORT names one; without it a small run is made.
 accessibility:

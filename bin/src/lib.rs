@@ -2,8 +2,8 @@
 //! reports what each contributed.
 //!
 //! This crate parses the command line, shows progress and prints results. The work is done by the crates that it uses:
-//! `scenarios`, `run`, `evaluation`, `annotation`, `control`, `report`, `judges`, `plugins`, `model` and `audio`. Exit codes: 0 done, 1 failed while
-//! running, 2 unusable input, 130 interrupted after a checkpoint.
+//! `scenarios`, `run`, `evaluation`, `annotation`, `control`, `report`, `storage`, `judges`, `plugins`, `model` and `audio`. Exit codes: 0
+//! done, 1 failed while running, 2 unusable input, 3 done but not wholly uploaded, 130 interrupted after a checkpoint.
 //!
 //! It is a library so that a binary with additional rewards in Rust needs only a short `main`. A complete
 //! example is in `examples/custom-reward`:
@@ -43,6 +43,7 @@ mod eval;
 mod export;
 mod failure;
 mod init;
+mod json_log;
 mod judge;
 mod judge_doubts;
 mod listen;
@@ -53,6 +54,7 @@ mod memory;
 mod merge;
 mod plan;
 mod progress;
+mod ranks;
 mod replay;
 mod report;
 mod reshape;
@@ -60,6 +62,7 @@ mod run;
 mod signals;
 mod simulate;
 mod source;
+mod storage;
 mod streams;
 mod sweep;
 mod table;
@@ -91,6 +94,7 @@ pub fn main_with(registry: RewardRegistry) -> ! {
 fn command(registry: RewardRegistry) -> Result<(), Failure> {
     let cli = Cli::from_arguments();
     let verbosity = cli.verbosity;
+    streams::set_format(verbosity.log_format);
     let Some(command) = cli.command else {
         // Without any argument clap prints the help and exits.
         return cli.run.map_or(Ok(()), |options| run::run(&options, verbosity, registry));
@@ -110,6 +114,8 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Compare(options) => compare::compare(&options),
         Command::Export(options) => export::export(&options),
         Command::Verify(options) => verify::verify(&options),
+        Command::Upload(options) => storage::upload(&options),
+        Command::Fetch(options) => storage::fetch(&options),
         Command::Reshape(options) => reshape::reshape_run(&options),
         Command::Replay(options) => replay::replay(&options, verbosity, registry),
         Command::Ask(options) => ask::ask(&options, verbosity),

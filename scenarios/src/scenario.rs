@@ -41,6 +41,7 @@ mod recorded;
 mod reference;
 mod resolved;
 mod run;
+mod sampler;
 mod schema;
 mod secret;
 mod selection;
@@ -89,9 +90,10 @@ pub use policy::{DType, GradientCheckpointing, LoraConfig, PolicyConfig, PolicyP
 pub use prompt::{ChoiceStyle, LetterStyle, PromptConfig, PromptStyle};
 pub use reference::scenario_reference;
 pub use run::{
-    CheckpointConfig, ControlConfig, Device, MlflowConfig, RunConfig, SupervisionConfig, TrackingConfig,
-    WandbConfig,
+    CheckpointConfig, ControlConfig, Device, MlflowConfig, RunConfig, StorageConfig, SupervisionConfig,
+    TracesConfig, TrackingConfig, WandbConfig,
 };
+pub use sampler::{SamplerBackend, SamplerConfig};
 pub use schema::json_schema;
 pub use selection::SelectionConfig;
 pub use server::ServerConfig;

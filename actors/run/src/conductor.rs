@@ -12,11 +12,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use records::{ArmState, ConditionsRecord, GroupCounts, Health, KeptVerdict, Progress};
+use records::{Action, ArmState, ConditionsRecord, GroupCounts, Health, KeptVerdict, Progress};
 use scenarios::{LimitAction, Method};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use traces::span;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use workers::WorkerError;
 
 use self::boundary::{Boundary, can_be_helped};
@@ -59,6 +62,9 @@ mod shape;
 mod train;
 mod turn;
 
+/// The name in the journal for what happens to servers.
+const SERVERS: &str = "sampler";
+
 /// Takes GRPO step `step`, counted from 0, under `conditions`.
 async fn training_step(
     arm: Arc<ArmContext>,
@@ -66,16 +72,18 @@ async fn training_step(
     conditions: Arc<Conditions>,
     turn: Turn,
 ) -> Result<StepTaken, StepError> {
-    let sampled = sample(&arm, step, &conditions).await?;
+    let sampled = sample(&arm, step, &conditions).instrument(span!("sample")).await?;
     let Sampled { loaded, generated, judged, scores, extra_rounds } = sampled;
+    Span::current().record("policy_version", generated.policy_version);
     let sampled_kl = measure_kl(&arm, &conditions, &loaded, &generated, &judged.batch.items).await?;
     let items = &judged.batch.items;
-    let (shaped, weights) = shape(&arm, step, &conditions, items, &scores, sampled_kl.as_ref()).await?;
+    let shaping = shape(&arm, step, &conditions, items, &scores, sampled_kl.as_ref());
+    let (shaped, weights) = shaping.instrument(span!("shape")).await?;
     arm.live.keep_batch(judged.batch.clone());
     // Up to `max_staleness` later steps come this far while the steps before them are trained on.
-    let start = turn.wait().await?;
-    let (report, groups) =
-        train(&arm, &conditions, &loaded, &generated, items, &shaped, sampled_kl.as_ref()).await?;
+    let start = turn.wait().instrument(span!("wait for turn")).await?;
+    let training = train(&arm, &conditions, &loaded, &generated, items, &shaped, sampled_kl.as_ref());
+    let (report, groups) = training.instrument(span!("train")).await?;
     let step = step + 1;
     let Rechecked { kept, agreement, tally: recheck_tally } =
         recheck(&arm, step, start.verdicts.clone(), &judged, &loaded).await;
@@ -101,7 +109,7 @@ async fn training_step(
         judge_agreement: agreement,
         recheck_tally,
     };
-    let row = record(&arm, &trained).await?;
+    let row = record(&arm, &trained).instrument(span!("record")).await?;
     remember_pass_rates(&arm, &trained);
     Ok(StepTaken {
         failures: Some(failures_of(&trained)),
@@ -127,13 +135,14 @@ fn remember_pass_rates(arm: &ArmContext, trained: &TrainedStep) {
 
 /// Takes supervised step `step`, counted from 0.
 async fn supervised_step(arm: Arc<ArmContext>, step: u64, turn: Turn) -> Result<StepTaken, StepError> {
-    let loaded = load_lesson(&arm, step).await?;
-    let start = turn.wait().await?;
-    let (report, groups) = learn(&arm, &loaded.lesson, loaded.groups.clone()).await?;
+    let loaded = load_lesson(&arm, step).instrument(span!("load")).await?;
+    let start = turn.wait().instrument(span!("wait for turn")).await?;
+    let learning = learn(&arm, &loaded.lesson, loaded.groups.clone());
+    let (report, groups) = learning.instrument(span!("train")).await?;
     let signs = Signs::of_report(report.as_ref());
     let health = health::after(&start.health, &signs, &arm.config.limits);
     let trained = TrainedTargets { step: step + 1, loaded, report, groups, signs, health, start };
-    let row = record_targets(&arm, &trained).await?;
+    let row = record_targets(&arm, &trained).instrument(span!("record")).await?;
     Ok(StepTaken {
         failures: None,
         died: verdict(&trained.health, &trained.signs, &arm.config.limits),
@@ -142,6 +151,18 @@ async fn supervised_step(arm: Arc<ArmContext>, step: u64, turn: Turn) -> Result<
         row,
         kept: Vec::new(),
     })
+}
+
+/// A step within its span, which says how it failed.
+async fn traced(
+    span: Span,
+    step: impl Future<Output = Result<StepTaken, StepError>>,
+) -> Result<StepTaken, StepError> {
+    let taken = step.instrument(span.clone()).await;
+    if let Err(error) = &taken {
+        span.record("otel.status_code", "ERROR").record("otel.status_description", error.to_string());
+    }
+    taken
 }
 
 /// What the conductor needs to know of a step that was taken.
@@ -167,6 +188,7 @@ fn failures_of(trained: &TrainedStep) -> StepFailures {
         missing: scores.missing.clone(),
         verdicts: judged.tally.requests,
         verdicts_failed: judged.tally.failed(),
+        ratios: trained.report.as_ref().and_then(|report| report.ratios),
     }
 }
 
@@ -223,6 +245,8 @@ struct StepLoop {
     pending: PendingSteps<StepTaken>,
     /// Webhooks of alarms that are under way.
     webhooks: JoinSet<()>,
+    /// Whether the alarms and the checkpoint of the newest step are yet to come, because its evaluation failed.
+    unsettled: bool,
 }
 
 impl StepLoop {
@@ -243,6 +267,7 @@ impl StepLoop {
             failures: FailureWindows::default(),
             pending: PendingSteps::default(),
             webhooks: JoinSet::new(),
+            unsettled: false,
         }
     }
 
@@ -260,6 +285,9 @@ impl StepLoop {
                 }
             }
         };
+        if let Err(Halt::Failed(unwritten)) = self.journal_notices().await {
+            tracing::warn!(arm = %self.arm.id, "the journal lacks what happened to the servers: {unwritten}");
+        }
         self.end_alarms().await;
         let state = match (state, self.position.finish_pruning().await) {
             (ArmState::Done, Err(error)) => ArmState::Failed { reason: error.to_string() },
@@ -270,25 +298,30 @@ impl StepLoop {
     }
 
     async fn take_steps(&mut self) -> Result<(), Halt> {
-        if self.evaluation_is_due() {
-            self.evaluate().await?;
-        }
+        let mut done = self.evaluate_if_due().await;
         if self.arm.config.method == Method::None {
-            return Ok(());
+            return done;
         }
-        self.make_forks().await?;
-        while self.position.progress.step < self.arm.live.last_step() {
-            match self.next_step().await {
+        loop {
+            match done {
                 Err(Halt::NeedsHelp(reason)) if can_be_helped(&self.arm) => {
                     // The pending steps were dispatched under conditions that do not work.
                     self.pending.abort();
                     self.arm.live.retake_from(self.position.progress.step + 1).await?;
+                    self.journal_notices().await?;
                     self.boundary.pause_for_help(&self.arm, reason).await?;
                 }
-                taken => taken?,
+                done => done?,
             }
             self.make_forks().await?;
+            done = match self.evaluation_is_due() {
+                // It failed, and was waited for.
+                true => self.finish_step_again().await,
+                false if self.position.progress.step < self.arm.live.last_step() => self.next_step().await,
+                false => break,
+            };
         }
+        self.journal_notices().await?;
         self.raise_alarms().await?;
         self.position.progress.alarms.due.clear();
         if self.position.progress.step < self.arm.config.steps {
@@ -309,6 +342,7 @@ impl StepLoop {
         let mut next = self.position.progress.step + self.pending.0.len() as u64;
         let mut started;
         self.raise_alarms().await?;
+        self.journal_notices().await?;
         loop {
             // What was ordered takes effect before the next step is dispatched.
             self.cross_boundary(next + 1).await?;
@@ -355,16 +389,22 @@ impl StepLoop {
 
     fn dispatch(&mut self, step: u64) -> Result<(), Halt> {
         let arm = self.arm.clone();
+        // The root of the step's trace, whatever else the arm does meanwhile.
+        let span = span!(
+            parent: None, "step", arm = %arm.id.arm, seed = arm.id.seed, step = step + 1, policy_version = Empty,
+            otel.status_code = Empty, otel.status_description = Empty
+        );
         let pending = match arm.config.method {
             Method::Grpo => {
                 let Some(conditions) = arm.live.in_force() else {
                     return Err(Halt::Failed("the arm has no rewards to train on".into()));
                 };
                 let held = Some(conditions.clone());
-                PendingStep::spawn(step, held, |turn| training_step(arm, step, conditions, turn))
+                let take = |turn| traced(span, training_step(arm, step, conditions, turn));
+                PendingStep::spawn(step, held, take)
             }
             Method::Sft | Method::None => {
-                PendingStep::spawn(step, None, |turn| supervised_step(arm, step, turn))
+                PendingStep::spawn(step, None, |turn| traced(span, supervised_step(arm, step, turn)))
             }
         };
         self.pending.0.push_back(pending);
@@ -372,17 +412,36 @@ impl StepLoop {
     }
 
     async fn after_step(&mut self) -> Result<(), Halt> {
-        let (step, config) = (self.position.progress.step, &self.arm.config);
-        let checkpoint_is_due = step < config.steps && every(config.checkpoint.every, step);
         self.boundary.step_taken();
         check_clips(&self.arm, &self.position.progress.groups)?;
         check_rows(&self.arm)?;
-        if self.evaluation_is_due() {
-            self.evaluate().await?;
+        self.unsettled = true;
+        self.finish_step().await
+    }
+
+    /// What follows a step once it is recorded: its evaluation, its alarms and its checkpoint.
+    async fn finish_step(&mut self) -> Result<(), Halt> {
+        self.evaluate_if_due().await?;
+        if std::mem::take(&mut self.unsettled) {
+            self.settle_alarms().await?;
+            let (step, config) = (self.position.progress.step, &self.arm.config);
+            if step < config.steps && every(config.checkpoint.every, step) {
+                self.write_checkpoint().await?;
+            }
         }
-        self.settle_alarms().await?;
-        if checkpoint_is_due {
-            self.write_checkpoint().await?;
+        Ok(())
+    }
+
+    /// Finishes a step whose evaluation failed, when the arm is no longer paused.
+    async fn finish_step_again(&mut self) -> Result<(), Halt> {
+        self.cross_boundary(self.position.progress.step + 1).await?;
+        self.finish_step().await
+    }
+
+    /// Writes what happened to the arm's servers to the journal.
+    async fn journal_notices(&self) -> Result<(), Halt> {
+        for notice in self.arm.notices.take() {
+            self.arm.live.journal(Action::Server, SERVERS.into(), Some(notice)).await?;
         }
         Ok(())
     }
@@ -399,6 +458,10 @@ impl StepLoop {
             _ => step == config.steps || every(config.eval.every, step),
         };
         due && self.position.progress.evaluated != Some(step)
+    }
+
+    async fn evaluate_if_due(&mut self) -> Result<(), Halt> {
+        if self.evaluation_is_due() { self.evaluate().await } else { Ok(()) }
     }
 
     async fn evaluate(&mut self) -> Result<(), Halt> {

@@ -17,6 +17,7 @@ use dashmap::DashMap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use runtime::Request;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use crate::error::ClipError;
 
@@ -139,7 +140,10 @@ impl Cache {
     }
 
     fn insert(&self, key: ClipKey, clip: HeardClip) {
-        let bytes = clip.windows.iter().map(|window| size_of_val(window.values.as_slice())).sum::<usize>();
+        let bytes_of = |window: &Arc<LogMel>| {
+            size_of_val(window.values.as_slice()) + window.samples.as_deref().map_or(0, size_of_val)
+        };
+        let bytes = clip.windows.iter().map(bytes_of).sum::<usize>();
         if self.clips.len() < self.most_clips && self.bytes.load(Ordering::Relaxed) + bytes <= self.most_bytes
         {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -194,7 +198,8 @@ impl LoaderState {
     fn load(&self, request: Request<Vec<ClipRequest>, Loaded>) {
         let Some((wanted, reply)) = request.begin() else { return };
         let (jobs, cache) = (self.jobs.clone(), self.cache.clone());
-        tokio::spawn(async move {
+        let work = reply.work();
+        let loading = async move {
             let arrived = Instant::now();
             let mut waiting = Vec::with_capacity(wanted.len());
             for one in &wanted {
@@ -210,7 +215,8 @@ impl LoaderState {
                 });
             }
             reply.send(Loaded { clips, seconds: arrived.elapsed().as_secs_f64() });
-        });
+        };
+        tokio::spawn(loading.instrument(work));
     }
 }
 
@@ -249,7 +255,15 @@ mod tests {
     use std::time::Duration;
 
     fn heard() -> HeardClip {
-        LogMel { values: vec![0.0; 4], n_mels: 2, frames: 2, valid_frames: 2, truncated: false }.into()
+        LogMel {
+            values: vec![0.0; 4],
+            n_mels: 2,
+            frames: 2,
+            valid_frames: 2,
+            truncated: false,
+            samples: None,
+        }
+        .into()
     }
 
     fn request(path: &str) -> ClipRequest {

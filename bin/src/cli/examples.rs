@@ -11,7 +11,7 @@ Examples:
 To run a scenario file whose name is that of a subcommand, write its folder too: ./check
 
 Exit codes: 0 done, 1 failed while running (check --strict: found something), 2 unusable input,
-130 interrupted after a checkpoint.
+3 done but not wholly uploaded, 130 interrupted after a checkpoint.
 
 RUST_LOG sets the level of run.log (default: info); -v and -q set what is printed.";
 
@@ -62,6 +62,20 @@ Examples:
   sandbox simulate docs/scale/paper-8-gpus.toml --set run.max_staleness=2
   sandbox simulate --from-run runs/ablation-20260131-120000 --set run.max_staleness=1
   sandbox simulate --from-run runs/ablation-20260131-120000 --dry-run > mine.toml";
+
+pub const UPLOAD: &str = "\
+Examples:
+  sandbox upload runs/ablation-20260131-120000 s3://bucket/audio
+  sandbox upload runs/ablation-20260131-120000                  where it was uploaded before
+
+The credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the like. Exit code 3: not all of it
+could be uploaded.";
+
+pub const FETCH: &str = "\
+Examples:
+  sandbox fetch s3://bucket/audio/ablation-20260131-120000
+  sandbox fetch s3://bucket/audio/ablation-20260131-120000 here --endpoint http://127.0.0.1:9000
+  sandbox --resume s3://bucket/audio/ablation-20260131-120000   fetches it and goes on";
 
 pub const COMPARE: &str = "\
 Examples:
