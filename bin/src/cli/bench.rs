@@ -82,15 +82,20 @@ pub enum Trains {
     Full,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=30.0).contains(seconds));
-    seconds.ok_or_else(|| "write seconds from 0.1 to 30".to_owned())
+/// An option out of its range.
+#[derive(Debug, thiserror::Error)]
+enum OutOfRange {
+    #[error("write seconds from 0.1 to 30")]
+    Seconds,
+    #[error("write a number up to 8, or a multiple of 8")]
+    Batch,
 }
 
-fn batch(text: &str) -> Result<u16, String> {
-    let batch = text
-        .parse()
-        .ok()
-        .filter(|batch: &u16| (1..=8).contains(batch) || *batch > 0 && batch.is_multiple_of(8));
-    batch.ok_or_else(|| "write a number up to 8, or a multiple of 8".to_owned())
+fn seconds(text: &str) -> Result<f64, OutOfRange> {
+    text.parse().ok().filter(|seconds| (0.1..=30.0).contains(seconds)).ok_or(OutOfRange::Seconds)
+}
+
+fn batch(text: &str) -> Result<u16, OutOfRange> {
+    let fits = |batch: &u16| (1..=8).contains(batch) || *batch > 0 && batch.is_multiple_of(8);
+    text.parse().ok().filter(fits).ok_or(OutOfRange::Batch)
 }
