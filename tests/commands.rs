@@ -500,3 +500,64 @@ fn a_run_that_cannot_begin_leaves_no_directory() {
     let said = refused(dir.path(), &arguments);
     assert!(said.contains("--set policy.train has no effect beside --policy"), "{said}");
 }
+
+#[test]
+fn bench_measures_generation_and_steps_of_what_is_trained() {
+    let dir = tempfile::tempdir().unwrap();
+    let few = ["bench", "--device", "cpu", "--prompts", "1", "--group", "2", "--tokens", "4", "--steps", "1"];
+    let json =
+        printed(dir.path(), &[&few[..], &["--batch", "1,8", "--train", "lora,full", "--json"]].concat());
+    let measured: Value = serde_json::from_str(&json).unwrap();
+    let batches: Vec<u64> =
+        measured["decoding"].as_array().unwrap().iter().map(|row| row["batch"].as_u64().unwrap()).collect();
+    assert_eq!(batches, [1, 8]);
+    for row in measured["training"].as_array().unwrap() {
+        let phases: Vec<&str> =
+            row["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+        assert_eq!(phases, ["generation", "policy", "reference", "backward", "optimizer"]);
+        let completions = row["sample"]["completions"].as_array().unwrap();
+        assert!(completions.iter().all(|ids| ids.as_array().unwrap().len() == 4), "{completions:?}");
+    }
+    let trained: Vec<&str> =
+        measured["training"].as_array().unwrap().iter().map(|row| row["train"].as_str().unwrap()).collect();
+    assert_eq!(trained, ["lora", "full"]);
+
+    let table = printed(dir.path(), &[&few[..], &["--batch"]].concat());
+    assert!(table.starts_with("builtin:tiny; cpu, 1 thread, f32\n"), "{table}");
+    let refused = run(dir.path(), &["bench", "--batch", "12"]);
+    assert!(text(&refused.stderr).contains("write a number up to 8, or a multiple of 8"), "{refused:?}");
+}
+
+#[test]
+fn with_log_format_json_every_line_of_the_log_and_of_standard_error_is_an_object() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = "[run]\nname = \"r\"\nsteps = 10\nthreads = 1\n[policy]\nfrom_scratch = true\n[limits]\naction = \"ignore\"\n\
+        [sampling]\nprompts_per_step = 1\ngroup_size = 2\nmax_new_tokens = 2\n[eval]\nlimit = 2\n\
+        [rewards]\naccuracy = { kind = \"accuracy\" }\n[shaping]\nformula = \"accuracy\"\n[[arm]]\nname = \"grpo\"\n";
+    fs::write(dir.path().join("r.toml"), scenario).unwrap();
+    let output = run(dir.path(), &["r.toml", "--log-format", "json", "-v"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = text(&output.stderr);
+    let lines: Vec<Value> = shown.lines().map(json).collect();
+    for line in &lines {
+        let time = line["time"].as_str().unwrap();
+        assert!(time.len() >= 20 && time.ends_with('Z'), "{line}");
+        assert!(["error", "warn", "info"].contains(&line["level"].as_str().unwrap()), "{line}");
+        assert!(line["message"].is_string() && line["target"].is_string(), "{line}");
+    }
+    let says = |part: &str| lines.iter().find(|line| line["message"].as_str().unwrap().contains(part));
+    assert_eq!(says("live page: http://").unwrap()["target"], "sandbox");
+    assert!(says("grpo (seed 7): step 10/10").or(says("grpo (seed 7): done")).is_some(), "{shown}");
+    let runs = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let log = fs::read_to_string(runs.join("run.log")).unwrap();
+    assert!(log.lines().count() > 0 && log.lines().map(json).all(|line| line["target"].is_string()), "{log}");
+    // What the log has and the terminal shows is one form.
+    let logged = log.lines().next().unwrap();
+    assert!(json(logged)["time"].is_string());
+    assert!(printed(dir.path(), &["ls", "--json"]).contains("\"started\":\"20"));
+
+    let error = refused(dir.path(), &["--log-format", "json", "check", "nowhere.toml"]);
+    let last = json(error.lines().last().unwrap());
+    assert_eq!(last["level"], "error");
+    assert!(last["message"].as_str().unwrap().contains("nowhere.toml"), "{error}");
+}

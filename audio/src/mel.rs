@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
+use serde::{Deserialize, Serialize};
 
 use super::error::FeatureError;
 use super::feature_config::FeatureConfig;
@@ -29,7 +30,7 @@ const LANES: usize = 16;
 const ENERGY_FLOOR: f32 = 1e-10;
 
 /// The features of one clip.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogMel {
     /// `[n_mels, frames]`, f32, row-major: log10 energies, floored and scaled to about -1..1.
     pub values: Vec<f32>,

@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 
 mod annotate;
+mod bench;
 mod ctl;
 mod data;
 mod eval;
 mod examples;
 mod seeds;
+mod storage;
 mod sweep;
 mod tools;
 mod verbosity;
 
 pub use annotate::AnnotateOptions;
+pub use bench::{BenchOptions, Shape, Trains};
 pub use ctl::{
     BookmarkOptions, CtlCommand, CtlOptions, ForkOptions, MetricsOptions, RolloutsOptions, SwapOptions,
     Sweep, WithOptions,
@@ -27,9 +30,10 @@ use serde::de::{
     DeserializeOwned,
     value::{Error as ValueError, StrDeserializer},
 };
-pub use sweep::{Array, MergeRunsOptions, PlanOptions};
+pub use storage::{FetchOptions, StoreOptions, UploadOptions};
+pub use sweep::{Array, MergeRunsOptions, PlanOptions, SimulateOptions};
 pub use tools::{CompletionsOptions, InitOptions, LsOptions, ManOptions, Start};
-pub use verbosity::Verbosity;
+pub use verbosity::{LogFormat, Verbosity};
 
 /// Train audio-language models by GRPO with the rewards of a scenario, and report what each reward contributed.
 #[derive(Debug, Parser)]
@@ -78,9 +82,15 @@ pub enum Command {
     /// Measure what a scenario takes, list its tasks, and write a script that trains them on many machines
     #[command(after_help = examples::PLAN)]
     Plan(PlanOptions),
+    /// Measure how fast a model generates and trains on this device, and how near that is to what the device can do
+    #[command(after_help = examples::BENCH)]
+    Bench(BenchOptions),
     /// Make one run of the tasks of a sweep, with one report
     #[command(after_help = examples::MERGE_RUNS)]
     MergeRuns(MergeRunsOptions),
+    /// Simulate a run on other machines: speed, staleness, what is idle, and what to add next
+    #[command(after_help = examples::SIMULATE)]
+    Simulate(SimulateOptions),
     /// Compare the arms of several runs question by question
     #[command(after_help = examples::COMPARE)]
     Compare(CompareOptions),
@@ -90,6 +100,12 @@ pub enum Command {
     /// Check a run directory against its checksums, without changing anything
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyOptions),
+    /// Upload a run directory to an S3-compatible store; what is stored already is not sent again
+    #[command(after_help = examples::UPLOAD)]
+    Upload(UploadOptions),
+    /// Fetch a run from an S3-compatible store and check it against its checksums
+    #[command(after_help = examples::FETCH)]
+    Fetch(FetchOptions),
     /// Compute what the advantages of a run would have been under another formula or other weights
     #[command(after_help = examples::RESHAPE)]
     Reshape(ReshapeOptions),
@@ -151,8 +167,9 @@ pub struct RunOptions {
     /// Folder in which the run directory is created [default: the scenario's run.out, or runs]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Continue the run in this directory from its last checkpoints; SCENARIO defaults to its scenario.toml
-    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    /// Continue the run in this directory from its last checkpoints; SCENARIO defaults to its scenario.toml. A run at s3://… is
+    /// fetched first, into a folder of --out
+    #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
     /// Resume a damaged run directory from its newest checkpoints that are whole; what is removed is kept as *.damaged
     #[arg(long, requires = "resume")]
@@ -166,9 +183,18 @@ pub struct RunOptions {
     /// The number of the task, from 1; `sandbox plan` lists them. A task that was interrupted goes on, one that is done is left out
     #[arg(long, value_name = "N", requires = "sweep")]
     pub task: Option<usize>,
+    /// Train on this many processes of this machine, which the sandbox starts; 1 ignores what torchrun or Slurm say
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub ranks: Option<u16>,
+    /// End with an error when another rank was silent for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub rank_timeout: u16,
     /// The run directory to make, where it is not named by the time.
     #[arg(skip)]
     pub run_dir: Option<PathBuf>,
+    /// Send OpenTelemetry spans of every step to a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318
+    #[arg(long, value_name = "URL")]
+    pub traces: Option<String>,
     /// Disable the live page and the control channel
     #[arg(long)]
     pub no_control: bool,

@@ -5,6 +5,9 @@ use crate::streams::errln;
 /// The exit code of an interrupted run.
 pub const INTERRUPTED: i32 = 130;
 
+/// The exit code of a run that did well and is not wholly uploaded.
+pub const NOT_UPLOADED: i32 = 3;
+
 /// Why the command ends without success; determines the exit code. Messages are one line each.
 #[derive(Debug)]
 pub enum Failure {
@@ -12,6 +15,8 @@ pub enum Failure {
     Input(String),
     /// Something failed while running. Exit code 1.
     Running(String),
+    /// The run did well, but something of it could not be uploaded. Exit code 3.
+    NotUploaded(String),
     /// The user interrupted the run, which stopped after a checkpoint. Everything has been printed. Exit code 130.
     Interrupted,
 }
@@ -43,6 +48,10 @@ impl Failure {
             Self::Running(message) => {
                 errln!("error: {message}");
                 1
+            }
+            Self::NotUploaded(message) => {
+                errln!("error: {message}");
+                NOT_UPLOADED
             }
             Self::Interrupted => INTERRUPTED,
         }

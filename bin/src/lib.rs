@@ -2,8 +2,8 @@
 //! reports what each contributed.
 //!
 //! This crate parses the command line, shows progress and prints results. The work is done by the crates that it uses:
-//! `scenarios`, `run`, `evaluation`, `annotation`, `control`, `report`, `judges`, `plugins`, `model` and `audio`. Exit codes: 0 done, 1 failed while
-//! running, 2 unusable input, 130 interrupted after a checkpoint.
+//! `scenarios`, `run`, `evaluation`, `annotation`, `control`, `report`, `storage`, `judges`, `plugins`, `model` and `audio`. Exit codes: 0
+//! done, 1 failed while running, 2 unusable input, 3 done but not wholly uploaded, 130 interrupted after a checkpoint.
 //!
 //! It is a library so that a binary with additional rewards in Rust needs only a short `main`. A complete
 //! example is in `examples/custom-reward`:
@@ -30,6 +30,7 @@
 
 mod annotate;
 mod ask;
+mod bench;
 mod check;
 mod cli;
 mod client;
@@ -42,21 +43,26 @@ mod eval;
 mod export;
 mod failure;
 mod init;
+mod json_log;
 mod judge;
 mod judge_doubts;
 mod listen;
 mod log;
 mod ls;
 mod man;
+mod memory;
 mod merge;
 mod plan;
 mod progress;
+mod ranks;
 mod replay;
 mod report;
 mod reshape;
 mod run;
 mod signals;
+mod simulate;
 mod source;
+mod storage;
 mod streams;
 mod sweep;
 mod table;
@@ -88,6 +94,7 @@ pub fn main_with(registry: RewardRegistry) -> ! {
 fn command(registry: RewardRegistry) -> Result<(), Failure> {
     let cli = Cli::from_arguments();
     let verbosity = cli.verbosity;
+    streams::set_format(verbosity.log_format);
     let Some(command) = cli.command else {
         // Without any argument clap prints the help and exits.
         return cli.run.map_or(Ok(()), |options| run::run(&options, verbosity, registry));
@@ -103,9 +110,12 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Report(options) => report::report(&options),
         Command::Plan(options) => plan::plan(&options, &registry),
         Command::MergeRuns(options) => sweep::merge_runs(&options),
+        Command::Simulate(options) => simulate::simulate_run(&options),
         Command::Compare(options) => compare::compare(&options),
         Command::Export(options) => export::export(&options),
         Command::Verify(options) => verify::verify(&options),
+        Command::Upload(options) => storage::upload(&options),
+        Command::Fetch(options) => storage::fetch(&options),
         Command::Reshape(options) => reshape::reshape_run(&options),
         Command::Replay(options) => replay::replay(&options, verbosity, registry),
         Command::Ask(options) => ask::ask(&options, verbosity),
@@ -116,6 +126,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Merge(options) => merge::merge(&options),
         Command::Compose(options) => compose::compose(&options),
         Command::Ctl(options) => ctl::ctl(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Judge(options) => judge::judge(&options, &registry),
         Command::Client => client::client(),
         Command::Completions(options) => completions::completions(&options),

@@ -3,9 +3,10 @@
 
 use std::{
     fmt::{Debug, Write as _},
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
+    io::Write as _,
     path::PathBuf,
-    sync::{Mutex, OnceLock},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use tracing::{
@@ -14,20 +15,28 @@ use tracing::{
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::{LevelFilter, Targets},
+    filter::{FilterExt as _, LevelFilter, Targets, filter_fn},
     layer::{Context, SubscriberExt as _},
     util::SubscriberInitExt as _,
 };
 
 use records::RunDir;
+use traces::{Traces, is_span};
 
-use crate::{cli::Verbosity, failure::Failure, progress::Screen, streams::errln};
+use crate::{
+    cli::{LogFormat, Verbosity},
+    failure::Failure,
+    json_log,
+    progress::Screen,
+    streams::{self, errln},
+};
 
 /// The crates whose events are shown in the terminal.
-const OWN_CRATES: [&str; 15] = [
+const OWN_CRATES: [&str; 18] = [
     "annotation",
     "chat",
     "control",
+    "distributed",
     "evaluation",
     "judges",
     "model",
@@ -39,11 +48,18 @@ const OWN_CRATES: [&str; 15] = [
     "runtime",
     "sandbox",
     "scenarios",
+    "storage",
+    "traces",
     "workers",
 ];
 
-/// Starts logging; a resumed run appends to its existing log.
-pub fn start(run_dir: &RunDir, screen: Screen, verbosity: Verbosity) -> Result<(), Failure> {
+/// Starts logging; a resumed run appends to its existing log. Spans of the run go to `traces` only.
+pub fn start(
+    run_dir: &RunDir,
+    screen: Screen,
+    verbosity: Verbosity,
+    traces: Option<&Traces>,
+) -> Result<(), Failure> {
     let path = run_dir.log();
     let file = OpenOptions::new().create(true).append(true).open(&path);
     let file =
@@ -53,13 +69,18 @@ pub fn start(run_dir: &RunDir, screen: Screen, verbosity: Verbosity) -> Result<(
         Failure::Input(format!("RUST_LOG: {error}; write a level such as debug or run=debug,info"))
     })?;
     // A full disk fails the run by its records; the layer would print each event that it could not write.
-    let to_file = tracing_subscriber::fmt::layer()
-        .with_ansi(false)
-        .log_internal_errors(false)
-        .with_writer(Mutex::new(file));
+    let format = verbosity.log_format;
+    let to_file: Box<dyn Layer<_> + Send + Sync> = match format {
+        LogFormat::Text => {
+            let text = tracing_subscriber::fmt::layer().with_ansi(false).log_internal_errors(false);
+            text.with_writer(Mutex::new(file)).boxed()
+        }
+        LogFormat::Json => JsonFile(Mutex::new(file)).boxed(),
+    };
     tracing_subscriber::registry()
-        .with(to_file.with_filter(filter))
-        .with(Shown { screen }.with_filter(own_events(verbosity)))
+        .with(traces.map(Traces::layer))
+        .with(to_file.with_filter(filter.and(filter_fn(|metadata| !is_span(metadata)))))
+        .with(Shown { screen, format }.with_filter(own_events(verbosity)))
         .try_init()
         .map_err(|error| Failure::Running(format!("logging could not start: {error}")))?;
     // The supervisor reports the consequences of a panic to the user. The log records where it happened.
@@ -77,7 +98,7 @@ pub fn explain_panics() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         errln!("error: {}", defect());
-        print(panic);
+        if streams::is_json() { errln!("error: {panic}") } else { print(panic) }
     }));
 }
 
@@ -96,7 +117,8 @@ pub fn defect() -> String {
 
 /// Shows events in the terminal, for commands without a run directory.
 pub fn to_terminal(verbosity: Verbosity) {
-    let shown = Shown { screen: Screen::Plain }.with_filter(own_events(verbosity));
+    let shown = Shown { screen: Screen::Plain, format: verbosity.log_format };
+    let shown = shown.with_filter(own_events(verbosity));
     // Fails if a program that embeds this command logs already, which works too.
     let _ = tracing_subscriber::registry().with(shown).try_init();
 }
@@ -121,10 +143,27 @@ fn level(verbosity: Verbosity) -> LevelFilter {
 /// A tracing layer that shows events in the terminal.
 struct Shown {
     screen: Screen,
+    format: LogFormat,
+}
+
+/// A tracing layer that appends events to a file as JSON.
+struct JsonFile(Mutex<File>);
+
+impl<S: Subscriber> Layer<S> for JsonFile {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let line = json_log::of_event(event) + "\n";
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // As in the other format, a full disk does not show here.
+        let _ = file.write_all(line.as_bytes());
+    }
 }
 
 impl<S: Subscriber> Layer<S> for Shown {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if self.format == LogFormat::Json {
+            self.screen.json_line(&json_log::of_event(event));
+            return;
+        }
         let level = match *event.metadata().level() {
             Level::ERROR => "error",
             Level::WARN => "warning",
@@ -168,7 +207,7 @@ mod tests {
 
     #[test]
     fn each_v_shows_one_level_more_and_quiet_shows_none() {
-        let shown = |verbose| level(Verbosity { quiet: false, verbose });
+        let shown = |verbose| level(Verbosity { verbose, ..Verbosity::default() });
         assert_eq!(
             [0, 1, 2, 3, 9].map(shown),
             [
@@ -179,6 +218,6 @@ mod tests {
                 LevelFilter::TRACE
             ]
         );
-        assert_eq!(level(Verbosity { quiet: true, verbose: 0 }), LevelFilter::OFF);
+        assert_eq!(level(Verbosity { quiet: true, ..Verbosity::default() }), LevelFilter::OFF);
     }
 }

@@ -16,7 +16,7 @@ use bars::Bars;
 pub use count::Count;
 use plain::Plain;
 
-use crate::streams::errln;
+use crate::streams::{errln, is_json, write_json};
 
 /// Where messages to the user are printed; in a terminal, above the progress bars.
 #[derive(Clone, Debug)]
@@ -30,14 +30,22 @@ pub enum Screen {
 }
 
 impl Screen {
-    /// Bars if standard error is a terminal, plain lines otherwise.
+    /// Bars if standard error is a terminal and not JSON, plain lines otherwise.
     pub fn new(quiet: bool) -> Self {
         if quiet {
             Self::Quiet
-        } else if std::io::stderr().is_terminal() {
+        } else if std::io::stderr().is_terminal() && !is_json() {
             Self::Bars(MultiProgress::new())
         } else {
             Self::Plain
+        }
+    }
+
+    /// Prints a line that is JSON already.
+    pub fn json_line(&self, line: &str) {
+        match self {
+            Self::Quiet => {}
+            Self::Bars(_) | Self::Plain => write_json(line),
         }
     }
 

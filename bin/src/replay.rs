@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     log,
     progress::Screen,
-    run::{StartFrom, create_run_dir, existing_run_dir, train},
+    run::{StartFrom, Supplies, create_run_dir, existing_run_dir, train},
     streams::{errln, outln},
 };
 
@@ -32,10 +32,10 @@ pub fn replay(
     let run_dir = create_run_dir(options.out.as_deref().unwrap_or(parent), &name)?;
     let owned = OwnedRunDir::claim(run_dir.clone()).map_err(Failure::input)?;
     let screen = Screen::new(verbosity.quiet);
-    log::start(&run_dir, screen.clone(), verbosity)?;
+    log::start(&run_dir, screen.clone(), verbosity, None)?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
     let start_from = StartFrom::Replay(recording.replay.clone());
-    let outcome = train(experiment.clone(), owned, registry, start_from, None, screen)?;
+    let outcome = train(experiment.clone(), owned, registry, start_from, Supplies::default(), screen)?;
     if outcome.interrupted {
         return Err(Failure::Interrupted);
     }

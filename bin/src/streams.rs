@@ -6,8 +6,12 @@
 
 use std::fmt::Arguments;
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use records::visible;
+
+use crate::cli::LogFormat;
+use crate::json_log;
 
 /// Prints a line on standard output. That nobody reads it is no failure of the command.
 macro_rules! outln {
@@ -26,7 +30,30 @@ pub fn write_out(line: Arguments<'_>) {
 }
 
 pub fn write_err(line: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{}", visible(&line.to_string()));
+    let text = line.to_string();
+    if is_json() {
+        write_json(&json_log::of_text(&text));
+    } else {
+        let _ = writeln!(io::stderr(), "{}", visible(&text));
+    }
+}
+
+/// Prints a line on standard error that is JSON already, in which nothing steers a terminal.
+pub fn write_json(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", visible(line));
+}
+
+/// Whether what is printed on standard error is JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Sets the format of standard error.
+pub fn set_format(format: LogFormat) {
+    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+}
+
+/// Whether what is printed on standard error is JSON.
+pub fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
 }
 
 /// Prints a line on standard output, and ends the process if nobody reads it, as with `sandbox ctl watch | head`.

@@ -6,6 +6,7 @@
 //! are passed to the sampler's [`Policy::load_trainable`].
 
 pub(crate) mod directory;
+mod fingerprint;
 mod finite;
 mod options;
 
@@ -35,6 +36,7 @@ use crate::tower::ClipFeatures;
 use audio::LogMel;
 use directory::{side_files, sync_files, write_directory};
 
+pub use fingerprint::Fingerprint;
 pub use finite::NonFiniteTensor;
 pub use options::PolicyOptions;
 

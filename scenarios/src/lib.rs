@@ -70,10 +70,11 @@ pub use scenario::{
     OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig,
     PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, Prompting, Relation,
     ReplayConfig, RewardForm, RewardSpec, RunConfig, SFT_NUMBERS, SamplingConfig, ScaleRewards, Schedule,
-    Scoring, SelectionConfig, Series, ServerConfig, SftConfig, ShapingConfig, SupervisionConfig,
-    TargetModules, TrackingConfig, TrainPart, TrainParts, Truth, VETTED, VettedAlarm, WandbConfig,
-    WeightConfig, WeightSchedule, WhenSpent, Window, check, check_names, choose_arms, hypotheses_hash,
-    json_schema, judge_servers, load, scenario_reference, storable_arguments, task_servers,
+    Scoring, SelectionConfig, Series, ServerConfig, SftConfig, ShapingConfig, StorageConfig,
+    SupervisionConfig, TargetModules, TracesConfig, TrackingConfig, TrainPart, TrainParts, Truth, VETTED,
+    VettedAlarm, WandbConfig, WeightConfig, WeightSchedule, WhenSpent, Window, check, check_names,
+    choose_arms, hypotheses_hash, json_schema, judge_servers, load, scenario_reference, storable_arguments,
+    task_servers,
 };
 pub use source::{AnswerIs, AnswerType, ChoiceColumns, Columns, DataFormat, FileSource, Part, SplitBy};
 pub use templates::{SCHEMA, SCHEMA_NAME, Template};

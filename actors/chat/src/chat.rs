@@ -6,6 +6,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use rewards::JudgeFailure;
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::answer::{Answer, NoAnswer};
 use crate::client::{Client, unused_proxy};
@@ -118,7 +120,23 @@ impl Chat {
             message: format!("{}: {}", server.url, failure.message),
             ..failure
         };
-        let response = self.client.post(&format!("{}{path}", server.url), body).await;
+        let span = traces::span!(
+            "request",
+            otel.kind = "client",
+            otel.name = %format_args!("POST {path}"),
+            server.address = %server.url,
+            http.response.status_code = Empty,
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+        );
+        let url = format!("{}{path}", server.url);
+        let response = self.client.post(&url, body).instrument(span.clone()).await;
+        match &response {
+            Ok(response) => span.record("http.response.status_code", response.status.as_u16()),
+            Err(failure) => span
+                .record("otel.status_code", "ERROR")
+                .record("otel.status_description", failure.message.as_str()),
+        };
         let response = response.map_err(|failure| Failed {
             failure: at_server(failure),
             complaint: Complaint::default(),

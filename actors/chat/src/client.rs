@@ -107,6 +107,9 @@ impl Client {
     }
 
     async fn exchange(&self, mut request: RequestBuilder) -> Result<Response, JudgeFailure> {
+        if let Some(traceparent) = traces::traceparent() {
+            request = request.header("traceparent", traceparent);
+        }
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose_secret());
         }

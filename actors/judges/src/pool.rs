@@ -17,6 +17,7 @@ use rewards::{FailureCause, Graded, JudgeFailure, JudgeRequest, JudgeTask, Rewar
 use runtime::Request;
 use scenarios::JudgeConfig;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::account::Spent;
 use crate::clip::JudgeClip;
@@ -122,13 +123,17 @@ impl Actor for JudgePool {
                 if let Some((query, reply)) = request.begin() {
                     // In its own task, so that batches of several steps overlap.
                     let state = state.clone();
-                    tokio::spawn(async move { reply.send(state.judge(&query).await) });
+                    let work = reply.work();
+                    let judged = async move { reply.send(state.judge(&query).await) };
+                    tokio::spawn(judged.instrument(work));
                 }
             }
             JudgeMsg::Grade(request) => {
                 if let Some((query, reply)) = request.begin() {
                     let state = state.clone();
-                    tokio::spawn(async move { reply.send(state.grade(&query).await) });
+                    let work = reply.work();
+                    let graded = async move { reply.send(state.grade(&query).await) };
+                    tokio::spawn(graded.instrument(work));
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rewards::RewardBatch;
 use runtime::Request;
+use tracing::Instrument as _;
 
 use crate::scored::Scored;
 use crate::scorer::Scorer;
@@ -36,8 +37,9 @@ impl Actor for RewardActor {
         match message {
             RewardMsg::Score(request) => {
                 if let Some((batch, mut reply)) = request.begin() {
+                    let work = reply.work();
                     tokio::select! {
-                        scored = scorer.score(batch) => reply.send(scored),
+                        scored = scorer.score(batch).instrument(work) => reply.send(scored),
                         // A run that is stopping does not wait for a slow reward.
                         () = reply.abandoned() => {}
                     }

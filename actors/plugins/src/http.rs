@@ -14,6 +14,8 @@ use scenarios::{HttpPlugin, ScenarioError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::error::PluginError;
 use crate::protocol::{self, PROTOCOL, PluginMessage};
@@ -117,7 +119,15 @@ impl HttpReward {
         let mut delay = FIRST_DELAY;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let failure = match timeout(left, self.ask(&body, batch.items.len())).await {
+            let span = traces::span!(
+                "request",
+                otel.kind = "client",
+                otel.name = "POST reward server",
+                server.address = %self.plugin.url,
+                http.response.status_code = Empty,
+            );
+            let asked = self.ask(&body, batch.items.len()).instrument(span);
+            let failure = match timeout(left, asked).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(AskError::Fatal(failure))) => return Err(failure),
                 Ok(Err(AskError::Retry(failure))) => failure,
@@ -141,9 +151,14 @@ impl HttpReward {
             let message = format!("{url} could not be reached: {}", root_cause(&error.without_url()));
             AskError::Retry(Failure { cause: MissingCause::Unavailable, message })
         };
-        let request = self.client.post(url).header("content-type", "application/json").body(body.to_owned());
+        let mut request =
+            self.client.post(url).header("content-type", "application/json").body(body.to_owned());
+        if let Some(traceparent) = traces::traceparent() {
+            request = request.header("traceparent", traceparent);
+        }
         let mut answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
+        Span::current().record("http.response.status_code", status.as_u16());
         let mut text = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
             if text.len() + chunk.len() > MAX_RESPONSE_BYTES {

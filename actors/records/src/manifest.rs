@@ -76,6 +76,11 @@ impl Manifest {
             .map_err(|error| Finding::in_file(&path, Damage::Unreadable(error.to_string())))
     }
 
+    /// The files with their sums, by path relative to the folder.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &FileSum)> {
+        self.files.iter().map(|(name, sum)| (name.as_str(), sum))
+    }
+
     /// What of a folder is not as the manifest says. The cheap check compares only lengths.
     pub(crate) fn differences(&self, folder: &Path, with_content: bool) -> Vec<Finding> {
         let difference = |(name, sum): (&String, &FileSum)| {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scenario.toml  environment.json  run.log  control.jsonl  control.sum.json  control.json  lock  judge-spent.jsonl
-//! bookmarks.jsonl  summary.json  summary.md  report.html
+//! storage.json  bookmarks.jsonl  summary.json  summary.md  report.html
 //! ARM/seed-N/    status.json  metrics.jsonl  rollouts.jsonl  eval.jsonl  data-problems.jsonl  checkpoints/step-000300/
 //! ```
 
@@ -101,6 +101,11 @@ impl RunDir {
         self.0.join("control.json")
     }
 
+    /// Where the run is uploaded to, see [`StorageRecord`](crate::StorageRecord).
+    pub fn storage(&self) -> PathBuf {
+        self.0.join("storage.json")
+    }
+
     /// `summary.json`: the figures of the report, for programs.
     pub fn summary_json(&self) -> PathBuf {
         self.0.join("summary.json")
@@ -139,6 +144,13 @@ impl RunDir {
             }
         }
         Ok(arms)
+    }
+
+    /// The folders of all arms.
+    ///
+    /// Errors: [`RecordsError::Read`].
+    pub(crate) fn arm_dirs(&self) -> Result<Vec<ArmDir>, RecordsError> {
+        Ok(self.arms()?.into_iter().flat_map(|(_, seeds)| seeds).map(|(_, dir)| dir).collect())
     }
 
     /// All complete lines of the journal, oldest first; none if nothing was ever changed.
@@ -202,8 +214,26 @@ impl ArmDir {
     pub fn predictions(&self, suite: &str) -> PathBuf {
         let name: String =
             suite.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
-        self.0.join("predictions").join(name).with_added_extension("json")
+        self.0.join(Self::PREDICTIONS).join(name).with_added_extension("json")
     }
+
+    /// The files of all [`ArmDir::predictions`].
+    ///
+    /// Errors: [`RecordsError::Read`].
+    pub(crate) fn all_predictions(&self) -> Result<Vec<PathBuf>, RecordsError> {
+        let folder = self.0.join(Self::PREDICTIONS);
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(RecordsError::reading(&folder))?,
+        };
+        let mut files: Vec<PathBuf> =
+            entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+        files.retain(|path| path.is_file());
+        files.sort();
+        Ok(files)
+    }
+
+    const PREDICTIONS: &str = "predictions";
 
     /// The answers that the policy gave before it was trained, and is taught again (`[sft.replay]`): one line each.
     pub fn replay(&self) -> PathBuf {

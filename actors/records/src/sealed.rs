@@ -11,7 +11,7 @@ use crate::checksum::FileSum;
 const FIELD: &str = "checksum";
 
 /// The text of a file that holds `content`, an object, and its checksum.
-pub(crate) fn seal<T: Serialize>(content: &T) -> String {
+pub fn seal<T: Serialize>(content: &T) -> String {
     let mut fields = match serde_json::to_value(content).expect("text keys and numbers") {
         Value::Object(fields) => fields,
         other => unreachable!("only objects are sealed, not {other}"),
@@ -22,7 +22,7 @@ pub(crate) fn seal<T: Serialize>(content: &T) -> String {
 }
 
 /// Whether a text is what [`seal`] wrote; `None` if it is an object without a checksum, as older versions wrote.
-pub(crate) fn is_whole(file: &[u8]) -> Option<bool> {
+pub fn is_whole(file: &[u8]) -> Option<bool> {
     let Ok(mut fields) = serde_json::from_slice::<Map<String, Value>>(file) else { return Some(false) };
     let Some(found) = fields.shift_remove(FIELD) else {
         // A damaged name of the field must not pass as an older version: those did not end with a hash.

@@ -12,6 +12,7 @@ use jiff::{Timestamp, Unit};
 use records::{ArmDir, ArmId, ArmState, RunDir, Tally, is_owned};
 use scenarios::Method;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::error::ReportError;
 
@@ -189,7 +190,11 @@ fn started(run_dir: &RunDir) -> Option<Timestamp> {
     let logged = || {
         let mut line = String::new();
         BufReader::new(File::open(run_dir.log()).ok()?).read_line(&mut line).ok()?;
-        line.split_whitespace().next()?.parse().ok()
+        match serde_json::from_str::<Value>(&line) {
+            // With --log-format json.
+            Ok(line) => line["time"].as_str()?.parse().ok(),
+            Err(_) => line.split_whitespace().next()?.parse().ok(),
+        }
     };
     let written = || {
         let modified = fs::metadata(run_dir.scenario()).ok()?.modified().ok()?;
@@ -276,6 +281,8 @@ mod tests {
         // The first line of the log is more exact than the name.
         fs::write(run_dir.log(), "2025-01-31T12:00:01.25Z  INFO run: started\n").unwrap();
         assert_eq!(overview(&run_dir).unwrap().started.as_deref(), Some("2025-01-31T12:00:01Z"));
+        fs::write(run_dir.log(), "{\"time\":\"2025-01-31T12:00:02.5Z\",\"level\":\"info\"}\n").unwrap();
+        assert_eq!(overview(&run_dir).unwrap().started.as_deref(), Some("2025-01-31T12:00:02Z"));
     }
 
     #[test]

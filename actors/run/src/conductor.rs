@@ -17,6 +17,9 @@ use scenarios::{LimitAction, Method};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use traces::span;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use workers::WorkerError;
 
 use self::boundary::{Boundary, can_be_helped};
@@ -69,16 +72,18 @@ async fn training_step(
     conditions: Arc<Conditions>,
     turn: Turn,
 ) -> Result<StepTaken, StepError> {
-    let sampled = sample(&arm, step, &conditions).await?;
+    let sampled = sample(&arm, step, &conditions).instrument(span!("sample")).await?;
     let Sampled { loaded, generated, judged, scores, extra_rounds } = sampled;
+    Span::current().record("policy_version", generated.policy_version);
     let sampled_kl = measure_kl(&arm, &conditions, &loaded, &generated, &judged.batch.items).await?;
     let items = &judged.batch.items;
-    let (shaped, weights) = shape(&arm, step, &conditions, items, &scores, sampled_kl.as_ref()).await?;
+    let shaping = shape(&arm, step, &conditions, items, &scores, sampled_kl.as_ref());
+    let (shaped, weights) = shaping.instrument(span!("shape")).await?;
     arm.live.keep_batch(judged.batch.clone());
     // Up to `max_staleness` later steps come this far while the steps before them are trained on.
-    let start = turn.wait().await?;
-    let (report, groups) =
-        train(&arm, &conditions, &loaded, &generated, items, &shaped, sampled_kl.as_ref()).await?;
+    let start = turn.wait().instrument(span!("wait for turn")).await?;
+    let training = train(&arm, &conditions, &loaded, &generated, items, &shaped, sampled_kl.as_ref());
+    let (report, groups) = training.instrument(span!("train")).await?;
     let step = step + 1;
     let Rechecked { kept, agreement, tally: recheck_tally } =
         recheck(&arm, step, start.verdicts.clone(), &judged, &loaded).await;
@@ -104,7 +109,7 @@ async fn training_step(
         judge_agreement: agreement,
         recheck_tally,
     };
-    let row = record(&arm, &trained).await?;
+    let row = record(&arm, &trained).instrument(span!("record")).await?;
     remember_pass_rates(&arm, &trained);
     Ok(StepTaken {
         failures: Some(failures_of(&trained)),
@@ -130,13 +135,14 @@ fn remember_pass_rates(arm: &ArmContext, trained: &TrainedStep) {
 
 /// Takes supervised step `step`, counted from 0.
 async fn supervised_step(arm: Arc<ArmContext>, step: u64, turn: Turn) -> Result<StepTaken, StepError> {
-    let loaded = load_lesson(&arm, step).await?;
-    let start = turn.wait().await?;
-    let (report, groups) = learn(&arm, &loaded.lesson, loaded.groups.clone()).await?;
+    let loaded = load_lesson(&arm, step).instrument(span!("load")).await?;
+    let start = turn.wait().instrument(span!("wait for turn")).await?;
+    let learning = learn(&arm, &loaded.lesson, loaded.groups.clone());
+    let (report, groups) = learning.instrument(span!("train")).await?;
     let signs = Signs::of_report(report.as_ref());
     let health = health::after(&start.health, &signs, &arm.config.limits);
     let trained = TrainedTargets { step: step + 1, loaded, report, groups, signs, health, start };
-    let row = record_targets(&arm, &trained).await?;
+    let row = record_targets(&arm, &trained).instrument(span!("record")).await?;
     Ok(StepTaken {
         failures: None,
         died: verdict(&trained.health, &trained.signs, &arm.config.limits),
@@ -145,6 +151,18 @@ async fn supervised_step(arm: Arc<ArmContext>, step: u64, turn: Turn) -> Result<
         row,
         kept: Vec::new(),
     })
+}
+
+/// A step within its span, which says how it failed.
+async fn traced(
+    span: Span,
+    step: impl Future<Output = Result<StepTaken, StepError>>,
+) -> Result<StepTaken, StepError> {
+    let taken = step.instrument(span.clone()).await;
+    if let Err(error) = &taken {
+        span.record("otel.status_code", "ERROR").record("otel.status_description", error.to_string());
+    }
+    taken
 }
 
 /// What the conductor needs to know of a step that was taken.
@@ -371,16 +389,22 @@ impl StepLoop {
 
     fn dispatch(&mut self, step: u64) -> Result<(), Halt> {
         let arm = self.arm.clone();
+        // The root of the step's trace, whatever else the arm does meanwhile.
+        let span = span!(
+            parent: None, "step", arm = %arm.id.arm, seed = arm.id.seed, step = step + 1, policy_version = Empty,
+            otel.status_code = Empty, otel.status_description = Empty
+        );
         let pending = match arm.config.method {
             Method::Grpo => {
                 let Some(conditions) = arm.live.in_force() else {
                     return Err(Halt::Failed("the arm has no rewards to train on".into()));
                 };
                 let held = Some(conditions.clone());
-                PendingStep::spawn(step, held, |turn| training_step(arm, step, conditions, turn))
+                let take = |turn| traced(span, training_step(arm, step, conditions, turn));
+                PendingStep::spawn(step, held, take)
             }
             Method::Sft | Method::None => {
-                PendingStep::spawn(step, None, |turn| supervised_step(arm, step, turn))
+                PendingStep::spawn(step, None, |turn| traced(span, supervised_step(arm, step, turn)))
             }
         };
         self.pending.0.push_back(pending);

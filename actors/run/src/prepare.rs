@@ -8,18 +8,17 @@ use std::time::{Duration, Instant};
 
 use evaluation::{FetchLimits, Source, fetch_clips, open_suites};
 use judges::{JudgeArgs, Judges};
-use model::optim::{AdamWConfig, LrSchedule, LrShape};
-use model::{Bases, Policy, Processor, lr_factors};
+use model::{Bases, Policy, Processor};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{ParserOptions, Question};
 use rollouts::{ServerSamplerArgs, Settings};
 use runtime::{RunEvent, Slot};
-use scenarios::{ArmConfig, DataFilter, JudgeBudget, JudgeKind, LimitAction, Method, Questions, cache_dir};
+use scenarios::{ArmConfig, DataFilter, JudgeBudget, JudgeKind, Method, Questions, cache_dir};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use workers::{
-    AudioSource, ComputeSlots, EntropyControl, KlControl, Lines, LoaderArgs, OptimizerArgs, Published,
-    RecorderMsg, SamplerArgs, WeightStore, resume_checkpoint,
+    AudioSource, ComputeSlots, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs,
+    WeightStore, resume_checkpoint,
 };
 
 use crate::alarms::Alarms;
@@ -30,9 +29,11 @@ use crate::handle::RunHandle;
 use crate::live::LiveArm;
 use crate::needs_audio::TextOnly;
 use crate::notices::Notices;
+use crate::optimizer_args::optimizer_args;
 use crate::pass_rates::PassRates;
 use crate::policy::open_policy;
 use crate::prompt::{ContextLength, Prompter};
+use crate::ranks::RunRanks;
 use crate::replay_texts::replay_targets;
 use crate::rows::Rows;
 use crate::shared_clips::SharedClips;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) clips: Arc<SharedClips>,
     /// The slots in which their samplers and optimizers compute.
     pub(crate) compute_slots: ComputeSlots,
+    /// The other processes that train them; `None` if this one trains alone.
+    pub(crate) ranks: Option<RunRanks>,
 }
 
 /// What preparing an arm takes.
@@ -366,54 +369,8 @@ fn sampler(args: &PrepareArgs, weights: WeightStore, notices: &Notices) -> Sampl
 }
 
 fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
-    let config = &args.live.config;
-    let (grpo, settings) = (&config.grpo, &config.optimizer);
-    let lr = if config.method == Method::Sft { config.sft.lr } else { grpo.lr };
-    let factor = |own: Option<f64>| own.map_or(1.0, |own| own / lr);
-    let aligned = config.align.steps;
-    OptimizerArgs {
-        weights,
-        kl_coef: grpo.kl_coef,
-        entropy_coef: grpo.entropy_coef,
-        kl_in_reward: grpo.kl_in_reward,
-        kl_control: grpo.kl_target.map(|target| KlControl { target, horizon: grpo.kl_horizon }),
-        entropy_control: grpo.entropy_target.map(|target| EntropyControl {
-            target,
-            delta: grpo.entropy_coef_delta,
-            max: grpo.entropy_coef_max,
-        }),
-        micro_batch_prompts: grpo.micro_batch_prompts,
-        max_new_tokens: config.sampling.max_new_tokens,
-        reference: config.method == Method::Grpo && grpo.kl_coef > 0.0,
-        adamw: AdamWConfig {
-            betas: (settings.betas[0], settings.betas[1]),
-            eps: settings.eps,
-            weight_decay: settings.weight_decay,
-            max_grad_norm: (settings.max_grad_norm > 0.0).then_some(settings.max_grad_norm),
-            lr_factors: lr_factors(factor(settings.projector_lr), factor(settings.tower_lr)),
-        },
-        schedule: LrSchedule {
-            lr,
-            warmup_steps: settings.warmup_steps,
-            total_steps: config.steps - aligned,
-            shape: match settings.schedule {
-                scenarios::Schedule::Constant => LrShape::Constant,
-                scenarios::Schedule::Linear => LrShape::Linear,
-                scenarios::Schedule::Cosine => LrShape::Cosine,
-            },
-            final_fraction: settings.final_lr_fraction,
-        },
-        align: (aligned > 0).then(|| LrSchedule {
-            // In these steps only the projector has gradients; what it has of its own does not count.
-            lr: config.align.lr / factor(settings.projector_lr),
-            warmup_steps: 0,
-            total_steps: aligned,
-            shape: LrShape::Linear,
-            final_fraction: 0.0,
-        }),
-        finite_checkpoints: config.limits.action != LimitAction::Ignore,
-        seed: args.live.id.seed,
-        threads: args.threads,
-        compute_slots: args.shared.compute_slots.clone(),
-    }
+    let (id, config, shared) = (&args.live.id, &args.live.config, &args.shared);
+    let ranks = shared.ranks.as_ref().map(|ranks| ranks.of_arm(id, config, args.threads));
+    let slots = shared.compute_slots.clone();
+    OptimizerArgs { ranks, ..optimizer_args(config, id.seed, weights, args.threads, slots) }
 }

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use ractor::{ActorRef, Message};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 /// Why a call to a slot returned no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -44,10 +46,12 @@ pub struct Request<Q, A> {
 
 impl<Q, A> Request<Q, A> {
     /// Starts the request; `None` if the caller no longer waits for the answer.
-    pub fn begin(self) -> Option<(Q, Reply<A>)> {
+    pub fn begin(mut self) -> Option<(Q, Reply<A>)> {
         if self.reply.sender.is_closed() {
             return None;
         }
+        // What is left of the caller's span is the time that the request waited.
+        self.reply.span = self.reply.span.in_scope(|| traces::span!("work"));
         Some((self.query, self.reply))
     }
 }
@@ -55,10 +59,16 @@ impl<Q, A> Request<Q, A> {
 /// Returns the answer to the caller. If it is dropped without an answer, the caller tries the next generation.
 pub struct Reply<A> {
     sender: oneshot::Sender<A>,
+    span: Span,
     _permit: OwnedSemaphorePermit,
 }
 
 impl<A> Reply<A> {
+    /// The span of the actor's work on the request, below that of the call.
+    pub fn work(&self) -> Span {
+        self.span.clone()
+    }
+
     /// Answers. That the caller no longer waits is not an error of the actor's.
     pub fn send(self, answer: A) {
         let _ = self.sender.send(answer);
@@ -226,10 +236,15 @@ impl<M: Message> Slot<M> {
         A: Send + 'static,
     {
         let started = Instant::now();
-        let answer = tokio::time::timeout(self.timeout, self.attempts(query, wrap)).await;
+        let span = traces::span!("call", otel.name = %self.name, otel.status_code = Empty, otel.status_description = Empty);
+        let attempts = self.attempts(query, wrap).instrument(span.clone());
+        let answer = tokio::time::timeout(self.timeout, attempts).await;
         let answer = answer.unwrap_or_else(|_| {
             Err(CallError::TimedOut { slot: self.name.to_string(), seconds: self.timeout.as_secs() })
         });
+        if let Err(error) = &answer {
+            span.record("otel.status_code", "ERROR").record("otel.status_description", error.to_string());
+        }
         self.count(started.elapsed(), answer.as_ref().err());
         answer
     }
@@ -262,7 +277,10 @@ impl<M: Message> Slot<M> {
                 unreachable!("the slot never closes its semaphore");
             };
             let (sender, answer) = oneshot::channel();
-            let request = Request { query: query.clone(), reply: Reply { sender, _permit: permit } };
+            let request = Request {
+                query: query.clone(),
+                reply: Reply { sender, span: Span::current(), _permit: permit },
+            };
             if actor.send_message(wrap(request)).is_err() {
                 continue;
             }

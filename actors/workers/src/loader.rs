@@ -17,6 +17,7 @@ use dashmap::DashMap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use runtime::Request;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use crate::error::ClipError;
 
@@ -197,7 +198,8 @@ impl LoaderState {
     fn load(&self, request: Request<Vec<ClipRequest>, Loaded>) {
         let Some((wanted, reply)) = request.begin() else { return };
         let (jobs, cache) = (self.jobs.clone(), self.cache.clone());
-        tokio::spawn(async move {
+        let work = reply.work();
+        let loading = async move {
             let arrived = Instant::now();
             let mut waiting = Vec::with_capacity(wanted.len());
             for one in &wanted {
@@ -213,7 +215,8 @@ impl LoaderState {
                 });
             }
             reply.send(Loaded { clips, seconds: arrived.elapsed().as_secs_f64() });
-        });
+        };
+        tokio::spawn(loading.instrument(work));
     }
 }
 

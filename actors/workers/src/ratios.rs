@@ -4,10 +4,11 @@
 //!
 //! - `RATIO-1` a ratio that is no number is counted, and never hidden by the others.
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// Sums over the tokens of a step.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SamplingRatios {
     /// Number of tokens.
     pub tokens: u64,

@@ -123,7 +123,8 @@ impl ThreadLocalActor for Sampler {
                 let slots = state.compute_slots.clone();
                 let _slot = slots.take().await;
                 if let Some((query, reply)) = request.begin() {
-                    reply.send(state.generate(&query).map_err(WorkerError::from));
+                    let generated = reply.work().in_scope(|| state.generate(&query));
+                    reply.send(generated.map_err(WorkerError::from));
                     return_freed_memory();
                 }
             }

@@ -116,7 +116,9 @@ pub fn chat(options: &AskOptions, device: &ResolvedDevice, note: &impl Fn(&str))
         match chat.follow(&line, &mut interrupted) {
             Ok(Next::Continue(())) => {}
             Ok(Next::Break(())) => return Ok(()),
-            Err(Failure::Input(message) | Failure::Running(message)) => errln!("error: {message}"),
+            Err(Failure::Input(message) | Failure::Running(message) | Failure::NotUploaded(message)) => {
+                errln!("error: {message}");
+            }
             Err(Failure::Interrupted) => return Ok(()),
         }
     }

@@ -11,7 +11,7 @@ Examples:
 To run a scenario file whose name is that of a subcommand, write its folder too: ./check
 
 Exit codes: 0 done, 1 failed while running (check --strict: found something), 2 unusable input,
-130 interrupted after a checkpoint.
+3 done but not wholly uploaded, 130 interrupted after a checkpoint.
 
 RUST_LOG sets the level of run.log (default: info); -v and -q set what is printed.";
 
@@ -55,6 +55,27 @@ pub const MERGE_RUNS: &str = "\
 Examples:
   sandbox merge-runs /shared/ablation                           writes /shared/ablation/merged
   sandbox merge-runs /shared/ablation --partial --out so-far    what there is, also if tasks are not done";
+
+pub const SIMULATE: &str = "\
+Examples:
+  sandbox simulate docs/scale/paper-8-gpus.toml                 the paper's setting on eight GPUs
+  sandbox simulate docs/scale/paper-8-gpus.toml --set run.max_staleness=2
+  sandbox simulate --from-run runs/ablation-20260131-120000 --set run.max_staleness=1
+  sandbox simulate --from-run runs/ablation-20260131-120000 --dry-run > mine.toml";
+
+pub const UPLOAD: &str = "\
+Examples:
+  sandbox upload runs/ablation-20260131-120000 s3://bucket/audio
+  sandbox upload runs/ablation-20260131-120000                  where it was uploaded before
+
+The credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the like. Exit code 3: not all of it
+could be uploaded.";
+
+pub const FETCH: &str = "\
+Examples:
+  sandbox fetch s3://bucket/audio/ablation-20260131-120000
+  sandbox fetch s3://bucket/audio/ablation-20260131-120000 here --endpoint http://127.0.0.1:9000
+  sandbox --resume s3://bucket/audio/ablation-20260131-120000   fetches it and goes on";
 
 pub const COMPARE: &str = "\
 Examples:
@@ -122,6 +143,12 @@ Examples:
   sandbox judge mine.toml --simulate                what its noise does to the consistency and think rewards
   sandbox judge mine.toml --simulate --agreement 0.8 --correlation 0.4
   sandbox judge scenarios/judge-attacks.toml        how much a completion gains by addressing the judge";
+
+pub const BENCH: &str = "\
+Examples:
+  sandbox bench --policy scenarios/small/model --batch 1,8,32
+  sandbox bench --random qwen2-audio-7b --device cuda --train lora,full
+  sandbox bench --random qwen2-audio-7b --layers 2 --tokens 8 --batch 1      on a laptop";
 
 pub const LS: &str = "\
 Examples:

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::tree::Node;
-use super::{ArmConfig, ControlConfig, Design, Hypothesis, RunConfig, TrackingConfig};
+use super::{
+    ArmConfig, ControlConfig, Design, Hypothesis, RunConfig, StorageConfig, TracesConfig, TrackingConfig,
+};
 
 /// A scenario in which every setting of every arm has a value.
 #[derive(Clone, Debug)]
@@ -17,6 +19,10 @@ pub struct Experiment {
     pub control: ControlConfig,
     /// The settings of `[tracking]`, which apply to all arms.
     pub tracking: TrackingConfig,
+    /// The settings of `[storage]`, which apply to all arms.
+    pub storage: StorageConfig,
+    /// The settings of `[traces]`, which apply to all arms.
+    pub traces: TracesConfig,
     /// The arms to run, in the order of the file.
     pub arms: Vec<ArmConfig>,
     /// What the run is to find out, as far as the arms to run are concerned.

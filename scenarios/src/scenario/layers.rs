@@ -23,13 +23,16 @@ weights = { consistency = 0.5, format = 0.5, think = 1.0 }
 "#;
 
 /// What applies to all arms, and the arms themselves.
-const TOP_LEVEL: [&str; 7] = ["run", "control", "tracking", "ablation", "design", "arm", "hypothesis"];
+const TOP_LEVEL: [&str; 9] =
+    ["run", "control", "tracking", "storage", "traces", "ablation", "design", "arm", "hypothesis"];
 
 /// The trees of a scenario, before they are read into structs.
 pub(crate) struct Layers {
     pub(crate) run: Node,
     pub(crate) control: Node,
     pub(crate) tracking: Node,
+    pub(crate) storage: Node,
+    pub(crate) traces: Node,
     /// The list of hypotheses, as it is written.
     pub(crate) hypotheses: Option<Node>,
     /// The arms, each merged over the shared settings.
@@ -48,6 +51,7 @@ impl Layers {
         let mut take = |key: &str| sections.remove(key).map(|entry| entry.node);
         let (run, control, arms) = (take("run"), take("control"), take("arm"));
         let (tracking, hypotheses) = (take("tracking"), take("hypothesis"));
+        let (storage, traces) = (take("storage"), take("traces"));
         let (ablation, design) = (take("ablation"), take("design"));
         if let (Some(_), Some(design)) = (&ablation, &design) {
             let instead = "leave [design] out, which [ablation] makes";
@@ -56,6 +60,8 @@ impl Layers {
         let run = one_seed(run.unwrap_or_else(|| Node::empty(place.clone())))?;
         let control = control.unwrap_or_else(|| Node::empty(place.clone()));
         let tracking = tracking.unwrap_or_else(|| Node::empty(place.clone()));
+        let storage = storage.unwrap_or_else(|| Node::empty(place.clone()));
+        let traces = traces.unwrap_or_else(|| Node::empty(place.clone()));
 
         let overlays = match (&arms, &ablation) {
             (None, Some(_)) => Vec::new(),
@@ -96,14 +102,16 @@ impl Layers {
             arms.push(arm);
         }
         arms.append(&mut designed);
-        Ok(Self { run, control, tracking, hypotheses, arms, expanded, design })
+        Ok(Self { run, control, tracking, storage, traces, hypotheses, arms, expanded, design })
     }
 
     fn nothing(place: Place) -> Self {
         Self {
             run: Node::empty(place.clone()),
             control: Node::empty(place.clone()),
-            tracking: Node::empty(place),
+            tracking: Node::empty(place.clone()),
+            storage: Node::empty(place.clone()),
+            traces: Node::empty(place),
             hypotheses: None,
             arms: Vec::new(),
             expanded: None,
@@ -142,6 +150,8 @@ impl Layers {
                 "run" => merge::overlay(&mut self.run, &one_seed(entry.node.clone())?)?,
                 "control" => merge::overlay(&mut self.control, &entry.node)?,
                 "tracking" => merge::overlay(&mut self.tracking, &entry.node)?,
+                "storage" => merge::overlay(&mut self.storage, &entry.node)?,
+                "traces" => merge::overlay(&mut self.traces, &entry.node)?,
                 "arm" => {
                     let instead = "name the arm: --set arm.NAME.section.key=value";
                     return Err(ScenarioError::at(&entry.key_place, "`arm` is a list", instead));

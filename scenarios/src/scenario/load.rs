@@ -9,8 +9,8 @@ use super::choose::choose_arms;
 use super::layers::{Layers, with_entry};
 use super::tree::{self, Node};
 use super::{
-    ArmConfig, ControlConfig, Experiment, RunConfig, TrackingConfig, alarm, de, design, fork, hypothesis,
-    paths, ranges, recorded, secret,
+    ArmConfig, ControlConfig, Experiment, RunConfig, StorageConfig, TracesConfig, TrackingConfig, alarm, de,
+    design, fork, hypothesis, paths, ranges, recorded, secret,
 };
 use crate::error::{Place, ScenarioError};
 
@@ -71,6 +71,10 @@ fn resolve(
     ranges::check_control(&control, &layers.control)?;
     let tracking: TrackingConfig = de::read(&layers.tracking, &["tracking"])?;
     ranges::check_tracking(&tracking, &layers.tracking)?;
+    let storage: StorageConfig = de::read(&layers.storage, &["storage"])?;
+    ranges::check_storage(&storage, &layers.storage)?;
+    let traces: TracesConfig = de::read(&layers.traces, &["traces"])?;
+    ranges::check_traces(&traces, &layers.traces)?;
 
     let mut configs: Vec<ArmConfig> = Vec::new();
     for layer in &layers.arms {
@@ -113,6 +117,8 @@ fn resolve(
         run,
         control,
         tracking,
+        storage,
+        traces,
         arms: kept,
         hypotheses,
         design,

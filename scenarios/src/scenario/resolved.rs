@@ -1,13 +1,19 @@
 //! Writes an [`Experiment`] as a scenario file with a value for every setting.
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use toml::{Table as Values, Value};
 
 use super::load::steps;
 use super::schema::ARM_KEYS;
-use super::{ArmConfig, Experiment, alarm, fork, merge};
+use super::{ArmConfig, Experiment, StorageConfig, TracesConfig, alarm, fork, merge};
 
 impl Experiment {
+    /// Names the resolved scenario: the beginning of its SHA-256, in hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        Sha256::digest(self.to_toml().as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The resolved scenario: every setting of every arm, with those that all arms share in front of the arms.
     pub fn to_toml(&self) -> String {
         let mut arms: Vec<Values> = self.arms.iter().map(|arm| self.values_of(arm)).collect();
@@ -25,16 +31,22 @@ impl Experiment {
         }
         let run = part("run", Value::Table(values(&self.run)));
         let control = part("control", Value::Table(values(&self.control)));
+        // What is off unless a scenario names an address is written only if it does.
+        let optional = |name, values: Values, used: bool| {
+            if used { part(name, Value::Table(values)) } else { String::new() }
+        };
         let tracking = values(&self.tracking);
-        let tracking =
-            if tracking.is_empty() { String::new() } else { part("tracking", Value::Table(tracking)) };
+        let used = !tracking.is_empty();
+        let tracking = optional("tracking", tracking, used);
+        let storage = optional("storage", values(&self.storage), self.storage != StorageConfig::default());
+        let traces = optional("traces", values(&self.traces), self.traces != TracesConfig::default());
         let design = self
             .design
             .as_ref()
             .map_or_else(String::new, |design| part("design", Value::Table(values(design))));
         let shared = merge::factor(&mut arms).to_string();
-        let mut parts: Vec<String> =
-            [run, control, tracking, design, shared].into_iter().filter(|part| !part.is_empty()).collect();
+        let parts = [run, control, tracking, storage, traces, design, shared];
+        let mut parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         for (head, rest) in heads.into_iter().zip(arms) {
             parts.push(format!("[[arm]]\n{head}"));
             // An arm has only sections left, so this writes [arm.SECTION] and no [arm].

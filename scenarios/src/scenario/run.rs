@@ -1,4 +1,4 @@
-//! `[run]`, `[control]`, `[tracking]`, `[supervision]` and `[checkpoint]`: how an experiment is run, apart from what it trains.
+//! `[run]`, `[control]`, `[tracking]`, `[storage]`, `[traces]`, `[supervision]` and `[checkpoint]`: how an experiment is run, apart from what it trains.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -163,6 +163,49 @@ pub struct MlflowConfig {
     /// Name of the environment variable that holds the server's token. The token itself is never written to a file.
     /// Default: none is sent.
     pub token_env: Option<String>,
+}
+
+/// `[storage]`: an S3-compatible store to which the run directory is uploaded while the run goes on. docs/storage.md says what is
+/// uploaded and how a run is resumed from there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Where runs are stored, such as `"s3://bucket/audio"`; a run is uploaded to a folder of it that has the name of its run
+    /// directory. The credentials come from the environment (`AWS_ACCESS_KEY_ID` and the like). Default: nothing is uploaded.
+    pub url: Option<String>,
+    /// The address of a store other than Amazon's, such as `"http://127.0.0.1:9000"`. Default: `AWS_ENDPOINT_URL`, or Amazon's.
+    pub endpoint: Option<String>,
+    /// The region of the bucket. Default: `AWS_REGION`, or `us-east-1`.
+    pub region: Option<String>,
+    /// Pause between two uploads, in seconds; at least 1.
+    pub every_seconds: f64,
+    /// Number of the newest checkpoints of each arm and seed that are stored, at least 1; older ones are deleted from the store.
+    pub keep_checkpoints: usize,
+    /// Longest wait at the end of the run for the last uploads, in seconds. What is not uploaded by then is named, and the exit code
+    /// is 3.
+    pub wait_seconds: f64,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            endpoint: None,
+            region: None,
+            every_seconds: 60.0,
+            keep_checkpoints: 2,
+            wait_seconds: 600.0,
+        }
+    }
+}
+
+/// `[traces]`: OpenTelemetry spans of every step. docs/traces.md says what they are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TracesConfig {
+    /// The address of a collector that takes OTLP over HTTP, such as `"http://127.0.0.1:4318"`; `/v1/traces` is added to an address
+    /// without a path. Default: no spans are made.
+    pub endpoint: Option<String>,
 }
 
 /// `[supervision]`: how many failures an arm tolerates before it pauses or ends.

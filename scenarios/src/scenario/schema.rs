@@ -7,7 +7,7 @@ use self::variants::Variant;
 use super::ablation::AblationConfig;
 use super::{
     ArmConfig, ControlConfig, Design, Hypothesis, LocalJudgeConfig, OpenaiJudgeConfig, PanelJudgeConfig,
-    RunConfig, TrackingConfig,
+    RunConfig, StorageConfig, TracesConfig, TrackingConfig,
 };
 
 mod variants;
@@ -32,6 +32,8 @@ pub fn json_schema() -> Value {
     let run = generator.subschema_for::<RunConfig>();
     let control = generator.subschema_for::<ControlConfig>();
     let tracking = generator.subschema_for::<TrackingConfig>();
+    let storage = generator.subschema_for::<StorageConfig>();
+    let traces = generator.subschema_for::<TracesConfig>();
     let hypothesis = generator.subschema_for::<Hypothesis>();
     let ablation = generator.subschema_for::<AblationConfig>();
     let design = generator.subschema_for::<Design>();
@@ -72,6 +74,8 @@ pub fn json_schema() -> Value {
     properties.insert("run".to_owned(), run.to_value());
     properties.insert("control".to_owned(), control.to_value());
     properties.insert("tracking".to_owned(), tracking.to_value());
+    properties.insert("storage".to_owned(), storage.to_value());
+    properties.insert("traces".to_owned(), traces.to_value());
     properties.extend(sections);
     properties.insert("ablation".to_owned(), ablation.to_value());
     properties.insert("design".to_owned(), design.to_value());

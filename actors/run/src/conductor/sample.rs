@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use traces::span;
+use tracing::Instrument as _;
 use workers::Generated;
 
 use super::generate::generate;
@@ -61,10 +63,10 @@ async fn round(
     rows: Vec<Row>,
     before: usize,
 ) -> Result<Sampled, StepError> {
-    let mut loaded = load(arm, step, rows, before).await?;
-    let generated = generate(arm, step, conditions, &mut loaded).await?;
-    let judged = judge(arm, step, conditions, &loaded, &generated).await?;
-    let scores = score(arm, conditions, &judged.batch).await?;
+    let mut loaded = load(arm, step, rows, before).instrument(span!("load")).await?;
+    let generated = generate(arm, step, conditions, &mut loaded).instrument(span!("generate")).await?;
+    let judged = judge(arm, step, conditions, &loaded, &generated).instrument(span!("judge")).await?;
+    let scores = score(arm, conditions, &judged.batch).instrument(span!("score")).await?;
     Ok(Sampled { loaded, generated, judged, scores, extra_rounds: 0 })
 }
 

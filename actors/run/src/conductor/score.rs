@@ -8,6 +8,7 @@ use records::MissingCause;
 use rewards::RewardBatch;
 use runtime::CallError;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 use workers::Components;
 
 use crate::context::ArmContext;
@@ -60,7 +61,8 @@ pub(super) async fn score(
     let mut pending = Vec::new();
     for (name, reward) in &conditions.rewards {
         let (slot, batch) = (reward.slot.clone(), batch.clone());
-        let scoring = tokio::spawn(async move { slot.call(batch, RewardMsg::Score).await });
+        let scoring = async move { slot.call(batch, RewardMsg::Score).await };
+        let scoring = tokio::spawn(scoring.in_current_span());
         pending.push((name, reward, Scoring(scoring)));
     }
     let (mut components, mut missing, mut notes) = (Components::new(), BTreeMap::new(), BTreeMap::new());

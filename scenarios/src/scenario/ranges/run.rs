@@ -1,4 +1,4 @@
-//! Checks the values of `[run]`, `[control]` and `[tracking]`.
+//! Checks the values of `[run]`, `[control]`, `[tracking]`, `[storage]` and `[traces]`.
 
 use std::fmt::Display;
 
@@ -6,7 +6,7 @@ use super::range::{Checked, Ranges, text};
 use crate::error::ScenarioError;
 use crate::scenario::secret::is_variable_name;
 use crate::scenario::tree::Node;
-use crate::scenario::{ControlConfig, RunConfig, TrackingConfig};
+use crate::scenario::{ControlConfig, RunConfig, StorageConfig, TracesConfig, TrackingConfig};
 
 /// Whether a text can be a folder's name on every system.
 pub(super) fn is_folder_name(name: &str) -> bool {
@@ -60,6 +60,46 @@ pub(crate) fn check_control(control: &ControlConfig, section: &Node) -> Checked 
     Ok(())
 }
 
+/// Checks the values of `[storage]`.
+pub(crate) fn check_storage(storage: &StorageConfig, section: &Node) -> Checked {
+    let ranges = Ranges(section);
+    let need =
+        |good, path, value: &dyn Display, instead| ranges.need_below("storage", good, path, value, instead);
+    if let Some(url) = &storage.url {
+        let bucket = url.strip_prefix("s3://").and_then(|rest| rest.split('/').next());
+        let good =
+            bucket.is_some_and(|bucket| !bucket.is_empty()) && !url.contains(['?', '#', '@', ' ', '\\']);
+        need(good, "url", &text(url), "a bucket and a folder in it, such as \"s3://bucket/audio\"")?;
+    }
+    if let Some(endpoint) = &storage.endpoint {
+        let instead = "the address of the store, such as \"http://127.0.0.1:9000\"";
+        need(is_address(endpoint), "endpoint", &text(endpoint), instead)?;
+    }
+    if let Some(region) = &storage.region {
+        let good = !region.is_empty() && region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        need(good, "region", &text(region), "a region such as \"eu-central-1\"")?;
+    }
+    let seconds = |value: f64, least: f64| value >= least && value <= 86400.0 * 7.0;
+    let instead = "a number of seconds from 1 to 604800";
+    need(seconds(storage.every_seconds, 1.0), "every_seconds", &storage.every_seconds, instead)?;
+    need(storage.keep_checkpoints >= 1, "keep_checkpoints", &storage.keep_checkpoints, "1 or more")?;
+    let instead = "a number of seconds from 0 to 604800";
+    need(seconds(storage.wait_seconds, 0.0), "wait_seconds", &storage.wait_seconds, instead)
+}
+
+/// Checks the values of `[traces]`.
+pub(crate) fn check_traces(traces: &TracesConfig, section: &Node) -> Checked {
+    let Some(endpoint) = &traces.endpoint else { return Ok(()) };
+    let instead = "the address of a collector, such as \"http://127.0.0.1:4318\"";
+    Ranges(section).need_below("traces", is_address(endpoint), "endpoint", text(endpoint), instead)
+}
+
+/// Whether a text is the address of a server, without a user's name, which may hide a password.
+fn is_address(url: &str) -> bool {
+    let address = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    address.is_some_and(|address| !address.is_empty() && !address.contains(['?', '#', '@', ' ']))
+}
+
 /// Checks the values of `[tracking]`.
 pub(crate) fn check_tracking(tracking: &TrackingConfig, section: &Node) -> Checked {
     let ranges = Ranges(section);
@@ -76,9 +116,7 @@ pub(crate) fn check_tracking(tracking: &TrackingConfig, section: &Node) -> Check
     }
     if let Some(mlflow) = &tracking.mlflow {
         let url = &mlflow.url;
-        let address = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        let good =
-            address.is_some_and(|address| !address.is_empty() && !address.contains(['?', '#', '@', ' ']));
+        let good = is_address(url);
         let instead = "the address of the server, such as \"http://127.0.0.1:5000\"";
         need(good, "mlflow.url", &text(url), instead)?;
         if let Some(variable) = &mlflow.token_env {
