@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base alarms faults fuzz audio-kinds coverage exports storage prometheus accessibility small small-model small-base talkative
+.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative storage prometheus ranks vllm
 
 run:
 	@.cargo/prerequisites run
@@ -47,6 +47,21 @@ faults:
 	python3 -B tests/faults
 	$(if $(QUICK),,HISTORIES=$(HISTORIES) cargo test --package run histories)
 
+# Runs on several processes (tests/ranks/README.md): more ranks and kills than in `make test`, and real torchrun from PyPI.
+KILLS ?= 20
+SIZES ?= 2,4
+TORCHRUN = $(or $(AUDIO_THINKER_CACHE),$(HOME)/.cache/audio-thinker)/torchrun-2.11.0
+ranks:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	RANKS=$(SIZES) KILLS=$(KILLS) OMP_NUM_THREADS=1 cargo test --package sandbox --test ranks -- --nocapture
+	[ -x $(TORCHRUN)/bin/torchrun ] || { python3 -m venv $(TORCHRUN) && $(TORCHRUN)/bin/pip install --quiet torch==2.11.0; }
+	python3 -B tests/ranks/torchrun.py $(or $(SANDBOX),target/release/sandbox) $(TORCHRUN)/bin/torchrun $(KILLS)
+
+# A real vLLM for CPUs as the sampler (tests/vllm/README.md): installs 6.2 GB once, then 10 to 20 minutes. PARTS of audio, omni, canary.
+vllm:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	python3 -B tests/vllm/run.py $(or $(SANDBOX),target/release/sandbox) "$$(tests/vllm/install)" $(PARTS)
+
 # Twenty healthy runs of the built-in policy, in which no vetted alarm may go off (docs/alarms.md).
 alarms:
 	OMP_NUM_THREADS=1 cargo test --package integration-tests --test tests -- --ignored --nocapture twenty_healthy
@@ -67,6 +82,34 @@ exports:
 	$(if $(SANDBOX),,cargo build --release --bin sandbox)
 	python3 -m venv $(EXPORTS)/python && $(EXPORTS)/python/bin/pip install --quiet --requirement tests/exports/requirements.txt
 	SANDBOX=$(or $(SANDBOX),target/release/sandbox) tests/exports/run $(EXPORTS)
+
+# What is in deploy/ (docs/deploy.md): Dockerfile, compose file, Slurm and JobSet examples, checked by linters from PyPI.
+deploy-check:
+	deploy/check/run
+
+# Checks a JobSet that `sandbox plan --array k8s` printed, without a cluster.
+JOBSET ?= deploy/examples/ablation-jobset.yaml
+jobset:
+	deploy/check/run jobset $(JOBSET)
+
+# The steps of deploy/Dockerfile in a chroot, with the binary that is built already. Needs root and debootstrap.
+image-check:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	SANDBOX=$(or $(SANDBOX),target/release/sandbox) deploy/image-check
+
+# A job array on a Slurm of one node, from Debian's packages (docs/sweeps.md); one task gets SIGTERM and is queued again. Needs root.
+slurm:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	SANDBOX=$(or $(SANDBOX),target/release/sandbox) python3 -B tests/slurm
+
+# Sixteen tasks by the shell array, of which five are killed at random; SEED repeats one.
+sweep:
+	OMP_NUM_THREADS=1 cargo test --package sandbox --test sweeps -- --ignored --nocapture sixteen_tasks
+
+# Real runs beside what `sandbox simulate` predicts of them (docs/scale.md). On a quiet machine.
+simulation:
+	$(if $(SANDBOX),,cargo build --release --bin sandbox)
+	SANDBOX=$(or $(SANDBOX),target/release/sandbox) OMP_NUM_THREADS=1 python3 -B tests/simulation
 
 # A run that is uploaded to a real S3 server (moto, from PyPI) behind a proxy that cuts its connections, killed, and resumed from there
 # (tests/storage/README.md): about a minute. S3_COMMAND names another server.

@@ -502,6 +502,33 @@ fn a_run_that_cannot_begin_leaves_no_directory() {
 }
 
 #[test]
+fn bench_measures_generation_and_steps_of_what_is_trained() {
+    let dir = tempfile::tempdir().unwrap();
+    let few = ["bench", "--device", "cpu", "--prompts", "1", "--group", "2", "--tokens", "4", "--steps", "1"];
+    let json =
+        printed(dir.path(), &[&few[..], &["--batch", "1,8", "--train", "lora,full", "--json"]].concat());
+    let measured: Value = serde_json::from_str(&json).unwrap();
+    let batches: Vec<u64> =
+        measured["decoding"].as_array().unwrap().iter().map(|row| row["batch"].as_u64().unwrap()).collect();
+    assert_eq!(batches, [1, 8]);
+    for row in measured["training"].as_array().unwrap() {
+        let phases: Vec<&str> =
+            row["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+        assert_eq!(phases, ["generation", "policy", "reference", "backward", "optimizer"]);
+        let completions = row["sample"]["completions"].as_array().unwrap();
+        assert!(completions.iter().all(|ids| ids.as_array().unwrap().len() == 4), "{completions:?}");
+    }
+    let trained: Vec<&str> =
+        measured["training"].as_array().unwrap().iter().map(|row| row["train"].as_str().unwrap()).collect();
+    assert_eq!(trained, ["lora", "full"]);
+
+    let table = printed(dir.path(), &[&few[..], &["--batch"]].concat());
+    assert!(table.starts_with("builtin:tiny; cpu, 1 thread, f32\n"), "{table}");
+    let refused = run(dir.path(), &["bench", "--batch", "12"]);
+    assert!(text(&refused.stderr).contains("write a number up to 8, or a multiple of 8"), "{refused:?}");
+}
+
+#[test]
 fn with_log_format_json_every_line_of_the_log_and_of_standard_error_is_an_object() {
     let dir = tempfile::tempdir().unwrap();
     let scenario = "[run]\nname = \"r\"\nsteps = 10\nthreads = 1\n[policy]\nfrom_scratch = true\n[limits]\naction = \"ignore\"\n\

@@ -94,6 +94,7 @@ impl Live {
             audio_source: None,
             controlled: true,
             replay: None,
+            ranks: None,
         };
         let running = ::run::start(args, events, stopping).await.unwrap();
         let serving = ::control::serve(running.handle.clone(), bound).await.unwrap();

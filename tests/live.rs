@@ -132,6 +132,7 @@ impl Live {
             audio_source: None,
             controlled: true,
             replay: None,
+            ranks: None,
         };
         adapt(&mut args);
         let (events, _) = mpsc::unbounded_channel();

@@ -47,6 +47,7 @@ fn args(recorded: &RunDir, run_dir: RunDir) -> RunArgs {
         audio_source: None,
         controlled: false,
         replay: None,
+        ranks: None,
     }
 }
 

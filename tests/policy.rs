@@ -382,8 +382,14 @@ fn invalid_inputs_are_refused_with_the_expected_values() {
     assert_eq!(refused(Prompt { ids: Vec::new(), clips: Vec::new() }), "prompt 0 has no tokens");
     let long = Prompt { ids: vec![5; 510], clips: Vec::new() };
     assert_eq!(refused(long), "a prompt with its completion has 514 tokens; this model takes at most 512");
-    let bins =
-        LogMel { values: vec![0.0; 80 * 300], n_mels: 80, frames: 300, valid_frames: 100, truncated: false };
+    let bins = LogMel {
+        values: vec![0.0; 80 * 300],
+        n_mels: 80,
+        frames: 300,
+        valid_frames: 100,
+        truncated: false,
+        samples: None,
+    };
     let other = Prompt { clips: vec![Arc::new(bins)], ..good[0].clone() };
     assert!(refused(other).contains("[80, 300]"));
 

@@ -81,7 +81,14 @@ fn audio_is_refused_by_a_text_only_model() {
     let processor = policy.processor();
     let expected = "Qwen3 is a text-only model and takes no audio";
     assert_eq!(processor.extract(&[0.0; 16_000]).unwrap_err().to_string(), expected);
-    let clip = LogMel { values: vec![0.0; 4], n_mels: 2, frames: 2, valid_frames: 2, truncated: false };
+    let clip = LogMel {
+        values: vec![0.0; 4],
+        n_mels: 2,
+        frames: 2,
+        valid_frames: 2,
+        truncated: false,
+        samples: None,
+    };
     let message = processor.prompt("What is it?", &[clip.into()]).unwrap_err().to_string();
     assert_eq!(message, expected);
     assert_eq!((processor.audio_token_id(), processor.window_seconds()), (None, None));

@@ -133,8 +133,16 @@ pub(crate) async fn run_in(
     let (stop, stopping) = watch::channel(false);
     let registry = Arc::new(registry);
     let run_dir = OwnedRunDir::claim(run_dir).unwrap();
-    let args =
-        RunArgs { experiment, run_dir, registry, resume, audio_source, controlled: false, replay: None };
+    let args = RunArgs {
+        experiment,
+        run_dir,
+        registry,
+        resume,
+        audio_source,
+        controlled: false,
+        replay: None,
+        ranks: None,
+    };
     let running = tokio::spawn(::run::run(args, events, stopping));
     let mut warnings = Vec::new();
     while let Some(event) = received.recv().await {

@@ -226,7 +226,7 @@ pub fn completion(reply: &str) -> String {
     json!({ "choices": [choice], "usage": { "prompt_tokens": 100, "completion_tokens": 10 } }).to_string()
 }
 
-async fn write(stream: &mut BufReader<TcpStream>, status: u16, headers: &str, body: &str) -> bool {
+pub async fn write(stream: &mut BufReader<TcpStream>, status: u16, headers: &str, body: &str) -> bool {
     let length = body.len();
     let answer = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
@@ -234,7 +234,7 @@ async fn write(stream: &mut BufReader<TcpStream>, status: u16, headers: &str, bo
     stream.write_all(answer.as_bytes()).await.is_ok()
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+pub async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut line = String::new();
     stream.read_line(&mut line).await.ok()?;
     let path = line.split(' ').nth(1)?.to_owned();

@@ -3,6 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test should panic")]
 
+#[path = "sweeps/deploy.rs"]
+mod deploy;
+#[path = "sweeps/random_kills.rs"]
+mod random_kills;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -64,8 +69,12 @@ struct Study {
 
 impl Study {
     fn new() -> Self {
+        Self::of(SCENARIO)
+    }
+
+    fn of(scenario: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("study.toml"), SCENARIO).unwrap();
+        fs::write(folder.path().join("study.toml"), scenario).unwrap();
         Study { folder }
     }
 
@@ -109,6 +118,62 @@ impl Study {
         }
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+}
+
+/// Sweeps by the shell array, in the folder `s`.
+impl Study {
+    /// Writes the array's script, and returns it.
+    fn write_array(&self) -> String {
+        let script =
+            self.printed(&["plan", "study.toml", "--sweep", "s", "--no-measure", "--array", "shell"]);
+        fs::write(self.path("array.sh"), &script).unwrap();
+        script
+    }
+
+    /// The command that runs the array, so many tasks at a time.
+    fn array(&self, jobs: &str) -> Command {
+        // The script calls `sandbox` by its name.
+        let program = Path::new(env!("CARGO_BIN_EXE_sandbox"));
+        let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new("sh");
+        command.args(["array.sh", jobs]).current_dir(self.folder.path()).env("PATH", &path);
+        command
+    }
+
+    /// Compares the records, the scenario and the report of the merged run with those of a run of one process.
+    fn assert_merged_is(&self, whole: &Path, arms: &[&str], seeds: &[&str]) {
+        let merged = self.path("s/merged");
+        for (arm, seed) in arms.iter().flat_map(|arm| seeds.iter().map(move |seed| (arm, seed))) {
+            for file in ["metrics.jsonl", "eval.jsonl", "rollouts.jsonl"] {
+                let place = Path::new(arm).join(seed).join(file);
+                let (found, expected) = (timeless(&merged.join(&place)), timeless(&whole.join(&place)));
+                assert!(!expected.is_empty());
+                assert_eq!(found, expected, "{}", place.display());
+            }
+        }
+        let scenario = |dir: &Path| fs::read_to_string(dir.join("scenario.toml")).unwrap();
+        assert_eq!(scenario(&merged), scenario(whole));
+        assert_eq!(self.reported(&merged), self.reported(whole));
+    }
+
+    /// What the report says of the arms, without what the clock and the place of the run say.
+    fn reported(&self, dir: &Path) -> Value {
+        let summary: Value = serde_json::from_slice(&fs::read(dir.join("summary.json")).unwrap()).unwrap();
+        let mut arms = summary["arms"].clone();
+        forget_times(&mut arms);
+        for arm in arms.as_array_mut().unwrap() {
+            let fields = arm.as_object_mut().unwrap();
+            for seed in fields["seeds"].as_array_mut().unwrap() {
+                let checkpoint = PathBuf::from(seed["checkpoint"].as_str().unwrap());
+                assert!(self.folder.path().join(&checkpoint).is_dir(), "{}", checkpoint.display());
+                seed.as_object_mut().unwrap().retain(|name, _| name != "checkpoint");
+            }
+            fields.retain(|name, _| {
+                ["name", "evals", "seeds", "evaluations", "questions"].contains(&name.as_str())
+            });
+        }
+        arms
     }
 }
 
@@ -161,56 +226,14 @@ fn a_sweep_whose_tasks_were_killed_is_the_run_that_was_not() {
         unfinished.contains("s: 4 of 4 tasks are not done: 1 a/seed-3 (not begun), 2 b/seed-3 (running), "),
         "{unfinished}"
     );
-    let script = study.printed(&["plan", "study.toml", "--sweep", "s", "--no-measure", "--array", "shell"]);
-    fs::write(study.path("array.sh"), &script).unwrap();
-    // The script calls `sandbox` by its name.
-    let program = Path::new(env!("CARGO_BIN_EXE_sandbox"));
-    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    let array = || {
-        let mut command = Command::new("sh");
-        command.args(["array.sh", "2"]).current_dir(study.folder.path()).env("PATH", &path);
-        command.output().unwrap()
-    };
-    let ran = array();
+    let script = study.write_array();
+    let ran = study.array("2").output().unwrap();
     assert!(ran.status.success(), "{script}\n{}", text(&ran.stderr));
     // A second time, there is nothing to do.
-    assert!(text(&array().stderr).contains("task 4 (b/seed-4) is done: "));
+    assert!(text(&study.array("2").output().unwrap().stderr).contains("task 4 (b/seed-4) is done: "));
 
     study.printed(&["merge-runs", "s"]);
-    let merged = study.path("s/merged");
-    for arm in ["a", "b"] {
-        for seed in ["seed-3", "seed-4"] {
-            for file in ["metrics.jsonl", "eval.jsonl", "rollouts.jsonl"] {
-                let place = Path::new(arm).join(seed).join(file);
-                assert_eq!(
-                    timeless(&merged.join(&place)),
-                    timeless(&whole.join(&place)),
-                    "{}",
-                    place.display()
-                );
-            }
-        }
-    }
-    let scenario = |dir: &Path| fs::read_to_string(dir.join("scenario.toml")).unwrap();
-    assert_eq!(scenario(&merged), scenario(&whole));
-    let arms = |dir: &Path| -> Value {
-        let summary: Value = serde_json::from_slice(&fs::read(dir.join("summary.json")).unwrap()).unwrap();
-        let mut arms = summary["arms"].clone();
-        forget_times(&mut arms);
-        for arm in arms.as_array_mut().unwrap() {
-            let fields = arm.as_object_mut().unwrap();
-            for seed in fields["seeds"].as_array_mut().unwrap() {
-                let checkpoint = PathBuf::from(seed["checkpoint"].as_str().unwrap());
-                assert!(study.folder.path().join(&checkpoint).is_dir(), "{}", checkpoint.display());
-                seed.as_object_mut().unwrap().retain(|name, _| name != "checkpoint");
-            }
-            fields.retain(|name, _| {
-                ["name", "evals", "seeds", "evaluations", "questions"].contains(&name.as_str())
-            });
-        }
-        arms
-    };
-    assert_eq!(arms(&merged), arms(&whole));
+    study.assert_merged_is(&whole, &["a", "b"], &["seed-3", "seed-4"]);
     assert!(study.printed(&["verify", "s/merged"]).contains("whole"));
     let again = study.refused(&["merge-runs", "s"]);
     assert!(

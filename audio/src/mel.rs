@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
+use serde::{Deserialize, Serialize};
 
 use super::error::FeatureError;
 use super::feature_config::FeatureConfig;
@@ -29,7 +30,7 @@ const LANES: usize = 16;
 const ENERGY_FLOOR: f32 = 1e-10;
 
 /// The features of one clip.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogMel {
     /// `[n_mels, frames]`, f32, row-major: log10 energies, floored and scaled to about -1..1.
     pub values: Vec<f32>,
@@ -41,6 +42,9 @@ pub struct LogMel {
     pub valid_frames: usize,
     /// Whether the clip was longer than the chunk and lost its end.
     pub truncated: bool,
+    /// The samples @ 16 kHz, mono, that the features were computed of. Kept only for a server that computes its own
+    /// features; the extractor sets `None`.
+    pub samples: Option<Arc<[f32]>>,
 }
 
 impl LogMel {
@@ -187,7 +191,7 @@ impl Shared {
             }
             padding.fill(silence);
         }
-        LogMel { values, n_mels, frames, valid_frames, truncated: samples.len() > chunk }
+        LogMel { values, n_mels, frames, valid_frames, truncated: samples.len() > chunk, samples: None }
     }
 
     /// Computes the power spectrum of one frame into one lane of `scratch.power`.

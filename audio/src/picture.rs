@@ -158,7 +158,7 @@ mod tests {
 
     fn features(rows: &[&[f32]], valid_frames: usize) -> LogMel {
         let (n_mels, frames) = (rows.len(), rows[0].len());
-        LogMel { values: rows.concat(), n_mels, frames, valid_frames, truncated: false }
+        LogMel { values: rows.concat(), n_mels, frames, valid_frames, truncated: false, samples: None }
     }
 
     #[test]

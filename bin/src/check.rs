@@ -5,6 +5,7 @@ mod estimate;
 mod fetch;
 mod needs;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use plugins::TriedReward;
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub use data::glance;
+pub use needs::Weights;
 
 /// What was found out about a scenario.
 #[derive(Serialize)]
@@ -202,6 +204,26 @@ pub fn load_and_check(
     let experiment = scenarios::load(path, set, arms, seeds)?;
     scenarios::check(&experiment, registry)?;
     Ok(experiment)
+}
+
+/// The memory of a GPU that each arm takes, in bytes: what its model's dimensions, its settings and its prompts make of it. An arm
+/// without prompts has none.
+pub fn gpu_bytes(experiment: &Experiment) -> Result<BTreeMap<String, u64>, Failure> {
+    let survey = data::look(experiment, false, false).map_err(Failure::input)?;
+    let needs = estimate::estimate(experiment, &survey);
+    let arms = needs.map(|needs| needs.arms).unwrap_or_default();
+    Ok(arms.into_iter().map(|arm| (arm.arm.clone(), arm.device_bytes + estimate::CUDA_CONTEXT)).collect())
+}
+
+/// The memory that each arm takes for features of clips beyond what it took after `steps` steps and `questions` questions of each
+/// suite, in bytes.
+pub fn features_to_come(
+    experiment: &Experiment,
+    steps: u64,
+    questions: usize,
+) -> Result<BTreeMap<String, u64>, Failure> {
+    let survey = data::look(experiment, false, false).map_err(Failure::input)?;
+    Ok(estimate::features_to_come(experiment, &survey, steps, questions))
 }
 
 /// Starts every plug-in of a scenario and lets it score a trial batch.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 
 mod annotate;
+mod bench;
 mod ctl;
 mod data;
 mod eval;
@@ -16,6 +17,7 @@ mod tools;
 mod verbosity;
 
 pub use annotate::AnnotateOptions;
+pub use bench::{BenchOptions, Shape, Trains};
 pub use ctl::{
     BookmarkOptions, CtlCommand, CtlOptions, ForkOptions, MetricsOptions, RolloutsOptions, SwapOptions,
     Sweep, WithOptions,
@@ -29,7 +31,7 @@ use serde::de::{
     value::{Error as ValueError, StrDeserializer},
 };
 pub use storage::{FetchOptions, StoreOptions, UploadOptions};
-pub use sweep::{Array, MergeRunsOptions, PlanOptions};
+pub use sweep::{Array, MergeRunsOptions, PlanOptions, SimulateOptions};
 pub use tools::{CompletionsOptions, InitOptions, LsOptions, ManOptions, Start};
 pub use verbosity::{LogFormat, Verbosity};
 
@@ -80,9 +82,15 @@ pub enum Command {
     /// Measure what a scenario takes, list its tasks, and write a script that trains them on many machines
     #[command(after_help = examples::PLAN)]
     Plan(PlanOptions),
+    /// Measure how fast a model generates and trains on this device, and how near that is to what the device can do
+    #[command(after_help = examples::BENCH)]
+    Bench(BenchOptions),
     /// Make one run of the tasks of a sweep, with one report
     #[command(after_help = examples::MERGE_RUNS)]
     MergeRuns(MergeRunsOptions),
+    /// Simulate a run on other machines: speed, staleness, what is idle, and what to add next
+    #[command(after_help = examples::SIMULATE)]
+    Simulate(SimulateOptions),
     /// Compare the arms of several runs question by question
     #[command(after_help = examples::COMPARE)]
     Compare(CompareOptions),
@@ -175,6 +183,12 @@ pub struct RunOptions {
     /// The number of the task, from 1; `sandbox plan` lists them. A task that was interrupted goes on, one that is done is left out
     #[arg(long, value_name = "N", requires = "sweep")]
     pub task: Option<usize>,
+    /// Train on this many processes of this machine, which the sandbox starts; 1 ignores what torchrun or Slurm say
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub ranks: Option<u16>,
+    /// End with an error when another rank was silent for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub rank_timeout: u16,
     /// The run directory to make, where it is not named by the time.
     #[arg(skip)]
     pub run_dir: Option<PathBuf>,

@@ -16,7 +16,9 @@ use rewards::RewardRegistry;
 use crate::cli::{EvalOptions, Verbosity};
 use crate::failure::Failure;
 use crate::progress::Screen;
-use crate::run::{StartFrom, check_outcome, create_run_dir, discard_unused, existing_run_dir, train};
+use crate::run::{
+    StartFrom, Supplies, check_outcome, create_run_dir, discard_unused, existing_run_dir, train,
+};
 use crate::{log, report};
 
 /// Evaluates what the options name, and prints the results.
@@ -39,7 +41,7 @@ pub fn eval(options: &EvalOptions, verbosity: Verbosity, registry: RewardRegistr
             .inspect_err(|failure| discard_unused(failure, &run_dir, options.resume.is_none()))?;
         return finish(options, &arms, &run_dir);
     }
-    let outcome: RunOutcome = train(experiment, owned, registry, start_from, None, screen)
+    let outcome: RunOutcome = train(experiment, owned, registry, start_from, Supplies::default(), screen)
         .inspect_err(|failure| discard_unused(failure, &run_dir, options.resume.is_none()))?;
     if outcome.interrupted {
         return check_outcome(&outcome, &run_dir, "sandbox eval --resume");

@@ -30,6 +30,7 @@
 
 mod annotate;
 mod ask;
+mod bench;
 mod check;
 mod cli;
 mod client;
@@ -49,14 +50,17 @@ mod listen;
 mod log;
 mod ls;
 mod man;
+mod memory;
 mod merge;
 mod plan;
 mod progress;
+mod ranks;
 mod replay;
 mod report;
 mod reshape;
 mod run;
 mod signals;
+mod simulate;
 mod source;
 mod storage;
 mod streams;
@@ -106,6 +110,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Report(options) => report::report(&options),
         Command::Plan(options) => plan::plan(&options, &registry),
         Command::MergeRuns(options) => sweep::merge_runs(&options),
+        Command::Simulate(options) => simulate::simulate_run(&options),
         Command::Compare(options) => compare::compare(&options),
         Command::Export(options) => export::export(&options),
         Command::Verify(options) => verify::verify(&options),
@@ -121,6 +126,7 @@ fn command(registry: RewardRegistry) -> Result<(), Failure> {
         Command::Merge(options) => merge::merge(&options),
         Command::Compose(options) => compose::compose(&options),
         Command::Ctl(options) => ctl::ctl(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Judge(options) => judge::judge(&options, &registry),
         Command::Client => client::client(),
         Command::Completions(options) => completions::completions(&options),

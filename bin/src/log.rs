@@ -32,10 +32,11 @@ use crate::{
 };
 
 /// The crates whose events are shown in the terminal.
-const OWN_CRATES: [&str; 17] = [
+const OWN_CRATES: [&str; 18] = [
     "annotation",
     "chat",
     "control",
+    "distributed",
     "evaluation",
     "judges",
     "model",

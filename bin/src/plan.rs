@@ -11,7 +11,7 @@ use rewards::RewardRegistry;
 use scenarios::Experiment;
 use serde::{Deserialize, Serialize};
 
-use crate::check::load_and_check;
+use crate::check::{features_to_come, gpu_bytes, load_and_check};
 use crate::cli::PlanOptions;
 use crate::failure::Failure;
 use crate::streams::{columns, errln, outln};
@@ -19,8 +19,11 @@ use crate::table::Table;
 
 mod measure;
 mod scripts;
+mod taken;
 
-use measure::{Measured, measure};
+use measure::{Measured, QUESTIONS, STEPS, measure};
+pub use taken::keep_memory_taken;
+use taken::memory_taken;
 
 /// The tasks of a sweep, and what each will take; the content of `plan.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +48,10 @@ struct TaskNeeds {
     seconds: f64,
     /// The most memory of the process, in bytes, without that of a GPU.
     memory_bytes: u64,
+    /// The most memory of a GPU, in bytes. It is computed from the dimensions of the model and the lengths of prompts, not
+    /// measured; absent on a CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gpu_bytes: Option<u64>,
     /// Tokens sampled in training.
     tokens: f64,
 }
@@ -86,10 +93,10 @@ fn read(sweep: &SweepDir) -> Option<Plan> {
 
 impl Plan {
     fn of(experiment: &Experiment, options: &PlanOptions) -> Result<Self, Failure> {
-        let device =
-            model::device::resolve(&experiment.run.device.to_string()).map_err(Failure::input)?.device;
+        let gpu = is_for_gpu(experiment, options)?;
         let mut measured = BTreeMap::new();
         if !options.no_measure {
+            let to_come = features_to_come(experiment, STEPS, QUESTIONS)?;
             for arm in &experiment.arms {
                 // A fork can't begin without the arm that it is copied from, and takes as much.
                 let of_parent = arm.fork.as_ref().and_then(|fork| measured.get(&fork.arm)).cloned();
@@ -97,18 +104,23 @@ impl Plan {
                     Some(known) => known,
                     None => {
                         errln!("measuring {}", arm.name);
-                        measure(&options.scenario, &options.set, arm, &experiment.run.seeds)?
+                        let mut of_arm =
+                            measure(&options.scenario, &options.set, arm, &experiment.run.seeds)?;
+                        // The short run has heard a few of the clips, and the memory keeps all.
+                        of_arm.memory_bytes += to_come.get(&arm.name).copied().unwrap_or_default();
+                        of_arm
                     }
                 };
                 measured.insert(arm.name.clone(), of_arm);
             }
         }
+        let computed = if gpu && !options.no_measure { gpu_bytes(experiment)? } else { BTreeMap::new() };
         let planned = |task: Task| {
-            let needs = (!options.no_measure).then(|| needs(experiment, &task, &measured));
+            let needs = (!options.no_measure).then(|| needs(experiment, &task, &measured, &computed));
             PlannedTask { number: task.number, arms: task.arms, seed: task.seed, needs }
         };
         let tasks = Task::all(experiment).into_iter().map(planned).collect();
-        Ok(Plan { gpu: device.is_cuda(), tasks })
+        Ok(Plan { gpu, tasks })
     }
 
     /// Whether its tasks are those of an experiment.
@@ -128,22 +140,31 @@ impl Plan {
         needs.into_iter().reduce(|one, other| TaskNeeds {
             seconds: one.seconds.max(other.seconds),
             memory_bytes: one.memory_bytes.max(other.memory_bytes),
+            gpu_bytes: one.gpu_bytes.max(other.gpu_bytes),
             tokens: one.tokens.max(other.tokens),
         })
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new(&["task", "arm", "seed", "time", "memory", "tokens"]);
+        let mut heads = vec!["task", "arm", "seed", "time", "memory", "tokens"];
+        if self.gpu {
+            heads.push("GPU memory, computed");
+        }
+        let mut table = Table::new(&heads);
         for task in &self.tasks {
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
-            table.row(vec![
+            let mut cells = vec![
                 task.number.to_string(),
                 task.arms.join(", "),
                 task.seed.to_string(),
                 or_dash(task.needs.map(|needs| time(needs.seconds))),
-                or_dash(task.needs.map(|needs| format!("{:.2} GB", needs.memory_bytes as f64 / 1e9))),
+                or_dash(task.needs.map(|needs| gigabytes(needs.memory_bytes))),
                 or_dash(task.needs.map(|needs| format!("{:.2} M", needs.tokens / 1e6))),
-            ]);
+            ];
+            if self.gpu {
+                cells.push(or_dash(task.needs.and_then(|needs| needs.gpu_bytes).map(gigabytes)));
+            }
+            table.row(cells);
         }
         table
     }
@@ -164,7 +185,12 @@ impl Plan {
 }
 
 /// What a task takes: its arms one after another.
-fn needs(experiment: &Experiment, task: &Task, measured: &BTreeMap<String, Measured>) -> TaskNeeds {
+fn needs(
+    experiment: &Experiment,
+    task: &Task,
+    measured: &BTreeMap<String, Measured>,
+    computed: &BTreeMap<String, u64>,
+) -> TaskNeeds {
     let mut needs = TaskNeeds::default();
     for name in &task.arms {
         let config = experiment.arms.iter().find(|arm| arm.name == *name);
@@ -173,13 +199,46 @@ fn needs(experiment: &Experiment, task: &Task, measured: &BTreeMap<String, Measu
         needs.seconds += measured.seconds(config, steps);
         needs.tokens += measured.tokens_per_step * steps as f64;
         needs.memory_bytes = needs.memory_bytes.max(measured.memory_bytes);
+        needs.gpu_bytes = needs.gpu_bytes.max(computed.get(name).copied());
     }
     needs
 }
 
-/// How the time that the tasks of a sweep took compares with its plan; `None` without both.
-pub fn planned_and_taken(sweep: &SweepDir) -> Option<String> {
-    let plan = read(sweep)?;
+/// Whether tensors are on a GPU. A plan without measurements is also made where there is none, such as on a login node.
+fn is_for_gpu(experiment: &Experiment, options: &PlanOptions) -> Result<bool, Failure> {
+    let named = experiment.run.device.to_string();
+    match model::device::resolve(&named) {
+        Ok(resolved) => Ok(resolved.device.is_cuda()),
+        Err(_) if options.no_measure && named.starts_with("cuda") => Ok(true),
+        Err(error) => Err(Failure::input(error)),
+    }
+}
+
+/// How the time and the memory that the tasks of a sweep took compare with its plan, in a line each; none without both.
+pub fn planned_and_taken(sweep: &SweepDir) -> Vec<String> {
+    let Some(plan) = read(sweep) else { return Vec::new() };
+    time_line(sweep, &plan).into_iter().chain(memory_line(sweep, &plan)).collect()
+}
+
+fn memory_line(sweep: &SweepDir, plan: &Plan) -> Option<String> {
+    let (mut planned, mut taken, mut furthest) = (0, 0, 0.0_f64);
+    for task in &plan.tasks {
+        let needs = task.needs?;
+        let bytes = memory_taken(sweep, task.number)?;
+        let off = 100.0 * (bytes as f64 / needs.memory_bytes.max(1) as f64 - 1.0);
+        furthest = if off.abs() > furthest.abs() { off } else { furthest };
+        planned = planned.max(needs.memory_bytes);
+        taken = taken.max(bytes);
+    }
+    let off = 100.0 * (taken as f64 / planned.max(1) as f64 - 1.0);
+    Some(format!(
+        "memory of the largest task planned: {}; taken: {} ({off:+.0} %); the task that was furthest off: {furthest:+.0} %",
+        gigabytes(planned),
+        gigabytes(taken)
+    ))
+}
+
+fn time_line(sweep: &SweepDir, plan: &Plan) -> Option<String> {
     let (mut planned, mut taken) = (0.0, 0.0);
     for task in &plan.tasks {
         let dir = sweep.task(&Task { number: task.number, arms: task.arms.clone(), seed: task.seed });
@@ -191,7 +250,11 @@ pub fn planned_and_taken(sweep: &SweepDir) -> Option<String> {
         taken += seconds;
     }
     let off = 100.0 * (taken / planned - 1.0);
-    Some(format!("planned: {}; taken: {} ({off:+.0} %)", time(planned), time(taken)))
+    Some(format!("time planned: {}; taken: {} ({off:+.0} %)", time(planned), time(taken)))
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.2} GB", bytes as f64 / 1e9)
 }
 
 fn time(seconds: f64) -> String {

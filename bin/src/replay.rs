@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     log,
     progress::Screen,
-    run::{StartFrom, create_run_dir, existing_run_dir, train},
+    run::{StartFrom, Supplies, create_run_dir, existing_run_dir, train},
     streams::{errln, outln},
 };
 
@@ -35,7 +35,7 @@ pub fn replay(
     log::start(&run_dir, screen.clone(), verbosity, None)?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
     let start_from = StartFrom::Replay(recording.replay.clone());
-    let outcome = train(experiment.clone(), owned, registry, start_from, None, screen)?;
+    let outcome = train(experiment.clone(), owned, registry, start_from, Supplies::default(), screen)?;
     if outcome.interrupted {
         return Err(Failure::Interrupted);
     }

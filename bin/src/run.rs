@@ -11,6 +11,7 @@ use runtime::RunEvent;
 use scenarios::Experiment;
 use tokio::sync::{mpsc, watch};
 use traces::Traces;
+use workers::Ranks;
 
 use crate::tracking::Tracking;
 use crate::{
@@ -19,11 +20,12 @@ use crate::{
     failure::Failure,
     judge_doubts, log,
     progress::{Progress, Screen},
+    ranks::{self, Led, Role, restarted},
     report,
     signals::stop_on_signal,
     storage,
     streams::{errln, outln},
-    sweep::task_options,
+    sweep::{keep_memory, task_options},
 };
 
 /// Longest wait for the last events after a run has ended.
@@ -31,8 +33,41 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 
 /// Runs the scenario, or prints it with `--dry-run`.
 pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry) -> Result<(), Failure> {
-    let Some(options) = task_options(options, &registry)? else { return Ok(()) };
-    let mut options = storage::fetched_to_resume(&options)?;
+    let launch = match Role::of(options)? {
+        Role::Alone => return run_as_told(options, verbosity, registry, None),
+        Role::Follower(launch) => return ranks::follow(&launch, options, verbosity),
+        Role::Leader(launch) => launch,
+    };
+    // Before anything that may fail, so that the other ranks learn of it.
+    let led = Led::meet(&launch, options)?;
+    let options = restarted(options.clone(), &launch);
+    let done = run_as_told(&options, verbosity, registry, Some(led.ranks()));
+    if matches!(done, Ok(()) | Err(Failure::Interrupted)) {
+        led.finish();
+    }
+    done
+}
+
+/// Runs the scenario in this process, with the other ranks if there are any.
+fn run_as_told(
+    options: &RunOptions,
+    verbosity: Verbosity,
+    registry: RewardRegistry,
+    ranks: Option<Ranks>,
+) -> Result<(), Failure> {
+    let Some(own) = task_options(options, &registry)? else { return Ok(()) };
+    let ran = run_one(&own, verbosity, registry, ranks);
+    keep_memory(options);
+    ran
+}
+
+fn run_one(
+    options: &RunOptions,
+    verbosity: Verbosity,
+    registry: RewardRegistry,
+    ranks: Option<Ranks>,
+) -> Result<(), Failure> {
+    let mut options = storage::fetched_to_resume(options)?;
     if let Some(endpoint) = &options.traces {
         options.set.push(format!("traces.endpoint={endpoint}"));
     }
@@ -102,7 +137,8 @@ pub fn run(options: &RunOptions, verbosity: Verbosity, registry: RewardRegistry)
     let settings = experiment.storage.clone();
     let uploader = storage::start(&run_dir, &settings, &screen)
         .inspect_err(|failure| discard_unused(failure, &run_dir, new))?;
-    let outcome = match train(experiment, owned, registry, start_from, bound, screen.clone()) {
+    let supplies = Supplies { bound, ranks };
+    let outcome = match train(experiment, owned, registry, start_from, supplies, screen.clone()) {
         Ok(outcome) => outcome,
         Err(failure @ Failure::Input(_)) => {
             if let Some(uploader) = uploader {
@@ -196,15 +232,25 @@ pub(crate) enum StartFrom {
     Replay(Replay),
 }
 
+/// What a run may have beside its scenario.
+#[derive(Default)]
+pub(crate) struct Supplies {
+    /// The port of its control channel.
+    pub bound: Option<Bound>,
+    /// The other processes that train.
+    pub ranks: Option<Ranks>,
+}
+
 /// Trains all arms, shows their progress, and stops them at a signal.
 pub(crate) fn train(
     experiment: Experiment,
     run_dir: OwnedRunDir,
     registry: RewardRegistry,
     start_from: StartFrom,
-    bound: Option<Bound>,
+    supplies: Supplies,
     screen: Screen,
 ) -> Result<RunOutcome, Failure> {
+    let Supplies { bound, ranks } = supplies;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Running(format!("the async runtime could not be started: {error}")))?;
     let mut tracking = Tracking::of(run_dir.run_dir().clone(), &experiment)?;
@@ -220,6 +266,7 @@ pub(crate) fn train(
             StartFrom::Replay(replay) => Some(replay),
             StartFrom::Scenario | StartFrom::Checkpoints => None,
         },
+        ranks,
     };
     let (events, mut received) = mpsc::unbounded_channel::<RunEvent>();
     let (stop, stopped) = watch::channel(false);

@@ -34,6 +34,22 @@ pub fn stop_on_signal(stop: watch::Sender<bool>, screen: Screen, what: &'static 
     Ok(())
 }
 
+/// Lets this process outlast the first signal, after which rank 0 finishes its step with it; the second one ends it.
+pub fn outlast_one_signal() -> Result<(), Failure> {
+    let failed = |error| Failure::Running(format!("signals can't be received: {error}"));
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+    let wait = move || {
+        let mut first = true;
+        for signal in &mut signals {
+            if !std::mem::take(&mut first) && signal != SIGHUP {
+                leave(INTERRUPTED);
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(failed)?;
+    Ok(())
+}
+
 /// Whether the process was started with this signal ignored, as the mask `SigIgn` of `/proc/self/status` says.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -8,7 +8,7 @@ use scenarios::Experiment;
 use crate::check::load_and_check;
 use crate::cli::{MergeRunsOptions, RunOptions};
 use crate::failure::Failure;
-use crate::plan::planned_and_taken;
+use crate::plan::{keep_memory_taken, planned_and_taken};
 use crate::report;
 use crate::streams::{errln, outln};
 
@@ -62,10 +62,16 @@ pub fn merge_runs(options: &MergeRunsOptions) -> Result<(), Failure> {
     let into = options.out.as_ref().map_or_else(|| sweep.merged(), RunDir::new);
     sweep.merge(&into, options.partial).map_err(Failure::input)?;
     report::write_and_print(&into, options.json)?;
-    if !options.json
-        && let Some(line) = planned_and_taken(&sweep)
-    {
-        outln!("{line}");
+    if !options.json {
+        planned_and_taken(&sweep).iter().for_each(|line| outln!("{line}"));
     }
     Ok(())
+}
+
+/// Keeps the most memory that this process took for a task, for the comparison with the plan.
+pub fn keep_memory(options: &RunOptions) {
+    let (Some(sweep), Some(number)) = (&options.sweep, options.task) else { return };
+    if let Err(error) = keep_memory_taken(&SweepDir::new(sweep), number) {
+        errln!("warning: {error}");
+    }
 }

@@ -86,7 +86,14 @@ mod tests {
     use tch::{Device, Kind};
 
     fn clip() -> Arc<LogMel> {
-        Arc::new(LogMel { values: Vec::new(), n_mels: 0, frames: 0, valid_frames: 0, truncated: false })
+        Arc::new(LogMel {
+            values: Vec::new(),
+            n_mels: 0,
+            frames: 0,
+            valid_frames: 0,
+            truncated: false,
+            samples: None,
+        })
     }
 
     #[test]

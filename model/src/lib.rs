@@ -76,7 +76,7 @@ pub use forward::Forward;
 pub use logprobs::{Entropies, Group, GroupLogprobs};
 pub use lora::{Adapter, LoraConfig, TargetModules};
 pub use parts::{Trained, lr_factors};
-pub use policy::{NonFiniteTensor, Policy, PolicyOptions};
+pub use policy::{Fingerprint, NonFiniteTensor, Policy, PolicyOptions};
 pub use processor::{Processor, Prompt, Turn};
 pub use sampling::{Completion, Finish, SamplingParams};
 pub use tower::ClipFeatures;

@@ -22,6 +22,7 @@ mod set;
 mod targets;
 
 pub use config::{Adapter, LoraConfig, TargetModules};
+pub(crate) use names::Naming;
 pub use peft::check_adapter;
 pub(crate) use set::AdapterSet;
 pub(crate) use targets::Reach;

@@ -6,6 +6,7 @@
 //! are passed to the sampler's [`Policy::load_trainable`].
 
 pub(crate) mod directory;
+mod fingerprint;
 mod finite;
 mod options;
 
@@ -25,7 +26,7 @@ use crate::error::ModelError;
 use crate::forward::{Forward, Memory, forward};
 use crate::generate::generate;
 use crate::logprobs::{CHUNK, Entropies, Group, GroupLogprobs, logprobs};
-use crate::lora::{AdapterSet, Reach};
+use crate::lora::{AdapterSet, Naming, Reach};
 use crate::network::Network;
 use crate::params::{Params, Source};
 use crate::parts::Trained;
@@ -35,6 +36,7 @@ use crate::tower::ClipFeatures;
 use audio::LogMel;
 use directory::{side_files, sync_files, write_directory};
 
+pub use fingerprint::Fingerprint;
 pub use finite::NonFiniteTensor;
 pub use options::PolicyOptions;
 
@@ -89,8 +91,9 @@ impl Policy {
         let params = Params::new(base.clone(), options.device, kind, learns, options.trained);
         let params = match &options.adapter {
             Some(adapter) => {
+                let naming = Naming { architecture: config.architecture, prefix: config.prefix() };
                 let reach = Reach { tower: options.adapt_tower, whole: options.trained };
-                params.with_adapter(AdapterSet::new(adapter, reach, config.architecture, dir)?)
+                params.with_adapter(AdapterSet::new(adapter, reach, naming, dir)?)
             }
             None => params,
         };
@@ -115,6 +118,11 @@ impl Policy {
     /// The device that the model's tensors are on.
     pub fn device(&self) -> Device {
         self.model.device()
+    }
+
+    /// The dtype of weights and activations.
+    pub fn dtype(&self) -> Kind {
+        self.model.kind()
     }
 
     /// Generates `group_size` completions of each prompt. `seeds` has one seed for each completion, those of a

@@ -8,6 +8,7 @@
 
 mod files;
 mod generation;
+mod shared_clips;
 mod special;
 mod template;
 mod turn;
@@ -15,6 +16,7 @@ mod turn;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use crate::config::{Architecture, ModelConfig};
@@ -29,11 +31,12 @@ use template::ChatTemplate;
 pub use turn::Turn;
 
 /// The token ids and clips of one prompt, ready for the model.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Prompt {
     /// Token ids, with one audio placeholder for each row of a clip's features.
     pub ids: Vec<i64>,
     /// The log-mel features of the clips, in the order of their placeholders.
+    #[serde(with = "shared_clips")]
     pub clips: Vec<Arc<LogMel>>,
 }
 

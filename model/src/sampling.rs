@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::InputError;
@@ -48,7 +49,7 @@ impl Default for SamplingParams {
 }
 
 /// Why a completion ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
     /// The model generated an end-of-sequence token.
     Eos,
@@ -57,7 +58,7 @@ pub enum Finish {
 }
 
 /// The tokens that the model generated after a prompt.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
     /// Token ids, including the end-of-sequence token if one was generated.
     pub ids: Vec<i64>,

@@ -1,9 +1,13 @@
-//! How fast a device is, measured in a fraction of a second: for the estimate of `sandbox check`, and for the number format of
-//! `policy.dtype = "fastest"`.
+//! How fast a device is, measured in a fraction of a second: for the estimate of `sandbox check`, for the number format of
+//! `policy.dtype = "fastest"`, and as the limit that `sandbox bench` compares a [policy](PolicySpeed) with.
+
+mod policy;
 
 use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor, no_grad};
+
+pub use policy::{Decoding, Phase, PolicySpeed, Sample, SpeedError, Workload};
 
 /// Time for each of the measurements.
 const TIME: Duration = Duration::from_millis(150);
@@ -58,11 +62,16 @@ pub fn measure(device: Device, bf16: bool, threads: usize) -> Speed {
 /// The number format with the faster matrix products. CPUs with AMX multiply in bf16 several times as fast as in f32, CPUs
 /// without it more slowly. On a GPU it is bf16, without a measurement.
 pub fn fastest_kind(device: Device) -> Kind {
+    if bf16_is_faster(device) { Kind::BFloat16 } else { Kind::Float }
+}
+
+/// Whether [`fastest_kind`] is bf16.
+pub fn bf16_is_faster(device: Device) -> bool {
     if device.is_cuda() {
-        return Kind::BFloat16;
+        return true;
     }
     let [single, half] = [false, true].map(|bf16| measure(device, bf16, 0).flops);
-    if half > single { Kind::BFloat16 } else { Kind::Float }
+    half > single
 }
 
 /// The mean time of several runs, in seconds, after one that is not counted: what else the machine does slows a run down

@@ -41,6 +41,7 @@ mod recorded;
 mod reference;
 mod resolved;
 mod run;
+mod sampler;
 mod schema;
 mod secret;
 mod selection;
@@ -92,6 +93,7 @@ pub use run::{
     CheckpointConfig, ControlConfig, Device, MlflowConfig, RunConfig, StorageConfig, SupervisionConfig,
     TracesConfig, TrackingConfig, WandbConfig,
 };
+pub use sampler::{SamplerBackend, SamplerConfig};
 pub use schema::json_schema;
 pub use selection::SelectionConfig;
 pub use server::ServerConfig;

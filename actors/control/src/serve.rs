@@ -135,6 +135,7 @@ mod tests {
             audio_source: None,
             controlled: true,
             replay: None,
+            ranks: None,
         };
         let (_stop, stopping) = watch::channel(false);
         let running = run::start(args, mpsc::unbounded_channel().0, stopping).await.unwrap();

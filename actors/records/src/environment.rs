@@ -39,6 +39,9 @@ pub struct Environment {
     pub architecture: String,
     /// The process that trains.
     pub process_id: u32,
+    /// The launch that started the process as rank 0 of several, by which a launcher's restart finds the run again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launch: Option<String>,
     /// SHA-256 of the scenario's hypotheses when the run began ([`scenarios::hypotheses_hash`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hypotheses_sha256: Option<String>,
@@ -61,6 +64,7 @@ impl Environment {
             operating_system: std::env::consts::OS.to_owned(),
             architecture: std::env::consts::ARCH.to_owned(),
             process_id: std::process::id(),
+            launch: None,
             hypotheses_sha256: scenarios::hypotheses_hash(&experiment.hypotheses),
         }
     }

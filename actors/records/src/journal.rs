@@ -70,6 +70,8 @@ pub enum Action {
     Fork,
     /// An alarm of the scenario went off.
     Alarm,
+    /// Something happened to a server that samples; the note says what.
+    Server,
 }
 
 /// A row of `control.jsonl`.
@@ -80,8 +82,8 @@ pub struct JournalEntry {
     pub format_version: FormatVersion,
     /// When it took effect, RFC 3339.
     pub time: String,
-    /// Who asked for it: `page`, `ctl`, `api`, `replay`, `engine` for an arm that pauses itself, or `alarm` and
-    /// the name of an alarm.
+    /// Who asked for it: `page`, `ctl`, `api`, `replay`, `engine` for an arm that pauses itself, `sampler` for
+    /// its servers, or `alarm` and the name of an alarm.
     pub by: String,
     /// The arm and its seed.
     #[serde(flatten)]
@@ -92,7 +94,7 @@ pub struct JournalEntry {
     pub change: Option<Change>,
     /// Of a change: the values that it replaced; null for a name that did not exist.
     pub from: Option<Value>,
-    /// The reason of a pause, the number of steps, the arm that a fork was copied from, or why a change is written a second
+    /// The reason of a pause, what happened to a server, the number of steps, the arm that a fork was copied from, or why a change is written a second
     /// time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

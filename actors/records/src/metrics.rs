@@ -125,6 +125,22 @@ pub struct GrpoMetrics {
     pub importance_cut_frac: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_policy_frac: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling_ratio_mean: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling_ratio_max: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling_ess: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprob_gap_mean: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprob_gap_max: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary_gap: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollouts_retried: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollouts_dropped: Option<u64>,
     pub clip_frac_low: Option<f64>,
     pub clip_frac_high: Option<f64>,
     pub grad_norm: Option<f64>,
@@ -136,6 +152,10 @@ pub struct GrpoMetrics {
     pub judge_seconds: Option<f64>,
     pub reward_seconds: Option<f64>,
     pub optimize_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampler_idle_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learner_idle_seconds: Option<f64>,
     pub actor_seconds: Option<f64>,
     pub boundary_seconds: Option<f64>,
     pub step_seconds: Option<f64>,

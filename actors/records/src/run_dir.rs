@@ -253,6 +253,11 @@ impl ArmDir {
     /// The name of [`ArmDir::status`] within the folder.
     pub const STATUS: &str = "status.json";
 
+    /// The adapters that servers which sample have loaded; none after the arm has ended.
+    pub fn adapters(&self) -> PathBuf {
+        self.0.join("adapters")
+    }
+
     /// The folder that holds the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")

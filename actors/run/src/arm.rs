@@ -13,6 +13,7 @@ use judges::JudgePool;
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use records::{ArmState, Progress};
+use rollouts::{ServerSampler, ServerSamplerArgs};
 use runtime::{RestartBudget, RunEvent, Slot};
 use tokio::sync::watch;
 use workers::{Loader, Optimizer, Sampler, Shaper};
@@ -23,7 +24,7 @@ use crate::context::ArmContext;
 use crate::evaluator::Evaluator;
 use crate::live::RewardFailure;
 use crate::messages::{ArmMsg, ArmOutcome, ConductorMsg, RunMsg, StepsEnded};
-use crate::prepare::Blueprints;
+use crate::prepare::{Blueprints, SamplerPlan};
 use crate::status::write_status;
 
 /// Longest wait for the actors to finish their work when the arm ends.
@@ -172,10 +173,18 @@ impl Children {
                 install(&slots.loader, actor)
             }
             Role::Sampler => {
-                let thread = ThreadLocalActorSpawner::new();
-                let (actor, _) =
-                    <Sampler as ThreadLocalActor>::spawn_linked(name, plans.sampler.clone(), parent, thread)
-                        .await?;
+                let actor = match &plans.sampler {
+                    SamplerPlan::Own(args) => {
+                        let thread = ThreadLocalActorSpawner::new();
+                        let spawned =
+                            <Sampler as ThreadLocalActor>::spawn_linked(name, args.clone(), parent, thread);
+                        spawned.await?.0
+                    }
+                    SamplerPlan::Servers(args) => {
+                        let args = ServerSamplerArgs::clone(args);
+                        Actor::spawn_linked(name, ServerSampler, args, parent).await?.0
+                    }
+                };
                 install(&slots.sampler, actor)
             }
             Role::Judge => {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use records::{ArmState, ConditionsRecord, GroupCounts, Health, KeptVerdict, Progress};
+use records::{Action, ArmState, ConditionsRecord, GroupCounts, Health, KeptVerdict, Progress};
 use scenarios::{LimitAction, Method};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -61,6 +61,9 @@ mod select;
 mod shape;
 mod train;
 mod turn;
+
+/// The name in the journal for what happens to servers.
+const SERVERS: &str = "sampler";
 
 /// Takes GRPO step `step`, counted from 0, under `conditions`.
 async fn training_step(
@@ -185,6 +188,7 @@ fn failures_of(trained: &TrainedStep) -> StepFailures {
         missing: scores.missing.clone(),
         verdicts: judged.tally.requests,
         verdicts_failed: judged.tally.failed(),
+        ratios: trained.report.as_ref().and_then(|report| report.ratios),
     }
 }
 
@@ -241,6 +245,8 @@ struct StepLoop {
     pending: PendingSteps<StepTaken>,
     /// Webhooks of alarms that are under way.
     webhooks: JoinSet<()>,
+    /// Whether the alarms and the checkpoint of the newest step are yet to come, because its evaluation failed.
+    unsettled: bool,
 }
 
 impl StepLoop {
@@ -261,6 +267,7 @@ impl StepLoop {
             failures: FailureWindows::default(),
             pending: PendingSteps::default(),
             webhooks: JoinSet::new(),
+            unsettled: false,
         }
     }
 
@@ -278,6 +285,9 @@ impl StepLoop {
                 }
             }
         };
+        if let Err(Halt::Failed(unwritten)) = self.journal_notices().await {
+            tracing::warn!(arm = %self.arm.id, "the journal lacks what happened to the servers: {unwritten}");
+        }
         self.end_alarms().await;
         let state = match (state, self.position.finish_pruning().await) {
             (ArmState::Done, Err(error)) => ArmState::Failed { reason: error.to_string() },
@@ -288,25 +298,30 @@ impl StepLoop {
     }
 
     async fn take_steps(&mut self) -> Result<(), Halt> {
-        if self.evaluation_is_due() {
-            self.evaluate().await?;
-        }
+        let mut done = self.evaluate_if_due().await;
         if self.arm.config.method == Method::None {
-            return Ok(());
+            return done;
         }
-        self.make_forks().await?;
-        while self.position.progress.step < self.arm.live.last_step() {
-            match self.next_step().await {
+        loop {
+            match done {
                 Err(Halt::NeedsHelp(reason)) if can_be_helped(&self.arm) => {
                     // The pending steps were dispatched under conditions that do not work.
                     self.pending.abort();
                     self.arm.live.retake_from(self.position.progress.step + 1).await?;
+                    self.journal_notices().await?;
                     self.boundary.pause_for_help(&self.arm, reason).await?;
                 }
-                taken => taken?,
+                done => done?,
             }
             self.make_forks().await?;
+            done = match self.evaluation_is_due() {
+                // It failed, and was waited for.
+                true => self.finish_step_again().await,
+                false if self.position.progress.step < self.arm.live.last_step() => self.next_step().await,
+                false => break,
+            };
         }
+        self.journal_notices().await?;
         self.raise_alarms().await?;
         self.position.progress.alarms.due.clear();
         if self.position.progress.step < self.arm.config.steps {
@@ -327,6 +342,7 @@ impl StepLoop {
         let mut next = self.position.progress.step + self.pending.0.len() as u64;
         let mut started;
         self.raise_alarms().await?;
+        self.journal_notices().await?;
         loop {
             // What was ordered takes effect before the next step is dispatched.
             self.cross_boundary(next + 1).await?;
@@ -396,17 +412,36 @@ impl StepLoop {
     }
 
     async fn after_step(&mut self) -> Result<(), Halt> {
-        let (step, config) = (self.position.progress.step, &self.arm.config);
-        let checkpoint_is_due = step < config.steps && every(config.checkpoint.every, step);
         self.boundary.step_taken();
         check_clips(&self.arm, &self.position.progress.groups)?;
         check_rows(&self.arm)?;
-        if self.evaluation_is_due() {
-            self.evaluate().await?;
+        self.unsettled = true;
+        self.finish_step().await
+    }
+
+    /// What follows a step once it is recorded: its evaluation, its alarms and its checkpoint.
+    async fn finish_step(&mut self) -> Result<(), Halt> {
+        self.evaluate_if_due().await?;
+        if std::mem::take(&mut self.unsettled) {
+            self.settle_alarms().await?;
+            let (step, config) = (self.position.progress.step, &self.arm.config);
+            if step < config.steps && every(config.checkpoint.every, step) {
+                self.write_checkpoint().await?;
+            }
         }
-        self.settle_alarms().await?;
-        if checkpoint_is_due {
-            self.write_checkpoint().await?;
+        Ok(())
+    }
+
+    /// Finishes a step whose evaluation failed, when the arm is no longer paused.
+    async fn finish_step_again(&mut self) -> Result<(), Halt> {
+        self.cross_boundary(self.position.progress.step + 1).await?;
+        self.finish_step().await
+    }
+
+    /// Writes what happened to the arm's servers to the journal.
+    async fn journal_notices(&self) -> Result<(), Halt> {
+        for notice in self.arm.notices.take() {
+            self.arm.live.journal(Action::Server, SERVERS.into(), Some(notice)).await?;
         }
         Ok(())
     }
@@ -423,6 +458,10 @@ impl StepLoop {
             _ => step == config.steps || every(config.eval.every, step),
         };
         due && self.position.progress.evaluated != Some(step)
+    }
+
+    async fn evaluate_if_due(&mut self) -> Result<(), Halt> {
+        if self.evaluation_is_due() { self.evaluate().await } else { Ok(()) }
     }
 
     async fn evaluate(&mut self) -> Result<(), Halt> {

@@ -18,11 +18,13 @@ use crate::data::DataProblems;
 use crate::error::RecordingError;
 use crate::handle::RunHandle;
 use crate::live::LiveArm;
+use crate::notices::Notices;
 use crate::pass_rates::PassRates;
 use crate::prompt::Prompter;
 use crate::rows::Rows;
 use crate::slots::Slots;
 use crate::spoken::WordVocabulary;
+use crate::utilisation::Utilisation;
 
 /// The clips with something odd about them, so that each is counted once, although every epoch hears it again.
 #[derive(Default)]
@@ -86,6 +88,10 @@ pub(crate) struct ArmContext {
     pub(crate) truncation_warned: Once,
     pub(crate) clip_warnings: ClipWarnings,
     pub(crate) slots: Slots,
+    /// What happened to its servers since the last step boundary.
+    pub(crate) notices: Notices,
+    /// How long what samples and what trains are idle.
+    pub(crate) utilisation: Utilisation,
     pub(crate) live: Arc<LiveArm>,
     /// The conditions that are evaluated after every step.
     pub(crate) alarms: Alarms,

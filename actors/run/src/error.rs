@@ -148,6 +148,12 @@ pub enum InputError {
         /// Why it can't be used.
         source: std::io::Error,
     },
+    /// Rank 0 asked for an arm and sent none.
+    #[error("rank 0 sent no settings of {arm}")]
+    NoArm {
+        /// The arm.
+        arm: String,
+    },
     /// The list of unusable rows could not be written.
     #[error("{0}")]
     Unrecorded(String),

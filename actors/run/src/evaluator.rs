@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use evaluation::draft::BatchPlace;
-use evaluation::{Answered, Ask, Draft, Pass, Tallies, passes};
+use evaluation::{Answered, Ask, Draft, Pass, Source, Tallies, passes};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use records::{ArmFile, Evaluation, Phase, Rollout, json_lines, json_value};
 use rewards::{Question, RewardItem};
@@ -166,6 +166,27 @@ fn heard(control: Option<Control>) -> Heard {
     }
 }
 
+/// A question that was asked: its row, its wording, and where its clip begins.
+type Asked<'a> = (&'a Ask, &'a Arc<Question>, f64);
+
+/// Leaves out the questions whose answers are not complete. They do not count as wrong.
+fn leave_out_unanswered(
+    suite: &Source,
+    asked: &mut Vec<Asked<'_>>,
+    incomplete: &[usize],
+    tallies: &mut Tallies,
+) {
+    for &place in incomplete.iter().rev() {
+        let (ask, ..) = asked.remove(place);
+        if ask.first {
+            let cause = RowCause::ServerFailed;
+            *tallies.evaluation.unusable.entry(cause).or_default() += 1;
+            let message = "no answer of the servers passed the checks";
+            tallies.problems.push(suite.problem(tallies.evaluation.step, &ask.question, cause, message));
+        }
+    }
+}
+
 /// Puts some questions to the policy. Completions are seeded by suite and row, not by step or control, so that two
 /// evaluations differ by the weights alone, and two passes by the control alone (EVAL-1).
 async fn evaluate_batch(
@@ -182,7 +203,7 @@ async fn evaluate_batch(
     let Prompts { prompts: made, audio_truncated, .. } =
         make_prompts(arm, &questions, most_tokens, place, |_| None, heard(pass.control)).await?;
     tallies.evaluation.truncated_clips += audio_truncated;
-    let (mut asked, mut prompts, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut asked, mut prompts, mut seeds) = (Vec::<Asked<'_>>::new(), Vec::new(), Vec::new());
     for (row, ((ask, question), made)) in asks.iter().zip(&questions).zip(made).enumerate() {
         match made {
             Ok(HeardPrompt { prompt, audio_start }) => {
@@ -213,7 +234,11 @@ async fn evaluate_batch(
         return Ok(());
     }
     let query = GenerateQuery { prompts, group_size: eval.samples, params: arm.evaluation_params(), seeds };
-    let generated = arm.slots.sampler.call(query, SamplerMsg::Generate).await??;
+    let generated = {
+        let _work = arm.utilisation.sampler.work();
+        arm.slots.sampler.call(query, SamplerMsg::Generate).await??
+    };
+    leave_out_unanswered(suite, &mut asked, &generated.incomplete, tallies);
     let evaluation = &mut tallies.evaluation;
     evaluation.policy_version = generated.policy_version;
     evaluation.nan_completions += nan_completions(&generated);

@@ -270,7 +270,14 @@ fn decode(bytes: &[u8]) -> Option<HeardClip> {
                 *value = f32::from_le_bytes(*bytes);
             }
         }
-        windows.push(Arc::new(LogMel { values: filled, n_mels, frames, valid_frames, truncated }));
+        windows.push(Arc::new(LogMel {
+            values: filled,
+            n_mels,
+            frames,
+            valid_frames,
+            truncated,
+            samples: None,
+        }));
     }
     let warnings = header.warnings.into_iter().map(|(kind, text)| Warning::known(&kind, text));
     Some(HeardClip {

@@ -45,6 +45,7 @@ pub(crate) fn grpo_settings(config: &ArmConfig) -> GrpoSettings {
         covariance: covariance(grpo),
         iterations: grpo.iterations,
         mask_truncated: grpo.mask_truncated,
+        measure_ratios: config.sampler.has_servers(),
         temperature: config.sampling.temperature,
     }
 }

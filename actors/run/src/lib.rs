@@ -23,12 +23,15 @@ mod lineage;
 mod live;
 mod messages;
 mod needs_audio;
+mod notices;
 mod opening;
+mod optimizer_args;
 mod pass_rates;
 mod plan;
 mod policy;
 mod prepare;
 mod prompt;
+mod ranks;
 pub mod replay;
 mod replay_texts;
 mod rows;
@@ -40,6 +43,7 @@ mod spoken;
 mod status;
 #[cfg(test)]
 mod tests;
+mod utilisation;
 
 pub use alarms::AlarmView;
 pub use error::{InputError, RunError};
@@ -52,4 +56,5 @@ pub use live::{
 pub use messages::ArmOutcome;
 pub use plan::side_by_side;
 pub use policy::open_policy;
+pub use ranks::follow;
 pub use run::{RunArgs, RunOutcome, Running, run, settle_dtypes, start};

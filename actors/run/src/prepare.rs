@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use evaluation::{FetchLimits, Source, fetch_clips, open_suites};
 use judges::{JudgeArgs, Judges};
-use model::optim::{AdamWConfig, LrSchedule, LrShape};
-use model::{Bases, Policy, Processor, lr_factors};
+use model::{Bases, Policy, Processor};
 use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{ParserOptions, Question};
+use rollouts::{ServerSamplerArgs, Settings};
 use runtime::{RunEvent, Slot};
-use scenarios::{ArmConfig, DataFilter, JudgeBudget, JudgeKind, LimitAction, Method, Questions, cache_dir};
+use scenarios::{ArmConfig, DataFilter, JudgeBudget, JudgeKind, Method, Questions, cache_dir};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use workers::{
-    AudioSource, ComputeSlots, EntropyControl, KlControl, Lines, LoaderArgs, OptimizerArgs, Published,
-    RecorderMsg, SamplerArgs, WeightStore, resume_checkpoint,
+    AudioSource, ComputeSlots, Lines, LoaderArgs, OptimizerArgs, Published, RecorderMsg, SamplerArgs,
+    WeightStore, resume_checkpoint,
 };
 
 use crate::alarms::Alarms;
@@ -28,15 +28,19 @@ use crate::error::InputError;
 use crate::handle::RunHandle;
 use crate::live::LiveArm;
 use crate::needs_audio::TextOnly;
+use crate::notices::Notices;
+use crate::optimizer_args::optimizer_args;
 use crate::pass_rates::PassRates;
 use crate::policy::open_policy;
 use crate::prompt::{ContextLength, Prompter};
+use crate::ranks::RunRanks;
 use crate::replay_texts::replay_targets;
 use crate::rows::Rows;
 use crate::shared_clips::SharedClips;
 use crate::slots::Slots;
 use crate::sound::{audio_source, ears, first_window, most_windows};
 use crate::spoken::WordVocabulary;
+use crate::utilisation::Utilisation;
 
 /// What the arms of a run have in common. Clones refer to the same.
 #[derive(Clone)]
@@ -48,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) clips: Arc<SharedClips>,
     /// The slots in which their samplers and optimizers compute.
     pub(crate) compute_slots: ComputeSlots,
+    /// The other processes that train them; `None` if this one trains alone.
+    pub(crate) ranks: Option<RunRanks>,
 }
 
 /// What preparing an arm takes.
@@ -79,12 +85,20 @@ pub(crate) struct Prepared {
 /// The arguments of an arm's actors, for their first start and every restart.
 pub(crate) struct Blueprints {
     pub(crate) loader: LoaderArgs,
-    pub(crate) sampler: SamplerArgs,
+    pub(crate) sampler: SamplerPlan,
     pub(crate) judge: JudgeArgs,
     /// In arms with rewards.
     pub(crate) has_shaper: bool,
     /// In arms that train.
     pub(crate) optimizer: Option<OptimizerArgs>,
+}
+
+/// What an arm samples with.
+pub(crate) enum SamplerPlan {
+    /// Its own copy of the policy.
+    Own(SamplerArgs),
+    /// Servers.
+    Servers(Box<ServerSamplerArgs>),
 }
 
 /// Reads the data, opens the policy, restores a checkpoint. Blocks.
@@ -156,7 +170,8 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         false => PassRates::default(),
     };
     let weights = WeightStore::new(policy, published);
-    let blueprints = blueprints(&args, weights, source)?;
+    let notices = Notices::default();
+    let blueprints = blueprints(&args, weights, source, &notices)?;
     let judge_needed = args.live.in_force().is_some_and(|conditions| conditions.need_verdicts());
     if judge_needed && config.method != Method::None {
         let judge = &blueprints.judge.judge;
@@ -188,6 +203,8 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result<Prepared, InputError> {
         clip_warnings: ClipWarnings::default(),
         always_judge: matches!(config.judge.kind, JudgeKind::Rules),
         slots: Slots::new(config, args.recorder.clone()),
+        notices,
+        utilisation: Utilisation::default(),
         live: args.live.clone(),
         alarms: Alarms::of(config)?,
         run: args.run.clone(),
@@ -296,6 +313,7 @@ fn blueprints(
     args: &PrepareArgs,
     weights: WeightStore,
     source: AudioSource,
+    notices: &Notices,
 ) -> Result<Blueprints, InputError> {
     let config = &args.live.config;
     Ok(Blueprints {
@@ -305,66 +323,54 @@ fn blueprints(
             cache_clips: config.loader.cache_clips,
             cache_bytes: config.loader.cache_mb.saturating_mul(1_000_000),
         },
-        sampler: SamplerArgs {
-            weights: weights.clone(),
-            threads: args.threads,
-            compute_slots: args.shared.compute_slots.clone(),
-        },
+        sampler: sampler(args, weights.clone(), notices),
         judge: judge(args)?,
         has_shaper: config.method == Method::Grpo,
         optimizer: (config.method != Method::None).then(|| optimizer(args, weights)),
     })
 }
 
-fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
-    let config = &args.live.config;
-    let (grpo, settings) = (&config.grpo, &config.optimizer);
-    let lr = if config.method == Method::Sft { config.sft.lr } else { grpo.lr };
-    let factor = |own: Option<f64>| own.map_or(1.0, |own| own / lr);
-    let aligned = config.align.steps;
-    OptimizerArgs {
-        weights,
-        kl_coef: grpo.kl_coef,
-        entropy_coef: grpo.entropy_coef,
-        kl_in_reward: grpo.kl_in_reward,
-        kl_control: grpo.kl_target.map(|target| KlControl { target, horizon: grpo.kl_horizon }),
-        entropy_control: grpo.entropy_target.map(|target| EntropyControl {
-            target,
-            delta: grpo.entropy_coef_delta,
-            max: grpo.entropy_coef_max,
-        }),
-        micro_batch_prompts: grpo.micro_batch_prompts,
-        max_new_tokens: config.sampling.max_new_tokens,
-        reference: config.method == Method::Grpo && grpo.kl_coef > 0.0,
-        adamw: AdamWConfig {
-            betas: (settings.betas[0], settings.betas[1]),
-            eps: settings.eps,
-            weight_decay: settings.weight_decay,
-            max_grad_norm: (settings.max_grad_norm > 0.0).then_some(settings.max_grad_norm),
-            lr_factors: lr_factors(factor(settings.projector_lr), factor(settings.tower_lr)),
-        },
-        schedule: LrSchedule {
-            lr,
-            warmup_steps: settings.warmup_steps,
-            total_steps: config.steps - aligned,
-            shape: match settings.schedule {
-                scenarios::Schedule::Constant => LrShape::Constant,
-                scenarios::Schedule::Linear => LrShape::Linear,
-                scenarios::Schedule::Cosine => LrShape::Cosine,
-            },
-            final_fraction: settings.final_lr_fraction,
-        },
-        align: (aligned > 0).then(|| LrSchedule {
-            // In these steps only the projector has gradients; what it has of its own does not count.
-            lr: config.align.lr / factor(settings.projector_lr),
-            warmup_steps: 0,
-            total_steps: aligned,
-            shape: LrShape::Linear,
-            final_fraction: 0.0,
-        }),
-        finite_checkpoints: config.limits.action != LimitAction::Ignore,
-        seed: args.live.id.seed,
-        threads: args.threads,
-        compute_slots: args.shared.compute_slots.clone(),
+fn sampler(args: &PrepareArgs, weights: WeightStore, notices: &Notices) -> SamplerPlan {
+    let (config, id) = (&args.live.config, &args.live.id);
+    let (threads, compute_slots) = (args.threads, args.shared.compute_slots.clone());
+    let sampler = &config.sampler;
+    if !sampler.has_servers() {
+        return SamplerPlan::Own(SamplerArgs { weights, threads, compute_slots });
     }
+    let (watchers, id_of_arm, notices) = (args.live.watchers.clone(), id.clone(), notices.clone());
+    let notify = move |message: String| {
+        tracing::warn!(arm = %id_of_arm.arm, seed = id_of_arm.seed, "{message}");
+        notices.add(message.clone());
+        watchers.tell(RunEvent::Warning { id: id_of_arm.clone(), message });
+    };
+    let settings = Settings {
+        urls: sampler.urls.clone(),
+        model: sampler.model.clone(),
+        api_key_env: sampler.api_key_env.clone(),
+        concurrency: sampler.concurrency,
+        timeout: Duration::from_secs_f64(sampler.timeout_seconds),
+        give_up: Duration::from_secs_f64(sampler.give_up_seconds),
+        retries: sampler.retries,
+        max_dropped_fraction: sampler.max_dropped_fraction,
+        restart: sampler.restart.clone(),
+        canary_tolerance: sampler.canary_tolerance,
+        kept_versions: config.grpo.max_staleness as usize + 2,
+        adapters: args.run_dir.arm(id).adapters(),
+        notify: Arc::new(notify),
+    };
+    let has_adapter = config.policy.train.lora();
+    SamplerPlan::Servers(Box::new(ServerSamplerArgs {
+        weights,
+        threads,
+        compute_slots,
+        has_adapter,
+        settings,
+    }))
+}
+
+fn optimizer(args: &PrepareArgs, weights: WeightStore) -> OptimizerArgs {
+    let (id, config, shared) = (&args.live.id, &args.live.config, &args.shared);
+    let ranks = shared.ranks.as_ref().map(|ranks| ranks.of_arm(id, config, args.threads));
+    let slots = shared.compute_slots.clone();
+    OptimizerArgs { ranks, ..optimizer_args(config, id.seed, weights, args.threads, slots) }
 }

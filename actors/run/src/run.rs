@@ -17,7 +17,7 @@ use runtime::{RestartBudget, RunEvent, Slot, Watchers};
 use scenarios::{DType, Experiment};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use workers::{AudioSource, ComputeSlots, Recorder, RecorderArgs};
+use workers::{AudioSource, ComputeSlots, Ranks, Recorder, RecorderArgs};
 
 use crate::arm::{Arm, ArmArgs};
 use crate::error::{InputError, RunError, StartError};
@@ -28,6 +28,7 @@ use crate::messages::{ArmOutcome, ForkPoint, MadeFork, RunMsg};
 use crate::opening::Opening;
 use crate::plan::Plan;
 use crate::prepare::{PrepareArgs, Shared, prepare};
+use crate::ranks::RunRanks;
 use crate::replay::Replay;
 use crate::status::write_status_of_unstarted;
 
@@ -51,6 +52,8 @@ pub struct RunArgs {
     pub controlled: bool,
     /// The recorded run to repeat.
     pub replay: Option<Replay>,
+    /// The other processes that train the arms; `None` if this one trains alone.
+    pub ranks: Option<Ranks>,
 }
 
 /// How a run ended.
@@ -115,7 +118,7 @@ pub async fn start(
     }
     let mut args = args;
     settle_dtypes(&mut args.experiment, device.device);
-    let plan = Plan::of(&args.experiment, device.device);
+    let plan = Plan::of(&args.experiment, device.device).beside(&args.experiment, args.ranks.as_ref());
     let run_dir = args.run_dir.run_dir();
     if args.resume {
         records::refuse_damage(run_dir, &arm_ids(&args.experiment)).map_err(InputError::from)?;
@@ -280,6 +283,7 @@ impl RunState {
         let ledger = Ledger::open(&spent).map_err(|source| RecordsError::Read { path: spent, source })?;
         let bases = Bases::default();
         let compute_slots = ComputeSlots::new(plan.compute_slots());
+        let ranks = args.ranks.map(|ranks| RunRanks::new(ranks, &args.experiment));
         Ok(RunState {
             number: RUNS.fetch_add(1, Ordering::Relaxed) + 1,
             lock: args.run_dir.check()?,
@@ -297,6 +301,7 @@ impl RunState {
                 bases,
                 clips: Arc::default(),
                 compute_slots,
+                ranks,
             },
             planned: handle.0.arms().into(),
             handle,

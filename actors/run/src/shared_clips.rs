@@ -77,7 +77,8 @@ mod tests {
     use super::*;
 
     fn clip(value: f32) -> HeardClip {
-        LogMel { values: vec![value], n_mels: 1, frames: 1, valid_frames: 1, truncated: false }.into()
+        LogMel { values: vec![value], n_mels: 1, frames: 1, valid_frames: 1, truncated: false, samples: None }
+            .into()
     }
 
     /// Asks for the clip of `request`; counts in `heard` how often it was decoded.

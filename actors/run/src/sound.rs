@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audio::{Ears, FeatureConfig, Hearing, MOST_WINDOWS, SAMPLE_RATE, load_in_windows};
+use audio::{Ears, FeatureConfig, Hearing, LogMel, MOST_WINDOWS, SAMPLE_RATE, load_in_windows};
 use evaluation::sound::{downmix, fill_with_noise, window_position};
 use model::Processor;
 use rewards::Question;
@@ -27,7 +27,9 @@ pub(crate) fn audio_source(
         config: config.clone(),
         window: processor.window_seconds().map(|seconds| seconds * SAMPLE_RATE as usize),
     };
-    let Some(folder) = &config.loader.cache_dir else {
+    // The files of the cache hold features, and servers need the samples.
+    let folder = config.loader.cache_dir.as_ref().filter(|_| !config.sampler.has_servers());
+    let Some(folder) = folder else {
         return Ok(Arc::new(move |request: &ClipRequest| {
             shared.get(request, &listener.recipe(request), || listener.hear(request))
         }));
@@ -70,12 +72,13 @@ impl Listener {
         let numbers =
             [request.start, request.end.unwrap_or(f64::INFINITY), request.position].map(f64::to_bits);
         Recipe(format!(
-            "{numbers:?} {:?} {:?} {:?} {:?} {:?} {}",
+            "{numbers:?} {:?} {:?} {:?} {:?} {:?} {} {}",
             downmix(&self.config),
             self.is_whole(),
             self.config.audio.fallback,
             self.processor.feature_config(),
             self.processor.pads_clips(),
+            self.config.sampler.has_servers(),
             env!("CARGO_PKG_VERSION"),
         ))
     }
@@ -98,7 +101,7 @@ impl Listener {
         let clip = audio::load(&request.path, &hearing).map_err(|error| ClipError(error.to_string()))?;
         let mut samples = clip.samples;
         replace_samples(&mut samples, request, 0);
-        let features = self.processor.extract(&samples).map_err(|error| ClipError(error.to_string()))?;
+        let features = self.features(&samples)?;
         Ok(HeardClip { start: clip.start, warnings: clip.warnings.into(), ..HeardClip::from(features) })
     }
 
@@ -110,7 +113,7 @@ impl Listener {
             let mut samples = samples.to_vec();
             replace_samples(&mut samples, request, number);
             number += 1;
-            self.processor.extract(&samples).map(Arc::new).map_err(|error| ClipError(error.to_string()))
+            self.features(&samples).map(Arc::new)
         };
         let (windows, clip) = load_in_windows(&request.path, &hearing, window, &mut features)
             .map_err(|error| ClipError(error.to_string()))?;
@@ -123,6 +126,16 @@ impl Listener {
             windows.push(features(&rest)?);
         }
         Ok(HeardClip { windows, goes_on, start: clip.start, warnings: clip.warnings.into() })
+    }
+
+    /// The features of the samples of a window, with the samples where a server needs them.
+    fn features(&self, samples: &[f32]) -> Result<LogMel, ClipError> {
+        let mut features = self.processor.extract(samples).map_err(|error| ClipError(error.to_string()))?;
+        if self.config.sampler.has_servers() {
+            let heard = self.window.map_or(samples.len(), |window| samples.len().min(window));
+            features.samples = Some(samples[..heard].into());
+        }
+        Ok(features)
     }
 
     fn hearing(&self, request: &ClipRequest, samples: Option<usize>) -> Hearing {

@@ -19,7 +19,7 @@ impl ComputeSlots {
     }
 
     /// Waits for a slot, and keeps it until the permit is dropped. Never `None`, since the slots are never closed.
-    pub(crate) async fn take(&self) -> Option<SemaphorePermit<'_>> {
+    pub async fn take(&self) -> Option<SemaphorePermit<'_>> {
         self.0.acquire().await.ok()
     }
 }

@@ -2,55 +2,16 @@
 //!
 //! - `OPT-2` the gradients of the micro-batches add up to the gradient of the whole step.
 
-use model::loss::{
-    Correction, EntropyInputs, GrpoConfig, KlEstimator, LossInputs, LossMetrics, Normalizer,
-    entropy_threshold, grpo_loss,
-};
-use model::{Entropies, Forward, ModelError, Policy};
+use model::loss::{EntropyInputs, KlEstimator, LossInputs, LossMetrics, entropy_threshold, grpo_loss};
+use model::{Entropies, ModelError, Policy};
 use tch::{Kind, Tensor};
 
-use crate::covariance::covariant_tokens;
-use crate::grpo_settings::CovarianceSettings;
-use crate::micro_batch::{MicroBatch, token_mask, trained_tokens};
+use crate::error::WorkerError;
+use crate::grpo_share::{GrpoShare, PassSettings};
+use crate::micro_batch::{MicroBatch, token_mask};
+use crate::ranks::Peers;
+use crate::ratios::SamplingRatios;
 use crate::train_group::{SampledKl, TrainGroup, packed};
-
-/// How the passes are made.
-pub(crate) struct PassSettings {
-    /// The loss, with the coefficients of this step.
-    pub(crate) config: GrpoConfig,
-    /// How stale completions are weighted.
-    pub(crate) correction: Option<Correction>,
-    /// Fraction of tokens that the policy loss acts on.
-    pub(crate) entropy_top_fraction: f64,
-    /// Which tokens are controlled by their covariance.
-    pub(crate) covariance: Option<CovarianceSettings>,
-    /// The run's seed and the step, for what is drawn.
-    pub(crate) place: (u64, u64),
-    /// Prompts per micro-batch; 0 for all at once.
-    pub(crate) micro_batch_prompts: usize,
-    /// Most tokens of a completion.
-    pub(crate) max_new_tokens: usize,
-    /// Whether completions that were cut off are left out.
-    pub(crate) mask_truncated: bool,
-    /// The sampling temperature.
-    pub(crate) temperature: f64,
-}
-
-impl PassSettings {
-    fn micro_batches<'a>(&self, groups: &'a [TrainGroup]) -> std::slice::Chunks<'a, TrainGroup> {
-        let size = if self.micro_batch_prompts == 0 { groups.len() } else { self.micro_batch_prompts };
-        groups.chunks(size.max(1))
-    }
-
-    fn entropies(&self) -> Entropies {
-        if self.config.entropy_coef != 0.0 { Entropies::Differentiated } else { Entropies::Measured }
-    }
-
-    fn micro_batch(&self, groups: &[TrainGroup], current: &Forward<'_>) -> MicroBatch {
-        let longest = current.logprobs.size()[1] as usize;
-        MicroBatch::new(groups, longest, self.mask_truncated, current.logprobs.device())
-    }
-}
 
 /// The tokens that the policy loss acts on: those with at least this entropy.
 #[derive(Clone, Copy)]
@@ -68,18 +29,17 @@ struct Place {
     first: usize,
 }
 
-/// The passes of one step.
+/// The passes of one step over a share of its groups.
 pub(crate) struct GrpoPass<'a> {
     policy: &'a Policy,
     reference: Option<&'a Policy>,
     groups: &'a [TrainGroup],
-    settings: PassSettings,
-    normalizer: Normalizer,
-    /// By completion of the step, the tokens that are controlled by their covariance.
-    covariant: Vec<Vec<usize>>,
+    share: &'a GrpoShare,
     /// By micro-batch, the log-probabilities at the beginning of the step, which the ratio compares with if stale
     /// completions are weighted.
     beginning: Vec<Tensor>,
+    /// The ratios at the beginning of the step, if they are measured.
+    ratios: SamplingRatios,
 }
 
 impl<'a> GrpoPass<'a> {
@@ -87,39 +47,38 @@ impl<'a> GrpoPass<'a> {
         policy: &'a Policy,
         reference: Option<&'a Policy>,
         groups: &'a [TrainGroup],
-        settings: PassSettings,
+        share: &'a GrpoShare,
     ) -> Self {
-        let completions = groups.iter().flat_map(|group| &group.completions);
-        let lengths = completions.map(|completion| trained_tokens(completion, settings.mask_truncated));
-        let normalizer = Normalizer::of_lengths(lengths, settings.max_new_tokens);
-        let covariant = match &settings.covariance {
-            Some(covariance) => covariant_tokens(groups, covariance, settings.mask_truncated, settings.place),
-            None => Vec::new(),
-        };
-        GrpoPass { policy, reference, groups, settings, normalizer, covariant, beginning: Vec::new() }
+        let ratios = SamplingRatios::default();
+        GrpoPass { policy, reference, groups, share, beginning: Vec::new(), ratios }
     }
 
-    /// Number of tokens that are trained on.
-    pub(crate) fn tokens(&self) -> usize {
-        self.normalizer.tokens
+    /// The ratios to the policy that sampled, at the beginning of the step; without tokens if they are not measured.
+    pub(crate) fn ratios(&self) -> SamplingRatios {
+        self.ratios
     }
 
-    /// Adds the gradients of the step to those of the policy. `dropout_seed` is called with the index of a micro-batch.
+    /// Adds the gradients of the share to those of the policy. `dropout_seed` is called with the index of a micro-batch
+    /// within the step.
     pub(crate) fn backward(
         &mut self,
         dropout_seed: impl Fn(usize) -> u64,
-    ) -> Result<LossMetrics, ModelError> {
-        let (groups, one) = (self.groups, self.settings.micro_batches(self.groups).len() == 1);
+        peers: Option<&mut Peers<'_>>,
+    ) -> Result<LossMetrics, WorkerError> {
+        let (groups, share) = (self.groups, self.share);
+        let settings = &share.settings;
+        let seed_of = |index: usize| dropout_seed(share.first_micro_batch + index);
         // With one micro-batch its own forward pass has the entropies of the whole step.
-        let masked = self.settings.entropy_top_fraction < 1.0;
-        let high = if masked && !one { self.high_entropy(&dropout_seed)? } else { None };
+        let one = settings.micro_batches(groups).len() == 1 && peers.is_none();
+        let masked = settings.entropy_top_fraction < 1.0;
+        let high = if masked && !one { self.high_entropy(seed_of, peers)? } else { None };
         let mut metrics = LossMetrics::default();
-        let parts: Vec<&[TrainGroup]> = self.settings.micro_batches(groups).collect();
+        let parts: Vec<&[TrainGroup]> = settings.micro_batches(groups).collect();
         let mut first = 0;
         for (index, part) in parts.into_iter().enumerate() {
             let place = Place { index, first };
             first += part.iter().map(|group| group.completions.len()).sum::<usize>();
-            metrics.merge(&self.micro_batch_backward(part, place, dropout_seed(index), high)?);
+            metrics.merge(&self.micro_batch_backward(part, place, seed_of(index), high)?);
         }
         Ok(metrics)
     }
@@ -131,7 +90,7 @@ impl<'a> GrpoPass<'a> {
         dropout_seed: u64,
         high: Option<HighEntropy>,
     ) -> Result<LossMetrics, ModelError> {
-        let settings = &self.settings;
+        let GrpoShare { settings, normalizer, covariant, .. } = self.share;
         let packed = packed(groups);
         let reference = match self.reference {
             Some(reference) => Some(reference.logprobs(&packed, settings.temperature)?.logprobs),
@@ -144,7 +103,11 @@ impl<'a> GrpoPass<'a> {
         let mask = current.mask.logical_and(&batch.trained);
 
         if settings.correction.is_some() && self.beginning.len() == index {
-            self.beginning.push(current.logprobs.detach());
+            let beginning = current.logprobs.detach();
+            if settings.measure_ratios {
+                self.ratios.add(&SamplingRatios::of(&beginning, &batch.sampled, &mask)?);
+            }
+            self.beginning.push(beginning);
         }
         let beginning = self.beginning.get(index);
         let correction = settings
@@ -165,12 +128,12 @@ impl<'a> GrpoPass<'a> {
         let entropy = current.entropies.as_ref().map(|entropies| EntropyInputs {
             entropies,
             kept: kept.as_ref(),
-            kept_tokens: high.map_or(self.normalizer.tokens, |high| high.tokens),
+            kept_tokens: high.map_or(normalizer.tokens, |high| high.tokens),
             think: Some(&batch.think),
         });
-        let covariant = (!self.covariant.is_empty()).then(|| {
+        let covariant = (!covariant.is_empty()).then(|| {
             let [rows, longest] = [0, 1].map(|dim| current.logprobs.size()[dim] as usize);
-            token_mask(&self.covariant[first..first + rows], longest, current.logprobs.device())
+            token_mask(&covariant[first..first + rows], longest, current.logprobs.device())
         });
         let inputs = LossInputs {
             logprobs: &current.logprobs,
@@ -182,7 +145,7 @@ impl<'a> GrpoPass<'a> {
             ref_logprobs: reference.as_ref(),
             advantages: &batch.advantages,
             mask: &mask,
-            normalizer: self.normalizer,
+            normalizer: *normalizer,
         };
         let outputs = grpo_loss(&inputs, &settings.config);
         current.backward(&outputs.loss)?;
@@ -190,8 +153,12 @@ impl<'a> GrpoPass<'a> {
     }
 
     /// Runs all micro-batches without gradients, for the entropies of the whole step.
-    fn high_entropy(&self, dropout_seed: impl Fn(usize) -> u64) -> Result<Option<HighEntropy>, ModelError> {
-        let settings = &self.settings;
+    fn high_entropy(
+        &self,
+        dropout_seed: impl Fn(usize) -> u64,
+        peers: Option<&mut Peers<'_>>,
+    ) -> Result<Option<HighEntropy>, WorkerError> {
+        let GrpoShare { settings, tokens_before, normalizer, .. } = self.share;
         let mut found = Vec::new();
         for (index, groups) in settings.micro_batches(self.groups).enumerate() {
             let _guard = tch::no_grad_guard();
@@ -204,7 +171,14 @@ impl<'a> GrpoPass<'a> {
             let mask = current.mask.logical_and(&settings.micro_batch(groups, &current).trained);
             found.extend(current.entropies.as_ref().map(|entropies| (entropies.shallow_clone(), mask)));
         }
-        high_entropy(&found, settings.entropy_top_fraction)
+        if let Some(peers) = peers {
+            let own: Vec<Tensor> =
+                found.iter().map(|(entropies, mask)| entropies.masked_select(mask)).collect();
+            let all = peers.gather(&own, *tokens_before, normalizer.tokens)?;
+            let mask = all.ones_like().to_kind(Kind::Bool);
+            found = vec![(all, mask)];
+        }
+        Ok(high_entropy(&found, settings.entropy_top_fraction)?)
     }
 }
 

@@ -20,6 +20,8 @@ pub struct GrpoSettings {
     pub iterations: usize,
     /// Whether completions cut off at `max_new_tokens` are left out of the loss.
     pub mask_truncated: bool,
+    /// Whether the ratios to the policy that sampled are measured, which is another program on servers.
+    pub measure_ratios: bool,
     /// The sampling temperature, at which log-probabilities are computed here too.
     pub temperature: f64,
 }

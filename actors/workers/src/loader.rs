@@ -140,7 +140,10 @@ impl Cache {
     }
 
     fn insert(&self, key: ClipKey, clip: HeardClip) {
-        let bytes = clip.windows.iter().map(|window| size_of_val(window.values.as_slice())).sum::<usize>();
+        let bytes_of = |window: &Arc<LogMel>| {
+            size_of_val(window.values.as_slice()) + window.samples.as_deref().map_or(0, size_of_val)
+        };
+        let bytes = clip.windows.iter().map(bytes_of).sum::<usize>();
         if self.clips.len() < self.most_clips && self.bytes.load(Ordering::Relaxed) + bytes <= self.most_bytes
         {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -252,7 +255,15 @@ mod tests {
     use std::time::Duration;
 
     fn heard() -> HeardClip {
-        LogMel { values: vec![0.0; 4], n_mels: 2, frames: 2, valid_frames: 2, truncated: false }.into()
+        LogMel {
+            values: vec![0.0; 4],
+            n_mels: 2,
+            frames: 2,
+            valid_frames: 2,
+            truncated: false,
+            samples: None,
+        }
+        .into()
     }
 
     fn request(path: &str) -> ClipRequest {

@@ -6,144 +6,35 @@
 //!
 //! - `OPT-1` a step that panics has no effect: the restarted optimizer continues from the last published version.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod messages;
+
 use std::time::Instant;
 
-use model::loss::{GrpoConfig, LossMetrics, sft_loss};
-use model::optim::{AdamW, AdamWConfig, LrSchedule};
-use model::{Group, ModelError, NonFiniteTensor, Policy, Prompt, SpokenClip};
+use model::loss::{GrpoConfig, LossMetrics, Normalizer};
+use model::optim::{AdamW, LrSchedule};
+use model::{ModelError, NonFiniteTensor, Policy};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use records::{CheckpointState, ConditionsRecord, FormatVersion, Progress, RecordSums, WrittenCheckpoint};
-use runtime::Request;
+use records::{CheckpointState, FormatVersion, WrittenCheckpoint};
 use runtime::seed::{Purpose, derive};
 
 use crate::checkpoint::write_checkpoint;
-use crate::coefficients::{Coefficients, EntropyControl, KlControl};
-use crate::compute_slots::ComputeSlots;
+use crate::coefficients::Coefficients;
+use crate::covariance::covariant_tokens;
 use crate::error::WorkerError;
-use crate::grpo_pass::{GrpoPass, PassSettings, sampled_kl};
+use crate::grpo_pass::{GrpoPass, sampled_kl};
 use crate::grpo_settings::GrpoSettings;
+use crate::grpo_share::{GrpoShare, PassSettings};
 use crate::memory::return_freed_memory;
+use crate::micro_batch::trained_tokens;
+use crate::ranks::{ArmRanks, LeavingOrder, Moments, Part, Peers, Seat, grpo_orders, sft_orders};
+use crate::ratios::SamplingRatios;
+use crate::sft_pass::{SftShare, sft_backward};
 use crate::threads::use_threads;
-use crate::train_group::{GrpoBatch, SampledKl, SampledKlQuery};
-use crate::weight_store::{NamedTensors, Published, WeightStore};
+use crate::train_group::{GrpoBatch, SampledKl, SampledKlQuery, SftGroup, TrainGroup};
+use crate::weight_store::{NamedTensors, Published};
 
-/// The target completions of one prompt, for a supervised step.
-#[derive(Clone)]
-pub struct SftGroup {
-    /// The prompt, with its audio features.
-    pub prompt: Prompt,
-    /// Token ids of each target, including the end token.
-    pub targets: Vec<Vec<i64>>,
-}
-
-/// The clips of a step that fits the projector, with the words that are spoken in them.
-#[derive(Clone)]
-pub struct AlignBatch {
-    /// The clips, with indices into `vocabulary`.
-    pub clips: Vec<SpokenClip>,
-    /// The token ids of all words of the data; the last is that of a pause.
-    pub vocabulary: Arc<[i64]>,
-}
-
-/// The folder of a checkpoint, and what is stored beside the weights.
-#[derive(Clone)]
-pub struct CheckpointQuery {
-    /// The checkpoint's folder, which is replaced if it exists.
-    pub folder: PathBuf,
-    /// The arm's progress, stored in `state.json`.
-    pub progress: Progress,
-    /// The conditions of the next step, stored in `state.json`; `None` for a supervised arm.
-    pub conditions: Option<ConditionsRecord>,
-    /// The arm's records so far, stored in `state.json`.
-    pub records: RecordSums,
-}
-
-/// The results of a training step.
-#[derive(Clone, Debug, Default)]
-pub struct StepReport {
-    /// Version of the weights after the step.
-    pub policy_version: u64,
-    /// Loss of the last iteration over the completions.
-    pub loss: f64,
-    /// Metrics of the GRPO loss; `None` for a supervised step.
-    pub metrics: Option<LossMetrics>,
-    /// Fraction of the audio tokens within words that are nearest to their word, before the step; `None` for a step that
-    /// does not fit the projector.
-    pub align_accuracy: Option<f64>,
-    /// Weight of the KL divergence in this step; `None` if it does not follow a target.
-    pub kl_coef: Option<f64>,
-    /// Weight of the entropy bonus in this step; `None` if it does not follow a target.
-    pub entropy_coef: Option<f64>,
-    /// L2 norm of the gradient before clipping.
-    pub grad_norm: f64,
-    /// Number of optimizer steps that changed the weights.
-    pub applied: u64,
-    /// Number of optimizer steps that were skipped, because the gradient was not finite.
-    pub skipped: u64,
-    /// The tensors that were not finite when a step was skipped.
-    pub nonfinite: Vec<NonFiniteTensor>,
-    /// Learning rate of the step.
-    pub lr: f64,
-    /// Number of completion tokens in the loss.
-    pub tokens: u64,
-    /// Duration of the step, in seconds.
-    pub seconds: f64,
-}
-
-/// The arguments of an [`Optimizer`].
-#[derive(Clone)]
-pub struct OptimizerArgs {
-    /// The store that the policy comes from, and to which new versions are published.
-    pub weights: WeightStore,
-    /// Weight of the KL divergence at the beginning, in arms in which it follows a target.
-    pub kl_coef: f64,
-    /// Weight of the entropy bonus at the beginning, likewise.
-    pub entropy_coef: f64,
-    /// Whether the KL divergence is subtracted from the rewards instead of being a term of the loss.
-    pub kl_in_reward: bool,
-    /// The target that the weight of the KL divergence follows.
-    pub kl_control: Option<KlControl>,
-    /// The target that the weight of the entropy bonus follows.
-    pub entropy_control: Option<EntropyControl>,
-    /// Prompts per micro-batch; 0 for all prompts at once.
-    pub micro_batch_prompts: usize,
-    /// Largest number of tokens of a completion, by which the Dr. GRPO loss is normalized.
-    pub max_new_tokens: usize,
-    /// Whether a reference policy is needed (a KL term, GRPO only).
-    pub reference: bool,
-    /// Settings of AdamW, except the learning rate.
-    pub adamw: AdamWConfig,
-    /// Learning rate by step, after those of `align`; the rate itself comes with each GRPO step.
-    pub schedule: LrSchedule,
-    /// Learning rate of the first steps, which fit the projector, relative to the spread of the word embeddings; their
-    /// number is its `total_steps`. `None` if there are none.
-    pub align: Option<LrSchedule>,
-    /// Whether a checkpoint of weights that are not finite is refused.
-    pub finite_checkpoints: bool,
-    /// Seed of the dropout masks.
-    pub seed: u64,
-    /// Number of libtorch threads; 0 leaves the choice to libtorch.
-    pub threads: usize,
-    /// The slots in which the run's samplers and optimizers compute.
-    pub compute_slots: ComputeSlots,
-}
-
-/// Messages to the optimizer.
-pub enum OptimizerMsg {
-    /// Train on the completions of a GRPO step.
-    Grpo(Request<GrpoBatch, Result<StepReport, WorkerError>>),
-    /// Measure the KL divergence of sampled completions to the reference policy.
-    SampledKl(Request<SampledKlQuery, Result<SampledKl, WorkerError>>),
-    /// Train on the targets of a supervised step.
-    Sft(Request<Vec<SftGroup>, Result<StepReport, WorkerError>>),
-    /// Fit the projector to the words of some clips.
-    Align(Request<AlignBatch, Result<StepReport, WorkerError>>),
-    /// Write a checkpoint of the present weights and moments.
-    Checkpoint(Request<Box<CheckpointQuery>, Result<WrittenCheckpoint, WorkerError>>),
-}
+pub use messages::{AlignBatch, CheckpointQuery, OptimizerArgs, OptimizerMsg, StepReport};
 
 /// The actor that owns the trained copy of the policy and its optimizer.
 #[derive(Default)]
@@ -157,6 +48,8 @@ pub struct OptimizerState {
     adamw: AdamW,
     coefficients: Coefficients,
     policy_version: u64,
+    /// The arm's replicas on the other ranks, which end with it.
+    _seat: Option<Seat>,
 }
 
 impl ThreadLocalActor for Optimizer {
@@ -186,7 +79,7 @@ impl ThreadLocalActor for Optimizer {
         match message {
             OptimizerMsg::Grpo(request) => {
                 if let Some((batch, reply)) = request.begin() {
-                    reply.send(state.grpo_step(&batch).map_err(WorkerError::from));
+                    reply.send(state.grpo_step(&batch));
                     return_freed_memory();
                 }
             }
@@ -197,13 +90,13 @@ impl ThreadLocalActor for Optimizer {
             }
             OptimizerMsg::Sft(request) => {
                 if let Some((groups, reply)) = request.begin() {
-                    reply.send(state.sft_step(&groups).map_err(WorkerError::from));
+                    reply.send(state.sft_step(&groups));
                     return_freed_memory();
                 }
             }
             OptimizerMsg::Align(request) => {
                 if let Some((batch, reply)) = request.begin() {
-                    reply.send(state.align_step(&batch).map_err(WorkerError::from));
+                    reply.send(state.align_step(&batch));
                 }
             }
             OptimizerMsg::Checkpoint(request) => {
@@ -230,6 +123,13 @@ impl Updates {
         let Updates { grad_norm, applied, skipped, nonfinite } = self;
         StepReport { grad_norm, applied, skipped, nonfinite, ..StepReport::default() }
     }
+}
+
+/// What rank 0 ordered a follower to do for an arm.
+pub(crate) enum FollowerWork {
+    Grpo(Box<GrpoShare>, Vec<TrainGroup>),
+    Sft(SftShare, Vec<SftGroup>),
+    Align(f64),
 }
 
 /// Takes an optimizer step, or skips it if the gradient is not finite.
@@ -259,6 +159,13 @@ impl OptimizerState {
         if !newest.optimizer.is_empty() {
             adamw.load_state(&newest.optimizer)?;
         }
+        let moments = Moments { adamw: &adamw, restored: !newest.optimizer.is_empty() };
+        let seat = match &args.ranks {
+            Some(ranks) => {
+                Some(ranks.open(&policy, args.weights.fingerprint(), moments, newest.policy_version)?)
+            }
+            None => None,
+        };
         Ok(OptimizerState {
             policy,
             reference,
@@ -266,10 +173,11 @@ impl OptimizerState {
             coefficients,
             policy_version: newest.policy_version,
             args,
+            _seat: seat,
         })
     }
 
-    fn grpo_step(&mut self, batch: &GrpoBatch) -> Result<StepReport, ModelError> {
+    fn grpo_step(&mut self, batch: &GrpoBatch) -> Result<StepReport, WorkerError> {
         let started = Instant::now();
         let (groups, settings, args) = (&batch.groups, &*batch.settings, &self.args);
         let kl_coef = self.kl_coef(settings);
@@ -282,21 +190,17 @@ impl OptimizerState {
             entropy_coef,
             ..settings.grpo.clone()
         };
-        let reference = self.reference.as_ref().filter(|_| !args.kl_in_reward);
-        let mut pass = GrpoPass::new(&self.policy, reference, groups, self.pass_settings(settings, config));
-        let tokens = pass.tokens();
         let (kl_controlled, entropy_controlled) = (args.kl_control, args.entropy_control);
-        let lr = self.lr(settings.lr);
-        let mut metrics = LossMetrics::default();
-        let mut updates = Updates::default();
-        for iteration in 0..settings.iterations.max(1) {
-            self.adamw.zero_grad();
-            metrics = pass.backward(|index| {
-                let place = [self.policy_version, iteration as u64, index as u64];
-                derive(self.args.seed, Purpose::Dropout, &place)
-            })?;
-            apply(&mut self.adamw, &self.policy, self.policy_version, lr, &mut updates);
-        }
+        let whole = self.whole_step(groups, settings, config);
+        let (metrics, ratios, updates) = match self.args.ranks.clone() {
+            None => self.grpo_work(groups, &whole, None)?,
+            Some(ranks) => self.on_ranks(&ranks, |state, peers| {
+                let (size, arm) = (state.args.micro_batch_prompts, ranks.arm());
+                let shares = grpo_orders(arm, groups, &whole, size, peers.ranks());
+                peers.order(&shares.orders)?;
+                state.grpo_work(&shares.groups, &shares.own, Some(peers))
+            })?,
+        };
         let kl = batch.sampled_kl.as_ref().map(|kl| kl.mean).or(metrics.kl());
         if let (Some(control), Some(kl)) = (kl_controlled, kl) {
             let completions = groups.iter().map(|group| group.completions.len()).sum();
@@ -309,14 +213,91 @@ impl OptimizerState {
             policy_version: 0,
             loss: metrics.loss,
             metrics: Some(metrics),
+            ratios: settings.measure_ratios.then_some(ratios),
             kl_coef: kl_controlled.map(|_| kl_coef),
             entropy_coef: entropy_controlled.map(|_| entropy_coef),
             align_accuracy: None,
-            lr,
-            tokens: tokens as u64,
+            lr: whole.lr,
+            tokens: whole.normalizer.tokens as u64,
             seconds: started.elapsed().as_secs_f64(),
             ..updates.report()
         }))
+    }
+
+    /// The share of a process that trains on all groups of a step.
+    fn whole_step(&self, groups: &[TrainGroup], settings: &GrpoSettings, config: GrpoConfig) -> GrpoShare {
+        let (seed, mask_truncated) = (self.args.seed, settings.mask_truncated);
+        let completions = groups.iter().flat_map(|group| &group.completions);
+        let lengths = completions.map(|completion| trained_tokens(completion, mask_truncated));
+        let covariant = settings.covariance.as_ref().map(|covariance| {
+            covariant_tokens(groups, covariance, mask_truncated, (seed, self.policy_version))
+        });
+        GrpoShare {
+            normalizer: Normalizer::of_lengths(lengths, self.args.max_new_tokens),
+            settings: self.pass_settings(settings, config),
+            covariant: covariant.unwrap_or_default(),
+            first_micro_batch: 0,
+            tokens_before: 0,
+            iterations: settings.iterations.max(1),
+            lr: self.lr(settings.lr),
+        }
+    }
+
+    /// Takes the optimizer steps of a GRPO step on a share of its groups. All ranks do this at the same time.
+    fn grpo_work(
+        &mut self,
+        groups: &[TrainGroup],
+        share: &GrpoShare,
+        mut peers: Option<&mut Peers<'_>>,
+    ) -> Result<(LossMetrics, SamplingRatios, Updates), WorkerError> {
+        let reference = self.reference.as_ref().filter(|_| !self.args.kl_in_reward);
+        let mut pass = GrpoPass::new(&self.policy, reference, groups, share);
+        let (mut metrics, mut updates) = (LossMetrics::default(), Updates::default());
+        let mut ratios = SamplingRatios::default();
+        for iteration in 0..share.iterations {
+            self.adamw.zero_grad();
+            let seed = |index: usize| {
+                let place = [self.policy_version, iteration as u64, index as u64];
+                derive(self.args.seed, Purpose::Dropout, &place)
+            };
+            metrics = pass.backward(seed, peers.as_deref_mut())?;
+            ratios = pass.ratios();
+            if let Some(peers) = &mut peers {
+                let part = Part { metrics, ratios, ..Part::default() };
+                Part { metrics, ratios, .. } = peers.add_up(&self.policy, self.policy_version, part)?;
+            }
+            apply(&mut self.adamw, &self.policy, self.policy_version, share.lr, &mut updates);
+        }
+        Ok((metrics, ratios, updates))
+    }
+
+    /// Takes a step together with the other ranks. If that fails, this rank's weights are those before the step (RANKS-4), and
+    /// the other ranks learn of it.
+    fn on_ranks<T>(
+        &mut self,
+        ranks: &ArmRanks,
+        step: impl FnOnce(&mut Self, &mut Peers<'_>) -> Result<T, WorkerError>,
+    ) -> Result<T, WorkerError> {
+        let mut group = ranks.ranks.lock()?;
+        let taken = step(self, &mut Peers::new(&mut group));
+        if let Err(error) = &taken {
+            group.end(&format!("rank 0 could not take the step: {error}"));
+            self.roll_back()?;
+        }
+        taken
+    }
+
+    /// Returns to the last published version.
+    fn roll_back(&mut self) -> Result<(), WorkerError> {
+        let mut newest = self.args.weights.newest();
+        // They are changed at the end of a step only.
+        Coefficients::new(0.0, 0.0).take_from(&mut newest.optimizer);
+        self.policy.load_trainable(&newest.trainable)?;
+        self.adamw = AdamW::new(self.policy.trainable(), self.args.adamw.clone())?;
+        if !newest.optimizer.is_empty() {
+            self.adamw.load_state(&newest.optimizer)?;
+        }
+        Ok(())
     }
 
     /// The weight of the KL divergence in this step.
@@ -325,16 +306,13 @@ impl OptimizerState {
     }
 
     fn pass_settings(&self, settings: &GrpoSettings, config: GrpoConfig) -> PassSettings {
-        let args = &self.args;
         PassSettings {
             config,
             correction: settings.correction,
             entropy_top_fraction: settings.entropy_top_fraction,
-            covariance: settings.covariance,
-            place: (args.seed, self.policy_version),
-            micro_batch_prompts: args.micro_batch_prompts,
-            max_new_tokens: args.max_new_tokens,
+            micro_batch_prompts: self.args.micro_batch_prompts,
             mask_truncated: settings.mask_truncated,
+            measure_ratios: settings.measure_ratios,
             temperature: settings.temperature,
         }
     }
@@ -351,59 +329,115 @@ impl OptimizerState {
         }
     }
 
-    fn sft_step(&mut self, groups: &[SftGroup]) -> Result<StepReport, ModelError> {
+    fn sft_step(&mut self, groups: &[SftGroup]) -> Result<StepReport, WorkerError> {
         let started = Instant::now();
-        let tokens: usize = groups.iter().flat_map(|group| group.targets.iter().map(Vec::len)).sum();
-        let size =
-            if self.args.micro_batch_prompts == 0 { groups.len() } else { self.args.micro_batch_prompts };
-        let lr = self.lr(self.args.schedule.lr);
-        let mut total = 0.0;
-        if self.args.align.as_ref().is_some_and(|align| align.total_steps == self.policy_version) {
-            // The moments of the fit belong to another loss.
-            self.adamw.reset();
-        }
-        self.adamw.zero_grad();
-        for (index, micro_batch) in groups.chunks(size.max(1)).enumerate() {
-            let packed: Vec<Group<'_>> = micro_batch
-                .iter()
-                .map(|group| Group {
-                    prompt: &group.prompt,
-                    completions: group.targets.iter().map(Vec::as_slice).collect(),
-                })
-                .collect();
-            let current = self.policy.forward(&packed, 1.0, self.dropout_seed(0, index))?;
-            let loss = sft_loss(&current.logprobs, &current.mask, tokens);
-            current.backward(&loss)?;
-            total += loss.f_double_value(&[])?;
-        }
-        let mut updates = Updates::default();
-        self.apply(lr, &mut updates);
+        let whole = SftShare {
+            tokens: groups.iter().flat_map(|group| group.targets.iter().map(Vec::len)).sum(),
+            micro_batch_prompts: self.args.micro_batch_prompts,
+            first_micro_batch: 0,
+            lr: self.lr(self.args.schedule.lr),
+        };
+        let (loss, updates) = match self.args.ranks.clone() {
+            None => self.sft_work(groups, &whole, None)?,
+            Some(ranks) => self.on_ranks(&ranks, |state, peers| {
+                let shares = sft_orders(ranks.arm(), groups, &whole, peers.ranks());
+                peers.order(&shares.orders)?;
+                state.sft_work(&shares.groups, &shares.own, Some(peers))
+            })?,
+        };
         Ok(self.publish(StepReport {
-            loss: total,
-            lr,
-            tokens: tokens as u64,
+            loss,
+            lr: whole.lr,
+            tokens: whole.tokens as u64,
             seconds: started.elapsed().as_secs_f64(),
             ..updates.report()
         }))
     }
 
-    fn align_step(&mut self, batch: &AlignBatch) -> Result<StepReport, ModelError> {
+    /// Takes the optimizer step of a supervised step on a share of its groups. All ranks do this at the same time.
+    fn sft_work(
+        &mut self,
+        groups: &[SftGroup],
+        share: &SftShare,
+        peers: Option<&mut Peers<'_>>,
+    ) -> Result<(f64, Updates), WorkerError> {
+        if self.args.align.as_ref().is_some_and(|align| align.total_steps == self.policy_version) {
+            // The moments of the fit belong to another loss.
+            self.adamw.reset();
+        }
+        self.adamw.zero_grad();
+        let mut loss = sft_backward(&self.policy, groups, share, |index| self.dropout_seed(0, index))?;
+        if let Some(peers) = peers {
+            let part = Part { loss, ..Part::default() };
+            loss = peers.add_up(&self.policy, self.policy_version, part)?.loss;
+        }
+        let mut updates = Updates::default();
+        self.apply(share.lr, &mut updates);
+        Ok((loss, updates))
+    }
+
+    fn align_step(&mut self, batch: &AlignBatch) -> Result<StepReport, WorkerError> {
         let started = Instant::now();
         self.adamw.zero_grad();
         let aligned = self.policy.align(&batch.clips, &batch.vocabulary)?;
-        aligned.loss.f_backward()?;
+        aligned.loss.f_backward().map_err(ModelError::from)?;
         let lr =
             self.args.align.as_ref().map_or(0.0, |align| align.lr_at(self.policy_version)) * aligned.spread;
         let mut updates = Updates::default();
-        self.apply(lr, &mut updates);
+        match self.args.ranks.clone() {
+            None => self.apply(lr, &mut updates),
+            Some(ranks) => self.on_ranks(&ranks, |state, peers| {
+                peers.order_all(&LeavingOrder::Align { arm: ranks.arm().to_owned(), lr })?;
+                state.align_work(lr, peers, &mut updates)
+            })?,
+        }
         Ok(self.publish(StepReport {
-            loss: aligned.loss.f_double_value(&[])?,
+            loss: aligned.loss.f_double_value(&[]).map_err(ModelError::from)?,
             align_accuracy: Some(aligned.accuracy),
             lr,
             tokens: aligned.tokens,
             seconds: started.elapsed().as_secs_f64(),
             ..updates.report()
         }))
+    }
+
+    /// Takes the optimizer step of a fit, whose gradient rank 0 has and the others have not.
+    fn align_work(
+        &mut self,
+        lr: f64,
+        peers: &mut Peers<'_>,
+        updates: &mut Updates,
+    ) -> Result<(), WorkerError> {
+        peers.add_up(&self.policy, self.policy_version, Part::default())?;
+        self.apply(lr, updates);
+        Ok(())
+    }
+
+    /// A follower's replica of an arm, which takes part in the steps of rank 0.
+    pub(crate) fn replica(
+        args: OptimizerArgs,
+        policy: Policy,
+        reference: Option<Policy>,
+        adamw: AdamW,
+        policy_version: u64,
+    ) -> Self {
+        let coefficients = Coefficients::new(args.kl_coef, args.entropy_coef);
+        OptimizerState { args, policy, reference, adamw, coefficients, policy_version, _seat: None }
+    }
+
+    /// A follower's part of the step that rank 0 ordered for this arm.
+    pub(crate) fn take_part(&mut self, work: FollowerWork, peers: &mut Peers<'_>) -> Result<(), WorkerError> {
+        match work {
+            FollowerWork::Grpo(share, groups) => drop(self.grpo_work(&groups, &share, Some(peers))?),
+            FollowerWork::Sft(share, groups) => drop(self.sft_work(&groups, &share, Some(peers))?),
+            FollowerWork::Align(lr) => {
+                self.adamw.zero_grad();
+                self.align_work(lr, peers, &mut Updates::default())?;
+            }
+        }
+        self.policy_version += 1;
+        return_freed_memory();
+        Ok(())
     }
 
     /// The learning rate of the next step with the language model, where the schedule is one of `lr`.

@@ -29,13 +29,39 @@ pub struct GenerateQuery {
 }
 
 /// The answer to [`SamplerMsg::Generate`].
+#[derive(Default)]
 pub struct Generated {
-    /// All completions of the first prompt, then those of the second, and so on.
+    /// All completions of the first prompt, then those of the second, and so on, without the prompts of `incomplete`.
     pub completions: Vec<Completion>,
     /// Version of the weights that were used.
     pub policy_version: u64,
     /// Time for loading the weights and sampling, in seconds.
     pub seconds: f64,
+    /// The places of prompts of which a completion had no usable answer, in rising order. Only servers have such.
+    pub incomplete: Vec<usize>,
+    /// What sampling on servers took; `None` without servers.
+    pub servers: Option<ServerFigures>,
+}
+
+/// What sampling on servers took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ServerFigures {
+    /// Answers that failed a check and were asked again.
+    pub retried: u64,
+    /// Completions that were dropped, because all of their answers failed.
+    pub dropped: u64,
+    /// Largest difference between log-probabilities of the servers and of the policy, for this version of the weights.
+    pub canary_gap: Option<f64>,
+}
+
+impl ServerFigures {
+    /// Adds what further completions took.
+    pub fn add(&mut self, other: &ServerFigures) {
+        self.retried += other.retried;
+        self.dropped += other.dropped;
+        let gaps = [self.canary_gap, other.canary_gap];
+        self.canary_gap = gaps.into_iter().flatten().reduce(f64::max);
+    }
 }
 
 /// The arguments of a [`Sampler`].
@@ -120,6 +146,7 @@ impl SamplerState {
             completions,
             policy_version: self.policy_version.unwrap_or_default(),
             seconds: started.elapsed().as_secs_f64(),
+            ..Generated::default()
         })
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use model::{Completion, Group, Prompt};
+use serde::{Deserialize, Serialize};
 
 use crate::grpo_settings::GrpoSettings;
 
 /// The completions of one prompt, with their advantages, for a GRPO step.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct TrainGroup {
     /// The prompt, with its audio features.
     pub prompt: Prompt,
@@ -19,6 +20,15 @@ pub struct TrainGroup {
     pub mode_advantages: Vec<f64>,
     /// For each completion, the number of tokens at its beginning that belong to the thinking.
     pub think_tokens: Vec<usize>,
+}
+
+/// The target completions of one prompt, for a supervised step.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SftGroup {
+    /// The prompt, with its audio features.
+    pub prompt: Prompt,
+    /// Token ids of each target, including the end token.
+    pub targets: Vec<Vec<i64>>,
 }
 
 /// The groups of a GRPO step.
@@ -50,6 +60,13 @@ pub struct SampledKl {
     pub mean: f64,
     /// The weight with which the sums are subtracted from the rewards.
     pub coefficient: f64,
+}
+
+impl SftGroup {
+    /// This group in the form that the policy takes.
+    pub(crate) fn packed(&self) -> Group<'_> {
+        Group { prompt: &self.prompt, completions: self.targets.iter().map(Vec::as_slice).collect() }
+    }
 }
 
 /// Groups in the form that the policy takes.

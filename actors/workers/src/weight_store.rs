@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{ModelError, Policy};
+use model::{Fingerprint, ModelError, Policy};
 use tch::Tensor;
 
 /// Tensors with their names in the checkpoint.
@@ -58,6 +58,11 @@ impl WeightStore {
         self.lock().origin.learner()
     }
 
+    /// The fingerprint of the policy before any training.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.lock().origin.fingerprint()
+    }
+
     /// Replaces the newest version.
     pub fn publish(&self, newest: Published) {
         self.lock().newest = newest;
@@ -76,6 +81,11 @@ impl WeightStore {
 }
 
 impl Published {
+    /// The version before any training of a replica, which gets its weights from elsewhere.
+    pub fn before_training() -> Self {
+        Published { policy_version: 0, trainable: Vec::new(), optimizer: Vec::new() }
+    }
+
     fn handle(&self) -> Self {
         Published {
             policy_version: self.policy_version,

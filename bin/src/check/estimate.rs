@@ -1,5 +1,6 @@
 //! The memory and the time of a run, estimated for `sandbox check` from what the survey measured and how fast this machine is.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use model::config::ModelConfig;
@@ -12,7 +13,7 @@ use survey::{Role, Survey};
 use super::needs::{ArmNeeds, Facts, needs};
 
 /// What a CUDA context takes of a GPU's memory, in bytes.
-const CUDA_CONTEXT: u64 = 600_000_000;
+pub const CUDA_CONTEXT: u64 = 600_000_000;
 
 /// What the arms of an experiment will take. All of it is an estimate.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -132,6 +133,35 @@ fn of_data(arm: &ArmConfig, data: &Survey) -> Option<(usize, u64, f64)> {
     Some((prompt, clips.sum(), seconds))
 }
 
+/// Bytes of the features that each arm hears in the whole run, and has not heard after `steps` steps and `questions` questions of each
+/// suite. They are kept in the memory of the machine.
+pub fn features_to_come(
+    experiment: &Experiment,
+    data: &Survey,
+    steps: u64,
+    questions: usize,
+) -> BTreeMap<String, u64> {
+    let to_come = |arm: &ArmConfig| -> Option<u64> {
+        let processor = Processor::open(&arm.policy.path.folder().ok()?).ok()?;
+        let short = ArmConfig { steps: steps.min(arm.steps), ..arm.clone() };
+        let (_, all, seconds) = of_data(arm, data)?;
+        let (_, after_steps, _) = of_data(&short, data)?;
+        let heard = after_steps - unasked_clips(arm, data, questions);
+        let most = arm.loader.cache_clips as u64;
+        let clips = all.min(most).saturating_sub(heard.min(most));
+        Some((clips * clip_bytes(&processor, seconds)).min(arm.loader.cache_mb as u64 * 1_000_000))
+    };
+    let of_arm = |arm: &ArmConfig| Some((arm.name.clone(), to_come(arm)?));
+    experiment.arms.iter().filter_map(of_arm).collect()
+}
+
+/// Held-out clips that nobody hears who is asked only so many questions of each suite.
+fn unasked_clips(arm: &ArmConfig, data: &Survey, questions: usize) -> u64 {
+    let suites = data.sources.iter();
+    let suites = suites.filter(|source| source.role == Role::Heldout && source.arms.contains(&arm.name));
+    suites.map(|source| (source.clips.distinct as u64).saturating_sub(questions as u64)).sum()
+}
+
 /// Bytes of the features of a clip.
 fn clip_bytes(processor: &Processor, seconds: f64) -> u64 {
     let Some(features) = processor.feature_config() else { return 0 };
@@ -216,6 +246,38 @@ fn time(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_run_has_not_heard_all_clips_of_a_long_one() {
+        let text = "[run]\nsteps = 50\n[sampling]\nprompts_per_step = 4\n[rewards]\naccuracy = { kind = \"accuracy\" }\n[shaping]\nformula = \"accuracy\"\n[[arm]]\nname = \"a\"\n";
+        let path = std::path::Path::new("a.toml");
+        let mut experiment = scenarios::scenario::parse(text, path, &[], &[], None).unwrap();
+        let source = |role, distinct| survey::SourceReport {
+            name: "s".into(),
+            role,
+            arms: vec!["a".into()],
+            file: path.into(),
+            rows: Default::default(),
+            clips: survey::ClipCounts { distinct, ..Default::default() },
+            lengths: survey::Lengths { hours: 1.0, known: 360, ..Default::default() },
+            decoded: None,
+            gold_positions: Vec::new(),
+            prompt_tokens: Some(survey::PromptTokens { median: 40, ..Default::default() }),
+        };
+        let data = Survey {
+            sources: vec![source(Role::Train, 100), source(Role::Heldout, 80)],
+            ..Default::default()
+        };
+        let to_come = |experiment: &Experiment, steps| features_to_come(experiment, &data, steps, 64)["a"];
+        // 50 steps of 4 rows hear all 100 clips, 6 steps 24 of them; 64 of 80 held-out questions are asked.
+        let clip =
+            clip_bytes(&Processor::open(&experiment.arms[0].policy.path.folder().unwrap()).unwrap(), 10.0);
+        assert_eq!(to_come(&experiment, 6), (76 + 16) * clip);
+        assert_eq!(to_come(&experiment, 50), 16 * clip);
+        // No more than the cache keeps: 110 clips, of which 24 + 64 are there.
+        experiment.arms[0].loader.cache_clips = 110;
+        assert_eq!(to_come(&experiment, 6), 22 * clip);
+    }
 
     #[test]
     fn arms_of_one_checkpoint_hold_its_frozen_weights_once() {

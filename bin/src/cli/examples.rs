@@ -56,6 +56,13 @@ Examples:
   sandbox merge-runs /shared/ablation                           writes /shared/ablation/merged
   sandbox merge-runs /shared/ablation --partial --out so-far    what there is, also if tasks are not done";
 
+pub const SIMULATE: &str = "\
+Examples:
+  sandbox simulate docs/scale/paper-8-gpus.toml                 the paper's setting on eight GPUs
+  sandbox simulate docs/scale/paper-8-gpus.toml --set run.max_staleness=2
+  sandbox simulate --from-run runs/ablation-20260131-120000 --set run.max_staleness=1
+  sandbox simulate --from-run runs/ablation-20260131-120000 --dry-run > mine.toml";
+
 pub const UPLOAD: &str = "\
 Examples:
   sandbox upload runs/ablation-20260131-120000 s3://bucket/audio
@@ -136,6 +143,12 @@ Examples:
   sandbox judge mine.toml --simulate                what its noise does to the consistency and think rewards
   sandbox judge mine.toml --simulate --agreement 0.8 --correlation 0.4
   sandbox judge scenarios/judge-attacks.toml        how much a completion gains by addressing the judge";
+
+pub const BENCH: &str = "\
+Examples:
+  sandbox bench --policy scenarios/small/model --batch 1,8,32
+  sandbox bench --random qwen2-audio-7b --device cuda --train lora,full
+  sandbox bench --random qwen2-audio-7b --layers 2 --tokens 8 --batch 1      on a laptop";
 
 pub const LS: &str = "\
 Examples:

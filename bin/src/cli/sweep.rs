@@ -1,4 +1,4 @@
-//! The options of sweeps: `plan` and `merge-runs`.
+//! The options of sweeps: `plan`, `merge-runs` and `simulate`.
 
 use std::path::PathBuf;
 
@@ -66,5 +66,30 @@ pub struct MergeRunsOptions {
     pub partial: bool,
     /// Print the summary as JSON, the content of summary.json, instead of the table
     #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct SimulateOptions {
+    /// The inputs, a TOML file (docs/scale.md)
+    #[arg(required_unless_present = "from_run", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub inputs: Option<PathBuf>,
+    /// Fit service times and lengths to this run; what FILE says counts more
+    #[arg(long, value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub from_run: Option<PathBuf>,
+    /// The arm of the run that they are fitted to [default: the first that is trained by GRPO]
+    #[arg(long, value_name = "ARM", requires = "from_run")]
+    pub arm: Option<String>,
+    /// Override a key of the inputs, such as run.max_staleness=2; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print the inputs with every key, and exit
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Simulate the run as it is only, and not what could be added
+    #[arg(long)]
+    pub no_advice: bool,
+    /// Print inputs, outcome and additions as JSON
+    #[arg(long, conflicts_with = "dry_run")]
     pub json: bool,
 }

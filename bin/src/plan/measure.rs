@@ -9,12 +9,13 @@ use records::{ArmId, RunDir, StepMetrics};
 use scenarios::{ArmConfig, Method};
 
 use crate::failure::Failure;
+use crate::memory::most_memory;
 
 /// Steps of the short run. The first is not counted: it opens files and fills caches.
-const STEPS: u64 = 6;
+pub const STEPS: u64 = 6;
 
 /// Most questions of each suite that it answers.
-const QUESTIONS: usize = 64;
+pub const QUESTIONS: usize = 64;
 
 /// Pause between two looks at the memory of the short run.
 const LOOK: Duration = Duration::from_millis(20);
@@ -94,7 +95,8 @@ fn run(mut command: Command, arm: &str) -> Result<u64, Failure> {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(Failure::running)?;
     let mut most = 0;
     let status = loop {
-        most = most.max(resident(child.id()));
+        // None once it has ended.
+        most = most.max(most_memory(&child.id().to_string()).unwrap_or_default());
         if let Some(status) = child.try_wait().map_err(Failure::running)? {
             break status;
         }
@@ -110,13 +112,6 @@ fn run(mut command: Command, arm: &str) -> Result<u64, Failure> {
     }
     let last = said.lines().last().unwrap_or("it said nothing").to_owned();
     Err(Failure::Running(format!("arm {arm} could not be measured ({status}): {last}")))
-}
-
-/// The most memory that a process has taken so far, in bytes; 0 once it has ended.
-fn resident(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default() * 1024
 }
 
 fn read(

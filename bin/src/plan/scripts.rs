@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_array_asks_for_what_was_measured_with_a_margin() {
-        let needs = TaskNeeds { seconds: 600.0, memory_bytes: 2_000_000_000, tokens: 0.0 };
+        let needs = TaskNeeds { seconds: 600.0, memory_bytes: 2_000_000_000, ..TaskNeeds::default() };
         let measured = plan(Some(needs), true);
         let script = Script {
             plan: &measured,

@@ -5,17 +5,16 @@
     python3 model/benches/compare --threads 2 --seconds 30
     python3 model/benches/compare --policy scenarios/small/model --train lora --prompts 4 --tokens 16 --seconds 0.6 --decode 1,8,32
     python3 model/benches/compare --size 7b --device cuda --architecture qwen2-audio --architecture qwen2.5-omni \
-        --train lora --decode 1,16,64 --executable ./train_step
+        --train lora --decode 1,16,64 --executable ./sandbox
 
 By default a step has 2 prompts with a clip each and 8 completions of 32 tokens for each prompt; --help lists the options. The
 report also compares the log-probabilities, the speed of generation as a share of the memory bandwidth, MFU, memory, and the time
 from an MP3 to features.
 
 Needs torch 2.11, transformers, peft, numpy and safetensors (tests/fixtures/requirements.txt), and librosa and ffmpeg for the row
-on MP3. Without --executable, cargo builds the bench `train_step`. To run on a machine without cargo, copy the executable, this
-folder and `tests/fixtures/tokenizer` there, and keep the folders' paths in the repository:
+on MP3. Our side is `sandbox bench`, which cargo builds without --executable. To run on a machine without cargo, copy the
+executable, this folder and `tests/fixtures/tokenizer` there, and keep the folders' paths in the repository:
 
-    cargo bench -p model --bench train_step --no-run       # prints the path: target/release/deps/train_step-…
     export LD_LIBRARY_PATH=$(python3 -c "import os, torch; print(os.path.join(os.path.dirname(torch.__file__), 'lib'))")
 """
 
@@ -40,14 +39,12 @@ from report import Report
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-# The options of our bench for each value of --train.
-OURS = {"lora": ["--lora"], "full": ["--audio-tower"]}
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--executable", type=Path, help="the bench `train_step`; built by cargo if absent")
+    parser.add_argument("--executable", type=Path, help="the program `sandbox`; built by cargo if absent")
     parser.add_argument("--policy", type=Path, help="a Qwen2-Audio checkpoint in the hub's layout, in place of random ones")
     parser.add_argument("--architecture", action="append", choices=checkpoints.ARCHITECTURES)
     parser.add_argument("--size", choices=["tiny", "7b"], default="tiny")
@@ -69,7 +66,7 @@ def arguments():
         parser.error(f"--policy {args.policy}: no config.json there; name the folder of a checkpoint")
     if args.policy and args.architecture not in (None, [checkpoints.QWEN2_AUDIO]):
         parser.error("--policy is only compared as qwen2-audio; omit --architecture")
-    if unknown := set(args.train.split(",")) - set(OURS):
+    if set(args.train.split(",")) - {"lora", "full"}:
         parser.error(f"--train {','.join(sorted(unknown))}: write lora, full, or lora,full")
     args.architecture = args.architecture or [checkpoints.QWEN2_AUDIO]
     args.dtype = args.dtype or ("f32" if args.device == "cpu" else "bf16")
@@ -77,12 +74,12 @@ def arguments():
 
 
 def build():
-    """Builds the bench with cargo and returns the path of its executable."""
-    command = ["cargo", "bench", "-p", "model", "--bench", "train_step", "--no-run", "--message-format", "json"]
+    """Builds the program with cargo and returns the path of its executable."""
+    command = ["cargo", "build", "--release", "--bin", "sandbox", "--message-format", "json"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
     messages = [json.loads(line) for line in built.stdout.splitlines()]
     return next(Path(message["executable"]) for message in messages
-                if message.get("executable") and message["target"]["name"] == "train_step")
+                if message.get("executable") and message["target"]["name"] == "sandbox")
 
 
 def write_clip(path, seconds, seed):
@@ -130,15 +127,31 @@ class PeakMemory(threading.Thread):
         self.over.set()
 
 
-def run(command, device, out):
-    """Runs one side of the comparison and returns its report."""
+def run(command, device):
+    """Runs one side of the comparison; returns what it printed, and the most memory that it took of a GPU."""
     with PeakMemory(device) as memory:
-        finished = subprocess.run([*map(str, command), "--json", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  text=True, env=os.environ | {"TRANSFORMERS_VERBOSITY": "error"})
+        finished = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                  env=os.environ | {"TRANSFORMERS_VERBOSITY": "error"})
     if finished.returncode != 0:
         sys.exit(f"{command[0]} failed:\n{finished.stdout}{finished.stderr}")
+    return finished.stdout, memory.peak
+
+
+def run_ours(command, device):
+    """Runs `sandbox bench`, and returns its report in the form of the other side's."""
+    printed, peak = run([*command, "--json"], device)
+    measured = json.loads(printed)
+    trained = measured["training"][0]
+    return {"sample": trained["sample"], "decode": measured["decoding"], "load_seconds": measured.get("load_seconds"),
+            "steps": [[[phase["name"], phase["seconds"]] for phase in trained["phases"]]],
+            "peak_bytes": peak or measured["peak_bytes"]}
+
+
+def run_theirs(command, device, out):
+    """Runs transformers and PEFT, and returns their report."""
+    _, peak = run([*command, "--json", out], device)
     report = json.loads(out.read_text())
-    report["peak_bytes"] = report.get("peak_device_bytes") or memory.peak or report["peak_resident_bytes"]
+    report["peak_bytes"] = report.get("peak_device_bytes") or peak or report["peak_resident_bytes"]
     return report
 
 
@@ -157,13 +170,14 @@ def compare(args, architecture, scratch, executable, report):
               "--dtype", args.dtype, "--threads", args.threads, "--group", args.group, "--tokens", args.tokens,
               "--steps", args.steps]
     for index, train in enumerate(args.train.split(",")):
-        once = []
-        if index == 0:
-            once = ["--decode", args.decode] + (["--load", mp3] if mp3.exists() or write_mp3(mp3) else [])
+        load = ["--load", mp3] if index == 0 and (mp3.exists() or write_mp3(mp3)) else []
+        decode = [args.decode] if index == 0 else []
+        ours = run_ours([executable, "bench", *common, *load, "--train", train, "--batch", *decode], args.device)
         sample = scratch / "ours.json"
-        ours = run([executable, *common, *once, *OURS[train]], args.device, sample)
-        theirs = run([sys.executable, HERE / "hugging_face.py", *common, *once, "--train", train, "--sample", sample],
-                     args.device, scratch / "theirs.json")
+        sample.write_text(json.dumps(ours))
+        decode = ["--decode", args.decode] if index == 0 else []
+        theirs = run_theirs([sys.executable, HERE / "hugging_face.py", *common, *load, *decode, "--train", train, "--sample", sample],
+                            args.device, scratch / "theirs.json")
         report.add(checkpoints.named(architecture, args.size, args.policy), checkpoints.empty_model(folder), train, ours, theirs)
     shutil.rmtree(folder)
 

@@ -23,22 +23,39 @@ pub(super) fn hub_of_tower(name: &str) -> Option<&str> {
 pub(super) fn accepted(module: &str) -> Vec<String> {
     let mut names = vec![module.to_owned(), format!("thinker.{module}")];
     if is_tower(module) || module.starts_with("language_model.") {
-        names.push(written(module, Architecture::Qwen2Audio));
+        names.push(of_qwen2_audio(module));
     }
     names
 }
 
-/// The name that transformers 5 gives to a layer.
-pub(super) fn written(module: &str, architecture: Architecture) -> String {
-    if architecture != Architecture::Qwen2Audio {
-        return module.to_owned();
-    }
+/// The name that transformers 5 gives to a layer of Qwen2-Audio.
+fn of_qwen2_audio(module: &str) -> String {
     if let Some(rest) = module.strip_prefix("language_model.model.") {
         return format!("model.language_model.{rest}");
     }
     match module.strip_prefix("language_model.") {
         Some(head) => head.to_owned(),
         None => format!("model.{module}"),
+    }
+}
+
+/// How the layers of a base are named in adapter files that are written for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Naming {
+    /// The family of the base.
+    pub(crate) architecture: Architecture,
+    /// `thinker.` for the whole Qwen2.5-Omni, of which the thinker is a part. vLLM ignores tensors without it, and says
+    /// nothing.
+    pub(crate) prefix: &'static str,
+}
+
+impl Naming {
+    /// The name that transformers 5 gives to a layer.
+    pub(super) fn written(self, module: &str) -> String {
+        match self.architecture {
+            Architecture::Qwen2Audio => of_qwen2_audio(module),
+            _ => format!("{}{module}", self.prefix),
+        }
     }
 }
 
@@ -55,7 +72,7 @@ mod tests {
             ("multi_modal_projector.linear", "model.multi_modal_projector.linear"),
         ];
         for (hub, new) in cases {
-            assert_eq!(written(hub, Architecture::Qwen2Audio), new);
+            assert_eq!(of_qwen2_audio(hub), new);
             assert!(
                 accepted(hub).contains(&hub.to_owned()) && accepted(hub).contains(&new.to_owned()),
                 "{hub}"
@@ -66,8 +83,10 @@ mod tests {
     #[test]
     fn layers_of_the_others_have_their_hub_names_with_or_without_the_thinker_prefix() {
         for hub in ["model.layers.0.mlp.up_proj", "audio_tower.layers.0.fc1", "lm_head"] {
-            assert_eq!(written(hub, Architecture::Qwen25Omni), hub);
-            assert!(accepted(hub).contains(&format!("thinker.{hub}")));
+            let thinker = format!("thinker.{hub}");
+            let written = |prefix| Naming { architecture: Architecture::Qwen25Omni, prefix }.written(hub);
+            assert_eq!([written("thinker."), written("")], [thinker.clone(), hub.to_owned()]);
+            assert!(accepted(hub).contains(&thinker) && accepted(hub).contains(&hub.to_owned()));
         }
     }
 }

@@ -8,9 +8,8 @@ use serde_json::{Map, Value, json};
 use tch::Tensor;
 
 use super::config::{LoraConfig, TargetModules};
-use super::names;
+use super::names::{self, Naming};
 use crate::checkpoint::{Checkpoint, write_tensors};
-use crate::config::Architecture;
 use crate::error::{CheckpointError, ConfigError, ModelError};
 use crate::parts::{Part, Trained};
 
@@ -242,14 +241,14 @@ pub(super) struct Description<'a> {
     pub(super) whole: &'a [&'static str],
     /// The base's directory.
     pub(super) base: &'a Path,
-    pub(super) architecture: Architecture,
+    pub(super) naming: Naming,
 }
 
 /// Writes an adapter into a directory. `tensors` are named by the layer's hub name and the part; those of whole modules
 /// by their hub name.
 pub(super) fn write(
     dir: &Path,
-    Description { config, targets, whole, base, architecture }: Description<'_>,
+    Description { config, targets, whole, base, naming }: Description<'_>,
     tensors: impl Iterator<Item = (String, Tensor)>,
 ) -> Result<(), ModelError> {
     let alpha = match config.alpha.fract() == 0.0 {
@@ -278,16 +277,16 @@ pub(super) fn write(
     let path = dir.join(CONFIG);
     std::fs::write(&path, format!("{document:#}\n")).map_err(|source| ModelError::io(&path, source))?;
     let renamed: Vec<(String, Tensor)> =
-        tensors.map(|(name, tensor)| (file_name(&name, architecture), tensor)).collect();
+        tensors.map(|(name, tensor)| (file_name(&name, naming), tensor)).collect();
     write_tensors(&dir.join(WEIGHTS), &renamed)
 }
 
 /// The name of a tensor in PEFT's file.
-fn file_name(name: &str, architecture: Architecture) -> String {
+fn file_name(name: &str, naming: Naming) -> String {
     let split = PARTS.into_iter().find_map(|part| Some((name.strip_suffix(part)?.strip_suffix('.')?, part)));
     match split {
-        Some((module, part)) => format!("{PREFIX}{}.{part}", names::written(module, architecture)),
-        None => format!("{PREFIX}{}", names::written(name, architecture)),
+        Some((module, part)) => format!("{PREFIX}{}.{part}", naming.written(module)),
+        None => format!("{PREFIX}{}", naming.written(name)),
     }
 }
 

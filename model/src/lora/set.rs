@@ -9,10 +9,9 @@ use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 use super::config::{Adapter, LoraConfig, TargetModules};
-use super::names;
+use super::names::Naming;
 use super::peft::{self, AdapterFile, Description, PARTS};
 use super::targets::{Reach, Targets};
-use crate::config::Architecture;
 use crate::dropout::DropoutSeed;
 use crate::error::{CheckpointError, InputError, ModelError};
 use crate::init::{Init, random};
@@ -41,8 +40,9 @@ pub(crate) struct AdapterSet {
     pub(crate) replaces: Trained,
     /// The hub names of all linear layers that were built, with an adapter or without.
     layers: Vec<String>,
-    /// The base's architecture and directory, which are written into `adapter_config.json`.
-    architecture: Architecture,
+    /// How its layers are named in its file.
+    naming: Naming,
+    /// The base's directory, which is written into `adapter_config.json`.
     base: PathBuf,
 }
 
@@ -52,7 +52,7 @@ impl AdapterSet {
     pub(crate) fn new(
         adapter: &Adapter,
         reach: Reach,
-        architecture: Architecture,
+        naming: Naming,
         base: &Path,
     ) -> Result<AdapterSet, ModelError> {
         let (config, start) = match adapter {
@@ -74,7 +74,7 @@ impl AdapterSet {
             start,
             replaces,
             layers: Vec::new(),
-            architecture,
+            naming,
             base,
         })
     }
@@ -88,7 +88,7 @@ impl AdapterSet {
             start: Start::Replica,
             replaces: self.replaces,
             layers: Vec::new(),
-            architecture: self.architecture,
+            naming: self.naming,
             base: self.base.clone(),
         }
     }
@@ -227,7 +227,7 @@ impl AdapterSet {
         base: &BTreeMap<String, Tensor>,
     ) -> Result<(), ModelError> {
         let parts = [Part::Projector, Part::Tower].into_iter().filter(|part| parts.has(*part));
-        let modules: Vec<&str> = parts.map(|part| part.module(self.architecture)).collect();
+        let modules: Vec<&str> = parts.map(|part| part.module(self.naming.architecture)).collect();
         let within = |name: &str| {
             modules.iter().any(|module| name.strip_prefix(module).is_some_and(|rest| rest.starts_with('.')))
         };
@@ -236,7 +236,7 @@ impl AdapterSet {
             targets: &self.targets(),
             whole: &modules,
             base: &self.base,
-            architecture: self.architecture,
+            naming: self.naming,
         };
         let whole = base.iter().filter(|(name, _)| within(name));
         let tensors = self.tensors.iter().chain(whole);
@@ -255,7 +255,7 @@ impl AdapterSet {
         let (adapted, others): (Vec<&String>, Vec<&String>) = self.layers.iter().partition(adapted);
         let pattern = |layer: &&String| -> String {
             let numbered = |part: &str| part.parse::<u64>().is_ok();
-            let name = names::written(layer, self.architecture);
+            let name = self.naming.written(layer);
             let parts: Vec<&str> =
                 name.split('.').map(|part| if numbered(part) { r"\d+" } else { part }).collect();
             parts.join(r"\.")
@@ -265,7 +265,7 @@ impl AdapterSet {
         patterns.dedup();
         if others.iter().map(pattern).any(|other| patterns.contains(&other)) {
             return TargetModules::Named(
-                adapted.into_iter().map(|layer| names::written(layer, self.architecture)).collect(),
+                adapted.into_iter().map(|layer| self.naming.written(layer)).collect(),
             );
         }
         let mut by_parent: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

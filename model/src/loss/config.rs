@@ -1,9 +1,11 @@
 //! The settings of the policy-gradient losses.
 
+use serde::{Deserialize, Serialize};
+
 use super::covariance::CovarianceControl;
 
 /// How the losses of the tokens of a batch are averaged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LossKind {
     /// The mean over the tokens of each completion, then over completions.
     #[default]
@@ -25,7 +27,7 @@ pub enum LossKind {
 }
 
 /// The estimate of the KL divergence to the reference policy, for a token with `d = log π_ref − log π`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KlEstimator {
     /// `−d`: unbiased, and may be negative. As a term of a loss, its gradient is 0 in expectation.
     K1,
@@ -37,7 +39,7 @@ pub enum KlEstimator {
 }
 
 /// Whether an importance ratio belongs to a token or to a completion.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Importance {
     /// One ratio for each token.
     #[default]
@@ -47,7 +49,7 @@ pub enum Importance {
 }
 
 /// Settings of `grpo_loss`. The defaults are those of Audio-Thinker.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GrpoConfig {
     /// How the losses of tokens are averaged.
     pub loss: LossKind,

@@ -4,10 +4,11 @@
 //! policy at the beginning of the step. Large weights are truncated, or set to 0, which masks their tokens.
 //! <https://fengyao.notion.site/off-policy-rl>
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// What has one weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CorrectionLevel {
     /// Each token.
     Token,
@@ -18,7 +19,7 @@ pub enum CorrectionLevel {
 }
 
 /// How stale completions are weighted.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Correction {
     /// What has one weight.
     pub level: CorrectionLevel,

@@ -3,8 +3,10 @@
 //!
 //! The covariance of a token is `(log π − mean log π)·(Â − mean Â)`, with means over the tokens of the step.
 
+use serde::{Deserialize, Serialize};
+
 /// What happens to the tokens with a large covariance.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum CovarianceControl {
     /// They are left out of the policy loss (Clip-Cov). They still count in its means.
     Clip,

@@ -1,6 +1,7 @@
 //! The logged quantities of a loss, as sums and counts, so that micro-batches of different sizes
 //! merge into exact means.
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::config::{GrpoConfig, Importance, LossKind};
@@ -8,7 +9,7 @@ use super::correction::CorrectionWeights;
 use super::entropy::EntropyInputs;
 
 /// Sums and counts over the tokens of completions. [`merge`](Self::merge) adds up the micro-batches of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossMetrics {
     /// The loss of this micro-batch. Those of all micro-batches add up to the loss of the batch.
     pub loss: f64,
@@ -39,7 +40,7 @@ pub struct LossMetrics {
 }
 
 /// A sum and the number of its summands.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Total {
     /// The sum.
     pub sum: f64,

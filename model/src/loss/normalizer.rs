@@ -1,7 +1,9 @@
 //! The totals of a whole batch, by which the losses of its micro-batches are divided.
 
+use serde::{Deserialize, Serialize};
+
 /// The divisors of the losses: totals of the whole batch, so that the losses of its micro-batches add up (`LOSS-2`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Normalizer {
     /// Number of completions of the whole batch, including those without tokens.
     pub completions: usize,

@@ -179,7 +179,14 @@ fn positions_of_text_and_audio_are_those_of_omnis_rope_index() {
     let policy = Policy::open(&fixtures.join("model"), &PolicyOptions::default()).unwrap();
     let clips = [50, 300].map(|frames| {
         let values = vec![0.0; 128 * frames];
-        Arc::new(LogMel { values, n_mels: 128, frames, valid_frames: frames, truncated: false })
+        Arc::new(LogMel {
+            values,
+            n_mels: 128,
+            frames,
+            valid_frames: frames,
+            truncated: false,
+            samples: None,
+        })
     });
     let prompts = [0, 1].map(|row| Prompt {
         ids: Vec::try_from(golden_batch["input_ids"].get(row).masked_select(&real.get(row))).unwrap(),

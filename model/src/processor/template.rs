@@ -291,8 +291,14 @@ mod tests {
     #[test]
     fn a_conversation_has_its_clips_and_replies_in_their_turns() {
         let dir = tempfile::tempdir().unwrap();
-        let clip =
-            audio::LogMel { values: vec![0.0; 4], n_mels: 2, frames: 2, valid_frames: 2, truncated: false };
+        let clip = audio::LogMel {
+            values: vec![0.0; 4],
+            n_mels: 2,
+            frames: 2,
+            valid_frames: 2,
+            truncated: false,
+            samples: None,
+        };
         let turn = |user: &str, clips: usize, reply: Option<&str>| Turn {
             user: user.to_owned(),
             clips: vec![clip.clone().into(); clips],

@@ -11,8 +11,8 @@ use crate::formats::RowFilter;
 use super::{
     AdvantageKind, AlarmConfig, AlignConfig, AudioConfig, CheckpointConfig, DataConfig, EvalConfig,
     ForkConfig, GrpoConfig, JudgeConfig, LimitsConfig, LoaderConfig, OptimizerConfig, PolicyConfig,
-    PromptConfig, RewardSpec, SamplingConfig, ScaleRewards, SelectionConfig, SftConfig, ShapingConfig,
-    SupervisionConfig,
+    PromptConfig, RewardSpec, SamplerConfig, SamplingConfig, ScaleRewards, SelectionConfig, SftConfig,
+    ShapingConfig, SupervisionConfig,
 };
 
 /// An arm of an experiment, with a value for every setting.
@@ -48,6 +48,9 @@ pub struct ArmConfig {
     /// `[sampling]`: how completions are sampled in training.
     #[serde(default)]
     pub sampling: SamplingConfig,
+    /// `[sampler]`: what completions are sampled with.
+    #[serde(default, skip_serializing_if = "SamplerConfig::is_default")]
+    pub sampler: SamplerConfig,
     /// `[selection]`: which prompts and completions a GRPO step trains on.
     #[serde(default, skip_serializing_if = "SelectionConfig::is_off")]
     pub selection: SelectionConfig,

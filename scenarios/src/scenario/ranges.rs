@@ -5,6 +5,7 @@ mod grpo;
 mod judge;
 mod range;
 mod run;
+mod sampler;
 
 pub(crate) use arm::check_arm;
 pub(crate) use judge::check_task_server;

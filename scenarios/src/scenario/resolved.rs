@@ -1,6 +1,7 @@
 //! Writes an [`Experiment`] as a scenario file with a value for every setting.
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use toml::{Table as Values, Value};
 
 use super::load::steps;
@@ -8,6 +9,11 @@ use super::schema::ARM_KEYS;
 use super::{ArmConfig, Experiment, StorageConfig, TracesConfig, alarm, fork, merge};
 
 impl Experiment {
+    /// Names the resolved scenario: the beginning of its SHA-256, in hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        Sha256::digest(self.to_toml().as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The resolved scenario: every setting of every arm, with those that all arms share in front of the arms.
     pub fn to_toml(&self) -> String {
         let mut arms: Vec<Values> = self.arms.iter().map(|arm| self.values_of(arm)).collect();

@@ -6,6 +6,7 @@ mod files;
 mod judge;
 mod meaning;
 mod messages;
+mod sampler;
 
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use records::{GroupCounts, MissingCause};
 use scenarios::{OnJudgeFailure, RowCause};
+use workers::SamplingRatios;
 
 use super::halt::Halt;
 use super::score::MissingScores;
@@ -20,6 +21,8 @@ pub(super) struct StepFailures {
     pub(super) verdicts: u64,
     /// Verdicts without a score.
     pub(super) verdicts_failed: u64,
+    /// How far the servers that sampled were from the policy; `None` without servers.
+    pub(super) ratios: Option<SamplingRatios>,
 }
 
 /// The failures of the last steps.
@@ -36,6 +39,7 @@ const REWARD_WINDOW: usize = 10;
 impl FailureWindows {
     /// Adds a step, and checks both limits. An arm that repeats a recorded run passed them then.
     pub(super) fn check(&mut self, arm: &ArmContext, step: StepFailures) -> Result<(), Halt> {
+        check_ratios(arm, step.ratios.as_ref())?;
         self.check_verdicts(arm, (step.verdicts_failed, step.verdicts))?;
         self.check_rewards(arm, step)
     }
@@ -87,6 +91,27 @@ impl FailureWindows {
                 Err(Halt::Failed(format!("{reason}; repair the judge, then go on with --resume")))
             }
         }
+    }
+}
+
+/// `sampler.min_effective_fraction`, over the tokens of the step. A ratio that is no number is beyond every limit.
+fn check_ratios(arm: &ArmContext, ratios: Option<&SamplingRatios>) -> Result<(), Halt> {
+    let Some(ratios) = ratios.filter(|_| !arm.live.is_replay()) else { return Ok(()) };
+    let least = arm.config.sampler.min_effective_fraction;
+    if ratios.not_finite > 0 {
+        return Err(Halt::NeedsHelp(format!(
+            "{} of {} importance ratios between the policy and the servers are not finite; compare their versions, and \
+             `canary_gap` in metrics.jsonl",
+            ratios.not_finite, ratios.tokens
+        )));
+    }
+    match ratios.effective_fraction().filter(|fraction| *fraction < least) {
+        None => Ok(()),
+        Some(fraction) => Err(Halt::NeedsHelp(format!(
+            "the effective sample size of the importance ratios between the policy and the servers is {fraction:.3} of the \
+             step's tokens, less than sampler.min_effective_fraction = {least} allows; lower grpo.max_staleness, or compare \
+             the servers' dtype and version"
+        ))),
     }
 }
 

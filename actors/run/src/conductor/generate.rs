@@ -8,16 +8,30 @@ use crate::context::{ArmContext, sampling_params};
 use crate::error::StepError;
 use crate::live::Conditions;
 
+/// Why a group is excluded of which a completion had no usable answer.
+const UNUSABLE: &str = "rollouts_unusable";
+
+/// Takes out the rows whose completions are not complete (ROLLOUT-1), and counts their groups as excluded.
+fn leave_out(loaded: &mut Loaded, incomplete: &[usize]) {
+    let mut place = 0;
+    loaded.rows.retain(|_| {
+        place += 1;
+        !incomplete.contains(&(place - 1))
+    });
+    incomplete.iter().for_each(|_| loaded.groups.exclude(UNUSABLE));
+}
+
 /// Samples `sampling.group_size` completions per prompt, prompt-major. Each is seeded by its step, group and index, so
-/// a step that is taken again draws the same tokens from the same weights.
+/// a step that is taken again draws the same tokens from the same weights. Rows of which a completion is missing are taken out
+/// of `loaded`.
 pub(super) async fn generate(
     arm: &ArmContext,
     step: u64,
     conditions: &Conditions,
-    loaded: &Loaded,
+    loaded: &mut Loaded,
 ) -> Result<Generated, StepError> {
     if loaded.rows.is_empty() {
-        return Ok(Generated { completions: Vec::new(), policy_version: step, seconds: 0.0 });
+        return Ok(Generated { policy_version: step, ..Generated::default() });
     }
     let group_size = arm.config.sampling.group_size;
     let group_seeds = |group: u64| {
@@ -30,5 +44,10 @@ pub(super) async fn generate(
         params: sampling_params(&conditions.config),
         seeds: loaded.rows.iter().flat_map(|row| group_seeds(row.group as u64)).collect(),
     };
-    Ok(arm.slots.sampler.call(query, SamplerMsg::Generate).await??)
+    let generated = {
+        let _work = arm.utilisation.sampler.work();
+        arm.slots.sampler.call(query, SamplerMsg::Generate).await??
+    };
+    leave_out(loaded, &generated.incomplete);
+    Ok(generated)
 }

@@ -1,6 +1,7 @@
 //! Why the steps end early, and the switches that end them.
 
 use tokio::sync::watch;
+use workers::WorkerError;
 
 use crate::error::{EvaluationError, RecordingError, StepError};
 use crate::live::{InForceError, RepeatError};
@@ -20,7 +21,10 @@ impl From<StepError> for Halt {
         match error {
             StepError::Unrecorded { source, .. } => Halt::Failed(source.to_string()),
             StepError::RowsLost { .. } => Halt::Failed(error.to_string()),
-            StepError::BudgetSpent { can_go_on: false, .. } => Halt::Failed(error.to_string()),
+            // Ranks that have lost each other don't meet again; a new process goes on from the checkpoint.
+            StepError::BudgetSpent { can_go_on: false, .. } | StepError::Worker(WorkerError::Ranks(_)) => {
+                Halt::Failed(error.to_string())
+            }
             StepError::BudgetSpent { can_go_on: true, .. }
             | StepError::Call(_)
             | StepError::Worker(_)
@@ -50,7 +54,11 @@ impl From<RepeatError> for Halt {
 
 impl From<EvaluationError> for Halt {
     fn from(error: EvaluationError) -> Self {
-        Halt::Failed(error.to_string())
+        match error {
+            // It is evaluated again once the arm is resumed.
+            EvaluationError::Step(error) => error.into(),
+            other => Halt::Failed(other.to_string()),
+        }
     }
 }
 

@@ -166,6 +166,8 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
     }
     let report = trained.report.as_ref();
     let loss = report.and_then(|report| report.metrics.as_ref());
+    let ratios = report.and_then(|report| report.ratios?.figures());
+    let has_servers = arm.config.sampler.has_servers();
     let fraction = |holds: &dyn Fn(&RewardItem) -> bool| {
         mean_of(items.iter().map(|item| f64::from(u8::from(holds(item))))).unwrap_or(0.0)
     };
@@ -251,6 +253,14 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         importance_weight: loss.and_then(|metrics| metrics.weights.mean()),
         importance_cut_frac: loss.and_then(|metrics| metrics.weights_cut_frac()),
         off_policy_frac: loss.and_then(|metrics| metrics.off_policy_frac()),
+        sampling_ratio_mean: ratios.map(|[mean, ..]| mean),
+        sampling_ratio_max: ratios.map(|[_, largest, ..]| largest),
+        sampling_ess: report.and_then(|report| report.ratios?.effective_fraction()),
+        logprob_gap_mean: ratios.map(|[.., mean, _]| mean),
+        logprob_gap_max: ratios.map(|[.., largest]| largest),
+        canary_gap: generated.servers.and_then(|servers| servers.canary_gap),
+        rollouts_retried: generated.servers.map(|servers| servers.retried),
+        rollouts_dropped: generated.servers.map(|servers| servers.dropped),
         clip_frac_low: loss.map(|metrics| metrics.clip_frac_low()),
         clip_frac_high: loss.map(|metrics| metrics.clip_frac_high()),
         grad_norm: report.map(|report| report.grad_norm),
@@ -261,6 +271,8 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         judge_seconds: Some(judged.seconds),
         reward_seconds: Some(judged.seconds + scores.seconds),
         optimize_seconds: Some(report.map_or(0.0, |report| report.seconds)),
+        sampler_idle_seconds: has_servers.then(|| arm.utilisation.sampler.take_idle_seconds()),
+        learner_idle_seconds: has_servers.then(|| arm.utilisation.learner.take_idle_seconds()),
         // The times of the whole step are set when everything else is done.
         actor_seconds: None,
         boundary_seconds: None,

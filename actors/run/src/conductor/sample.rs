@@ -63,8 +63,8 @@ async fn round(
     rows: Vec<Row>,
     before: usize,
 ) -> Result<Sampled, StepError> {
-    let loaded = load(arm, step, rows, before).instrument(span!("load")).await?;
-    let generated = generate(arm, step, conditions, &loaded).instrument(span!("generate")).await?;
+    let mut loaded = load(arm, step, rows, before).instrument(span!("load")).await?;
+    let generated = generate(arm, step, conditions, &mut loaded).instrument(span!("generate")).await?;
     let judged = judge(arm, step, conditions, &loaded, &generated).instrument(span!("judge")).await?;
     let scores = score(arm, conditions, &judged.batch).instrument(span!("score")).await?;
     Ok(Sampled { loaded, generated, judged, scores, extra_rounds: 0 })
@@ -87,7 +87,7 @@ impl Sampled {
     fn add(&mut self, further: Sampled) {
         let groups = self.loaded.rows.len();
         self.loaded.add(further.loaded);
-        let Generated { completions, policy_version, seconds } = further.generated;
+        let Generated { completions, policy_version, seconds, servers, incomplete: _ } = further.generated;
         if !completions.is_empty() {
             // The age of the step is that of its oldest completions.
             self.generated.policy_version = match self.generated.completions.is_empty() {
@@ -97,6 +97,10 @@ impl Sampled {
         }
         self.generated.completions.extend(completions);
         self.generated.seconds += seconds;
+        match (&mut self.generated.servers, servers) {
+            (Some(so_far), Some(further)) => so_far.add(&further),
+            (so_far, further) => *so_far = so_far.take().or(further),
+        }
         self.judged.add(further.judged, groups);
         self.scores.add(further.scores);
         self.extra_rounds += 1;

@@ -32,7 +32,10 @@ pub(super) async fn train(
     }
     let settings = Arc::new(grpo_settings(&conditions.config));
     let batch = GrpoBatch { groups, settings, sampled_kl: sampled_kl.cloned() };
-    let report = arm.slots.optimizer.call(batch, OptimizerMsg::Grpo).await??;
+    let report = {
+        let _work = arm.utilisation.learner.work();
+        arm.slots.optimizer.call(batch, OptimizerMsg::Grpo).await??
+    };
     let counts = if report.applied == 0 { none_trained(counts) } else { counts };
     Ok((Some(report), counts))
 }

@@ -2,7 +2,8 @@ use super::*;
 
 fn clip(values: &[f32], frames: usize) -> HeardClip {
     let n_mels = values.len() / frames;
-    let window = LogMel { values: values.to_vec(), n_mels, frames, valid_frames: 1, truncated: false };
+    let window =
+        LogMel { values: values.to_vec(), n_mels, frames, valid_frames: 1, truncated: false, samples: None };
     let warning = Warning::known("length", "its header lies".to_owned()).unwrap();
     HeardClip { start: 0.1 + 0.2, warnings: [warning].into(), ..HeardClip::from(window) }
 }

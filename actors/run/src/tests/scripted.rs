@@ -101,6 +101,8 @@ impl Scripted {
             truncation_warned: Once::new(),
             clip_warnings: ClipWarnings::default(),
             slots: slots.clone(),
+            notices: Default::default(),
+            utilisation: Default::default(),
             live: live.clone(),
             started: Instant::now(),
         });
@@ -229,6 +231,7 @@ impl Actor for ScriptedLoader {
                 frames: 8,
                 valid_frames: 8,
                 truncated: false,
+                samples: None,
             };
             let clip = HeardClip::from(sound);
             reply.send(Loaded { clips: paths.iter().map(|_| Ok(clip.clone())).collect(), seconds: 0.0 });
@@ -266,7 +269,7 @@ impl Actor for ScriptedSampler {
             };
             let completions = query.seeds.iter().map(completion).collect();
             let policy_version = published.load(Ordering::SeqCst);
-            reply.send(Ok(Generated { completions, policy_version, seconds: 0.0 }));
+            reply.send(Ok(Generated { completions, policy_version, ..Generated::default() }));
         }
         Ok(())
     }

@@ -137,8 +137,16 @@ impl World {
             audio_source: None,
             controlled: true,
             replay,
+            ranks: None,
         };
-        let plan = Plan { device: tch::Device::Cpu, side_by_side: 1, is_limited: false, threads: 1 };
+        let plan = Plan {
+            device: tch::Device::Cpu,
+            side_by_side: 1,
+            is_limited: false,
+            threads: 1,
+            cores: 1,
+            launch: None,
+        };
         let lineage = Arc::new(Lineage::new(args.run_dir.run_dir().clone(), args.experiment.clone()));
         Ok(open(&args, &plan, lineage, mpsc::unbounded_channel().0).map_err(|error| error.to_string())?)
     }

@@ -114,3 +114,55 @@ fn features_are_limited_and_times_need_a_measured_device() {
     let seconds = |speed| estimated(&arm(""), &Facts { speed, ..facts(false) }).step_seconds.unwrap();
     assert!((seconds(slow) / seconds(speed) - 1_000.0).abs() < 1e-6, "all parts scale with the speed");
 }
+
+/// A model of 7 B parameters: width, inner width, layers, heads and heads of keys and values, and tokens of its vocabulary.
+fn large(
+    hidden: i64,
+    inner: i64,
+    layers: i64,
+    heads: [i64; 2],
+    vocabulary: i64,
+) -> (TextConfig, AudioConfig) {
+    let (text, audio) = config();
+    let text = TextConfig {
+        vocab_size: vocabulary,
+        hidden_size: hidden,
+        intermediate_size: inner,
+        num_hidden_layers: layers,
+        num_attention_heads: heads[0],
+        num_key_value_heads: heads[1],
+        head_dim: 128,
+        ..text
+    };
+    let audio = AudioConfig {
+        d_model: 1_280,
+        encoder_layers: 32,
+        encoder_attention_heads: 20,
+        encoder_ffn_dim: 5_120,
+        num_mel_bins: 128,
+        max_source_positions: 1_500,
+        ..audio
+    };
+    (text, audio)
+}
+
+#[test]
+fn what_is_computed_for_a_gpu_is_what_was_measured_on_one() {
+    // On an H200 (docs/scale.md): steps of 2 prompts of 305 tokens × 8 completions, LoRA in bf16. Peaks of a step of 32 tokens, and
+    // of a live run of 256.
+    let audio_7b = large(4_096, 11_008, 32, [32, 32], 156_032);
+    let omni_7b = large(3_584, 18_944, 28, [28, 4], 152_064);
+    for ((text, audio), tokens, measured) in
+        [(&audio_7b, 32, 22e9), (&audio_7b, 256, 25e9), (&omni_7b, 32, 19.5e9)]
+    {
+        let settings = format!(
+            "[policy]\ntrain = \"lora\"\n[sampling]\nprompts_per_step = 2\ngroup_size = 8\nmax_new_tokens = {tokens}\n[eval]\nbatch_prompts = 2"
+        );
+        let facts =
+            Facts { prompt_tokens: 305, clips: 2, clip_bytes: 4 * 128 * 3_000, gpu: true, speed: None };
+        let computed = needs(&arm(&settings), text, Some(audio), &facts).device_bytes
+            + super::super::estimate::CUDA_CONTEXT;
+        let off = computed as f64 / measured - 1.0;
+        assert!(off.abs() < 0.15, "{computed} bytes: {:+.1} %", 100.0 * off);
+    }
+}

@@ -5,11 +5,12 @@ use rewards::FailureCause;
 use super::super::{ArmConfig, Method};
 
 /// The columns of `metrics.jsonl` that are single numbers, in arms that are trained by GRPO.
-pub const GRPO_NUMBERS: [&str; 65] = [
+pub const GRPO_NUMBERS: [&str; 75] = [
     "accuracy",
     "actor_seconds",
     "audio_truncated",
     "boundary_seconds",
+    "canary_gap",
     "clip_frac_high",
     "clip_frac_low",
     "collapsed_streak",
@@ -46,7 +47,10 @@ pub const GRPO_NUMBERS: [&str; 65] = [
     "kl",
     "kl_coef",
     "kl_penalty",
+    "learner_idle_seconds",
     "load_seconds",
+    "logprob_gap_max",
+    "logprob_gap_mean",
     "loss",
     "lr",
     "nan_completions",
@@ -58,7 +62,13 @@ pub const GRPO_NUMBERS: [&str; 65] = [
     "reward",
     "reward_seconds",
     "reward_std",
+    "rollouts_dropped",
+    "rollouts_retried",
     "sample_seconds",
+    "sampler_idle_seconds",
+    "sampling_ess",
+    "sampling_ratio_max",
+    "sampling_ratio_mean",
     "skipped_steps",
     "skipped_streak",
     "spike_streak",
@@ -110,11 +120,12 @@ pub(crate) const EVALUATION_NUMBERS: [&str; 10] = [
     "completion_tokens_mean",
 ];
 
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
     "audio_unreadable",
     "audio_silent",
     "prompt_too_long",
     "prompt_unusable",
+    "rollouts_unusable",
     "too_few_scored",
     "equal_rewards",
     "step_skipped",

@@ -4,6 +4,7 @@ use super::grpo::check_grpo;
 use super::judge::{check_address, check_judge, check_key_variable};
 use super::range::{Checked, Ranges, number, text};
 use super::run::{FOLDER_NAME, is_folder_name};
+use super::sampler::check_sampler;
 use crate::dataset::DataSource;
 use crate::error::ScenarioError;
 use crate::scenario::tree::Node;
@@ -26,6 +27,7 @@ pub(crate) fn check_arm(arm: &ArmConfig, tree: &Node) -> Checked {
     check_policy(arm, &ranges)?;
     check_data(arm, &ranges)?;
     check_sampling(arm, &ranges)?;
+    check_sampler(arm, &ranges)?;
     check_learning(arm, &ranges)?;
     check_feedback(arm, &ranges)?;
     ranges.not_negative(arm.eval.temperature, "eval.temperature")?;

@@ -1,0 +1,313 @@
+//! The servers of an arm together: which one is asked, and what happens to a completion whose server fails.
+//!
+//! - `ROLLOUT-2` a completion is asked until there is one answer, a limit of attempts, or no server for too long.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use model::{Completion, Processor, Prompt};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+
+use crate::asked::AskedPrompt;
+use crate::canary::Canary;
+use crate::checks::Expected;
+use crate::failed::{Failed, Unready};
+use crate::http::{Answer, Http};
+use crate::problem::Problem;
+use crate::scorer::Scorer;
+use crate::server::{Server, preference};
+use crate::settings::Settings;
+use crate::versions::{Version, Versions};
+use crate::wire::{Ask, Draw, GENERATE};
+
+/// Locks by which the completions of a prompt wait until its clips have been sent.
+const SENDING: usize = 64;
+
+/// Further attempts beside `sampler.retries`, per server, for servers that fail.
+const ATTEMPTS_PER_SERVER: u32 = 8;
+
+/// The servers of an arm, and what their answers are compared with.
+pub(crate) struct Pool {
+    pub(crate) settings: Settings,
+    pub(crate) http: Http,
+    pub(crate) servers: Vec<Arc<Server>>,
+    pub(crate) versions: Versions,
+    pub(crate) scorer: Scorer,
+    pub(crate) processor: Processor,
+    pub(crate) tolerance: f64,
+    pub(crate) canary: OnceLock<Canary>,
+    /// The largest difference of the last canaries, and their version.
+    pub(crate) canary_gap: Mutex<Option<(u64, f64)>>,
+    /// A server is prepared by one task at a time.
+    pub(crate) preparing: Vec<AsyncMutex<()>>,
+    /// What has to be repaired by hand; nothing is asked until the arm is resumed.
+    wrong: Mutex<Option<String>>,
+    sending: Vec<AsyncMutex<()>>,
+    /// A server came back or has room, or something is wrong.
+    pub(crate) changed: Notify,
+    vocabulary: i64,
+    suppressed: Vec<i64>,
+    /// Most completions in flight on one server.
+    most_in_flight: usize,
+}
+
+/// How asking for a completion ended.
+pub(crate) enum Outcome {
+    /// With this one, after so many answers that failed a check.
+    Completed(Completion, u32),
+    /// All answers failed a check; the last one so.
+    Dropped(String),
+}
+
+/// Counts a completion as in flight.
+struct InFlight<'a> {
+    pool: &'a Pool,
+    server: Arc<Server>,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.server.state().in_flight -= 1;
+        self.pool.changed.notify_waiters();
+    }
+}
+
+impl Pool {
+    /// Errors: One line: the key can't be used.
+    pub(crate) fn new(settings: Settings, scorer: Scorer, versions: Versions) -> Result<Self, Problem> {
+        let servers: Vec<Arc<Server>> =
+            settings.urls.iter().enumerate().map(|(place, url)| Arc::new(Server::new(place, url))).collect();
+        let (processor, vocabulary, tolerance) = scorer.facts();
+        let mut suppressed = processor.suppressed_ids().to_vec();
+        suppressed.sort_unstable();
+        Ok(Pool {
+            http: Http::new(settings.api_key_env.as_deref(), &settings.urls)?,
+            tolerance: settings.canary_tolerance.unwrap_or(tolerance),
+            most_in_flight: settings.concurrency.div_ceil(servers.len().max(1)).max(1),
+            preparing: servers.iter().map(|_| AsyncMutex::default()).collect(),
+            sending: (0..SENDING).map(|_| AsyncMutex::default()).collect(),
+            canary: OnceLock::new(),
+            canary_gap: Mutex::default(),
+            wrong: Mutex::default(),
+            changed: Notify::new(),
+            settings,
+            servers,
+            versions,
+            scorer,
+            processor,
+            vocabulary,
+            suppressed,
+        })
+    }
+
+    /// A prompt as the servers take it.
+    pub(crate) fn asked(&self, prompt: &Prompt) -> Result<AskedPrompt, Problem> {
+        AskedPrompt::of(prompt, self.processor.audio_token_id())
+    }
+
+    /// How completions are drawn.
+    pub(crate) fn draw(&self, temperature: f64, max_tokens: usize) -> Draw {
+        Draw::new(temperature, max_tokens, self.processor.eos_ids(), &self.suppressed)
+    }
+
+    pub(crate) fn expected<'a>(&'a self, model: &'a str, prompt: &'a AskedPrompt) -> Expected<'a> {
+        Expected { model, prompt, vocabulary: self.vocabulary, suppressed: &self.suppressed }
+    }
+
+    /// The name under which a server has a version.
+    pub(crate) fn name(server: &Server, version: &Version) -> String {
+        version.name.clone().unwrap_or_else(|| server.state().base.clone())
+    }
+
+    /// Sets or clears what has to be repaired by hand.
+    pub(crate) fn set_wrong(&self, reason: Option<String>) {
+        *self.wrong.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        self.changed.notify_waiters();
+    }
+
+    fn wrong(&self) -> Option<String> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes all servers ready for the versions in use, those that fail in the background.
+    ///
+    /// Errors: One line: a server computes something else than the policy.
+    pub(crate) async fn make_ready(self: &Arc<Self>, version: &Version) -> Result<(), Problem> {
+        self.set_wrong(None);
+        let prepare = |server: Arc<Server>| async move {
+            if server.serves(version.number) || server.state().in_repair {
+                return Ok(());
+            }
+            match self.prepare(&server).await {
+                Ok(()) => Ok(()),
+                Err(Unready::Server(reason)) => {
+                    self.take_down(&server, &reason);
+                    Ok(())
+                }
+                Err(Unready::Wrong(reason)) => Err(reason.into()),
+            }
+        };
+        let prepared = self.servers.iter().cloned().map(prepare);
+        let prepared = futures_util::future::join_all(prepared).await;
+        prepared.into_iter().collect::<Result<(), Problem>>()
+    }
+
+    /// Asks for a completion until there is one, or it is dropped (ROLLOUT-1, ROLLOUT-2).
+    ///
+    /// Errors: One line: no server can be used, or all attempts failed.
+    pub(crate) async fn complete(
+        self: &Arc<Self>,
+        version: &Version,
+        prompt: &AskedPrompt,
+        draw: &Draw,
+        seed: u64,
+    ) -> Result<Outcome, Problem> {
+        let most = self.settings.retries + ATTEMPTS_PER_SERVER * self.servers.len() as u32;
+        let (mut failed_checks, mut avoid) = (0, None);
+        let mut last = String::new();
+        for _ in 0..most {
+            let held = self.choose(prompt.route, version.number, avoid).await?;
+            // The same seed would give the same tokens again.
+            let seed = seed.wrapping_add(u64::from(failed_checks).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            match self.attempt(&held.server, version, prompt, draw, seed).await {
+                Ok(completion) => return Ok(Outcome::Completed(completion, failed_checks)),
+                Err(Failed::Check(message)) => {
+                    tracing::warn!(server = held.server.url(), "an answer is not used: {message}");
+                    failed_checks += 1;
+                    if failed_checks > self.settings.retries {
+                        return Ok(Outcome::Dropped(message));
+                    }
+                    (avoid, last) = (Some(held.server.place), message);
+                }
+                Err(Failed::Clips(message)) => last = message,
+                Err(Failed::Server(reason)) => {
+                    self.take_down(&held.server, &reason);
+                    last = reason;
+                }
+                Err(Failed::Refused(reason)) => return Err(format!("{}: {reason}", held.server.url()).into()),
+            }
+        }
+        Err(format!("a completion was asked {most} times in vain; the last time: {last}").into())
+    }
+
+    /// Waits for a server that has the version and room. Prefers that of the prompt, and any other to `avoid`.
+    async fn choose(&self, route: u64, version: u64, avoid: Option<usize>) -> Result<InFlight<'_>, Problem> {
+        let mut order = preference(route, self.servers.len());
+        order.sort_by_key(|place| Some(*place) == avoid);
+        let mut without: Option<Instant> = None;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(reason) = self.wrong() {
+                return Err(reason.into());
+            }
+            let mut has_server = false;
+            for server in order.iter().map(|place| &self.servers[*place]) {
+                let mut state = server.state();
+                let serves = state.up && state.versions.contains(&version);
+                has_server |= serves;
+                if serves && state.in_flight < self.most_in_flight {
+                    state.in_flight += 1;
+                    drop(state);
+                    return Ok(InFlight { pool: self, server: server.clone() });
+                }
+            }
+            let limit = match has_server {
+                true => {
+                    without = None;
+                    self.settings.timeout
+                }
+                false => {
+                    self.settings.give_up.saturating_sub(without.get_or_insert_with(Instant::now).elapsed())
+                }
+            };
+            if limit.is_zero() {
+                return Err(self.nobody_answers().into());
+            }
+            // Its requests end in time, so a server with too much to do has room again.
+            let _ = tokio::time::timeout(limit, changed).await;
+        }
+    }
+
+    fn nobody_answers(&self) -> String {
+        let reasons = self.servers.iter().map(|server| {
+            let state = server.state();
+            format!("{} ({})", state.url, state.reason)
+        });
+        format!(
+            "no server of sampler.urls could be used for {} s: {}; start one, then resume",
+            self.settings.give_up.as_secs_f64(),
+            reasons.collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    async fn attempt(
+        &self,
+        server: &Server,
+        version: &Version,
+        prompt: &AskedPrompt,
+        draw: &Draw,
+        seed: u64,
+    ) -> Result<Completion, Failed> {
+        let name = Self::name(server, version);
+        self.send_clips(server, &name, prompt).await?;
+        let ask = Ask { model: &name, prompt, has_clips: true, salt: None };
+        let body = ask.completion(draw, seed);
+        let answer = self.ask(server, &body, !prompt.clips.is_empty()).await;
+        if let Err(Failed::Clips(_)) = answer {
+            let lost = |uuid: &String| prompt.clips.iter().any(|clip| clip.uuid == *uuid);
+            server.state().clips.retain(|uuid| !lost(uuid));
+        }
+        let answer = answer?;
+        let completion = self.expected(&name, prompt).completion(&answer.body, draw).map_err(Failed::from)?;
+        server.answered(std::iter::empty());
+        Ok(completion)
+    }
+
+    /// Sends the clips that the server does not have yet, with a request for one token. The prompt is in its prefix cache
+    /// then, and the completions of the group need no clip.
+    async fn send_clips(&self, server: &Server, name: &str, prompt: &AskedPrompt) -> Result<(), Failed> {
+        let has_all = || {
+            let state = server.state();
+            prompt.clips.iter().all(|clip| state.clips.contains(&clip.uuid))
+        };
+        if has_all() {
+            return Ok(());
+        }
+        let place = prompt.route.wrapping_add(server.place as u64) as usize % self.sending.len();
+        let _sending = self.sending[place].lock().await;
+        if has_all() {
+            return Ok(());
+        }
+        let ask = Ask { model: name, prompt, has_clips: false, salt: None };
+        let draw = Draw { bias: serde_json::Map::new(), ..self.draw(1.0, 1) };
+        let answer = self.ask(server, &ask.completion(&draw, 0), false).await?;
+        let expected = Expected { suppressed: &[], ..self.expected(name, prompt) };
+        expected.completion(&answer.body, &draw).map_err(Failed::from)?;
+        server.answered(prompt.clips.iter().map(|clip| &clip.uuid));
+        Ok(())
+    }
+
+    /// Sends a request for tokens. `by_uuid` says that it names clips which the server may have lost.
+    pub(crate) async fn ask(
+        &self,
+        server: &Server,
+        body: &serde_json::Value,
+        by_uuid: bool,
+    ) -> Result<Answer, Failed> {
+        let sent = self.http.post(&server.at(GENERATE), body, self.settings.timeout).await;
+        let answer = sent.map_err(Failed::server)?;
+        let complaint = || answer.complaint();
+        match answer.status {
+            200..300 if answer.body.is_object() => Ok(answer),
+            200..300 => Err(Failed::Server("the answer is no JSON".to_owned())),
+            404 => Err(Failed::Server(format!("it does not have {} ({})", body["model"], complaint()))),
+            403 => Err(Failed::Refused(format!("{}; start the server with --enable-scale-out", complaint()))),
+            400..500 if by_uuid => Err(Failed::Clips(complaint())),
+            429 => Err(Failed::Server(complaint())),
+            400..500 => Err(Failed::Refused(complaint())),
+            _ => Err(Failed::Server(complaint())),
+        }
+    }
+}

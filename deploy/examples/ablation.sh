@@ -1,0 +1,9 @@
+#!/bin/sh
+# Trains the 8 tasks of a sweep: sh SCRIPT [JOBS], JOBS at a time (1). Run it again after an interruption: tasks that are done are
+# left out, and the others go on from their last checkpoints.
+if [ "${1:-}" = task ]; then
+    # A task that is killed must not end the others: xargs stops if the command that it runs is.
+    sandbox /shared/ablation.toml --set run.device=cpu --sweep /shared/sweep --task "$2" --no-control -q || exit 1
+    exit
+fi
+seq 1 8 | xargs -P "${1:-1}" -I TASK sh "$0" task TASK
