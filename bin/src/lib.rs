@@ -40,6 +40,7 @@ mod compose;
 mod ctl;
 mod data;
 mod eval;
+mod existing;
 mod export;
 mod failure;
 mod init;

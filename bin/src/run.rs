@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use traces::Traces;
 use workers::Ranks;
 
+pub(crate) use crate::existing::existing_run_dir;
 use crate::tracking::Tracking;
 use crate::{
     check::{glance, load_and_check, try_plugins},
@@ -208,18 +209,6 @@ pub(crate) fn discard_unused(failure: &Failure, run_dir: &RunDir, new: bool) {
         // The mistake has been found and is reported; a folder that can't be removed changes nothing about it.
         let _ = fs::remove_dir_all(run_dir.path());
     }
-}
-
-/// The directory of an existing run, to resume or replay it.
-pub(crate) fn existing_run_dir(dir: &Path) -> Result<RunDir, Failure> {
-    let run_dir = RunDir::new(dir);
-    if run_dir.scenario().is_file() {
-        return Ok(run_dir);
-    }
-    let dir = dir.display();
-    Err(Failure::Input(format!(
-        "{dir}: not a run directory (no scenario.toml); name one such as runs/ablation-20250131-120000"
-    )))
 }
 
 /// What the arms of a run start from.

@@ -10,9 +10,9 @@ use storage::{
 };
 
 use crate::cli::{FetchOptions, RunOptions, StoreOptions, UploadOptions};
+use crate::existing::existing_run_dir;
 use crate::failure::Failure;
 use crate::progress::Screen;
-use crate::run::existing_run_dir;
 use crate::streams::{errln, outln};
 
 /// Most files that a message names.

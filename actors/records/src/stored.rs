@@ -295,7 +295,7 @@ mod tests {
         let run_dir = RunDir::new(folder.path());
         let arm = run_dir.path().join("a/seed-1");
         std::fs::create_dir_all(&arm).unwrap();
-        let status = r#"{"arm":"a","seed":1,"method":"grpo","state":"running","step":2,"total_steps":4,
+        let status = r#"{"arm":"a","seed":1,"method":"grpo","status":"running","step":2,"total_steps":4,
             "checkpoint":null,"groups":{},"wall_seconds":1.0,
             "records":{"metrics.jsonl":{"bytes":6,"sha256":"00"}}}"#;
         assert!(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use object_store::Error as ObjectError;
 use records::{Finding, RecordsError};
 
-use crate::stored_run::Writer;
+use crate::writer::Writer;
 
 /// Why something could not be uploaded or fetched. Each is one line.
 #[derive(Debug, thiserror::Error)]

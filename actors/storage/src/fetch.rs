@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -35,8 +36,18 @@ pub struct Fetched {
 ///
 /// Errors: [`StorageError::NoRun`], or the store's.
 pub async fn look(target: &Target) -> Result<StoredRun, StorageError> {
-    let found = pointer::read(target).await?;
-    found.map(|(run, _)| run).ok_or_else(|| StorageError::NoRun { url: target.url().to_owned() })
+    let mut attempt = 0;
+    loop {
+        match pointer::read(target).await {
+            Ok(Some((run, _))) => return Ok(run),
+            Ok(None) => return Err(StorageError::NoRun { url: target.url().to_owned() }),
+            Err(StorageError::Store { .. }) if attempt < ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(pause(attempt)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Fetches a run into the folder `dir`, which must not exist or be empty. It gets its name when all of it is there and fits its
@@ -80,6 +91,11 @@ pub async fn fetch(target: &Target, dir: &Path) -> Result<Fetched, StorageError>
     fs::rename(&draft, dir).map_err(RecordsError::writing(dir))?;
     let bytes = run.files.values().map(StoredFile::bytes).sum();
     Ok(Fetched { run_dir: RunDir::new(dir), files: run.files.len(), bytes })
+}
+
+/// The pause before an attempt: 0.4 s, 0.8 s, ….
+fn pause(attempt: usize) -> Duration {
+    Duration::from_millis(200 << attempt)
 }
 
 async fn has_changed(target: &Target, run: &StoredRun) -> bool {
@@ -136,9 +152,9 @@ async fn fetch_file(target: &Target, path: &str, file: &StoredFile, full: &Path)
 async fn fetch_part(target: &Target, path: &str, part: &Part) -> Result<Vec<u8>, StorageError> {
     let url = target.url().to_owned();
     let mut last = None;
-    for attempt in 0..ATTEMPTS as u32 {
+    for attempt in 0..ATTEMPTS {
         if attempt > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(200 << attempt)).await;
+            tokio::time::sleep(pause(attempt)).await;
         }
         let got = match target.store.get(&target.object(&part.object)).await {
             Ok(found) => found.bytes().await,

@@ -27,10 +27,12 @@ mod target;
 mod tests;
 mod upload;
 mod uploader;
+mod writer;
 
 pub use error::StorageError;
 pub use fetch::{Fetched, fetch, look};
 pub use parts::Part;
-pub use stored_run::{StoredFile, StoredRun, Writer};
+pub use stored_run::{StoredFile, StoredRun};
 pub use target::Target;
 pub use uploader::{Ended, Missing, Uploader, upload_once};
+pub use writer::Writer;

@@ -3,7 +3,7 @@
 use records::FileSum;
 use serde::{Deserialize, Serialize};
 
-use crate::stored_run::Writer;
+use crate::writer::Writer;
 
 /// Largest part. A file is at most this much longer than its parts that are full.
 pub(crate) const PART_BYTES: u64 = 16 << 20;

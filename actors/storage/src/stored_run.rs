@@ -1,14 +1,14 @@
 //! `run.json`: the one object of a stored run that is replaced. It names the parts of every file.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use records::{FORMAT_VERSION, FormatVersion, now};
+use records::{FORMAT_VERSION, FormatVersion};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StorageError;
 use crate::parts::Part;
 use crate::target::Target;
+use crate::writer::Writer;
 
 /// A run as a store has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,33 +43,6 @@ impl StoredFile {
     /// Length in bytes.
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
-    }
-}
-
-/// A process that uploads a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Writer {
-    /// Tells the process from every other one.
-    pub id: String,
-    /// Name of the machine.
-    pub host: String,
-    /// Process on that machine.
-    pub process_id: u32,
-    /// When it began to upload, as in the journal.
-    pub since: String,
-}
-
-impl Writer {
-    /// This process, under a new id.
-    pub(crate) fn of_this_process() -> Self {
-        let id = format!("{:032x}", rand::random::<u128>());
-        Writer { id, host: records::host(), process_id: std::process::id(), since: now() }
-    }
-}
-
-impl fmt::Display for Writer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} on {}, since {}", self.process_id, self.host, self.since)
     }
 }
 

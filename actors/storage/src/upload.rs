@@ -12,8 +12,9 @@ use records::{FileSum, RecordsError, RunDir, RunningSum, StorageRecord};
 
 use crate::error::StorageError;
 use crate::parts::{PART_BYTES, Part, parts_that_stay};
-use crate::stored_run::{StoredFile, StoredRun, Writer};
+use crate::stored_run::{StoredFile, StoredRun};
 use crate::target::Target;
+use crate::writer::Writer;
 
 /// Most parts of a file that are sent at the same time.
 const AT_ONCE: usize = 4;
