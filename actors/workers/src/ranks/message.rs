@@ -68,7 +68,14 @@ mod tests {
 
     #[test]
     fn a_group_arrives_bit_for_bit() {
-        let clip = LogMel { values: vec![0.1, -0.2], n_mels: 1, frames: 2, valid_frames: 1, truncated: true };
+        let clip = LogMel {
+            values: vec![0.1, -0.2],
+            n_mels: 1,
+            frames: 2,
+            valid_frames: 1,
+            truncated: true,
+            samples: None,
+        };
         let completion = Completion {
             ids: vec![5, 1],
             logprobs: vec![-0.3, f32::NAN],
