@@ -43,7 +43,7 @@ pub struct LogMel {
     /// Whether the clip was longer than the chunk and lost its end.
     pub truncated: bool,
     /// The samples @ 16 kHz, mono, that the features were computed of. Kept only for a server that computes its own
-    /// features; the extractor sets `None`. What is sent to another process does not have them.
+    /// features; the extractor sets `None`, and a copy for another process has none.
     #[serde(skip)]
     pub samples: Option<Arc<[f32]>>,
 }
