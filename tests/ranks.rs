@@ -240,6 +240,7 @@ fn kills(place: &Place, ranks: usize, whole: &Run) {
             _ => followers.get(victim - 1).into_iter().for_each(|pid| signal(*pid, "KILL")),
         }
         let code = end_of(&mut leader);
+        // The arms train one after another, so most of the run is still to come.
         let killed = victim == 0 || !followers.is_empty();
         assert!(!killed || code != Some(0), "{name}: rank {victim} was killed at step {moment}");
         wait_until(Duration::from_secs(20), || followers.iter().all(|pid| !is_alive(*pid)));
