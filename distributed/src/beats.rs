@@ -17,6 +17,11 @@ fn key(rank: usize) -> String {
     format!("beat/{rank}")
 }
 
+/// The key that a rank sets once it knows that the group has ended.
+pub(crate) fn heard(rank: usize) -> String {
+    format!("heard/{rank}")
+}
+
 /// What is called, once, when a follower has lost rank 0 while its own thread is at work.
 pub type Watch = Box<dyn FnOnce(RankError) + Send>;
 
@@ -80,10 +85,12 @@ fn beat(shared: &Shared, store: &Mutex<Store>, rank: usize, timeout: Duration) {
             .set(&key(rank), &count.to_le_bytes())
             .map_err(|problem| RankError::Lost { what: "giving signs of life", problem: problem.0 });
         let looked = beaten.and_then(|()| if rank == 0 { Ok(()) } else { look(&store, &mut lives) });
-        drop(store);
         if let Err(error) = looked {
+            let _ = store.set(&heard(rank), b"");
+            drop(store);
             return shared.lose(error);
         }
+        drop(store);
         *shared.answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         std::thread::sleep(BEAT);
     }

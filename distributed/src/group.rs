@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::beats::{Beats, Ender, Lives, Watch, ended};
+use crate::beats::{Beats, Ender, Lives, Watch, ended, heard};
 use crate::c10d::{Gloo, Problem, Store};
 use crate::error::RankError;
 
 /// Longest wait for a key before a rank looks whether the others live.
 pub(crate) const POLL: Duration = Duration::from_millis(200);
+
+/// How long rank 0, which has the store, waits until the others have read there why the group ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Where a rank is in its group, and how long another one may be silent.
 pub(crate) struct Place {
@@ -215,6 +218,9 @@ impl Group {
                 other => other.to_string(),
             };
             self.end(&reason);
+            if self.rank != 0 {
+                let _ = self.store.set(&heard(self.rank), b"");
+            }
             self.broken = Some(error.clone());
         }
         done
@@ -248,6 +254,13 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
+        let done = self.finished && self.broken.is_none();
         self.end(&format!("rank {} ended", self.rank));
+        if self.rank == 0 && !done {
+            let until = Instant::now() + LAST_WORDS;
+            for rank in 1..self.size {
+                let _ = self.store.wait(&heard(rank), until.saturating_duration_since(Instant::now()));
+            }
+        }
     }
 }
