@@ -122,7 +122,7 @@ class Place:
 
     def weights(self, out):
         (run,) = (self.folder / out).iterdir()
-        return (run / "grpo/seed-7/checkpoints/step-20/model.safetensors").read_bytes()
+        return (run / "grpo/seed-7/checkpoints/step-000020/model.safetensors").read_bytes()
 
     def gone(self, seconds=20):
         end = time.monotonic() + seconds
