@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use crate::versions::{Version, Versions};
 use crate::wire::{Ask, Draw, GENERATE};
 
-/// Locks by which the completions of a prompt wait until its clips have been sent.
+/// Locks by which all that need a clip wait until it has been sent.
 const SENDING: usize = 64;
 
 /// Further attempts beside `sampler.retries`, per server, for servers that fail.
@@ -275,7 +275,10 @@ impl Pool {
         if has_all() {
             return Ok(());
         }
-        let place = prompt.route.wrapping_add(server.place as u64) as usize % self.sending.len();
+        let clip = prompt.clips.first().map_or("", |clip| clip.uuid.as_str());
+        let hash =
+            clip.bytes().fold(server.place, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        let place = hash % self.sending.len();
         let _sending = self.sending[place].lock().await;
         if has_all() {
             return Ok(());
