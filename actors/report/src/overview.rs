@@ -281,7 +281,7 @@ mod tests {
         // The first line of the log is more exact than the name.
         fs::write(run_dir.log(), "2025-01-31T12:00:01.25Z  INFO run: started\n").unwrap();
         assert_eq!(overview(&run_dir).unwrap().started.as_deref(), Some("2025-01-31T12:00:01Z"));
-        fs::write(run_dir.log(), "{\"time\":\"2025-01-31T12:00:02.5Z\",\"level\":\"info\"}\n").unwrap();
+        fs::write(run_dir.log(), "{\"time\":\"2025-01-31T12:00:02.25Z\",\"level\":\"info\"}\n").unwrap();
         assert_eq!(overview(&run_dir).unwrap().started.as_deref(), Some("2025-01-31T12:00:02Z"));
     }
 
