@@ -133,13 +133,24 @@ fn a_killed_run_goes_on_elsewhere_from_what_is_in_the_store() {
     let study = Study::new();
     study.ends_with(
         0,
-        &["stored.toml", "-q", "--out", "unbroken", "--set", "storage.url=s3://bucket/unbroken"],
+        &[
+            "stored.toml",
+            "-q",
+            "--out",
+            "unbroken",
+            "--set",
+            "storage.url=s3://bucket/unbroken",
+            "--set",
+            "run.steps=40",
+        ],
     );
     let unbroken = study.run_dir("unbroken");
 
     study.server.cut_every(5);
-    let mut run = study.start(&["stored.toml", "--out", "here", "--set", "checkpoint.every=1"]);
-    wait_until("a stored checkpoint", || study.server.has("/checkpoints/step-000002/manifest.json/"));
+    // The unbroken run has as many checkpoints as it has evaluations; this one has one after each step.
+    let more = ["--set", "run.steps=40", "--set", "checkpoint.every=1"];
+    let mut run = study.start(&[&["stored.toml", "--out", "here"], &more[..]].concat());
+    wait_until("a stored checkpoint", || study.server.has("/manifest.json/"));
     run.kill().unwrap();
     run.wait().unwrap();
     let here = study.run_dir("here");

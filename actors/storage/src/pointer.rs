@@ -99,6 +99,13 @@ impl Upload {
                         Some((found, _)) if found.writer.id != self.writer.id => {
                             return Err(self.not_ours(found));
                         }
+                        // The answer to this very write was lost.
+                        Some((found, _))
+                            if found.generation == run.generation && found.files == run.files =>
+                        {
+                            self.claimed = before;
+                            return Ok(());
+                        }
                         _ => {}
                     }
                 }

@@ -233,7 +233,9 @@ impl Attempts {
             let is_done = passed.is_ok() && deadline.is_some();
             let is_hopeless = passed.as_ref().is_err_and(StorageError::is_final);
             let failed_pause = self.note(upload, passed);
-            if is_done || is_hopeless {
+            // A store that fails at once never lets the time run out while it is asked.
+            let is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if is_done || is_hopeless || is_late {
                 return;
             }
             let pause = failed_pause.unwrap_or(Duration::from_secs_f64(settings.every_seconds));

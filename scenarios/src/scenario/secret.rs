@@ -73,7 +73,7 @@ pub(crate) fn instead(path: &[&str]) -> String {
         }
         "url" => "write it as a header: headers = { authorization = \"Bearer ${NAME}\" }, for an environment variable NAME"
             .to_owned(),
-        "base_url" => {
+        "base_url" | "urls" => {
             "write the address without it, and api_key_env = \"NAME\", the name of an environment variable".to_owned()
         }
         _ if path.contains(&"env") && leaf != "env" => {
