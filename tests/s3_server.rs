@@ -63,9 +63,9 @@ impl S3Server {
         self.state.deny.store(deny, Ordering::Relaxed);
     }
 
-    /// Whether there is an object with this in its key.
-    pub fn has(&self, part: &str) -> bool {
-        self.state.objects.lock().unwrap().keys().any(|key| key.contains(part))
+    /// Whether there is an object with all of these in its key.
+    pub fn has(&self, parts: &[&str]) -> bool {
+        self.state.objects.lock().unwrap().keys().any(|key| parts.iter().all(|part| key.contains(part)))
     }
 
     /// All keys and contents as one text.
