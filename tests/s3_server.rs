@@ -63,9 +63,13 @@ impl S3Server {
         self.state.deny.store(deny, Ordering::Relaxed);
     }
 
-    /// Whether there is an object with all of these in its key.
-    pub fn has(&self, parts: &[&str]) -> bool {
-        self.state.objects.lock().unwrap().keys().any(|key| parts.iter().all(|part| key.contains(part)))
+    /// Whether a `run.json` in this folder names such a file.
+    pub fn names(&self, folder: &str, file: &str) -> bool {
+        let objects = self.state.objects.lock().unwrap();
+        objects.iter().any(|(key, (_, content))| {
+            let is_run = key.contains(folder) && key.ends_with("/run.json");
+            is_run && String::from_utf8_lossy(content).contains(file)
+        })
     }
 
     /// All keys and contents as one text.

@@ -150,7 +150,7 @@ fn a_killed_run_goes_on_elsewhere_from_what_is_in_the_store() {
     // The unbroken run has as many checkpoints as it has evaluations; this one has one after each step.
     let more = ["--set", "run.steps=40", "--set", "checkpoint.every=1"];
     let mut run = study.start(&[&["stored.toml", "--out", "here"], &more[..]].concat());
-    wait_until("a stored checkpoint", || study.server.has(&["audio/", "/manifest.json/"]));
+    wait_until("a stored checkpoint", || study.server.names("audio/", "/manifest.json"));
     run.kill().unwrap();
     run.wait().unwrap();
     let here = study.run_dir("here");
@@ -179,6 +179,7 @@ fn a_killed_run_goes_on_elsewhere_from_what_is_in_the_store() {
     assert!(!written.contains(SECRET), "the secret is in the store");
 
     // The process on the first machine comes back: it takes the folder over, and says from whom. Another run is refused.
+    study.server.cut_every(0);
     let gone = study.folder.path().join("gone");
     fs::remove_file(gone.join("storage.json")).unwrap();
     let renamed = study.folder.path().join("other").join(name);
@@ -193,7 +194,7 @@ fn a_killed_run_goes_on_elsewhere_from_what_is_in_the_store() {
 fn a_store_that_goes_away_costs_exit_code_3_and_the_rest_can_be_uploaded_later() {
     let study = Study::new();
     let run = study.start(&["stored.toml", "--out", "runs", "--set", "storage.wait_seconds=1"]);
-    wait_until("a stored scenario", || study.server.has(&["/scenario.toml/"]));
+    wait_until("a stored scenario", || study.server.names("audio/", "scenario.toml"));
     study.server.refuse(true);
     let output = run.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

@@ -59,6 +59,12 @@ pub enum StorageError {
         /// The address.
         url: String,
     },
+    /// The first upload of a run was cut.
+    #[error("{url}: this run ended before anything of it was uploaded; start it anew")]
+    Nothing {
+        /// The folder of the store.
+        url: String,
+    },
     /// What was fetched is not what was uploaded.
     #[error("{url}: {path} {problem}")]
     Damaged {
@@ -112,7 +118,8 @@ impl StorageError {
             StorageError::OtherRun { .. }
             | StorageError::TakenOver { .. }
             | StorageError::Setting(_)
-            | StorageError::NoRun { .. } => true,
+            | StorageError::NoRun { .. }
+            | StorageError::Nothing { .. } => true,
             StorageError::Store { .. }
             | StorageError::Refused { .. }
             | StorageError::Damaged { .. }

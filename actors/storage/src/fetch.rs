@@ -67,6 +67,9 @@ pub async fn fetch(target: &Target, dir: &Path) -> Result<Fetched, StorageError>
     let mut attempt = 1;
     let run = loop {
         let run = look(target).await?;
+        if run.files.is_empty() {
+            return Err(StorageError::Nothing { url: target.url().to_owned() });
+        }
         match fetch_files(target, &run, &draft).await {
             // The run goes on and has replaced a part: `run.json` names the one in its place.
             Err(StorageError::Refused { .. }) if attempt < ATTEMPTS && has_changed(target, &run).await => {

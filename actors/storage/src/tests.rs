@@ -336,9 +336,14 @@ async fn a_changed_byte_and_a_path_outside_are_refused() {
 }
 
 #[tokio::test]
-async fn a_folder_without_a_run_is_named() {
+async fn a_folder_without_a_run_is_named_and_one_that_was_only_claimed_too() {
     let memory = Arc::new(InMemory::new());
     let folder = tempfile::tempdir().unwrap();
+    let written = Written::new();
+    let claimed = Arc::new(InMemory::new());
+    written.upload(Faulty::new(&claimed, HEALTHY)).claim().await.unwrap();
+    let error = fetch(&target(Faulty::new(&claimed, HEALTHY)), &folder.path().join("x")).await.unwrap_err();
+    assert!(error.to_string().contains("ended before anything of it was uploaded"), "{error}");
     let error = fetch(&target(Faulty::new(&memory, HEALTHY)), &folder.path().join("x")).await.unwrap_err();
     assert!(error.to_string().contains("no run is stored there"), "{error}");
 }
