@@ -73,7 +73,7 @@ pub struct StepReport {
     pub seconds: f64,
 }
 
-/// The arguments of an [`Optimizer`].
+/// The arguments of an [`Optimizer`](super::Optimizer).
 #[derive(Clone)]
 pub struct OptimizerArgs {
     /// The store that the policy comes from, and to which new versions are published.
