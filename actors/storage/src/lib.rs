@@ -1,5 +1,5 @@
 //! Run directories in an S3-compatible store. An [`Uploader`] copies what a run has written to a [`Target`], on a thread of its own,
-//! while the run goes on; [`fetch`] makes the directory again on another machine, which resumes it. `docs/storage.md` describes
+//! while the run goes on; [`fetch()`] makes the directory again on another machine, which resumes it. `docs/storage.md` describes
 //! the layout of the store for users.
 //!
 //! Files are stored as [`Part`]s, objects that never change. One object, `run.json`, says which parts a run consists of
