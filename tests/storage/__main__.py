@@ -120,7 +120,7 @@ def main():
     options.add_argument("--sandbox", required=True)
     options.add_argument("--server", default=os.environ.get("S3_COMMAND") or f"{sys.prefix}/bin/moto_server -H 127.0.0.1 -p {{port}}")
     options.add_argument("--seed", type=int, default=7)
-    options.add_argument("--steps", type=int, default=120)
+    options.add_argument("--steps", type=int, default=400)
     options = options.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="storage-"))
     server = Server(options.server, folder / "server")
@@ -155,7 +155,7 @@ def campaign(options, folder, server):
             time.sleep(0.05)
             continue
         url = f"s3://{BUCKET}/audio/{run.name}"
-        if steps(run) >= kill_at and proxy.cuts > 0:
+        if steps(run) >= kill_at and proxy.sent > 1_000_000:
             break
         time.sleep(0.05)
     need(process.poll() is None, f"the run ended before it could be killed:\n{process.stdout.read() if process.stdout else ''}")
