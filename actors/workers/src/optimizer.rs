@@ -80,7 +80,7 @@ impl ThreadLocalActor for Optimizer {
             OptimizerMsg::Grpo(request) => {
                 if let Some((batch, reply)) = request.begin() {
                     reply.send(state.grpo_step(&batch));
-                    return_freed_memory();
+                    return_freed_memory(&slots);
                 }
             }
             OptimizerMsg::SampledKl(request) => {
@@ -91,7 +91,7 @@ impl ThreadLocalActor for Optimizer {
             OptimizerMsg::Sft(request) => {
                 if let Some((groups, reply)) = request.begin() {
                     reply.send(state.sft_step(&groups));
-                    return_freed_memory();
+                    return_freed_memory(&slots);
                 }
             }
             OptimizerMsg::Align(request) => {
@@ -436,7 +436,7 @@ impl OptimizerState {
             }
         }
         self.policy_version += 1;
-        return_freed_memory();
+        return_freed_memory(&self.args.compute_slots);
         Ok(())
     }
 

@@ -125,7 +125,7 @@ impl ThreadLocalActor for Sampler {
                 if let Some((query, reply)) = request.begin() {
                     let generated = reply.work().in_scope(|| state.generate(&query));
                     reply.send(generated.map_err(WorkerError::from));
-                    return_freed_memory();
+                    return_freed_memory(&slots);
                 }
             }
         }
