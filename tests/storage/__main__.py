@@ -120,7 +120,7 @@ def main():
     options.add_argument("--sandbox", required=True)
     options.add_argument("--server", default=os.environ.get("S3_COMMAND") or f"{sys.prefix}/bin/moto_server -H 127.0.0.1 -p {{port}}")
     options.add_argument("--seed", type=int, default=7)
-    options.add_argument("--steps", type=int, default=400)
+    options.add_argument("--steps", type=int, default=120)
     options = options.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="storage-"))
     server = Server(options.server, folder / "server")
@@ -150,7 +150,7 @@ def campaign(options, folder, server):
     log = folder / "killed.log"
     with open(log, "wb") as opened:
         process = study.start(scenario_file, "--out", folder / "here", *store, log=opened)
-    run, deadline = None, time.time() + 300
+    run, deadline = None, time.time() + 900
     kill_at = chance.randint(options.steps // 4, options.steps // 2)
     while process.poll() is None and time.time() < deadline:
         run = run or compare.run_dir(folder / "here")
