@@ -112,7 +112,7 @@ simulation:
 	SANDBOX=$(or $(SANDBOX),target/release/sandbox) OMP_NUM_THREADS=1 python3 -B tests/simulation
 
 # A run that is uploaded to a real S3 server (moto, from PyPI) behind a proxy that cuts its connections, killed, and resumed from there
-# (tests/storage/README.md): about three minutes. S3_COMMAND names another server.
+# (tests/storage/README.md): a few minutes. S3_COMMAND names another server.
 STORAGE = target/storage
 storage:
 	$(if $(SANDBOX),,cargo build --release --bin sandbox)

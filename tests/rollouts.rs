@@ -1,11 +1,14 @@
 //! Runs that sample on servers: every silent mistake of a server is caught, and every failure survived.
 
+use std::collections::BTreeSet;
+
 use records::{Action, ArmState, JournalEntry, RunDir};
-use serde_json::Value;
+use runtime::seed::{Purpose, derive};
+use serde_json::{Value, json};
 
 use crate::live::{self, Live};
 use crate::runs::{self, Ran, run};
-use crate::scripted_vllm::{Fault, Mistake, ScriptedVllm};
+use crate::scripted_vllm::{Fault, Mistake, ScriptedVllm, Slice};
 
 /// Completions of a run of [`scenario`]: two steps of 2 × 3, and two questions after the last.
 const ASKED: usize = 2 * 2 * 3 + 2;
@@ -283,4 +286,167 @@ async fn an_evaluation_that_fails_pauses_the_arm_and_is_repeated() {
     assert_eq!((finished.status.clone(), finished.metrics().len()), (ArmState::Done, 2));
     let evaluated = runs::lines(&finished.dir().join("eval.jsonl"));
     assert_eq!(evaluated.iter().map(|row| row["step"].clone()).collect::<Vec<_>>(), [1, 2]);
+}
+
+/// The seed of a completion of step `step`, counted from 0, as it is drawn from and as it is sent.
+fn seeds(step: u64) -> Vec<(u64, u64)> {
+    let places = (0..2).flat_map(|group| (0..3).map(move |index| [step, group, index]));
+    let seed = |place: [u64; 3]| derive(3, Purpose::Completion, &place);
+    places.map(seed).map(|seed| (seed, sent(seed))).collect()
+}
+
+/// Seeds are signed on the server.
+fn sent(seed: u64) -> u64 {
+    seed & (u64::MAX >> 1)
+}
+
+/// The slice of a completion after `before` tokens.
+fn slice_of(slices: &[Slice], seed: u64, before: u64) -> Vec<&Slice> {
+    let seed = sent(if before == 0 { seed } else { derive(seed, Purpose::Slice, &[before]) });
+    slices.iter().filter(|slice| slice.seed == seed).collect()
+}
+
+/// Three steps with slices of two tokens, of which the second is sampled while the first is trained on.
+fn overlapping(server: &ScriptedVllm, at_new_version: &str) -> String {
+    // The second step's completions are in their first slices until there is a new version.
+    let second: Vec<u64> = seeds(1).into_iter().map(|(_, sent)| sent).collect();
+    server.hold(&second, "policy-v1-");
+    let sampler = format!("slice_tokens = 2\nat_new_version = {at_new_version:?}");
+    let scenario = scenario(&[&server.url], &sampler, "steps = 3");
+    scenario.replace("[grpo]\n", "[grpo]\nmax_staleness = 1\n")
+}
+
+fn train_rows(ran: &Ran, step: u64) -> Vec<Value> {
+    let of_step = |row: &Value| row["phase"] == "train" && row["step"] == step;
+    ran.lines("rollouts.jsonl").into_iter().filter(of_step).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_goes_on_with_the_version_that_is_published_meanwhile() {
+    let server = ScriptedVllm::start(Mistake::None).await;
+    // A learning rate at which both versions have the same log-probabilities, as far as f32 can tell.
+    let scenario = overlapping(&server, "continue").replace("lr = 3e-2", "lr = 1e-12");
+    let ran = ran(&scenario).await;
+    assert_eq!(ran.only_arm(), &ArmState::Done);
+    let slices = server.seen().slices;
+    let rows = train_rows(&ran, 2);
+    assert_eq!(rows.len(), 6);
+    let mut continued = 0;
+    for ((seed, _), row) in seeds(1).into_iter().zip(&rows) {
+        let first = slice_of(&slices, seed, 0);
+        assert!(first.len() == 1 && first[0].model.starts_with("policy-v0-"), "{first:?}");
+        assert_eq!(row["policy_version"], 0);
+        let tokens = row["tokens"].as_u64().unwrap();
+        if tokens <= 2 {
+            // It ended in its first slice.
+            assert!(row.get("policy_versions").is_none(), "{row}");
+            continue;
+        }
+        continued += 1;
+        assert_eq!(row["policy_versions"], json!([[0, 2], [1, tokens - 2]]));
+        let second = slice_of(&slices, seed, 2);
+        assert!(second.len() == 1 && second[0].model.starts_with("policy-v1-"), "{second:?}");
+        assert_eq!(second[0].prompt, first[0].prompt + 2, "it has the tokens so far");
+        let drawn = [0, 2, 4].into_iter().flat_map(|before| slice_of(&slices, seed, before));
+        assert_eq!(drawn.map(|slice| slice.ids.len() as u64).sum::<u64>(), tokens, "none lost or doubled");
+    }
+    assert!(continued > 0);
+    // The third step's completions may be cut by the second step's training, or not.
+    assert_eq!(numbers(&ran, "rollouts_continued")[..2], [0.0, f64::from(continued)]);
+    assert_eq!(numbers(&ran, "rollouts_restarted"), [0.0; 3]);
+    assert_eq!(numbers(&ran, "staleness")[..2], [0.0, 1.0]);
+    let mean = numbers(&ran, "token_staleness")[1];
+    assert!(mean > 0.0 && mean < 1.0, "some tokens of the step are of version 0, others of 1: {mean}");
+    // Across the change of versions, each token has the log-probability that the learner finds.
+    let gaps = numbers(&ran, "logprob_gap_max");
+    assert!(gaps.len() == 3 && gaps.iter().all(|gap| *gap < 1e-4), "{gaps:?}");
+    assert_eq!(server.left(), (0, 0), "everything is unloaded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_begins_again_with_the_version_that_is_published_meanwhile() {
+    let server = ScriptedVllm::start(Mistake::None).await;
+    let ran = ran(&overlapping(&server, "discard")).await;
+    assert_eq!(ran.only_arm(), &ArmState::Done);
+    let slices = server.seen().slices;
+    let rows = train_rows(&ran, 2);
+    assert_eq!(rows.len(), 6);
+    let mut restarted = 0;
+    for ((seed, _), row) in seeds(1).into_iter().zip(&rows) {
+        assert!(row.get("policy_versions").is_none(), "{row}");
+        let first = slice_of(&slices, seed, 0);
+        assert!(first[0].model.starts_with("policy-v0-"), "{first:?}");
+        if first.len() == 1 {
+            // It ended in its first slice.
+            assert_eq!(row["policy_version"], 0);
+            continue;
+        }
+        restarted += 1;
+        assert_eq!(row["policy_version"], 1);
+        assert!(first.len() == 2 && first[1].model.starts_with("policy-v1-"), "{first:?}");
+        assert_eq!(first[0].prompt, first[1].prompt, "from the prompt alone");
+    }
+    assert!(restarted > 0);
+    assert_eq!(numbers(&ran, "rollouts_restarted")[..2], [0.0, f64::from(restarted)]);
+    assert_eq!(numbers(&ran, "restarted_tokens")[..2], [0.0, f64::from(2 * restarted)]);
+    assert_eq!(numbers(&ran, "rollouts_continued"), [0.0; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slices_of_one_version_are_the_same_completions_in_every_run() {
+    let text = async |server: &ScriptedVllm| {
+        let ran = ran(&scenario(&[&server.url], "slice_tokens = 2", "")).await;
+        assert_whole(&ran);
+        let rows = ran.lines("rollouts.jsonl");
+        rows.iter().map(|row| row["completion"].clone()).collect::<Vec<_>>()
+    };
+    let (first, second) =
+        (ScriptedVllm::start(Mistake::None).await, ScriptedVllm::start(Mistake::None).await);
+    second.fail(&[Fault::Cut, Fault::Status(500)]);
+    assert_eq!(text(&first).await, text(&second).await, "whatever happened to the server");
+    let drawn = |server: &ScriptedVllm| {
+        let slices = server.seen().slices;
+        assert!(slices.iter().all(|slice| slice.ids.len() <= 2));
+        slices.iter().map(|slice| (slice.seed, slice.ids.clone())).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(drawn(&first), drawn(&second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_goes_on_from_the_tokens_of_a_server_that_ended() {
+    let servers = [ScriptedVllm::start(Mistake::None).await, ScriptedVllm::start(Mistake::None).await];
+    // It draws two slices, and ends in the next.
+    servers[0].answer(2);
+    servers[0].fail(&[Fault::Die]);
+    let urls: Vec<&str> = servers.iter().map(|server| server.url.as_str()).collect();
+    let sampler = "concurrency = 2\nslice_tokens = 2\nstraggler_factor = 0.0";
+    let ran = ran(&scenario(&urls, sampler, "")).await;
+    assert_whole(&ran);
+    let [ended, other] = servers.each_ref().map(|server| server.seen().slices);
+    assert_eq!(ended.len(), 2);
+    let asked: Vec<u64> = (0..2).flat_map(seeds).map(|(seed, _)| seed).collect();
+    for seed in &asked {
+        for before in [0, 2, 4] {
+            let drawn = slice_of(&ended, *seed, before).len() + slice_of(&other, *seed, before).len();
+            assert!(drawn <= 1, "no slice is drawn twice");
+        }
+    }
+    let begun = asked.iter().find(|seed| !slice_of(&ended, **seed, 0).is_empty()).unwrap();
+    let drawn_by = |slices: &[Slice], before: u64| slice_of(slices, *begun, before).len();
+    assert_eq!((drawn_by(&ended, 2), drawn_by(&other, 4)), (1, 1), "the other one has its last tokens");
+    let rows = ran.lines("rollouts.jsonl");
+    let tokens: u64 = rows.iter().map(|row| row["tokens"].as_u64().unwrap()).sum();
+    let drawn: usize = ended.iter().chain(&other).map(|slice| slice.ids.len()).sum();
+    assert_eq!(drawn as u64, tokens);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_straggler_moves_to_another_server() {
+    let servers = [ScriptedVllm::start(Mistake::None).await, ScriptedVllm::start(Mistake::None).await];
+    servers[0].fail(&[Fault::Hang]);
+    let urls: Vec<&str> = servers.iter().map(|server| server.url.as_str()).collect();
+    let ran = ran(&scenario(&urls, "concurrency = 4\nslice_tokens = 2", "")).await;
+    assert_whole(&ran);
+    assert!(numbers(&ran, "rollouts_moved").iter().sum::<f64>() >= 1.0);
+    assert_eq!(notices(&ran), Vec::<String>::new(), "no server is taken out of use");
 }

@@ -74,6 +74,8 @@ struct State {
     adapters: HashMap<String, Policy>,
     clips: HashMap<String, Vec<f32>>,
     faults: VecDeque<Option<Fault>>,
+    /// Seeds of requests that wait until a completion was drawn with an adapter, and the beginning of its name.
+    held: (Vec<u64>, String),
     mistake: Mistake,
     seen: Seen,
 }
@@ -89,6 +91,19 @@ pub struct Seen {
     pub clips_sent: Vec<String>,
     /// Adapters that were loaded, in order.
     pub loaded: Vec<String>,
+    /// The same completions, or slices of them, in the order of their answers.
+    pub slices: Vec<Slice>,
+}
+
+/// A request for a completion, or for a slice of one, and its answer.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    pub model: String,
+    pub seed: u64,
+    /// Number of tokens of the prompt, with those that were drawn before.
+    pub prompt: usize,
+    /// The tokens that were drawn.
+    pub ids: Vec<i64>,
 }
 
 /// A running server. It stops when dropped.
@@ -113,6 +128,7 @@ impl ScriptedVllm {
             adapters: HashMap::new(),
             clips: HashMap::new(),
             faults: VecDeque::new(),
+            held: Default::default(),
             mistake,
             seen: Seen::default(),
         };
@@ -131,6 +147,11 @@ impl ScriptedVllm {
     /// The next completions have no fault, before those to come.
     pub fn answer(&self, completions: usize) {
         self.state.lock().unwrap().faults.extend(std::iter::repeat_n(None, completions));
+    }
+
+    /// Requests with these seeds wait until a completion is asked of an adapter whose name begins so.
+    pub fn hold(&self, seeds: &[u64], until: &str) {
+        self.state.lock().unwrap().held = (seeds.to_vec(), until.to_owned());
     }
 
     /// What it was asked so far.
@@ -168,6 +189,9 @@ async fn listen(listener: TcpListener, state: Arc<Mutex<State>>) {
         connections.spawn(async move {
             let mut stream = BufReader::new(stream);
             while let Some(request) = read(&mut stream).await {
+                while state.lock().unwrap().holds(&request) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
                 let state = state.clone();
                 let answer = tokio::task::spawn_blocking(move || state.lock().unwrap().answer(&request));
                 match answer.await.unwrap() {
@@ -200,6 +224,13 @@ fn error(status: u16, message: &str) -> Answer {
 }
 
 impl State {
+    fn holds(&self, request: &Request) -> bool {
+        let seed = request.body["sampling_params"]["seed"].as_u64();
+        let (seeds, until) = &self.held;
+        seed.is_some_and(|seed| seeds.contains(&seed))
+            && !self.seen.models.iter().any(|name| name.starts_with(until))
+    }
+
     fn answer(&mut self, Request { path, body, .. }: &Request) -> Answer {
         let name = body["lora_name"].as_str().unwrap_or_default().to_owned();
         match path.as_str() {
@@ -279,10 +310,14 @@ impl State {
         if !params["prompt_logprobs"].is_null() {
             answer["prompt_logprobs"] = prompt_logprobs(policy, &prompt);
         }
-        answer["choices"] = json!([self.choice(policy, &prompt, params, fault)]);
+        let choice = self.choice(policy, &prompt, params, fault);
         if counts && fault.is_none() {
+            let ids = choice["token_ids"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap());
+            let seed = params["seed"].as_u64().unwrap();
             self.seen.completions += 1;
+            self.seen.slices.push(Slice { model, seed, prompt: prompt.ids.len(), ids: ids.collect() });
         }
+        answer["choices"] = json!([choice]);
         Answer::Json(200, answer)
     }
 

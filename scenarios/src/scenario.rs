@@ -93,7 +93,7 @@ pub use run::{
     CheckpointConfig, ControlConfig, Device, MlflowConfig, RunConfig, StorageConfig, SupervisionConfig,
     TracesConfig, TrackingConfig, WandbConfig,
 };
-pub use sampler::{SamplerBackend, SamplerConfig};
+pub use sampler::{AtNewVersion, SamplerBackend, SamplerConfig};
 pub use schema::json_schema;
 pub use selection::SelectionConfig;
 pub use server::ServerConfig;

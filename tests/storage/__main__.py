@@ -74,9 +74,9 @@ class Study:
             "AWS_REGION": "us-east-1",
         }
 
-    def start(self, *arguments, **more):
+    def start(self, *arguments, log=subprocess.PIPE, **more):
         words = [self.sandbox, *map(str, arguments)]
-        return subprocess.Popen(words, env={**self.environment, **more}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(words, env={**self.environment, **more}, stdout=log, stderr=subprocess.STDOUT, text=True)
 
     def run(self, *arguments, expect=0, **more):
         process = self.start(*arguments, **more)
@@ -120,7 +120,7 @@ def main():
     options.add_argument("--sandbox", required=True)
     options.add_argument("--server", default=os.environ.get("S3_COMMAND") or f"{sys.prefix}/bin/moto_server -H 127.0.0.1 -p {{port}}")
     options.add_argument("--seed", type=int, default=7)
-    options.add_argument("--steps", type=int, default=400)
+    options.add_argument("--steps", type=int, default=120)
     options = options.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="storage-"))
     server = Server(options.server, folder / "server")
@@ -146,8 +146,11 @@ def campaign(options, folder, server):
 
     store = ["--set", f"storage.url=s3://{BUCKET}/audio", "--set", "storage.every_seconds=1"]
     proxy.cut(CUTS)
-    process = study.start(scenario_file, "--out", folder / "here", *store)
-    run, deadline = None, time.time() + 300
+    # Nobody reads its output while it runs, and a pipe would hold only so much of it.
+    log = folder / "killed.log"
+    with open(log, "wb") as opened:
+        process = study.start(scenario_file, "--out", folder / "here", *store, log=opened)
+    run, deadline = None, time.time() + 900
     kill_at = chance.randint(options.steps // 4, options.steps // 2)
     while process.poll() is None and time.time() < deadline:
         run = run or compare.run_dir(folder / "here")
@@ -158,10 +161,12 @@ def campaign(options, folder, server):
         if steps(run) >= kill_at and proxy.sent > 1_000_000:
             break
         time.sleep(0.05)
-    need(process.poll() is None, f"the run ended before it could be killed:\n{process.stdout.read() if process.stdout else ''}")
+    if process.poll() is not None or run is None or steps(run) < kill_at:
+        sys.exit(f"the run could not be killed at step {kill_at}:\n{log.read_text()}")
     process.send_signal(signal.SIGKILL)
     process.wait()
     taken, cuts = steps(run), proxy.cuts
+    need(taken < options.steps, f"the run was at its end, step {taken}, when it was killed")
     need(b"testtest" not in b"".join(path.read_bytes() for path in run.rglob("*") if path.is_file()), "the secret was written")
     shutil.move(run, folder / "gone")
     after = fetched(study, url, "glance")

@@ -1,7 +1,7 @@
 """Tries the sandbox with a real vLLM for CPUs; README.md describes it. Prints its figures as a table, and exits with 1 at the
 first claim that does not hold.
 
-    run.py SANDBOX PROGRAMS [part …]    parts: audio omni canary; all by default
+    run.py SANDBOX PROGRAMS [part …]    parts: audio slices omni canary; all by default
 """
 
 import json
@@ -23,7 +23,7 @@ START, RUN = 900, 1800
 
 def main():
     sandbox, programs = sys.argv[1:3]
-    parts = sys.argv[3:] or ["audio", "omni", "canary"]
+    parts = sys.argv[3:] or ["audio", "slices", "omni", "canary"]
     WORK.mkdir(parents=True, exist_ok=True)
     python = Path(programs) / "python"
     subprocess.run([python, HERE / "checkpoints.py", WORK / "checkpoints"], check=True, capture_output=True)
@@ -109,6 +109,32 @@ def audio(world):
     claim(sum(entry["action"] == "change" for entry in journal) >= 2, "the journal has both changes")
     kill_on(port)
     return [(f"Qwen2-Audio, {what}", found) for what, found in figures]
+
+
+def slices(world):
+    """Qwen2-Audio in slices of 4 tokens that take up every new version. The weights hardly change, so that the log-probabilities of
+    all versions can be compared with the learner's."""
+    port = free_port()
+    server = world.serve("qwen2_audio", port)
+    fresh("slices")
+    child = world.start("slices", "qwen2_audio", port, "sampler.slice_tokens=4", 'sampler.at_new_version="continue"', "grpo.lr=1e-12")
+    run = arm("slices")
+    wait(lambda: child.poll() is not None, RUN, "the run in slices")
+    claim(child.returncode == 0, f"the run in slices ends well; see {WORK}/slices.log")
+    figures = whole(run)
+    end(server)
+    metrics = lines(run / "metrics.jsonl")
+    continued = [row for row in lines(run / "rollouts.jsonl") if "policy_versions" in row]
+    claim(continued, "completions were cut by a new version")
+    for row in continued:
+        claim(sum(tokens for _, tokens in row["policy_versions"]) == row["tokens"], f"the parts of a completion add up: {row}")
+    claim(len(continued) == sum(row["rollouts_continued"] for row in metrics), "each of them is counted")
+    # The server must not draw some ids, whose probability is a few percent with random weights.
+    most = max(row["logprob_gap_max"] for row in metrics)
+    claim(most < 0.5, f"log-probabilities differ by {most} from the learner's")
+    figures += [("completions of several versions", str(len(continued))),
+                ("largest difference of log-probabilities to the learner", f"{most:.4f}")]
+    return [(f"in slices, {what}", found) for what, found in figures]
 
 
 def omni(world):
@@ -228,7 +254,7 @@ def claim(holds, what):
         raise SystemExit(f"tests/vllm: does not hold: {what}")
 
 
-PARTS = {"audio": audio, "omni": omni, "canary": canary}
+PARTS = {"audio": audio, "slices": slices, "omni": omni, "canary": canary}
 
 if __name__ == "__main__":
     main()

@@ -141,6 +141,16 @@ pub struct GrpoMetrics {
     pub rollouts_retried: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollouts_dropped: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollouts_continued: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollouts_restarted: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarted_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollouts_moved: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_staleness: Option<f64>,
     pub clip_frac_low: Option<f64>,
     pub clip_frac_high: Option<f64>,
     pub grad_norm: Option<f64>,

@@ -93,6 +93,9 @@ pub struct Rollout {
     pub weights_version: Option<u64>,
     #[serde(default)]
     pub policy_version: u64,
+    /// Version and number of tokens of each part, if several versions drew the completion.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policy_versions: Vec<[u64; 2]>,
     #[serde(default)]
     pub tokens: Option<u64>,
     #[serde(default)]
@@ -167,6 +170,7 @@ impl Rollout {
             advantage: None,
             weights_version: None,
             policy_version: 0,
+            policy_versions: Vec::new(),
             tokens: Some(item.completion_tokens as u64),
             truncated: item.truncated,
         }

@@ -19,6 +19,8 @@ pub(crate) struct Expected<'a> {
     /// The model that was asked.
     pub(crate) model: &'a str,
     pub(crate) prompt: &'a AskedPrompt,
+    /// Tokens of the completion that were sent with the prompt.
+    pub(crate) so_far: &'a [i64],
     /// Number of ids in the vocabulary.
     pub(crate) vocabulary: i64,
     /// Ids that are never drawn, in rising order.
@@ -115,11 +117,12 @@ impl Expected<'_> {
             ));
         }
         let prompt = integers(&answer["prompt_token_ids"]).unwrap_or_default();
-        let expected = &self.prompt.expanded;
-        if prompt.len() != expected.len() {
-            return fail(format!("the server's prompt has {} tokens of {}", prompt.len(), expected.len()));
+        let expected = self.prompt.expanded.iter().chain(self.so_far);
+        let length = self.prompt.expanded.len() + self.so_far.len();
+        if prompt.len() != length {
+            return fail(format!("the server's prompt has {} tokens of {length}", prompt.len()));
         }
-        match prompt == *expected {
+        match expected.eq(&prompt) {
             true => Ok(()),
             false => fail("the server's prompt has other tokens than were sent"),
         }

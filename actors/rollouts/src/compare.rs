@@ -54,7 +54,7 @@ impl Pool {
         from: usize,
         salt: Option<&str>,
     ) -> Result<Vec<f32>, Unready> {
-        let ask = Ask { model, prompt, has_clips: false, salt };
+        let ask = Ask { model, prompt, so_far: &[], has_clips: false, salt };
         let answer = self.ask(server, &ask.score(), false).await?;
         let scores = self.expected(model, prompt).scores(&answer.body, from);
         scores.map_err(|unusable| Failed::from(unusable).into())
@@ -70,7 +70,7 @@ impl Pool {
     ) -> Result<f64, Unready> {
         let Some(canary) = self.canary.get() else { return Ok(0.0) };
         let draw = Draw { bias: serde_json::Map::new(), ..self.draw(1.0, DRAWN) };
-        let ask = Ask { model, prompt: &canary.asked, has_clips: false, salt };
+        let ask = Ask { model, prompt: &canary.asked, so_far: &[], has_clips: false, salt };
         let answer = self.ask(server, &ask.completion(&draw, 1), false).await?;
         let expected = Expected { suppressed: &[], ..self.expected(model, &canary.asked) };
         let drawn = expected.completion(&answer.body, &draw).map_err(Failed::from)?;

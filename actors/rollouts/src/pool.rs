@@ -1,11 +1,9 @@
-//! The servers of an arm together: which one is asked, and what happens to a completion whose server fails.
-//!
-//! - `ROLLOUT-2` a completion is asked until there is one answer, a limit of attempts, or no server for too long.
+//! The servers of an arm together: which one is asked, and what it is sent.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use model::{Completion, Processor, Prompt};
+use model::{Processor, Prompt};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::asked::AskedPrompt;
@@ -23,9 +21,6 @@ use crate::wire::{Ask, Draw, GENERATE};
 /// Locks by which all that need a clip wait until it has been sent.
 const SENDING: usize = 64;
 
-/// Further attempts beside `sampler.retries`, per server, for servers that fail.
-const ATTEMPTS_PER_SERVER: u32 = 8;
-
 /// The servers of an arm, and what their answers are compared with.
 pub(crate) struct Pool {
     pub(crate) settings: Settings,
@@ -38,6 +33,8 @@ pub(crate) struct Pool {
     pub(crate) canary: OnceLock<Canary>,
     /// The largest difference of the last canaries, and their version.
     pub(crate) canary_gap: Mutex<Option<(u64, f64)>>,
+    /// One new version at a time is written and loaded.
+    taking_up: AsyncMutex<()>,
     /// A server is prepared by one task at a time.
     pub(crate) preparing: Vec<AsyncMutex<()>>,
     /// What has to be repaired by hand; nothing is asked until the arm is resumed.
@@ -51,18 +48,10 @@ pub(crate) struct Pool {
     most_in_flight: usize,
 }
 
-/// How asking for a completion ended.
-pub(crate) enum Outcome {
-    /// With this one, after so many answers that failed a check.
-    Completed(Completion, u32),
-    /// All answers failed a check; the last one so.
-    Dropped(String),
-}
-
 /// Counts a completion as in flight.
-struct InFlight<'a> {
+pub(crate) struct InFlight<'a> {
     pool: &'a Pool,
-    server: Arc<Server>,
+    pub(crate) server: Arc<Server>,
 }
 
 impl Drop for InFlight<'_> {
@@ -86,6 +75,7 @@ impl Pool {
             most_in_flight: settings.concurrency.div_ceil(servers.len().max(1)).max(1),
             preparing: servers.iter().map(|_| AsyncMutex::default()).collect(),
             sending: (0..SENDING).map(|_| AsyncMutex::default()).collect(),
+            taking_up: AsyncMutex::default(),
             canary: OnceLock::new(),
             canary_gap: Mutex::default(),
             wrong: Mutex::default(),
@@ -111,7 +101,7 @@ impl Pool {
     }
 
     pub(crate) fn expected<'a>(&'a self, model: &'a str, prompt: &'a AskedPrompt) -> Expected<'a> {
-        Expected { model, prompt, vocabulary: self.vocabulary, suppressed: &self.suppressed }
+        Expected { model, prompt, so_far: &[], vocabulary: self.vocabulary, suppressed: &self.suppressed }
     }
 
     /// The name under which a server has a version.
@@ -129,11 +119,18 @@ impl Pool {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes all servers ready for the versions in use, those that fail in the background.
+    /// Writes the newest version for the servers and has them load it. It is the newest at the time when it is this one's turn.
     ///
-    /// Errors: One line: a server computes something else than the policy.
-    pub(crate) async fn make_ready(self: &Arc<Self>, version: &Version) -> Result<(), Problem> {
-        self.set_wrong(None);
+    /// Errors: One line: a server computes something else than the policy, or the version can't be written.
+    pub(crate) async fn prepare_newest(self: &Arc<Self>) -> Result<Arc<Version>, Problem> {
+        let _taking_up = self.taking_up.lock().await;
+        let version = self.versions.of(self.scorer.newest(), &self.scorer).await?;
+        self.make_ready(&version).await?;
+        Ok(version)
+    }
+
+    /// Makes all servers ready for the versions in use, those that fail in the background.
+    async fn make_ready(self: &Arc<Self>, version: &Version) -> Result<(), Problem> {
         let prepare = |server: Arc<Server>| async move {
             if server.serves(version.number) || server.state().in_repair {
                 return Ok(());
@@ -152,46 +149,13 @@ impl Pool {
         prepared.into_iter().collect::<Result<(), Problem>>()
     }
 
-    /// Asks for a completion until there is one, or it is dropped (ROLLOUT-1, ROLLOUT-2).
-    ///
-    /// Errors: One line: no server can be used, or all attempts failed.
-    pub(crate) async fn complete(
-        self: &Arc<Self>,
-        version: &Version,
-        prompt: &AskedPrompt,
-        draw: &Draw,
-        seed: u64,
-    ) -> Result<Outcome, Problem> {
-        let most = self.settings.retries + ATTEMPTS_PER_SERVER * self.servers.len() as u32;
-        let (mut failed_checks, mut avoid) = (0, None);
-        let mut last = String::new();
-        for _ in 0..most {
-            let held = self.choose(prompt.route, version.number, avoid).await?;
-            // The same seed would give the same tokens again.
-            let seed = seed.wrapping_add(u64::from(failed_checks).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            match self.attempt(&held.server, version, prompt, draw, seed).await {
-                Ok(completion) => return Ok(Outcome::Completed(completion, failed_checks)),
-                Err(Failed::Check(message)) => {
-                    tracing::warn!(server = held.server.url(), "an answer is not used: {message}");
-                    failed_checks += 1;
-                    if failed_checks > self.settings.retries {
-                        return Ok(Outcome::Dropped(message));
-                    }
-                    (avoid, last) = (Some(held.server.place), message);
-                }
-                Err(Failed::Clips(message)) => last = message,
-                Err(Failed::Server(reason)) => {
-                    self.take_down(&held.server, &reason);
-                    last = reason;
-                }
-                Err(Failed::Refused(reason)) => return Err(format!("{}: {reason}", held.server.url()).into()),
-            }
-        }
-        Err(format!("a completion was asked {most} times in vain; the last time: {last}").into())
-    }
-
     /// Waits for a server that has the version and room. Prefers that of the prompt, and any other to `avoid`.
-    async fn choose(&self, route: u64, version: u64, avoid: Option<usize>) -> Result<InFlight<'_>, Problem> {
+    pub(crate) async fn choose(
+        &self,
+        route: u64,
+        version: u64,
+        avoid: Option<usize>,
+    ) -> Result<InFlight<'_>, Problem> {
         let mut order = preference(route, self.servers.len());
         order.sort_by_key(|place| Some(*place) == avoid);
         let mut without: Option<Instant> = None;
@@ -230,6 +194,11 @@ impl Pool {
         }
     }
 
+    /// Whether a server takes another completion.
+    pub(crate) fn has_room(&self, server: &Server) -> bool {
+        server.state().in_flight < self.most_in_flight
+    }
+
     fn nobody_answers(&self) -> String {
         let reasons = self.servers.iter().map(|server| {
             let state = server.state();
@@ -242,32 +211,14 @@ impl Pool {
         )
     }
 
-    async fn attempt(
-        &self,
-        server: &Server,
-        version: &Version,
-        prompt: &AskedPrompt,
-        draw: &Draw,
-        seed: u64,
-    ) -> Result<Completion, Failed> {
-        let name = Self::name(server, version);
-        self.send_clips(server, &name, prompt).await?;
-        let ask = Ask { model: &name, prompt, has_clips: true, salt: None };
-        let body = ask.completion(draw, seed);
-        let answer = self.ask(server, &body, !prompt.clips.is_empty()).await;
-        if let Err(Failed::Clips(_)) = answer {
-            let lost = |uuid: &String| prompt.clips.iter().any(|clip| clip.uuid == *uuid);
-            server.state().clips.retain(|uuid| !lost(uuid));
-        }
-        let answer = answer?;
-        let completion = self.expected(&name, prompt).completion(&answer.body, draw).map_err(Failed::from)?;
-        server.answered(std::iter::empty());
-        Ok(completion)
-    }
-
     /// Sends the clips that the server does not have yet, with a request for one token. The prompt is in its prefix cache
     /// then, and the completions of the group need no clip.
-    async fn send_clips(&self, server: &Server, name: &str, prompt: &AskedPrompt) -> Result<(), Failed> {
+    pub(crate) async fn send_clips(
+        &self,
+        server: &Server,
+        name: &str,
+        prompt: &AskedPrompt,
+    ) -> Result<(), Failed> {
         let has_all = || {
             let state = server.state();
             prompt.clips.iter().all(|clip| state.clips.contains(&clip.uuid))
@@ -283,7 +234,7 @@ impl Pool {
         if has_all() {
             return Ok(());
         }
-        let ask = Ask { model: name, prompt, has_clips: false, salt: None };
+        let ask = Ask { model: name, prompt, so_far: &[], has_clips: false, salt: None };
         let draw = Draw { bias: serde_json::Map::new(), ..self.draw(1.0, 1) };
         let answer = self.ask(server, &ask.completion(&draw, 0), false).await?;
         let expected = Expected { suppressed: &[], ..self.expected(name, prompt) };

@@ -11,14 +11,15 @@ use model::{Completion, SamplingParams};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use runtime::Request;
 use workers::{
-    ComputeSlots, GenerateQuery, Generated, Published, SamplerMsg, ServerFigures, WeightStore, WorkerError,
+    ComputeSlots, GenerateQuery, Generated, SamplerMsg, ServerFigures, VersionSpan, WeightStore, WorkerError,
 };
 
 use crate::canary::Canary;
-use crate::pool::{Outcome, Pool};
+use crate::pool::Pool;
 use crate::problem::Problem;
 use crate::scorer::Scorer;
 use crate::settings::Settings;
+use crate::slices::{Drawn, Outcome, Wanted};
 use crate::versions::Versions;
 
 /// The arguments of a [`ServerSampler`].
@@ -41,7 +42,6 @@ pub struct ServerSampler;
 
 /// The servers and where the weights come from.
 pub struct ServerSamplerState {
-    weights: WeightStore,
     pool: Arc<Pool>,
 }
 
@@ -57,9 +57,9 @@ impl Actor for ServerSampler {
     ) -> Result<ServerSamplerState, ActorProcessingErr> {
         let settings = args.settings;
         let versions = Versions::new(&settings.adapters, settings.kept_versions, args.has_adapter);
-        let scorer = Scorer::new(args.weights.clone(), args.threads, args.compute_slots)?;
+        let scorer = Scorer::new(args.weights, args.threads, args.compute_slots)?;
         let pool = Arc::new(Pool::new(settings, scorer, versions)?);
-        Ok(ServerSamplerState { weights: args.weights, pool })
+        Ok(ServerSamplerState { pool })
     }
 
     async fn handle(
@@ -91,10 +91,10 @@ impl ServerSamplerState {
     /// requests.
     fn generate(&self, request: Request<GenerateQuery, Result<Generated, WorkerError>>) {
         let Some((query, mut reply)) = request.begin() else { return };
-        let (pool, newest) = (self.pool.clone(), self.weights.newest());
+        let pool = self.pool.clone();
         tokio::spawn(async move {
             let mut work = tokio::spawn(async move {
-                let generated = generate(&pool, &query, newest).await;
+                let generated = generate(&pool, &query).await;
                 tokio::spawn(async move { pool.unload_all(pool.versions.take_spent()).await });
                 generated
             });
@@ -110,12 +110,12 @@ impl ServerSamplerState {
 }
 
 /// Has the servers draw the completions of a request with the newest weights.
-async fn generate(pool: &Arc<Pool>, query: &GenerateQuery, newest: Published) -> Result<Generated, Problem> {
+async fn generate(pool: &Arc<Pool>, query: &GenerateQuery) -> Result<Generated, Problem> {
     let started = Instant::now();
     check(&query.params)?;
-    let (group_size, version) = (query.group_size, newest.policy_version);
+    let group_size = query.group_size;
     if query.prompts.is_empty() || group_size == 0 {
-        return Ok(Generated { policy_version: version, ..Generated::default() });
+        return Ok(Generated { policy_version: pool.scorer.newest_version(), ..Generated::default() });
     }
     let asked = query.prompts.iter().map(|prompt| pool.asked(prompt)).collect::<Result<Vec<_>, _>>()?;
     if pool.canary.get().is_none() {
@@ -124,21 +124,25 @@ async fn generate(pool: &Arc<Pool>, query: &GenerateQuery, newest: Published) ->
         let canary = Canary::new(prompt, pool.asked(prompt)?);
         pool.canary.get_or_init(|| canary);
     }
-    let version = pool.versions.of(newest, &pool.scorer).await?;
-    pool.make_ready(&version).await?;
+    pool.set_wrong(None);
+    let version = pool.prepare_newest().await?;
     pool.versions.remove_left_over();
     let draw = pool.draw(query.params.temperature, query.params.max_new_tokens);
     let completions = query.seeds.iter().enumerate().map(|(place, seed)| {
-        let prompt = &asked[place / group_size];
-        pool.complete(&version, prompt, &draw, *seed)
+        let wanted = Wanted { prompt: &asked[place / group_size], draw: &draw, seed: *seed };
+        pool.complete(version.clone(), wanted)
     });
     let outcomes = try_join_all(completions).await?;
     let figures = figures(pool, &outcomes, version.number);
     check_dropped(pool, &outcomes, figures.dropped)?;
-    let (completions, incomplete) = complete_groups(outcomes, group_size);
+    let (drawn, incomplete) = complete_groups(outcomes, group_size);
+    let (completions, spans): (Vec<Completion>, Vec<Vec<VersionSpan>>) =
+        drawn.into_iter().map(|drawn| (drawn.completion, drawn.spans)).unzip();
+    let oldest = spans.iter().flatten().map(|span| span.policy_version).min();
     Ok(Generated {
         completions,
-        policy_version: version.number,
+        policy_version: oldest.unwrap_or(version.number),
+        spans,
         seconds: started.elapsed().as_secs_f64(),
         incomplete,
         servers: Some(figures),
@@ -162,19 +166,21 @@ fn check(params: &SamplingParams) -> Result<(), Problem> {
     }
 }
 
+/// What the completions took together. `version` began them.
 fn figures(pool: &Pool, outcomes: &[Outcome], version: u64) -> ServerFigures {
     let mut figures = ServerFigures::default();
+    let mut newest = version;
     for outcome in outcomes {
         match outcome {
-            Outcome::Completed(_, retried) => figures.retried += u64::from(*retried),
-            Outcome::Dropped(_) => {
-                figures.retried += u64::from(pool.settings.retries);
-                figures.dropped += 1;
+            Outcome::Completed(drawn) => {
+                figures.add(&drawn.figures);
+                newest = drawn.spans.last().map_or(newest, |last| newest.max(last.policy_version));
             }
+            Outcome::Dropped(_, taken) => figures.add(taken),
         }
     }
     let gap = *pool.canary_gap.lock().unwrap_or_else(PoisonError::into_inner);
-    figures.canary_gap = gap.filter(|(of, _)| *of == version).map(|(_, gap)| gap);
+    figures.canary_gap = gap.filter(|(of, _)| (version..=newest).contains(of)).map(|(_, gap)| gap);
     figures
 }
 
@@ -184,8 +190,8 @@ fn check_dropped(pool: &Pool, outcomes: &[Outcome], dropped: u64) -> Result<(), 
         return Ok(());
     }
     let reason = outcomes.iter().find_map(|outcome| match outcome {
-        Outcome::Dropped(reason) => Some(reason.as_str()),
-        Outcome::Completed(..) => None,
+        Outcome::Dropped(reason, _) => Some(reason.as_str()),
+        Outcome::Completed(_) => None,
     });
     Err(format!(
         "{dropped} of {} completions had no usable answer, more than sampler.max_dropped_fraction = {most} allows; the \
@@ -197,20 +203,18 @@ fn check_dropped(pool: &Pool, outcomes: &[Outcome], dropped: u64) -> Result<(), 
 }
 
 /// The completions of the groups that have all of theirs, and the places of the other prompts.
-fn complete_groups(outcomes: Vec<Outcome>, group_size: usize) -> (Vec<Completion>, Vec<usize>) {
+fn complete_groups(outcomes: Vec<Outcome>, group_size: usize) -> (Vec<Drawn>, Vec<usize>) {
     let (mut completions, mut incomplete) = (Vec::with_capacity(outcomes.len()), Vec::new());
     for (place, outcome) in outcomes.into_iter().enumerate() {
         let group = place / group_size;
         match outcome {
-            Outcome::Completed(completion, _) if incomplete.last() != Some(&group) => {
-                completions.push(completion)
-            }
-            Outcome::Completed(..) => {}
-            Outcome::Dropped(_) if incomplete.last() != Some(&group) => {
+            Outcome::Completed(drawn) if incomplete.last() != Some(&group) => completions.push(drawn),
+            Outcome::Completed(_) => {}
+            Outcome::Dropped(..) if incomplete.last() != Some(&group) => {
                 completions.truncate((group - incomplete.len()) * group_size);
                 incomplete.push(group);
             }
-            Outcome::Dropped(_) => {}
+            Outcome::Dropped(..) => {}
         }
     }
     (completions, incomplete)
@@ -224,14 +228,18 @@ mod tests {
 
     fn outcome(id: i64) -> Outcome {
         let completion = Completion { ids: vec![id], logprobs: vec![0.0], forced: 0..0, finish: Finish::Eos };
-        if id < 0 { Outcome::Dropped("x".into()) } else { Outcome::Completed(completion, 0) }
+        let (spans, figures) = (Vec::new(), ServerFigures::default());
+        match id < 0 {
+            true => Outcome::Dropped("x".into(), figures),
+            false => Outcome::Completed(Drawn { completion, spans, figures }),
+        }
     }
 
     #[test]
     fn a_group_that_lacks_a_completion_is_left_out_whole() {
         let of = |ids: &[i64]| {
             let (completions, incomplete) = complete_groups(ids.iter().map(|id| outcome(*id)).collect(), 2);
-            (completions.iter().map(|completion| completion.ids[0]).collect::<Vec<_>>(), incomplete)
+            (completions.iter().map(|drawn| drawn.completion.ids[0]).collect::<Vec<_>>(), incomplete)
         };
         assert_eq!(of(&[1, 2, 3, 4]), (vec![1, 2, 3, 4], vec![]));
         assert_eq!(of(&[1, -1, 3, 4]), (vec![3, 4], vec![0]));

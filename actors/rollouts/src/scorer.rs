@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{Group, Policy, Processor, Prompt};
 use tch::{Kind, Tensor};
-use workers::{ComputeSlots, NamedTensors, WeightStore};
+use workers::{ComputeSlots, NamedTensors, Published, WeightStore};
 
 use crate::problem::Problem;
 
@@ -45,6 +45,16 @@ impl Scorer {
     ) -> Result<Self, model::ModelError> {
         let policy = Arc::new(Mutex::new(weights.replica()?));
         Ok(Self { policy, weights, threads, slots })
+    }
+
+    /// The newest version of the weights.
+    pub(crate) fn newest(&self) -> Published {
+        self.weights.newest()
+    }
+
+    /// Its number.
+    pub(crate) fn newest_version(&self) -> u64 {
+        self.weights.newest_version()
     }
 
     /// The tokenizer and its ids, the size of the vocabulary, and the tolerance for the policy's dtype.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What is known of a server at the moment.
 #[derive(Default)]
@@ -23,7 +24,12 @@ pub(crate) struct State {
     pub(crate) clips: HashSet<String>,
     /// Completions that it is asked for at the moment.
     pub(crate) in_flight: usize,
+    /// Seconds per token of the last slices; `None` before the first.
+    pub(crate) pace: Option<f64>,
 }
+
+/// The weight of the newest slice in a server's pace.
+const NEWEST: f64 = 0.3;
 
 /// A server of an arm.
 pub(crate) struct Server {
@@ -59,6 +65,13 @@ impl Server {
         state.clips.extend(clips.cloned());
     }
 
+    /// Counts the time that a slice took.
+    pub(crate) fn keep_pace(&self, took: Duration, tokens: usize) {
+        let newest = took.as_secs_f64() / tokens as f64;
+        let mut state = self.state();
+        state.pace = Some(state.pace.map_or(newest, |pace| pace + NEWEST * (newest - pace)));
+    }
+
     /// Takes it out of use. Returns whether it was in use.
     pub(crate) fn take_down(&self, reason: &str) -> bool {
         let mut state = self.state();
@@ -66,6 +79,7 @@ impl Server {
         state.failures += 1;
         state.versions.clear();
         state.clips.clear();
+        state.pace = None;
         std::mem::take(&mut state.up)
     }
 
@@ -94,6 +108,18 @@ pub(crate) fn preference(route: u64, servers: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pace_follows_the_last_slices_and_a_server_that_failed_has_none() {
+        let server = Server::new(0, "http://a:1");
+        server.keep_pace(Duration::from_secs(4), 8);
+        assert_eq!(server.state().pace, Some(0.5));
+        // 0.5 + 0.3 · (1.5 − 0.5).
+        server.keep_pace(Duration::from_secs(3), 2);
+        assert!((server.state().pace.unwrap() - 0.8).abs() < 1e-12);
+        server.take_down("x");
+        assert_eq!(server.state().pace, None);
+    }
 
     #[test]
     fn prompts_are_spread_over_the_servers_and_stay_where_they_are() {

@@ -7,6 +7,17 @@ use std::time::Duration;
 /// Is told in one line what happened to a server.
 pub type Notify = Arc<dyn Fn(String) + Send + Sync>;
 
+/// What becomes of the completions in flight when a new version is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtNewVersion {
+    /// They end on the version that began them.
+    Finish,
+    /// They go on with the new version from the tokens that they have.
+    Continue,
+    /// They begin again with the new version.
+    Discard,
+}
+
 /// How an arm uses its servers.
 #[derive(Clone)]
 pub struct Settings {
@@ -18,8 +29,14 @@ pub struct Settings {
     pub api_key_env: Option<String>,
     /// Most completions in flight over all servers.
     pub concurrency: usize,
-    /// Longest wait for one completion.
+    /// Longest wait for the answer to a request.
     pub timeout: Duration,
+    /// Most tokens per request; 0 is no limit.
+    pub slice_tokens: usize,
+    /// What becomes of completions between two slices, when there is a newer version.
+    pub at_new_version: AtNewVersion,
+    /// How many times as slow as another server one must be for its completions to move; 0 for never.
+    pub straggler_factor: f64,
     /// Longest wait while no server can be used.
     pub give_up: Duration,
     /// Further attempts after an answer that fails a check.

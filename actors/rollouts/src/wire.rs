@@ -41,6 +41,8 @@ pub(crate) struct Ask<'a> {
     /// The name of the base or of an adapter.
     pub(crate) model: &'a str,
     pub(crate) prompt: &'a AskedPrompt,
+    /// Tokens of the completion that were drawn before.
+    pub(crate) so_far: &'a [i64],
     /// Whether the server has the clips already.
     pub(crate) has_clips: bool,
     /// Separates the prefix cache of this request from that of others.
@@ -48,7 +50,7 @@ pub(crate) struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// A request for one completion.
+    /// A request for one completion, or for its next tokens.
     pub(crate) fn completion(&self, draw: &Draw, seed: u64) -> Value {
         // Seeds are signed on the server.
         let seed = seed & (u64::MAX >> 1);
@@ -70,8 +72,9 @@ impl Ask<'_> {
     }
 
     fn body(&self, params: Value) -> Value {
+        let ids: Vec<i64> = self.prompt.ids.iter().chain(self.so_far).copied().collect();
         let mut body = json!({
-            "model": self.model, "token_ids": self.prompt.ids, "return_token_ids": true, "sampling_params": params,
+            "model": self.model, "token_ids": ids, "return_token_ids": true, "sampling_params": params,
         });
         if !self.prompt.clips.is_empty() {
             let part = |clip: &crate::asked::AskedClip| {

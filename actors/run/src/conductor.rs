@@ -61,6 +61,7 @@ mod select;
 mod shape;
 mod train;
 mod turn;
+mod versions;
 
 /// The name in the journal for what happens to servers.
 const SERVERS: &str = "sampler";

@@ -13,7 +13,7 @@ use records::{ArmDir, ArmFile, Progress, RunDir, json_lines};
 use rewards::{ParserOptions, Question};
 use rollouts::{ServerSamplerArgs, Settings};
 use runtime::{RunEvent, Slot};
-use scenarios::{ArmConfig, DataFilter, JudgeBudget, JudgeKind, Method, Questions, cache_dir};
+use scenarios::{ArmConfig, AtNewVersion, DataFilter, JudgeBudget, JudgeKind, Method, Questions, cache_dir};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use workers::{
@@ -349,6 +349,13 @@ fn sampler(args: &PrepareArgs, weights: WeightStore, notices: &Notices) -> Sampl
         api_key_env: sampler.api_key_env.clone(),
         concurrency: sampler.concurrency,
         timeout: Duration::from_secs_f64(sampler.timeout_seconds),
+        slice_tokens: sampler.slice_tokens,
+        at_new_version: match sampler.at_new_version {
+            AtNewVersion::Finish => rollouts::AtNewVersion::Finish,
+            AtNewVersion::Continue => rollouts::AtNewVersion::Continue,
+            AtNewVersion::Discard => rollouts::AtNewVersion::Discard,
+        },
+        straggler_factor: sampler.straggler_factor,
         give_up: Duration::from_secs_f64(sampler.give_up_seconds),
         retries: sampler.retries,
         max_dropped_fraction: sampler.max_dropped_fraction,

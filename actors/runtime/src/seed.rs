@@ -31,6 +31,8 @@ pub enum Purpose {
     Selection = 10,
     /// The tokens that Clip-Cov leaves out.
     Covariance = 11,
+    /// The tokens of a further slice of a completion that servers sample.
+    Slice = 12,
 }
 
 /// The seed for `purpose` at `place` (step, group, index and the like) of the run seeded with `seed`.

@@ -40,7 +40,7 @@ pub use optimizer::{AlignBatch, CheckpointQuery, Optimizer, OptimizerArgs, Optim
 pub use ranks::{ArmRanks, Opening, Ranks};
 pub use ratios::SamplingRatios;
 pub use recorder::{Lines, Recorder, RecorderArgs, RecorderMsg};
-pub use sampler::{GenerateQuery, Generated, Sampler, SamplerArgs, SamplerMsg, ServerFigures};
+pub use sampler::{GenerateQuery, Generated, Sampler, SamplerArgs, SamplerMsg, ServerFigures, VersionSpan};
 pub use shaper::{Components, ShapeQuery, Shaped, Shaper, ShaperMsg};
 pub use train_group::{GrpoBatch, SampledKl, SampledKlQuery, SftGroup, TrainGroup};
 pub use weight_store::{NamedTensors, Published, WeightStore};

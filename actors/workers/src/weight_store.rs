@@ -68,6 +68,11 @@ impl WeightStore {
         self.lock().newest = newest;
     }
 
+    /// The number of the newest version.
+    pub fn newest_version(&self) -> u64 {
+        self.lock().newest.policy_version
+    }
+
     /// The newest version. The tensors are handles, not copies.
     pub fn newest(&self) -> Published {
         self.lock().newest.handle()

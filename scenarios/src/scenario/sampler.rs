@@ -20,8 +20,18 @@ pub struct SamplerConfig {
     pub api_key_env: Option<String>,
     /// Most completions in flight over all servers; 1 to 100,000.
     pub concurrency: usize,
-    /// Longest wait for one completion, in seconds; above 0. Then it is asked of another server.
+    /// Longest wait for the answer to one request, in seconds; above 0. Then it is asked of another server.
     pub timeout_seconds: f64,
+    /// Most tokens that are drawn by one request, 0 to 1,000,000. A longer completion goes on in further requests, each with the
+    /// prompt and the tokens so far. 0 draws a completion by one request.
+    pub slice_tokens: usize,
+    /// What becomes of completions that are being sampled when a new version of the policy is published; with
+    /// `grpo.max_staleness` of 1 or more there are such. `finish` needs no slices, the others take up the new version between two of
+    /// them.
+    pub at_new_version: AtNewVersion,
+    /// With slices and several servers: a completion moves to another server when a slice takes its server this many times as long
+    /// as another one; 1 or more. 0 leaves it where it is.
+    pub straggler_factor: f64,
     /// How long a step waits while no server answers, in seconds; above 0. Then the arm pauses.
     pub give_up_seconds: f64,
     /// How often a completion is asked again whose answer fails a check, such as a wrong number of audio tokens; 0 to 100.
@@ -50,6 +60,9 @@ impl Default for SamplerConfig {
             api_key_env: None,
             concurrency: 64,
             timeout_seconds: 600.0,
+            slice_tokens: 0,
+            at_new_version: AtNewVersion::Finish,
+            straggler_factor: 4.0,
             give_up_seconds: 300.0,
             retries: 3,
             max_dropped_fraction: 0.1,
@@ -81,4 +94,17 @@ pub enum SamplerBackend {
     Own,
     /// Servers of vLLM.
     Vllm,
+}
+
+/// What becomes of the completions in flight when a new version of the policy is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AtNewVersion {
+    /// They end on the version that began them.
+    #[default]
+    Finish,
+    /// They go on with the new version, from the tokens that they have: partial rollouts.
+    Continue,
+    /// Their tokens are thrown away, and they begin again with the new version.
+    Discard,
 }

@@ -38,8 +38,26 @@ fn checked(change: impl FnOnce(&mut Value)) -> Checked<Completion> {
     let prompt = asked();
     let mut answer = right();
     change(&mut answer);
-    let expected = Expected { model: "policy", prompt: &prompt, vocabulary: 10, suppressed: &[5] };
-    expected.completion(&answer, &draw())
+    expected(&prompt, &[]).completion(&answer, &draw())
+}
+
+fn expected<'a>(prompt: &'a AskedPrompt, so_far: &'a [i64]) -> Expected<'a> {
+    Expected { model: "policy", prompt, so_far, vocabulary: 10, suppressed: &[5] }
+}
+
+#[test]
+fn a_slice_is_of_the_prompt_and_the_tokens_before_it() {
+    let prompt = asked();
+    let mut answer = right();
+    answer["prompt_token_ids"] = json!([1, 9, 9, 9, 2, 9, 9, 3, 4, 8, 6]);
+    let checked = |so_far: &[i64]| expected(&prompt, so_far).completion(&answer, &draw());
+    assert_eq!(checked(&[8, 6]).unwrap().ids, [8, 7]);
+    for (so_far, message) in
+        [(&[8_i64] as &[i64], "has 11 tokens of 10"), (&[8_i64, 4] as &[i64], "other tokens than were sent")]
+    {
+        let Err(Unusable::Check(found)) = checked(so_far) else { panic!("{so_far:?}") };
+        assert!(found.contains(message), "{found}");
+    }
 }
 
 #[test]
@@ -131,7 +149,7 @@ fn rollout_1_every_silent_mistake_fails_a_check() {
 #[test]
 fn scores_are_those_of_the_prompts_own_tokens() {
     let prompt = asked();
-    let expected = Expected { model: "policy", prompt: &prompt, vocabulary: 10, suppressed: &[] };
+    let expected = Expected { suppressed: &[], ..expected(&prompt, &[]) };
     let mut answer = right();
     let place = |id: i64| json!({ id.to_string(): { "logprob": -(id as f64) } });
     let places = prompt.expanded.iter().enumerate();

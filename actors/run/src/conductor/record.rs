@@ -24,6 +24,7 @@ use super::load::{Loaded, LoadedTargets};
 use super::notes::{extras, reward_metrics};
 use super::score::Scores;
 use super::turn::StepStart;
+use super::versions::{first_version, token_staleness, versions};
 use crate::context::ArmContext;
 use crate::error::StepError;
 use crate::live::Conditions;
@@ -261,6 +262,12 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         canary_gap: generated.servers.and_then(|servers| servers.canary_gap),
         rollouts_retried: generated.servers.map(|servers| servers.retried),
         rollouts_dropped: generated.servers.map(|servers| servers.dropped),
+        rollouts_continued: generated.servers.map(|servers| servers.continued),
+        rollouts_restarted: generated.servers.map(|servers| servers.restarted),
+        restarted_tokens: generated.servers.map(|servers| servers.restarted_tokens),
+        rollouts_moved: generated.servers.map(|servers| servers.moved),
+        token_staleness: report
+            .and_then(|report| token_staleness(report.policy_version - 1, &generated.spans)),
         clip_frac_low: loss.map(|metrics| metrics.clip_frac_low()),
         clip_frac_high: loss.map(|metrics| metrics.clip_frac_high()),
         grad_norm: report.map(|report| report.grad_norm),
@@ -348,7 +355,8 @@ fn rollouts(arm: &ArmContext, trained: &TrainedStep) -> Vec<String> {
         reward: trained.shaped.rewards[place],
         advantage: trained.shaped.advantages.values[place],
         weights_version: Some(trained.shaped.weights_version),
-        policy_version: trained.generated.policy_version,
+        policy_version: first_version(&trained.generated, place),
+        policy_versions: versions(&trained.generated, place),
         ..Rollout::of(Phase::Train, trained.step, item)
     });
     json_lines(rows)

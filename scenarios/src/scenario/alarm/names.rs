@@ -5,7 +5,7 @@ use rewards::FailureCause;
 use super::super::{ArmConfig, Method};
 
 /// The columns of `metrics.jsonl` that are single numbers, in arms that are trained by GRPO.
-pub const GRPO_NUMBERS: [&str; 75] = [
+pub const GRPO_NUMBERS: [&str; 80] = [
     "accuracy",
     "actor_seconds",
     "audio_truncated",
@@ -59,10 +59,14 @@ pub const GRPO_NUMBERS: [&str; 75] = [
     "one_token_rate",
     "optimize_seconds",
     "repetition_rate",
+    "restarted_tokens",
     "reward",
     "reward_seconds",
     "reward_std",
+    "rollouts_continued",
     "rollouts_dropped",
+    "rollouts_moved",
+    "rollouts_restarted",
     "rollouts_retried",
     "sample_seconds",
     "sampler_idle_seconds",
@@ -78,6 +82,7 @@ pub const GRPO_NUMBERS: [&str; 75] = [
     "think_quality",
     "think_rate",
     "think_tokens_mean",
+    "token_staleness",
     "tokens_per_second",
     "truncated_rate",
     "unusable_rows",

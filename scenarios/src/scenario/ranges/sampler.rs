@@ -2,10 +2,13 @@
 
 use super::judge::{check_address, check_key_variable};
 use super::range::{Checked, Ranges, number, text};
-use crate::scenario::{ArmConfig, ImportanceCorrection, Method, TrainPart};
+use crate::scenario::{ArmConfig, AtNewVersion, ImportanceCorrection, Method, SamplerConfig, TrainPart};
 
 /// Most completions in flight.
 const MOST_IN_FLIGHT: usize = 100_000;
+
+/// Most tokens of a slice.
+const LONGEST_SLICE: usize = 1_000_000;
 
 /// Longest waits in seconds.
 const LONGEST_WAIT: f64 = 86_400.0;
@@ -42,7 +45,20 @@ pub(super) fn check_sampler(arm: &ArmConfig, ranges: &Ranges<'_>) -> Checked {
     if let Some(tolerance) = sampler.canary_tolerance {
         ranges.positive(tolerance, "sampler.canary_tolerance")?;
     }
+    check_slices(sampler, ranges)?;
     check_what_servers_can(arm, ranges)
+}
+
+/// What is done between the slices of a completion.
+fn check_slices(sampler: &SamplerConfig, ranges: &Ranges<'_>) -> Checked {
+    let (tokens, whole) = (sampler.slice_tokens, sampler.at_new_version == AtNewVersion::Finish);
+    let instead = format!("0 to {LONGEST_SLICE}");
+    ranges.need(tokens <= LONGEST_SLICE, "sampler.slice_tokens", tokens, &instead)?;
+    let instead = "1 or more, such as 128: sampler.at_new_version takes up a new version between two slices";
+    ranges.need(whole || tokens > 0, "sampler.slice_tokens", tokens, instead)?;
+    let factor = sampler.straggler_factor;
+    let good = factor == 0.0 || factor >= 1.0 && factor.is_finite();
+    ranges.need(good, "sampler.straggler_factor", number(factor), "0, or a number of at least 1")
 }
 
 /// The settings that a server can't follow.

@@ -51,6 +51,10 @@ fn what_servers_can_t_follow_is_refused_with_what_to_write() {
         ("[policy]", "[sampling]\nforced_no_think = 0.5\n[policy]", "which can't force tokens"),
         ("urls", "concurrency = 0\nurls", "write 1 to 100000"),
         ("urls", "canary_tolerance = 0.0\nurls", "write a number above 0"),
+        ("urls", "at_new_version = \"continue\"\nurls", "write 1 or more, such as 128"),
+        ("urls", "at_new_version = \"discard\"\nslice_tokens = 0\nurls", "write 1 or more, such as 128"),
+        ("urls", "slice_tokens = 1000001\nurls", "write 0 to 1000000"),
+        ("urls", "straggler_factor = 0.5\nurls", "write 0, or a number of at least 1"),
         ("urls", "backends = 1\nurls", "did you mean `backend`?"),
     ] {
         let found = message(&served().replacen(old, new, 1));
