@@ -142,6 +142,7 @@ async fn generate(pool: &Arc<Pool>, query: &GenerateQuery, newest: Published) ->
         seconds: started.elapsed().as_secs_f64(),
         incomplete,
         servers: Some(figures),
+        ..Generated::default()
     })
 }
 
