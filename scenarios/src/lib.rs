@@ -66,7 +66,7 @@ pub use scenario::{
     EvalConfig, Experiment, ForkConfig, Fraction, GRPO_NUMBERS, GradientCheckpointing, GrpoConfig, Guided,
     HttpPlugin, Hypothesis, ImportanceCorrection, Interpolate, JudgeBudget, JudgeCacheConfig, JudgeConfig,
     JudgeKind, JudgeSet, KlEstimator, LIVE_SETTINGS, LetterStyle, LimitAction, LimitsConfig, LoaderConfig,
-    LocalJudgeConfig, LoraConfig, LossKind, MemberKind, Method, Metric, MlflowConfig, NewFork,
+    LocalJudgeConfig, LoraConfig, LossKind, MemberKind, MemoryConfig, Method, Metric, MlflowConfig, NewFork,
     OnJudgeFailure, OneOrMore, OpenaiJudgeConfig, OptimizerConfig, PLUGIN_KINDS, PanelJudgeConfig,
     PanelMember, PolicyConfig, PolicyPath, ProcessPlugin, PromptConfig, PromptStyle, Prompting, Relation,
     ReplayConfig, RewardForm, RewardSpec, RunConfig, SFT_NUMBERS, SamplingConfig, ScaleRewards, Schedule,
