@@ -3,6 +3,7 @@
 mod data;
 mod estimate;
 mod fetch;
+mod limit;
 mod needs;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,9 @@ struct Checked {
     /// What the arms will take, as far as it can be estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<estimate::Needs>,
+    /// What is chosen so that they fit into `[memory] limit_gib`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    memory: Vec<String>,
 }
 
 /// How a reward calls the code of its file.
@@ -126,8 +130,9 @@ fn look(
         judges: Vec::new(),
         data: None,
         needs: None,
+        memory: Vec::new(),
     };
-    let experiment = match checked {
+    let mut experiment = match checked {
         Ok(experiment) => experiment,
         Err(error) => {
             found.errors.push(error.to_string());
@@ -158,6 +163,10 @@ fn look(
                 }
                 let stops = data.findings.iter().filter(|finding| finding.stops);
                 found.errors.extend(stops.map(|finding| finding.message.clone()));
+                match limit::settle(&mut experiment, &data) {
+                    Ok(lines) => found.memory = lines,
+                    Err(problem) => found.errors.push(format!("{}: {problem}", path.display())),
+                }
                 found.needs = estimate::estimate(&experiment, &data);
                 found.data = Some(data);
             }
@@ -191,6 +200,7 @@ fn print(found: &Checked) {
     if let Some(needs) = &found.needs {
         needs.to_string().lines().for_each(|line| outln!("{line}"));
     }
+    found.memory.iter().for_each(|line| outln!("{line}"));
 }
 
 /// Loads a scenario and checks everything it refers to: rewards, formulas, files.
@@ -206,11 +216,25 @@ pub fn load_and_check(
     Ok(experiment)
 }
 
+/// Chooses settings of the arms so that they fit into `[memory] limit_gib`, and says which, in a line each. Without a limit, nothing
+/// is looked at.
+///
+/// Errors: Even the smallest settings do not fit, or the policy can't be read.
+pub fn fit_into_memory(experiment: &mut Experiment) -> Result<Vec<String>, Failure> {
+    if experiment.memory.limit_gib.is_none() {
+        return Ok(Vec::new());
+    }
+    let survey = data::look(experiment, false, false).map_err(Failure::input)?;
+    limit::settle(experiment, &survey).map_err(Failure::Input)
+}
+
 /// The memory of a GPU that each arm takes, in bytes: what its model's dimensions, its settings and its prompts make of it. An arm
 /// without prompts has none.
 pub fn gpu_bytes(experiment: &Experiment) -> Result<BTreeMap<String, u64>, Failure> {
     let survey = data::look(experiment, false, false).map_err(Failure::input)?;
-    let needs = estimate::estimate(experiment, &survey);
+    let mut experiment = experiment.clone();
+    limit::settle(&mut experiment, &survey).map_err(Failure::Input)?;
+    let needs = estimate::estimate(&experiment, &survey);
     let arms = needs.map(|needs| needs.arms).unwrap_or_default();
     Ok(arms.into_iter().map(|arm| (arm.arm.clone(), arm.device_bytes + estimate::CUDA_CONTEXT)).collect())
 }

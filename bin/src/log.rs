@@ -84,7 +84,10 @@ pub fn start(
         .try_init()
         .map_err(|error| Failure::Running(format!("logging could not start: {error}")))?;
     // The supervisor reports the consequences of a panic to the user. The log records where it happened.
-    std::panic::set_hook(Box::new(|panic| tracing::error!(target: "panic", "{panic}")));
+    std::panic::set_hook(Box::new(|panic| match model::memory::is_expected(&panic.to_string()) {
+        true => tracing::debug!(target: "panic", "{panic}"),
+        false => tracing::error!(target: "panic", "{panic}"),
+    }));
     // Only one run is logged per process.
     let _ = LOG.set(path);
     Ok(())
@@ -97,6 +100,10 @@ static LOG: OnceLock<PathBuf> = OnceLock::new();
 pub fn explain_panics() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        // Whoever attempted it says what it means.
+        if model::memory::is_expected(&panic.to_string()) {
+            return;
+        }
         errln!("error: {}", defect());
         if streams::is_json() { errln!("error: {panic}") } else { print(panic) }
     }));

@@ -16,7 +16,7 @@ use workers::Ranks;
 pub(crate) use crate::existing::existing_run_dir;
 use crate::tracking::Tracking;
 use crate::{
-    check::{glance, load_and_check, try_plugins},
+    check::{fit_into_memory, glance, load_and_check, try_plugins},
     cli::{RunOptions, Verbosity},
     failure::Failure,
     judge_doubts, log,
@@ -82,8 +82,10 @@ fn run_one(
             ));
         }
     };
-    let experiment =
+    let mut experiment =
         load_and_check(&path, &options.set, &options.arms, options.seeds().as_deref(), &registry)?;
+    // A run that goes on keeps what was chosen for it.
+    let chosen = if options.resume.is_some() { Vec::new() } else { fit_into_memory(&mut experiment)? };
     if let Some(arm) = experiment.arms.iter().find(|arm| arm.eval.server.is_some()) {
         let path = path.display();
         return Err(Failure::Input(format!(
@@ -121,8 +123,8 @@ fn run_one(
     log::start(&run_dir, screen.clone(), verbosity, traces.as_ref())?;
     screen.line(&format!("{} → {}", path.display(), run_dir.path().display()));
     if !verbosity.quiet {
-        for line in glance(&experiment) {
-            screen.line(&line);
+        for line in glance(&experiment).iter().chain(&chosen) {
+            screen.line(line);
         }
     }
     for doubt in judge_doubts::doubts(&experiment, &path, &registry) {

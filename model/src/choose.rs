@@ -8,6 +8,10 @@
 //! - `CHOOSE-2` The tokens that all prompts begin with, such as instructions and examples, are run once
 //!   for all of them.
 //! - `CHOOSE-3` Log-probabilities are those under the distribution over the whole vocabulary.
+//! - `CHOOSE-4` Prompts without clips that begin alike are run once, with all texts behind each (`tree.rs`). Only what the
+//!   model would write in other tokens than its tokenizer is decoded token by token.
+
+mod tree;
 
 use std::collections::HashMap;
 
@@ -19,6 +23,7 @@ use crate::generate::{NextPositions, prefill};
 use crate::kv_cache::KvCache;
 use crate::network::Network;
 use crate::processor::{Processor, Prompt};
+use tree::{Tree, choose_at_once};
 
 /// The text that was chosen for a prompt.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,9 +55,48 @@ pub(crate) fn choose(
         return Ok(Vec::new());
     }
     let _guard = tch::no_grad_guard();
+    let longest = prompts.iter().map(|prompt| prompt.ids.len() as i64).max().unwrap_or(0);
+    model.check_length(longest + continuations.longest)?;
+    let tree = match shared_by_all(prompts) {
+        0 => None,
+        shared => Tree::new(processor, texts, &mut continuations).map(|tree| (tree, shared)),
+    };
+    let Some((tree, shared)) = tree else { return choose_by_token(model, prompts, &mut continuations) };
+    let found = choose_at_once(model, prompts, shared, &tree, &mut continuations)?;
+    let open = found.iter().zip(prompts).filter(|(found, _)| found.is_none());
+    let open: Vec<Prompt> = open.map(|(_, prompt)| prompt.clone()).collect();
+    let mut by_token = match open.is_empty() {
+        true => Vec::new(),
+        false => choose_by_token(model, &open, &mut continuations)?,
+    }
+    .into_iter();
+    // There is one for each prompt that has none yet.
+    Ok(found.into_iter().filter_map(|found| found.or_else(|| by_token.next())).collect())
+}
+
+/// What is chosen in one pass, as far as it is, and what token by token; for tests.
+#[cfg(test)]
+pub(crate) fn choose_in_both_ways(
+    model: &Network,
+    processor: &Processor,
+    prompts: &[Prompt],
+    texts: &[String],
+) -> Result<(Vec<Option<Chosen>>, Vec<Chosen>), ModelError> {
+    let _guard = tch::no_grad_guard();
+    let mut continuations = Continuations::new(processor, texts)?;
+    let tree = Tree::new(processor, texts, &mut continuations).expect("a small tree");
+    let at_once = choose_at_once(model, prompts, shared_by_all(prompts), &tree, &mut continuations)?;
+    Ok((at_once, choose_by_token(model, prompts, &mut continuations)?))
+}
+
+/// Generates one of the texts after each prompt, token by token.
+fn choose_by_token(
+    model: &Network,
+    prompts: &[Prompt],
+    continuations: &mut Continuations<'_>,
+) -> Result<Vec<Chosen>, ModelError> {
     let lengths: Vec<i64> = prompts.iter().map(|prompt| prompt.ids.len() as i64).collect();
     let limit = continuations.longest;
-    model.check_length(lengths.iter().max().unwrap_or(&0) + limit)?;
     let (mut cache, mut logits) = match common_beginning(prompts) {
         shared if shared < LEAST_SHARED => {
             prefill(model, &model.batch(&prompts.iter().collect::<Vec<_>>())?, 1, limit, 1.0)
@@ -62,7 +106,7 @@ pub(crate) fn choose(
     let mut positions = NextPositions::after(model, &lengths, 1, limit);
     let mut chosen = vec![Chosen { text: String::new(), tokens: Vec::new() }; prompts.len()];
     loop {
-        let ids = append_tokens(&mut chosen, &mut continuations, &logits)?;
+        let ids = append_tokens(&mut chosen, continuations, &logits)?;
         if chosen.iter().all(|chosen| continuations.after(&chosen.text).is_empty()) {
             return Ok(chosen);
         }
@@ -76,6 +120,15 @@ pub(crate) fn choose(
 /// Fewest tokens that prompts must have in common to be run separately. With fewer, one ordinary prefill is as fast.
 const LEAST_SHARED: usize = 32;
 
+/// The number of tokens of prompts that can be run once for all texts: what all prompts begin with, if that is much, or all
+/// of a single prompt but its last token. 0 if there is none, or if a prompt has clips.
+fn shared_by_all(prompts: &[Prompt]) -> usize {
+    match prompts {
+        [alone] if alone.clips.is_empty() => alone.ids.len().saturating_sub(1),
+        _ => Some(common_beginning(prompts)).filter(|shared| *shared >= LEAST_SHARED).unwrap_or(0),
+    }
+}
+
 /// The number of tokens that all prompts begin with, which leaves each prompt at least one further token. 0 for a
 /// single prompt, or if a prompt has clips.
 fn common_beginning(prompts: &[Prompt]) -> usize {
@@ -86,6 +139,40 @@ fn common_beginning(prompts: &[Prompt]) -> usize {
     let common = |prompt: &Prompt| first.ids.iter().zip(&prompt.ids).take_while(|(a, b)| a == b).count();
     let shortest = prompts.iter().map(|prompt| prompt.ids.len()).min().unwrap_or(0);
     others.iter().map(common).min().unwrap_or(0).min(shortest.saturating_sub(1))
+}
+
+/// Prompts that begin with the same tokens, as rows: the common beginning, then the rest of each prompt, padded on the left.
+struct Shared {
+    ids: Vec<i64>,
+    positions: Vec<i64>,
+    /// For each row of the rests, 1 for a token and 0 for padding.
+    segments: Vec<i64>,
+    /// Length of each rest.
+    own: Vec<i64>,
+    /// Length of the longest rest.
+    longest: i64,
+}
+
+impl Shared {
+    /// Lays out prompts that begin with the same `shared` tokens, of which each has more.
+    fn new(model: &Network, prompts: &[Prompt], shared: usize) -> Result<Self, ModelError> {
+        let own: Vec<i64> = prompts.iter().map(|prompt| (prompt.ids.len() - shared) as i64).collect();
+        let longest = own.iter().copied().max().unwrap_or(0);
+        let mut ids = prompts[0].ids[..shared].to_vec();
+        let mut positions: Vec<i64> = (0..shared as i64).collect();
+        let mut segments = Vec::with_capacity(prompts.len() * longest as usize);
+        for (index, (prompt, &own)) in prompts.iter().zip(&own).enumerate() {
+            model.check_ids(&prompt.ids, || format!("prompt {index}"))?;
+            let padding = (longest - own) as usize;
+            for column in [&mut ids, &mut positions] {
+                column.extend(std::iter::repeat_n(0, padding));
+            }
+            ids.extend(&prompt.ids[shared..]);
+            positions.extend(shared as i64..prompt.ids.len() as i64);
+            segments.extend((0..longest).map(|slot| i64::from(slot >= padding as i64)));
+        }
+        Ok(Shared { ids, positions, segments, own, longest })
+    }
 }
 
 /// Runs prompts that begin with the same `shared` tokens (CHOOSE-2). Returns a cache for one completion of each, of at
@@ -99,25 +186,8 @@ fn prefill_shared(
     limit: i64,
 ) -> Result<(KvCache, Tensor), ModelError> {
     let (decoder, options) = (&model.decoder, (model.kind(), model.device()));
-    let count = prompts.len() as i64;
-    let own: Vec<i64> = prompts.iter().map(|prompt| (prompt.ids.len() - shared) as i64).collect();
-    let longest = own.iter().copied().max().unwrap_or(0);
-    let beginning = shared as i64;
-
-    // The rows: the common beginning, then the rest of each prompt, padded on the left.
-    let mut ids = prompts[0].ids[..shared].to_vec();
-    let mut positions: Vec<i64> = (0..beginning).collect();
-    let mut segments = Vec::with_capacity((count * longest) as usize);
-    for (index, (prompt, &own)) in prompts.iter().zip(&own).enumerate() {
-        model.check_ids(&prompt.ids, || format!("prompt {index}"))?;
-        let padding = (longest - own) as usize;
-        for column in [&mut ids, &mut positions] {
-            column.extend(std::iter::repeat_n(0, padding));
-        }
-        ids.extend(&prompt.ids[shared..]);
-        positions.extend(beginning..prompt.ids.len() as i64);
-        segments.extend((0..longest).map(|slot| i64::from(slot >= padding as i64)));
-    }
+    let (count, beginning) = (prompts.len() as i64, shared as i64);
+    let Shared { ids, positions, segments, own, longest } = Shared::new(model, prompts, shared)?;
     let rests = CompletionRows {
         prompts: model.upload(&vec![0; prompts.len()]),
         segments: model.upload(&segments).view([count, longest]),
@@ -168,20 +238,21 @@ fn append_tokens(
 
     let mut ids = Vec::with_capacity(chosen.len());
     for ((chosen, tokens), logprobs) in chosen.iter_mut().zip(tokens).zip(logprobs.chunks(most)) {
-        // Among equally likely tokens the first is chosen, so that the result does not depend on the batch.
-        let Some(best) = (0..tokens.len()).reduce(|a, b| if logprobs[b] > logprobs[a] { b } else { a })
-        else {
-            ids.push(0);
-            continue;
-        };
-        let (id, text) = tokens[best].clone();
-        chosen.text.push_str(&text);
-        let alternatives = tokens.into_iter().zip(logprobs);
-        let alternatives = alternatives.map(|((_, text), &logprob)| (text, f64::from(logprob))).collect();
-        chosen.tokens.push(ChosenToken { text, alternatives });
-        ids.push(id);
+        ids.push(likeliest(chosen, tokens, logprobs).unwrap_or(0));
     }
     Ok(ids)
+}
+
+/// Appends the likeliest of some tokens to a text, and returns its id; `None` without a token. Among equally likely tokens the
+/// first is chosen, so that the result does not depend on the batch.
+fn likeliest(chosen: &mut Chosen, tokens: Vec<(i64, String)>, logprobs: &[f32]) -> Option<i64> {
+    let best = (0..tokens.len()).reduce(|a, b| if logprobs[b] > logprobs[a] { b } else { a })?;
+    let (id, text) = tokens[best].clone();
+    chosen.text.push_str(&text);
+    let alternatives = tokens.into_iter().zip(logprobs);
+    let alternatives = alternatives.map(|((_, text), &logprob)| (text, f64::from(logprob))).collect();
+    chosen.tokens.push(ChosenToken { text, alternatives });
+    Some(id)
 }
 
 /// The tokens that can continue a partly generated text.

@@ -43,7 +43,10 @@ pub enum ModelError {
     /// The feature extractor could not be set up.
     #[error(transparent)]
     Audio(#[from] audio::FeatureError),
-    /// libtorch reported an error, such as running out of memory.
+    /// A pass needs more memory than is free.
+    #[error("out of memory: {problem}")]
+    OutOfMemory { problem: String },
+    /// libtorch reported another error.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),
 }

@@ -17,6 +17,7 @@ use tch::{Kind, Tensor};
 use crate::dropout::DropoutGuard;
 use crate::error::ModelError;
 use crate::logprobs::{Entropies, Group, GroupLogprobs, Pass, take};
+use crate::memory::no_grad;
 use crate::network::Network;
 
 /// How much of a forward pass is kept in memory for the backward pass.
@@ -69,7 +70,7 @@ pub(crate) fn forward<'a>(
 ) -> Result<Forward<'a>, ModelError> {
     let _dropout = dropout(model, dropout_seed);
     let (pass, inputs, hidden) = match memory.recompute {
-        true => tch::no_grad(|| run_keeping_inputs(model, groups))?,
+        true => no_grad(|| run_keeping_inputs(model, groups))?,
         false => {
             let pass = Pass::new(model, groups)?;
             let x = model.embed(&pass.layout.ids, &pass.batch);
@@ -91,7 +92,7 @@ pub(crate) fn forward<'a>(
     let (token_logprobs, token_entropies) = match chunks.len() {
         1 => project(),
         _ => {
-            let (logprobs, found) = tch::no_grad(project);
+            let (logprobs, found) = no_grad(project);
             (logprobs.set_requires_grad(true), found.map(|found| found.set_requires_grad(differentiated)))
         }
     };

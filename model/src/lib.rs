@@ -51,6 +51,7 @@ mod kv_cache;
 mod logprobs;
 pub mod lora;
 pub mod loss;
+pub mod memory;
 mod network;
 mod nn;
 mod opening;

@@ -15,6 +15,7 @@ use tch::{Kind, Tensor};
 use crate::decoder::attention::{CompletionRows, GroupAttention};
 use crate::decoder::rope::Angles;
 use crate::error::{InputError, ModelError};
+use crate::memory::no_grad;
 use crate::network::{Network, PromptBatch};
 use crate::processor::Prompt;
 
@@ -257,7 +258,7 @@ impl Pass {
         let logprobs = -all.g_nll_loss(&targets, None::<&Tensor>, tch::Reduction::None, -100);
         let entropies = match entropies {
             Entropies::Differentiated => -(all.exp() * &all).sum_dim_intlist([-1].as_slice(), false, None),
-            Entropies::Off | Entropies::Measured => tch::no_grad(|| entropies_of(&all.detach())),
+            Entropies::Off | Entropies::Measured => no_grad(|| entropies_of(&all.detach())),
         };
         (logprobs, Some(entropies))
     }

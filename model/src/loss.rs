@@ -55,6 +55,8 @@ pub use sft::sft_loss;
 use metrics::Measured;
 use tch::{Kind, Tensor};
 
+use crate::memory::no_grad;
+
 /// A micro-batch of `N` completions, the longest of which has `T` tokens.
 #[derive(Debug)]
 pub struct LossInputs<'a> {
@@ -266,7 +268,7 @@ fn off_policy(
     lengths: &Tensor,
     threshold: f64,
 ) -> Tensor {
-    tch::no_grad(|| {
+    no_grad(|| {
         let gap = (sampled - logprobs).masked_fill(padding, 0.0).nan_to_num(0.0, None, None);
         let mean = gap.sum_dim_intlist([-1].as_slice(), false, None) / lengths;
         mean.gt(threshold).unsqueeze(-1).logical_and(&advantages.lt(0.0))

@@ -15,6 +15,7 @@ use crate::config::{Architecture, ModelConfig};
 use crate::decoder::Decoder;
 use crate::decoder::attention::PromptRows;
 use crate::error::{InputError, ModelError};
+use crate::memory::no_grad;
 use crate::nn::Builder;
 use crate::params::{Params, Source};
 use crate::processor::Prompt;
@@ -212,7 +213,7 @@ impl Network {
         let _part = adapter.map(|adapter| adapter.dropout.part(number as u64));
         let encoded = match self.params.tower_learns() {
             true => tower.encode(clip)?,
-            false => tch::no_grad(|| self.clips.get(clip, |clip| tower.encode(clip)))?,
+            false => no_grad(|| self.clips.get(clip, |clip| tower.encode(clip)))?,
         };
         Ok(tower.project(&encoded))
     }

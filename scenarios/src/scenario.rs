@@ -90,8 +90,8 @@ pub use policy::{DType, GradientCheckpointing, LoraConfig, PolicyConfig, PolicyP
 pub use prompt::{ChoiceStyle, LetterStyle, PromptConfig, PromptStyle};
 pub use reference::scenario_reference;
 pub use run::{
-    CheckpointConfig, ControlConfig, Device, MlflowConfig, RunConfig, StorageConfig, SupervisionConfig,
-    TracesConfig, TrackingConfig, WandbConfig,
+    CheckpointConfig, ControlConfig, Device, MemoryConfig, MlflowConfig, RunConfig, StorageConfig,
+    SupervisionConfig, TracesConfig, TrackingConfig, WandbConfig,
 };
 pub use sampler::{AtNewVersion, SamplerBackend, SamplerConfig};
 pub use schema::json_schema;

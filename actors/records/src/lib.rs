@@ -83,7 +83,7 @@ pub use jsonl::{append_line, for_each_line, json_lines, json_value};
 pub use lock::{LockCheck, OwnedRunDir, host, is_owned};
 pub use manifest::Manifest;
 pub use merge::MergeError;
-pub use metrics::{GrpoMetrics, MissingCause, SftMetrics, StepMetrics, is_timing};
+pub use metrics::{GrpoMetrics, MissingCause, SftMetrics, StepMetrics, TrainingMemory, is_timing};
 pub use owner::Owner;
 pub use record_sums::RecordSums;
 pub use repair::{refuse_damage, repair};

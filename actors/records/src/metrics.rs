@@ -1,7 +1,7 @@
 //! The rows of `metrics.jsonl`: one per training step.
 //!
-//! Every time and rate is in a field ending in `_seconds` or `_per_second`; all other fields are equal in two runs with
-//! the same seed. To add a column, add a field here, fill it in where the step is recorded (`record.rs` of the crate
+//! Every time and rate is in a field ending in `_seconds` or `_per_second`, and memory in one beginning with `memory_`; all
+//! other fields are equal in two runs with the same seed. To add a column, add a field here, fill it in where the step is recorded (`record.rs` of the crate
 //! `run`), and define it in `docs/metrics.md`.
 
 use std::collections::BTreeMap;
@@ -42,9 +42,9 @@ impl fmt::Display for MissingCause {
     }
 }
 
-/// Whether a metric measures time, and so differs between two runs of one seed.
+/// Whether a metric measures the time or the memory that a step took, and so differs between two runs of one seed.
 pub fn is_timing(metric: &str) -> bool {
-    metric.ends_with("_seconds") || metric.ends_with("_per_second")
+    metric.ends_with("_seconds") || metric.ends_with("_per_second") || metric.starts_with("memory_")
 }
 
 /// A step of an arm that is trained by GRPO. In rows of older runs, fields may be absent.
@@ -170,6 +170,10 @@ pub struct GrpoMetrics {
     pub boundary_seconds: Option<f64>,
     pub step_seconds: Option<f64>,
     pub tokens_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_sampling_bytes: Option<u64>,
+    #[serde(flatten)]
+    pub memory: TrainingMemory,
 }
 
 /// A step of an arm that is trained on supervised targets. In rows of older runs, fields may be absent.
@@ -200,6 +204,23 @@ pub struct SftMetrics {
     pub boundary_seconds: Option<f64>,
     pub step_seconds: Option<f64>,
     pub tokens_per_second: Option<f64>,
+    #[serde(flatten)]
+    pub memory: TrainingMemory,
+}
+
+/// The memory that a training step took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "docs/metrics.md defines the fields")]
+pub struct TrainingMemory {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_forward_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_backward_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_optimizer_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_splits: Option<u64>,
 }
 
 /// A row of `metrics.jsonl`, whichever way the arm is trained.

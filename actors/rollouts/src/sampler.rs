@@ -146,6 +146,7 @@ async fn generate(pool: &Arc<Pool>, query: &GenerateQuery) -> Result<Generated, 
         seconds: started.elapsed().as_secs_f64(),
         incomplete,
         servers: Some(figures),
+        ..Generated::default()
     })
 }
 

@@ -20,6 +20,33 @@ pub enum WorkerError {
     /// AdamW's state could not be made or restored.
     #[error(transparent)]
     Optim(#[from] OptimError),
+    /// Not even the smallest part of a training step fits into the memory.
+    #[error(
+        "one completion with its prompt does not fit into memory ({problem}); lower sampling.max_new_tokens, give \
+         shorter clips, or set policy.gradient_checkpointing = true, policy.train = \"lora\" or policy.dtype = \"bf16\""
+    )]
+    StepTooLarge {
+        /// What libtorch said.
+        problem: String,
+    },
+    /// Not even one completion can be sampled.
+    #[error(
+        "one completion with its prompt can't be sampled for lack of memory ({problem}); lower sampling.max_new_tokens, or \
+         set policy.dtype = \"bf16\""
+    )]
+    CompletionTooLarge {
+        /// What libtorch said.
+        problem: String,
+    },
+    /// The completions of a prompt can't be sampled at once, and `sampling.forced_no_think` needs them to be.
+    #[error(
+        "the completions of one prompt can't be sampled at once for lack of memory ({problem}), as sampling.forced_no_think \
+         needs them to be; lower sampling.group_size or sampling.max_new_tokens"
+    )]
+    GroupTooLarge {
+        /// What libtorch said.
+        problem: String,
+    },
     /// The servers that sample could not be used.
     #[error("{0}")]
     Servers(String),

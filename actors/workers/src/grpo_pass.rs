@@ -2,13 +2,17 @@
 //!
 //! - `OPT-2` the gradients of the micro-batches add up to the gradient of the whole step.
 
+use std::borrow::Cow;
+
 use model::loss::{EntropyInputs, KlEstimator, LossInputs, LossMetrics, entropy_threshold, grpo_loss};
 use model::{Entropies, ModelError, Policy};
 use tch::{Kind, Tensor};
 
 use crate::error::WorkerError;
+use crate::fit::{Divide, Fit};
 use crate::grpo_share::{GrpoShare, PassSettings};
 use crate::micro_batch::{MicroBatch, token_mask};
+use crate::peaks::Peaks;
 use crate::ranks::Peers;
 use crate::ratios::SamplingRatios;
 use crate::train_group::{SampledKl, TrainGroup, packed};
@@ -58,29 +62,51 @@ impl<'a> GrpoPass<'a> {
         self.ratios
     }
 
-    /// Adds the gradients of the share to those of the policy. `dropout_seed` is called with the index of a micro-batch
-    /// within the step.
+    /// Sets the gradients of the policy to those of the share, whose micro-batches become smaller if memory does not suffice.
+    /// `zero_grad` forgets gradients; `dropout_seed` is called with the index of a micro-batch within the step.
     pub(crate) fn backward(
         &mut self,
+        fit: &mut Fit,
+        mut zero_grad: impl FnMut(),
         dropout_seed: impl Fn(usize) -> u64,
+        peaks: &mut Peaks,
         peers: Option<&mut Peers<'_>>,
     ) -> Result<LossMetrics, WorkerError> {
         let (groups, share) = (self.groups, self.share);
-        let settings = &share.settings;
         let seed_of = |index: usize| dropout_seed(share.first_micro_batch + index);
-        // With one micro-batch its own forward pass has the entropies of the whole step.
-        let one = settings.micro_batches(groups).len() == 1 && peers.is_none();
-        let masked = settings.entropy_top_fraction < 1.0;
-        let high = if masked && !one { self.high_entropy(seed_of, peers)? } else { None };
-        let mut metrics = LossMetrics::default();
-        let parts: Vec<&[TrainGroup]> = settings.micro_batches(groups).collect();
-        let mut first = 0;
-        for (index, part) in parts.into_iter().enumerate() {
-            let place = Place { index, first };
-            first += part.iter().map(|group| group.completions.len()).sum::<usize>();
-            metrics.merge(&self.micro_batch_backward(part, place, seed_of(index), high)?);
-        }
-        Ok(metrics)
+        let masked = share.settings.entropy_top_fraction < 1.0;
+        // The threshold of all ranks is found once: the others wait for it.
+        let of_all = match peers {
+            Some(peers) if masked => Some(self.high_entropy_of_all(fit, seed_of, peers)?),
+            _ => None,
+        };
+        let is_first = self.beginning.is_empty();
+        fit.run(groups, |parts| {
+            zero_grad();
+            match is_first {
+                true => {
+                    self.beginning.clear();
+                    self.ratios = SamplingRatios::default();
+                }
+                false => self.beginning = cut_again(&self.beginning, parts),
+            }
+            let high = match of_all {
+                Some(high) => high,
+                // With one micro-batch its own forward pass has the entropies of the whole step.
+                None if masked && parts.len() > 1 => {
+                    let found = self.entropies(parts, seed_of)?;
+                    high_entropy(&found, share.settings.entropy_top_fraction)?
+                }
+                None => None,
+            };
+            let (mut metrics, mut first) = (LossMetrics::default(), 0);
+            for (index, part) in parts.iter().enumerate() {
+                let place = Place { index, first };
+                first += part.iter().map(Divide::completions).sum::<usize>();
+                metrics.merge(&self.micro_batch_backward(part, place, seed_of(index), high, peaks)?);
+            }
+            Ok(metrics)
+        })
     }
 
     fn micro_batch_backward(
@@ -89,6 +115,7 @@ impl<'a> GrpoPass<'a> {
         Place { index, first }: Place,
         dropout_seed: u64,
         high: Option<HighEntropy>,
+        peaks: &mut Peaks,
     ) -> Result<LossMetrics, ModelError> {
         let GrpoShare { settings, normalizer, covariant, .. } = self.share;
         let packed = packed(groups);
@@ -99,6 +126,7 @@ impl<'a> GrpoPass<'a> {
         let entropies = settings.entropies();
         let current =
             self.policy.forward_with_entropies(&packed, settings.temperature, dropout_seed, entropies)?;
+        peaks.forward_ended();
         let batch = settings.micro_batch(groups, &current);
         let mask = current.mask.logical_and(&batch.trained);
 
@@ -149,18 +177,23 @@ impl<'a> GrpoPass<'a> {
         };
         let outputs = grpo_loss(&inputs, &settings.config);
         current.backward(&outputs.loss)?;
+        peaks.backward_ended();
+        #[cfg(test)]
+        crate::fit::exhaust_above(
+            groups.iter().flat_map(|group| &group.completions).map(|each| each.ids.len()).sum(),
+        );
         Ok(outputs.metrics)
     }
 
-    /// Runs all micro-batches without gradients, for the entropies of the whole step.
-    fn high_entropy(
+    /// The entropies of all tokens of the share, with their masks, by micro-batch; computed without gradients.
+    fn entropies(
         &self,
+        parts: &[Cow<'_, [TrainGroup]>],
         dropout_seed: impl Fn(usize) -> u64,
-        peers: Option<&mut Peers<'_>>,
-    ) -> Result<Option<HighEntropy>, WorkerError> {
-        let GrpoShare { settings, tokens_before, normalizer, .. } = self.share;
+    ) -> Result<Vec<(Tensor, Tensor)>, ModelError> {
+        let settings = &self.share.settings;
         let mut found = Vec::new();
-        for (index, groups) in settings.micro_batches(self.groups).enumerate() {
+        for (index, groups) in parts.iter().enumerate() {
             let _guard = tch::no_grad_guard();
             let current = self.policy.forward_with_entropies(
                 &packed(groups),
@@ -171,15 +204,43 @@ impl<'a> GrpoPass<'a> {
             let mask = current.mask.logical_and(&settings.micro_batch(groups, &current).trained);
             found.extend(current.entropies.as_ref().map(|entropies| (entropies.shallow_clone(), mask)));
         }
-        if let Some(peers) = peers {
-            let own: Vec<Tensor> =
-                found.iter().map(|(entropies, mask)| entropies.masked_select(mask)).collect();
-            let all = peers.gather(&own, *tokens_before, normalizer.tokens)?;
-            let mask = all.ones_like().to_kind(Kind::Bool);
-            found = vec![(all, mask)];
-        }
-        Ok(high_entropy(&found, settings.entropy_top_fraction)?)
+        Ok(found)
     }
+
+    /// The threshold of the tokens of all ranks.
+    fn high_entropy_of_all(
+        &self,
+        fit: &mut Fit,
+        dropout_seed: impl Fn(usize) -> u64,
+        peers: &mut Peers<'_>,
+    ) -> Result<Option<HighEntropy>, WorkerError> {
+        let GrpoShare { settings, tokens_before, normalizer, .. } = self.share;
+        let found = fit.run(self.groups, |parts| self.entropies(parts, &dropout_seed))?;
+        let own: Vec<Tensor> = found.iter().map(|(entropies, mask)| entropies.masked_select(mask)).collect();
+        let all = peers.gather(&own, *tokens_before, normalizer.tokens)?;
+        let mask = all.ones_like().to_kind(Kind::Bool);
+        Ok(high_entropy(&[(all, mask)], settings.entropy_top_fraction)?)
+    }
+}
+
+/// The rows of some micro-batches, distributed to those that are made now.
+///
+/// Shapes: `[N, T]` each, where `T` is the length of the longest completion of a micro-batch
+fn cut_again(rows: &[Tensor], parts: &[Cow<'_, [TrainGroup]>]) -> Vec<Tensor> {
+    if rows.len() == parts.len() {
+        return rows.iter().map(Tensor::shallow_clone).collect();
+    }
+    let longest = rows.iter().map(|part| part.size()[1]).max().unwrap_or(0);
+    let padded: Vec<Tensor> =
+        rows.iter().map(|part| part.constant_pad_nd([0, longest - part.size()[1]])).collect();
+    let (all, mut first) = (Tensor::cat(&padded, 0), 0);
+    let cut = |part: &Cow<'_, [TrainGroup]>| {
+        let lengths = part.iter().flat_map(|group| &group.completions).map(|each| each.ids.len() as i64);
+        let (count, longest) = (lengths.clone().count() as i64, lengths.max().unwrap_or(0));
+        first += count;
+        all.narrow(0, first - count, count).narrow(1, 0, longest)
+    };
+    parts.iter().map(cut).collect()
 }
 
 /// The threshold of some entropies under their masks; `None` without a token.
@@ -198,12 +259,12 @@ fn high_entropy(found: &[(Tensor, Tensor)], fraction: f64) -> Result<Option<High
 /// The KL divergence to the reference policy of completions, from their log-probabilities at sampling.
 pub(crate) fn sampled_kl(
     reference: &Policy,
-    groups: &[TrainGroup],
-    settings: PassSettings,
+    parts: &[Cow<'_, [TrainGroup]>],
+    settings: &PassSettings,
     coefficient: f64,
 ) -> Result<SampledKl, ModelError> {
     let (mut sums, mut tokens) = (Vec::new(), 0);
-    for groups in settings.micro_batches(groups) {
+    for groups in parts {
         let found = reference.logprobs(&packed(groups), settings.temperature)?;
         let longest = found.logprobs.size()[1] as usize;
         let batch = MicroBatch::new(groups, longest, false, found.logprobs.device());
@@ -220,4 +281,40 @@ pub(crate) fn sampled_kl(
     }
     let mean = sums.iter().sum::<f64>() / tokens.max(1) as f64;
     Ok(SampledKl { sums, mean, coefficient })
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Completion, Finish, Prompt};
+
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_a_step_follows_its_completions_into_smaller_micro_batches() {
+        let completion = |length: usize| Completion {
+            ids: vec![1; length],
+            logprobs: vec![0.0; length],
+            forced: 0..0,
+            finish: Finish::Eos,
+        };
+        let group = |lengths: &[usize]| TrainGroup {
+            prompt: Prompt { ids: vec![0], clips: Vec::new() },
+            completions: lengths.iter().map(|&length| completion(length)).collect(),
+            advantages: vec![0.0; lengths.len()],
+            mode_advantages: Vec::new(),
+            think_tokens: vec![0; lengths.len()],
+        };
+        let groups = [group(&[1, 2]), group(&[3])];
+        let matrix = |rows: &[&[f32]]| {
+            Tensor::cat(&rows.iter().map(|row| Tensor::from_slice(row).unsqueeze(0)).collect::<Vec<_>>(), 0)
+        };
+        // One micro-batch of three completions, of which the longest has three tokens.
+        let all = matrix(&[&[-1.0, 0.0, 0.0], &[-2.0, -3.0, 0.0], &[-4.0, -5.0, -6.0]]);
+        let [first, last] = [matrix(&[&[-1.0, 0.0], &[-2.0, -3.0]]), matrix(&[&[-4.0, -5.0, -6.0]])];
+        let by_prompt = cut_again(&[all], &crate::fit::Portion::Prompts(1).parts(&groups));
+        assert_eq!(by_prompt, [first, last]);
+        let by_completion = cut_again(&by_prompt, &crate::fit::Portion::Completions(1).parts(&groups));
+        let alone = [matrix(&[&[-1.0]]), matrix(&[&[-2.0, -3.0]]), matrix(&[&[-4.0, -5.0, -6.0]])];
+        assert_eq!(by_completion, alone);
+    }
 }

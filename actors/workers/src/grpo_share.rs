@@ -16,8 +16,6 @@ pub(crate) struct PassSettings {
     pub(crate) correction: Option<Correction>,
     /// Fraction of tokens that the policy loss acts on.
     pub(crate) entropy_top_fraction: f64,
-    /// Prompts per micro-batch; 0 for all at once.
-    pub(crate) micro_batch_prompts: usize,
     /// Whether completions that were cut off are left out.
     pub(crate) mask_truncated: bool,
     /// Whether the ratios to the policy that sampled are measured.
@@ -27,11 +25,6 @@ pub(crate) struct PassSettings {
 }
 
 impl PassSettings {
-    pub(crate) fn micro_batches<'a>(&self, groups: &'a [TrainGroup]) -> std::slice::Chunks<'a, TrainGroup> {
-        let size = if self.micro_batch_prompts == 0 { groups.len() } else { self.micro_batch_prompts };
-        groups.chunks(size.max(1))
-    }
-
     pub(crate) fn entropies(&self) -> Entropies {
         if self.config.entropy_coef != 0.0 { Entropies::Differentiated } else { Entropies::Measured }
     }

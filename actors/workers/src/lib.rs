@@ -6,11 +6,13 @@
 
 #![warn(missing_docs)]
 
+mod batches;
 mod checkpoint;
 mod coefficients;
 mod compute_slots;
 mod covariance;
 mod error;
+mod fit;
 mod follower;
 mod grpo_pass;
 mod grpo_settings;
@@ -19,6 +21,7 @@ mod loader;
 mod memory;
 mod micro_batch;
 mod optimizer;
+mod peaks;
 mod ranks;
 mod ratios;
 mod recorder;
@@ -37,6 +40,7 @@ pub use follower::follow;
 pub use grpo_settings::{CovarianceSettings, GrpoSettings};
 pub use loader::{AudioSource, Clip, ClipRequest, HeardClip, Loaded, Loader, LoaderArgs, LoaderMsg, Sound};
 pub use optimizer::{AlignBatch, CheckpointQuery, Optimizer, OptimizerArgs, OptimizerMsg, StepReport};
+pub use peaks::PhaseMemory;
 pub use ranks::{ArmRanks, Opening, Ranks};
 pub use ratios::SamplingRatios;
 pub use recorder::{Lines, Recorder, RecorderArgs, RecorderMsg};

@@ -22,11 +22,13 @@ use crate::checkpoint::write_checkpoint;
 use crate::coefficients::Coefficients;
 use crate::covariance::covariant_tokens;
 use crate::error::WorkerError;
+use crate::fit::Fit;
 use crate::grpo_pass::{GrpoPass, sampled_kl};
 use crate::grpo_settings::GrpoSettings;
 use crate::grpo_share::{GrpoShare, PassSettings};
 use crate::memory::return_freed_memory;
 use crate::micro_batch::trained_tokens;
+use crate::peaks::{Peaks, PhaseMemory};
 use crate::ranks::{ArmRanks, LeavingOrder, Moments, Part, Peers, Seat, grpo_orders, sft_orders};
 use crate::ratios::SamplingRatios;
 use crate::sft_pass::{SftShare, sft_backward};
@@ -48,6 +50,7 @@ pub struct OptimizerState {
     adamw: AdamW,
     coefficients: Coefficients,
     policy_version: u64,
+    fit: Fit,
     /// The arm's replicas on the other ranks, which end with it.
     _seat: Option<Seat>,
 }
@@ -85,7 +88,7 @@ impl ThreadLocalActor for Optimizer {
             }
             OptimizerMsg::SampledKl(request) => {
                 if let Some((query, reply)) = request.begin() {
-                    reply.send(state.sampled_kl(&query).map_err(WorkerError::from));
+                    reply.send(state.sampled_kl(&query));
                 }
             }
             OptimizerMsg::Sft(request) => {
@@ -116,12 +119,13 @@ struct Updates {
     applied: u64,
     skipped: u64,
     nonfinite: Vec<NonFiniteTensor>,
+    memory: PhaseMemory,
 }
 
 impl Updates {
     fn report(self) -> StepReport {
-        let Updates { grad_norm, applied, skipped, nonfinite } = self;
-        StepReport { grad_norm, applied, skipped, nonfinite, ..StepReport::default() }
+        let Updates { grad_norm, applied, skipped, nonfinite, memory } = self;
+        StepReport { grad_norm, applied, skipped, nonfinite, memory, ..StepReport::default() }
     }
 }
 
@@ -167,6 +171,7 @@ impl OptimizerState {
             None => None,
         };
         Ok(OptimizerState {
+            fit: Fit::new(policy.device(), args.micro_batch_prompts),
             policy,
             reference,
             adamw,
@@ -209,6 +214,7 @@ impl OptimizerState {
         if let (Some(control), Some(entropy)) = (entropy_controlled, metrics.entropy_trained.mean()) {
             self.coefficients.follow_entropy(control, entropy);
         }
+        let memory_splits = self.fit.take_splits();
         Ok(self.publish(StepReport {
             policy_version: 0,
             loss: metrics.loss,
@@ -219,6 +225,7 @@ impl OptimizerState {
             align_accuracy: None,
             lr: whole.lr,
             tokens: whole.normalizer.tokens as u64,
+            memory_splits,
             seconds: started.elapsed().as_secs_f64(),
             ..updates.report()
         }))
@@ -254,20 +261,23 @@ impl OptimizerState {
         let mut pass = GrpoPass::new(&self.policy, reference, groups, share);
         let (mut metrics, mut updates) = (LossMetrics::default(), Updates::default());
         let mut ratios = SamplingRatios::default();
+        let mut peaks = Peaks::begin(self.policy.device());
         for iteration in 0..share.iterations {
-            self.adamw.zero_grad();
             let seed = |index: usize| {
                 let place = [self.policy_version, iteration as u64, index as u64];
                 derive(self.args.seed, Purpose::Dropout, &place)
             };
-            metrics = pass.backward(seed, peers.as_deref_mut())?;
+            let zero_grad = || self.adamw.zero_grad();
+            metrics = pass.backward(&mut self.fit, zero_grad, seed, &mut peaks, peers.as_deref_mut())?;
             ratios = pass.ratios();
             if let Some(peers) = &mut peers {
                 let part = Part { metrics, ratios, ..Part::default() };
                 Part { metrics, ratios, .. } = peers.add_up(&self.policy, self.policy_version, part)?;
             }
             apply(&mut self.adamw, &self.policy, self.policy_version, share.lr, &mut updates);
+            peaks.optimizer_ended();
         }
+        updates.memory = peaks.found();
         Ok((metrics, ratios, updates))
     }
 
@@ -310,20 +320,19 @@ impl OptimizerState {
             config,
             correction: settings.correction,
             entropy_top_fraction: settings.entropy_top_fraction,
-            micro_batch_prompts: self.args.micro_batch_prompts,
             mask_truncated: settings.mask_truncated,
             measure_ratios: settings.measure_ratios,
             temperature: settings.temperature,
         }
     }
 
-    fn sampled_kl(&self, query: &SampledKlQuery) -> Result<SampledKl, ModelError> {
+    fn sampled_kl(&mut self, query: &SampledKlQuery) -> Result<SampledKl, WorkerError> {
         let SampledKlQuery { groups, settings } = query;
         let coefficient = self.kl_coef(settings);
         match &self.reference {
             Some(reference) => {
                 let pass = self.pass_settings(settings, settings.grpo.clone());
-                sampled_kl(reference, groups, pass, coefficient)
+                self.fit.run(groups, |parts| sampled_kl(reference, parts, &pass, coefficient))
             }
             None => Ok(SampledKl { sums: Vec::new(), mean: 0.0, coefficient }),
         }
@@ -333,22 +342,24 @@ impl OptimizerState {
         let started = Instant::now();
         let whole = SftShare {
             tokens: groups.iter().flat_map(|group| group.targets.iter().map(Vec::len)).sum(),
-            micro_batch_prompts: self.args.micro_batch_prompts,
             first_micro_batch: 0,
             lr: self.lr(self.args.schedule.lr),
         };
         let (loss, updates) = match self.args.ranks.clone() {
             None => self.sft_work(groups, &whole, None)?,
             Some(ranks) => self.on_ranks(&ranks, |state, peers| {
-                let shares = sft_orders(ranks.arm(), groups, &whole, peers.ranks());
+                let (size, arm) = (state.args.micro_batch_prompts, ranks.arm());
+                let shares = sft_orders(arm, groups, &whole, size, peers.ranks());
                 peers.order(&shares.orders)?;
                 state.sft_work(&shares.groups, &shares.own, Some(peers))
             })?,
         };
+        let memory_splits = self.fit.take_splits();
         Ok(self.publish(StepReport {
             loss,
             lr: whole.lr,
             tokens: whole.tokens as u64,
+            memory_splits,
             seconds: started.elapsed().as_secs_f64(),
             ..updates.report()
         }))
@@ -365,14 +376,21 @@ impl OptimizerState {
             // The moments of the fit belong to another loss.
             self.adamw.reset();
         }
-        self.adamw.zero_grad();
-        let mut loss = sft_backward(&self.policy, groups, share, |index| self.dropout_seed(0, index))?;
+        let mut peaks = Peaks::begin(self.policy.device());
+        let (policy, seed, policy_version) = (&self.policy, self.args.seed, self.policy_version);
+        let dropout_seed = |index: usize| derive(seed, Purpose::Dropout, &[policy_version, 0, index as u64]);
+        let mut loss = self.fit.run(groups, |parts| {
+            self.adamw.zero_grad();
+            sft_backward(policy, parts, share, dropout_seed, &mut peaks)
+        })?;
         if let Some(peers) = peers {
             let part = Part { loss, ..Part::default() };
             loss = peers.add_up(&self.policy, self.policy_version, part)?.loss;
         }
         let mut updates = Updates::default();
         self.apply(share.lr, &mut updates);
+        peaks.optimizer_ended();
+        updates.memory = peaks.found();
         Ok((loss, updates))
     }
 
@@ -422,7 +440,8 @@ impl OptimizerState {
         policy_version: u64,
     ) -> Self {
         let coefficients = Coefficients::new(args.kl_coef, args.entropy_coef);
-        OptimizerState { args, policy, reference, adamw, coefficients, policy_version, _seat: None }
+        let fit = Fit::new(policy.device(), args.micro_batch_prompts);
+        OptimizerState { args, policy, reference, adamw, coefficients, policy_version, fit, _seat: None }
     }
 
     /// A follower's part of the step that rank 0 ordered for this arm.
@@ -445,12 +464,6 @@ impl OptimizerState {
         let aligned = self.args.align.as_ref().map_or(0, |align| align.total_steps);
         let schedule = LrSchedule { lr, ..self.args.schedule.clone() };
         schedule.lr_at(self.policy_version.saturating_sub(aligned))
-    }
-
-    /// The seed of one forward pass. A repeated step has the same seeds.
-    fn dropout_seed(&self, iteration: usize, micro_batch: usize) -> u64 {
-        let place = [self.policy_version, iteration as u64, micro_batch as u64];
-        derive(self.args.seed, Purpose::Dropout, &place)
     }
 
     fn apply(&mut self, lr: f64, updates: &mut Updates) {
@@ -494,3 +507,6 @@ impl OptimizerState {
         StepReport { policy_version: self.policy_version, ..report }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,17 @@
 //! The sampler: generates completions, on a dedicated OS thread.
 //!
 //! Before each request it loads the newest weights from the [`WeightStore`]; the answer has the version that it used.
+//! `batches.rs` decides how many completions are sampled at the same time.
 
 use std::time::Instant;
 
-use model::{Completion, ModelError, Policy, Prompt, SamplingParams};
+use model::memory::take_peak;
+use model::{Completion, Policy, Prompt, SamplingParams};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use runtime::Request;
 
+use crate::batches::Batches;
 use crate::compute_slots::ComputeSlots;
 use crate::error::WorkerError;
 use crate::memory::return_freed_memory;
@@ -43,6 +46,10 @@ pub struct Generated {
     pub incomplete: Vec<usize>,
     /// What sampling on servers took; `None` without servers.
     pub servers: Option<ServerFigures>,
+    /// How often a batch was halved because memory did not suffice.
+    pub memory_splits: u64,
+    /// The most memory of the device while sampling, in bytes; see [`take_peak`].
+    pub memory: Option<u64>,
 }
 
 /// Successive tokens of a completion that one version of the policy drew.
@@ -94,6 +101,8 @@ pub struct SamplerArgs {
     pub weights: WeightStore,
     /// Number of libtorch threads; 0 leaves the choice to libtorch.
     pub threads: usize,
+    /// Number of prompts that are answered at the same time; 0 for all of a request.
+    pub batch_prompts: usize,
     /// The slots in which the run's samplers and optimizers compute.
     pub compute_slots: ComputeSlots,
 }
@@ -113,6 +122,7 @@ pub struct SamplerState {
     weights: WeightStore,
     policy: Policy,
     policy_version: Option<u64>,
+    batches: Batches,
     compute_slots: ComputeSlots,
 }
 
@@ -127,8 +137,10 @@ impl ThreadLocalActor for Sampler {
         args: SamplerArgs,
     ) -> Result<SamplerState, ActorProcessingErr> {
         use_threads(args.threads);
+        let policy = args.weights.replica()?;
         Ok(SamplerState {
-            policy: args.weights.replica()?,
+            batches: Batches::new(policy.device(), args.batch_prompts),
+            policy,
             weights: args.weights,
             policy_version: None,
             compute_slots: args.compute_slots,
@@ -147,7 +159,7 @@ impl ThreadLocalActor for Sampler {
                 let _slot = slots.take().await;
                 if let Some((query, reply)) = request.begin() {
                     let generated = reply.work().in_scope(|| state.generate(&query));
-                    reply.send(generated.map_err(WorkerError::from));
+                    reply.send(generated);
                     return_freed_memory(&slots);
                 }
             }
@@ -157,16 +169,19 @@ impl ThreadLocalActor for Sampler {
 }
 
 impl SamplerState {
-    fn generate(&mut self, query: &GenerateQuery) -> Result<Generated, ModelError> {
+    fn generate(&mut self, query: &GenerateQuery) -> Result<Generated, WorkerError> {
         let started = Instant::now();
         if let Some(newest) = self.weights.newer_than(self.policy_version) {
             self.policy.load_trainable(&newest.trainable)?;
             self.policy_version = Some(newest.policy_version);
         }
-        let completions =
-            self.policy.generate(&query.prompts, query.group_size, &query.params, &query.seeds)?;
+        let device = self.policy.device();
+        let _ = take_peak(device);
+        let completions = self.batches.generate(&self.policy, query)?;
         Ok(Generated {
             completions,
+            memory_splits: self.batches.take_splits(),
+            memory: take_peak(device),
             policy_version: self.policy_version.unwrap_or_default(),
             seconds: started.elapsed().as_secs_f64(),
             ..Generated::default()

@@ -1,10 +1,12 @@
 //! What the optimizer trains on in a GRPO step.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use model::{Completion, Group, Prompt};
 use serde::{Deserialize, Serialize};
 
+use crate::fit::Divide;
 use crate::grpo_settings::GrpoSettings;
 
 /// The completions of one prompt, with their advantages, for a GRPO step.
@@ -60,6 +62,33 @@ pub struct SampledKl {
     pub mean: f64,
     /// The weight with which the sums are subtracted from the rewards.
     pub coefficient: f64,
+}
+
+impl Divide for TrainGroup {
+    fn completions(&self) -> usize {
+        self.completions.len()
+    }
+
+    fn part(&self, completions: Range<usize>) -> Self {
+        let of_modes = self.mode_advantages.get(completions.clone()).unwrap_or_default();
+        TrainGroup {
+            prompt: self.prompt.clone(),
+            mode_advantages: of_modes.to_vec(),
+            advantages: self.advantages[completions.clone()].to_vec(),
+            think_tokens: self.think_tokens[completions.clone()].to_vec(),
+            completions: self.completions[completions].to_vec(),
+        }
+    }
+}
+
+impl Divide for SftGroup {
+    fn completions(&self) -> usize {
+        self.targets.len()
+    }
+
+    fn part(&self, completions: Range<usize>) -> Self {
+        SftGroup { prompt: self.prompt.clone(), targets: self.targets[completions].to_vec() }
+    }
 }
 
 impl SftGroup {

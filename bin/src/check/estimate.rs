@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use model::config::ModelConfig;
-use model::speed::measure;
+use model::config::{AudioConfig, ModelConfig, TextConfig};
+use model::speed::{Speed, measure};
 use model::{Processor, device};
 use scenarios::{ArmConfig, DType, Experiment, Method};
 use serde::Serialize;
-use survey::{Role, Survey};
+use survey::{PromptTokens, Role, Survey};
 
-use super::needs::{ArmNeeds, Facts, needs};
+use super::needs::{ArmNeeds, COMPLETION_USED, Facts, needs};
 
 /// What a CUDA context takes of a GPU's memory, in bytes.
 pub const CUDA_CONTEXT: u64 = 600_000_000;
@@ -34,41 +34,111 @@ pub struct Needs {
     pub arms: Vec<ArmNeeds>,
 }
 
+/// Where an experiment trains, and how many of its arms at the same time.
+#[derive(Clone, Copy)]
+pub(super) struct Spread {
+    /// `None` if the device is not on this machine.
+    device: Option<tch::Device>,
+    pub(super) gpu: bool,
+    pub(super) side_by_side: usize,
+    threads: usize,
+}
+
+impl Spread {
+    pub(super) fn of(experiment: &Experiment) -> Self {
+        let named = experiment.run.device.to_string();
+        let device = device::resolve(&named).ok().map(|resolved| resolved.device);
+        let spread = device.map(|device| run::side_by_side(experiment, device));
+        let (side_by_side, threads) = spread.unwrap_or((experiment.run.parallel_arms.max(1), 0));
+        Spread { device, gpu: device.is_none_or(|device| device.is_cuda()), side_by_side, threads }
+    }
+}
+
+/// What the estimate of an arm is made of beside its settings.
+pub(super) struct Known {
+    text: TextConfig,
+    audio: Option<AudioConfig>,
+    facts: Facts,
+}
+
+impl Known {
+    /// The dimensions of an arm's model, and its data as the survey found it; `None` without them.
+    fn of(arm: &ArmConfig, data: &Survey, gpu: bool, speed: Option<Speed>) -> Option<Self> {
+        let folder = arm.policy.path.folder().ok()?;
+        let (config, processor) = (ModelConfig::open(&folder).ok()?, Processor::open(&folder).ok()?);
+        let (prompts, clips, seconds) = of_data(arm, data)?;
+        let facts = Facts {
+            prompt_tokens: prompts.median,
+            completion_used: COMPLETION_USED,
+            clips,
+            clip_bytes: clip_bytes(&processor, seconds),
+            gpu,
+            speed,
+        };
+        Some(Known { text: config.text, audio: config.audio, facts })
+    }
+
+    /// The same with the longest prompts, and completions as long as they may become.
+    pub(super) fn at_most(arm: &ArmConfig, data: &Survey, gpu: bool) -> Option<Self> {
+        let known = Known::of(arm, data, gpu, None)?;
+        let prompt_tokens = of_data(arm, data)?.0.max;
+        Some(Known { facts: Facts { prompt_tokens, completion_used: 1.0, ..known.facts }, ..known })
+    }
+
+    /// What a step of the arm takes.
+    pub(super) fn needs(&self, arm: &ArmConfig) -> ArmNeeds {
+        needs(arm, &self.text, self.audio.as_ref(), &self.facts)
+    }
+
+    /// Tokens of a prompt with its clip.
+    pub(super) fn prompt_tokens(&self) -> usize {
+        self.facts.prompt_tokens
+    }
+}
+
 /// Estimates what the arms take whose prompts the survey counted; `None` if there is none.
 pub fn estimate(experiment: &Experiment, data: &Survey) -> Option<Needs> {
-    let named = experiment.run.device.to_string();
-    let resolved = device::resolve(&named).ok().map(|resolved| resolved.device);
-    let gpu = resolved.is_none_or(|device| device.is_cuda());
-    let spread = resolved.map(|device| run::side_by_side(experiment, device));
-    let (side_by_side, threads) = spread.unwrap_or((experiment.run.parallel_arms.max(1), 0));
+    let spread = Spread::of(experiment);
     let mut experiment = experiment.clone();
-    if let Some(device) = resolved {
+    if let Some(device) = spread.device {
         run::settle_dtypes(&mut experiment, device);
     }
     let experiment = &experiment;
-    let bf16 = |arm: &ArmConfig| arm.policy.dtype == DType::Bf16 || arm.policy.dtype == DType::Auto && gpu;
-    let speed = resolved.map(|device| measure(device, experiment.arms.iter().any(bf16), threads));
+    let bf16 =
+        |arm: &ArmConfig| arm.policy.dtype == DType::Bf16 || arm.policy.dtype == DType::Auto && spread.gpu;
+    let speed = spread.device.map(|device| measure(device, experiment.arms.iter().any(bf16), spread.threads));
     // With libtorch loaded and its threads started, this process is what a run is without its arms.
     let process = resident_bytes();
     let arms: Vec<ArmNeeds> = experiment
         .arms
         .iter()
-        .filter_map(|arm| {
-            let folder = arm.policy.path.folder().ok()?;
-            let (config, processor) = (ModelConfig::open(&folder).ok()?, Processor::open(&folder).ok()?);
-            let (prompt_tokens, clips, seconds) = of_data(arm, data)?;
-            let clip_bytes = clip_bytes(&processor, seconds);
-            Some(needs(
-                arm,
-                &config.text,
-                config.audio.as_ref(),
-                &Facts { prompt_tokens, clips, clip_bytes, gpu, speed },
-            ))
-        })
+        .filter_map(|arm| Some(Known::of(arm, data, spread.gpu, speed)?.needs(arm)))
         .collect();
     if arms.is_empty() {
         return None;
     }
+    let Total { on_device, features } = total(experiment, &arms, spread);
+    let in_main = process + features + if spread.gpu { 0 } else { on_device };
+    Some(Needs {
+        device: experiment.run.device.to_string(),
+        side_by_side: spread.side_by_side,
+        memory_bytes: in_main,
+        gpu_bytes: spread.gpu.then_some(on_device + CUDA_CONTEXT),
+        flops: speed.map(|speed| speed.flops),
+        copied_bytes: speed.map(|speed| speed.bytes),
+        arms,
+    })
+}
+
+/// The bytes of the arms that train at the same time.
+struct Total {
+    on_device: u64,
+    /// Features of clips, in the main memory.
+    features: u64,
+}
+
+/// Adds up the arms that take most; those of one checkpoint share its frozen weights, and those of one data set its features.
+fn total(experiment: &Experiment, arms: &[ArmNeeds], spread: Spread) -> Total {
     let config = |arm: &ArmNeeds| experiment.arms.iter().find(|config| config.name == arm.arm);
     let policy = |arm: &ArmNeeds| config(arm).map(|config| &config.policy.path);
     let on_device = side_by_side_bytes(
@@ -78,24 +148,21 @@ pub fn estimate(experiment: &Experiment, data: &Survey) -> Option<Needs> {
                 ((policy(arm), arm.dtype), (own, arm.frozen_bytes))
             })
             .collect(),
-        side_by_side,
+        spread.side_by_side,
     );
     let features = side_by_side_bytes(
         arms.iter()
             .map(|arm| ((policy(arm), config(arm).map(|config| &config.data)), (0, arm.features_bytes)))
             .collect(),
-        side_by_side,
+        spread.side_by_side,
     );
-    let in_main = process + features + if gpu { 0 } else { on_device };
-    Some(Needs {
-        device: named,
-        side_by_side,
-        memory_bytes: in_main,
-        gpu_bytes: gpu.then_some(on_device + CUDA_CONTEXT),
-        flops: speed.map(|speed| speed.flops),
-        copied_bytes: speed.map(|speed| speed.bytes),
-        arms,
-    })
+    Total { on_device, features }
+}
+
+/// What a limit of `[memory]` counts of the arms: the memory of the GPU, or on the CPU that of this process with them.
+pub(super) fn counted(experiment: &Experiment, arms: &[ArmNeeds], spread: Spread) -> u64 {
+    let Total { on_device, features } = total(experiment, arms, spread);
+    on_device + if spread.gpu { CUDA_CONTEXT } else { resident_bytes() + features }
 }
 
 /// Bytes of the arms that take most if `count` of them train at the same time. Each has bytes of its own, and bytes of which
@@ -114,12 +181,12 @@ fn side_by_side_bytes<B: PartialEq>(arms: Vec<(B, (u64, u64))>, count: usize) ->
     arms.iter().enumerate().map(bytes).sum()
 }
 
-/// The length of an arm's usual prompt in tokens, the number of clips it hears, and their usual length in seconds.
-fn of_data(arm: &ArmConfig, data: &Survey) -> Option<(usize, u64, f64)> {
+/// The lengths of an arm's prompts, the number of clips it hears, and their usual length in seconds.
+fn of_data<'a>(arm: &ArmConfig, data: &'a Survey) -> Option<(&'a PromptTokens, u64, f64)> {
     let sources: Vec<_> = data.sources.iter().filter(|source| source.arms.contains(&arm.name)).collect();
     let wanted = if arm.method == Method::None { Role::Heldout } else { Role::Train };
     let main = sources.iter().find(|source| source.role == wanted)?;
-    let prompt = main.prompt_tokens.as_ref()?.median;
+    let prompts = main.prompt_tokens.as_ref()?;
     let drawn = match arm.method {
         Method::None => 0,
         Method::Grpo => arm.steps.saturating_mul(arm.sampling.prompts_per_step as u64),
@@ -130,7 +197,7 @@ fn of_data(arm: &ArmConfig, data: &Survey) -> Option<(usize, u64, f64)> {
         if source.role == Role::Train { distinct.min(drawn) } else { distinct }
     });
     let seconds = main.lengths.hours * 3600.0 / main.lengths.known.max(1) as f64;
-    Some((prompt, clips.sum(), seconds))
+    Some((prompts, clips.sum(), seconds))
 }
 
 /// Bytes of the features that each arm hears in the whole run, and has not heard after `steps` steps and `questions` questions of each
@@ -221,7 +288,7 @@ impl fmt::Display for Needs {
     }
 }
 
-fn bytes(bytes: u64) -> String {
+pub(super) fn bytes(bytes: u64) -> String {
     match bytes as f64 {
         small @ ..1e9 => format!("{:.0} MB", small / 1e6),
         large => format!("{:.1} GB", large / 1e9),

@@ -10,7 +10,7 @@ use scenarios::{ArmConfig, DType, GradientCheckpointing, Method, TrainPart};
 use serde::Serialize;
 
 /// Share of `sampling.max_new_tokens` that completions are taken to use.
-const COMPLETION_USED: f64 = 0.3;
+pub(super) const COMPLETION_USED: f64 = 0.3;
 
 /// Width from which layers are recomputed in the backward pass.
 const LARGE_WIDTH: i64 = 1024;
@@ -122,6 +122,8 @@ fn trained(arm: &ArmConfig, text: &TextConfig, weights: Weights) -> u64 {
 pub struct Facts {
     /// Tokens of a prompt with its clip.
     pub prompt_tokens: usize,
+    /// Share of `sampling.max_new_tokens` that completions use.
+    pub completion_used: f64,
     /// Different clips that are heard during the run.
     pub clips: u64,
     /// Bytes of the features of a clip.
@@ -237,6 +239,8 @@ struct Step {
     /// Completions, and tokens of each.
     completions: f64,
     completion: f64,
+    /// Tokens of the longest completion.
+    longest: f64,
     /// Tokens that are trained on, and those of them that are in memory at the same time.
     learned: f64,
     learned_at_once: f64,
@@ -248,6 +252,11 @@ struct Step {
     reference: bool,
 }
 
+/// Prompts that are in memory at the same time, of so many; a setting of 0 stands for all.
+fn at_once(setting: usize, prompts: f64) -> f64 {
+    if setting == 0 { prompts } else { prompts.min(setting as f64) }
+}
+
 impl Step {
     fn of(arm: &ArmConfig, facts: &Facts) -> Self {
         let prompt = facts.prompt_tokens as f64;
@@ -256,7 +265,8 @@ impl Step {
         let blank = Step {
             prompts: 0.0,
             completions: 0.0,
-            completion: most * COMPLETION_USED,
+            longest: most,
+            completion: most * facts.completion_used,
             learned: 0.0,
             learned_at_once: 0.0,
             micro_batches: 0.0,
@@ -271,15 +281,19 @@ impl Step {
             }
             Method::Sft => {
                 let rows = arm.sft.rows_per_step as f64;
-                let learned = rows * (prompt + arm.sft.targets_per_row as f64 * blank.completion);
-                Step { learned, learned_at_once: learned, micro_batches: 1.0, ..blank }
+                let of_row = prompt + arm.sft.targets_per_row as f64 * blank.completion;
+                let at_once = at_once(arm.grpo.micro_batch_prompts, rows);
+                Step {
+                    learned: rows * of_row,
+                    learned_at_once: at_once * of_row,
+                    micro_batches: (rows / at_once).ceil(),
+                    ..blank
+                }
             }
             Method::Grpo => {
                 let (prompts, group) = (arm.sampling.prompts_per_step as f64, arm.sampling.group_size as f64);
-                let at_once = match arm.grpo.micro_batch_prompts {
-                    0 => prompts,
-                    micro => micro as f64,
-                };
+                let sampled_at_once = at_once(arm.sampling.batch_prompts, prompts);
+                let at_once = at_once(arm.grpo.micro_batch_prompts, prompts);
                 let of_prompt = prompt + group * blank.completion;
                 Step {
                     prompts: prompts * prompt,
@@ -288,7 +302,7 @@ impl Step {
                     learned_at_once: at_once * of_prompt,
                     micro_batches: (prompts / at_once).ceil(),
                     iterations: arm.grpo.iterations as f64,
-                    cached: evaluated.max(prompts * group * (prompt + most)),
+                    cached: evaluated.max(sampled_at_once * group * (prompt + most)),
                     reference: arm.grpo.kl_coef > 0.0,
                     ..blank
                 }
@@ -308,7 +322,7 @@ impl Step {
         let read = (weights.decoder * element) as f64 / bytes;
         let one = read.max(self.completions * token / flops)
             + (layers * LAYER_OPERATIONS + TOKEN_OPERATIONS) * operation;
-        prefill + self.completion / COMPLETION_USED * one
+        prefill + self.longest * one
     }
 
     fn train_seconds(

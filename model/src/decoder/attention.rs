@@ -163,9 +163,20 @@ impl<'a> GroupAttention<'a> {
         (kind, device): (Kind, Device),
     ) -> Self {
         let segments = &completions.segments;
-        let [rows, slots]: [i64; 2] = segments.size().try_into().expect("two dimensions");
         let same = segments.unsqueeze(1).eq_tensor(&segments.unsqueeze(2));
-        let own = masked(&same.tril(0), kind);
+        Self::with_own(prompts, completions, &same.tril(0), sizes, (kind, device))
+    }
+
+    /// The attention in which the slots of a row attend to each other as `allowed` says, `[rows, slots, slots]`, bool.
+    pub(crate) fn with_own(
+        prompts: &'a PromptRows,
+        completions: &'a CompletionRows,
+        allowed: &Tensor,
+        sizes: HeadSizes,
+        (kind, device): (Kind, Device),
+    ) -> Self {
+        let [rows, slots]: [i64; 2] = completions.segments.size().try_into().expect("two dimensions");
+        let own = masked(allowed, kind);
         let prompt = match prompts.key_bias() {
             Some(bias) => bias.index_select(0, &completions.prompts),
             None => Tensor::zeros([rows, prompts.length], (kind, device)),

@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use crate::memory::no_grad;
+
 /// What has one weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CorrectionLevel {
@@ -43,7 +45,7 @@ impl Correction {
     ///
     /// Shapes: `old`, `sampled: [N, T]`, float; `mask: [N, T]`, bool
     pub fn weights(&self, old: &Tensor, sampled: &Tensor, mask: &Tensor) -> CorrectionWeights {
-        tch::no_grad(|| {
+        no_grad(|| {
             let padding = mask.to_kind(Kind::Bool).logical_not();
             let gap = (old - sampled).masked_fill(&padding, 0.0).nan_to_num(0.0, None, None);
             let sum = || gap.sum_dim_intlist([-1].as_slice(), true, None);

@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use super::config::{GrpoConfig, Importance, LossKind};
 use super::correction::CorrectionWeights;
 use super::entropy::EntropyInputs;
+use crate::memory::no_grad;
 
 /// Sums and counts over the tokens of completions. [`merge`](Self::merge) adds up the micro-batches of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -149,7 +150,7 @@ impl LossMetrics {
         config: &GrpoConfig,
     ) -> LossMetrics {
         let Measured { loss, kl, ratio, dropped, entropy, correction } = measured;
-        tch::no_grad(|| {
+        no_grad(|| {
             let tokens = padding.logical_not();
             let counted = match (config.importance(), config.loss) {
                 (Importance::Token, _) | (_, LossKind::GspoToken) => tokens.shallow_clone(),

@@ -435,3 +435,45 @@ fn a_projector_from_an_adapter_s_file_is_not_shared() {
     assert_eq!(logits_of(&replaced.reference().unwrap()), logits_of(&plain.reference().unwrap()));
     assert_eq!(logits_of(&plain), expected);
 }
+
+#[test]
+fn texts_that_are_scored_at_once_are_those_that_are_decoded_token_by_token() {
+    // CHOOSE-4, TREE-1. Digits are written in one way, one token each; the other texts in several.
+    let digits: Vec<String> = (0..40).map(|number| format!("{number:03}")).collect();
+    let grades: Vec<String> =
+        (0..20).map(|n| format!(" {{\"consistent\": {}, \"quality\": {}}}", n / 10, n % 10)).collect();
+    for model in ["qwen3_untied", "qwen3_tied", "qwen2", "llama"] {
+        let policy = Policy::open(&model_dir(model), &PolicyOptions::default()).unwrap();
+        let processor = policy.processor();
+        let prompt = |end: &str| Prompt {
+            ids: processor.encode(&format!("Reasoning about questions on audio clips, graded: {end}")),
+            clips: Vec::new(),
+        };
+        let several = ["Grade:", "It barks twice, so it is a dog. Grade:", "Is it? Grade:", "x"].map(prompt);
+        for (prompts, texts) in [
+            (&several[..], &digits),
+            (&several[..1], &digits),
+            (&several[..], &grades),
+            (&several[1..2], &grades),
+        ] {
+            let (at_once, by_token) =
+                crate::choose::choose_in_both_ways(&policy.model, processor, prompts, texts).unwrap();
+            assert_eq!(at_once.len(), prompts.len());
+            for (found, expected) in at_once.iter().zip(&by_token) {
+                let Some(found) = found else {
+                    assert_ne!(texts, &digits, "{model}: digits are in the tree");
+                    continue;
+                };
+                assert_eq!(found.text, expected.text, "{model}");
+                assert_eq!(found.tokens.len(), expected.tokens.len(), "{model}");
+                for (one, other) in found.tokens.iter().zip(&expected.tokens) {
+                    assert_eq!(one.text, other.text, "{model}");
+                    assert_eq!(one.alternatives.len(), other.alternatives.len());
+                    for ((text, one), (_, other)) in one.alternatives.iter().zip(&other.alternatives) {
+                        assert!((one - other).abs() < 1e-4, "{model}, {text}: {one} and {other}");
+                    }
+                }
+            }
+        }
+    }
+}

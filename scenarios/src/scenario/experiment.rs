@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::tree::Node;
 use super::{
-    ArmConfig, ControlConfig, Design, Hypothesis, RunConfig, StorageConfig, TracesConfig, TrackingConfig,
+    ArmConfig, ControlConfig, Design, Hypothesis, MemoryConfig, RunConfig, StorageConfig, TracesConfig,
+    TrackingConfig,
 };
 
 /// A scenario in which every setting of every arm has a value.
@@ -15,6 +16,8 @@ pub struct Experiment {
     pub path: PathBuf,
     /// The settings of `[run]`, which apply to all arms.
     pub run: RunConfig,
+    /// The settings of `[memory]`, which apply to all arms.
+    pub memory: MemoryConfig,
     /// The settings of `[control]`, which apply to all arms.
     pub control: ControlConfig,
     /// The settings of `[tracking]`, which apply to all arms.

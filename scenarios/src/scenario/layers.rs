@@ -23,12 +23,13 @@ weights = { consistency = 0.5, format = 0.5, think = 1.0 }
 "#;
 
 /// What applies to all arms, and the arms themselves.
-const TOP_LEVEL: [&str; 9] =
-    ["run", "control", "tracking", "storage", "traces", "ablation", "design", "arm", "hypothesis"];
+const TOP_LEVEL: [&str; 10] =
+    ["run", "memory", "control", "tracking", "storage", "traces", "ablation", "design", "arm", "hypothesis"];
 
 /// The trees of a scenario, before they are read into structs.
 pub(crate) struct Layers {
     pub(crate) run: Node,
+    pub(crate) memory: Node,
     pub(crate) control: Node,
     pub(crate) tracking: Node,
     pub(crate) storage: Node,
@@ -51,13 +52,14 @@ impl Layers {
         let mut take = |key: &str| sections.remove(key).map(|entry| entry.node);
         let (run, control, arms) = (take("run"), take("control"), take("arm"));
         let (tracking, hypotheses) = (take("tracking"), take("hypothesis"));
-        let (storage, traces) = (take("storage"), take("traces"));
+        let (storage, traces, memory) = (take("storage"), take("traces"), take("memory"));
         let (ablation, design) = (take("ablation"), take("design"));
         if let (Some(_), Some(design)) = (&ablation, &design) {
             let instead = "leave [design] out, which [ablation] makes";
             return Err(ScenarioError::at(&design.place, "there are both [ablation] and [design]", instead));
         }
         let run = one_seed(run.unwrap_or_else(|| Node::empty(place.clone())))?;
+        let memory = memory.unwrap_or_else(|| Node::empty(place.clone()));
         let control = control.unwrap_or_else(|| Node::empty(place.clone()));
         let tracking = tracking.unwrap_or_else(|| Node::empty(place.clone()));
         let storage = storage.unwrap_or_else(|| Node::empty(place.clone()));
@@ -102,12 +104,13 @@ impl Layers {
             arms.push(arm);
         }
         arms.append(&mut designed);
-        Ok(Self { run, control, tracking, storage, traces, hypotheses, arms, expanded, design })
+        Ok(Self { run, memory, control, tracking, storage, traces, hypotheses, arms, expanded, design })
     }
 
     fn nothing(place: Place) -> Self {
         Self {
             run: Node::empty(place.clone()),
+            memory: Node::empty(place.clone()),
             control: Node::empty(place.clone()),
             tracking: Node::empty(place.clone()),
             storage: Node::empty(place.clone()),
@@ -148,6 +151,7 @@ impl Layers {
         for (key, entry) in table {
             match key.as_str() {
                 "run" => merge::overlay(&mut self.run, &one_seed(entry.node.clone())?)?,
+                "memory" => merge::overlay(&mut self.memory, &entry.node)?,
                 "control" => merge::overlay(&mut self.control, &entry.node)?,
                 "tracking" => merge::overlay(&mut self.tracking, &entry.node)?,
                 "storage" => merge::overlay(&mut self.storage, &entry.node)?,

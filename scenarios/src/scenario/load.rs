@@ -9,8 +9,8 @@ use super::choose::choose_arms;
 use super::layers::{Layers, with_entry};
 use super::tree::{self, Node};
 use super::{
-    ArmConfig, ControlConfig, Experiment, RunConfig, StorageConfig, TracesConfig, TrackingConfig, alarm, de,
-    design, fork, hypothesis, paths, ranges, recorded, secret,
+    ArmConfig, ControlConfig, Experiment, MemoryConfig, RunConfig, StorageConfig, TracesConfig,
+    TrackingConfig, alarm, de, design, fork, hypothesis, paths, ranges, recorded, secret,
 };
 use crate::error::{Place, ScenarioError};
 
@@ -67,6 +67,8 @@ fn resolve(
         layers.run = with_entry(layers.run, "seeds", Node::from_value(Value::Array(Vec::new()), &place));
     }
     ranges::check_run(&run, &layers.run)?;
+    let memory: MemoryConfig = de::read(&layers.memory, &["memory"])?;
+    ranges::check_memory(&memory, &layers.memory)?;
     let control: ControlConfig = de::read(&layers.control, &["control"])?;
     ranges::check_control(&control, &layers.control)?;
     let tracking: TrackingConfig = de::read(&layers.tracking, &["tracking"])?;
@@ -115,6 +117,7 @@ fn resolve(
     Ok(Experiment {
         path: path.to_owned(),
         run,
+        memory,
         control,
         tracking,
         storage,

@@ -9,4 +9,4 @@ mod sampler;
 
 pub(crate) use arm::check_arm;
 pub(crate) use judge::check_task_server;
-pub(crate) use run::{check_control, check_run, check_storage, check_traces, check_tracking};
+pub(crate) use run::{check_control, check_memory, check_run, check_storage, check_traces, check_tracking};

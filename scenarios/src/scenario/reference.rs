@@ -12,7 +12,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::ablation::AblationConfig;
-use super::{ArmConfig, ControlConfig, RunConfig, StorageConfig, TracesConfig, TrackingConfig, json_schema};
+use super::{
+    ArmConfig, ControlConfig, MemoryConfig, RunConfig, StorageConfig, TracesConfig, TrackingConfig,
+    json_schema,
+};
 use cell::{code, meaning, one_line, row, toml_text, type_text};
 use shape::{Holds, Shape};
 
@@ -28,7 +31,7 @@ const INTRODUCTION: &str = "\
 Every key of a scenario file, in the order of `scenarios/scenario.schema.json`. Every key has a default unless it says
 *required* or *not set*.
 
-- A section that stands above the arms is shared by all of them. An `[[arm]]` may contain every section but `[run]`,
+- A section that stands above the arms is shared by all of them. An `[[arm]]` may contain every section but `[run]`, `[memory]`,
   `[control]`, `[tracking]`, `[storage]`, `[traces]`, `[ablation]` and `[design]`, and overrides the shared keys one by one: `grpo.lr = 3e-4` inside an arm changes that key only. Replaced as a
   whole are lists, `[prompt]`, a data source, and a reward whose `kind` changes.
 - `[ablation]` makes arms of factors ([ablation.md](ablation.md)). A file without it and without `[[arm]]` has one arm, named after the run. A file that sets neither `[rewards]` nor `[shaping]` gets the
@@ -58,6 +61,7 @@ fn defaults() -> Value {
     let mut defaults = serde_json::to_value(arm).unwrap_or_default();
     defaults["arm"] = json!({ "method": defaults["method"] });
     defaults["run"] = serde_json::to_value(RunConfig::default()).unwrap_or_default();
+    defaults["memory"] = serde_json::to_value(MemoryConfig::default()).unwrap_or_default();
     defaults["control"] = serde_json::to_value(ControlConfig::default()).unwrap_or_default();
     defaults["ablation"] = serde_json::to_value(AblationConfig::default()).unwrap_or_default();
     defaults["tracking"] = serde_json::to_value(TrackingConfig::default()).unwrap_or_default();

@@ -31,6 +31,7 @@ impl Experiment {
         }
         let run = part("run", Value::Table(values(&self.run)));
         let control = part("control", Value::Table(values(&self.control)));
+        let memory = values(&self.memory);
         // What is off unless a scenario names an address is written only if it does.
         let optional = |name, values: Values, used: bool| {
             if used { part(name, Value::Table(values)) } else { String::new() }
@@ -38,6 +39,8 @@ impl Experiment {
         let tracking = values(&self.tracking);
         let used = !tracking.is_empty();
         let tracking = optional("tracking", tracking, used);
+        let used = !memory.is_empty();
+        let memory = optional("memory", memory, used);
         let storage = optional("storage", values(&self.storage), self.storage != StorageConfig::default());
         let traces = optional("traces", values(&self.traces), self.traces != TracesConfig::default());
         let design = self
@@ -45,7 +48,7 @@ impl Experiment {
             .as_ref()
             .map_or_else(String::new, |design| part("design", Value::Table(values(design))));
         let shared = merge::factor(&mut arms).to_string();
-        let parts = [run, control, tracking, storage, traces, design, shared];
+        let parts = [run, memory, control, tracking, storage, traces, design, shared];
         let mut parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         for (head, rest) in heads.into_iter().zip(arms) {
             parts.push(format!("[[arm]]\n{head}"));

@@ -1,4 +1,4 @@
-//! `[run]`, `[control]`, `[tracking]`, `[storage]`, `[traces]`, `[supervision]` and `[checkpoint]`: how an experiment is run, apart from what it trains.
+//! `[run]`, `[memory]`, `[control]`, `[tracking]`, `[storage]`, `[traces]`, `[supervision]` and `[checkpoint]`: how an experiment is run, apart from what it trains.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -197,6 +197,17 @@ impl Default for StorageConfig {
             wait_seconds: 600.0,
         }
     }
+}
+
+/// `[memory]`: the memory of the device that all arms together may take. docs/gpu.md says what is planned.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// Memory in GiB, above 0: that of the GPU, or of the machine if arms train on the CPU. Before the run, `policy.gradient_checkpointing`
+    /// where it is `"auto"`, `grpo.micro_batch_prompts`, `sampling.batch_prompts` and `eval.batch_prompts` are lowered until the estimate
+    /// of `sandbox check` fits. Default: no limit, and these settings are left as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_gib: Option<f64>,
 }
 
 /// `[traces]`: OpenTelemetry spans of every step. docs/traces.md says what they are.

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use self::variants::Variant;
 use super::ablation::AblationConfig;
 use super::{
-    ArmConfig, ControlConfig, Design, Hypothesis, LocalJudgeConfig, OpenaiJudgeConfig, PanelJudgeConfig,
-    RunConfig, StorageConfig, TracesConfig, TrackingConfig,
+    ArmConfig, ControlConfig, Design, Hypothesis, LocalJudgeConfig, MemoryConfig, OpenaiJudgeConfig,
+    PanelJudgeConfig, RunConfig, StorageConfig, TracesConfig, TrackingConfig,
 };
 
 mod variants;
@@ -30,6 +30,7 @@ const JUDGE_OVERLAY: &str = "JudgeOverlay";
 pub fn json_schema() -> Value {
     let mut generator = SchemaGenerator::default();
     let run = generator.subschema_for::<RunConfig>();
+    let memory = generator.subschema_for::<MemoryConfig>();
     let control = generator.subschema_for::<ControlConfig>();
     let tracking = generator.subschema_for::<TrackingConfig>();
     let storage = generator.subschema_for::<StorageConfig>();
@@ -72,6 +73,7 @@ pub fn json_schema() -> Value {
 
     let mut properties = Map::new();
     properties.insert("run".to_owned(), run.to_value());
+    properties.insert("memory".to_owned(), memory.to_value());
     properties.insert("control".to_owned(), control.to_value());
     properties.insert("tracking".to_owned(), tracking.to_value());
     properties.insert("storage".to_owned(), storage.to_value());

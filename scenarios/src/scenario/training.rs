@@ -16,6 +16,10 @@ pub struct SamplingConfig {
     pub group_size: usize,
     /// Number of prompts per optimizer step; at least 1.
     pub prompts_per_step: usize,
+    /// Number of prompts whose completions are sampled at the same time; 0 samples those of a whole step at once. It affects
+    /// memory use, not the result.
+    #[serde(skip_serializing_if = "is_none_at_once")]
+    pub batch_prompts: usize,
     /// Sampling temperature; above 0.
     pub temperature: f64,
     /// Nucleus sampling: tokens are drawn from the smallest set with at least this probability; above 0, at most 1.
@@ -38,11 +42,16 @@ fn is_zero(value: &f64) -> bool {
     *value == 0.0
 }
 
+fn is_none_at_once(prompts: &usize) -> bool {
+    *prompts == 0
+}
+
 impl Default for SamplingConfig {
     fn default() -> Self {
         Self {
             group_size: 8,
             prompts_per_step: 8,
+            batch_prompts: 0,
             temperature: 1.0,
             top_p: 1.0,
             top_k: 0,

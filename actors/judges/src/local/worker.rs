@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
+use model::memory::attempt;
 use model::{Bases, Chosen, Policy, PolicyOptions, Prompt};
 use tokio::sync::oneshot;
 
@@ -65,8 +66,8 @@ fn run(bases: &Bases, folder: &Path, options: &PolicyOptions, jobs: &Receiver<Jo
 
 /// Replies to a batch. If it fails, each half is tried on its own, down to single prompts (LOCAL-2).
 fn choose(policy: &Policy, prompts: &[Prompt], texts: &[String]) -> Vec<Reply> {
-    let attempt = catch_unwind(AssertUnwindSafe(|| policy.choose(prompts, texts)));
-    let problem = match attempt {
+    let choose_all = || attempt(policy.device(), || policy.choose(prompts, texts));
+    let problem = match catch_unwind(AssertUnwindSafe(choose_all)) {
         Ok(Ok(chosen)) => return chosen.into_iter().map(Ok).collect(),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the judge's model panicked; see run.log".to_owned(),

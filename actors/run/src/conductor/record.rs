@@ -7,7 +7,7 @@ use judges::JudgeTally;
 use records::statistics::{mean, mean_of, std_of};
 use records::{
     ArmFile, FormatVersion, GradedCompletion, GroupCounts, GrpoMetrics, Health, Phase, Rollout, SftMetrics,
-    json_lines, json_value,
+    TrainingMemory, json_lines, json_value,
 };
 use rewards::{JudgeTask, Mode, RewardItem, Weights};
 use runtime::{RunEvent, StepFigures};
@@ -135,6 +135,7 @@ pub(super) async fn record_targets(
         boundary_seconds: Some(start.boundary.as_secs_f64()),
         step_seconds: Some(step_seconds),
         tokens_per_second: Some(tokens_per_second),
+        memory: training_memory(report, 0),
     };
     let figures = StepFigures { loss: metrics.loss, tokens_per_second, ..StepFigures::default() };
     let line = json_value(&metrics);
@@ -285,6 +286,20 @@ fn grpo_metrics(arm: &ArmContext, trained: &TrainedStep) -> GrpoMetrics {
         boundary_seconds: None,
         step_seconds: None,
         tokens_per_second: None,
+        memory_sampling_bytes: generated.memory,
+        memory: training_memory(report, generated.memory_splits),
+    }
+}
+
+/// The memory of a step, whose sampling halved so many batches.
+fn training_memory(report: Option<&StepReport>, splits: u64) -> TrainingMemory {
+    let memory = report.map(|report| report.memory).unwrap_or_default();
+    let splits = splits + report.map_or(0, |report| report.memory_splits);
+    TrainingMemory {
+        memory_forward_bytes: memory.forward,
+        memory_backward_bytes: memory.backward,
+        memory_optimizer_bytes: memory.optimizer,
+        memory_splits: (splits > 0).then_some(splits),
     }
 }
 

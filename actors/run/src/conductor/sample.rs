@@ -87,8 +87,16 @@ impl Sampled {
     fn add(&mut self, further: Sampled) {
         let groups = self.loaded.rows.len();
         self.loaded.add(further.loaded);
-        let Generated { completions, policy_version, spans, seconds, servers, incomplete: _ } =
-            further.generated;
+        let Generated {
+            completions,
+            policy_version,
+            spans,
+            seconds,
+            servers,
+            memory_splits,
+            memory,
+            incomplete: _,
+        } = further.generated;
         if !completions.is_empty() {
             // The age of the step is that of its oldest completions.
             self.generated.policy_version = match self.generated.completions.is_empty() {
@@ -99,6 +107,8 @@ impl Sampled {
         self.generated.completions.extend(completions);
         self.generated.spans.extend(spans);
         self.generated.seconds += seconds;
+        self.generated.memory_splits += memory_splits;
+        self.generated.memory = self.generated.memory.max(memory);
         match (&mut self.generated.servers, servers) {
             (Some(so_far), Some(further)) => so_far.add(&further),
             (so_far, further) => *so_far = so_far.take().or(further),

@@ -12,6 +12,7 @@ use runtime::Request;
 use crate::coefficients::{EntropyControl, KlControl};
 use crate::compute_slots::ComputeSlots;
 use crate::error::WorkerError;
+use crate::peaks::PhaseMemory;
 use crate::ranks::ArmRanks;
 use crate::ratios::SamplingRatios;
 use crate::train_group::{GrpoBatch, SampledKl, SampledKlQuery, SftGroup};
@@ -69,6 +70,10 @@ pub struct StepReport {
     pub lr: f64,
     /// Number of completion tokens in the loss.
     pub tokens: u64,
+    /// How often micro-batches were halved because memory did not suffice.
+    pub memory_splits: u64,
+    /// The memory of the device in the phases of the step.
+    pub memory: PhaseMemory,
     /// Duration of the step, in seconds.
     pub seconds: f64,
 }

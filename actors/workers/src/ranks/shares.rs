@@ -67,6 +67,7 @@ pub(crate) fn sft_orders(
     arm: &str,
     groups: &[SftGroup],
     whole: &SftShare,
+    micro_batch_prompts: usize,
     ranks: usize,
 ) -> Shares<SftShare, SftGroup> {
     let tokens =
@@ -75,7 +76,7 @@ pub(crate) fn sft_orders(
     let mut first_micro_batch = 0;
     let share = |places: &Vec<usize>| {
         let share = SftShare { first_micro_batch, ..whole.clone() };
-        first_micro_batch += micro_batches(places.len(), whole.micro_batch_prompts);
+        first_micro_batch += micro_batches(places.len(), micro_batch_prompts);
         let groups: Vec<&SftGroup> = places.iter().map(|&place| &groups[place]).collect();
         (share, groups)
     };
@@ -124,7 +125,6 @@ mod tests {
             config: GrpoConfig::default(),
             correction: None,
             entropy_top_fraction: 1.0,
-            micro_batch_prompts: 2,
             mask_truncated: false,
             measure_ratios: false,
             temperature: 1.0,

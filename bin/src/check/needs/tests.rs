@@ -48,7 +48,14 @@ fn estimated(arm: &ArmConfig, facts: &Facts) -> ArmNeeds {
 }
 
 fn facts(gpu: bool) -> Facts {
-    Facts { prompt_tokens: 10, clips: 3, clip_bytes: 1_000, gpu, speed: None }
+    Facts {
+        prompt_tokens: 10,
+        completion_used: COMPLETION_USED,
+        clips: 3,
+        clip_bytes: 1_000,
+        gpu,
+        speed: None,
+    }
 }
 
 #[test]
@@ -94,6 +101,8 @@ fn keys_and_values_and_activations_grow_with_what_is_sampled_and_trained_on() {
     let needed = estimated(&arm(text), &facts(false));
     // 20 completions of 10 + 30 tokens, each with a key and a value of 4 in two layers, in f32.
     assert_eq!(needed.kv_cache_bytes, 20 * 40 * 2 * 2 * 4 * 4);
+    let halved = estimated(&arm(&text.replace("group_size", "batch_prompts = 2\ngroup_size")), &facts(false));
+    assert_eq!(halved.kv_cache_bytes, needed.kv_cache_bytes / 2);
     // Completions count as 9 tokens: 4 · (10 + 5 · 9) = 220 tokens. A layer keeps 8 · 8 + 3 · 16 + 5 · 16 = 192 elements
     // of a token, and the logits 400.
     assert_eq!(needed.activations_bytes, 220 * (2 * 192 + 400) * 4);
@@ -158,11 +167,47 @@ fn what_is_computed_for_a_gpu_is_what_was_measured_on_one() {
         let settings = format!(
             "[policy]\ntrain = \"lora\"\n[sampling]\nprompts_per_step = 2\ngroup_size = 8\nmax_new_tokens = {tokens}\n[eval]\nbatch_prompts = 2"
         );
-        let facts =
-            Facts { prompt_tokens: 305, clips: 2, clip_bytes: 4 * 128 * 3_000, gpu: true, speed: None };
+        let facts = Facts { prompt_tokens: 305, clips: 2, clip_bytes: 4 * 128 * 3_000, ..facts(true) };
         let computed = needs(&arm(&settings), text, Some(audio), &facts).device_bytes
             + super::super::estimate::CUDA_CONTEXT;
         let off = computed as f64 / measured - 1.0;
         assert!(off.abs() < 0.15, "{computed} bytes: {:+.1} %", 100.0 * off);
+    }
+}
+
+#[test]
+fn the_table_of_the_docs_is_what_is_computed() {
+    let docs = include_str!("../../../../docs/gpu.md");
+    let models = [
+        ("Qwen2-Audio 7B", large(4_096, 11_008, 32, [32, 32], 156_032)),
+        ("Qwen2.5-Omni 7B", large(3_584, 18_944, 28, [28, 4], 152_064)),
+    ];
+    let steps = [
+        ("LoRA, 2 × 8 × 256", "lora", [2, 256, 0], true),
+        ("LoRA, 8 × 8 × 512", "lora", [8, 512, 0], true),
+        ("LoRA, 8 × 8 × 512, micro-batches of 1", "lora", [8, 512, 1], true),
+        ("LoRA, 8 × 8 × 512, micro-batches of 1, not recomputed", "lora", [8, 512, 1], false),
+        ("all weights, 2 × 8 × 256", "full", [2, 256, 0], true),
+    ];
+    let facts = Facts { prompt_tokens: 305, clips: 2, clip_bytes: 4 * 128 * 3_000, ..facts(true) };
+    for (name, (text, audio)) in &models {
+        for (step, train, [prompts, tokens, micro], recompute) in steps {
+            let settings = format!(
+                "[policy]\ntrain = \"{train}\"\ngradient_checkpointing = {recompute}\n[grpo]\nmicro_batch_prompts = {micro}\n\
+                 [sampling]\nprompts_per_step = {prompts}\ngroup_size = 8\nmax_new_tokens = {tokens}\n[eval]\nbatch_prompts = 2"
+            );
+            let needed = needs(&arm(&settings), text, Some(audio), &facts);
+            let total = needed.device_bytes + super::super::estimate::CUDA_CONTEXT;
+            let gib = |bytes: u64| format!("{:.1}", bytes as f64 / (1u64 << 30) as f64);
+            let row = format!(
+                "| {name} | {step} | {} | {} | {} | {} | {} |",
+                gib(needed.weights_bytes + needed.copies_bytes),
+                gib(needed.optimizer_bytes),
+                gib(needed.activations_bytes),
+                gib(needed.kv_cache_bytes),
+                gib(total)
+            );
+            assert!(docs.contains(&row), "docs/gpu.md lacks the row {row}");
+        }
     }
 }

@@ -53,6 +53,11 @@ pub const GRPO_NUMBERS: [&str; 80] = [
     "logprob_gap_mean",
     "loss",
     "lr",
+    "memory_backward_bytes",
+    "memory_forward_bytes",
+    "memory_optimizer_bytes",
+    "memory_sampling_bytes",
+    "memory_splits",
     "nan_completions",
     "nonfinite_tensors",
     "off_policy_frac",
@@ -89,7 +94,7 @@ pub const GRPO_NUMBERS: [&str; 80] = [
 ];
 
 /// The columns that are single numbers, in supervised arms.
-pub const SFT_NUMBERS: [&str; 19] = [
+pub const SFT_NUMBERS: [&str; 23] = [
     "align_accuracy",
     "audio_truncated",
     "actor_seconds",
@@ -100,6 +105,10 @@ pub const SFT_NUMBERS: [&str; 19] = [
     "load_seconds",
     "loss",
     "lr",
+    "memory_backward_bytes",
+    "memory_forward_bytes",
+    "memory_optimizer_bytes",
+    "memory_splits",
     "nonfinite_tensors",
     "optimize_seconds",
     "skipped_steps",

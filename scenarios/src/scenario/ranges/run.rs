@@ -1,12 +1,12 @@
-//! Checks the values of `[run]`, `[control]`, `[tracking]`, `[storage]` and `[traces]`.
+//! Checks the values of `[run]`, `[memory]`, `[control]`, `[tracking]`, `[storage]` and `[traces]`.
 
 use std::fmt::Display;
 
-use super::range::{Checked, Ranges, text};
+use super::range::{Checked, Ranges, number, text};
 use crate::error::ScenarioError;
 use crate::scenario::secret::is_variable_name;
 use crate::scenario::tree::Node;
-use crate::scenario::{ControlConfig, RunConfig, StorageConfig, TracesConfig, TrackingConfig};
+use crate::scenario::{ControlConfig, MemoryConfig, RunConfig, StorageConfig, TracesConfig, TrackingConfig};
 
 /// Whether a text can be a folder's name on every system.
 pub(super) fn is_folder_name(name: &str) -> bool {
@@ -85,6 +85,19 @@ pub(crate) fn check_storage(storage: &StorageConfig, section: &Node) -> Checked 
     need(storage.keep_checkpoints >= 1, "keep_checkpoints", &storage.keep_checkpoints, "1 or more")?;
     let instead = "a number of seconds from 0 to 604800";
     need(seconds(storage.wait_seconds, 0.0), "wait_seconds", &storage.wait_seconds, instead)
+}
+
+/// Checks the values of `[memory]`.
+pub(crate) fn check_memory(memory: &MemoryConfig, section: &Node) -> Checked {
+    let Some(limit) = memory.limit_gib else { return Ok(()) };
+    let good = limit > 0.0 && limit.is_finite();
+    Ranges(section).need_below(
+        "memory",
+        good,
+        "limit_gib",
+        number(limit),
+        "a number of GiB above 0, such as 40",
+    )
 }
 
 /// Checks the values of `[traces]`.
