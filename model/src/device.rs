@@ -8,7 +8,9 @@
 
 use std::sync::OnceLock;
 
-use tch::{Cuda, Device};
+use tch::Cuda;
+/// A device of libtorch.
+pub use tch::Device;
 
 use crate::error::{CudaError, DeviceError, ModelError};
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use model::Processor;
 use model::config::{AudioConfig, ModelConfig, TextConfig};
+use model::device::{self, Device};
 use model::speed::{Speed, measure};
-use model::{Processor, device};
 use scenarios::{ArmConfig, DType, Experiment, Method};
 use serde::Serialize;
 use survey::{PromptTokens, Role, Survey};
@@ -38,7 +39,7 @@ pub struct Needs {
 #[derive(Clone, Copy)]
 pub(super) struct Spread {
     /// `None` if the device is not on this machine.
-    device: Option<tch::Device>,
+    device: Option<Device>,
     pub(super) gpu: bool,
     pub(super) side_by_side: usize,
     threads: usize,

@@ -119,7 +119,8 @@ fn lines(experiment: &Experiment, written: &[ArmConfig], taken: u64, limit: f64)
             GradientCheckpointing::Always(on) => on.to_string(),
         };
         changed("policy.gradient_checkpointing", recomputes(arm), recomputes(written));
-        let batches: [(&str, fn(&ArmConfig) -> usize); 3] = [
+        type Batch = fn(&ArmConfig) -> usize;
+        let batches: [(&str, Batch); 3] = [
             ("grpo.micro_batch_prompts", |arm| arm.grpo.micro_batch_prompts),
             ("sampling.batch_prompts", |arm| arm.sampling.batch_prompts),
             ("eval.batch_prompts", |arm| arm.eval.batch_prompts),

@@ -5,7 +5,7 @@ use rewards::FailureCause;
 use super::super::{ArmConfig, Method};
 
 /// The columns of `metrics.jsonl` that are single numbers, in arms that are trained by GRPO.
-pub const GRPO_NUMBERS: [&str; 80] = [
+pub const GRPO_NUMBERS: [&str; 85] = [
     "accuracy",
     "actor_seconds",
     "audio_truncated",
