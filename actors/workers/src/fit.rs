@@ -208,8 +208,9 @@ mod tests {
 
     #[test]
     fn parts_have_every_completion_once_and_in_order() {
+        let groups = groups();
         let parts = |portion: Portion| -> Vec<Vec<Vec<u32>>> {
-            let parts = portion.parts(&groups()).into_iter();
+            let parts = portion.parts(&groups).into_iter();
             parts.map(|part| part.iter().map(|numbers| numbers.0.clone()).collect()).collect()
         };
         assert_eq!(parts(Portion::All), [vec![vec![1, 2, 3], vec![4], vec![5, 6]]]);
