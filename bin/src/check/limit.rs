@@ -35,7 +35,7 @@ pub fn settle(experiment: &mut Experiment, data: &Survey) -> Result<Vec<String>,
             .map(|(known, arm)| known.as_ref().map(|known| known.needs(arm)))
             .collect();
         let estimated: Vec<ArmNeeds> = needs.iter().flatten().cloned().collect();
-        let taken = counted(experiment, &estimated, spread);
+        let taken = counted(experiment, &estimated, &spread);
         if taken as f64 <= limit * GIB {
             return Ok(lines(experiment, &written, taken, limit));
         }

@@ -81,7 +81,7 @@ fn what_is_chosen_fits_and_a_limit_that_nothing_fits_into_is_refused() {
     let spread = Spread::of(&limited);
     let taken = |experiment: &Experiment| {
         let arm = &experiment.arms[0];
-        counted(experiment, &[Known::at_most(arm, &data(), spread.gpu).unwrap().needs(arm)], spread)
+        counted(experiment, &[Known::at_most(arm, &data(), spread.gpu).unwrap().needs(arm)], &spread)
     };
     assert!(taken(&limited) as f64 > 1.5 * GIB, "{}", gib(taken(&limited)));
     let lines = settle(&mut limited, &data()).unwrap();
