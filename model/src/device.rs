@@ -8,9 +8,7 @@
 
 use std::sync::OnceLock;
 
-use tch::Cuda;
-/// A device of libtorch.
-pub use tch::Device;
+use tch::{Cuda, Device};
 
 use crate::error::{CudaError, DeviceError, ModelError};
 

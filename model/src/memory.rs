@@ -96,6 +96,7 @@ fn complaint(text: &str) -> Option<String> {
     let said = &text[start..];
     // A panic has the text in quotes, with escapes.
     let line = said.split(['\n', '"', '\\']).next().unwrap_or(said);
+    let line = line.split(". Error code").next().unwrap_or(line);
     let sentences: Vec<&str> = line.split(". ").take(2).collect();
     Some(sentences.join(". ").trim_end_matches('.').chars().take(LONGEST_COMPLAINT).collect())
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use model::Processor;
 use model::config::{AudioConfig, ModelConfig, TextConfig};
-use model::device::{self, Device};
+use model::device::ResolvedDevice;
 use model::speed::{Speed, measure};
+use model::{Processor, device};
 use scenarios::{ArmConfig, DType, Experiment, Method};
 use serde::Serialize;
 use survey::{PromptTokens, Role, Survey};
@@ -36,10 +36,9 @@ pub struct Needs {
 }
 
 /// Where an experiment trains, and how many of its arms at the same time.
-#[derive(Clone, Copy)]
 pub(super) struct Spread {
     /// `None` if the device is not on this machine.
-    device: Option<Device>,
+    resolved: Option<ResolvedDevice>,
     pub(super) gpu: bool,
     pub(super) side_by_side: usize,
     threads: usize,
@@ -48,10 +47,11 @@ pub(super) struct Spread {
 impl Spread {
     pub(super) fn of(experiment: &Experiment) -> Self {
         let named = experiment.run.device.to_string();
-        let device = device::resolve(&named).ok().map(|resolved| resolved.device);
+        let resolved = device::resolve(&named).ok();
+        let device = resolved.as_ref().map(|resolved| resolved.device);
         let spread = device.map(|device| run::side_by_side(experiment, device));
         let (side_by_side, threads) = spread.unwrap_or((experiment.run.parallel_arms.max(1), 0));
-        Spread { device, gpu: device.is_none_or(|device| device.is_cuda()), side_by_side, threads }
+        Spread { resolved, gpu: device.is_none_or(|device| device.is_cuda()), side_by_side, threads }
     }
 }
 
@@ -101,13 +101,14 @@ impl Known {
 pub fn estimate(experiment: &Experiment, data: &Survey) -> Option<Needs> {
     let spread = Spread::of(experiment);
     let mut experiment = experiment.clone();
-    if let Some(device) = spread.device {
+    let device = spread.resolved.as_ref().map(|resolved| resolved.device);
+    if let Some(device) = device {
         run::settle_dtypes(&mut experiment, device);
     }
     let experiment = &experiment;
     let bf16 =
         |arm: &ArmConfig| arm.policy.dtype == DType::Bf16 || arm.policy.dtype == DType::Auto && spread.gpu;
-    let speed = spread.device.map(|device| measure(device, experiment.arms.iter().any(bf16), spread.threads));
+    let speed = device.map(|device| measure(device, experiment.arms.iter().any(bf16), spread.threads));
     // With libtorch loaded and its threads started, this process is what a run is without its arms.
     let process = resident_bytes();
     let arms: Vec<ArmNeeds> = experiment
@@ -118,7 +119,7 @@ pub fn estimate(experiment: &Experiment, data: &Survey) -> Option<Needs> {
     if arms.is_empty() {
         return None;
     }
-    let Total { on_device, features } = total(experiment, &arms, spread);
+    let Total { on_device, features } = total(experiment, &arms, &spread);
     let in_main = process + features + if spread.gpu { 0 } else { on_device };
     Some(Needs {
         device: experiment.run.device.to_string(),
@@ -139,7 +140,7 @@ struct Total {
 }
 
 /// Adds up the arms that take most; those of one checkpoint share its frozen weights, and those of one data set its features.
-fn total(experiment: &Experiment, arms: &[ArmNeeds], spread: Spread) -> Total {
+fn total(experiment: &Experiment, arms: &[ArmNeeds], spread: &Spread) -> Total {
     let config = |arm: &ArmNeeds| experiment.arms.iter().find(|config| config.name == arm.arm);
     let policy = |arm: &ArmNeeds| config(arm).map(|config| &config.policy.path);
     let on_device = side_by_side_bytes(
@@ -161,7 +162,7 @@ fn total(experiment: &Experiment, arms: &[ArmNeeds], spread: Spread) -> Total {
 }
 
 /// What a limit of `[memory]` counts of the arms: the memory of the GPU, or on the CPU that of this process with them.
-pub(super) fn counted(experiment: &Experiment, arms: &[ArmNeeds], spread: Spread) -> u64 {
+pub(super) fn counted(experiment: &Experiment, arms: &[ArmNeeds], spread: &Spread) -> u64 {
     let Total { on_device, features } = total(experiment, arms, spread);
     on_device + if spread.gpu { CUDA_CONTEXT } else { resident_bytes() + features }
 }

@@ -35,7 +35,7 @@ pub fn settle(experiment: &mut Experiment, data: &Survey) -> Result<Vec<String>,
             .map(|(known, arm)| known.as_ref().map(|known| known.needs(arm)))
             .collect();
         let estimated: Vec<ArmNeeds> = needs.iter().flatten().cloned().collect();
-        let taken = counted(experiment, &estimated, spread);
+        let taken = counted(experiment, &estimated, &spread);
         if taken as f64 <= limit * GIB {
             return Ok(lines(experiment, &written, taken, limit));
         }
@@ -119,8 +119,7 @@ fn lines(experiment: &Experiment, written: &[ArmConfig], taken: u64, limit: f64)
             GradientCheckpointing::Always(on) => on.to_string(),
         };
         changed("policy.gradient_checkpointing", recomputes(arm), recomputes(written));
-        type Batch = fn(&ArmConfig) -> usize;
-        let batches: [(&str, Batch); 3] = [
+        let batches: [(&str, fn(&ArmConfig) -> usize); 3] = [
             ("grpo.micro_batch_prompts", |arm| arm.grpo.micro_batch_prompts),
             ("sampling.batch_prompts", |arm| arm.sampling.batch_prompts),
             ("eval.batch_prompts", |arm| arm.eval.batch_prompts),

@@ -73,7 +73,7 @@ fn the_larger_of_sampling_and_evaluation_is_halved() {
 #[test]
 fn what_is_chosen_fits_and_a_limit_that_nothing_fits_into_is_refused() {
     let mut free = experiment(STEP);
-    assert!(settle(&mut free, &data()).unwrap().is_empty());
+    assert_eq!(settle(&mut free, &data()).unwrap(), [String::new(); 0]);
     assert_eq!(free.arms, experiment(STEP).arms, "without a limit nothing changes");
 
     let long = STEP.replace("500", "6000");
@@ -81,7 +81,7 @@ fn what_is_chosen_fits_and_a_limit_that_nothing_fits_into_is_refused() {
     let spread = Spread::of(&limited);
     let taken = |experiment: &Experiment| {
         let arm = &experiment.arms[0];
-        counted(experiment, &[Known::at_most(arm, &data(), spread.gpu).unwrap().needs(arm)], spread)
+        counted(experiment, &[Known::at_most(arm, &data(), spread.gpu).unwrap().needs(arm)], &spread)
     };
     assert!(taken(&limited) as f64 > 1.5 * GIB, "{}", gib(taken(&limited)));
     let lines = settle(&mut limited, &data()).unwrap();
