@@ -1,14 +1,61 @@
 //! The kernels as host code, behind the names of the driver and cuBLAS.
+//!
+//! One library stands in for all that a [`Gpu`](crate::Gpu) opens, so a program's whole path to the device, with capture and
+//! replay, runs on a machine without a GPU. What it can't show is speed, and what real hardware and the real driver refuse.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use crate::cubin;
 use crate::error::GpuError;
+use crate::kernels;
 use crate::op::Format;
+
+const HEADERS: [(&str, &str); 2] = [
+    ("emulated.h", include_str!("../emulation/emulated.h")),
+    ("machine.h", include_str!("../emulation/machine.h")),
+];
+const TABLE: &str = include_str!("../emulation/table.cpp");
+const MACHINE: &str = include_str!("../emulation/machine.cpp");
+const DRIVER: &str = include_str!("../emulation/driver.cpp");
 
 /// Builds the library for a dtype and a head width by g++, a few seconds, unless it is in `folder` already. Device memory is
 /// then plain memory: addresses are those of the host.
 ///
 /// Errors: [`GpuError::Compiler`] if there is no g++, or if it fails.
 pub fn build(folder: &Path, format: Format, head_width: u32) -> Result<PathBuf, GpuError> {
-    todo!()
+    build_from(folder, &kernels::source(), format, head_width)
+}
+
+/// As [`build`], of another text of the kernels: for tests that change it.
+pub fn build_from(folder: &Path, source: &str, format: Format, head_width: u32) -> Result<PathBuf, GpuError> {
+    let options = kernels::options(format, head_width)?;
+    let all = options.join(" ");
+    let key = cubin::key(&[source, &all, HEADERS[0].1, HEADERS[1].1, TABLE, MACHINE, DRIVER]);
+    let path = folder.join(format!("emulated-{key}.so"));
+    if path.exists() {
+        return Ok(path);
+    }
+    let file = |path: &Path, error: std::io::Error| GpuError::File {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    std::fs::create_dir_all(folder).map_err(|error| file(folder, error))?;
+    // Built in a folder of its own and renamed, as several processes may build at once.
+    let own = tempfile::tempdir_in(folder).map_err(|error| file(folder, error))?;
+    let sources = [("kernels.cpp", format!("{source}\n{TABLE}")), ("rest.cpp", format!("{MACHINE}\n{DRIVER}"))];
+    for (name, text) in HEADERS.iter().map(|(name, text)| (*name, (*text).to_owned())).chain(sources) {
+        let path = own.path().join(name);
+        std::fs::write(&path, text).map_err(|error| file(&path, error))?;
+    }
+    let mut command = Command::new("g++");
+    command.current_dir(own.path()).args(&options).args(["-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-w"]);
+    command.args(["-DEMULATED", "-I.", "-include", "emulated.h", "kernels.cpp", "rest.cpp", "-o", "library.so"]);
+    let failed = |log: String| GpuError::Compiler { compiler: "g++".to_owned(), log };
+    let output = command.output().map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    std::fs::rename(own.path().join("library.so"), &path).map_err(|error| file(&path, error))?;
+    Ok(path)
 }

@@ -19,17 +19,25 @@
 //! - `CUDA-4` A layer takes 9 launches, and one more for each of its four groups of projections that has an adapter.
 #![warn(missing_docs)]
 
+mod blas;
+mod buffer;
+mod cubin;
 pub mod decoder;
+mod device;
+mod driver;
 pub mod emulated;
 mod error;
 mod gpu;
 pub mod kernels;
 mod library;
+pub mod nvrtc;
 pub mod op;
 mod step;
 
+pub use buffer::{Buffer, Number};
 pub use decoder::Decoder;
+pub use device::Libraries;
 pub use error::GpuError;
-pub use gpu::{Buffer, Gpu, Graph, Libraries, Number, RawStream};
-pub use op::{Address, Format};
+pub use gpu::{Gpu, Graph, RawStream};
+pub use op::{Address, Format, Settings};
 pub use step::Step;

@@ -229,7 +229,7 @@ pub struct Sample {
     pub logits: Address,
     /// `[vocabulary]`, u8: 0 for ids that are never drawn.
     pub allowed: Address,
-    /// `[limit, columns]`, f32, between 0 and 1: the random number of every token of every completion.
+    /// `[record, columns]`, f32, between 0 and 1: the random number of every token of every completion.
     pub uniforms: Address,
     /// `[rows]`, i32: the column of each row in `uniforms`, `drawn` and `logprobs`.
     pub column: Address,
@@ -237,7 +237,7 @@ pub struct Sample {
     pub forced: Address,
     /// `[eos_count]`, i64.
     pub eos: Address,
-    /// One [`crate::decoder::Settings`].
+    /// One [`Settings`].
     pub settings: Address,
     /// `[rows]`, i64: written, the next token to run.
     pub ids: Address,
@@ -247,9 +247,9 @@ pub struct Sample {
     pub positions: Address,
     /// `[rows]`, i32: becomes 1 at an id in `eos`, 2 at the last token.
     pub finished: Address,
-    /// `[limit, columns]`, i64, written.
+    /// `[record, columns]`, i64, written.
     pub drawn: Address,
-    /// `[limit, columns]`, f32, written.
+    /// `[record, columns]`, f32, written.
     pub logprobs: Address,
     /// `[rows, splits, 4]`, f64, scratch.
     pub parts: Address,
@@ -263,6 +263,8 @@ pub struct Sample {
     pub eos_count: u32,
     /// Columns of `uniforms`, `drawn` and `logprobs`.
     pub columns: u32,
+    /// Their rows: a completion ends there at the latest.
+    pub record: u32,
     /// Blocks that share a row.
     pub splits: u32,
 }
@@ -305,4 +307,31 @@ pub enum Op {
     Sample(Sample),
     /// See [`Gemm`].
     Gemm(Gemm),
+}
+
+/// How tokens are drawn. It lies in device memory, so a graph stays valid when it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[repr(C)]
+pub struct Settings {
+    /// Factor on the last hidden values: 1 / temperature in f32, 1 in bf16.
+    pub factor: f32,
+    /// Divisor of the logits: 1 in f32, the temperature in bf16.
+    pub divisor: f32,
+    /// 1: the most likely id is taken; 0: ids are drawn.
+    pub greedy: i32,
+    /// Number of tokens at which a completion ends.
+    pub limit: i32,
+}
+
+impl Settings {
+    /// Those of a temperature, of 0 or more, and a greatest number of tokens. In f32 the temperature is applied to the last
+    /// hidden values, in bf16 to the logits, as the plain path does it.
+    pub fn new(format: Format, temperature: f64, limit: u32) -> Settings {
+        let divisor = if temperature == 0.0 { 1.0 } else { temperature };
+        let (factor, divisor) = match format {
+            Format::F32 => ((1.0 / divisor) as f32, 1.0),
+            Format::Bf16 => (1.0, divisor as f32),
+        };
+        Settings { factor, divisor, greedy: (temperature == 0.0).into(), limit: limit as i32 }
+    }
 }

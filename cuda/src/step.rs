@@ -1,6 +1,8 @@
 //! A list of launches and matrix products.
 
-use crate::op::Op;
+use crate::error::GpuError;
+use crate::kernels;
+use crate::op::{Format, Op};
 
 /// What the device does for one token of every row, in order.
 #[derive(Debug, Clone, Default)]
@@ -27,5 +29,12 @@ impl Step {
     /// Number of launches, matrix products included.
     pub fn launches(&self) -> usize {
         self.ops.len()
+    }
+
+    /// Whether the kernels can run all operations.
+    ///
+    /// Errors: [`GpuError::Shape`] for the first that they can't.
+    pub fn check(&self, format: Format, head_width: u32) -> Result<(), GpuError> {
+        self.ops.iter().try_for_each(|op| kernels::launch(op, format, head_width).map(|_| ()))
     }
 }
