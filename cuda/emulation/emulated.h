@@ -59,7 +59,7 @@ T from_bits(uint64 bits) {
 #define blockDim emulated::block_size
 #define gridDim emulated::grid_size
 
-#define KERNEL(name, threads)                    \
+#define KERNEL(name, threads, blocks)            \
   constexpr unsigned name##_threads = (threads); \
   static void name
 #define DEVICE inline

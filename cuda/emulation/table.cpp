@@ -23,7 +23,7 @@ struct Bound<kernel> {
 
 #define ENTRY(name) {#name, name##_threads, Bound<name>::bind}
 const Kernel KERNELS[] = {
-    ENTRY(embed), ENTRY(norm),   ENTRY(rotate), ENTRY(attend),
+    ENTRY(embed), ENTRY(rms_norm), ENTRY(rotate), ENTRY(attend),
     ENTRY(swiglu), ENTRY(swiglu_lora), ENTRY(sample),
 };
 const size_t KERNEL_COUNT = sizeof KERNELS / sizeof *KERNELS;

@@ -7,7 +7,8 @@
 // model's dtype, so both round the same values.
 
 #ifndef EMULATED
-#define KERNEL(name, threads) extern "C" __global__ void __launch_bounds__(threads) name
+// A kernel for blocks of so many threads, of which a processor must be able to hold some at once.
+#define KERNEL(name, threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks) name
 #define DEVICE __device__ __forceinline__
 #define SHARED(type, name) __shared__ type name
 #define INFINITY __int_as_float(0x7f800000)
@@ -104,22 +105,19 @@ DEVICE float inner_at(const Lora& lora, int row, int column) {
   return rounded(rounded(lora.inner[(int64)row * lora.ranks + column]) * lora.scale);
 }
 
-// Calls `use` with the index and the value of each number of a row of B, in packs where the row starts at one.
-template <class Use>
-DEVICE void for_each_rank(const element* b, int rank, Use use) {
+// Adds rows of B, `stride` apart, times `inner`, in shared memory.
+template <int COUNT>
+DEVICE void add_lora(const element* b, int64 stride, int rank, const float* inner, float (&sums)[COUNT]) {
   int at = 0;
-  if ((uint64)b % sizeof(Pack) == 0)
-    for (; at + PACK <= rank; at += PACK) {
-      const Pack pack = load_pack(b + at);
+  if ((uint64)b % sizeof(Pack) == 0 && stride % PACK == 0)
+    for (; at + PACK <= rank; at += PACK)
 #pragma unroll
-      for (int i = 0; i < PACK; i++) use(at + i, wide(pack.at[i]));
-    }
-  for (; at < rank; at++) use(at, wide(b[at]));
-}
-
-// A row of B times `inner`, in shared memory.
-DEVICE float lora_dot(const element* b, int rank, const float* inner) {
-  float sum = 0;
-  for_each_rank(b, rank, [&](int at, float x) { sum += x * inner[at]; });
-  return sum;
+      for (int row = 0; row < COUNT; row++) {
+        const Pack pack = load_pack(b + row * stride + at);
+#pragma unroll
+        for (int i = 0; i < PACK; i++) sums[row] += wide(pack.at[i]) * inner[at + i];
+      }
+  for (; at < rank; at++)
+#pragma unroll
+    for (int row = 0; row < COUNT; row++) sums[row] += wide(b[row * stride + at]) * inner[at];
 }

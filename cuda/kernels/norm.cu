@@ -32,7 +32,7 @@ DEVICE float sum_of_squares(const Pack& pack) {
 }
 
 // A block per row.
-KERNEL(embed, NORM_THREADS)
+KERNEL(embed, NORM_THREADS, 1)
 (const int64* ids, const element* table, const element* weight, element* x, element* normal, int vocabulary, int width,
  float eps) {
   SHARED(NormShared, shared);
@@ -48,7 +48,7 @@ KERNEL(embed, NORM_THREADS)
 }
 
 // A block per row.
-KERNEL(norm, NORM_THREADS)
+KERNEL(rms_norm, NORM_THREADS, 1)
 (element* x, const Lora lora, const element* weight, element* normal, const float* factor, int width, float eps) {
   SHARED(NormShared, shared);
   const int64 row = blockIdx.x;
@@ -62,9 +62,10 @@ KERNEL(norm, NORM_THREADS)
   for (int at = threadIdx.x * PACK; at < width; at += blockDim.x * PACK) {
     Pack values = load_pack(x + at);
     if (rank > 0) {
-      const element* b = lora.b + (int64)at * lora.ranks + lora.first[0];
-      for (int i = 0; i < PACK; i++)
-        store(values.at[i], wide(values.at[i]) + lora_dot(b + (int64)i * lora.ranks, rank, shared.inner));
+      float added[PACK] = {};
+      add_lora<PACK>(lora.b + (int64)at * lora.ranks + lora.first[0], lora.ranks, rank, shared.inner, added);
+#pragma unroll
+      for (int i = 0; i < PACK; i++) store(values.at[i], wide(values.at[i]) + added[i]);
       store_pack(x + at, values);
     }
     squares += sum_of_squares(values);

@@ -10,7 +10,7 @@ struct RotateShared {
 
 // A block per head, for the rows blockIdx.y, blockIdx.y + gridDim.y, …: what it reads of B is then in its cache. A thread
 // per number of the head. Heads are those of the queries, then of the keys, then of the values.
-KERNEL(rotate, ROTATE_THREADS)
+KERNEL(rotate, ROTATE_THREADS, 1)
 (const float* qkv, const element* bias, const Lora lora, const element* query_norm, const element* key_norm, float eps,
  const element* cos, const element* sin, const int* positions, const int* lengths, const int* finished,
  element* queries, element* keys, element* values, int query_heads, int key_heads, int rows, int group, int capacity) {
@@ -32,8 +32,11 @@ KERNEL(rotate, ROTATE_THREADS)
     float x = 0;
     if (real) {
       x = rounded(qkv[(int64)row * heads * WIDTH + output] + (bias ? wide(bias[output]) : 0.f));
-      if (rank > 0)
-        x = rounded(x + lora_dot(lora.b + (int64)output * lora.ranks + lora.first[kind], rank, shared.inner));
+      if (rank > 0) {
+        float added[1] = {};
+        add_lora<1>(lora.b + (int64)output * lora.ranks + lora.first[kind], 0, rank, shared.inner, added);
+        x = rounded(x + added[0]);
+      }
     }
     if (norm) {
       const float scale = rsqrtf(block_sum(x * x, shared.slots) / WIDTH + eps);

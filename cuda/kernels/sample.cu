@@ -124,7 +124,7 @@ DEVICE int draw(const Row& row, int from, int to, float highest, double rest, Sa
 }
 
 // Blocks: splits × rows.
-KERNEL(sample, SAMPLE_THREADS)
+KERNEL(sample, SAMPLE_THREADS, 1)
 (const element* logits, const uint8* allowed, const float* uniforms, const int* column, const int64* forced,
  const int64* eos, const Settings* settings, int64* ids, int* lengths, int* positions, int* finished, int64* drawn,
  float* logprobs, double* parts, uint32* arrived, int vocabulary, int eos_count, int columns, int record) {

@@ -6,7 +6,7 @@ constexpr int SWIGLU_ROWS = 8;  // that share what a thread reads of B
 DEVICE float gated(float gate, float up) { return rounded(gate / (1.f + expf(-gate))) * up; }
 
 // `gate_up`: [rows, 2 · width]. Blocks: packs of columns × rows.
-KERNEL(swiglu, SWIGLU_THREADS)
+KERNEL(swiglu, SWIGLU_THREADS, 1)
 (const element* gate_up, element* hidden, int width) {
   const int at = (blockIdx.x * blockDim.x + threadIdx.x) * PACK;
   if (at >= width) return;
@@ -18,12 +18,25 @@ KERNEL(swiglu, SWIGLU_THREADS)
   store_pack(hidden + row * width + at, out);
 }
 
+// Calls `use` with the index and the value of each number of a row of B, in packs where the row starts at one.
+template <class Use>
+DEVICE void for_each_rank(const element* b, int rank, Use use) {
+  int at = 0;
+  if ((uint64)b % sizeof(Pack) == 0)
+    for (; at + PACK <= rank; at += PACK) {
+      const Pack pack = load_pack(b + at);
+#pragma unroll
+      for (int i = 0; i < PACK; i++) use(at + i, wide(pack.at[i]));
+    }
+  for (; at < rank; at++) use(at, wide(b[at]));
+}
+
 struct SwigluShared {
   float inner[2][MAX_RANK][SWIGLU_ROWS];
 };
 
 // The same with the adapters of gate and up. Blocks: columns × SWIGLU_ROWS rows; a thread per column.
-KERNEL(swiglu_lora, SWIGLU_THREADS)
+KERNEL(swiglu_lora, SWIGLU_THREADS, 1)
 (const element* gate_up, const Lora lora, element* hidden, int rows, int width) {
   SHARED(SwigluShared, shared);
   const int first = blockIdx.y * SWIGLU_ROWS, count = min(SWIGLU_ROWS, rows - first);

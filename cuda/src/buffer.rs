@@ -73,14 +73,22 @@ impl Buffer {
     ///
     /// Errors: [`GpuError::Shape`] if there are fewer.
     pub fn download<T: Number>(&self, count: usize) -> Result<Vec<T>, GpuError> {
-        let bytes = self.fitting(count * size_of::<T>())?;
+        self.download_from(0, count)
+    }
+
+    /// Waits for the stream, and returns `count` numbers from number `first` on.
+    ///
+    /// Errors: [`GpuError::Shape`] if there are fewer.
+    pub fn download_from<T: Number>(&self, first: usize, count: usize) -> Result<Vec<T>, GpuError> {
+        self.fitting((first + count) * size_of::<T>())?;
+        let (address, bytes) = (self.address.offset(first * size_of::<T>()), count * size_of::<T>());
         let mut numbers = vec![T::default(); count];
         let entered = self.device.enter()?;
         // SAFETY: both have room, and `numbers` lives until the stream has finished.
         unsafe {
             call!(
                 self.device.driver,
-                cuMemcpyDtoHAsync_v2(numbers.as_mut_ptr().cast(), self.address.0, bytes, self.device.stream)
+                cuMemcpyDtoHAsync_v2(numbers.as_mut_ptr().cast(), address.0, bytes, self.device.stream)
             )?;
         }
         entered.synchronize()?;

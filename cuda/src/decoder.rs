@@ -49,7 +49,7 @@ pub struct Shape {
 }
 
 /// A projection, or several of the same input whose outputs are concatenated.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Projection {
     /// `[output, input]`.
     pub weight: Address,
@@ -60,7 +60,7 @@ pub struct Projection {
 }
 
 /// The adapters of a [`Projection`], as the sampler's replica stores them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Adapter {
     /// `[sum of the ranks, input]`.
     pub a: Address,
@@ -73,7 +73,7 @@ pub struct Adapter {
 }
 
 /// A layer's weights and caches.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Layer {
     /// `[hidden]`.
     pub attention_norm: Address,
@@ -102,7 +102,7 @@ pub struct Layer {
 }
 
 /// A decoder's weights.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Weights {
     /// `[vocabulary, hidden]`.
     pub embedding: Address,

@@ -30,32 +30,46 @@ pub fn build(folder: &Path, format: Format, head_width: u32) -> Result<PathBuf, 
 /// As [`build`], of another text of the kernels: for tests that change it.
 pub fn build_from(folder: &Path, source: &str, format: Format, head_width: u32) -> Result<PathBuf, GpuError> {
     let options = kernels::options(format, head_width)?;
+    let headers = [HEADERS[0].1, HEADERS[1].1];
+    let rest = compile(folder, "rest", "o", &headers, &format!("{MACHINE}\n{DRIVER}"), &["-c".to_owned()])?;
+    let text = format!("{source}\n{TABLE}");
+    let rest = rest.to_string_lossy().into_owned();
+    let options: Vec<String> = options.into_iter().chain(["-shared".to_owned(), rest]).collect();
+    compile(folder, "emulated", "so", &headers, &text, &options)
+}
+
+/// Compiles one text into a file that is named by what it is made of, unless it exists.
+fn compile(
+    folder: &Path,
+    name: &str,
+    ending: &str,
+    headers: &[&str],
+    text: &str,
+    options: &[String],
+) -> Result<PathBuf, GpuError> {
     let all = options.join(" ");
-    let key = cubin::key(&[source, &all, HEADERS[0].1, HEADERS[1].1, TABLE, MACHINE, DRIVER]);
-    let path = folder.join(format!("emulated-{key}.so"));
+    let parts: Vec<&str> = [text, &all].into_iter().chain(headers.iter().copied()).collect();
+    let path = folder.join(format!("{name}-{}.{ending}", cubin::key(&parts)));
     if path.exists() {
         return Ok(path);
     }
-    let file = |path: &Path, error: std::io::Error| GpuError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
+    let file =
+        |path: &Path, error: std::io::Error| GpuError::File { path: path.to_owned(), reason: error.to_string() };
     std::fs::create_dir_all(folder).map_err(|error| file(folder, error))?;
     // Built in a folder of its own and renamed, as several processes may build at once.
     let own = tempfile::tempdir_in(folder).map_err(|error| file(folder, error))?;
-    let sources = [("kernels.cpp", format!("{source}\n{TABLE}")), ("rest.cpp", format!("{MACHINE}\n{DRIVER}"))];
-    for (name, text) in HEADERS.iter().map(|(name, text)| (*name, (*text).to_owned())).chain(sources) {
+    for (name, text) in HEADERS.iter().copied().chain([("text.cpp", text)]) {
         let path = own.path().join(name);
         std::fs::write(&path, text).map_err(|error| file(&path, error))?;
     }
     let mut command = Command::new("g++");
-    command.current_dir(own.path()).args(&options).args(["-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-w"]);
-    command.args(["-DEMULATED", "-I.", "-include", "emulated.h", "kernels.cpp", "rest.cpp", "-o", "library.so"]);
+    command.current_dir(own.path()).args(["-O1", "-fPIC", "-fvisibility=hidden", "-w", "-std=c++17", "-DEMULATED"]);
+    command.args(["-I.", "-include", "emulated.h", "text.cpp", "-o", "made"]).args(options);
     let failed = |log: String| GpuError::Compiler { compiler: "g++".to_owned(), log };
     let output = command.output().map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    std::fs::rename(own.path().join("library.so"), &path).map_err(|error| file(&path, error))?;
+    std::fs::rename(own.path().join("made"), &path).map_err(|error| file(&path, error))?;
     Ok(path)
 }

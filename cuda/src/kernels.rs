@@ -14,7 +14,7 @@ pub const FILES: [(&str, &str); 6] = [
 ];
 
 /// The names of the kernels.
-pub const NAMES: [&str; 7] = ["embed", "norm", "rotate", "attend", "swiglu", "swiglu_lora", "sample"];
+pub const NAMES: [&str; 7] = ["embed", "rms_norm", "rotate", "attend", "swiglu", "swiglu_lora", "sample"];
 
 /// Head widths that the kernels can be compiled for.
 pub const HEAD_WIDTHS: [u32; 4] = [16, 32, 64, 128];

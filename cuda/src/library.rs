@@ -12,6 +12,7 @@ use crate::error::GpuError;
 #[derive(Clone, Copy)]
 pub(crate) struct Library {
     name: &'static str,
+    place: &'static Path,
     handle: &'static Handle,
 }
 
@@ -24,7 +25,10 @@ impl Library {
         for place in places {
             // SAFETY: see the reason above.
             match unsafe { Handle::new(place) } {
-                Ok(handle) => return Ok(Library { name, handle: Box::leak(Box::new(handle)) }),
+                Ok(handle) => {
+                    let place = Box::leak(place.clone().into_boxed_path());
+                    return Ok(Library { name, place, handle: Box::leak(Box::new(handle)) });
+                }
                 Err(error) => reason = reason.or(Some(error.to_string())),
             }
         }
@@ -34,7 +38,7 @@ impl Library {
 
     /// What the program has loaded globally, if it has this function.
     pub(crate) fn loaded(name: &'static str, function: &'static str) -> Option<Library> {
-        let library = Library { name, handle: Box::leak(Box::new(Handle::this())) };
+        let library = Library { name, place: Path::new(""), handle: Box::leak(Box::new(Handle::this())) };
         // SAFETY: the symbol is only looked up.
         unsafe { library.function::<*const ()>(function) }.ok().map(|_| library)
     }
@@ -42,6 +46,11 @@ impl Library {
     /// Its name in messages.
     pub(crate) fn name(&self) -> String {
         self.name.to_owned()
+    }
+
+    /// The name or path by which it was opened; empty for what was loaded before.
+    pub(crate) fn place(&self) -> &'static Path {
+        self.place
     }
 
     /// One of its functions.

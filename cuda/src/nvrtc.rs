@@ -46,6 +46,18 @@ fn places() -> Vec<PathBuf> {
     places
 }
 
+/// Opens the library that NVRTC opens by its bare name when it compiles: where NVRTC has been found by a path, the loader does
+/// not know that folder, but it knows what is open already.
+fn open_builtins(library: &Library) {
+    let Some(folder) = library.place().parent() else { return };
+    for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if file.file_name().to_string_lossy().starts_with("libnvrtc-builtins.so") {
+            // If this fails, NVRTC says what it lacks.
+            let _ = Library::open("NVRTC's built-ins", &[file.path()]);
+        }
+    }
+}
+
 /// A compiled text.
 pub struct Compiled {
     /// What the driver loads.
@@ -65,6 +77,7 @@ impl Nvrtc {
     /// Opens the first of these that can be opened.
     pub fn open_at(places: &[PathBuf]) -> Result<Nvrtc, GpuError> {
         let library = Library::open("NVRTC", places)?;
+        open_builtins(&library);
         let c = Functions::of(&library)?;
         let mut version = (0, 0);
         // SAFETY: places for the two numbers.
