@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use cuda::op::{LoraB, Op};
+use cuda::op::{LoraB, Op, Settings};
 use cuda::{Address, Format, Gpu, GpuError, Libraries, Step, emulated};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -130,6 +130,15 @@ impl Tensor {
         bytes.resize(bytes.len().div_ceil(16).max(1) * 16, 0);
         let memory = bytes.chunks(16).map(|chunk| u128::from_ne_bytes(chunk.try_into().unwrap())).collect();
         Tensor { kind, length: values.len(), memory }
+    }
+
+    /// One [`Settings`], as the kernels read it.
+    pub fn settings(settings: &Settings) -> Tensor {
+        let Settings { factor, divisor, greedy, limit } = *settings;
+        let mut tensor = Tensor::filled(Kind::I32, 4, 0.0);
+        let words = [factor.to_bits(), divisor.to_bits(), greedy as u32, limit as u32];
+        tensor.memory[0] = words.iter().rev().fold(0, |all, &word| all << 32 | u128::from(word));
+        tensor
     }
 
     /// `count` times the same value.
