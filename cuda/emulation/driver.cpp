@@ -63,7 +63,10 @@ float number(const void* from, int type, int64 index) {
 
 // ---- for tests
 
-EXPORT void emulated_order(unsigned order) { emulated::order = order; }
+EXPORT void emulated_order(unsigned order) {
+  std::lock_guard<std::recursive_mutex> held(lock);
+  emulated::order = order;
+}
 EXPORT void emulated_versions(int driver, int blas, int count) { driver_version = driver, blas_version = blas, devices = count; }
 
 // ---- driver

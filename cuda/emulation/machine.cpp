@@ -83,6 +83,7 @@ struct Fiber {
   unsigned index = 0;
   Barrier* waits_for = nullptr;
   unsigned generation = 0, rests_until = 0;
+  bool held = false;  // until nothing else can run
   bool odd = false;  // which of the two slots the next shuffle uses
   std::vector<Write> own;
   uint64 view = 0;   // the time of its last fence
@@ -175,6 +176,7 @@ bool can_run(const Fiber& fiber) {
 bool free_all(std::vector<std::unique_ptr<Block>>& blocks) {
   bool any = false;
   for (auto& block : blocks) any |= block->only >= 0, block->only = -1;
+  for (Fiber* fiber : turns) any |= fiber->held, fiber->held = false;
   return any;
 }
 
@@ -195,7 +197,7 @@ void run_together(std::vector<std::unique_ptr<Block>>& blocks, unsigned threads)
     for (Fiber* fiber : queue) {
       live |= !fiber->done;
       if (!can_run(*fiber)) continue;
-      if (fiber->block->only >= 0 && fiber->block->only != (int)fiber->index) continue;
+      if (fiber->held || (fiber->block->only >= 0 && fiber->block->only != (int)fiber->index)) continue;
       progress = true;
       if (round < fiber->rests_until) continue;
       if (shuffled() && chance() % 64 == 0)
@@ -253,6 +255,8 @@ uint64 shuffle(uint64 bits, unsigned source) {
 }
 
 uint32 add(uint32* place, uint32 x) {
+  // Now and then, all others go first: what they publish after this thread's fence, it need not see.
+  running->held = shuffled() && chance() % 2;
   pass_on();
   const uint32 before = *place;
   *place = before + x;

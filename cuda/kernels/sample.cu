@@ -167,7 +167,7 @@ KERNEL(sample, SAMPLE_THREADS, 1)
       float best = -INFINITY;
       for (int i = 0; i < splits; i++) {
         const int id = (int)observe(row_parts + i * 4 + 3);
-        if (id < vocabulary && own.at(id) > best) best = own.at(id), shared.id = id;
+        if (id >= 0 && id < vocabulary && own.at(id) > best) best = own.at(id), shared.id = id;
       }
     } else {
       double total = 0;

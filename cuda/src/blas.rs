@@ -60,7 +60,11 @@ impl Blas {
             check("cublasCreate_v2", (blas.c.cublasCreate_v2)(&mut blas.handle))?;
             check("cublasGetVersion_v2", (blas.c.cublasGetVersion_v2)(blas.handle, &mut version))?;
             if version < OLDEST {
-                return Err(GpuError::Version { library: library.name(), found: dotted(version), needed: "11.0" });
+                return Err(GpuError::Version {
+                    library: library.name(),
+                    found: dotted(version),
+                    needed: "11.0",
+                });
             }
             check("cublasSetStream_v2", (blas.c.cublasSetStream_v2)(blas.handle, stream))?;
             let place = workspace.0 as *mut c_void;

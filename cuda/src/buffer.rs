@@ -1,13 +1,16 @@
 //! Memory of the device.
-#![expect(unsafe_code, reason = "the driver's functions take pointers; their validity is argued at each call")]
+#![expect(
+    unsafe_code,
+    reason = "the driver's functions take pointers; their validity is argued at each call"
+)]
 
 use std::sync::Arc;
 
-use crate::op::Settings;
 use crate::device::Device;
 use crate::driver::call;
 use crate::error::GpuError;
 use crate::op::Address;
+use crate::op::Settings;
 
 /// Numbers that a [`Buffer`] can hold: any bytes are a value, and none has padding.
 pub trait Number: Copy + Default + sealed::Sealed {}

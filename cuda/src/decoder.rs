@@ -3,14 +3,15 @@
 //! [`Decoder::new`] allocates the state of a generation and the scratch memory and records the step; weights and caches are
 //! the caller's and must stay in place. A generation is: fill the caches and the [`State`], then [`Decoder::run`] once
 //! (which also loads what cuBLAS loads on first use), [`Decoder::capture`], and [`Decoder::replay`] for every further token.
-#![expect(unsafe_code, reason = "the caller's addresses can't be checked; what they must be is said at each function")]
+#![expect(
+    unsafe_code,
+    reason = "the caller's addresses can't be checked; what they must be is said at each function"
+)]
 
 use crate::buffer::Buffer;
 use crate::error::GpuError;
 use crate::gpu::{Gpu, Graph};
-use crate::op::{
-    Address, Attend, Embed, Format, Gemm, LoraB, Norm, Op, Rotate, Sample, Settings, SwiGlu,
-};
+use crate::op::{Address, Attend, Embed, Format, Gemm, LoraB, Norm, Op, Rotate, Sample, Settings, SwiGlu};
 use crate::step::Step;
 
 /// The sizes of a decoder, and of the batch that its step is recorded for.
@@ -199,7 +200,8 @@ impl Shape {
     /// keys.
     fn splits(&self) -> [u32; 2] {
         let repeat = self.query_heads / self.key_heads.max(1);
-        let [of_prompts, of_rows] = [self.prompts * (self.group * repeat).div_ceil(8), self.rows() * repeat.div_ceil(8)];
+        let [of_prompts, of_rows] =
+            [self.prompts * (self.group * repeat).div_ceil(8), self.rows() * repeat.div_ceil(8)];
         let splits = |blocks: u32, capacity: u32| {
             (BLOCKS / (blocks * self.key_heads).max(1)).clamp(1, capacity.div_ceil(128).max(1))
         };
@@ -273,7 +275,8 @@ impl Decoder {
     /// Errors: [`GpuError::Shape`] if the kernels can't run these sizes; a failed allocation.
     pub fn new(gpu: &Gpu, shape: Shape, weights: &Weights, eos: &[i64]) -> Result<Decoder, GpuError> {
         check(gpu, &shape)?;
-        let adapters = weights.layers.iter().flat_map(Layer::projections).filter_map(|part| part.adapter.as_ref());
+        let adapters =
+            weights.layers.iter().flat_map(Layer::projections).filter_map(|part| part.adapter.as_ref());
         let ranks = adapters.map(Adapter::width).max().unwrap_or(0);
         let (state, scratch) = (State::new(gpu, &shape, eos)?, Scratch::new(gpu, &shape, ranks)?);
         let step = Recorder { shape: &shape, state: &state, scratch: &scratch, step: Step::new() };
@@ -335,7 +338,11 @@ impl Decoder {
 fn check(gpu: &Gpu, shape: &Shape) -> Result<(), GpuError> {
     let wrong = |what, found: u32, needed: String| Err(GpuError::Shape { what, found: found.into(), needed });
     if shape.head_width != gpu.head_width() {
-        return wrong("the width of a head", shape.head_width, format!("the kernels are for {}", gpu.head_width()));
+        return wrong(
+            "the width of a head",
+            shape.head_width,
+            format!("the kernels are for {}", gpu.head_width()),
+        );
     }
     if shape.format != gpu.format() {
         let needed = format!("the kernels are for {:?}", gpu.format());
@@ -474,7 +481,13 @@ impl Recorder<'_> {
     fn feed_forward(&mut self, layer: &Layer, next: Address, last: bool) {
         let (shape, scratch) = (self.shape, self.scratch);
         let (normal, gate_up) = (scratch.normal.address(), scratch.gate_up.address());
-        self.gemm(normal, layer.gate_up.weight, (gate_up, shape.format), [shape.hidden, 2 * shape.ffn], false);
+        self.gemm(
+            normal,
+            layer.gate_up.weight,
+            (gate_up, shape.format),
+            [shape.hidden, 2 * shape.ffn],
+            false,
+        );
         let lora = self.lower(&layer.gate_up, normal, shape.hidden);
         let hidden = scratch.hidden.address();
         self.step.push(Op::SwiGlu(SwiGlu { gate_up, lora, hidden, rows: shape.rows(), width: shape.ffn }));

@@ -1,5 +1,8 @@
 //! An open device: its context, stream and kernels, and what is asked of them.
-#![expect(unsafe_code, reason = "the driver's functions take pointers; their validity is argued at each call")]
+#![expect(
+    unsafe_code,
+    reason = "the driver's functions take pointers; their validity is argued at each call"
+)]
 
 use std::ffi::{CString, c_int, c_void};
 use std::path::PathBuf;
@@ -188,7 +191,10 @@ impl Entered<'_> {
                 // SAFETY: the arguments are those of the kernel, and are read before the call returns.
                 unsafe {
                     let driver = device.driver;
-                    call!(driver, cuLaunchKernel(function, x, y, z, threads, 1, 1, 0, device.stream, arguments, none))
+                    call!(
+                        driver,
+                        cuLaunchKernel(function, x, y, z, threads, 1, 1, 0, device.stream, arguments, none)
+                    )
                 }
             }
             // SAFETY: as the caller promises.

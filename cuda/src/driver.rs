@@ -1,5 +1,8 @@
 //! The functions of the CUDA driver.
-#![expect(unsafe_code, reason = "the driver's functions take pointers; their validity is argued at each call")]
+#![expect(
+    unsafe_code,
+    reason = "the driver's functions take pointers; their validity is argued at each call"
+)]
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 

@@ -53,8 +53,10 @@ fn compile(
     if path.exists() {
         return Ok(path);
     }
-    let file =
-        |path: &Path, error: std::io::Error| GpuError::File { path: path.to_owned(), reason: error.to_string() };
+    let file = |path: &Path, error: std::io::Error| GpuError::File {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
     std::fs::create_dir_all(folder).map_err(|error| file(folder, error))?;
     // Built in a folder of its own and renamed, as several processes may build at once.
     let own = tempfile::tempdir_in(folder).map_err(|error| file(folder, error))?;
@@ -63,7 +65,14 @@ fn compile(
         std::fs::write(&path, text).map_err(|error| file(&path, error))?;
     }
     let mut command = Command::new("g++");
-    command.current_dir(own.path()).args(["-O1", "-fPIC", "-fvisibility=hidden", "-w", "-std=c++17", "-DEMULATED"]);
+    command.current_dir(own.path()).args([
+        "-O1",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-w",
+        "-std=c++17",
+        "-DEMULATED",
+    ]);
     command.args(["-I.", "-include", "emulated.h", "text.cpp", "-o", "made"]).args(options);
     let failed = |log: String| GpuError::Compiler { compiler: "g++".to_owned(), log };
     let output = command.output().map_err(|error| failed(error.to_string()))?;

@@ -1,5 +1,8 @@
 //! A device with its libraries: memory, order between streams, steps, graphs.
-#![expect(unsafe_code, reason = "the driver's functions take pointers; their validity is argued at each call")]
+#![expect(
+    unsafe_code,
+    reason = "the driver's functions take pointers; their validity is argued at each call"
+)]
 
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -32,7 +35,12 @@ impl Gpu {
     /// Opens a device. The first time on a machine this compiles the kernels, which takes some seconds.
     ///
     /// Errors: what is missing or too old ([`GpuError`]), in one line.
-    pub fn open(libraries: &Libraries, ordinal: u32, format: Format, head_width: u32) -> Result<Gpu, GpuError> {
+    pub fn open(
+        libraries: &Libraries,
+        ordinal: u32,
+        format: Format,
+        head_width: u32,
+    ) -> Result<Gpu, GpuError> {
         Ok(Gpu { device: Arc::new(Device::open(libraries, ordinal, format, head_width)?) })
     }
 

@@ -45,7 +45,11 @@ pub fn source() -> String {
 /// Errors: [`GpuError::Shape`] for a width that is not in [`HEAD_WIDTHS`].
 pub fn options(format: Format, head_width: u32) -> Result<Vec<String>, GpuError> {
     if !HEAD_WIDTHS.contains(&head_width) {
-        return Err(shape("the width of a head", head_width, "the kernels know 16, 32, 64 and 128".to_owned()));
+        return Err(shape(
+            "the width of a head",
+            head_width,
+            "the kernels know 16, 32, 64 and 128".to_owned(),
+        ));
     }
     let element = match format {
         Format::F32 => "float",
@@ -144,6 +148,16 @@ fn multiple(what: &'static str, found: u32, of: u32) -> Result<(), GpuError> {
     Ok(())
 }
 
+/// Checks addresses at which kernels load packs.
+fn aligned(addresses: &[Address]) -> Result<(), GpuError> {
+    match addresses.iter().find(|address| !address.0.is_multiple_of(16)) {
+        Some(address) => {
+            Err(shape("the address of a tensor", address.0, "it must be a multiple of 16".to_owned()))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Checks an adapter with this number of projections.
 fn check_lora(lora: &Option<LoraB>, parts: usize) -> Result<(), GpuError> {
     let Some(lora) = lora else { return Ok(()) };
@@ -152,7 +166,11 @@ fn check_lora(lora: &Option<LoraB>, parts: usize) -> Result<(), GpuError> {
             return Err(shape("the rank of an adapter", rank, format!("it must be at most {MAX_RANK}")));
         }
         if first + rank > lora.ranks {
-            return Err(shape("the end of an adapter's block", first + rank, format!("B has {} columns", lora.ranks)));
+            return Err(shape(
+                "the end of an adapter's block",
+                first + rank,
+                format!("B has {} columns", lora.ranks),
+            ));
         }
     }
     Ok(())
@@ -161,6 +179,7 @@ fn check_lora(lora: &Option<LoraB>, parts: usize) -> Result<(), GpuError> {
 fn embed(op: &Embed, format: Format) -> Result<Launch, GpuError> {
     multiple("the width of the residual stream", op.width, format.pack())?;
     positive("the number of rows", op.rows)?;
+    aligned(&[op.table, op.weight, op.x, op.normal])?;
     let arguments = arguments![
         Address op.ids, Address op.table, Address op.weight, Address op.x, Address op.normal, Int op.vocabulary,
         Int op.width, Float op.eps,
@@ -172,6 +191,7 @@ fn norm(op: &Norm, format: Format) -> Result<Launch, GpuError> {
     multiple("the width of the residual stream", op.width, format.pack())?;
     positive("the number of rows", op.rows)?;
     check_lora(&op.lora, 1)?;
+    aligned(&[op.x, op.weight, op.normal])?;
     let arguments = arguments![
         Address op.x, Lora op.lora, Address op.weight, Address op.normal, Address op.factor, Int op.width, Float op.eps,
     ];
@@ -204,6 +224,7 @@ fn attend(op: &Attend) -> Result<Launch, GpuError> {
     check_heads(op.query_heads, op.key_heads, op.rows, op.group)?;
     positive("the blocks that share a prompt", op.prompt_splits)?;
     positive("the blocks that share a row's own tokens", op.own_splits)?;
+    aligned(&[op.queries, op.prompt_keys, op.prompt_values, op.keys, op.values])?;
     let repeat = op.query_heads / op.key_heads;
     let of_prompts = op.rows / op.group * (op.group * repeat).div_ceil(QUERIES) * op.prompt_splits;
     let of_rows = op.rows * repeat.div_ceil(QUERIES) * op.own_splits;
@@ -213,13 +234,19 @@ fn attend(op: &Attend) -> Result<Launch, GpuError> {
         Address op.parts, Address op.arrived, Address op.out, Int op.query_heads, Int op.rows, Int op.group,
         Int op.prompt_capacity, Int op.capacity, Int op.prompt_splits, Int op.own_splits, Float op.scale,
     ];
-    Ok(Launch { kernel: 3, grid: [of_prompts + of_rows, op.key_heads, 1], threads: ATTEND_THREADS, arguments })
+    Ok(Launch {
+        kernel: 3,
+        grid: [of_prompts + of_rows, op.key_heads, 1],
+        threads: ATTEND_THREADS,
+        arguments,
+    })
 }
 
 fn swiglu(op: &SwiGlu, format: Format) -> Result<Launch, GpuError> {
     multiple("the width of the feed-forward layers", op.width, format.pack())?;
     positive("the number of rows", op.rows)?;
     check_lora(&op.lora, 2)?;
+    aligned(&[op.gate_up, op.hidden])?;
     if op.lora.is_none() {
         let grid = [(op.width / format.pack()).div_ceil(SWIGLU_THREADS), op.rows, 1];
         let arguments = arguments![Address op.gate_up, Address op.hidden, Int op.width];

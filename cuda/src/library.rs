@@ -1,5 +1,8 @@
 //! Libraries that are opened at run time.
-#![expect(unsafe_code, reason = "opening a library runs its initialisers; these are NVIDIA's, or our own emulation")]
+#![expect(
+    unsafe_code,
+    reason = "opening a library runs its initialisers; these are NVIDIA's, or our own emulation"
+)]
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};

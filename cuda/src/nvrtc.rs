@@ -101,7 +101,8 @@ impl Nvrtc {
         let refused = |log: String| GpuError::Compiler { compiler: format!("NVRTC {}", self.version()), log };
         let c_string = |text: &str| CString::new(text).map_err(|error| refused(error.to_string()));
         let source = c_string(text)?;
-        let mut all: Vec<CString> = options.iter().map(|option| c_string(option)).collect::<Result<_, _>>()?;
+        let mut all: Vec<CString> =
+            options.iter().map(|option| c_string(option)).collect::<Result<_, _>>()?;
         all.push(c_string(&format!("--gpu-architecture={architecture}"))?);
         let pointers: Vec<*const c_char> = all.iter().map(|option| option.as_ptr()).collect();
         let none = std::ptr::null();
@@ -115,7 +116,9 @@ impl Nvrtc {
             let log = output(program, self.c.nvrtcGetProgramLogSize, self.c.nvrtcGetProgramLog);
             let cubin = match status {
                 0 => output(program, self.c.nvrtcGetCUBINSize, self.c.nvrtcGetCUBIN),
-                status => Err(GpuError::Call { call: "nvrtcCompileProgram", reason: format!("status {status}") }),
+                status => {
+                    Err(GpuError::Call { call: "nvrtcCompileProgram", reason: format!("status {status}") })
+                }
             };
             (self.c.nvrtcDestroyProgram)(&mut program);
             let log = log.map(|log| String::from_utf8_lossy(&log).trim_matches(['\0', '\n']).to_owned())?;

@@ -1,9 +1,6 @@
 //! The step of a whole decoder, emulated: against one pass in f64, launch by launch and as a graph; what its state does.
-#![expect(unsafe_code, reason = "steps work on addresses")]
 
-mod common;
-
-use common::{Emulated, Tensor, chance, emulated, numbers, rounded};
+use crate::common::{Emulated, Tensor, chance, emulated, numbers, rounded};
 use cuda::decoder::{Adapter, Decoder, Layer, Projection, Shape, Weights};
 use cuda::{Address, Format, Settings};
 use rand::Rng;
@@ -28,12 +25,21 @@ struct Kindred {
     lora: bool,
 }
 
+/// The numbers of a layer.
+struct Numbers {
+    /// Attention, feed-forward, queries, keys.
+    norms: Vec<Vec<f64>>,
+    /// Queries, keys and values; out; gate and up; down.
+    matrices: Vec<Matrix>,
+    /// Keys and values of the prompts.
+    prompts: [Vec<f64>; 2],
+}
+
 /// A random decoder: its numbers, and the tensors that the kernels read.
 struct Model {
     format: Format,
     shape: Shape,
-    /// Of each layer: norms (attention, feed-forward, queries, keys), projections, prompt keys and values.
-    layers: Vec<(Vec<Vec<f64>>, Vec<Matrix>, [Vec<f64>; 2])>,
+    layers: Vec<Numbers>,
     embedding: Vec<f64>,
     norm: Vec<f64>,
     head: Vec<f64>,
@@ -47,7 +53,14 @@ struct Model {
 const POSITIONS: usize = 40;
 
 impl Matrix {
-    fn random(chance: &mut ChaCha8Rng, format: Format, input: usize, outputs: &[usize], bias: bool, lora: bool) -> Matrix {
+    fn random(
+        chance: &mut ChaCha8Rng,
+        format: Format,
+        input: usize,
+        outputs: &[usize],
+        bias: bool,
+        lora: bool,
+    ) -> Matrix {
         let output: usize = outputs.iter().sum();
         let size = (3.0 / input as f64).sqrt();
         // The second of several has no adapter.
@@ -66,7 +79,13 @@ impl Matrix {
             (a, b, ranks)
         });
         let bias = bias.then(|| numbers(chance, format, output, 0.5));
-        Matrix { input, outputs: outputs.to_vec(), weight: numbers(chance, format, output * input, size), bias, lora }
+        Matrix {
+            input,
+            outputs: outputs.to_vec(),
+            weight: numbers(chance, format, output * input, size),
+            bias,
+            lora,
+        }
     }
 
     /// The product with one row, in f64.
@@ -117,7 +136,9 @@ impl Model {
         let [hidden, ffn] = [shape.hidden, shape.ffn].map(|size| size as usize);
         let (queries, keys) = (6 * head, 2 * head);
         let layers = (0..2).map(|_| {
-            let mut matrix = |input, outputs: &[usize], bias| Matrix::random(chance, format, input, outputs, bias, kindred.lora);
+            let mut matrix = |input, outputs: &[usize], bias| {
+                Matrix::random(chance, format, input, outputs, bias, kindred.lora)
+            };
             let matrices = vec![
                 matrix(hidden, &[queries, keys, keys], kindred.bias),
                 matrix(queries, &[hidden], false),
@@ -129,12 +150,13 @@ impl Model {
                 around.iter().map(|x| rounded(format, 1.0 + x)).collect()
             });
             let prompts = [0, 1].map(|_| numbers(chance, format, 2 * 2 * 9 * head, 1.0));
-            (norms.to_vec(), matrices, prompts)
+            Numbers { norms: norms.to_vec(), matrices, prompts }
         });
         let layers = layers.collect();
         let angle = |at: usize| (at / head) as f64 / 20f64.powf((at % (head / 2)) as f64 / head as f64);
         let sign = |at: usize| if at % head < head / 2 { -1.0 } else { 1.0 };
-        let table = |f: &dyn Fn(usize) -> f64| (0..POSITIONS * head).map(|at| rounded(format, f(at))).collect();
+        let table =
+            |f: &dyn Fn(usize) -> f64| (0..POSITIONS * head).map(|at| rounded(format, f(at))).collect();
         Model {
             format,
             layers,
@@ -160,7 +182,7 @@ impl Model {
         let layers = std::mem::take(&mut self.layers);
         let own_cache = 2 * 2 * 3 * 6 * self.shape.head_width as usize;
         let mut made = Vec::new();
-        for (norms, matrices, prompts) in &layers {
+        for Numbers { norms, matrices, prompts } in &layers {
             let mut projections = matrices.iter().map(|matrix| {
                 let adapter = matrix.lora.as_ref().map(|(a, b, ranks)| Adapter {
                     a: self.keep(a),
@@ -192,9 +214,14 @@ impl Model {
             });
         }
         self.layers = layers;
-        let [embedding, norm, head, cos, sin] =
-            [self.embedding.clone(), self.norm.clone(), self.head.clone(), self.tables[0].clone(), self.tables[1].clone()]
-                .map(|values| self.keep(&values));
+        let [embedding, norm, head, cos, sin] = [
+            self.embedding.clone(),
+            self.norm.clone(),
+            self.head.clone(),
+            self.tables[0].clone(),
+            self.tables[1].clone(),
+        ]
+        .map(|values| self.keep(&values));
         Weights { embedding, layers: made, norm, head, cos, sin }
     }
 
@@ -207,7 +234,7 @@ impl Model {
         for (index, &id) in ids.iter().enumerate() {
             let mut x = self.embedding[id as usize * hidden..][..hidden].to_vec();
             let position = self.ends[prompt] - self.starts[prompt] + index;
-            for ((norms, matrices, prompts), cache) in self.layers.iter().zip(&mut caches) {
+            for (Numbers { norms, matrices, prompts }, cache) in self.layers.iter().zip(&mut caches) {
                 let qkv = matrices[0].apply(&rms(&x, &norms[0]));
                 let mut heads: Vec<Vec<f64>> = qkv.chunks(head).map(<[f64]>::to_vec).collect();
                 for (number, own) in heads.iter_mut().enumerate().take(8) {
@@ -229,19 +256,26 @@ impl Model {
                     let key_head = number / 3;
                     let slots = self.starts[prompt]..self.ends[prompt];
                     let place = |at: usize| ((prompt * 2 + key_head) * 9 + at) * head;
-                    let of_prompt = slots.map(|at| (&prompts[0][place(at)..][..head], &prompts[1][place(at)..][..head]));
+                    let of_prompt =
+                        slots.map(|at| (&prompts[0][place(at)..][..head], &prompts[1][place(at)..][..head]));
                     let own = cache[key_head].iter().zip(&cache[2 + key_head]).map(|(k, v)| (&k[..], &v[..]));
                     let all: Vec<(f64, &[f64])> = of_prompt
                         .chain(own)
-                        .map(|(k, v)| (query.iter().zip(k).map(|(q, k)| q * k).sum::<f64>() / (head as f64).sqrt(), v))
+                        .map(|(k, v)| {
+                            (query.iter().zip(k).map(|(q, k)| q * k).sum::<f64>() / (head as f64).sqrt(), v)
+                        })
                         .collect();
                     let total: f64 = all.iter().map(|part| part.0.exp()).sum();
-                    attended.extend((0..head).map(|at| all.iter().map(|part| part.0.exp() * part.1[at]).sum::<f64>() / total));
+                    attended.extend(
+                        (0..head)
+                            .map(|at| all.iter().map(|part| part.0.exp() * part.1[at]).sum::<f64>() / total),
+                    );
                 }
                 x.iter_mut().zip(matrices[1].apply(&attended)).for_each(|(x, y)| *x += y);
                 let gate_up = matrices[2].apply(&rms(&x, &norms[1]));
                 let (gate, up) = gate_up.split_at(gate_up.len() / 2);
-                let product: Vec<f64> = gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
+                let product: Vec<f64> =
+                    gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
                 x.iter_mut().zip(matrices[3].apply(&product)).for_each(|(x, y)| *x += y);
             }
             last = rms(&x, &self.norm);
@@ -309,7 +343,10 @@ fn a_decoder_gives_the_logprobs_of_one_pass_in_f64() {
                     let id = ids[token * ROWS + row];
                     let expected = logits[id as usize] - logits.iter().map(|x| x.exp()).sum::<f64>().ln();
                     let found = f64::from(logprobs[token * ROWS + row]);
-                    assert!((found - expected).abs() < allowed * expected.abs().max(1.0), "{format:?}: {found} {expected}");
+                    assert!(
+                        (found - expected).abs() < allowed * expected.abs().max(1.0),
+                        "{format:?}: {found} {expected}"
+                    );
                     own.push(id);
                 }
             }
@@ -332,7 +369,11 @@ fn a_graph_draws_what_the_launches_draw_and_outlives_its_settings() {
     let (plain, _, _) = run(false, 1.0);
     let (replayed, decoder, _model) = run(true, 1.0);
     assert_eq!(plain, replayed);
-    assert_eq!(decoder.state().finished.download::<i32>(ROWS).unwrap(), [2; ROWS], "six tokens are the limit");
+    assert_eq!(
+        decoder.state().finished.download::<i32>(ROWS).unwrap(),
+        [2; ROWS],
+        "six tokens are the limit"
+    );
     // The same graph, begun again with another temperature.
     let (cold, _, _) = run(false, 0.3);
     let state = decoder.state();
@@ -370,12 +411,18 @@ fn finished_rows_stay_and_others_do_not_change() {
     let (ids, logprobs, lengths, finished) = run(&[end], -1);
     for row in 0..ROWS {
         let ended = (1..5).find(|token| whole[token * ROWS + row] == end).unwrap_or(4);
-        assert_eq!((lengths[row], finished[row]), (ended as i32, i32::from(whole[ended * ROWS + row] == end)));
+        assert_eq!(
+            (lengths[row], finished[row]),
+            (ended as i32, i32::from(whole[ended * ROWS + row] == end))
+        );
         for token in 1..=ended {
             let place = token * ROWS + row;
             assert_eq!((ids[place], logprobs[place]), (whole[place], whole_logprobs[place]));
         }
-        assert!((ended + 1..7).all(|token| ids[token * ROWS + row] == 0), "nothing is recorded behind the end");
+        assert!(
+            (ended + 1..7).all(|token| ids[token * ROWS + row] == 0),
+            "nothing is recorded behind the end"
+        );
     }
     assert_eq!((lengths[2], finished[2]), (1, 1));
     // A forced id is recorded with its own log-probability, and the row goes on from there.

@@ -1,8 +1,8 @@
 //! Every kernel, emulated, against f64: over random shapes, in two orders of threads each, which must agree to the bit.
 
-mod common;
-
-use common::{Adapter, Emulated, Kind, Tensor, assert_close, chance, emulated, numbers, rounded, variants};
+use crate::common::{
+    Adapter, Emulated, Kind, Tensor, assert_close, chance, emulated, numbers, rounded, variants,
+};
 use cuda::Format;
 use cuda::op::{Attend, Embed, Norm, Op, Rotate, Settings, SwiGlu};
 use rand::Rng;
@@ -86,7 +86,8 @@ fn norm_adds_the_adapter_first() {
         let (rows, width) = (chance.random_range(1..4), format.pack() as usize * chance.random_range(1..70));
         let rank = *[0, 1, 4, 7, 8, 16, 64, 128].get(chance.random_range(0..8)).unwrap();
         let adapter = Adapter::random(chance, format, rows, &[width], &[rank]);
-        let (values, weight) = (numbers(chance, format, rows * width, 2.0), numbers(chance, format, width, 1.5));
+        let (values, weight) =
+            (numbers(chance, format, rows * width, 2.0), numbers(chance, format, width, 1.5));
         let weights = Tensor::new(format, &weight);
         let factor = if chance.random() { Some(0.625) } else { None };
         let factors = Tensor::new(Kind::F32, &[factor.unwrap_or_default()]);
@@ -224,7 +225,8 @@ fn rotate_writes_queries_and_one_slot_of_the_cache() {
         let mut written = 0;
         for row in (0..rows).filter(|&row| finished[row] == 0.0) {
             for number in 0..query_heads + 2 * key_heads {
-                let kind = usize::from(number >= query_heads) + usize::from(number >= query_heads + key_heads);
+                let kind =
+                    usize::from(number >= query_heads) + usize::from(number >= query_heads + key_heads);
                 let base = |at: usize| {
                     let output = number * head + at;
                     let x = values[row * all + output] + bias.as_ref().map_or(0.0, |bias| bias[output]);
@@ -277,26 +279,30 @@ fn attention_is_a_softmax_over_prompt_and_own_tokens() {
         let scale = 1.0 / (head as f64).sqrt();
         let queries = numbers(chance, format, rows * query_heads * head, 3.0);
         // What is not in use is NaN.
-        let mut cache = |slots: usize, used: &dyn Fn(usize) -> std::ops::Range<usize>, capacity: usize| -> Vec<f64> {
-            let mut all = vec![f64::NAN; slots * capacity * head];
-            for slot in 0..slots {
-                for at in used(slot) {
-                    let place = (slot * capacity + at) * head;
-                    all[place..place + head].copy_from_slice(&numbers(chance, format, head, 3.0));
+        let mut cache =
+            |slots: usize, used: &dyn Fn(usize) -> std::ops::Range<usize>, capacity: usize| -> Vec<f64> {
+                let mut all = vec![f64::NAN; slots * capacity * head];
+                for slot in 0..slots {
+                    for at in used(slot) {
+                        let place = (slot * capacity + at) * head;
+                        all[place..place + head].copy_from_slice(&numbers(chance, format, head, 3.0));
+                    }
                 }
-            }
-            all
-        };
+                all
+            };
         let of_prompt = |slot: usize| starts[slot / key_heads]..ends[slot / key_heads];
         let of_row = |slot: usize| 0..lengths[slot / group / key_heads * group + slot % group] as usize + 1;
-        let [prompt_keys, prompt_values] = [0, 1].map(|_| cache(prompts * key_heads, &of_prompt, prompt_capacity));
+        let [prompt_keys, prompt_values] =
+            [0, 1].map(|_| cache(prompts * key_heads, &of_prompt, prompt_capacity));
         let [keys, values] = [0, 1].map(|_| cache(rows * key_heads, &of_row, capacity));
         let splits = [chance.random_range(1..4), chance.random_range(1..4)];
         let all_splits = (splits[0] + splits[1]) as usize;
 
-        let elements = [&queries, &prompt_keys, &prompt_values, &keys, &values].map(|x| Tensor::new(format, x));
+        let elements =
+            [&queries, &prompt_keys, &prompt_values, &keys, &values].map(|x| Tensor::new(format, x));
         let as_f64 = |numbers: &[usize]| numbers.iter().map(|&x| x as f64).collect::<Vec<_>>();
-        let state = [&as_f64(&starts), &as_f64(&ends), &lengths, &finished].map(|x| Tensor::new(Kind::I32, x));
+        let state =
+            [&as_f64(&starts), &as_f64(&ends), &lengths, &finished].map(|x| Tensor::new(Kind::I32, x));
         let mut parts = Tensor::filled(Kind::F32, rows * query_heads * all_splits * (head + 2), f64::NAN);
         let mut arrived = Tensor::filled(Kind::I32, rows * query_heads, 0.0);
         let mut out = Tensor::filled(format, rows * query_heads * head, f64::NAN);
@@ -337,7 +343,8 @@ fn attention_is_a_softmax_over_prompt_and_own_tokens() {
             }
             let shared = (prompt * key_heads + key_head) * prompt_capacity;
             let own = ((prompt * key_heads + key_head) * group + row % group) * capacity;
-            let of_prompt = (starts[prompt]..ends[prompt]).map(|at| (&prompt_keys, &prompt_values, shared + at));
+            let of_prompt =
+                (starts[prompt]..ends[prompt]).map(|at| (&prompt_keys, &prompt_values, shared + at));
             let of_row = (0..=lengths[row] as usize).map(|at| (&keys, &values, own + at));
             let query = &queries[place * head..][..head];
             let dot = |keys: &[f64]| query.iter().zip(keys).map(|(q, k)| q * k).sum::<f64>() * scale;
@@ -348,10 +355,16 @@ fn attention_is_a_softmax_over_prompt_and_own_tokens() {
             let top = scored.iter().map(|part| part.0).fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = scored.iter().map(|part| (part.0 - top).exp()).sum();
             let sum = |column: usize| {
-                let value = scored.iter().map(|part| (part.0 - top).exp() * part.1[column]).sum::<f64>() / total;
+                let value =
+                    scored.iter().map(|part| (part.0 - top).exp() * part.1[column]).sum::<f64>() / total;
                 (rounded(format, value), value)
             };
-            assert_close(format, &format!("attention, seed {seed}"), found, &(0..head).map(sum).collect::<Vec<_>>());
+            assert_close(
+                format,
+                &format!("attention, seed {seed}"),
+                found,
+                &(0..head).map(sum).collect::<Vec<_>>(),
+            );
         }
     });
 }
@@ -362,5 +375,8 @@ fn settings_apply_a_temperature_where_the_plain_path_does() {
     assert_eq!(f32s, Settings { factor: 1.25, divisor: 1.0, greedy: 0, limit: 9 });
     let bf16s = Settings::new(Format::Bf16, 0.8, 9);
     assert_eq!(bf16s, Settings { factor: 1.0, divisor: 0.8, greedy: 0, limit: 9 });
-    assert_eq!(Settings::new(Format::Bf16, 0.0, 9), Settings { factor: 1.0, divisor: 1.0, greedy: 1, limit: 9 });
+    assert_eq!(
+        Settings::new(Format::Bf16, 0.0, 9),
+        Settings { factor: 1.0, divisor: 1.0, greedy: 1, limit: 9 }
+    );
 }

@@ -1,5 +1,5 @@
 //! The kernels compiled by NVRTC, which needs no GPU: registers, shared memory, and that nothing is spilled. Without NVRTC
-//! these tests say so and end: `AUDIO_THINKER_NVRTC` names it, and `make ranks` installs the package that has it.
+//! these tests say so and end: `AUDIO_THINKER_NVRTC` names it, and `make kernels` installs the package that has it.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,14 @@ use cuda::nvrtc::Nvrtc;
 
 const ARCHITECTURES: [&str; 5] = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100"];
 
-/// NVRTC where the environment names it, or in the packages that torchrun's test has installed.
+/// NVRTC where the environment names it, or in the packages that `make kernels` and `make ranks` install.
 fn nvrtc() -> Option<Nvrtc> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = variable("AUDIO_THINKER_CACHE")
         .or_else(|| Some(variable("HOME")?.join(".cache/audio-thinker")))
         .unwrap_or_default();
-    let pythons = std::fs::read_dir(cache.join("torchrun-2.11.0/lib")).into_iter().flatten().flatten();
+    let environments = ["nvrtc", "torchrun-2.11.0"].map(|name| cache.join(name).join("lib"));
+    let pythons = environments.iter().flat_map(std::fs::read_dir).flatten().flatten();
     let installed = pythons.map(|python| python.path().join("site-packages/nvidia/cu13/lib/libnvrtc.so.13"));
     let places: Vec<PathBuf> = variable("AUDIO_THINKER_NVRTC").into_iter().chain(installed).collect();
     match Nvrtc::open_at(&places) {

@@ -1,12 +1,9 @@
 //! What a user reads where a library is missing, too old or without a GPU; and what an open device does.
-#![expect(unsafe_code, reason = "steps work on addresses")]
-
-mod common;
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Emulated, Kind, Tensor, call, emulated, folder};
+use crate::common::{Emulated, Kind, Tensor, call, emulated, folder};
 use cuda::op::{Gemm, Op, SwiGlu};
 use cuda::{Format, Gpu, GpuError, Libraries, RawStream, Step};
 
@@ -32,7 +29,10 @@ fn without_a_driver_there_is_one_clean_line() {
         return;
     }
     let error = message(&Libraries::Installed);
-    assert!(error.starts_with("libcuda.so.1 can't be opened: libcuda.so.1: cannot open shared object"), "{error}");
+    assert!(
+        error.starts_with("libcuda.so.1 can't be opened: libcuda.so.1: cannot open shared object"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -84,6 +84,11 @@ fn sizes_that_no_kernel_knows_are_refused() {
     assert!(step.check(Format::F32, 32).is_ok());
     let error = step.check(Format::Bf16, 32).unwrap_err().to_string();
     assert_eq!(error, "the width of the feed-forward layers is 12; it must be a multiple of 8");
+    let mut step = Step::new();
+    let odd = cuda::Address(4104);
+    step.push(Op::SwiGlu(SwiGlu { gate_up: odd, lora: None, hidden: null, rows: 1, width: 16 }));
+    let error = step.check(Format::Bf16, 32).unwrap_err().to_string();
+    assert_eq!(error, "the address of a tensor is 4104; it must be a multiple of 16");
 }
 
 /// `y += silu(gate)·up · weightᵀ` over one row of 4, with the identity as weight.
@@ -104,7 +109,16 @@ fn small() -> Option<Small> {
     let [from, to] = [&gate_up, &hidden].map(Tensor::address);
     step.push(Op::SwiGlu(SwiGlu { gate_up: from, lora: None, hidden: to, rows: 1, width: 4 }));
     let (weight_at, y_at, format) = (weight.address(), y.address(), Format::F32);
-    step.push(Op::Gemm(Gemm { x: to, weight: weight_at, y: y_at, format, rows: 1, input: 4, output: 4, accumulate: true }));
+    step.push(Op::Gemm(Gemm {
+        x: to,
+        weight: weight_at,
+        y: y_at,
+        format,
+        rows: 1,
+        input: 4,
+        output: 4,
+        accumulate: true,
+    }));
     Some(Small { device, _tensors: [gate_up, weight, hidden], y, step })
 }
 
@@ -114,7 +128,10 @@ fn a_captured_step_is_replayed_as_it_is() {
     // silu(1) = 0.731059, silu(2) = 1.761594, silu(-1) = -0.268941: times 2, 3, 4.
     let once = [0.0, 1.462117, 5.284783, -1.075766];
     let is = |times: f64| {
-        y.values().iter().zip(once).for_each(|(y, x)| assert!((y - times * x).abs() < 1e-5, "{y} {times} {x}"));
+        y.values()
+            .iter()
+            .zip(once)
+            .for_each(|(y, x)| assert!((y - times * x).abs() < 1e-5, "{y} {times} {x}"));
     };
     // SAFETY: the tensors outlive the graph.
     unsafe {

@@ -1,10 +1,8 @@
 //! Sampling, emulated: draws against the inverted cumulative sum, log-probabilities, and how a row advances.
 
-mod common;
-
-use common::{Emulated, Kind, Tensor, chance, emulated, numbers};
-use cuda::op::{Op, Sample, Settings};
+use crate::common::{Emulated, Kind, Tensor, chance, emulated, numbers};
 use cuda::Format;
+use cuda::op::{Op, Sample, Settings};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -65,9 +63,11 @@ impl Rows {
     fn run(&self, device: &Emulated, order: u32) -> Written {
         let elements = Tensor::new(self.format, &self.logits);
         let settings = Tensor::settings(&self.settings);
-        let [uniforms, eos] = [(Kind::F32, &self.uniforms), (Kind::I64, &self.eos)].map(|(kind, x)| Tensor::new(kind, x));
+        let [uniforms, eos] =
+            [(Kind::F32, &self.uniforms), (Kind::I64, &self.eos)].map(|(kind, x)| Tensor::new(kind, x));
         let (allowed, forced) = (Tensor::new(Kind::U8, &self.allowed), Tensor::new(Kind::I64, &self.forced));
-        let [column, lengths, finished] = [&self.column, &self.lengths, &self.finished].map(|x| Tensor::new(Kind::I32, x));
+        let [column, lengths, finished] =
+            [&self.column, &self.lengths, &self.finished].map(|x| Tensor::new(Kind::I32, x));
         let positions = Tensor::filled(Kind::I32, self.rows, 40.0);
         let ids = Tensor::filled(Kind::I64, self.rows, -7.0);
         let drawn = Tensor::filled(Kind::I64, self.record * self.columns, -7.0);
@@ -129,7 +129,8 @@ impl Rows {
         let weight = |id: usize| if allowed(id) { (logits[id] - top).exp() } else { 0.0 };
         let total: f64 = (0..logits.len()).map(weight).sum();
         let token = (self.lengths[row] as i64 + 1) as usize;
-        let target = total * f64::from(self.uniforms[token * self.columns + self.column[row] as usize] as f32);
+        let target =
+            total * f64::from(self.uniforms[token * self.columns + self.column[row] as usize] as f32);
         let mut sum = 0.0;
         for id in 0..logits.len() {
             let before = sum;
@@ -150,7 +151,8 @@ impl Rows {
 }
 
 fn random_rows(chance: &mut ChaCha8Rng, format: Format) -> Rows {
-    let (rows, vocabulary) = (chance.random_range(1..5), [1, 2, 31, 257, 1000, 4099][chance.random_range(0..6)]);
+    let (rows, vocabulary) =
+        (chance.random_range(1..5), [1, 2, 31, 257, 1000, 4099][chance.random_range(0..6)]);
     let columns = rows + chance.random_range(0..3);
     let record = chance.random_range(2..6);
     let spread = [0.1, 3.0, 12.0][chance.random_range(0..3)];
@@ -184,7 +186,11 @@ fn random_rows(chance: &mut ChaCha8Rng, format: Format) -> Rows {
         allowed,
         uniforms: (0..record * columns).map(|_| chance.random_range(1e-7..0.9999999f32).into()).collect(),
         column,
-        forced: (0..rows).map(|_| if chance.random_range(0..8) == 0 { chance.random_range(0..vocabulary) as f64 } else { -1.0 }).collect(),
+        forced: (0..rows)
+            .map(|_| {
+                if chance.random_range(0..8) == 0 { chance.random_range(0..vocabulary) as f64 } else { -1.0 }
+            })
+            .collect(),
         eos: (0..chance.random_range(0..3)).map(|_| chance.random_range(0..vocabulary) as f64).collect(),
         lengths: (0..rows).map(|_| chance.random_range(-1..record as i32 - 1).into()).collect(),
         finished: (0..rows).map(|_| if chance.random_range(0..5) == 0 { 1.0 } else { 0.0 }).collect(),
@@ -199,7 +205,11 @@ fn draws_invert_the_cumulative_sum() {
         for seed in seeds {
             let rows = random_rows(&mut chance(seed), format);
             let written = rows.run(&device, seed as u32 % 2);
-            assert_eq!(written, rows.run(&device, 2 + seed as u32), "seed {seed}: the order changes the result");
+            assert_eq!(
+                written,
+                rows.run(&device, 2 + seed as u32),
+                "seed {seed}: the order changes the result"
+            );
             for row in 0..rows.rows {
                 let token = rows.lengths[row] as i64 + 1;
                 let place = token as usize * rows.columns + rows.column[row] as usize;
@@ -225,14 +235,22 @@ fn draws_invert_the_cumulative_sum() {
                 );
                 assert_eq!((written.lengths[row], written.positions[row]), (token as f64, 41.0));
                 let last = token as usize + 1 >= rows.record.min(rows.settings.limit as usize);
-                let end = if rows.eos.contains(&(found as f64)) { 1.0 } else { f64::from(u8::from(last)) * 2.0 };
+                let end =
+                    if rows.eos.contains(&(found as f64)) { 1.0 } else { f64::from(u8::from(last)) * 2.0 };
                 assert_eq!(written.finished[row], end, "seed {seed}");
             }
             let recorded = written.drawn.iter().filter(|&&id| id != -7.0).count();
-            assert_eq!(recorded, rows.finished.iter().filter(|&&flag| flag == 0.0).count(), "one place per row");
+            assert_eq!(
+                recorded,
+                rows.finished.iter().filter(|&&flag| flag == 0.0).count(),
+                "one place per row"
+            );
         }
     }
-    assert!(drawn > 400 && near_boundaries * 100 <= drawn, "{near_boundaries} of {drawn} draws differ by rounding");
+    assert!(
+        drawn > 400 && near_boundaries * 100 <= drawn,
+        "{near_boundaries} of {drawn} draws differ by rounding"
+    );
 }
 
 #[test]

@@ -1,6 +1,4 @@
 //! What the tests of the kernels share: emulated devices, tensors in plain memory, and numbers rounded as the kernels round.
-#![expect(unsafe_code, reason = "the tests give the kernels addresses of their own tensors")]
-#![allow(dead_code, reason = "each test uses a part")]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -236,7 +234,13 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    pub fn random(chance: &mut ChaCha8Rng, format: Format, rows: usize, outputs: &[usize], ranks: &[usize]) -> Adapter {
+    pub fn random(
+        chance: &mut ChaCha8Rng,
+        format: Format,
+        rows: usize,
+        outputs: &[usize],
+        ranks: &[usize],
+    ) -> Adapter {
         let width: usize = ranks.iter().sum();
         let mut b = vec![f64::NAN; outputs.iter().sum::<usize>() * width];
         let (mut row, mut column) = (0, 0);
