@@ -1,6 +1,7 @@
 // The functions of libcuda.so.1 and cuBLAS that the program asks for, over the emulation. Work is done when it is given,
 // or kept while a stream is captured. Device memory is plain memory.
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -29,6 +30,9 @@ struct Blas {
 std::recursive_mutex lock;  // one launch at a time, whoever gives it
 std::string last_failure;
 int capturing = 0;          // streams
+
+// What a test can read: kernels and matrix products that have run, allocations, waits of the host, captures, replays.
+std::atomic<uint64> launched{0}, allocated{0}, waited{0}, captured_steps{0}, replayed{0};
 
 // What a test can change.
 int driver_version = 13000, blas_version = 130100, devices = 1;
@@ -69,6 +73,10 @@ EXPORT void emulated_order(unsigned order) {
 }
 EXPORT void emulated_versions(int driver, int blas, int count) { driver_version = driver, blas_version = blas, devices = count; }
 
+EXPORT void emulated_counts(uint64* into) {
+  for (auto* count : {&launched, &allocated, &waited, &captured_steps, &replayed}) *into++ = *count;
+}
+
 // ---- driver
 
 EXPORT int cuInit(unsigned) { return devices ? 0 : 100; }
@@ -105,11 +113,12 @@ EXPORT int cuLaunchKernel(
   const auto& kernel = *static_cast<const emulated::Kernel*>(function);
   if (threads != kernel.threads || x == 0 || y == 0 || z == 0) return INVALID_VALUE;
   auto bound = kernel.bind(arguments);
-  return give(static_cast<Stream*>(stream), [=] { emulated::launch(bound, {x, y, z}, threads); });
+  return give(static_cast<Stream*>(stream), [=] { launched++, emulated::launch(bound, {x, y, z}, threads); });
 }
 
 EXPORT int cuMemAlloc_v2(uint64* place, size_t bytes) {
   if (capturing) return CAPTURE_UNSUPPORTED;
+  allocated++;
   *place = (uint64)aligned_alloc(256, (bytes + 255) / 256 * 256);
   return *place ? 0 : 2;
 }
@@ -130,6 +139,7 @@ EXPORT int cuMemcpyDtoHAsync_v2(void* to, uint64 from, size_t bytes, void* strea
 EXPORT int cuStreamCreate(void** stream, unsigned) { return *stream = new Stream, 0; }
 EXPORT int cuStreamDestroy_v2(void* stream) { return delete static_cast<Stream*>(stream), 0; }
 EXPORT int cuStreamSynchronize(void* stream) {
+  waited++;
   return stream && static_cast<Stream*>(stream)->capturing ? CAPTURE_UNSUPPORTED : 0;
 }
 EXPORT int cuStreamWaitEvent(void*, void*, unsigned) { return 0; }
@@ -139,7 +149,7 @@ EXPORT int cuEventDestroy_v2(void* event) { return free(event), 0; }
 
 EXPORT int cuStreamBeginCapture_v2(void* stream, int) {
   if (!stream || static_cast<Stream*>(stream)->capturing) return CAPTURE_UNSUPPORTED;
-  return capturing++, static_cast<Stream*>(stream)->capturing = true, 0;
+  return captured_steps++, capturing++, static_cast<Stream*>(stream)->capturing = true, 0;
 }
 EXPORT int cuStreamEndCapture(void* stream, void** graph) {
   auto* own = static_cast<Stream*>(stream);
@@ -156,6 +166,7 @@ EXPORT int cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned 
 EXPORT int cuGraphDestroy(void* graph) { return delete static_cast<Work*>(graph), 0; }
 EXPORT int cuGraphExecDestroy(void* executable) { return delete static_cast<Work*>(executable), 0; }
 EXPORT int cuGraphLaunch(void* executable, void* stream) {
+  replayed++;
   for (auto& work : *static_cast<Work*>(executable))
     if (int status = give(static_cast<Stream*>(stream), work)) return status;
   return 0;
@@ -179,6 +190,7 @@ EXPORT int cublasGemmEx(
   const float factor = *static_cast<const float*>(alpha), keep = *static_cast<const float*>(beta);
   if (type_a != type_b || m < 1 || n < 1 || k < 1) return CUBLAS_FAILED;
   return give(static_cast<Blas*>(handle)->stream, [=] {
+    launched++;
     std::vector<float> columns((size_t)n * k), row(k);
     for (int64 column = 0; column < n; column++)
       for (int64 i = 0; i < k; i++)

@@ -239,7 +239,8 @@ DEVICE void divide(Range& range, int begin, int end, int nth, int of) {
 }
 
 // Blocks: (prompts × tiles of its queries × prompt splits + rows × tiles of its queries × own splits) × key heads.
-KERNEL(attend, ATTEND_THREADS, 3)
+// Narrow heads need more registers: fewer lanes share what `reduce` leaves.
+KERNEL(attend, ATTEND_THREADS, LANES < QUERIES ? 2 : 3)
 (const element* queries, const element* prompt_keys, const element* prompt_values, const int* prompt_starts,
  const int* prompt_ends, const element* keys, const element* values, const int* lengths, const int* finished,
  float* parts, uint32* arrived, element* out, int query_heads, int rows, int group, int prompt_capacity, int capacity,

@@ -100,6 +100,11 @@ struct Lora {
 
 constexpr int MAX_RANK = 128;
 
+// An element of `first` or `rank`. Indexing them by a variable would copy the argument into local memory.
+DEVICE int of_part(const int (&numbers)[3], int part) {
+  return part == 0 ? numbers[0] : part == 1 ? numbers[1] : numbers[2];
+}
+
 // What the plain path multiplies with B: A·x and its scaling are tensors there.
 DEVICE float inner_at(const Lora& lora, int row, int column) {
   return rounded(rounded(lora.inner[(int64)row * lora.ranks + column]) * lora.scale);

@@ -19,14 +19,14 @@ KERNEL(rotate, ROTATE_THREADS, 1)
   const int kind = head < query_heads ? 0 : head < query_heads + key_heads ? 1 : 2;
   const int output = head * WIDTH + at;
   const bool real = at < WIDTH;
-  const int rank = lora.b ? lora.rank[kind] : 0;
+  const int rank = lora.b ? of_part(lora.rank, kind) : 0, first = of_part(lora.first, kind);
   const element* norm = kind == 0 ? query_norm : kind == 1 ? key_norm : nullptr;
 
   for (int row = blockIdx.y; row < rows; row += gridDim.y) {
     const int slot = lengths[row];
     if (finished[row] || slot < 0 || slot >= capacity) continue;
     if (rank > 0) {
-      for (int i = at; i < rank; i += blockDim.x) shared.inner[i] = inner_at(lora, row, lora.first[kind] + i);
+      for (int i = at; i < rank; i += blockDim.x) shared.inner[i] = inner_at(lora, row, first + i);
       __syncthreads();
     }
     float x = 0;
@@ -34,7 +34,7 @@ KERNEL(rotate, ROTATE_THREADS, 1)
       x = rounded(qkv[(int64)row * heads * WIDTH + output] + (bias ? wide(bias[output]) : 0.f));
       if (rank > 0) {
         float added[1] = {};
-        add_lora<1>(lora.b + (int64)output * lora.ranks + lora.first[kind], 0, rank, shared.inner, added);
+        add_lora<1>(lora.b + (int64)output * lora.ranks + first, 0, rank, shared.inner, added);
         x = rounded(x + added[0]);
       }
     }

@@ -40,6 +40,7 @@ KERNEL(swiglu_lora, SWIGLU_THREADS, 1)
 (const element* gate_up, const Lora lora, element* hidden, int rows, int width) {
   SHARED(SwigluShared, shared);
   const int first = blockIdx.y * SWIGLU_ROWS, count = min(SWIGLU_ROWS, rows - first);
+#pragma unroll
   for (int part = 0; part < 2; part++)
     for (int at = threadIdx.x; at < lora.rank[part] * SWIGLU_ROWS; at += blockDim.x) {
       const int rank = at / SWIGLU_ROWS, row = at % SWIGLU_ROWS;

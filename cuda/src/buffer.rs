@@ -41,10 +41,13 @@ impl Buffer {
         // SAFETY: a place for the address, which is then valid for these bytes.
         unsafe {
             call!(device.driver, cuMemAlloc_v2(&mut address.0, bytes))?;
-            let buffer = Buffer { device: device.clone(), address, bytes };
-            call!(device.driver, cuMemsetD8Async(address.0, 0, bytes, device.stream))?;
-            Ok(buffer)
+            let zeroed = call!(device.driver, cuMemsetD8Async(address.0, 0, bytes, device.stream));
+            if zeroed.is_err() {
+                (device.driver.c.cuMemFree_v2)(address.0);
+            }
+            zeroed?;
         }
+        Ok(Buffer { device: device.clone(), address, bytes })
     }
 
     /// Its address.

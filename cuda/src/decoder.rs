@@ -11,6 +11,7 @@
 use crate::buffer::Buffer;
 use crate::error::GpuError;
 use crate::gpu::{Gpu, Graph};
+use crate::kernels::QUERIES;
 use crate::op::{Address, Attend, Embed, Format, Gemm, LoraB, Norm, Op, Rotate, Sample, Settings, SwiGlu};
 use crate::step::Step;
 
@@ -201,7 +202,7 @@ impl Shape {
     fn splits(&self) -> [u32; 2] {
         let repeat = self.query_heads / self.key_heads.max(1);
         let [of_prompts, of_rows] =
-            [self.prompts * (self.group * repeat).div_ceil(8), self.rows() * repeat.div_ceil(8)];
+            [self.prompts * (self.group * repeat).div_ceil(QUERIES), self.rows() * repeat.div_ceil(QUERIES)];
         let splits = |blocks: u32, capacity: u32| {
             (BLOCKS / (blocks * self.key_heads).max(1)).clamp(1, capacity.div_ceil(128).max(1))
         };

@@ -9,6 +9,7 @@ use std::process::Command;
 use crate::cubin;
 use crate::error::GpuError;
 use crate::kernels;
+use crate::library::Library;
 use crate::op::Format;
 
 const HEADERS: [(&str, &str); 2] = [
@@ -81,4 +82,35 @@ fn compile(
     }
     std::fs::rename(own.path().join("made"), &path).map_err(|error| file(&path, error))?;
     Ok(path)
+}
+
+/// What an emulated driver has been asked for since it was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Kernels and matrix products that have run, those of replays included.
+    pub launches: u64,
+    /// Allocations of device memory.
+    pub allocations: u64,
+    /// Times that the host waited for a stream.
+    pub waits: u64,
+    /// Steps that were captured.
+    pub captures: u64,
+    /// Captured steps that were launched.
+    pub replays: u64,
+}
+
+/// The counts of a library that [`build`] made, which is loaded if it is not yet.
+///
+/// Errors: [`GpuError::Library`] or [`GpuError::Symbol`] if it is none.
+#[expect(unsafe_code, reason = "the library's function writes to a pointer")]
+pub fn counts(library: &Path) -> Result<Counts, GpuError> {
+    let library = Library::open("the emulated driver", &[library.to_owned()])?;
+    let mut counts = [0u64; 5];
+    // SAFETY: the type is that of the function in driver.cpp, which writes five numbers.
+    unsafe {
+        let read: unsafe extern "C" fn(*mut u64) = library.function("emulated_counts")?;
+        read(counts.as_mut_ptr());
+    }
+    let [launches, allocations, waits, captures, replays] = counts;
+    Ok(Counts { launches, allocations, waits, captures, replays })
 }

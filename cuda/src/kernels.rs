@@ -25,13 +25,14 @@ pub const MAX_RANK: u32 = 128;
 /// Most blocks that can share a row's logits: a thread of the last block for each.
 pub const MAX_SAMPLE_SPLITS: u32 = 256;
 
+/// Queries that a block of `attend` has at most.
+pub const QUERIES: u32 = 8;
+
 const NORM_THREADS: u32 = 512;
 const ATTEND_THREADS: u32 = 128;
 const SWIGLU_THREADS: u32 = 128;
 const SWIGLU_ROWS: u32 = 8;
 const SAMPLE_THREADS: u32 = 256;
-/// Queries that a block of `attend` has at most.
-const QUERIES: u32 = 8;
 /// Rows that `rotate` has blocks for; further ones are done by the same blocks, one after another.
 const ROTATE_ROWS: u32 = 16;
 

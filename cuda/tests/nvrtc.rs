@@ -45,6 +45,11 @@ fn compile(nvrtc: &Nvrtc, architecture: &str, format: Format, width: u32) {
             kernel = NAMES.into_iter().find(|known| *known == name.trim()).unwrap();
         }
         if let Some(bytes) = before(line, "bytes spill stores") {
+            assert_eq!(
+                before(line, "bytes stack frame"),
+                Some(0),
+                "{kernel} {architecture} {format:?} {width}: {line}"
+            );
             assert_eq!(bytes, 0, "{kernel} {architecture} {format:?} {width}: {line}");
             assert_eq!(before(line, "bytes spill loads"), Some(0), "{kernel} {architecture}: {line}");
         }

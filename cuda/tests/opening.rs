@@ -174,6 +174,7 @@ fn buffers_are_zero_at_first_and_keep_what_is_uploaded() {
     assert_eq!(buffer.download::<f32>(4).unwrap(), [0.0; 4]);
     buffer.upload(&[1i64, -2]).unwrap();
     assert_eq!(buffer.download::<i64>(2).unwrap(), [1, -2]);
+    assert_eq!(buffer.download_from::<i64>(1, 1).unwrap(), [-2]);
     let error = buffer.upload(&[0f64; 3]).unwrap_err().to_string();
     assert_eq!(error, "the size of a copy in bytes is 24; the buffer has 16");
     assert!(buffer.download::<u8>(17).is_err());
