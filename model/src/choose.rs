@@ -15,7 +15,8 @@ use tch::{Kind, Tensor};
 
 use crate::decoder::attention::{CompletionRows, GroupAttention, PromptRows};
 use crate::error::{InputError, ModelError};
-use crate::generate::{NextPositions, prefill};
+use crate::generate::{Context, NextPositions, prefill};
+use crate::graph::{Begun, Decode, Draws};
 use crate::kv_cache::KvCache;
 use crate::network::Network;
 use crate::processor::{Processor, Prompt};
@@ -40,11 +41,11 @@ pub struct ChosenToken {
 
 /// Generates one of `texts` after each prompt (CHOOSE-1).
 pub(crate) fn choose(
-    model: &Network,
-    processor: &Processor,
+    context: &Context<'_>,
     prompts: &[Prompt],
     texts: &[String],
 ) -> Result<Vec<Chosen>, ModelError> {
+    let &Context { model, processor, graphs } = context;
     let mut continuations = Continuations::new(processor, texts)?;
     if prompts.is_empty() {
         return Ok(Vec::new());
@@ -53,24 +54,45 @@ pub(crate) fn choose(
     let lengths: Vec<i64> = prompts.iter().map(|prompt| prompt.ids.len() as i64).collect();
     let limit = continuations.longest;
     model.check_length(lengths.iter().max().unwrap_or(&0) + limit)?;
-    let (mut cache, mut logits) = match common_beginning(prompts) {
+    let shared = common_beginning(prompts);
+    let (cache, mut logits) = match shared {
         shared if shared < LEAST_SHARED => {
             prefill(model, &model.batch(&prompts.iter().collect::<Vec<_>>())?, 1, limit, 1.0)
         }
         shared => prefill_shared(model, prompts, shared, limit)?,
     };
+    let decode = Decode {
+        lengths: &lengths,
+        padded_at: if shared < LEAST_SHARED { 0 } else { shared as i64 },
+        limit,
+        temperature: 1.0,
+        draws: Draws::Outside,
+    };
+    let mut begun = graphs.begin(model, cache, &decode)?;
     let mut positions = NextPositions::after(model, &lengths, 1, limit);
     let mut chosen = vec![Chosen { text: String::new(), tokens: Vec::new() }; prompts.len()];
-    loop {
+    for step in 0.. {
         let ids = append_tokens(&mut chosen, &mut continuations, &logits)?;
-        if chosen.iter().all(|chosen| continuations.after(&chosen.text).is_empty()) {
-            return Ok(chosen);
+        let complete: Vec<bool> =
+            chosen.iter().map(|chosen| continuations.after(&chosen.text).is_empty()).collect();
+        if complete.iter().all(|complete| *complete) {
+            break;
         }
-        cache.grow();
-        let embedded = model.decoder.embed(&model.upload(&ids));
-        let x = model.decoder.run(embedded, &positions.next_angles(), &mut cache, None);
-        logits = model.decoder.project(&x, 1.0);
+        logits = match &mut begun {
+            Begun::Graph(session) => {
+                session.set(step, &ids, &complete)?;
+                session.replay(1)?;
+                session.logits()?
+            }
+            Begun::Plain(cache) => {
+                cache.grow();
+                let embedded = model.decoder.embed(&model.upload(&ids));
+                let x = model.decoder.run(embedded, &positions.next_angles(), cache, None);
+                model.decoder.project(&x, 1.0)
+            }
+        };
     }
+    Ok(chosen)
 }
 
 /// Fewest tokens that prompts must have in common to be run separately. With fewer, one ordinary prefill is as fast.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+mod graphs;
+
 use super::*;
 use crate::checkpoint::read_tensors;
 use crate::lora::{Adapter, LoraConfig};
