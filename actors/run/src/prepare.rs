@@ -335,7 +335,8 @@ fn sampler(args: &PrepareArgs, weights: WeightStore, notices: &Notices) -> Sampl
     let (threads, compute_slots) = (args.threads, args.shared.compute_slots.clone());
     let sampler = &config.sampler;
     if !sampler.has_servers() {
-        return SamplerPlan::Own(SamplerArgs { weights, threads, compute_slots });
+        let cuda_graphs = sampler.cuda_graphs;
+        return SamplerPlan::Own(SamplerArgs { weights, threads, compute_slots, cuda_graphs });
     }
     let (watchers, id_of_arm, notices) = (args.live.watchers.clone(), id.clone(), notices.clone());
     let notify = move |message: String| {

@@ -73,6 +73,8 @@ pub struct SamplerArgs {
     pub threads: usize,
     /// The slots in which the run's samplers and optimizers compute.
     pub compute_slots: ComputeSlots,
+    /// Whether a token's step is replayed as a CUDA graph where that is possible.
+    pub cuda_graphs: bool,
 }
 
 /// Messages to the sampler.
@@ -105,7 +107,7 @@ impl ThreadLocalActor for Sampler {
     ) -> Result<SamplerState, ActorProcessingErr> {
         use_threads(args.threads);
         Ok(SamplerState {
-            policy: args.weights.replica()?,
+            policy: args.weights.replica()?.with_cuda_graphs(args.cuda_graphs),
             weights: args.weights,
             policy_version: None,
             compute_slots: args.compute_slots,
