@@ -12,6 +12,13 @@ constexpr int ATTEND_THREADS = 128;
 constexpr int QUERIES = 8;
 constexpr int LANES = WIDTH / PACK;
 constexpr int TEAMS = ATTEND_THREADS / LANES;
+// Blocks that a processor holds at once, as registers allow it without spilling: narrow heads need more of them, as fewer
+// lanes share what `reduce` leaves, and so does code for sm_100.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr int ATTEND_BLOCKS = 2;
+#else
+constexpr int ATTEND_BLOCKS = LANES < QUERIES ? 2 : 3;
+#endif
 constexpr int SHORTEST = 32;  // keys of a range, if there are that many
 static_assert(LANES >= 1 && LANES <= 32 && 32 % LANES == 0, "WIDTH");
 
@@ -239,8 +246,7 @@ DEVICE void divide(Range& range, int begin, int end, int nth, int of) {
 }
 
 // Blocks: (prompts × tiles of its queries × prompt splits + rows × tiles of its queries × own splits) × key heads.
-// Narrow heads need more registers: fewer lanes share what `reduce` leaves.
-KERNEL(attend, ATTEND_THREADS, LANES < QUERIES ? 2 : 3)
+KERNEL(attend, ATTEND_THREADS, ATTEND_BLOCKS)
 (const element* queries, const element* prompt_keys, const element* prompt_values, const int* prompt_starts,
  const int* prompt_ends, const element* keys, const element* values, const int* lengths, const int* finished,
  float* parts, uint32* arrived, element* out, int query_heads, int rows, int group, int prompt_capacity, int capacity,
