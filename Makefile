@@ -3,7 +3,7 @@
 SCENARIO ?= scenarios/ablation.toml
 ARGS ?=
 
-.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative storage prometheus ranks vllm
+.PHONY: run test check docs base alarms deploy-check jobset image-check slurm sweep simulation faults fuzz audio-kinds coverage exports accessibility small small-model small-base talkative storage prometheus ranks vllm kernels
 
 run:
 	@.cargo/prerequisites run
@@ -26,6 +26,8 @@ test:
 	@if command -v ffmpeg >/dev/null; then $(MAKE) audio-kinds SHORT=1 SANDBOX="$${CARGO_TARGET_DIR:-target}/debug/sandbox"; \
 	else echo "skipped: kinds of audio files (no ffmpeg; tests/audio_kinds/README.md names the programs that make them)"; fi
 	@[ -e $(SMALL)/model/model.safetensors ] || [ -n "$$AUDIO_THINKER_SMALL" ] || echo "skipped: parity on real weights (make small-model fetches them)"
+	@ls $(or $(AUDIO_THINKER_NVRTC),$(TORCHRUN)/lib/python3*/site-packages/nvidia/cu13/lib/libnvrtc.so.13 $(NVRTC)/lib/python3*/site-packages/nvidia/cu13/lib/libnvrtc.so.13) 2>/dev/null | grep -q . || \
+		echo "skipped: kernels compiled for each GPU (make kernels fetches NVRTC)"
 	@skipped=$$(cargo test --quiet --workspace --test page -- --list --ignored | grep ': test$$' | grep -cv ^twenty_arms); \
 	[ "$$skipped" = 0 ] || echo "skipped: $$skipped page tests (no Chromium; on Debian: apt-get install chromium)"
 
@@ -56,6 +58,14 @@ ranks:
 	RANKS=$(SIZES) KILLS=$(KILLS) OMP_NUM_THREADS=1 cargo test --package sandbox --test ranks -- --nocapture
 	[ -x $(TORCHRUN)/bin/torchrun ] || { python3 -m venv $(TORCHRUN) && $(TORCHRUN)/bin/pip install --quiet torch==2.11.0; }
 	python3 -B tests/ranks/torchrun.py $(or $(SANDBOX),target/release/sandbox) $(TORCHRUN)/bin/torchrun $(KILLS)
+
+# The GPU kernels (docs/gpu.md): each variant compiled for each architecture by NVRTC from PyPI (0.1 GB, once; no GPU needed), and each
+# barrier taken out in turn, to see whether the emulation notices: some minutes.
+NVRTC = $(or $(AUDIO_THINKER_CACHE),$(HOME)/.cache/audio-thinker)/nvrtc
+kernels:
+	[ -e $(NVRTC)/bin/pip ] || python3 -m venv $(NVRTC)
+	$(NVRTC)/bin/pip install --quiet nvidia-cuda-nvrtc==13.0.88
+	cargo test --package cuda --test tests -- --ignored --nocapture --test-threads 1
 
 # A real vLLM for CPUs as the sampler (tests/vllm/README.md): installs 6.2 GB once, then 10 to 20 minutes. PARTS of audio, omni, canary.
 vllm:

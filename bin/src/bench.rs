@@ -19,6 +19,7 @@ use crate::memory::most_memory;
 use crate::streams::{columns, errln, outln};
 use crate::table::Table;
 
+mod check;
 mod folder;
 mod roof;
 
@@ -81,6 +82,9 @@ pub fn bench(options: &BenchOptions) -> Result<(), Failure> {
         return Err(Failure::Input(message));
     }
     let bench = Bench { options, folder: folder.path(), config, resolved };
+    if options.check {
+        return check::check(&bench);
+    }
     let measured = bench.measure()?;
     if options.json {
         let json = serde_json::to_string(&measured).map_err(Failure::running)?;
@@ -134,8 +138,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Opens the policy for training as `trains` says, and measures a step, and once generation.
-    fn train(&self, trains: Trains, speed: &Speed, measured: &mut Measured) -> Result<(), Failure> {
+    /// The policy, open for training as `trains` says.
+    fn open(&self, trains: Trains) -> Result<PolicySpeed, Failure> {
         let options = self.options;
         let config = PolicyConfig {
             path: PolicyPath::Directory(self.folder.to_owned()),
@@ -151,18 +155,29 @@ impl Bench<'_> {
         let policy =
             run::open_policy(&Bases::default(), &config, self.resolved.device, 1).map_err(Failure::input)?;
         let clips = self.clips(policy.processor())?;
-        let prompts = clips.len();
         let workload = Workload { clips, group_size: options.group.into(), tokens: options.tokens.into() };
-        let mut policy = PolicySpeed::new(policy, workload).map_err(Failure::running)?;
+        let policy = PolicySpeed::new(policy, workload).map_err(Failure::running)?;
+        policy.use_cuda_graphs(!options.no_cuda_graphs);
+        Ok(policy)
+    }
+
+    /// Measures a step that trains what `trains` says, and once generation.
+    fn train(&self, trains: Trains, speed: &Speed, measured: &mut Measured) -> Result<(), Failure> {
+        let options = self.options;
+        let mut policy = self.open(trains)?;
         let sample = policy.sample().map_err(running)?;
         measured.prompt_tokens = sample.prompts.iter().map(Vec::len).max().unwrap_or_default();
-        let sizes = self.sizes(prompts, measured.prompt_tokens);
+        let sizes = self.sizes(sample.prompts.len(), measured.prompt_tokens);
         if measured.decoding.is_empty() {
             for &batch in &options.batch {
-                let decoding = policy.decode(batch.into()).map_err(running)?;
-                let share = roof::decoding(&sizes, &decoding, speed);
-                measured.decoding.push(DecodingRow { measured: decoding, share });
+                for &graphs in self.with_and_without_graphs() {
+                    policy.use_cuda_graphs(graphs);
+                    let decoding = policy.decode(batch.into()).map_err(running)?;
+                    let share = roof::decoding(&sizes, &decoding, speed);
+                    measured.decoding.push(DecodingRow { measured: decoding, share });
+                }
             }
+            policy.use_cuda_graphs(!options.no_cuda_graphs);
         }
         let steps = (0..=u64::from(options.steps)).map(|step| policy.step(step));
         let steps = steps.collect::<Result<Vec<_>, _>>().map_err(running)?;
@@ -178,6 +193,14 @@ impl Bench<'_> {
             sample,
         });
         Ok(())
+    }
+
+    /// Whether generation is measured with CUDA graphs, without, or with both.
+    fn with_and_without_graphs(&self) -> &'static [bool] {
+        match (self.resolved.device.is_cuda(), self.options.no_cuda_graphs) {
+            (true, false) => &[true, false],
+            _ => &[false],
+        }
     }
 
     fn sizes(&self, prompts: usize, prompt_tokens: usize) -> Sizes<'_> {
@@ -265,19 +288,7 @@ fn print(measured: &Measured, options: &BenchOptions) {
     );
     outln!("");
     outln!("generation, prompts of {} tokens", measured.prompt_tokens);
-    let mut table =
-        Table::new(&["batch", "first token ms", "tokens/s", "% of bandwidth", "% of FLOP/s", "limited by"]);
-    for row in &measured.decoding {
-        table.row(vec![
-            row.measured.batch.to_string(),
-            format!("{:.1}", 1e3 * row.measured.prefill_seconds),
-            format!("{:.0}", row.measured.tokens_per_second),
-            format!("{:.0}", 100.0 * row.share.bandwidth),
-            format!("{:.0}", 100.0 * row.share.flops),
-            format!("{:?}", row.share.limit).to_lowercase(),
-        ]);
-    }
-    outln!("{}", table.text(columns()).trim_end());
+    outln!("{}", decoding_table(measured).text(columns()).trim_end());
     outln!("");
     let clips = if options.audio.is_empty() { usize::from(options.prompts) } else { options.audio.len() };
     outln!("a step of {clips} prompts x {} completions x {} tokens, in ms", options.group, options.tokens);
@@ -298,6 +309,33 @@ fn print(measured: &Measured, options: &BenchOptions) {
     if let Some(bytes) = measured.peak_bytes {
         outln!("most main memory: {:.2} GB", bytes as f64 / 1e9);
     }
+}
+
+fn decoding_table(measured: &Measured) -> Table {
+    let mut heads =
+        vec!["batch", "first token ms", "tokens/s", "% of bandwidth", "% of FLOP/s", "limited by"];
+    let on_gpu = measured.device != "cpu";
+    if on_gpu {
+        heads.insert(1, "launches");
+    }
+    let mut table = Table::new(&heads);
+    for DecodingRow { measured, share } in &measured.decoding {
+        let mut cells = vec![
+            measured.batch.to_string(),
+            format!("{:.1}", 1e3 * measured.prefill_seconds),
+            format!("{:.0}", measured.tokens_per_second),
+            format!("{:.0}", 100.0 * share.bandwidth),
+            format!("{:.0}", 100.0 * share.flops),
+            format!("{:?}", share.limit).to_lowercase(),
+        ];
+        if on_gpu {
+            let graph =
+                measured.launches.map_or("no graph".to_owned(), |launches| format!("graph of {launches}"));
+            cells.insert(1, graph);
+        }
+        table.row(cells);
+    }
+    table
 }
 
 fn input(error: ModelError) -> Failure {

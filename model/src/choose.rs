@@ -19,7 +19,8 @@ use tch::{Kind, Tensor};
 
 use crate::decoder::attention::{CompletionRows, GroupAttention, PromptRows};
 use crate::error::{InputError, ModelError};
-use crate::generate::{NextPositions, prefill};
+use crate::generate::{Context, NextPositions, prefill};
+use crate::graph::{Begun, Decode, Draws};
 use crate::kv_cache::KvCache;
 use crate::network::Network;
 use crate::processor::{Processor, Prompt};
@@ -45,11 +46,11 @@ pub struct ChosenToken {
 
 /// Generates one of `texts` after each prompt (CHOOSE-1).
 pub(crate) fn choose(
-    model: &Network,
-    processor: &Processor,
+    context: &Context<'_>,
     prompts: &[Prompt],
     texts: &[String],
 ) -> Result<Vec<Chosen>, ModelError> {
+    let &Context { model, processor, .. } = context;
     let mut continuations = Continuations::new(processor, texts)?;
     if prompts.is_empty() {
         return Ok(Vec::new());
@@ -61,60 +62,92 @@ pub(crate) fn choose(
         0 => None,
         shared => Tree::new(processor, texts, &mut continuations).map(|tree| (tree, shared)),
     };
-    let Some((tree, shared)) = tree else { return choose_by_token(model, prompts, &mut continuations) };
+    let Some((tree, shared)) = tree else { return choose_by_token(context, prompts, &mut continuations) };
     let found = choose_at_once(model, prompts, shared, &tree, &mut continuations)?;
     let open = found.iter().zip(prompts).filter(|(found, _)| found.is_none());
     let open: Vec<Prompt> = open.map(|(_, prompt)| prompt.clone()).collect();
     let mut by_token = match open.is_empty() {
         true => Vec::new(),
-        false => choose_by_token(model, &open, &mut continuations)?,
+        false => choose_by_token(context, &open, &mut continuations)?,
     }
     .into_iter();
     // There is one for each prompt that has none yet.
     Ok(found.into_iter().filter_map(|found| found.or_else(|| by_token.next())).collect())
 }
 
-/// What is chosen in one pass, as far as it is, and what token by token; for tests.
+/// What is chosen in one pass, as far as it is; for tests.
 #[cfg(test)]
-pub(crate) fn choose_in_both_ways(
-    model: &Network,
-    processor: &Processor,
+pub(crate) fn chosen_at_once(
+    context: &Context<'_>,
     prompts: &[Prompt],
     texts: &[String],
-) -> Result<(Vec<Option<Chosen>>, Vec<Chosen>), ModelError> {
+) -> Result<Vec<Option<Chosen>>, ModelError> {
+    let &Context { model, processor, .. } = context;
     let _guard = tch::no_grad_guard();
     let mut continuations = Continuations::new(processor, texts)?;
     let tree = Tree::new(processor, texts, &mut continuations).expect("a small tree");
-    let at_once = choose_at_once(model, prompts, shared_by_all(prompts), &tree, &mut continuations)?;
-    Ok((at_once, choose_by_token(model, prompts, &mut continuations)?))
+    choose_at_once(model, prompts, shared_by_all(prompts), &tree, &mut continuations)
+}
+
+/// What is chosen token by token; for tests.
+#[cfg(test)]
+pub(crate) fn chosen_by_token(
+    context: &Context<'_>,
+    prompts: &[Prompt],
+    texts: &[String],
+) -> Result<Vec<Chosen>, ModelError> {
+    let _guard = tch::no_grad_guard();
+    choose_by_token(context, prompts, &mut Continuations::new(context.processor, texts)?)
 }
 
 /// Generates one of the texts after each prompt, token by token.
 fn choose_by_token(
-    model: &Network,
+    context: &Context<'_>,
     prompts: &[Prompt],
     continuations: &mut Continuations<'_>,
 ) -> Result<Vec<Chosen>, ModelError> {
+    let &Context { model, graphs, .. } = context;
     let lengths: Vec<i64> = prompts.iter().map(|prompt| prompt.ids.len() as i64).collect();
     let limit = continuations.longest;
-    let (mut cache, mut logits) = match common_beginning(prompts) {
+    let shared = common_beginning(prompts);
+    let (cache, mut logits) = match shared {
         shared if shared < LEAST_SHARED => {
             prefill(model, &model.batch(&prompts.iter().collect::<Vec<_>>())?, 1, limit, 1.0)
         }
         shared => prefill_shared(model, prompts, shared, limit)?,
     };
+    let decode = Decode {
+        lengths: &lengths,
+        padded_at: if shared < LEAST_SHARED { 0 } else { shared as i64 },
+        limit,
+        temperature: 1.0,
+        draws: Draws::Outside,
+    };
+    let mut begun = graphs.begin(model, cache, &decode)?;
     let mut positions = NextPositions::after(model, &lengths, 1, limit);
     let mut chosen = vec![Chosen { text: String::new(), tokens: Vec::new() }; prompts.len()];
-    loop {
+    for step in 0.. {
         let ids = append_tokens(&mut chosen, continuations, &logits)?;
-        if chosen.iter().all(|chosen| continuations.after(&chosen.text).is_empty()) {
-            return Ok(chosen);
+        let complete: Vec<bool> =
+            chosen.iter().map(|chosen| continuations.after(&chosen.text).is_empty()).collect();
+        if complete.iter().all(|complete| *complete) {
+            break;
         }
-        cache.grow();
-        let embedded = model.decoder.embed(&model.upload(&ids));
-        let x = model.decoder.run(embedded, &positions.next_angles(), &mut cache, None);
-        logits = model.decoder.project(&x, 1.0);
+        logits = match &mut begun {
+            Begun::Graph(session) => {
+                session.set(step, &ids, &complete)?;
+                session.replay(1)?;
+                session.logits()?
+            }
+            Begun::Plain(cache) => {
+                cache.grow();
+                let embedded = model.decoder.embed(&model.upload(&ids));
+                let x = model.decoder.run(embedded, &positions.next_angles(), cache, None);
+                model.decoder.project(&x, 1.0)
+            }
+        };
     }
+    Ok(chosen)
 }
 
 /// Fewest tokens that prompts must have in common to be run separately. With fewer, one ordinary prefill is as fast.

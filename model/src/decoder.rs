@@ -9,6 +9,7 @@
 pub(crate) mod attention;
 pub(crate) mod heads;
 pub(crate) mod rope;
+mod weights;
 
 use tch::{Kind, Tensor};
 
@@ -18,6 +19,7 @@ use crate::init::Init;
 use crate::nn::{Builder, JoinedLinear, Linear, RmsNorm};
 use heads::{Attention, HeadSizes, Heads, split};
 use rope::{Angles, Rope};
+pub(crate) use weights::{LayerWeights, Weights};
 
 /// A decoder with its embedding and its output projection.
 pub(crate) struct Decoder {

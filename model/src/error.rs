@@ -7,6 +7,7 @@
 mod checkpoint;
 mod config;
 mod device;
+mod graph;
 mod input;
 mod processor;
 
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use checkpoint::CheckpointError;
 pub use config::ConfigError;
 pub use device::{CudaError, DeviceError};
+pub use graph::GraphError;
 pub use input::InputError;
 pub use processor::ProcessorError;
 
@@ -46,6 +48,9 @@ pub enum ModelError {
     /// A pass needs more memory than is free.
     #[error("out of memory: {problem}")]
     OutOfMemory { problem: String },
+    /// The GPU failed while a captured step was replayed.
+    #[error("CUDA graph: {0}")]
+    Graph(#[from] GraphError),
     /// libtorch reported another error.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),

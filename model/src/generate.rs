@@ -1,11 +1,16 @@
 //! Generating completions: one prefill for each prompt, then one token of every unfinished completion at a time.
 //!
-//! `Policy::generate` runs it on the sampler's replica. `choose.rs` shares the prefill and the positions.
+//! `Policy::generate` runs it on the sampler's replica. `choose.rs` shares the prefill and the positions. The tokens after
+//! the first are decoded by the operations of libtorch, or on a GPU as replays of a CUDA graph (`graph.rs`).
 //!
 //! - `GEN-1` A prompt is run once, whatever the number of its completions (CACHE-1).
 //! - `GEN-2` The host waits for the device once per token, for the ids, which determine the
-//!   completions that have finished.
-//! - `GEN-3` Finished completions are removed from the batch when that makes it at least a quarter smaller.
+//!   completions that have finished. With a graph it waits once per [`LOOK`] tokens, unless a token may be forced or
+//!   somebody waits for each token.
+//! - `GEN-3` Finished completions are removed from the batch when that makes it at least a quarter smaller. With a graph
+//!   they stay, and the device skips them: to remove them, the cache would be copied and the step captured again.
+
+mod rows;
 
 use std::ops::ControlFlow;
 
@@ -14,28 +19,41 @@ use tch::{Kind, Tensor};
 use crate::decoder::attention::PromptAttention;
 use crate::decoder::rope::Angles;
 use crate::error::{InputError, ModelError};
+use crate::graph::{Begun, Decode, Draws, Graphs, Session};
 use crate::kv_cache::KvCache;
 use crate::network::{Network, PromptBatch};
 use crate::opening::Openings;
 use crate::processor::{Processor, Prompt};
-use crate::sampling::{Completion, Finish, Sampler, SamplingParams, uniforms};
+use crate::sampling::{Completion, Sampler, SamplingParams, uniforms};
 use crate::think_budget::ThinkBudget;
+use rows::Rows;
+
+/// Tokens of each completion that are decoded by a graph before the host looks at them.
+const LOOK: usize = 8;
 
 /// What is done with the index of a completion and the id of its next token.
 pub(crate) type OnToken<'a> = dyn FnMut(usize, i64) -> ControlFlow<()> + 'a;
 
+/// What tokens are generated with.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) model: &'a Network,
+    pub(crate) processor: &'a Processor,
+    pub(crate) graphs: &'a Graphs,
+}
+
 /// Generates `group` completions of each prompt. `seeds` has one seed for each completion, those of a prompt next to
-/// each other. `on_token` is called with the index of the completion and the id of every token as it is drawn; generation
-/// ends when it returns [`ControlFlow::Break`], as at the greatest length.
+/// each other. `on_token`, if there is one, is called with the index of the completion and the id of every token as it is
+/// drawn; generation ends when it returns [`ControlFlow::Break`], as at the greatest length.
 pub(crate) fn generate(
-    model: &Network,
-    processor: &Processor,
+    context: &Context<'_>,
     prompts: &[Prompt],
     group: usize,
     params: &SamplingParams,
     seeds: &[u64],
-    on_token: &mut OnToken<'_>,
+    on_token: Option<&mut OnToken<'_>>,
 ) -> Result<Vec<Completion>, ModelError> {
+    let &Context { model, processor, graphs } = context;
     params.check()?;
     if seeds.len() != prompts.len() * group {
         let (prompts, seeds) = (prompts.len(), seeds.len());
@@ -48,35 +66,133 @@ pub(crate) fn generate(
     let batch = model.batch(&prompts.iter().collect::<Vec<_>>())?;
     model.check_length(batch.rows.length + params.max_new_tokens as i64)?;
 
-    let device = model.device();
-    let sampler = Sampler::new(*params, model.config.text.vocab_size, processor.suppressed_ids(), device);
-    let uniforms = uniforms(seeds, params.max_new_tokens, device);
-    let limit = params.max_new_tokens as i64;
-    let (mut cache, logits) = prefill(model, &batch, group as i64, limit, params.scale());
-    let mut forcing = Forcing {
-        openings: Openings::new(processor, params.forced_no_think, group),
-        budget: ThinkBudget::new(processor, params.max_think_tokens, seeds.len()),
+    let (cache, logits) = prefill(model, &batch, group as i64, params.max_new_tokens as i64, params.scale());
+    let mut generation = Generation {
+        model,
+        params,
+        sampler: Sampler::new(
+            *params,
+            model.config.text.vocab_size,
+            processor.suppressed_ids(),
+            model.device(),
+        ),
+        uniforms: uniforms(seeds, params.max_new_tokens, model.device()),
+        forcing: Forcing {
+            openings: Openings::new(processor, params.forced_no_think, group),
+            budget: ThinkBudget::new(processor, params.max_think_tokens, seeds.len()),
+        },
+        rows: Rows::new(model, &batch, group, params, processor.eos_ids()),
+        on_token,
     };
-    let mut rows = Rows::new(model, &batch, group, params, processor.eos_ids());
-    let mut logits = logits.repeat_interleave_self_int(group as i64, 0, None);
-    for step in 0..params.max_new_tokens {
-        let uniform = uniforms.get(step as i64);
-        let uniform =
-            rows.columns.as_ref().map(|columns| uniform.index_select(0, columns)).unwrap_or(uniform);
-        let (ids, logprobs) = sampler.draw(&logits, &uniform);
-        let (ids, logprobs) = rows.force(&mut forcing, &logits, ids, logprobs)?;
-        let ids = rows.record(ids, logprobs, on_token)?;
-        if rows.stopped || rows.unfinished() == 0 || step + 1 == params.max_new_tokens {
-            break;
+    let logits = logits.repeat_interleave_self_int(group as i64, 0, None);
+    let ids = generation.next(0, &logits)?;
+    if params.max_new_tokens > 1 && !generation.rows.ended() {
+        let decode = Decode {
+            lengths: &batch.lengths,
+            padded_at: 0,
+            limit: params.max_new_tokens as i64,
+            temperature: params.scale(),
+            draws: generation.draws(processor),
+        };
+        match graphs.begin(model, cache, &decode)? {
+            Begun::Graph(session) => generation.by_graph(*session, &ids)?,
+            Begun::Plain(cache) => generation.plainly(cache, ids)?,
         }
-        let ids = rows.shrink(&mut cache, ids);
-        cache.grow();
-        let x = model.decoder.run(model.decoder.embed(&ids), &rows.positions.next_angles(), &mut cache, None);
-        logits = model.decoder.project(&x, params.scale());
     }
+    let Generation { rows, forcing, .. } = generation;
     let mut completions = rows.finish()?;
     forcing.note(&mut completions);
     Ok(completions)
+}
+
+/// A batch of completions while it is generated.
+struct Generation<'a, 'b> {
+    model: &'a Network,
+    params: &'a SamplingParams,
+    sampler: Sampler,
+    /// `[tokens, completions]`, f32: the random numbers of all draws.
+    uniforms: Tensor,
+    forcing: Forcing<'a>,
+    rows: Rows<'a>,
+    on_token: Option<&'a mut OnToken<'b>>,
+}
+
+impl Generation<'_, '_> {
+    /// Draws the token at `step` of every row, or forces it, and records it. Returns the ids.
+    ///
+    /// Shapes: `logits: [rows, vocabulary]`, f32, divided by the temperature → `[rows]`, i64
+    fn next(&mut self, step: usize, logits: &Tensor) -> Result<Tensor, ModelError> {
+        let uniform = self.rows.of_completions(self.uniforms.get(step as i64));
+        let (ids, logprobs) = self.sampler.draw(logits, &uniform);
+        let (ids, logprobs) = self.rows.force(&mut self.forcing, logits, ids, logprobs)?;
+        self.rows.record(&ids, logprobs, &mut self.on_token)?;
+        Ok(ids)
+    }
+
+    /// Decodes the tokens after the first, `ids`, operation by operation.
+    ///
+    /// Shapes: `ids: [rows]`, i64
+    fn plainly(&mut self, mut cache: KvCache, mut ids: Tensor) -> Result<(), ModelError> {
+        let decoder = &self.model.decoder;
+        for step in 1..self.params.max_new_tokens {
+            ids = self.rows.shrink(&mut cache, ids);
+            cache.grow();
+            let angles = self.rows.positions.next_angles();
+            let x = decoder.run(decoder.embed(&ids), &angles, &mut cache, None);
+            ids = self.next(step, &decoder.project(&x, self.params.scale()))?;
+            if self.rows.ended() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the captured step draws: nothing with top-k or top-p, for which its logits are sorted outside.
+    fn draws<'a>(&'a self, processor: &'a Processor) -> Draws<'a> {
+        if self.params.filters() {
+            return Draws::Outside;
+        }
+        Draws::OnDevice {
+            greedy: self.params.temperature == 0.0,
+            uniforms: &self.uniforms,
+            suppressed: processor.suppressed_ids(),
+            eos: processor.eos_ids(),
+        }
+    }
+
+    /// Decodes the tokens after the first, `ids`, by replaying a captured step.
+    ///
+    /// Shapes: `ids: [rows]`, i64
+    fn by_graph(&mut self, mut session: Session<'_>, ids: &Tensor) -> Result<(), ModelError> {
+        // The first log-probabilities are in the device's memory, those of the graph are read with its tokens.
+        self.rows.settle()?;
+        session.set(0, &Vec::<i64>::try_from(ids)?, self.rows.finished())?;
+        let (mut step, limit) = (1, self.params.max_new_tokens);
+        while step < limit && !self.rows.ended() {
+            let count = self.unwatched(step).min(limit - step);
+            if session.draws() {
+                session.force(&self.rows.forced(&mut self.forcing))?;
+                session.replay(count)?;
+                let (ids, logprobs) = session.drawn(step, count)?;
+                self.rows.record_all(&ids, &logprobs, &mut self.on_token);
+            } else {
+                session.replay(1)?;
+                let ids = self.next(step, &session.logits()?)?;
+                session.set(step, &Vec::<i64>::try_from(ids)?, self.rows.finished())?;
+            }
+            step += count;
+        }
+        Ok(())
+    }
+
+    /// The number of tokens from `step` on that are decoded before the host looks at them, 1 or more.
+    fn unwatched(&self, step: usize) -> usize {
+        let most = if self.on_token.is_some() || self.params.filters() { 1 } else { LOOK };
+        if self.forcing.may_at(step) {
+            return 1;
+        }
+        (1..most).find(|ahead| self.forcing.may_at(step + ahead)).unwrap_or(most)
+    }
 }
 
 /// Tokens that are not drawn: how completions begin, and where their thinking ends.
@@ -90,6 +206,12 @@ impl Forcing<'_> {
     fn next(&mut self, completion: usize, ids: &[i64]) -> Option<i64> {
         let opening = self.openings.as_ref().and_then(|openings| openings.forced(completion, ids.len()));
         opening.or_else(|| self.budget.as_mut()?.forced(completion, ids))
+    }
+
+    /// Whether the token at this place of some completion may be forced.
+    fn may_at(&self, place: usize) -> bool {
+        self.openings.as_ref().is_some_and(|openings| place < openings.longest())
+            || self.budget.as_ref().is_some_and(|budget| budget.closes().contains(&place))
     }
 
     /// Sets what the completions say of their forced tokens.
@@ -157,155 +279,5 @@ impl NextPositions {
 
     fn keep(&mut self, rows: &Tensor) {
         self.positions = self.positions.index_select(0, rows);
-    }
-}
-
-/// The completion of each row of the batch, and the tokens that have been generated.
-struct Rows<'a> {
-    model: &'a Network,
-    eos_ids: &'a [i64],
-    completions: Vec<Completion>,
-    finished: Vec<bool>,
-    /// The index of each row's completion, `group` rows for each prompt. Some of them may have finished.
-    rows: Vec<usize>,
-    group: usize,
-    /// `[rows]`, i64: `rows` on the device, once rows have been removed. Selects the columns of the random numbers.
-    columns: Option<Tensor>,
-    /// The log-probabilities of each step on the device, and the completions of its rows. They are read
-    /// at the end (GEN-2).
-    logprobs: Vec<(Tensor, Vec<usize>)>,
-    positions: NextPositions,
-    /// Whether `on_token` has ended the generation.
-    stopped: bool,
-}
-
-impl<'a> Rows<'a> {
-    fn new(
-        model: &'a Network,
-        batch: &PromptBatch,
-        group: usize,
-        params: &SamplingParams,
-        eos_ids: &'a [i64],
-    ) -> Rows<'a> {
-        let count = batch.lengths.len() * group;
-        let blank =
-            Completion { ids: Vec::new(), logprobs: Vec::new(), forced: 0..0, finish: Finish::Length };
-        Rows {
-            model,
-            eos_ids,
-            completions: vec![blank; count],
-            finished: vec![false; count],
-            rows: (0..count).collect(),
-            group,
-            columns: None,
-            logprobs: Vec::new(),
-            positions: NextPositions::after(model, &batch.lengths, group, params.max_new_tokens as i64),
-            stopped: false,
-        }
-    }
-
-    fn unfinished(&self) -> usize {
-        self.finished.iter().filter(|finished| !**finished).count()
-    }
-
-    /// Appends the drawn tokens to the unfinished completions, and returns the ids.
-    ///
-    /// Shapes: `ids: [rows]`, i64; `logprobs: [rows]`, f32 → as `ids`
-    fn record(
-        &mut self,
-        ids: Tensor,
-        logprobs: Tensor,
-        on_token: &mut OnToken<'_>,
-    ) -> Result<Tensor, ModelError> {
-        let drawn = Vec::<i64>::try_from(&ids)?;
-        for (&row, &id) in self.rows.iter().zip(&drawn) {
-            if self.finished[row] {
-                continue;
-            }
-            let completion = &mut self.completions[row];
-            completion.ids.push(id);
-            self.stopped |= on_token(row, id).is_break();
-            if self.eos_ids.contains(&id) {
-                completion.finish = Finish::Eos;
-                self.finished[row] = true;
-            }
-        }
-        self.logprobs.push((logprobs, self.rows.clone()));
-        Ok(ids)
-    }
-
-    /// Replaces the tokens of completions that are forced to begin in a mode, or whose thinking has to end.
-    ///
-    /// Shapes: `logits: [rows, vocabulary]`, f32; `ids: [rows]`, i64; `logprobs: [rows]`, f32 → as `ids` and `logprobs`
-    fn force(
-        &self,
-        forcing: &mut Forcing<'_>,
-        logits: &Tensor,
-        ids: Tensor,
-        logprobs: Tensor,
-    ) -> Result<(Tensor, Tensor), ModelError> {
-        if forcing.openings.is_none() && forcing.budget.is_none() {
-            return Ok((ids, logprobs));
-        }
-        let mut forced = |&row: &usize| match self.finished[row] {
-            true => None,
-            false => forcing.next(row, &self.completions[row].ids),
-        };
-        let forced: Vec<Option<i64>> = self.rows.iter().map(&mut forced).collect();
-        if forced.iter().all(Option::is_none) {
-            return Ok((ids, logprobs));
-        }
-        let drawn = Vec::<i64>::try_from(&ids)?;
-        let chosen: Vec<i64> = drawn.iter().zip(&forced).map(|(id, forced)| forced.unwrap_or(*id)).collect();
-        let is_forced: Vec<bool> = forced.iter().map(Option::is_some).collect();
-        let is_forced = Tensor::from_slice(&is_forced).to_device(logits.device());
-        let chosen = self.model.upload(&chosen);
-        let all = logits.log_softmax(-1, Kind::Float).gather(1, &chosen.unsqueeze(1), false).squeeze_dim(1);
-        Ok((chosen, all.where_self(&is_forced, &logprobs)))
-    }
-
-    /// Removes finished rows from the batch if it becomes at least a quarter smaller (GEN-3). Every prompt keeps as
-    /// many rows as the prompt with the most unfinished ones (CACHE-3); prompts with fewer also keep finished rows,
-    /// whose tokens are ignored.
-    ///
-    /// Shapes: `ids: [rows]`, i64 → `[kept rows]`
-    fn shrink(&mut self, cache: &mut KvCache, ids: Tensor) -> Tensor {
-        let unfinished = |rows: &[usize]| rows.iter().filter(|row| !self.finished[**row]).count();
-        let counts: Vec<usize> = self.rows.chunks(self.group).map(unfinished).collect();
-        let group = counts.iter().copied().max().unwrap_or(0);
-        let prompts: Vec<i64> =
-            (0i64..).zip(&counts).filter(|(_, count)| **count > 0).map(|(index, _)| index).collect();
-        if 4 * group * prompts.len() > 3 * self.rows.len() {
-            return ids;
-        }
-        let mut kept = Vec::with_capacity(group * prompts.len());
-        for &prompt in &prompts {
-            let first = prompt as usize * self.group;
-            let mut rows: Vec<usize> = (first..first + self.group).collect();
-            rows.sort_by_key(|&row| self.finished[self.rows[row]]);
-            kept.extend(rows[..group].iter().map(|&row| row as i64));
-        }
-        cache.keep(&prompts, &kept);
-        self.rows = kept.iter().map(|&row| self.rows[row as usize]).collect();
-        self.group = group;
-        let columns: Vec<i64> = self.rows.iter().map(|&row| row as i64).collect();
-        self.columns = Some(self.model.upload(&columns));
-        let kept = self.model.upload(&kept);
-        self.positions.keep(&kept);
-        ids.index_select(0, &kept)
-    }
-
-    /// Reads the log-probabilities from the device and returns the completions.
-    fn finish(mut self) -> Result<Vec<Completion>, ModelError> {
-        let steps: Vec<&Tensor> = self.logprobs.iter().map(|(logprobs, _)| logprobs).collect();
-        let drawn = Vec::<f32>::try_from(Tensor::cat(&steps, 0))?;
-        let rows = self.logprobs.iter().flat_map(|(_, rows)| rows);
-        for (&row, logprob) in rows.zip(drawn) {
-            let completion = &mut self.completions[row];
-            if completion.logprobs.len() < completion.ids.len() {
-                completion.logprobs.push(logprob);
-            }
-        }
-        Ok(self.completions)
     }
 }

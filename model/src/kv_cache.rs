@@ -5,8 +5,8 @@
 //!
 //! - `CACHE-1` The keys and values of a prompt are stored once, not once per completion. The queries of all completions
 //!   of a group are multiplied with them together.
-//! - `CACHE-2` The memory for completions is allocated ahead and doubles when it is full. A token is
-//!   written into its slot.
+//! - `CACHE-2` The memory for completions is allocated ahead, from the first token on, and doubles when it is full. A
+//!   token is written into its slot.
 //! - `CACHE-3` Every prompt has the same number of rows, `group`. When completions finish, [`KvCache::keep`]
 //!   gathers the unfinished ones.
 
@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::decoder::heads::{Attention, HeadSizes, Heads};
 
-/// Tokens of a completion for which memory is allocated at the start.
+/// Tokens of a completion for which memory is allocated at its first token.
 const FIRST_CAPACITY: i64 = 64;
 
 /// The cache of one generation, for all layers.
@@ -72,9 +72,20 @@ impl KvCache {
             batch,
             group,
             length: 0,
-            capacity: limit.min(FIRST_CAPACITY),
+            capacity: 0,
             limit,
         }
+    }
+
+    /// The number of prompts, the rows of each, and the length of the prompts with their padding.
+    pub(crate) fn shape(&self) -> [i64; 3] {
+        let length = self.layers.first().map_or(0, |layer| layer.prompt_keys.size()[1]);
+        [self.batch, self.group, length]
+    }
+
+    /// The keys and the values of the prompts in each layer, `[batch × key heads, prompt, head width]` each.
+    pub(crate) fn into_prompts(self) -> impl Iterator<Item = [Tensor; 2]> {
+        self.layers.into_iter().map(|layer| [layer.prompt_keys, layer.prompt_values])
     }
 
     /// Adds the next layer, with the keys and values of the prompts.
@@ -98,7 +109,7 @@ impl KvCache {
         if self.length <= self.capacity {
             return;
         }
-        let capacity = (2 * self.capacity).min(self.limit);
+        let capacity = (2 * self.capacity).max(FIRST_CAPACITY).min(self.limit);
         let filled = self.capacity;
         let enlarge = |x: &Tensor| {
             let mut shape = x.size();
@@ -133,8 +144,9 @@ impl KvCache {
         let flat_prompts = Tensor::from_slice(&flat_prompts).to_device(device);
         let flat_rows = Tensor::from_slice(&flat_rows).to_device(device);
         let whole_prompts = batch == self.batch;
+        let all = self.batch * heads * self.group;
         let gather = |x: &Tensor| {
-            let kept = x.view([-1, self.capacity, width]).index_select(0, &flat_rows);
+            let kept = x.view([all, self.capacity, width]).index_select(0, &flat_rows);
             kept.view([batch, heads, group, self.capacity, width])
         };
         for layer in &mut self.layers {

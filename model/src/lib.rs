@@ -46,6 +46,7 @@ mod dropout;
 mod error;
 mod forward;
 mod generate;
+mod graph;
 mod init;
 mod kv_cache;
 mod logprobs;
@@ -71,7 +72,7 @@ pub use base::Bases;
 pub use choose::{Chosen, ChosenToken};
 pub use compose::{Composed, Parts, compose};
 pub use error::{
-    CheckpointError, ConfigError, CudaError, DeviceError, InputError, ModelError, ProcessorError,
+    CheckpointError, ConfigError, CudaError, DeviceError, GraphError, InputError, ModelError, ProcessorError,
 };
 pub use forward::Forward;
 pub use logprobs::{Entropies, Group, GroupLogprobs};

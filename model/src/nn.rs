@@ -9,5 +9,5 @@ mod lora;
 mod norm;
 
 pub(crate) use builder::Builder;
-pub(crate) use linear::{JoinedLinear, Linear};
+pub(crate) use linear::{JoinedLinear, Linear, Projection};
 pub(crate) use norm::{LayerNorm, RmsNorm};

@@ -34,6 +34,11 @@ impl Openings {
         if completion % self.group < self.without { &self.answer } else { &self.think }
     }
 
+    /// Most tokens of an opening.
+    pub(crate) fn longest(&self) -> usize {
+        self.think.len().max(self.answer.len())
+    }
+
     /// The token at `place` of a completion, if it is part of its opening.
     pub(crate) fn forced(&self, completion: usize, place: usize) -> Option<i64> {
         self.of(completion).get(place).copied()

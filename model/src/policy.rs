@@ -24,7 +24,8 @@ use crate::config::ModelConfig;
 use crate::decoder::attention::PromptAttention;
 use crate::error::ModelError;
 use crate::forward::{Forward, Memory, forward};
-use crate::generate::generate;
+use crate::generate::{Context, OnToken, generate};
+use crate::graph::Graphs;
 use crate::logprobs::{CHUNK, Entropies, Group, GroupLogprobs, logprobs};
 use crate::lora::{AdapterSet, Naming, Reach};
 use crate::network::Network;
@@ -53,6 +54,8 @@ pub struct Policy {
     unread: Option<Arc<Checkpoint>>,
     /// Whether layers are run again in the backward pass.
     recompute: bool,
+    /// The steps that were captured for generation on a GPU. Each replica has its own.
+    graphs: Graphs,
 }
 
 impl Policy {
@@ -102,7 +105,14 @@ impl Policy {
         let model = Network::open(config, params, &source, &base)?;
         let side_files = Arc::new(side_files(dir)?);
         let unread = checkpoint.filter(|checkpoint| model.unread(checkpoint).next().is_some());
-        Ok(Policy { model, processor, side_files, unread: unread.map(Arc::new), recompute })
+        Ok(Policy {
+            model,
+            processor,
+            side_files,
+            unread: unread.map(Arc::new),
+            recompute,
+            graphs: Graphs::default(),
+        })
     }
 
     /// The tokenizer, chat template and feature extractor of the model.
@@ -125,6 +135,26 @@ impl Policy {
         self.model.kind()
     }
 
+    /// This policy with CUDA graphs switched on or off, for generation on an NVIDIA GPU. They are on at first. Where a step
+    /// can't be captured, libtorch launches its operations one by one, with a warning.
+    pub fn with_cuda_graphs(self, on: bool) -> Policy {
+        self.use_cuda_graphs(on);
+        self
+    }
+
+    pub(crate) fn use_cuda_graphs(&self, on: bool) {
+        self.graphs.switch(on);
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { model: &self.model, processor: &self.processor, graphs: &self.graphs }
+    }
+
+    /// Kernels of the step that was replayed last; `None` if the last generation was without a graph.
+    pub(crate) fn launches_per_token(&self) -> Option<usize> {
+        self.graphs.launches()
+    }
+
     /// Generates `group_size` completions of each prompt. `seeds` has one seed for each completion, those of a
     /// prompt next to each other; the result has the same order. A completion depends only on its prompt, its
     /// seed and the weights.
@@ -138,9 +168,7 @@ impl Policy {
         params: &SamplingParams,
         seeds: &[u64],
     ) -> Result<Vec<Completion>, ModelError> {
-        generate(&self.model, &self.processor, prompts, group_size, params, seeds, &mut |_, _| {
-            ControlFlow::Continue(())
-        })
+        generate(&self.context(), prompts, group_size, params, seeds, None)
     }
 
     /// Generates one completion, and calls `on_token` with the id of each token as it is drawn. When that returns
@@ -155,8 +183,9 @@ impl Policy {
         mut on_token: impl FnMut(i64) -> ControlFlow<()>,
     ) -> Result<Completion, ModelError> {
         let (prompts, seeds) = (std::slice::from_ref(prompt), [seed]);
-        let mut completions =
-            generate(&self.model, &self.processor, prompts, 1, params, &seeds, &mut |_, id| on_token(id))?;
+        let mut on_token = |_: usize, id: i64| on_token(id);
+        let on_token: Option<&mut OnToken<'_>> = Some(&mut on_token);
+        let mut completions = generate(&self.context(), prompts, 1, params, &seeds, on_token)?;
         Ok(completions.remove(0))
     }
 
@@ -166,7 +195,7 @@ impl Policy {
     /// Errors: There is no text, a text is empty or not printable ASCII, a prompt's placeholders do not match its
     /// clips, or a prompt is too long.
     pub fn choose(&self, prompts: &[Prompt], texts: &[String]) -> Result<Vec<Chosen>, ModelError> {
-        choose(&self.model, &self.processor, prompts, texts)
+        choose(&self.context(), prompts, texts)
     }
 
     /// The log-probabilities of completions under the temperature-scaled distribution, without gradients. Temperature 0
@@ -296,6 +325,7 @@ impl Policy {
             side_files: self.side_files.clone(),
             unread: self.unread.clone(),
             recompute: self.recompute,
+            graphs: Graphs::default(),
         }
     }
 

@@ -84,6 +84,11 @@ impl SamplingParams {
         Ok(())
     }
 
+    /// Whether only the most likely tokens may be drawn.
+    pub(crate) fn filters(&self) -> bool {
+        self.temperature > 0.0 && (self.top_k > 0 || self.top_p < 1.0)
+    }
+
     /// The divisor of the logits: the temperature, or 1 for greedy decoding.
     pub(crate) fn scale(&self) -> f64 {
         if self.temperature == 0.0 { 1.0 } else { self.temperature }
@@ -98,6 +103,11 @@ pub(crate) fn uniforms(seeds: &[u64], tokens: usize, device: Device) -> Tensor {
         .flat_map(|token| seeds.iter().map(move |&seed| rng::uniform(seed, token)))
         .collect();
     Tensor::from_slice(&values).view([tokens as i64, seeds.len() as i64]).to_device(device)
+}
+
+/// Which ids of the vocabulary may be drawn.
+pub(crate) fn allowed(vocab: i64, suppressed: &[i64]) -> impl Iterator<Item = bool> {
+    (0..vocab).map(|id| !suppressed.contains(&id))
 }
 
 /// Draws tokens with fixed parameters.
@@ -131,7 +141,7 @@ impl Sampler {
                 logits.log_softmax(-1, Kind::Float).gather(1, &ids, false).squeeze_dim(1),
             );
         }
-        let ids = if self.params.top_k > 0 || self.params.top_p < 1.0 {
+        let ids = if self.params.filters() {
             self.draw_filtered(logits, uniform)
         } else {
             let probabilities = logits.softmax(-1, Kind::Float);

@@ -1,12 +1,14 @@
 //! How fast a device is, measured in a fraction of a second: for the estimate of `sandbox check`, for the number format of
 //! `policy.dtype = "fastest"`, and as the limit that `sandbox bench` compares a [policy](PolicySpeed) with.
 
+mod agreement;
 mod policy;
 
 use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor, no_grad};
 
+pub use agreement::{Agreement, Gap};
 pub use policy::{Decoding, Phase, PolicySpeed, Sample, SpeedError, Workload};
 
 /// Time for each of the measurements.

@@ -35,6 +35,11 @@ impl<'a> ThinkBudget<'a> {
         })
     }
 
+    /// The places of the closing tag in the completions that get it.
+    pub(crate) fn closes(&self) -> Range<usize> {
+        self.tokens..self.tokens + self.close.len()
+    }
+
     /// The id that follows `ids`, the tokens of this completion so far, if it is forced.
     pub(crate) fn forced(&mut self, completion: usize, ids: &[i64]) -> Option<i64> {
         let place = ids.len().checked_sub(self.tokens)?;

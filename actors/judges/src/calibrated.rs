@@ -99,7 +99,12 @@ fn openai_that_matter(openai: &OpenaiJudgeConfig) -> OpenaiJudgeConfig {
 
 fn local_that_matter(local: &LocalJudgeConfig) -> LocalJudgeConfig {
     let default = LocalJudgeConfig::default();
-    LocalJudgeConfig { device: default.device, batch: default.batch, ..local.clone() }
+    LocalJudgeConfig {
+        device: default.device,
+        batch: default.batch,
+        cuda_graphs: default.cuda_graphs,
+        ..local.clone()
+    }
 }
 
 fn write(file: &Path, known: &Calibrated) -> io::Result<()> {

@@ -80,7 +80,7 @@ impl LocalJudge {
             settings.dtype,
         );
         Ok(Self {
-            worker: Worker::new(folder, options, bases)?,
+            worker: Worker::new(folder, options, settings.cuda_graphs, bases)?,
             processor,
             prompter,
             settings: settings.clone(),

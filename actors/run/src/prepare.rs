@@ -335,8 +335,8 @@ fn sampler(args: &PrepareArgs, weights: WeightStore, notices: &Notices) -> Sampl
     let (threads, compute_slots) = (args.threads, args.shared.compute_slots.clone());
     let sampler = &config.sampler;
     if !sampler.has_servers() {
-        let batch_prompts = config.sampling.batch_prompts;
-        return SamplerPlan::Own(SamplerArgs { weights, threads, batch_prompts, compute_slots });
+        let (batch_prompts, cuda_graphs) = (config.sampling.batch_prompts, sampler.cuda_graphs);
+        return SamplerPlan::Own(SamplerArgs { weights, threads, batch_prompts, compute_slots, cuda_graphs });
     }
     let (watchers, id_of_arm, notices) = (args.live.watchers.clone(), id.clone(), notices.clone());
     let notify = move |message: String| {

@@ -105,6 +105,8 @@ pub struct SamplerArgs {
     pub batch_prompts: usize,
     /// The slots in which the run's samplers and optimizers compute.
     pub compute_slots: ComputeSlots,
+    /// Whether a token's step is replayed as a CUDA graph where that is possible.
+    pub cuda_graphs: bool,
 }
 
 /// Messages to the sampler.
@@ -137,7 +139,7 @@ impl ThreadLocalActor for Sampler {
         args: SamplerArgs,
     ) -> Result<SamplerState, ActorProcessingErr> {
         use_threads(args.threads);
-        let policy = args.weights.replica()?;
+        let policy = args.weights.replica()?.with_cuda_graphs(args.cuda_graphs);
         Ok(SamplerState {
             batches: Batches::new(policy.device(), args.batch_prompts),
             policy,

@@ -138,7 +138,7 @@ mod tests {
         let config = config();
         // 16 completions of 2 prompts: 20 cached tokens of the prompts and 32 of their own, of 2·2·8 = 32 numbers each. A step
         // reads 4·(1536 + 52·32) = 12,800 bytes; 10 steps a second are 160 tokens and 128,000 bytes.
-        let measured = Decoding { batch: 16, prefill_seconds: 1.0, tokens_per_second: 160.0 };
+        let measured = Decoding { batch: 16, launches: None, prefill_seconds: 1.0, tokens_per_second: 160.0 };
         let speed = Speed { flops: 1e6, bytes: 160_000.0, operation: 1e-6 };
         let share = decoding(&sizes(&config), &measured, &speed);
         assert!((share.bandwidth - 0.8).abs() < 1e-12, "{share:?}");

@@ -57,6 +57,12 @@ pub struct BenchOptions {
     /// Measured steps, after one that is not counted; the fastest time of each phase is printed
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     pub steps: u16,
+    /// Launch every operation by itself on a GPU, and replay no CUDA graph
+    #[arg(long)]
+    pub no_cuda_graphs: bool,
+    /// Only compare generation by CUDA graphs with generation without on this GPU, and fail if they differ by more than rounding
+    #[arg(long, conflicts_with_all = ["no_cuda_graphs", "batch", "steps", "load"])]
+    pub check: bool,
     /// Audio file to measure the time from disk to features with
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub load: Option<PathBuf>,

@@ -95,16 +95,21 @@ def values(name, shape, dtype, device):
 
 def write(folder, architecture, tiny, dtype, device):
     """Writes a checkpoint of random weights, with the files of its processor."""
+    model = on_meta(omni_config(tiny) if architecture == OMNI else qwen2_audio_config(tiny))
+    write_model(folder, model, lambda name: hub_name(name, architecture), dtype, device)
+    chunk = 300 if architecture == OMNI else 30
+    WhisperFeatureExtractor(feature_size=128, chunk_length=chunk).save_pretrained(folder)
+
+
+def write_model(folder, model, hub_name, dtype, device):
+    """Writes random weights in the shapes of a model, under the names that `hub_name` makes of its own, with a tokenizer."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     torch.manual_seed(1)
-    model = on_meta(omni_config(tiny) if architecture == OMNI else qwen2_audio_config(tiny))
     config = model.config.to_dict() | {"dtype": str(dtype).removeprefix("torch."), "architectures": [type(model).__name__]}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     # No token ends a completion, so that all have the requested length.
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [], "pad_token_id": PAD}))
-    chunk = 300 if architecture == OMNI else 30
-    WhisperFeatureExtractor(feature_size=128, chunk_length=chunk).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(TOKENIZER / name, folder)
 
@@ -117,7 +122,7 @@ def write(folder, architecture, tiny, dtype, device):
         shard.clear()
 
     for name, tensor in model.state_dict().items():
-        shard[hub_name(name, architecture)] = values(name, tensor.shape, dtype, device)
+        shard[hub_name(name)] = values(name, tensor.shape, dtype, device)
         size += tensor.numel() * dtype.itemsize
         if size >= SHARD_BYTES:
             flush()

@@ -60,6 +60,13 @@ impl Rope {
 }
 
 impl Angles {
+    /// The cosines, and the sines with the first half negated.
+    ///
+    /// Shapes: → `[rows, head width]` each, in the model's dtype
+    pub(crate) fn tables(&self) -> [Tensor; 2] {
+        [&self.cos, &self.sin].map(|x| x.squeeze_dim(1).contiguous())
+    }
+
     /// The angles of some of these rows.
     ///
     /// Shapes: `rows: [selected rows]`, i64, indices

@@ -3,9 +3,18 @@
 use tch::Tensor;
 
 use super::builder::Builder;
-use super::lora::Lora;
+use super::lora::{JoinedAdapter, Lora};
 use crate::error::ModelError;
 use crate::init::Init;
+
+/// The tensors of a projection whose weights take no gradients: what it multiplies by in one operation.
+pub(crate) struct Projection<'a> {
+    /// `[output, input]`, in the model's dtype.
+    pub(crate) weight: &'a Tensor,
+    /// `[output]`, in the model's dtype.
+    pub(crate) bias: Option<&'a Tensor>,
+    pub(crate) adapter: Option<JoinedAdapter<'a>>,
+}
 
 /// A projection `x·Wᵀ + b`, plus the output of its adapter.
 pub(crate) struct Linear {
@@ -32,6 +41,15 @@ impl Linear {
     /// A projection with a tensor that already belongs to another part, such as the embedding; without bias or adapter.
     pub(crate) fn tied(weight: &Tensor) -> Linear {
         Linear { weight: weight.shallow_clone(), bias: None, lora: None }
+    }
+
+    /// The tensors of the projection; `None` if its adapter takes gradients.
+    pub(crate) fn projection(&self) -> Option<Projection<'_>> {
+        let adapter = match &self.lora {
+            Some(lora) => Some(lora.joined()?),
+            None => None,
+        };
+        Some(Projection { weight: &self.weight, bias: self.bias.as_ref(), adapter })
     }
 
     /// Shapes: `x: [rows, input]`, in the model's dtype → `[rows, output]`
@@ -78,6 +96,16 @@ impl JoinedLinear {
         let linear = |weight| Linear { weight, bias: biases.next(), lora: None };
         let parts = weights.into_iter().map(linear).collect();
         Ok(JoinedLinear { whole, parts, lora: Lora::new(builder, input, &names)? })
+    }
+
+    /// The tensors of all parts together; `None` if they take gradients.
+    pub(crate) fn projection(&self) -> Option<Projection<'_>> {
+        let whole = self.whole.as_ref()?;
+        let adapter = match &self.lora {
+            Some(lora) => Some(lora.joined()?),
+            None => None,
+        };
+        Some(Projection { weight: &whole.weight, bias: whole.bias.as_ref(), adapter })
     }
 
     /// Shapes: `x: [rows, input]`, in the model's dtype → `[rows, sum of the outputs]`

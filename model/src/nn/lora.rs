@@ -21,6 +21,18 @@ pub(crate) struct Lora {
     dropout: Option<Dropout>,
 }
 
+/// The adapters of all projections as two matrices, where they take no gradients.
+pub(crate) struct JoinedAdapter<'a> {
+    /// `[sum of the ranks, input]`, in the model's dtype.
+    pub(crate) a: &'a Tensor,
+    /// `[sum of the outputs, sum of the ranks]`, in the model's dtype.
+    pub(crate) b: &'a Tensor,
+    /// The rank of each projection; 0 for one without adapter.
+    pub(crate) ranks: Vec<i64>,
+    /// The factor on `B·A·x`.
+    pub(crate) scale: f64,
+}
+
 struct Part {
     name: String,
     /// Index of the projection.
@@ -62,6 +74,16 @@ impl Lora {
             Some(lora) => lora.add(&base, x),
             None => base,
         }
+    }
+
+    /// The joined matrices; `None` if the adapters take gradients.
+    pub(super) fn joined(&self) -> Option<JoinedAdapter<'_>> {
+        let [a, b] = self.whole.as_ref()?;
+        let rank = |index: usize| {
+            self.parts.iter().find(|part| part.index == index).map_or(0, |part| part.a.size()[0])
+        };
+        let ranks = (0..self.outputs.len()).map(rank).collect();
+        Some(JoinedAdapter { a, b, ranks, scale: self.scale })
     }
 
     fn add(&self, base: &Tensor, x: &Tensor) -> Tensor {

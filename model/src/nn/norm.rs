@@ -8,7 +8,8 @@ use crate::init::Init;
 
 /// Root-mean-square normalisation (<https://arxiv.org/abs/1910.07467>), computed in f32.
 pub(crate) struct RmsNorm {
-    weight: Tensor,
+    /// `[width]`, in the model's dtype.
+    pub(crate) weight: Tensor,
     width: i64,
     eps: f64,
 }

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+mod graphs;
+
 use super::*;
 use crate::checkpoint::read_tensors;
+use crate::choose::{chosen_at_once, chosen_by_token};
 use crate::lora::{Adapter, LoraConfig};
 use crate::parts::Part;
 
@@ -456,8 +459,8 @@ fn texts_that_are_scored_at_once_are_those_that_are_decoded_token_by_token() {
             (&several[..], &grades),
             (&several[1..2], &grades),
         ] {
-            let (at_once, by_token) =
-                crate::choose::choose_in_both_ways(&policy.model, processor, prompts, texts).unwrap();
+            let at_once = chosen_at_once(&policy.context(), prompts, texts).unwrap();
+            let by_token = chosen_by_token(&policy.context(), prompts, texts).unwrap();
             assert_eq!(at_once.len(), prompts.len());
             for (found, expected) in at_once.iter().zip(&by_token) {
                 let Some(found) = found else {

@@ -39,6 +39,8 @@ pub struct Workload {
 pub struct Decoding {
     /// Completions that are generated at the same time, up to eight of the same prompt.
     pub batch: usize,
+    /// Kernels of a token's step, if it was replayed as a CUDA graph; `None` if libtorch launched its operations one by one.
+    pub launches: Option<usize>,
     /// Time until each completion has its first token, with the clips' features still to be encoded.
     pub prefill_seconds: f64,
     /// Tokens of all completions per second, after the first.
@@ -114,14 +116,31 @@ impl PolicySpeed {
     /// Errors: Those of [`Policy::generate`] and [`Policy::logprobs`].
     pub fn sample(&self) -> Result<Sample, ModelError> {
         let prompts = self.prompts(self.workload.clips.len())?;
-        let completions = self.generate(&prompts, 0)?;
-        let logprobs = self.policy.logprobs(&groups(&prompts, &completions), 1.0)?.logprobs;
+        let (completions, logprobs) = self.completions_and_logprobs()?;
         Ok(Sample {
             prompts: prompts.iter().map(|prompt| prompt.ids.clone()).collect(),
             completions: completions.iter().map(|completion| completion.ids.clone()).collect(),
             sampled: completions.iter().map(|completion| completion.logprobs.clone()).collect(),
             policy: Vec::try_from(logprobs.to_device(Device::Cpu))?,
         })
+    }
+
+    /// Completions of the workload's prompts, and the learner's log-probabilities of them, `[completions, tokens]`.
+    pub(super) fn completions_and_logprobs(&self) -> Result<(Vec<Completion>, Tensor), ModelError> {
+        let prompts = self.prompts(self.workload.clips.len())?;
+        let completions = self.generate(&prompts, 0)?;
+        let logprobs = self.policy.logprobs(&groups(&prompts, &completions), 1.0)?.logprobs;
+        Ok((completions, logprobs))
+    }
+
+    /// Kernels of the step that the last generation replayed; `None` if it was without a graph.
+    pub(super) fn launches(&self) -> Option<usize> {
+        self.sampler.launches_per_token()
+    }
+
+    /// Switches CUDA graphs on or off for what is measured from now on.
+    pub fn use_cuda_graphs(&self, on: bool) {
+        self.sampler.use_cuda_graphs(on);
     }
 
     /// Measures generation with `batch` completions: the fastest of four tries.
@@ -145,7 +164,9 @@ impl PolicySpeed {
             all = all.min(time(&prompts, 1 + self.params.max_new_tokens)?);
         }
         let tokens = (batch * self.params.max_new_tokens) as f64;
-        Ok(Decoding { batch, prefill_seconds: first, tokens_per_second: tokens / (all - one).max(1e-9) })
+        let tokens_per_second = tokens / (all - one).max(1e-9);
+        let launches = self.launches();
+        Ok(Decoding { batch, launches, prefill_seconds: first, tokens_per_second })
     }
 
     /// Takes one GRPO step with made-up advantages. `step` seeds the draws.

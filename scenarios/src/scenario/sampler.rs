@@ -4,13 +4,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[sampler]`: what completions are sampled with. The other keys are used with `backend = "vllm"` only.
+/// `[sampler]`: what completions are sampled with. The keys after `cuda_graphs` are used with `backend = "vllm"` only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplerConfig {
     /// `own`: the sandbox samples from its own copy of the policy. `vllm`: servers of vLLM do, which share a disk with the
     /// sandbox; then `policy.train` is `lora`.
     pub backend: SamplerBackend,
+    /// Whether the sandbox's own decoder replays each token's step on an NVIDIA GPU as one CUDA graph. Where that is not
+    /// possible, it launches the operations one by one, with a warning. It has no effect on the CPU.
+    pub cuda_graphs: bool,
     /// Addresses of the servers, such as `"http://127.0.0.1:8000"`, without `/v1`. All serve the same base as `policy.path`.
     pub urls: Vec<String>,
     /// The name of the base on the servers. Default: the first model of their list that is no adapter.
@@ -55,6 +58,7 @@ impl Default for SamplerConfig {
     fn default() -> Self {
         Self {
             backend: SamplerBackend::Own,
+            cuda_graphs: true,
             urls: Vec::new(),
             model: None,
             api_key_env: None,

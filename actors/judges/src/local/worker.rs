@@ -28,11 +28,16 @@ pub struct Worker {
 
 impl Worker {
     /// Starts the thread, which opens the model for its first batch. Fails if the system can start no more threads.
-    pub fn new(folder: PathBuf, options: PolicyOptions, bases: Bases) -> Result<Self, JudgeError> {
+    pub fn new(
+        folder: PathBuf,
+        options: PolicyOptions,
+        cuda_graphs: bool,
+        bases: Bases,
+    ) -> Result<Self, JudgeError> {
         let (jobs, received) = unbounded();
         std::thread::Builder::new()
             .name("local judge".to_owned())
-            .spawn(move || run(&bases, &folder, &options, &received))
+            .spawn(move || run(&bases, &folder, &options, cuda_graphs, &received))
             .map_err(|error| JudgeError::Thread(format!("the judge's thread could not start: {error}")))?;
         Ok(Self { jobs })
     }
@@ -46,7 +51,7 @@ impl Worker {
     }
 }
 
-fn run(bases: &Bases, folder: &Path, options: &PolicyOptions, jobs: &Receiver<Job>) {
+fn run(bases: &Bases, folder: &Path, options: &PolicyOptions, cuda_graphs: bool, jobs: &Receiver<Job>) {
     let mut policy = None;
     for job in jobs {
         // The caller's time limit may have passed meanwhile.
@@ -56,7 +61,7 @@ fn run(bases: &Bases, folder: &Path, options: &PolicyOptions, jobs: &Receiver<Jo
         let answer = match &policy {
             Some(policy) => Ok(policy),
             None => Policy::open_with(bases, folder, options)
-                .map(|opened| &*policy.insert(opened))
+                .map(|opened| &*policy.insert(opened.with_cuda_graphs(cuda_graphs)))
                 .map_err(JudgeError::from),
         };
         // Fails if the caller no longer waits, which is not an error.

@@ -23,6 +23,8 @@ pub struct LocalJudgeConfig {
     pub dtype: DType,
     /// Completions judged in one batch; at least 1.
     pub batch: usize,
+    /// Whether each token's step is replayed on an NVIDIA GPU as one CUDA graph, where that is possible.
+    pub cuda_graphs: bool,
     /// `text` takes each grade as it is written; `logprobs` takes its expected value over the
     /// alternatives of its token.
     pub scoring: Scoring,
@@ -45,6 +47,7 @@ impl Default for LocalJudgeConfig {
             device: Device::Auto,
             dtype: DType::Auto,
             batch: 16,
+            cuda_graphs: true,
             scoring: Scoring::Text,
             prompting: Prompting::Instruct,
             separate: false,
