@@ -10,6 +10,9 @@ use survey::Survey;
 use super::estimate::{Known, Spread, bytes, counted};
 use super::needs::ArmNeeds;
 
+/// A setting of how much goes through the model at once.
+type Batch = fn(&ArmConfig) -> usize;
+
 /// Bytes of a GiB.
 const GIB: f64 = (1u64 << 30) as f64;
 
@@ -119,7 +122,7 @@ fn lines(experiment: &Experiment, written: &[ArmConfig], taken: u64, limit: f64)
             GradientCheckpointing::Always(on) => on.to_string(),
         };
         changed("policy.gradient_checkpointing", recomputes(arm), recomputes(written));
-        let batches: [(&str, fn(&ArmConfig) -> usize); 3] = [
+        let batches: [(&str, Batch); 3] = [
             ("grpo.micro_batch_prompts", |arm| arm.grpo.micro_batch_prompts),
             ("sampling.batch_prompts", |arm| arm.sampling.batch_prompts),
             ("eval.batch_prompts", |arm| arm.eval.batch_prompts),

@@ -77,7 +77,7 @@ fn completions() -> Vec<(model::Prompt, [Vec<i64>; 2])> {
     (0..4).map(of).collect()
 }
 
-fn grpo_batch() -> GrpoBatch {
+fn grpo_batch(entropy_top_fraction: f64) -> GrpoBatch {
     let completion = |ids: Vec<i64>| Completion {
         logprobs: ids.iter().map(|&id| -5.5 - id as f32 * 1e-3).collect(),
         ids,
@@ -95,7 +95,7 @@ fn grpo_batch() -> GrpoBatch {
         lr: 1e-3,
         grpo: GrpoConfig { kl_coef: 0.1, ..GrpoConfig::default() },
         correction: Some(Correction { level: CorrectionLevel::Token, mask: false, cap: 2.0 }),
-        entropy_top_fraction: 0.5,
+        entropy_top_fraction,
         covariance: None,
         iterations: 2,
         mask_truncated: false,
@@ -116,7 +116,8 @@ fn sft_groups() -> Vec<SftGroup> {
 /// The reports of three steps, and the weights after them.
 fn train(state: &mut OptimizerState, method: &str) -> (Vec<StepReport>, NamedTensors) {
     let mut step = || match method {
-        "grpo" => state.grpo_step(&grpo_batch()).unwrap(),
+        "grpo" => state.grpo_step(&grpo_batch(0.5)).unwrap(),
+        "grpo on all tokens" => state.grpo_step(&grpo_batch(1.0)).unwrap(),
         _ => state.sft_step(&sft_groups()).unwrap(),
     };
     let reports = vec![step(), step(), step()];
@@ -164,7 +165,8 @@ fn steps_that_ran_out_of_memory_equal_those_of_smaller_micro_batches_to_the_bit(
 #[test]
 fn single_completions_add_up_to_the_step_of_whole_groups() {
     for way in [Train::Full, Train::Lora { dropout: 0.0 }] {
-        for method in ["grpo", "sft"] {
+        // Tokens of equal entropy at the threshold would be told apart by the last bit.
+        for method in ["grpo on all tokens", "sft"] {
             injected::limit(usize::MAX);
             let weights = train(&mut optimizer(way, 0), method).1;
             // The longest completion has 5 tokens.
@@ -180,7 +182,7 @@ fn single_completions_add_up_to_the_step_of_whole_groups() {
 #[test]
 fn a_completion_that_does_not_fit_alone_ends_the_step_with_one_message() {
     injected::limit(4);
-    let error = optimizer(Train::Full, 0).grpo_step(&grpo_batch()).unwrap_err();
+    let error = optimizer(Train::Full, 0).grpo_step(&grpo_batch(0.5)).unwrap_err();
     assert!(matches!(error, WorkerError::StepTooLarge { .. }), "{error}");
     let error = optimizer(Train::Full, 0).sft_step(&sft_groups()).unwrap_err();
     assert!(matches!(error, WorkerError::StepTooLarge { .. }), "{error}");

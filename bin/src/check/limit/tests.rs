@@ -73,7 +73,7 @@ fn the_larger_of_sampling_and_evaluation_is_halved() {
 #[test]
 fn what_is_chosen_fits_and_a_limit_that_nothing_fits_into_is_refused() {
     let mut free = experiment(STEP);
-    assert_eq!(settle(&mut free, &data()).unwrap(), [String::new(); 0]);
+    assert!(settle(&mut free, &data()).unwrap().is_empty());
     assert_eq!(free.arms, experiment(STEP).arms, "without a limit nothing changes");
 
     let long = STEP.replace("500", "6000");
