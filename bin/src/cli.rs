@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
+use distributed::Collectives;
 
 mod annotate;
 mod bench;
@@ -189,6 +191,10 @@ pub struct RunOptions {
     /// End with an error when another rank was silent for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub rank_timeout: u16,
+    /// What adds up the gradients of several ranks: NCCL where every rank has a GPU of its own and otherwise gloo (auto), gloo
+    /// through the CPU, or NCCL and an error without it. That of rank 0 counts
+    #[arg(long, value_name = "BY", default_value = "auto", value_parser = collectives())]
+    pub collectives: Collectives,
     /// The run directory to make, where it is not named by the time.
     #[arg(skip)]
     pub run_dir: Option<PathBuf>,
@@ -201,6 +207,11 @@ pub struct RunOptions {
     /// Print the summary at the end as JSON, the content of summary.json, instead of the table
     #[arg(long, conflicts_with = "dry_run")]
     pub json: bool,
+}
+
+fn collectives() -> impl TypedValueParser<Value = Collectives> {
+    PossibleValuesParser::new(Collectives::NAMES)
+        .try_map(|name| Collectives::named(&name).ok_or("none of these"))
 }
 
 impl RunOptions {

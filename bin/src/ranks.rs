@@ -128,7 +128,7 @@ impl Led {
             RankError::Unlike { .. } => Failure::input(error),
             other => Failure::running(other),
         })?;
-        let ranks = Ranks::new(group, launch);
+        let ranks = Ranks::new(group, launch, options.collectives);
         started.watch(&ranks);
         Ok(Led { ranks, started, finished: false })
     }
@@ -192,12 +192,23 @@ impl Started {
         Ok(())
     }
 
+    /// The ranks whose processes have ended.
+    fn ended(&self) -> Vec<usize> {
+        let has_ended = |(rank, child): &mut (usize, Child)| match child.try_wait() {
+            Ok(Some(_)) => Some(*rank),
+            _ => None,
+        };
+        self.lock().iter_mut().filter_map(has_ended).collect()
+    }
+
     /// Ends the ranks as soon as one of those that were started ends, which the others would notice later.
     fn watch(&self, ranks: &Ranks) {
         let (children, ranks) = (Arc::downgrade(&self.children), ranks.clone());
         let watch = move || {
             while let Some(children) = children.upgrade() {
-                if let Err(error) = (Started { children }).all_alive() {
+                let started = Started { children };
+                if let Err(error) = started.all_alive() {
+                    started.ended().into_iter().for_each(|rank| ranks.gone(rank));
                     ranks.end(&error.to_string());
                     return;
                 }

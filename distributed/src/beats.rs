@@ -10,6 +10,9 @@ use crate::error::RankError;
 /// Time between two signs of life.
 const BEAT: Duration = Duration::from_millis(500);
 
+/// Longest wait before a rank looks whether the others live.
+pub(crate) const POLL: Duration = Duration::from_millis(200);
+
 /// Key under which a rank says why it ended the group.
 pub(crate) const ENDED: &str = "ended";
 
@@ -119,6 +122,12 @@ impl Ender {
         if !matches!(store.get(ENDED), Ok(Some(_))) {
             let _ = store.set(ENDED, reason.as_bytes());
         }
+    }
+
+    /// Has nobody wait until this rank knows of the end, since it is gone.
+    pub fn gone(&self, rank: usize) {
+        let store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = store.set(&heard(rank), b"");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The functions of `c10d/shim.cc` as safe types. The only unsafe code of this crate.
+//! The functions of `c10d/shim.cc` as safe types.
 
 #![expect(
     unsafe_code,
@@ -58,6 +58,7 @@ unsafe extern "C" {
     fn sandbox_gloo_send(gloo: *mut RawGloo, tensor: *mut c_void, to: c_int) -> c_int;
     fn sandbox_gloo_receive(gloo: *mut RawGloo, tensor: *mut c_void, from: c_int) -> c_int;
     fn sandbox_gloo_barrier(gloo: *mut RawGloo) -> c_int;
+    fn sandbox_current_stream(device: c_int, stream: *mut *mut c_void) -> c_int;
 }
 
 /// What libtorch says about a failure, in one line.
@@ -245,6 +246,17 @@ impl Drop for Gloo {
     fn drop(&mut self) {
         // SAFETY: it is open, and nobody uses it after this.
         unsafe { sandbox_gloo_close(self.0) }
+    }
+}
+
+/// The CUDA stream on which libtorch computes for this thread; null for the CPU, which computes at once.
+pub(crate) fn current_stream(device: Device) -> Result<*mut c_void, Problem> {
+    let mut stream = std::ptr::null_mut();
+    let Device::Cuda(index) = device else { return Ok(stream) };
+    // SAFETY: the pointer is valid during the call.
+    match unsafe { sandbox_current_stream(number(index), &raw mut stream) } {
+        0 => Ok(stream),
+        _ => Err(problem()),
     }
 }
 

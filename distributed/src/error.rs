@@ -65,6 +65,12 @@ pub enum RankError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// The ranks were to add up by NCCL and nothing else.
+    #[error("--collectives nccl: {because}; --collectives auto falls back to gloo")]
+    NoNccl {
+        /// Why they can't.
+        because: String,
+    },
     /// A rank ended the group.
     #[error("{0}")]
     Ended(String),

@@ -1,15 +1,24 @@
 //! Ranks that have met: orders of rank 0, agreement, and sums of tensors.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::beats::{Beats, Ender, Lives, Watch, ended, heard};
+use crate::beats::{Beats, Ender, Lives, POLL, Watch, ended, heard};
 use crate::c10d::{Gloo, Problem, Store};
+use crate::collectives::Adding;
 use crate::error::RankError;
+use crate::nccl::{self, Broken, Communicator, Found, Look, Offer, UniqueId, misfit};
 
-/// Longest wait for a key before a rank looks whether the others live.
-pub(crate) const POLL: Duration = Duration::from_millis(200);
+/// How many times the time-out a transfer between ranks may take. A rank that dies in one is noticed earlier.
+pub(crate) const TRANSFER: u32 = 4;
+
+/// The key under which the first rank that can't join the others by NCCL says why.
+const NO_NCCL: &str = "nccl/problem";
+
+/// What stands before the id by which the ranks join.
+const ID: &[u8] = b"id\0";
 
 /// How long rank 0, which has the store, waits until the others have read there why the group ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -28,6 +37,9 @@ pub struct Group {
     timeout: Duration,
     store: Store,
     gloo: Gloo,
+    nccl: Option<Communicator>,
+    /// Whether NCCL was tried, with whatever result.
+    tried_nccl: bool,
     beats: Beats,
     ender: Ender,
     /// Orders so far.
@@ -44,8 +56,21 @@ impl Group {
 
     pub(crate) fn new(place: Place, store: Store, gloo: Gloo, beats: Beats, ender: Ender) -> Group {
         let Place { rank, size, timeout } = place;
-        let (orders, agreements, broken, finished) = (0, 0, None, false);
-        Group { rank, size, timeout, store, gloo, beats, ender, orders, agreements, broken, finished }
+        Group {
+            rank,
+            size,
+            timeout,
+            store,
+            gloo,
+            nccl: None,
+            tried_nccl: false,
+            beats,
+            ender,
+            orders: 0,
+            agreements: 0,
+            broken: None,
+            finished: false,
+        }
     }
 
     /// A way to end the group from other threads.
@@ -157,26 +182,100 @@ impl Group {
         Ok(parts)
     }
 
+    /// Has tensors on GPUs added up by NCCL from here on, if all ranks can (NCCL-1). All ranks call it at the same time, each
+    /// with the device of its replicas. `None` if it was tried before.
+    ///
+    /// Errors: A rank is gone.
+    pub fn try_nccl(&mut self, device: Device) -> Result<Option<Adding>, RankError> {
+        self.intact()?;
+        if std::mem::replace(&mut self.tried_nccl, true) {
+            return Ok(None);
+        }
+        let stand_in = std::env::var_os(nccl::STAND_IN).map(PathBuf::from);
+        self.join_by_nccl(nccl::find(device, stand_in.as_deref())).map(Some)
+    }
+
+    /// Joins the other ranks by what each of them found.
+    pub(crate) fn join_by_nccl(&mut self, found: Result<Found, Offer>) -> Result<Adding, RankError> {
+        let offers = self.agree(&nccl::offer_of(&found).encode(), |_| Ok(()))?;
+        let decided = self.announce("nccl/id", || decide(&found, &offers))?;
+        let refused = |because: String| {
+            let on_cpus = because == nccl::ALL_ON_CPUS;
+            Ok(Adding::Gloo { because, on_cpus })
+        };
+        let (Ok(found), Some(id)) = (found, decode_id(&decided)) else {
+            return refused(String::from_utf8_lossy(&decided).into_owned());
+        };
+        let version = found.version();
+        let place = (self.rank, self.size);
+        let limit = self.timeout * TRANSFER;
+        let mut lives = Lives::new(self.timeout);
+        let opened = Communicator::open(found, id, place, limit, &mut || {
+            self.look_at_others(&mut lives)?;
+            match self.get(NO_NCCL)? {
+                Some(_) => Err(Broken::Nccl("another rank could not join".into())),
+                None => Ok(()),
+            }
+        });
+        let opened = match opened {
+            Ok(opened) => Some(opened),
+            Err(Broken::Ranks(error)) => return self.settle(Err(error)),
+            Err(Broken::Nccl(problem)) => {
+                let told =
+                    self.tell_first(NO_NCCL, &format!("rank {} can't join by NCCL: {problem}", self.rank));
+                self.settle(told)?;
+                None
+            }
+        };
+        self.agree(&[], |_| Ok(()))?;
+        // Whoever failed has said so before it agreed.
+        let problem = self.get(NO_NCCL);
+        match self.settle(problem)? {
+            Some(because) => refused(String::from_utf8_lossy(&because).into_owned()),
+            None => {
+                self.nccl = opened;
+                Ok(Adding::Nccl { version })
+            }
+        }
+    }
+
+    /// Where tensors must be to be added up.
+    pub fn device(&self) -> Device {
+        self.nccl.as_ref().map_or(Device::Cpu, Communicator::device)
+    }
+
     /// Replaces the tensor, on every rank, by the sum over all ranks, which is the same on all of them to the last bit. All
     /// ranks must call it with the same shape and dtype, right after they have agreed.
     ///
-    /// Errors: A rank is gone, or the tensor does not lie in one piece of the CPU's memory.
+    /// Errors: A rank is gone, or the tensor lies neither on [`device`](Self::device) nor on the CPU, or not in one piece.
     pub fn sum(&mut self, tensor: &Tensor) -> Result<(), RankError> {
-        self.collective("adding up gradients", |gloo| gloo.sum(tensor))
+        let what = "adding up gradients";
+        match self.nccl_for(tensor) {
+            true => self.by_nccl(what, |nccl, look| nccl.sum(tensor, look)),
+            false => self.by_gloo(what, |gloo| gloo.sum(tensor)),
+        }
     }
 
     /// Replaces the tensor, on every rank, by that of rank 0.
     ///
     /// Errors: As for [`Group::sum`].
     pub fn broadcast(&mut self, tensor: &Tensor) -> Result<(), RankError> {
-        self.collective("copying the weights of rank 0", |gloo| gloo.broadcast(tensor))
+        let what = "copying the weights of rank 0";
+        match self.nccl_for(tensor) {
+            true => self.by_nccl(what, |nccl, look| nccl.broadcast(tensor, look)),
+            false => self.by_gloo(what, |gloo| gloo.broadcast(tensor)),
+        }
+    }
+
+    fn nccl_for(&self, tensor: &Tensor) -> bool {
+        self.nccl.as_ref().is_some_and(|nccl| nccl.device() == tensor.device())
     }
 
     /// Returns when every rank has called it.
     ///
     /// Errors: A rank is gone.
     pub fn barrier(&mut self) -> Result<(), RankError> {
-        self.collective("waiting for each other", Gloo::barrier)
+        self.by_gloo("waiting for each other", Gloo::barrier)
     }
 
     /// Ends the group: the other ranks end with this reason within moments. It is not an error if they are gone.
@@ -194,7 +293,7 @@ impl Group {
         self.beats.watch(None);
     }
 
-    fn collective(
+    fn by_gloo(
         &mut self,
         what: &'static str,
         call: impl FnOnce(&Gloo) -> Result<(), Problem>,
@@ -204,6 +303,45 @@ impl Group {
         // The other end may have said why it broke off.
         let done = done.map_err(|error| ended(&self.store).err().unwrap_or(error));
         self.settle(done)
+    }
+
+    fn by_nccl(
+        &mut self,
+        what: &'static str,
+        call: impl FnOnce(&Communicator, Look<'_>) -> Result<(), Broken>,
+    ) -> Result<(), RankError> {
+        self.intact()?;
+        let Some(nccl) = &self.nccl else { return Ok(()) };
+        let mut lives = Lives::new(self.timeout);
+        let mut look = || self.look_at_others(&mut lives).map_err(Broken::Ranks);
+        let done = call(nccl, &mut look).map_err(|broken| match broken {
+            Broken::Ranks(error) => error,
+            // The rank that ended the group may be the reason.
+            Broken::Nccl(problem) => ended(&self.store)
+                .err()
+                .unwrap_or(RankError::Lost { what, problem: format!("NCCL: {problem}") }),
+        });
+        self.settle(done)
+    }
+
+    /// Rank 0 says something under a key that it uses once, and the others wait for it.
+    fn announce(&mut self, key: &str, say: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, RankError> {
+        let said = match self.rank {
+            0 => {
+                let said = say();
+                self.set(key, &said).map(|()| said)
+            }
+            _ => self.wait(key, 0, None),
+        };
+        self.settle(said)
+    }
+
+    /// Sets a key unless another rank has.
+    fn tell_first(&self, key: &str, text: &str) -> Result<(), RankError> {
+        match self.get(key)? {
+            Some(_) => Ok(()),
+            None => self.set(key, text.as_bytes()),
+        }
     }
 
     fn intact(&self) -> Result<(), RankError> {
@@ -221,7 +359,14 @@ impl Group {
             if self.rank != 0 {
                 let _ = self.store.set(&heard(self.rank), b"");
             }
+            if let RankError::Silent { rank, .. } = error {
+                self.ender.gone(*rank);
+            }
             self.broken = Some(error.clone());
+            // A transfer that is under way never ends by itself.
+            if let Some(mut nccl) = self.nccl.take() {
+                nccl.close(false);
+            }
         }
         done
     }
@@ -229,6 +374,22 @@ impl Group {
     fn set(&self, key: &str, value: &[u8]) -> Result<(), RankError> {
         let what = "waiting for each other";
         self.store.set(key, value).map_err(|problem| RankError::Lost { what, problem: problem.0 })
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, RankError> {
+        let what = "waiting for each other";
+        self.store.get(key).map_err(|problem| RankError::Lost { what, problem: problem.0 })
+    }
+
+    /// Fails if the group has ended, or if a rank that this one needs is silent.
+    fn look_at_others(&self, lives: &mut Lives) -> Result<(), RankError> {
+        ended(&self.store)?;
+        // Whoever leads needs all; the others need rank 0, which tells them of the rest.
+        let needed = if self.rank == 0 { 1..self.size } else { 0..1 };
+        for other in needed {
+            lives.look(&self.store, other)?;
+        }
+        Ok(())
     }
 
     /// Waits for a key that `rank` sets (RANKS-1).
@@ -239,12 +400,7 @@ impl Group {
             if self.store.wait(key, POLL).map_err(lost)? {
                 return Ok(self.store.get(key).map_err(lost)?.unwrap_or_default());
             }
-            ended(&self.store)?;
-            // Whoever leads needs all; the others need rank 0, which tells them of the rest.
-            let needed = if self.rank == 0 { 1..self.size } else { 0..1 };
-            for other in needed {
-                lives.look(&self.store, other)?;
-            }
+            self.look_at_others(&mut lives)?;
             if let Some(patience) = patience.filter(|patience| began.elapsed() > *patience) {
                 return Err(RankError::Late { rank, seconds: patience.as_secs() });
             }
@@ -255,6 +411,9 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         let done = self.finished && self.broken.is_none();
+        if let Some(nccl) = &mut self.nccl {
+            nccl.close(done);
+        }
         self.end(&format!("rank {} ended", self.rank));
         if self.rank == 0 && !done {
             let until = Instant::now() + LAST_WORDS;
@@ -263,4 +422,22 @@ impl Drop for Group {
             }
         }
     }
+}
+
+/// What rank 0 says to these offers: an id by which the ranks can join, or why they can't.
+fn decide(found: &Result<Found, Offer>, offers: &[Vec<u8>]) -> Vec<u8> {
+    let offers: Option<Vec<Offer>> = offers.iter().map(|offer| Offer::decode(offer)).collect();
+    let Some(offers) = offers else { return b"a rank sent an offer that can't be read".to_vec() };
+    match (misfit(&offers), found) {
+        (None, Ok(found)) => match found.unique_id() {
+            Ok(id) => [ID, &id.0].concat(),
+            Err(problem) => problem.into_bytes(),
+        },
+        (because, _) => because.unwrap_or_default().into_bytes(),
+    }
+}
+
+/// The id that [`decide`] sent.
+fn decode_id(decided: &[u8]) -> Option<UniqueId> {
+    Some(UniqueId(decided.strip_prefix(ID)?.try_into().ok()?))
 }

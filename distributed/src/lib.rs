@@ -4,12 +4,14 @@
 //! A process is a *rank* of a *group*; rank 0 leads. [`Launch`] is what the launcher says about this process: torchrun,
 //! Kubernetes, Slurm or the sandbox itself. A [`Rendezvous`] is its way to the store that all ranks share, and
 //! [`Rendezvous::meet`] makes a [`Group`] of them, which adds up tensors over all ranks. The collectives are libtorch's own
-//! (gloo, over TCP), so they travel through the CPU.
+//! (gloo, over TCP), so they travel through the CPU; [`Group::try_nccl`] has those of GPUs travel by NCCL.
 //!
 //! - `RANKS-1` every wait ends: with what was waited for, with the reason that another rank gave, when a rank it depends on is
 //!   silent for longer than the time-out, or when it took longer than [`Group::PATIENCE`] times that.
 //! - `RANKS-2` a rank waits by asking the store, never inside a collective: all enter a collective within a moment of each
 //!   other, when each has said that it is ready.
+//!
+//! NCCL's own guarantees are in `nccl.rs`.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -30,15 +32,18 @@
 
 mod beats;
 mod c10d;
+mod collectives;
 mod error;
 mod group;
 mod launch;
+mod nccl;
 mod node_list;
 mod rendezvous;
 #[cfg(test)]
 mod tests;
 
 pub use beats::{Ender, Watch};
+pub use collectives::{Adding, Collectives};
 pub use error::RankError;
 pub use group::Group;
 pub use launch::Launch;

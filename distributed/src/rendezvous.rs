@@ -4,17 +4,14 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::beats::{Beats, ENDED, Ender, ended};
+use crate::beats::{Beats, ENDED, Ender, POLL, ended};
 use crate::c10d::{Gloo, Problem, Serves, Store};
 use crate::error::RankError;
-use crate::group::{Group, POLL, Place};
+use crate::group::{Group, Place, TRANSFER};
 use crate::launch::Launch;
 
 /// How many times the time-out ranks wait for each other at the beginning, since launchers start them one by one.
 const LATE_COMERS: u32 = 20;
-
-/// How many times the time-out a transfer between ranks may take. A rank that dies in one is noticed at once.
-const TRANSFER: u32 = 4;
 
 /// The store at which the ranks of a group meet.
 pub struct Rendezvous {

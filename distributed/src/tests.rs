@@ -6,6 +6,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{Group, Launch, RankError, Rendezvous};
 
+mod nccl;
+
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 fn follower(own: &Launch, rank: usize, port: u16) -> Launch {

@@ -34,6 +34,7 @@ impl RunRanks {
             threads,
             policy_version: 0,
             moments: None,
+            nccl: false,
         };
         ArmRanks { ranks: self.ranks.clone(), opening }
     }

@@ -71,6 +71,9 @@ fn open_replica(
     let policy = args.weights.learner()?;
     let reference = if args.reference { Some(args.weights.reference()?) } else { None };
     group.agree(&encode(&(origin.tensors, origin.weights)), |_| Ok(()))?;
+    if opening.nccl {
+        group.try_nccl(policy.device())?;
+    }
     let adamw = || AdamW::new(policy.trainable(), args.adamw.clone());
     let adamw = receive_state(group, &policy, opening.moments, adamw)?;
     Ok(OptimizerState::replica(args, policy, reference, adamw, opening.policy_version))

@@ -18,8 +18,9 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
-use distributed::{Ender, Group, Launch, RankError};
+use distributed::{Adding, Collectives, Ender, Group, Launch, RankError};
 use model::Fingerprint;
+use tch::Device;
 
 pub(crate) use message::{ArrivingOrder, LeavingOrder, Order, decode, encode};
 use peers::order_all;
@@ -34,16 +35,18 @@ pub use message::Opening;
 pub struct Ranks {
     group: Arc<Mutex<Group>>,
     ender: Ender,
+    collectives: Collectives,
     on_this_machine: usize,
     launch: Option<Arc<str>>,
 }
 
 impl Ranks {
-    /// The ranks that have met; this process must be rank 0.
-    pub fn new(group: Group, launch: &Launch) -> Self {
+    /// The ranks that have met; this process must be rank 0. `collectives` is what their gradients are to be added up by.
+    pub fn new(group: Group, launch: &Launch, collectives: Collectives) -> Self {
         Ranks {
             ender: group.ender(),
             group: Arc::new(Mutex::new(group)),
+            collectives,
             on_this_machine: launch.local_size.max(1),
             launch: launch.identity.as_deref().map(Arc::from),
         }
@@ -62,6 +65,11 @@ impl Ranks {
     /// Ends all ranks with this reason; a step that is under way fails with it.
     pub fn end(&self, reason: &str) {
         self.ender.end(reason);
+    }
+
+    /// Has nobody wait for what this rank says, since its process has ended.
+    pub fn gone(&self, rank: usize) {
+        self.ender.gone(rank);
     }
 
     /// Lets the other ranks end, since nothing is left to train. That one is gone already is no failure then.
@@ -86,6 +94,26 @@ impl Ranks {
             poisoned.into_inner().end(reason);
             RankError::Ended(reason.into())
         })
+    }
+
+    /// Has the ranks add up by NCCL if all of them can.
+    ///
+    /// Errors: A rank is gone, or they can't and must.
+    fn try_nccl(&self, group: &mut Group, device: Device) -> Result<(), RankError> {
+        match (group.try_nccl(device)?, self.collectives) {
+            (None, _) => {}
+            (Some(Adding::Nccl { version }), _) => tracing::info!("gradients are added up by NCCL {version}"),
+            (Some(Adding::Gloo { because, .. }), Collectives::Nccl) => {
+                let error = RankError::NoNccl { because };
+                group.end(&error.to_string());
+                return Err(error);
+            }
+            (Some(Adding::Gloo { on_cpus: true, .. }), _) => {}
+            (Some(Adding::Gloo { because, .. }), _) => {
+                tracing::warn!("gradients are added up by gloo, through the CPU: {because}");
+            }
+        }
+        Ok(())
     }
 
     /// The group, if it becomes free within a moment.
@@ -122,10 +150,15 @@ impl ArmRanks {
         policy_version: u64,
     ) -> Result<Seat, RankError> {
         let mut group = self.ranks.lock()?;
-        let opening = Opening { policy_version, moments: moments.steps_if_any(), ..self.opening.clone() };
+        let nccl = self.ranks.collectives != Collectives::Gloo;
+        let opening =
+            Opening { policy_version, moments: moments.steps_if_any(), nccl, ..self.opening.clone() };
         order_all(&mut group, &Order::Open(opening))?;
         let own = encode(&(origin.tensors, origin.weights));
         group.agree(&own, |parts| all_alike(parts, origin))?;
+        if nccl {
+            self.ranks.try_nccl(&mut group, policy.device())?;
+        }
         send_state(&mut group, policy, moments)?;
         Ok(Seat(self.clone()))
     }

@@ -1,5 +1,5 @@
 // The few calls of libtorch's c10d that the sandbox needs, as C functions: a key-value store (TCPStore) and the collectives of
-// ProcessGroupGloo. A function that fails returns -1 and leaves its reason to `sandbox_c10d_error`, which belongs to the
+// ProcessGroupGloo; and the CUDA stream on which libtorch computes. A function that fails returns -1 and leaves its reason to `sandbox_c10d_error`, which belongs to the
 // calling thread. No exception leaves this file.
 //
 // gloo's own headers are not part of libtorch's packages. ProcessGroupGloo.hpp needs a few of their types by name; `gloo/`
@@ -9,6 +9,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Logging.h>
 
 #include <chrono>
@@ -187,6 +188,16 @@ int sandbox_gloo_barrier(SandboxGloo* gloo) {
         c10d::BarrierOptions options;
         options.timeout = gloo->timeout;
         gloo->group->barrier(options)->wait(gloo->timeout);
+        return 0;
+    });
+}
+
+// Sets `*stream` to the handle of the CUDA stream on which the calling thread computes on this GPU.
+int sandbox_current_stream(int device, void** stream) {
+    return attempt([&] {
+        const c10::impl::VirtualGuardImpl cuda(c10::DeviceType::CUDA);
+        const c10::Device gpu(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
+        *stream = cuda.getStream(gpu).native_handle();
         return 0;
     });
 }

@@ -45,6 +45,8 @@ pub struct Opening {
     pub policy_version: u64,
     /// AdamW's steps so far, if rank 0 sends its moments; it sets this itself.
     pub moments: Option<u64>,
+    /// Whether the ranks try to add up by NCCL; rank 0 sets this itself.
+    pub nccl: bool,
 }
 
 /// The bytes of a message.

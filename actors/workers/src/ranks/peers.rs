@@ -74,7 +74,7 @@ impl<'a> Peers<'a> {
             whole.ratios.add(&ratios);
             whole.loss += loss;
         }
-        let gradient = flat_gradient(policy);
+        let gradient = flat_gradient(policy, self.group.device());
         self.group.sum(&gradient)?;
         set_gradient(policy, &gradient);
         Ok(whole)
@@ -130,13 +130,13 @@ fn same_weights(parts: &[Vec<u8>], own: Option<u64>, version: u64) -> Result<(),
 /// All gradients in one tensor, in the order of the parameters' names, which is the same on all ranks; zeros where there is
 /// none.
 ///
-/// Shapes: → `[elements]`, f32, on the CPU
-fn flat_gradient(policy: &Policy) -> Tensor {
+/// Shapes: → `[elements]`, f32, on `device`
+fn flat_gradient(policy: &Policy, device: Device) -> Tensor {
     tch::no_grad(|| {
         let flat = |(_, tensor): (String, Tensor)| {
             let gradient = tensor.grad();
             let gradient = if gradient.defined() { gradient } else { tensor.zeros_like() };
-            gradient.reshape([-1]).to_kind(Kind::Float).to_device(Device::Cpu)
+            gradient.reshape([-1]).to_kind(Kind::Float).to_device(device)
         };
         Tensor::cat(&sorted(policy).into_iter().map(flat).collect::<Vec<_>>(), 0)
     })

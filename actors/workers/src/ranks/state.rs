@@ -3,7 +3,7 @@
 use distributed::{Group, RankError};
 use model::Policy;
 use model::optim::{AdamW, OptimError};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::peers::sorted;
 use crate::error::WorkerError;
@@ -43,7 +43,7 @@ pub(crate) fn send_state(group: &mut Group, policy: &Policy, moments: Moments<'_
     let weights = sorted(policy).into_iter();
     let moments = if moments.restored { moments.tensors() } else { Vec::new() };
     for (_, tensor) in weights.chain(moments) {
-        group.broadcast(&on_cpu(&tensor))?;
+        group.broadcast(&copy_for(group, &tensor))?;
     }
     Ok(())
 }
@@ -72,14 +72,14 @@ pub(crate) fn receive_state(
 fn receive(group: &mut Group, like: NamedTensors) -> Result<NamedTensors, RankError> {
     let mut received = Vec::new();
     for (name, tensor) in like {
-        let tensor = on_cpu(&tensor);
+        let tensor = copy_for(group, &tensor);
         group.broadcast(&tensor)?;
         received.push((name, tensor));
     }
     Ok(received)
 }
 
-/// A copy in one piece of the CPU's memory.
-fn on_cpu(tensor: &Tensor) -> Tensor {
-    tch::no_grad(|| tensor.detach().to_device(Device::Cpu).contiguous().copy())
+/// A copy in one piece, where the group's tensors must be.
+fn copy_for(group: &Group, tensor: &Tensor) -> Tensor {
+    tch::no_grad(|| tensor.detach().to_device(group.device()).contiguous().copy())
 }
