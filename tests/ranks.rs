@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
+#[path = "ranks/nccl.rs"]
+mod nccl;
+
 const STEPS: u64 = 20;
 
 /// GRPO and supervised, all weights and an adapter. With one prompt in a micro-batch, each prompt's gradient is computed in the
@@ -75,6 +78,11 @@ policy.lora = { rank = 4 }
 name = "grpo-more"
 grpo = { iterations = 2, entropy_top_fraction = 0.5, covariance = "clip", covariance_fraction = 0.05, covariance_range = [0.01, 5.0] }
 
+# Its penalty takes the sign of log-ratios, which at the beginning of a step are nothing but rounding.
+[[arm]]
+name = "grpo-kl-cov"
+grpo = { covariance = "kl", covariance_fraction = 0.2 }
+
 [[arm]]
 name = "sft"
 method = "sft"
@@ -86,7 +94,7 @@ policy.train = "lora"
 policy.lora = { rank = 4 }
 "#;
 
-const ARMS: [&str; 5] = ["grpo", "grpo-lora", "grpo-more", "sft", "sft-lora"];
+const ARMS: [&str; 6] = ["grpo", "grpo-lora", "grpo-more", "grpo-kl-cov", "sft", "sft-lora"];
 
 /// A folder with the scenario and the runs of a test.
 struct Place(tempfile::TempDir);
