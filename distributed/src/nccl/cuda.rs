@@ -29,6 +29,7 @@ pub(crate) struct Cuda {
     drop_event: unsafe extern "C" fn(Handle) -> c_int,
     record: unsafe extern "C" fn(Handle, Handle) -> c_int,
     query: unsafe extern "C" fn(Handle) -> c_int,
+    last_error: unsafe extern "C" fn() -> c_int,
     error_string: unsafe extern "C" fn(c_int) -> *const c_char,
 }
 
@@ -52,6 +53,7 @@ impl Cuda {
                 drop_event: function(&library, "cudaEventDestroy")?,
                 record: function(&library, "cudaEventRecord")?,
                 query: function(&library, "cudaEventQuery")?,
+                last_error: function(&library, "cudaGetLastError")?,
                 error_string: function(&library, "cudaGetErrorString")?,
             }
         };
@@ -107,7 +109,12 @@ impl Cuda {
     pub(super) fn is_reached(&self, event: Handle) -> Result<bool, String> {
         // SAFETY: see above.
         match unsafe { (self.query)(event) } {
-            NOT_READY => Ok(false),
+            NOT_READY => {
+                // The runtime remembers it as an error, which libtorch would report of its next kernel.
+                // SAFETY: it takes nothing.
+                unsafe { (self.last_error)() };
+                Ok(false)
+            }
             code => self.checked("cudaEventQuery", code).map(|()| true),
         }
     }
