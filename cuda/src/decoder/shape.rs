@@ -16,7 +16,7 @@ pub struct Shape {
     pub query_heads: u32,
     /// Key and value heads of a layer, a divisor of `query_heads`.
     pub key_heads: u32,
-    /// Width of a head: that of the [`Gpu`]'s kernels.
+    /// Width of a head: that of the [`crate::Gpu`]'s kernels.
     pub head_width: u32,
     /// Number of ids.
     pub vocabulary: u32,
