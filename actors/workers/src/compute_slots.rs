@@ -5,46 +5,22 @@
 //! So each waits for a slot before a request, in the order in which they came.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The slots in which the model actors of a run compute. Clones refer to the same slots.
 #[derive(Clone)]
-pub struct ComputeSlots(Arc<Slots>);
-
-struct Slots {
-    free: Semaphore,
-    /// Those that wait for one.
-    waiting: AtomicUsize,
-}
-
-/// One that waits, until this is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+pub struct ComputeSlots(Arc<Semaphore>);
 
 impl ComputeSlots {
     /// This many slots, or as many as are asked for if `None`.
     pub fn new(slots: Option<usize>) -> Self {
-        let free = Semaphore::new(slots.unwrap_or(Semaphore::MAX_PERMITS));
-        ComputeSlots(Arc::new(Slots { free, waiting: AtomicUsize::new(0) }))
+        ComputeSlots(Arc::new(Semaphore::new(slots.unwrap_or(Semaphore::MAX_PERMITS))))
     }
 
     /// Waits for a slot, and keeps it until the permit is dropped. Never `None`, since the slots are never closed.
     pub async fn take(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.0.waiting);
-        self.0.free.acquire().await.ok()
-    }
-
-    /// Whether somebody waits for a slot, who is then the next to need memory.
-    pub(crate) fn are_awaited(&self) -> bool {
-        self.0.waiting.load(Ordering::Relaxed) > 0
+        self.0.acquire().await.ok()
     }
 }
 
@@ -71,22 +47,5 @@ mod tests {
             worker.await.unwrap();
         }
         assert_eq!((most.load(Ordering::SeqCst), now.load(Ordering::SeqCst)), (2, 0));
-        assert!(!slots.are_awaited());
-    }
-
-    #[tokio::test]
-    async fn slots_are_awaited_while_somebody_waits_and_not_after_it_gave_up() {
-        let slots = ComputeSlots::new(Some(1));
-        let first = slots.take().await;
-        assert!(!slots.are_awaited());
-        let (second, own) = (slots.clone(), slots.clone());
-        let second = tokio::spawn(async move { second.take().await.is_some() });
-        let third = tokio::spawn(async move { own.take().await.is_some() });
-        tokio::task::yield_now().await;
-        assert!(slots.are_awaited());
-        third.abort();
-        drop(first);
-        assert!(second.await.unwrap() && third.await.is_err());
-        assert!(!slots.are_awaited());
     }
 }

@@ -2,21 +2,19 @@
 //!
 //! On the CPU, libtorch's tensors come from the C library's allocator, which keeps an arena for each thread and what was
 //! freed in it. Tensors of changing sizes leave holes there: a run of a 143 M model held 6.7 GB after four arms, of which 2.1 GB
-//! were in use. What one arm keeps in this way is of no use to the others, whose threads have arenas of their own.
+//! were in use.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::compute_slots::ComputeSlots;
-
 /// The least time between two returns: each takes milliseconds, and what is used again must be mapped again.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Returns freed memory to the system: at once if another arm computes next, and otherwise unless that was done a moment ago.
-pub(crate) fn return_freed_memory(slots: &ComputeSlots) {
+/// Returns freed memory to the system, unless that was done a moment ago.
+pub(crate) fn return_freed_memory() {
     static LAST: Mutex<Option<Instant>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if slots.are_awaited() || last.is_none_or(|last| last.elapsed() >= PAUSE) {
+    if last.is_none_or(|last| last.elapsed() >= PAUSE) {
         trim();
         *last = Some(Instant::now());
     }

@@ -83,7 +83,7 @@ impl ThreadLocalActor for Optimizer {
             OptimizerMsg::Grpo(request) => {
                 if let Some((batch, reply)) = request.begin() {
                     reply.send(state.grpo_step(&batch));
-                    return_freed_memory(&slots);
+                    return_freed_memory();
                 }
             }
             OptimizerMsg::SampledKl(request) => {
@@ -94,7 +94,7 @@ impl ThreadLocalActor for Optimizer {
             OptimizerMsg::Sft(request) => {
                 if let Some((groups, reply)) = request.begin() {
                     reply.send(state.sft_step(&groups));
-                    return_freed_memory(&slots);
+                    return_freed_memory();
                 }
             }
             OptimizerMsg::Align(request) => {
@@ -455,7 +455,7 @@ impl OptimizerState {
             }
         }
         self.policy_version += 1;
-        return_freed_memory(&self.args.compute_slots);
+        return_freed_memory();
         Ok(())
     }
 

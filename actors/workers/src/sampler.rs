@@ -162,7 +162,7 @@ impl ThreadLocalActor for Sampler {
                 if let Some((query, reply)) = request.begin() {
                     let generated = reply.work().in_scope(|| state.generate(&query));
                     reply.send(generated);
-                    return_freed_memory(&slots);
+                    return_freed_memory();
                 }
             }
         }
