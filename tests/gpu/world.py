@@ -95,7 +95,7 @@ class World:
                 best = row["graphs"] if row["graphs"] is not None else row["plain"]
                 reached = best is not None and (best >= wanted if side == ">=" else best <= wanted)
                 verdict = "reached" if reached else "missed"
-            lines.append([f"{row['what']}, {row['unit']}", *found, f"{goal[0]} {number(goal[1])}" if goal else "", verdict])
+            lines.append([", ".join(filter(None, (row["what"], row["unit"]))), *found, f"{goal[0]} {number(goal[1])}" if goal else "", verdict])
         widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
         print()
         for line in lines:

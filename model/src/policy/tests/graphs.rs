@@ -253,7 +253,7 @@ fn train(policy: &Policy, replicas: &[Policy; 2]) {
     let forward = policy.forward(&[group], 1.0, 0).unwrap();
     let loss = -forward.logprobs.sum(Kind::Float);
     forward.backward(&loss).unwrap();
-    adamw.step(0.05);
+    adamw.step(0.005);
     let published = policy.publish();
     replicas.iter().for_each(|replica| replica.load_trainable(&published).unwrap());
 }
