@@ -3,8 +3,8 @@
 use model::memory::take_peak;
 use tch::Device;
 
-/// The most memory in each phase, in bytes; `None` for a phase that there was not, or where the system does not say it. See
-/// [`take_peak`] for what is counted.
+/// The most memory of a GPU in each phase, in bytes; `None` for a phase that there was not, and on the CPU. See [`take_peak`]
+/// for what is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PhaseMemory {
     /// The forward passes of the policy, with those of the reference.
