@@ -169,7 +169,7 @@ impl Lives {
 
     /// Fails if this rank was silent since the first look, and for longer than the time-out.
     pub(crate) fn look(&mut self, store: &Store, rank: usize) -> Result<(), RankError> {
-        let lost = |problem: crate::c10d::Problem| RankError::Lost {
+        let lost = |problem: crate::error::Problem| RankError::Lost {
             what: "looking for signs of life",
             problem: problem.0,
         };

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tch::{Device, Tensor};
 
-use crate::error::first_line;
+use crate::error::{Problem, first_line};
 
 #[repr(C)]
 struct RawStore {
@@ -60,9 +60,6 @@ unsafe extern "C" {
     fn sandbox_gloo_barrier(gloo: *mut RawGloo) -> c_int;
     fn sandbox_current_stream(device: c_int, stream: *mut *mut c_void) -> c_int;
 }
-
-/// What libtorch says about a failure, in one line.
-pub(crate) struct Problem(pub(crate) String);
 
 /// The reason of the last failure on this thread.
 fn problem() -> Problem {

@@ -90,6 +90,10 @@ pub enum RankError {
     },
 }
 
+/// What libtorch, NCCL or CUDA says about a failure, in one line.
+#[derive(Debug)]
+pub(crate) struct Problem(pub(crate) String);
+
 /// The first line of a message of libtorch, without the places in its source.
 pub(crate) fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
 use crate::beats::{Beats, Ender, Lives, POLL, Watch, ended, heard};
-use crate::c10d::{Gloo, Problem, Store};
+use crate::c10d::{Gloo, Store};
 use crate::collectives::Adding;
-use crate::error::RankError;
+use crate::error::{Problem, RankError};
 use crate::nccl::{self, Broken, Communicator, Found, Look, Offer, UniqueId, misfit};
 
 /// How many times the time-out a transfer between ranks may take. A rank that dies in one is noticed earlier.
@@ -431,7 +431,7 @@ fn decide(found: &Result<Found, Offer>, offers: &[Vec<u8>]) -> Vec<u8> {
     match (misfit(&offers), found) {
         (None, Ok(found)) => match found.unique_id() {
             Ok(id) => [ID, &id.0].concat(),
-            Err(problem) => problem.into_bytes(),
+            Err(problem) => problem.0.into_bytes(),
         },
         (because, _) => because.unwrap_or_default().into_bytes(),
     }

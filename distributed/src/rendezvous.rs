@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::beats::{Beats, ENDED, Ender, POLL, ended};
-use crate::c10d::{Gloo, Problem, Serves, Store};
-use crate::error::RankError;
+use crate::c10d::{Gloo, Serves, Store};
+use crate::error::{Problem, RankError};
 use crate::group::{Group, Place, TRANSFER};
 use crate::launch::Launch;
 

@@ -11,7 +11,7 @@ use tch::Device;
 
 use crate::error::WorkerError;
 use crate::fit::Portion;
-use crate::sampler::GenerateQuery;
+use crate::generated::GenerateQuery;
 
 /// The size of a batch.
 pub(crate) struct Batches {

@@ -12,7 +12,7 @@ use super::found::Found;
 use super::library::{Handle, Library, UniqueId};
 use crate::beats::POLL;
 use crate::c10d::current_stream;
-use crate::error::RankError;
+use crate::error::{Problem, RankError};
 
 /// Longest wait until NCCL has closed a communicator, which broken connections may keep it from.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -25,9 +25,9 @@ pub(crate) enum Broken {
     Ranks(RankError),
 }
 
-impl From<String> for Broken {
-    fn from(problem: String) -> Broken {
-        Broken::Nccl(problem)
+impl From<Problem> for Broken {
+    fn from(problem: Problem) -> Broken {
+        Broken::Nccl(problem.0)
     }
 }
 
@@ -79,7 +79,7 @@ impl Communicator {
     /// Replaces the numbers, f32 in one piece, by their sums over all ranks.
     pub(crate) fn sum(&self, tensor: &Tensor, look: Look<'_>) -> Result<(), Broken> {
         if tensor.kind() != Kind::Float {
-            return Err(format!("a sum of {:?}, where f32 is needed", tensor.kind()).into());
+            return Err(Broken::Nccl(format!("a sum of {:?}, where f32 is needed", tensor.kind())));
         }
         self.transfer(tensor, look, |library| {
             // SAFETY: it is a tensor of f32 in one piece on this device, and lives until `transfer` has ended.
@@ -100,19 +100,20 @@ impl Communicator {
         &self,
         tensor: &Tensor,
         look: Look<'_>,
-        begin: impl FnOnce(&Library) -> Result<(), String>,
+        begin: impl FnOnce(&Library) -> Result<(), Problem>,
     ) -> Result<(), Broken> {
         let Found { library, cuda, device, .. } = &self.found;
         if tensor.device() != *device || !tensor.is_contiguous() {
-            return Err(
-                format!("a tensor on {:?} that is not one piece of {device:?}", tensor.device()).into()
-            );
+            return Err(Broken::Nccl(format!(
+                "a tensor on {:?} that is not one piece of {device:?}",
+                tensor.device()
+            )));
         }
         if tensor.numel() == 0 {
             return Ok(());
         }
         cuda.enter()?;
-        let computing = current_stream(*device).map_err(|problem| problem.0)?;
+        let computing = current_stream(*device)?;
         cuda.record(self.computed, Handle(computing))?;
         cuda.hold(self.stream, self.computed)?;
         begin(library)?;
@@ -123,7 +124,7 @@ impl Communicator {
     }
 
     /// Waits until it is done (NCCL-2).
-    fn wait(&self, look: Look<'_>, mut done: impl FnMut() -> Result<bool, String>) -> Result<(), Broken> {
+    fn wait(&self, look: Look<'_>, mut done: impl FnMut() -> Result<bool, Problem>) -> Result<(), Broken> {
         let began = Instant::now();
         let mut looked = began;
         while !done()? {
@@ -133,7 +134,7 @@ impl Communicator {
             }
             let waited = began.elapsed();
             if waited > self.limit {
-                return Err(format!("not done within {} s", self.limit.as_secs()).into());
+                return Err(Broken::Nccl(format!("not done within {} s", self.limit.as_secs())));
             }
             std::thread::sleep((waited / 16).clamp(Duration::from_micros(20), Duration::from_millis(5)));
         }

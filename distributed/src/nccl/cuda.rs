@@ -8,6 +8,7 @@ use std::path::Path;
 use libloading::os::unix::Library as Shared;
 
 use super::library::{Handle, function, shared, text};
+use crate::error::Problem;
 
 const SUCCESS: c_int = 0;
 const NOT_READY: c_int = 600;
@@ -35,7 +36,7 @@ pub(crate) struct Cuda {
 
 impl Cuda {
     /// The runtime that libtorch's CUDA part has brought into this process, or the library that stands in for it.
-    pub(super) fn find(index: c_int, stand_in: Option<&Path>) -> Result<Cuda, String> {
+    pub(super) fn find(index: c_int, stand_in: Option<&Path>) -> Result<Cuda, Problem> {
         let library = match stand_in {
             Some(path) => shared(path)?,
             None => Shared::this(),
@@ -62,13 +63,13 @@ impl Cuda {
     }
 
     /// Makes the GPU that of the calling thread.
-    pub(super) fn enter(&self) -> Result<(), String> {
+    pub(super) fn enter(&self) -> Result<(), Problem> {
         // SAFETY: it takes a number.
         self.checked("cudaSetDevice", unsafe { (self.set_device)(self.index) })
     }
 
     /// Where the GPU is in its machine, which does not depend on the GPUs that the process sees.
-    pub(super) fn bus_id(&self) -> Result<String, String> {
+    pub(super) fn bus_id(&self) -> Result<String, Problem> {
         let mut id = [0 as c_char; 64];
         // SAFETY: it writes a text of at most 64 bytes, the last of which is NUL.
         unsafe {
@@ -78,15 +79,15 @@ impl Cuda {
         }
     }
 
-    pub(super) fn stream(&self) -> Result<Handle, String> {
+    pub(super) fn stream(&self) -> Result<Handle, Problem> {
         self.made("cudaStreamCreateWithFlags", self.make_stream, NON_BLOCKING)
     }
 
-    pub(super) fn event(&self) -> Result<Handle, String> {
+    pub(super) fn event(&self) -> Result<Handle, Problem> {
         self.made("cudaEventCreateWithFlags", self.make_event, NO_TIMING)
     }
 
-    fn made(&self, what: &str, make: Make, flags: c_uint) -> Result<Handle, String> {
+    fn made(&self, what: &str, make: Make, flags: c_uint) -> Result<Handle, Problem> {
         let mut handle = Handle::none();
         // SAFETY: the pointer is valid during the call.
         self.checked(what, unsafe { make(&raw mut handle, flags) })?;
@@ -94,19 +95,19 @@ impl Cuda {
     }
 
     /// Has the event mark what the stream has been given so far.
-    pub(super) fn record(&self, event: Handle, stream: Handle) -> Result<(), String> {
+    pub(super) fn record(&self, event: Handle, stream: Handle) -> Result<(), Problem> {
         // SAFETY: both are open, here and below.
         self.checked("cudaEventRecord", unsafe { (self.record)(event, stream) })
     }
 
     /// Has the stream wait until the event is reached.
-    pub(super) fn hold(&self, stream: Handle, event: Handle) -> Result<(), String> {
+    pub(super) fn hold(&self, stream: Handle, event: Handle) -> Result<(), Problem> {
         // SAFETY: see above.
         self.checked("cudaStreamWaitEvent", unsafe { (self.stream_waits)(stream, event, 0) })
     }
 
     /// Whether the event has been reached.
-    pub(super) fn is_reached(&self, event: Handle) -> Result<bool, String> {
+    pub(super) fn is_reached(&self, event: Handle) -> Result<bool, Problem> {
         // SAFETY: see above.
         match unsafe { (self.query)(event) } {
             NOT_READY => {
@@ -130,12 +131,12 @@ impl Cuda {
         }
     }
 
-    fn checked(&self, what: &str, code: c_int) -> Result<(), String> {
+    fn checked(&self, what: &str, code: c_int) -> Result<(), Problem> {
         if code == SUCCESS {
             return Ok(());
         }
         // SAFETY: the runtime returns a constant text.
         let reason = unsafe { text((self.error_string)(code)) };
-        Err(format!("{what}: {reason}"))
+        Err(Problem(format!("{what}: {reason}")))
     }
 }

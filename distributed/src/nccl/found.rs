@@ -8,6 +8,7 @@ use tch::Device;
 use super::cuda::Cuda;
 use super::library::{Library, OLDEST, UniqueId};
 use super::offer::{Offer, version_name};
+use crate::error::Problem;
 
 /// For tests on machines without a GPU: names a library that stands in for NCCL and for CUDA's runtime. Replicas on the CPU pass
 /// for replicas on GPUs then.
@@ -25,7 +26,7 @@ pub(crate) struct Found {
 
 impl Found {
     /// A name for a new group of ranks.
-    pub(crate) fn unique_id(&self) -> Result<UniqueId, String> {
+    pub(crate) fn unique_id(&self) -> Result<UniqueId, Problem> {
         self.library.unique_id()
     }
 
@@ -42,15 +43,15 @@ pub(crate) fn find(device: Device, stand_in: Option<&Path>) -> Result<Found, Off
         (_, Some(_)) => 0,
         _ => return Err(Offer::OnCpu),
     };
-    open(device, index, stand_in).map_err(Offer::Unfit)
+    open(device, index, stand_in).map_err(|problem| Offer::Unfit(problem.0))
 }
 
-fn open(device: Device, index: i32, stand_in: Option<&Path>) -> Result<Found, String> {
+fn open(device: Device, index: i32, stand_in: Option<&Path>) -> Result<Found, Problem> {
     let library = Library::open(stand_in)?;
     let version = library.version()?;
     if version < OLDEST {
         let (found, oldest) = (version_name(version), version_name(OLDEST));
-        return Err(format!("its NCCL {found} is older than {oldest}"));
+        return Err(Problem(format!("its NCCL {found} is older than {oldest}")));
     }
     let cuda = Cuda::find(index, stand_in)?;
     let gpu = format!("{} {}", machine(), cuda.bus_id()?);

@@ -5,6 +5,7 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
 
+use crate::error::Problem;
 use libloading::os::unix::{Library as Shared, RTLD_LOCAL, RTLD_NOW};
 
 /// The file name of NCCL 2.
@@ -67,7 +68,7 @@ pub(crate) struct Library {
 
 impl Library {
     /// Opens NCCL: by its name, which finds the one that libtorch has loaded, or beside libtorch as PyPI's packages lie.
-    pub(crate) fn open(stand_in: Option<&Path>) -> Result<Library, String> {
+    pub(crate) fn open(stand_in: Option<&Path>) -> Result<Library, Problem> {
         let library = match stand_in {
             Some(path) => shared(path)?,
             None => shared(Path::new(NAME))
@@ -92,14 +93,14 @@ impl Library {
         Ok(found)
     }
 
-    pub(crate) fn version(&self) -> Result<i32, String> {
+    pub(crate) fn version(&self) -> Result<i32, Problem> {
         let mut version = 0;
         // SAFETY: the pointer is valid during the call.
         self.checked("ncclGetVersion", unsafe { (self.get_version)(&raw mut version) })?;
         Ok(version)
     }
 
-    pub(crate) fn unique_id(&self) -> Result<UniqueId, String> {
+    pub(crate) fn unique_id(&self) -> Result<UniqueId, Problem> {
         let mut id = UniqueId([0; 128]);
         // SAFETY: as above.
         self.checked("ncclGetUniqueId", unsafe { (self.get_unique_id)(&raw mut id) })?;
@@ -108,7 +109,7 @@ impl Library {
 
     /// Begins to join the other ranks of this group on the thread's current GPU. It is done when the communicator is
     /// [idle](Self::idle).
-    pub(super) fn join(&self, id: UniqueId, rank: usize, size: usize) -> Result<Handle, String> {
+    pub(super) fn join(&self, id: UniqueId, rank: usize, size: usize) -> Result<Handle, Problem> {
         let mut communicator = Handle::none();
         let size_of_config = size_of::<Config>();
         let config =
@@ -130,7 +131,7 @@ impl Library {
         stream: Handle,
         values: *mut c_void,
         count: usize,
-    ) -> Result<(), String> {
+    ) -> Result<(), Problem> {
         // SAFETY: as the caller says.
         let code = unsafe { (self.all_reduce)(values, values, count, FLOAT32, SUM, communicator, stream) };
         self.checked("ncclAllReduce", code)
@@ -145,14 +146,14 @@ impl Library {
         stream: Handle,
         bytes: *mut c_void,
         count: usize,
-    ) -> Result<(), String> {
+    ) -> Result<(), Problem> {
         // SAFETY: as the caller says.
         let code = unsafe { (self.broadcast)(bytes, bytes, count, INT8, 0, communicator, stream) };
         self.checked("ncclBroadcast", code)
     }
 
     /// Whether the communicator has begun all that it was asked for; an error if something failed meanwhile.
-    pub(super) fn idle(&self, communicator: Handle) -> Result<bool, String> {
+    pub(super) fn idle(&self, communicator: Handle) -> Result<bool, Problem> {
         let mut state = SUCCESS;
         // SAFETY: the communicator was not closed, and the pointer is valid during the call.
         let code = unsafe { (self.get_async_error)(communicator, &raw mut state) };
@@ -160,7 +161,7 @@ impl Library {
         match state {
             SUCCESS => Ok(true),
             IN_PROGRESS => Ok(false),
-            failed => Err(self.text(failed)),
+            failed => Err(Problem(self.text(failed))),
         }
     }
 
@@ -170,10 +171,10 @@ impl Library {
         let _ = unsafe { if done { (self.destroy)(communicator) } else { (self.abort)(communicator) } };
     }
 
-    fn checked(&self, what: &str, code: c_int) -> Result<(), String> {
+    fn checked(&self, what: &str, code: c_int) -> Result<(), Problem> {
         match code {
             SUCCESS | IN_PROGRESS => Ok(()),
-            failed => Err(format!("{what}: {}", self.text(failed))),
+            failed => Err(Problem(format!("{what}: {}", self.text(failed)))),
         }
     }
 
@@ -184,19 +185,19 @@ impl Library {
 }
 
 /// Opens a shared library.
-pub(super) fn shared(path: &Path) -> Result<Shared, String> {
+pub(super) fn shared(path: &Path) -> Result<Shared, Problem> {
     // SAFETY: NCCL's and CUDA's initialisers may run at any time.
     unsafe { Shared::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| format!("{} can't be opened: {error}", path.display()))
+        .map_err(|error| Problem(format!("{} can't be opened: {error}", path.display())))
 }
 
 /// A function of a library.
 ///
 /// Safety: `F` is the type of a pointer to the function of this name.
-pub(super) unsafe fn function<F: Copy>(library: &Shared, name: &str) -> Result<F, String> {
+pub(super) unsafe fn function<F: Copy>(library: &Shared, name: &str) -> Result<F, Problem> {
     // SAFETY: as the caller says.
     let found = unsafe { library.get::<F>(name.as_bytes()) };
-    found.map(|function| *function).map_err(|_| format!("{name} is missing in it"))
+    found.map(|function| *function).map_err(|_| Problem(format!("{name} is missing in it")))
 }
 
 /// Safety: `text` ends with NUL, or is null.
