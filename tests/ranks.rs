@@ -78,11 +78,6 @@ policy.lora = { rank = 4 }
 name = "grpo-more"
 grpo = { iterations = 2, entropy_top_fraction = 0.5, covariance = "clip", covariance_fraction = 0.05, covariance_range = [0.01, 5.0] }
 
-# Its penalty takes the sign of log-ratios, which at the beginning of a step are nothing but rounding.
-[[arm]]
-name = "grpo-kl-cov"
-grpo = { covariance = "kl", covariance_fraction = 0.2 }
-
 [[arm]]
 name = "sft"
 method = "sft"
@@ -94,7 +89,7 @@ policy.train = "lora"
 policy.lora = { rank = 4 }
 "#;
 
-const ARMS: [&str; 6] = ["grpo", "grpo-lora", "grpo-more", "grpo-kl-cov", "sft", "sft-lora"];
+const ARMS: [&str; 5] = ["grpo", "grpo-lora", "grpo-more", "sft", "sft-lora"];
 
 /// A folder with the scenario and the runs of a test.
 struct Place(tempfile::TempDir);

@@ -193,7 +193,16 @@ fn a_killed_run_goes_on_elsewhere_from_what_is_in_the_store() {
 #[test]
 fn a_store_that_goes_away_costs_exit_code_3_and_the_rest_can_be_uploaded_later() {
     let study = Study::new();
-    let run = study.start(&["stored.toml", "--out", "runs", "--set", "storage.wait_seconds=1"]);
+    // Long enough that it has not ended when the store goes away.
+    let run = study.start(&[
+        "stored.toml",
+        "--out",
+        "runs",
+        "--set",
+        "storage.wait_seconds=1",
+        "--set",
+        "run.steps=60",
+    ]);
     wait_until("a stored scenario", || study.server.names("audio/", "scenario.toml"));
     study.server.refuse(true);
     let output = run.wait_with_output().unwrap();
@@ -204,7 +213,7 @@ fn a_store_that_goes_away_costs_exit_code_3_and_the_rest_can_be_uploaded_later()
         said.contains("not uploaded to s3://bucket/audio/stored-") && said.contains("sandbox upload runs/"),
         "{said}"
     );
-    assert_eq!(rows(&dir, "metrics.jsonl").len(), 12, "the run itself is whole");
+    assert_eq!(rows(&dir, "metrics.jsonl").len(), 60, "the run itself is whole");
 
     study.server.refuse(false);
     let dir = dir.to_str().unwrap();

@@ -168,7 +168,6 @@ pub fn grpo_loss(inputs: &LossInputs<'_>, config: &GrpoConfig) -> LossOutputs {
         }
         (Some(CovarianceControl::Kl { coefficient }), Some(covariant)) => {
             let gap = (logprobs - &old_logprobs).masked_fill(&padding, 0.0).abs();
-            let gap = gap.masked_fill(&gap.le(covariance::RESOLUTION), 0.0);
             policy + gap * covariant.to_kind(logprobs.kind()) * coefficient
         }
         _ => policy,

@@ -5,16 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Log-ratios up to this are taken for 0 by KL-Cov. The same policy's log-probabilities in f32 differ by about 1e-6 if they were
-/// computed in another batch or with a cache, and the gradient of `|log π − log π_old|` would be the sign of that rounding.
-pub(super) const RESOLUTION: f64 = 1e-5;
-
 /// What happens to the tokens with a large covariance.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum CovarianceControl {
     /// They are left out of the policy loss (Clip-Cov). They still count in its means.
     Clip,
-    /// `coefficient · |log π − log π_old|` is added to their loss (KL-Cov), unless it is only rounding.
+    /// `coefficient · |log π − log π_old|` is added to their loss (KL-Cov).
     Kl {
         /// Weight of the penalty.
         coefficient: f64,
