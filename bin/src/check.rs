@@ -225,7 +225,12 @@ pub fn fit_into_memory(experiment: &mut Experiment) -> Result<Vec<String>, Failu
         return Ok(Vec::new());
     }
     let survey = data::look(experiment, false, false).map_err(Failure::input)?;
-    limit::settle(experiment, &survey).map_err(Failure::Input)
+    settled(experiment, &survey)
+}
+
+fn settled(experiment: &mut Experiment, data: &Survey) -> Result<Vec<String>, Failure> {
+    let chosen = limit::settle(experiment, data);
+    chosen.map_err(|error| Failure::Input(format!("{}: {error}", experiment.path.display())))
 }
 
 /// The memory of a GPU that each arm takes, in bytes: what its model's dimensions, its settings and its prompts make of it. An arm
@@ -233,7 +238,7 @@ pub fn fit_into_memory(experiment: &mut Experiment) -> Result<Vec<String>, Failu
 pub fn gpu_bytes(experiment: &Experiment) -> Result<BTreeMap<String, u64>, Failure> {
     let survey = data::look(experiment, false, false).map_err(Failure::input)?;
     let mut experiment = experiment.clone();
-    limit::settle(&mut experiment, &survey).map_err(Failure::Input)?;
+    settled(&mut experiment, &survey)?;
     let needs = estimate::estimate(&experiment, &survey);
     let arms = needs.map(|needs| needs.arms).unwrap_or_default();
     Ok(arms.into_iter().map(|arm| (arm.arm.clone(), arm.device_bytes + estimate::CUDA_CONTEXT)).collect())

@@ -13,6 +13,11 @@ use super::needs::ArmNeeds;
 /// A setting of how much goes through the model at once.
 type Batch = fn(&ArmConfig) -> usize;
 
+/// Even the smallest settings take more memory than the scenario allows. One line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DoesNotFit(String);
+
 /// Bytes of a GiB.
 const GIB: f64 = (1u64 << 30) as f64;
 
@@ -20,7 +25,7 @@ const GIB: f64 = (1u64 << 30) as f64;
 /// is done without a limit.
 ///
 /// Errors: Even the smallest settings do not fit.
-pub fn settle(experiment: &mut Experiment, data: &Survey) -> Result<Vec<String>, String> {
+pub fn settle(experiment: &mut Experiment, data: &Survey) -> Result<Vec<String>, DoesNotFit> {
     let Some(limit) = experiment.memory.limit_gib else { return Ok(Vec::new()) };
     let spread = Spread::of(experiment);
     let known: Vec<Option<Known>> =
@@ -53,7 +58,7 @@ pub fn settle(experiment: &mut Experiment, data: &Survey) -> Result<Vec<String>,
             Some((place, lowered(&experiment.arms[place], &written[place], known, needs)?))
         };
         let Some((place, arm)) = places.into_iter().find_map(lower) else {
-            return Err(does_not_fit(&estimated, taken, limit));
+            return Err(DoesNotFit(does_not_fit(&estimated, taken, limit)));
         };
         experiment.arms[place] = arm;
     }

@@ -90,7 +90,7 @@ fn what_is_chosen_fits_and_a_limit_that_nothing_fits_into_is_refused() {
     assert!(lines[1].contains("a: policy.gradient_checkpointing = "), "{lines:?}");
 
     let mut tight = experiment(&format!("{long}[memory]\nlimit_gib = 0.01\n"));
-    let problem = settle(&mut tight, &data()).unwrap_err();
+    let problem = settle(&mut tight, &data()).unwrap_err().to_string();
     assert!(problem.starts_with("memory.limit_gib is 0.01, and the arms take "), "{problem}");
     assert!(problem.contains("write a larger limit"), "{problem}");
 }
