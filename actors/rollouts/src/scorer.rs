@@ -52,7 +52,7 @@ impl Scorer {
         self.weights.newest()
     }
 
-    /// Its number.
+    /// The number of the newest version, without its weights.
     pub(crate) fn newest_version(&self) -> u64 {
         self.weights.newest_version()
     }
