@@ -67,7 +67,7 @@ kernels:
 	$(NVRTC)/bin/pip install --quiet nvidia-cuda-nvrtc==13.0.88
 	cargo test --package cuda --test tests -- --ignored --nocapture --test-threads 1
 
-# A real vLLM for CPUs as the sampler (tests/vllm/README.md): installs 6.2 GB once, then 10 to 20 minutes. PARTS of audio, omni, canary.
+# A real vLLM for CPUs as the sampler (tests/vllm/README.md): installs 6.2 GB once, then 10 to 20 minutes. PARTS of audio, slices, omni, canary.
 vllm:
 	$(if $(SANDBOX),,cargo build --release --bin sandbox)
 	python3 -B tests/vllm/run.py $(or $(SANDBOX),target/release/sandbox) "$$(tests/vllm/install)" $(PARTS)

@@ -43,7 +43,7 @@ pub(crate) struct Wanted<'a> {
 
 /// How asking for a completion ended.
 pub(crate) enum Outcome {
-    /// With this one.
+    /// All of its slices passed their checks.
     Completed(Drawn),
     /// All answers to a slice failed a check; the last one so.
     Dropped(String, ServerFigures),
@@ -73,7 +73,7 @@ struct Partial {
 struct Attempts {
     /// Answers that failed a check.
     checks: u32,
-    /// Failures of servers.
+    /// How often a server failed or was down; at most `ATTEMPTS_PER_SERVER` for each server.
     failures: usize,
     /// Whether it was taken from a slow server; once is enough.
     taken_away: bool,

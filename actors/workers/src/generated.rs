@@ -39,7 +39,7 @@ pub struct Generated {
 /// Successive tokens of a completion that one version of the policy drew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionSpan {
-    /// The version.
+    /// As `policy_version` of [`Generated`].
     pub policy_version: u64,
     /// Number of its tokens.
     pub tokens: u64,
